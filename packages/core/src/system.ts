@@ -1,0 +1,135 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import type { ConfigSource } from './config/source.ts'
+import type { AuthManager } from './credentials.ts'
+import type { Duration } from './duration.ts'
+import type { Hooks } from './hooks.ts'
+import type { InvocationWrapper } from './invocation.ts'
+import type { Lifecycle } from './lifecycle.ts'
+import type { ClientLink } from './link.ts'
+import type { Logger, LogLevel } from './logger.ts'
+import type { ProcessDefinition } from './process.ts'
+import type { Transport } from './transport.ts'
+
+export interface SetupContext<Config> {
+  readonly config: Config
+  readonly logger: Logger
+  readonly lifecycle: Lifecycle
+  /** Aborts when the process stops while it is still starting. */
+  readonly signal: AbortSignal
+  /** Which process of the system is being made. */
+  readonly process: { readonly name: string; readonly instance: number }
+  /** The link to a sibling process named in this process's `topology.access`; give it to `createClient`. */
+  readonly sibling: (process: string) => ClientLink
+}
+
+export interface SystemOptions<Config = unknown, Services = unknown> {
+  readonly name: string
+  readonly version: string
+  readonly config?: { readonly schema: StandardSchemaV1<unknown, Config>; readonly sources?: readonly ConfigSource[] }
+  /** Makes the services of a process. What it returns is what handlers get as `services`. */
+  readonly setup?: (context: SetupContext<Config>) => Promise<Services> | Services
+  readonly auth?: (services: Services, context: SetupContext<Config>) => AuthManager | Promise<AuthManager>
+  /** The first one is the outermost. */
+  readonly wrappers?: (services: Services, context: SetupContext<Config>) => readonly InvocationWrapper[]
+  readonly processes: readonly ProcessEntry<Services>[]
+  readonly hooks?: Hooks<Services>
+  readonly shutdown?: ShutdownOptions
+  /** What applies only under `quintet dev`. */
+  readonly dev?: DevOptions
+  /** Environment variables of every process. */
+  readonly env?: Readonly<Record<string, string>>
+  /** What the supervisor provides and tells the app in its environment. */
+  readonly requires?: RequirementOptions
+}
+
+export interface ProcessEntry<Services = unknown> {
+  /** Unique in the system. */
+  readonly name: string
+  /** The module whose default export is the `defineProcess` value, relative to the bootstrap file; or a function that imports it. */
+  readonly module: string | (() => Promise<{ readonly default: ProcessDefinition<Services> }>)
+  /** The supervisor stops everything, with an exit code other than 0, when this process is past its crash budget. @defaultValue false */
+  readonly critical?: boolean
+  /** @defaultValue 1 */
+  readonly instances?: number
+  readonly transports?: Readonly<Record<string, Transport>>
+  readonly topology?: TopologyOptions
+  /** `false`: the supervisor does not probe it. */
+  readonly health?: false | ProbeOptions
+  /** How long it may take until it is ready. @defaultValue `'30s'` */
+  readonly startupTimeout?: Duration
+  readonly env?: Readonly<Record<string, string>>
+  readonly hooks?: Hooks<Services>
+}
+
+export interface TopologyOptions {
+  /** Siblings may call the services of this process. @defaultValue false */
+  readonly expose?: boolean
+  /** The siblings that this process calls. */
+  readonly access?: readonly string[]
+}
+
+export interface ProbeOptions {
+  /** @defaultValue `'15s'` */
+  readonly interval?: Duration
+  /** @defaultValue `'5s'` */
+  readonly timeout?: Duration
+  /** How many probes in a row must fail until the process is restarted. @defaultValue 3 */
+  readonly retries?: number
+}
+
+export interface ShutdownOptions {
+  /** How long an orderly stop may take before it is forced. @defaultValue `'10s'` */
+  readonly timeout?: Duration
+  /** Breaks ties between apps that do not depend on each other: lower stops first. @defaultValue 0 */
+  readonly priority?: number
+  /** Let connections and calls in progress finish. @defaultValue true */
+  readonly drainConnections?: boolean
+}
+
+export interface DevOptions {
+  /** @defaultValue `'debug'` */
+  readonly logLevel?: LogLevel
+  /** @defaultValue true */
+  readonly sourceMaps?: boolean
+}
+
+export interface RequirementOptions {
+  /**
+   * A database of its own, with an owner, a tenant and a system login. The app is told
+   * `<PREFIX>DATABASE__OWNER_URL`, `__URL` and `__SYSTEM_URL`.
+   */
+  readonly postgres?: boolean
+  /** Told as `<PREFIX>REDIS__URL`. */
+  readonly redis?: boolean
+  /** The folder of the app's migrations, relative to the bootstrap file; run once before any process starts. */
+  readonly migrations?: string
+}
+
+/** A validated system with every default filled in. Made by `defineSystem` alone. */
+export interface System<Config = unknown, Services = unknown> {
+  readonly name: string
+  readonly version: string
+  readonly config: SystemOptions<Config, Services>['config']
+  readonly setup: SystemOptions<Config, Services>['setup']
+  readonly auth: SystemOptions<Config, Services>['auth']
+  readonly wrappers: SystemOptions<Config, Services>['wrappers']
+  readonly processes: readonly ResolvedProcess<Services>[]
+  readonly hooks: Hooks<Services>
+  readonly shutdown: { readonly timeout: number; readonly priority: number; readonly drainConnections: boolean }
+  readonly dev: { readonly logLevel: LogLevel; readonly sourceMaps: boolean }
+  readonly env: Readonly<Record<string, string>>
+  readonly requires: { readonly postgres: boolean; readonly redis: boolean; readonly migrations: string | undefined }
+}
+
+export interface ResolvedProcess<Services = unknown> {
+  readonly name: string
+  readonly module: ProcessEntry<Services>['module']
+  readonly critical: boolean
+  readonly instances: number
+  readonly transports: Readonly<Record<string, Transport>>
+  readonly topology: { readonly expose: boolean; readonly access: readonly string[] }
+  readonly health: false | { readonly interval: number; readonly timeout: number; readonly retries: number }
+  readonly startupTimeout: number
+  readonly env: Readonly<Record<string, string>>
+  readonly hooks: Hooks<Services>
+}
