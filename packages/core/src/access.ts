@@ -26,33 +26,54 @@ const words = ['public', 'authenticated', 'system'] as const
 /** @throws TypeError when the rule is missing or is none. */
 export function assertAccessRule(rule: unknown, path: string): asserts rule is AccessRule {
   if (rule === undefined) {
-    throw new TypeError(`${path}: declares no access rule. Add access: 'authenticated', 'public', 'system', { roles }, { permissions } or { allow }.`)
+    throw new TypeError(
+      `${path}: declares no access rule. Add access: 'authenticated', 'public', 'system', { roles }, { permissions } or { allow }.`,
+    )
   }
   if (typeof rule === 'string') {
     if ((words as readonly string[]).includes(rule)) return
     const nearest = nearestKey(rule, words)
-    throw new TypeError(`${path}: access ${JSON.stringify(rule)} is no access rule.${nearest ? ` Did you mean '${nearest}'?` : ''}`)
+    throw new TypeError(
+      `${path}: access ${JSON.stringify(rule)} is no access rule.${nearest ? ` Did you mean '${nearest}'?` : ''}`,
+    )
   }
   if (typeof rule === 'object' && rule !== null && Object.keys(rule).length > 0) {
     if ('roles' in rule && isNonEmptyList(rule.roles) && Object.keys(rule).length === 1) return
     if ('permissions' in rule && isNonEmptyList(rule.permissions) && Object.keys(rule).length === 1) return
-    if ('allow' in rule && typeof rule.allow === 'function' && 'description' in rule && typeof rule.description === 'string') return
+    if (
+      'allow' in rule &&
+      typeof rule.allow === 'function' &&
+      'description' in rule &&
+      typeof rule.description === 'string'
+    )
+      return
   }
-  throw new TypeError(`${path}: the access rule must be one of 'public', 'authenticated', 'system', { roles: [...] }, { permissions: [...] } or { allow, description }.`)
+  throw new TypeError(
+    `${path}: the access rule must be one of 'public', 'authenticated', 'system', { roles: [...] }, { permissions: [...] } or { allow, description }.`,
+  )
 }
 
 function isNonEmptyList(value: unknown): boolean {
-  return Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === 'string' && item !== '')
+  return (
+    Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === 'string' && item !== '')
+  )
 }
 
 /** Decides a rule: `'granted'`, or which of the two refusals the caller gets. */
-export function decideAccess(rule: AccessRule, principal: Principal): 'granted' | 'unauthenticated' | 'forbidden' {
+export function decideAccess(
+  rule: AccessRule,
+  principal: Principal,
+): 'granted' | 'unauthenticated' | 'forbidden' {
   if (rule === 'public') return 'granted'
   if (principal.kind === 'anonymous') return 'unauthenticated'
   if (rule === 'system') return principal.kind === 'system' ? 'granted' : 'forbidden'
   if (rule === 'authenticated') return 'granted'
-  if ('roles' in rule) return rule.roles.some((role) => principal.roles.includes(role)) ? 'granted' : 'forbidden'
-  if ('permissions' in rule) return rule.permissions.every((permission) => principal.permissions.includes(permission)) ? 'granted' : 'forbidden'
+  if ('roles' in rule)
+    return rule.roles.some((role) => principal.roles.includes(role)) ? 'granted' : 'forbidden'
+  if ('permissions' in rule)
+    return rule.permissions.every((permission) => principal.permissions.includes(permission))
+      ? 'granted'
+      : 'forbidden'
   return rule.allow(principal) === true ? 'granted' : 'forbidden'
 }
 

@@ -3,6 +3,7 @@ import type { Lifecycle } from './lifecycle.ts'
 import type { Links } from './link.ts'
 import type { Logger } from './logger.ts'
 import type { Pipeline } from './pipeline.ts'
+import type { NamedProcedure } from './service.ts'
 import type { System } from './system.ts'
 import type { RunningTransport, StopReason } from './transport.ts'
 
@@ -17,6 +18,8 @@ export interface App<Services = unknown> extends AsyncDisposable {
   readonly lifecycle: Lifecycle
   readonly health: HealthChecks
   readonly pipeline: Pipeline
+  /** Every procedure of the process by its full name, e.g. for an in-process client. */
+  readonly procedures: ReadonlyMap<string, NamedProcedure>
   /** The running transports by name. */
   readonly transports: ReadonlyMap<string, RunningTransport>
   /** Drains and closes everything in order. Idempotent; rejects with every failure after the stop has gone to its end. */

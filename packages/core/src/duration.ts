@@ -16,5 +16,7 @@ export function parseDuration(value: Duration, path = 'duration'): number {
     const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(value)
     if (match) return Number(match[1]) * (unitMs[match[2] ?? ''] ?? Number.NaN)
   }
-  throw new TypeError(`${path}: ${JSON.stringify(value)} is not a duration. Give milliseconds, or a literal such as '30s', '5m' or '250ms'.`)
+  throw new TypeError(
+    `${path}: ${JSON.stringify(value)} is not a duration. Give milliseconds, or a literal such as '30s', '5m' or '250ms'.`,
+  )
 }

@@ -104,7 +104,11 @@ export function toQuintetError(thrown: unknown): QuintetError {
   if (isQuintetError(thrown)) return thrown
   const name = thrown instanceof Error ? thrown.name : ''
   if (name === 'AbortError') {
-    return new QuintetError('The call was canceled.', { code: 'ERR_CORE_CANCELED', kind: 'canceled', cause: thrown })
+    return new QuintetError('The call was canceled.', {
+      code: 'ERR_CORE_CANCELED',
+      kind: 'canceled',
+      cause: thrown,
+    })
   }
   if (name === 'TimeoutError') {
     return new QuintetError('The call took longer than its deadline.', {

@@ -20,7 +20,10 @@ export interface Invocation {
  * Runs around every handler on every surface, e.g. to open a row-level security scope. It must call
  * `next` once and return (or await) its result. For a stream, `next` settles when the stream has ended.
  */
-export type InvocationWrapper = <Result>(invocation: Invocation, next: () => Promise<Result>) => Promise<Result>
+export type InvocationWrapper = <Result>(
+  invocation: Invocation,
+  next: () => Promise<Result>,
+) => Promise<Result>
 
 /** What became of one call; given to every {@link InvocationObserver}. */
 export interface SettledCall {

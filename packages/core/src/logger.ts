@@ -23,7 +23,16 @@ export interface LoggerOptions {
 }
 
 /** Field names whose values never reach a log line, wherever they stand in the first two levels. */
-const redactedFields = ['authorization', 'cookie', 'password', 'secret', 'token', 'accessToken', 'refreshToken', 'set-cookie']
+const redactedFields = [
+  'authorization',
+  'cookie',
+  'password',
+  'secret',
+  'token',
+  'accessToken',
+  'refreshToken',
+  'set-cookie',
+]
 
 /** A JSON logger (pino) with ISO timestamps, level names, and secrets redacted. */
 export function createLogger(options: LoggerOptions = {}): Logger {

@@ -9,7 +9,9 @@ export interface ProcessOptions<Services = unknown> {
   /** Served by the HTTP transport. */
   readonly routes?: readonly Route[]
   /** Queue workers and other transports that need no port. A function gets the services that `setup` made. */
-  readonly workers?: readonly Transport[] | ((services: Services) => readonly Transport[] | Promise<readonly Transport[]>)
+  readonly workers?:
+    | readonly Transport[]
+    | ((services: Services) => readonly Transport[] | Promise<readonly Transport[]>)
   readonly hooks?: Hooks<Services>
 }
 

@@ -45,5 +45,8 @@ export interface Route {
   readonly maxRequestSize: number | undefined
   readonly timeout: number | undefined
   readonly freshness: 'strict' | undefined
-  readonly handler: (request: Request, context: RouteContext<never, never>) => Response | null | Promise<Response | null>
+  readonly handler: (
+    request: Request,
+    context: RouteContext<never, never>,
+  ) => Response | null | Promise<Response | null>
 }

@@ -42,6 +42,8 @@ function unwrap<S>(result: StandardSchemaV1.Result<unknown>): SchemaOutput<S> {
 
 function toInputIssue(issue: StandardSchemaV1.Issue): InputIssue {
   const segments = (issue.path ?? []).map((segment) => (typeof segment === 'object' ? segment.key : segment))
-  const pointer = segments.map((segment) => `/${String(segment).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
+  const pointer = segments
+    .map((segment) => `/${String(segment).replaceAll('~', '~0').replaceAll('/', '~1')}`)
+    .join('')
   return { pointer, message: issue.message }
 }

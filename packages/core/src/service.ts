@@ -43,7 +43,11 @@ export interface ProcedureOptions<Access extends AccessRule> {
  * One callable operation of a service. `ClientInput` and `ClientOutput` are what a client sends and gets;
  * they exist only as types.
  */
-export interface Procedure<ClientInput = unknown, ClientOutput = unknown, Mode extends 'call' | 'stream' = 'call' | 'stream'> {
+export interface Procedure<
+  ClientInput = unknown,
+  ClientOutput = unknown,
+  Mode extends 'call' | 'stream' = 'call' | 'stream',
+> {
   readonly mode: Mode
   readonly access: AccessRule
   readonly description: string

@@ -1,7 +1,13 @@
 /** A number of bytes: as a number, or a literal such as `'64kb'`, `'1mb'`, `'10gb'` (powers of 1024). */
 export type Size = number | `${number}${'b' | 'kb' | 'mb' | 'gb' | 'tb'}`
 
-const unitBytes: Readonly<Record<string, number>> = { b: 1, kb: 1024, mb: 1024 ** 2, gb: 1024 ** 3, tb: 1024 ** 4 }
+const unitBytes: Readonly<Record<string, number>> = {
+  b: 1,
+  kb: 1024,
+  mb: 1024 ** 2,
+  gb: 1024 ** 3,
+  tb: 1024 ** 4,
+}
 
 /**
  * Reads a {@link Size} into bytes.
@@ -19,5 +25,7 @@ export function parseSize(value: Size, path = 'size'): number {
       if (Number.isSafeInteger(bytes)) return bytes
     }
   }
-  throw new TypeError(`${path}: ${JSON.stringify(value)} is not a size. Give bytes, or a literal such as '64kb', '1mb' or '10gb'.`)
+  throw new TypeError(
+    `${path}: ${JSON.stringify(value)} is not a size. Give bytes, or a literal such as '64kb', '1mb' or '10gb'.`,
+  )
 }

@@ -25,7 +25,10 @@ export interface SetupContext<Config> {
 export interface SystemOptions<Config = unknown, Services = unknown> {
   readonly name: string
   readonly version: string
-  readonly config?: { readonly schema: StandardSchemaV1<unknown, Config>; readonly sources?: readonly ConfigSource[] }
+  readonly config?: {
+    readonly schema: StandardSchemaV1<unknown, Config>
+    readonly sources?: readonly ConfigSource[]
+  }
   /** Makes the services of a process. What it returns is what handlers get as `services`. */
   readonly setup?: (context: SetupContext<Config>) => Promise<Services> | Services
   readonly auth?: (services: Services, context: SetupContext<Config>) => AuthManager | Promise<AuthManager>
@@ -115,10 +118,18 @@ export interface System<Config = unknown, Services = unknown> {
   readonly wrappers: SystemOptions<Config, Services>['wrappers']
   readonly processes: readonly ResolvedProcess<Services>[]
   readonly hooks: Hooks<Services>
-  readonly shutdown: { readonly timeout: number; readonly priority: number; readonly drainConnections: boolean }
+  readonly shutdown: {
+    readonly timeout: number
+    readonly priority: number
+    readonly drainConnections: boolean
+  }
   readonly dev: { readonly logLevel: LogLevel; readonly sourceMaps: boolean }
   readonly env: Readonly<Record<string, string>>
-  readonly requires: { readonly postgres: boolean; readonly redis: boolean; readonly migrations: string | undefined }
+  readonly requires: {
+    readonly postgres: boolean
+    readonly redis: boolean
+    readonly migrations: string | undefined
+  }
 }
 
 export interface ResolvedProcess<Services = unknown> {

@@ -1,0 +1,43 @@
+import { assertHooks } from './assert-hooks.ts'
+import { nameProcedures } from './define-service.ts'
+import { refuseUnknownKeys } from './known-keys.ts'
+import type { ProcessDefinition, ProcessOptions } from './process.ts'
+
+/** The `defineProcess` function for one type of services. */
+export type DefineProcess<Services> = (options: ProcessOptions<Services>) => ProcessDefinition<Services>
+
+/**
+ * Defines what one process answers to and works on: the default export of a process's module.
+ *
+ * @throws TypeError when a key is unknown, or two services or two routes are the same.
+ */
+export function defineProcess<Services = unknown>(
+  options: ProcessOptions<Services>,
+): ProcessDefinition<Services> {
+  refuseUnknownKeys(options, ['services', 'routes', 'workers', 'hooks'], 'defineProcess')
+  const services = Object.freeze([...(options.services ?? [])])
+  const routes = Object.freeze([...(options.routes ?? [])])
+  nameProcedures(services)
+  const seen = new Set<string>()
+  for (const route of routes) {
+    if (
+      typeof route !== 'object' ||
+      route === null ||
+      typeof route.handler !== 'function' ||
+      route.access === undefined
+    ) {
+      throw new TypeError('defineProcess: routes must be made by route().')
+    }
+    const name = `${route.method} ${route.pattern}`
+    if (seen.has(name)) throw new TypeError(`defineProcess: there are two routes ${name}.`)
+    seen.add(name)
+  }
+  assertHooks(options.hooks, 'defineProcess.hooks')
+  const { workers } = options
+  return Object.freeze({
+    services,
+    routes,
+    workers: typeof workers === 'function' ? workers : () => workers ?? [],
+    hooks: Object.freeze({ ...options.hooks }),
+  })
+}

@@ -1,0 +1,96 @@
+export { assertAccessRule, decideAccess, describeAccess, type AccessRule } from './access.ts'
+export type { App, AppOptions } from './app.ts'
+export { callProcedure, findProcedure, streamProcedure, type ProcedureHost } from './call-procedure.ts'
+export { systemClock, type Clock } from './clock.ts'
+export type { ConfigContext, ConfigSource, ConfigTree } from './config/source.ts'
+export {
+  createHealthChecks,
+  healthCheckDefaults,
+  type HealthChecksOptions,
+  type OwnedHealthChecks,
+} from './create-health-checks.ts'
+export { createLifecycle, type LifecycleOptions, type OwnedLifecycle } from './create-lifecycle.ts'
+export { createPipeline, pipelineDefaults } from './create-pipeline.ts'
+export {
+  noCredentials,
+  type AuthenticateOptions,
+  type AuthManager,
+  type Credentials,
+  type SessionEnd,
+} from './credentials.ts'
+export { defineProcess, type DefineProcess } from './define-process.ts'
+export { route, routeOperation, type DefineRoute } from './define-route.ts'
+export { nameProcedures, procedureOperation, service } from './define-service.ts'
+export { parseDuration, type Duration } from './duration.ts'
+export {
+  isErrorKind,
+  isQuintetError,
+  QuintetError,
+  toQuintetError,
+  type CoreErrorCode,
+  type ErrorKind,
+  type QuintetErrorOptions,
+} from './errors.ts'
+export type { CheckResult, HealthCheck, HealthChecks, HealthReport } from './health-checks.ts'
+export type { Hooks } from './hooks.ts'
+export type { Invocation, InvocationObserver, InvocationWrapper, SettledCall } from './invocation.ts'
+export { describeUnknownKey, nearestKey, refuseUnknownKeys } from './known-keys.ts'
+export type { Lifecycle, Phase } from './lifecycle.ts'
+export type { CallOptions, ClientLink, Links } from './link.ts'
+export { createLogger, silentLogger, type Logger, type LoggerOptions, type LogLevel } from './logger.ts'
+export { assertName } from './names.ts'
+export type { Operation, Surface } from './operation.ts'
+export type { CallSteps, IncomingCall, Pipeline, PipelineOptions } from './pipeline.ts'
+export {
+  anonymous,
+  systemPrincipal,
+  type AnonymousPrincipal,
+  type Principal,
+  type SystemPrincipal,
+  type UserPrincipal,
+} from './principal.ts'
+export {
+  procedure,
+  procedureDefaults,
+  type CallProcedureOptions,
+  type ClientInput,
+  type DefineProcedure,
+  type HandlerInput,
+  type StreamProcedureOptions,
+} from './procedure.ts'
+export type { ProcessDefinition, ProcessOptions } from './process.ts'
+export type { Route, RouteContext, RouteMethod, RouteOptions } from './route.ts'
+export { validate, type InputIssue, type Schema, type SchemaInput, type SchemaOutput } from './schema.ts'
+export type {
+  NamedProcedure,
+  PrincipalFor,
+  Procedure,
+  ProcedureCall,
+  ProcedureOptions,
+  Procedures,
+  Service,
+} from './service.ts'
+export { parseSize, type Size } from './size.ts'
+export type {
+  DevOptions,
+  ProbeOptions,
+  ProcessEntry,
+  RequirementOptions,
+  ResolvedProcess,
+  SetupContext,
+  ShutdownOptions,
+  System,
+  SystemOptions,
+  TopologyOptions,
+} from './system.ts'
+export type {
+  HttpPlugin,
+  RunningTransport,
+  SocketConnection,
+  SocketProtocol,
+  SocketSession,
+  StopReason,
+  Transport,
+  TransportHost,
+} from './transport.ts'
+export { withServices, type TypedDefinitions } from './with-services.ts'

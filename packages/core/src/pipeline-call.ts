@@ -1,0 +1,114 @@
+import type { Clock } from './clock.ts'
+import { QuintetError } from './errors.ts'
+import type { Invocation } from './invocation.ts'
+import type { Logger } from './logger.ts'
+import type { Operation } from './operation.ts'
+import type { IncomingCall } from './pipeline.ts'
+import { anonymous, type Principal } from './principal.ts'
+
+/** How a pipeline tells its calls that the process stops. */
+export interface Ending {
+  /** The calls whose signal has been asked for; the others need not be told. */
+  readonly listening: Set<PipelineCall>
+  /** Set once the time to finish in has run out. */
+  reason: QuintetError | undefined
+}
+
+/**
+ * One call in the pipeline, and the invocation that wrappers and handlers see. The abort controller and the
+ * child logger are made only when somebody asks for them: most calls need neither.
+ */
+export class PipelineCall implements Invocation {
+  readonly incoming: IncomingCall
+  readonly operation: Operation
+  readonly requestId: string
+  readonly deadline: number | null
+  readonly startedAt: number
+  readonly startedMonotonic: number
+  principal: Principal = anonymous
+  timer: NodeJS.Timeout | undefined
+  /** True when the deadline has answered in place of the handler. */
+  answered = false
+  readonly #parentLogger: Logger
+  readonly #ending: Ending
+  #logger: Logger | undefined
+  #controller: AbortController | undefined
+  #reason: unknown
+  #onCallerAbort: (() => void) | undefined
+
+  constructor(incoming: IncomingCall, clock: Clock, logger: Logger, ending: Ending) {
+    this.incoming = incoming
+    this.operation = incoming.operation
+    this.requestId = incoming.requestId
+    this.startedAt = clock.now()
+    this.startedMonotonic = clock.monotonic()
+    this.deadline = earliest(this.startedAt, incoming.operation.timeout, incoming.deadline)
+    this.#parentLogger = logger
+    this.#ending = ending
+  }
+
+  get traceparent(): string | undefined {
+    return this.incoming.traceparent
+  }
+
+  get logger(): Logger {
+    return (this.#logger ??= this.#parentLogger.child({
+      requestId: this.requestId,
+      operation: this.operation.name,
+      tenantId: this.principal.tenantId,
+      userId: this.principal.userId,
+    }))
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller !== undefined) return this.#controller.signal
+    const controller = (this.#controller = new AbortController())
+    this.#reason ??= this.#ending.reason
+    if (this.#reason !== undefined) {
+      controller.abort(this.#reason)
+      return controller.signal
+    }
+    const caller = this.incoming.signal
+    if (caller.aborted) {
+      this.abort(canceled(caller.reason))
+    } else {
+      this.#onCallerAbort = () => this.abort(canceled(caller.reason))
+      caller.addEventListener('abort', this.#onCallerAbort, { once: true })
+      this.#ending.listening.add(this)
+    }
+    return controller.signal
+  }
+
+  abort(reason: QuintetError): void {
+    if (this.#reason !== undefined) return
+    this.#reason = reason
+    this.#controller?.abort(reason)
+  }
+
+  /** The consumer of a stream has gone: whatever the handler waits for should end. */
+  leave(): void {
+    this.abort(canceled(undefined))
+  }
+
+  /** A handler that was aborted often throws an error of its own making; the reason for the abort is the better answer. */
+  explain(failure: QuintetError): QuintetError {
+    return failure.kind === 'canceled' && this.#reason instanceof QuintetError ? this.#reason : failure
+  }
+
+  /** Lets go of the caller's signal; the call is over. */
+  release(): void {
+    if (this.#onCallerAbort === undefined) return
+    this.incoming.signal.removeEventListener('abort', this.#onCallerAbort)
+    this.#onCallerAbort = undefined
+    this.#ending.listening.delete(this)
+  }
+}
+
+function earliest(now: number, timeout: number, deadline: number | undefined): number | null {
+  if (deadline === undefined) return timeout > 0 ? now + timeout : null
+  return timeout > 0 ? Math.min(now + timeout, deadline) : deadline
+}
+
+function canceled(cause: unknown): QuintetError {
+  return new QuintetError('The call was canceled.', { code: 'ERR_CORE_CANCELED', kind: 'canceled', cause })
+}
