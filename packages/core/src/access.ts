@@ -1,5 +1,5 @@
 import { nearestKey } from './known-keys.ts'
-import type { Principal } from './principal.ts'
+import type { Principal, UserPrincipal } from './principal.ts'
 
 /**
  * Who may use one way in. Every procedure, route, channel and job declares one; what declares none is
@@ -19,7 +19,7 @@ export type AccessRule =
   | 'system'
   | { readonly roles: readonly string[] }
   | { readonly permissions: readonly string[] }
-  | { readonly allow: (principal: Principal) => boolean; readonly description: string }
+  | { readonly allow: (principal: UserPrincipal) => boolean; readonly description: string }
 
 const words = ['public', 'authenticated', 'system'] as const
 
@@ -67,6 +67,7 @@ export function decideAccess(
   if (rule === 'public') return 'granted'
   if (principal.kind === 'anonymous') return 'unauthenticated'
   if (rule === 'system') return principal.kind === 'system' ? 'granted' : 'forbidden'
+  if (principal.kind !== 'user') return 'forbidden'
   if (rule === 'authenticated') return 'granted'
   if ('roles' in rule)
     return rule.roles.some((role) => principal.roles.includes(role)) ? 'granted' : 'forbidden'

@@ -11,7 +11,7 @@ export type PrincipalFor<Access extends AccessRule> = Access extends 'public'
   ? Principal
   : Access extends 'system'
     ? SystemPrincipal
-    : UserPrincipal | SystemPrincipal
+    : UserPrincipal
 
 /** What a procedure's handler gets. */
 export interface ProcedureCall<Input, Services, Caller extends Principal = Principal> {
