@@ -1,0 +1,42 @@
+import { defineEcosystem } from '@quintet/core'
+
+/** The five-app fan-out: one app owns identity, four trust its tokens, all behind one gateway. */
+export default defineEcosystem({
+  project: 'quintet-example',
+  infrastructure: {
+    services: {
+      gateway: { preset: 'quintet', ports: { http: 8080 } },
+    },
+    // PostgreSQL and Redis come from what the apps require.
+  },
+  apps: [
+    { name: 'auth', bootstrap: './apps/example-auth/src/bootstrap.ts', critical: true, watch: { directory: './apps/example-auth' } },
+    {
+      name: 'media',
+      bootstrap: './apps/example-media/src/bootstrap.ts',
+      dependsOn: ['auth'],
+      startupTimeout: '90s',
+      watch: { directory: './apps/example-media' },
+    },
+    { name: 'analytics', bootstrap: './apps/example-analytics/src/bootstrap.ts', dependsOn: ['auth'], watch: { directory: './apps/example-analytics' } },
+    {
+      name: 'ledger',
+      bootstrap: './apps/example-ledger/src/bootstrap.ts',
+      dependsOn: ['auth'],
+      startupTimeout: '120s',
+      watch: { directory: './apps/example-ledger' },
+    },
+    { name: 'realtime', bootstrap: './apps/example-realtime/src/bootstrap.ts', dependsOn: ['auth'], watch: { directory: './apps/example-realtime' } },
+  ],
+  supervision: {
+    strategy: 'one_for_one',
+    maxRestarts: 5,
+    window: '60s',
+    backoff: { type: 'exponential', initial: '1s', max: '30s', factor: 2 },
+  },
+  monitoring: {
+    healthCheck: { interval: '15s', timeout: '5s' },
+    metrics: { interval: '5s', retention: '1h' },
+  },
+  logging: { level: 'info', maxSize: '50mb', maxFiles: 10, compress: true },
+})
