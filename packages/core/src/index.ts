@@ -18,10 +18,34 @@ export {
   type Credentials,
   type SessionEnd,
 } from './credentials.ts'
+export { defineEcosystem, ecosystemDefaults } from './define-ecosystem.ts'
 export { defineProcess, type DefineProcess } from './define-process.ts'
 export { route, routeOperation, type DefineRoute } from './define-route.ts'
 export { nameProcedures, procedureOperation, service } from './define-service.ts'
+export {
+  assertShutdownOrder,
+  dependencyProblems,
+  sortByDependencies,
+  type Dependent,
+} from './dependency-order.ts'
 export { parseDuration, type Duration } from './duration.ts'
+export type {
+  BackoffOptions,
+  Ecosystem,
+  EcosystemApp,
+  EcosystemAppOptions,
+  EcosystemOptions,
+  EcosystemServer,
+  EcosystemService,
+  InfrastructureOptions,
+  InfrastructureServiceOptions,
+  LoggingOptions,
+  MonitoringOptions,
+  RestartStrategy,
+  ServerOptions,
+  SupervisionOptions,
+  WatchOptions,
+} from './ecosystem.ts'
 export {
   isErrorKind,
   isQuintetError,
