@@ -1,0 +1,101 @@
+import { Cluster, Redis } from 'ioredis'
+import type { ClusterNode, ClusterOptions, RedisOptions } from 'ioredis'
+import { RedisError, toRedisError } from './errors.ts'
+
+type SentCommand = Parameters<Redis['sendCommand']>[0]
+
+const inspect = Symbol.for('nodejs.util.inspect.custom')
+
+/** Lets every rejection of the command pass through {@link toRedisError}, however it comes about. */
+function guard(command: SentCommand): void {
+  const { reject } = command
+  command.reject = (error) => reject(toRedisError(error) as Error)
+}
+
+/**
+ * An ioredis client that fails with {@link RedisError}s and never shows its password.
+ *
+ * Until its first connection it queues commands (they wait for at most the command timeout); from
+ * then on a command that finds no connection fails at once.
+ */
+export class GuardedRedis extends Redis {
+  #closed = false
+
+  constructor(options: Omit<RedisOptions, 'replyMapping'>, queueWhenDown: boolean) {
+    super({ ...options, lazyConnect: true, enableOfflineQueue: true })
+    if (!queueWhenDown) stopQueueingAfterFirstConnection(this)
+  }
+
+  override sendCommand(...[command, stream]: Parameters<Redis['sendCommand']>): unknown {
+    guard(command)
+    if (this.#closed) {
+      command.reject(new RedisError('ERR_REDIS_CLOSED', 'The Redis client is closed.'))
+      return command.promise
+    }
+    return super.sendCommand(command, stream)
+  }
+
+  /** Refuses further commands, whatever state the connection is in. */
+  seal(): void {
+    this.#closed = true
+  }
+
+  toJSON(): object {
+    return { name: this.options.connectionName, db: this.options.db, status: this.status }
+  }
+
+  [inspect](): string {
+    return `Redis ${JSON.stringify(this.toJSON())}`
+  }
+}
+
+/** Cluster options whose replies have the classic shapes. */
+export type LegacyClusterOptions = Omit<ClusterOptions, 'redisOptions'> & {
+  redisOptions?: Omit<NonNullable<ClusterOptions['redisOptions']>, 'replyMapping'>
+}
+
+/** The same for a cluster. */
+export class GuardedCluster extends Cluster {
+  #closed = false
+  readonly #guarded = new WeakSet<SentCommand>()
+
+  constructor(nodes: ClusterNode[], options: LegacyClusterOptions, queueWhenDown: boolean) {
+    super(nodes, { ...options, lazyConnect: true, enableOfflineQueue: true })
+    if (!queueWhenDown) stopQueueingAfterFirstConnection(this)
+  }
+
+  override sendCommand(...[command, stream, node]: Parameters<Cluster['sendCommand']>): unknown {
+    // A command can come here again, from the queue; its reject is then the cluster's, which needs the raw error.
+    if (node === undefined && !this.#guarded.has(command)) {
+      this.#guarded.add(command)
+      guard(command)
+    }
+    if (this.#closed) {
+      command.reject(new RedisError('ERR_REDIS_CLOSED', 'The Redis client is closed.'))
+      return command.promise
+    }
+    return super.sendCommand(command, stream, node)
+  }
+
+  seal(): void {
+    this.#closed = true
+  }
+
+  toJSON(): object {
+    return { name: this.options.redisOptions?.connectionName, db: 0, status: this.status }
+  }
+
+  [inspect](): string {
+    return `Cluster ${JSON.stringify(this.toJSON())}`
+  }
+}
+
+export type GuardedClient = GuardedRedis | GuardedCluster
+
+function stopQueueingAfterFirstConnection(client: GuardedClient): void {
+  const stop = (): void => {
+    client.options.enableOfflineQueue = false
+  }
+  client.once('ready', stop)
+  client.once('close', stop)
+}

@@ -1,0 +1,20 @@
+export { createRedisClients } from './redis-clients.ts'
+export type { DuplicateOptions, RedisClients } from './redis-clients.ts'
+export { defaultClients, redisClientsDefaults } from './options.ts'
+export type {
+  ClientOptions,
+  ClusterNodes,
+  ClusterRedisClientsOptions,
+  CommonRedisClientsOptions,
+  DefaultClientName,
+  NodeAddress,
+  RedisClientsOptions,
+  SecretText,
+  SentinelOptions,
+  SentinelRedisClientsOptions,
+  ServerRedisClientsOptions,
+} from './options.ts'
+export type { Circuit, CircuitState } from './circuit.ts'
+export type { RedisHealthCheckOptions } from './health-check.ts'
+export { isRedisUnavailable, RedisError, toRedisError } from './errors.ts'
+export type { RedisErrorCode } from './errors.ts'

@@ -1,0 +1,370 @@
+import { inspect } from 'node:util'
+import { Redis } from 'ioredis'
+import { redisUrl, startPrivateRedis, until } from '@quintet/test-kit'
+import type { PrivateRedis } from '@quintet/test-kit'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createRedisClients, isRedisUnavailable } from '../../src/index.ts'
+
+async function failureOf(promise: Promise<unknown>): Promise<Error & { code?: string; kind?: string }> {
+  const outcome = await promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+  if (!(outcome instanceof Error)) throw new Error('It did not fail.')
+  return outcome
+}
+
+describe('createRedisClients', () => {
+  it('gives one client per default name, each on its logical database', async () => {
+    await using clients = await createRedisClients({ url: redisUrl() })
+    expect(clients.names).toEqual(['sessions', 'cache', 'queue', 'ratelimit', 'locks'])
+    const key = `redis-clients:${process.pid}:default`
+    for (const [db, name] of clients.names.entries()) {
+      await clients.client(name).set(key, name, 'EX', 60)
+      const [, id] = /db=(\d+)/.exec(String(await clients.client(name).client('INFO'))) ?? []
+      expect(Number(id)).toBe(db)
+    }
+    expect(await clients.client('sessions').get(key)).toBe('sessions')
+    expect(await clients.client('locks').get(key)).toBe('locks')
+  })
+
+  it('takes the object form, and refuses names that it does not declare', async () => {
+    await using clients = await createRedisClients({
+      url: redisUrl(),
+      clients: { things: { db: 5, prefix: 'p:' } },
+    })
+    const key = `redis-clients:${process.pid}:object`
+    await clients.client('things').set(key, '1', 'EX', 60)
+    await using plain = disposable(new Redis(redisUrl(), { db: 5 }))
+    expect(await plain.client.get(`p:${key}`)).toBe('1')
+    // @ts-expect-error the name is not declared
+    expect(() => clients.client('sessions')).toThrow(/no Redis client "sessions". Declared: things/)
+    // @ts-expect-error the name is not declared
+    expect(() => clients.duplicate('sessions')).toThrow(/no Redis client/)
+  })
+
+  it('names its connections for CLIENT LIST', async () => {
+    await using clients = await createRedisClients({
+      url: redisUrl(),
+      connectionName: 'shop',
+      clients: { a: {} },
+    })
+    expect(await clients.client('a').client('GETNAME')).toBe('shop:a')
+  })
+
+  it('connects a lazy client at its first command, which does not fail', async () => {
+    await using clients = await createRedisClients({ url: redisUrl(), connect: 'lazy' })
+    expect(clients.circuit('cache').state).toBe('idle')
+    expect(await clients.client('cache').ping()).toBe('PONG')
+    expect(clients.circuit('cache').state).toBe('closed')
+    expect(clients.circuit('sessions').state).toBe('idle')
+  })
+
+  it('gives up an eager start when no server answers in time, and says why', async () => {
+    const begin = performance.now()
+    const error = await failureOf(createRedisClients({ url: 'redis://127.0.0.1:1', connectTimeout: 200 }))
+    expect(error).toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE', kind: 'unavailable' })
+    expect(error.message).toMatch(/within 200 ms: connect ECONNREFUSED 127.0.0.1:1/)
+    expect(performance.now() - begin).toBeLessThan(2_000)
+  })
+
+  it('keeps trying within connectTimeout, so that the server may come later', async () => {
+    await using server = await startPrivateRedis()
+    await server.kill()
+    const starting = createRedisClients({ url: server.url, connectTimeout: '20s' })
+    await server.restart()
+    await using clients = await starting
+    expect(await clients.client('cache').ping()).toBe('PONG')
+  })
+
+  it('ends an eager start by its signal', async () => {
+    const reason = new Error('enough')
+    const controller = new AbortController()
+    const starting = createRedisClients({ url: 'redis://127.0.0.1:1', signal: controller.signal })
+    controller.abort(reason)
+    expect(await failureOf(starting)).toBe(reason)
+  })
+
+  it('can put one client on a server of its own', async () => {
+    await using server = await startPrivateRedis()
+    await using clients = await createRedisClients({
+      url: redisUrl(),
+      clients: { cache: {}, sessions: { url: server.url } },
+    })
+    await clients.client('sessions').set('only-here', '1')
+    expect(await clients.client('sessions').dbsize()).toBe(1)
+    expect(await clients.client('cache').exists('only-here')).toBe(0)
+  })
+
+  it('reads a URL from a secret', async () => {
+    await using clients = await createRedisClients({ url: { reveal: () => redisUrl() }, clients: { a: {} } })
+    expect(await clients.client('a').ping()).toBe('PONG')
+  })
+})
+
+describe('while the server is away', () => {
+  let server: PrivateRedis
+  beforeAll(async () => {
+    server = await startPrivateRedis()
+  })
+  afterAll(() => server.stop())
+
+  it('fails commands at once and recovers without a restart of ours', async () => {
+    await using clients = await createRedisClients({
+      url: server.url,
+      clients: { a: {} },
+      reconnect: { min: 10, max: 50 },
+    })
+    const client = clients.client('a')
+    await client.set('key', '1')
+    await server.kill()
+    await until(() => clients.circuit('a').state !== 'closed')
+    const begin = performance.now()
+    const errors = await Promise.all(Array.from({ length: 100 }, () => failureOf(client.get('key'))))
+    expect(performance.now() - begin).toBeLessThan(400)
+    expect(errors.every((error) => error.code === 'ERR_REDIS_UNAVAILABLE' && isRedisUnavailable(error))).toBe(
+      true,
+    )
+    await server.restart()
+    await until(() => client.ping())
+    expect(await client.get('key')).toBeNull()
+    expect(clients.circuit('a').state).toBe('closed')
+  })
+
+  it('fails a command on a frozen server after the command timeout, later ones at once, and recovers', async () => {
+    await using clients = await createRedisClients({
+      url: server.url,
+      clients: { a: { commandTimeout: 100 } },
+      reconnect: { min: 10, max: 50 },
+    })
+    const client = clients.client('a')
+    server.freeze()
+    try {
+      const begin = performance.now()
+      const error = await failureOf(client.get('key'))
+      const elapsed = performance.now() - begin
+      expect(error).toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE', kind: 'unavailable', retryAfter: 1_000 })
+      expect(elapsed).toBeGreaterThan(90)
+      expect(elapsed).toBeLessThan(400)
+      await until(() => clients.circuit('a').state !== 'closed')
+      const again = performance.now()
+      await failureOf(client.get('key'))
+      expect(performance.now() - again).toBeLessThan(90)
+    } finally {
+      server.thaw()
+    }
+    await until(() => client.ping())
+  })
+
+  it('says that it is out of memory as unavailable, and serves reads on', async () => {
+    await using small = await startPrivateRedis()
+    await using clients = await createRedisClients({ url: small.url, clients: { a: {} } })
+    const client = clients.client('a')
+    await client.set('kept', 'yes')
+    await client.config('SET', 'maxmemory', '100kb')
+    const error = await failureOf(client.set('more', 'secret-value'))
+    expect(error).toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE', message: 'Redis cannot serve now (OOM).' })
+    expect(inspect(error, { depth: 9 })).not.toContain('secret-value')
+    expect(await client.get('kept')).toBe('yes')
+  })
+
+  it('never sends a command twice that may have run', async () => {
+    await using clients = await createRedisClients({
+      url: server.url,
+      clients: { a: {} },
+      reconnect: { min: 10, max: 20 },
+    })
+    await using plain = disposable(new Redis(server.url))
+    await plain.client.del('count')
+    const outcome = failureOf(
+      clients
+        .client('a')
+        .eval(
+          "redis.call('INCR', KEYS[1]) redis.call('CLIENT', 'KILL', 'ID', ARGV[1])",
+          1,
+          'count',
+          await clients.client('a').client('ID'),
+        ),
+    )
+    await outcome
+    await until(() => clients.client('a').ping())
+    expect(Number(await plain.client.get('count'))).toBeLessThanOrEqual(1)
+  })
+})
+
+describe('health', () => {
+  it('pings connected clients, names idle ones, and says since when and why a circuit is open', async () => {
+    await using server = await startPrivateRedis()
+    await using clients = await createRedisClients({
+      url: server.url,
+      connect: 'lazy',
+      clients: { a: {}, b: {} },
+      reconnect: { min: 10, max: 20 },
+    })
+    await clients.client('a').ping()
+    const check = clients.healthCheck()
+    expect(check).toMatchObject({ name: 'redis', critical: true })
+    const { signal } = new AbortController()
+    expect(await check.check(signal)).toMatch(/^a \d+\.\d ms, b idle$/)
+    await server.kill()
+    await until(() => clients.circuit('a').state !== 'closed')
+    const error = await failureOf(Promise.resolve(check.check(signal)))
+    expect(error.message).toMatch(/^a: circuit (open|half-open) since \d{4}-.*Z \(.+\)$/)
+    const other = clients.healthCheck({ name: 'redis-b', critical: false, clients: ['b'] })
+    expect(other).toMatchObject({ name: 'redis-b', critical: false })
+    expect(await other.check(signal)).toBe('b idle')
+  })
+})
+
+describe('boot check', () => {
+  it('refuses a server that may evict sessions, and says what to set', async () => {
+    await using server = await startPrivateRedis({ args: ['--maxmemory-policy', 'allkeys-lru'] })
+    const error = await failureOf(createRedisClients({ url: server.url, bootCheck: 'refuse' }))
+    expect(error.code).toBe('ERR_REDIS_UNSUITABLE')
+    expect(error.message).toMatch(
+      /maxmemory-policy is allkeys-lru, so keys of sessions, queue, locks can be evicted/,
+    )
+    await using only = await createRedisClients({
+      url: server.url,
+      bootCheck: 'refuse',
+      clients: { cache: {} },
+    })
+    expect(await only.client('cache').ping()).toBe('PONG')
+  })
+
+  it('warns by default, and is silent when off', async () => {
+    await using server = await startPrivateRedis({ args: ['--maxmemory-policy', 'allkeys-lru'] })
+    const warnings: string[] = []
+    const logger = collectingLogger(warnings)
+    await using warned = await createRedisClients({ url: server.url, logger })
+    expect(warned.names).toHaveLength(5)
+    expect(warnings.join()).toMatch(/noeviction/)
+    warnings.length = 0
+    await using silent = await createRedisClients({ url: server.url, logger, bootCheck: 'off' })
+    expect(silent.names).toHaveLength(5)
+    expect(warnings).toEqual([])
+  })
+
+  it('fails the health check when a later connection finds a server that does not suit', async () => {
+    await using server = await startPrivateRedis()
+    await using clients = await createRedisClients({
+      url: server.url,
+      bootCheck: 'refuse',
+      reconnect: { min: 10, max: 20 },
+    })
+    await using plain = disposable(new Redis(server.url))
+    await plain.client.config('SET', 'maxmemory-policy', 'allkeys-lru')
+    await plain.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+    const { signal } = new AbortController()
+    const reason = await until(async () => {
+      const { message } = await failureOf(Promise.resolve(clients.healthCheck().check(signal)))
+      return message.includes('maxmemory-policy') ? message : undefined
+    })
+    expect(reason).toMatch(/^sessions: maxmemory-policy is allkeys-lru/)
+  })
+})
+
+describe('close', () => {
+  it('answers commands already sent, refuses later ones, and may be called twice', async () => {
+    const clients = await createRedisClients({ url: redisUrl(), clients: { a: { db: 5 } } })
+    const client = clients.client('a')
+    const key = `redis-clients:${process.pid}:close`
+    const pending = Array.from({ length: 500 }, () => client.incr(key))
+    const [first, second] = [clients.close(), clients.close()]
+    const late = failureOf(client.incr(key))
+    expect((await Promise.all(pending)).at(-1)).toBe(500)
+    expect(await late).toMatchObject({ code: 'ERR_REDIS_CLOSED', kind: 'closed' })
+    await Promise.all([first, second])
+    expect(client.status).toBe('end')
+    expect(() => clients.duplicate('a')).toThrow(/closed/)
+    await using plain = disposable(new Redis(redisUrl(), { db: 5 }))
+    await plain.client.del(key)
+  })
+
+  it('returns in time when the server is frozen, and between two attempts to reconnect', async () => {
+    await using server = await startPrivateRedis()
+    const frozen = await createRedisClients({ url: server.url, clients: { a: { commandTimeout: 100 } } })
+    const away = await createRedisClients({
+      url: server.url,
+      clients: { a: {} },
+      reconnect: { min: '1h', max: '1h' },
+    })
+    server.freeze()
+    const begin = performance.now()
+    await frozen.close()
+    expect(performance.now() - begin).toBeLessThan(1_000)
+    server.thaw()
+    await server.kill()
+    await until(() => away.circuit('a').state === 'open')
+    await away.close()
+    expect(await failureOf(away.client('a').ping())).toMatchObject({ code: 'ERR_REDIS_CLOSED' })
+  })
+
+  it('closes blocking duplicates, which have no command timeout', async () => {
+    const clients = await createRedisClients({
+      url: redisUrl(),
+      clients: { a: { db: 5, commandTimeout: 50 } },
+    })
+    const blocking = clients.duplicate('a', { blocking: true })
+    const key = `redis-clients:${process.pid}:list`
+    expect(await blocking.blpop(key, 0.2)).toBeNull()
+    const waiting = failureOf(blocking.blpop(key, 0))
+    await until(async () => /cmd=blpop/.test(String(await clients.client('a').client('LIST'))))
+    await clients.close()
+    expect(await waiting).toMatchObject({ code: 'ERR_REDIS_CLOSED' })
+  })
+})
+
+describe('secrets', () => {
+  it('never show in errors, logs or when a client is inspected', async () => {
+    await using server = await startPrivateRedis()
+    await using plain = disposable(new Redis(server.url))
+    await plain.client.config('SET', 'requirepass', 'hunter2')
+    const seen: string[] = []
+    const logger = collectingLogger(seen)
+    const host = new URL(server.url).host
+    const wrong = await failureOf(
+      createRedisClients({ url: `redis://:hunter3@${host}`, logger, clients: { a: {} } }),
+    )
+    expect(wrong).toMatchObject({ code: 'ERR_REDIS_REFUSED', kind: 'internal' })
+    await using clients = await createRedisClients({
+      url: `redis://:hunter3@${host}`,
+      password: 'hunter2',
+      logger,
+      clients: { a: {} },
+    })
+    const malformed = await failureOf(createRedisClients({ url: 'redis://user:hunter2@/%' }))
+    const reply = await failureOf(
+      clients.client('a').eval("return redis.error_reply('BAD thing')", 0, 'hunter2'),
+    )
+    expect(reply.message).toMatch(/BAD/)
+    for (const value of [wrong, malformed, reply, clients.client('a'), clients, clients.circuit('a')]) {
+      seen.push(inspect(value, { depth: 12, showHidden: true }), JSON.stringify(value) ?? '')
+    }
+    expect(seen.join('\n')).not.toMatch(/hunter/)
+  })
+})
+
+function disposable<T>(client: T): { client: T } & AsyncDisposable {
+  return {
+    client,
+    async [Symbol.asyncDispose]() {
+      if (client instanceof Redis) client.disconnect()
+    },
+  }
+}
+
+function collectingLogger(lines: string[]) {
+  const add = (fields: object, message?: string): void =>
+    void lines.push(`${message} ${JSON.stringify(fields)}`)
+  const logger = {
+    trace: add,
+    debug: add,
+    info: () => undefined,
+    warn: add,
+    error: add,
+    fatal: add,
+    child: () => logger,
+  }
+  return logger
+}
