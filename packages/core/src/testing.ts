@@ -1,0 +1,10 @@
+export { createAttackHost, type AttackHost } from './testing/attack-host.ts'
+export {
+  surfaceAttacks,
+  type SurfaceAdapter,
+  type SurfaceAttack,
+  type SurfaceOutcome,
+  type SurfaceRequest,
+} from './testing/surface-attacks.ts'
+export { createTestHost, type TestHost, type TestHostOptions } from './testing/test-host.ts'
+export { createTokenAuth, testUser, type TokenAuth } from './testing/token-auth.ts'
