@@ -106,6 +106,11 @@ export interface RequirementOptions {
   readonly redis?: boolean
   /** The folder of the app's migrations, relative to the bootstrap file; run once before any process starts. */
   readonly migrations?: string
+  /**
+   * Names of random secrets that the supervisor makes once and keeps, e.g. `['cnf', 'jobs']`. Apps that name the
+   * same one get the same value, told as `<PREFIX>SECRETS__<NAME>` (upper case, `-` as `_`).
+   */
+  readonly secrets?: readonly string[]
 }
 
 /** A validated system with every default filled in. Made by `defineSystem` alone. */
@@ -129,6 +134,7 @@ export interface System<Config = unknown, Services = unknown> {
     readonly postgres: boolean
     readonly redis: boolean
     readonly migrations: string | undefined
+    readonly secrets: readonly string[]
   }
 }
 

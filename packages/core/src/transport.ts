@@ -33,6 +33,8 @@ export interface TransportHost {
 export interface Transport {
   /** Unique in its process, e.g. `http`. */
   readonly name: string
+  /** The port it takes when none is given from outside, for the supervisor's plan; undefined for a worker, 0 for any free one. */
+  readonly port?: number
   /** The ways in beyond procedures and routes that it opens itself (channels, jobs), for `quintet routes`. */
   readonly operations?: readonly Operation[]
   start(host: TransportHost): Promise<RunningTransport>
