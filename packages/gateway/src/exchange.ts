@@ -1,0 +1,294 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Dispatcher } from 'undici'
+import { fromUpstreamError, GatewayError } from './errors.ts'
+import { endAfterBody } from './problem.ts'
+import { RequestBody } from './request-body.ts'
+import { readResponseHeaders } from './response-headers.ts'
+import type { RetryBudget } from './retry-budget.ts'
+import type { ResolvedRoute } from './route-options.ts'
+import type { UpstreamGroup } from './upstream-group.ts'
+import type { Upstream } from './upstream.ts'
+
+/** What an exchange is to do: which request goes where. */
+export interface ExchangePlan {
+  readonly route: ResolvedRoute
+  readonly group: UpstreamGroup
+  readonly affinityKey: string | undefined
+  /** With its query. */
+  readonly path: string
+  /** Flat name and value pairs for the upstream. */
+  readonly headers: string[]
+  readonly hasBody: boolean
+  readonly requestId: string
+  /** The client waits for "100 Continue" before it sends its body. */
+  readonly expectsContinue: boolean
+  readonly upgrade: boolean
+}
+
+/** What an exchange needs from the gateway. */
+export interface ExchangeHost {
+  readonly retries: { readonly attempts: number; readonly budget: RetryBudget }
+  /** Flat name and value pairs. */
+  readonly securityHeaders: readonly string[]
+  readonly draining: boolean
+  /** Answers a request that no upstream has answered. */
+  refuse(exchange: Exchange, error: GatewayError): void
+  /** Takes over the sockets of an accepted WebSocket. Gives `released` back when it is closed. */
+  upgraded(
+    exchange: Exchange,
+    upstreamSocket: Duplex,
+    rawHeaders: readonly (Buffer | string)[],
+    released: () => void,
+  ): void
+  settled(exchange: Exchange, outcome: string): void
+}
+
+const idempotent: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
+
+/** Errors of an attempt after which the upstream cannot have seen the request. */
+const neverSent: ReadonlySet<string> = new Set([
+  'ERR_GATEWAY_UPSTREAM_UNREACHABLE',
+  'UND_ERR_CONNECT_TIMEOUT',
+])
+
+const clientGone = new GatewayError('ERR_GATEWAY_REQUEST_TIMEOUT', 'The client went away.')
+
+/** One request on its way through: to an upstream, perhaps to a second one, and the answer back. */
+export class Exchange implements Dispatcher.DispatchHandler {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly plan: ExchangePlan
+  readonly startedAt: number = performance.now()
+  attempts = 0
+  upstream: Upstream | undefined
+  readonly #host: ExchangeHost
+  readonly #tried: Upstream[] = []
+  #controller: Dispatcher.DispatchController | undefined
+  #body: RequestBody | undefined
+  #responded = false
+  #over = false
+  /** Why the exchange was ended from this side. */
+  #stopped: GatewayError | undefined
+  #blockedSince = Number.POSITIVE_INFINITY
+
+  constructor(request: IncomingMessage, response: ServerResponse, plan: ExchangePlan, host: ExchangeHost) {
+    this.request = request
+    this.response = response
+    this.plan = plan
+    this.#host = host
+  }
+
+  start(): void {
+    this.#host.retries.budget.deposit()
+    this.response.on('close', () => {
+      if (!this.response.writableFinished) this.#stop(clientGone)
+    })
+    this.#attempt()
+  }
+
+  /** Ends the exchange when the client has stood still for longer than the route allows. */
+  checkIdle(now: number): void {
+    const { idle } = this.plan.route.timeouts
+    if (idle === 0) return
+    if (now - (this.#body?.waitingSince ?? Number.POSITIVE_INFINITY) > idle) {
+      this.#stop(
+        new GatewayError('ERR_GATEWAY_REQUEST_TIMEOUT', 'The request body stood still for too long.'),
+      )
+    } else if (now - this.#blockedSince > idle) {
+      this.response.destroy()
+    }
+  }
+
+  #attempt(): void {
+    const { plan } = this
+    if (plan.group.active >= plan.route.maxConcurrentRequests) {
+      this.#fail(
+        new GatewayError('ERR_GATEWAY_OVERLOADED', 'There are too many requests in progress.', {
+          retryAfter: 1_000,
+        }),
+      )
+      return
+    }
+    const upstream = plan.group.choose(plan.affinityKey, this.#tried)
+    if (!upstream) {
+      this.#fail(
+        new GatewayError('ERR_GATEWAY_NO_UPSTREAM', 'The service is not available.', { retryAfter: 1_000 }),
+      )
+      return
+    }
+    this.attempts += 1
+    this.upstream = upstream
+    this.#tried.push(upstream)
+    upstream.active += 1
+    this.#controller = undefined
+    this.#body = plan.hasBody ? this.#openBody() : undefined
+    const options: Dispatcher.DispatchOptions & { readonly servername: string | null } = {
+      path: plan.path,
+      method: this.request.method ?? 'GET',
+      headers: plan.headers,
+      body: this.#body ?? null,
+      upgrade: plan.upgrade ? 'websocket' : null,
+      headersTimeout: plan.route.timeouts.headers,
+      bodyTimeout: plan.route.timeouts.idle,
+      // The name in the TLS handshake is the upstream's own, whatever the client's Host header says.
+      servername: upstream.serverName,
+    }
+    upstream.pool.dispatch(options, this)
+  }
+
+  #openBody(): RequestBody {
+    return new RequestBody(this.request, this.plan.route.maxRequestSize, {
+      onStart: () => {
+        if (this.plan.expectsContinue) this.response.writeContinue()
+      },
+      onTooLarge: () => {
+        this.#stop(
+          new GatewayError(
+            'ERR_GATEWAY_BODY_TOO_LARGE',
+            `The request body is larger than ${this.plan.route.maxRequestSize} bytes.`,
+          ),
+        )
+      },
+    })
+  }
+
+  /** Ends the exchange from this side; whatever it was waiting for is aborted. */
+  #stop(error: GatewayError): void {
+    if (this.#over || this.#stopped) return
+    this.#stopped = error
+    // Without a controller the attempt still waits for its connection, and is aborted when it gets one.
+    if (this.#controller) this.#controller.abort(error)
+    else this.#fail(error)
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#stopped) controller.abort(this.#stopped)
+  }
+
+  onRequestUpgrade(
+    controller: Dispatcher.DispatchController,
+    _status: number,
+    _headers: unknown,
+    socket: Duplex,
+  ): void {
+    const { upstream } = this
+    if (upstream) this.plan.group.succeeded(upstream)
+    this.#over = true
+    this.#host.upgraded(this, socket, rawHeaders(controller), () => this.#release())
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+    message?: string,
+  ): void {
+    const { response } = this
+    if (status < 200) {
+      if (status === 103 && headers['link'] && this.request.httpVersion === '1.1')
+        response.writeEarlyHints({ link: headers['link'] })
+      return
+    }
+    if (this.upstream) {
+      if (status >= 500) this.plan.group.failed(this.upstream)
+      else this.plan.group.succeeded(this.upstream)
+    }
+    const forward = readResponseHeaders(rawHeaders(controller), status)
+    this.#addOwnHeaders(forward)
+    if (this.#host.draining || (this.plan.hasBody && !this.request.complete)) response.shouldKeepAlive = false
+    this.#responded = true
+    response.writeHead(status, message, forward)
+    response.on('drain', () => {
+      this.#blockedSince = Number.POSITIVE_INFINITY
+      controller.resume()
+    })
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.response.write(chunk)) return
+    this.#blockedSince = performance.now()
+    controller.pause()
+  }
+
+  onResponseEnd(): void {
+    this.#release()
+    this.#over = true
+    this.#blockedSince = Number.POSITIVE_INFINITY
+    if (this.plan.hasBody && !this.request.complete) endAfterBody(this.request, this.response)
+    else this.response.end()
+    this.#host.settled(this, 'ok')
+  }
+
+  onResponseError(_controller: unknown, cause: Error): void {
+    this.#release()
+    if (this.#over) return
+    if (this.#stopped) {
+      this.#fail(this.#stopped)
+      return
+    }
+    const error = fromUpstreamError(cause)
+    if (this.upstream && error.code !== 'ERR_GATEWAY_BAD_REQUEST') this.plan.group.failed(this.upstream)
+    if (this.#mayRetry(error, cause)) this.#attempt()
+    else this.#fail(error)
+  }
+
+  #mayRetry(error: GatewayError, cause: Error & { readonly code?: string }): boolean {
+    if (this.#responded || this.attempts > this.#host.retries.attempts) return false
+    const unseen = neverSent.has(error.code) || neverSent.has(cause.code ?? '')
+    const repeatable =
+      !this.plan.hasBody &&
+      !this.plan.upgrade &&
+      idempotent.has(this.request.method ?? '') &&
+      error.code === 'ERR_GATEWAY_UPSTREAM_FAILED'
+    if (!repeatable && !(unseen && this.#body?.started !== true && this.plan.group.upstreams.length > 1))
+      return false
+    return this.#host.retries.budget.withdraw()
+  }
+
+  #fail(error: GatewayError): void {
+    if (this.#over) return
+    this.#over = true
+    if (error === clientGone) {
+      this.#host.settled(this, 'aborted')
+    } else if (this.#responded) {
+      // The answer cannot be finished. Only a broken connection tells the client that it is not whole.
+      this.response.destroy()
+      this.#host.settled(this, error.code)
+    } else {
+      this.#host.refuse(this, error)
+      this.#host.settled(this, error.code)
+    }
+  }
+
+  #release(): void {
+    const { upstream } = this
+    if (!upstream) return
+    upstream.active -= 1
+    if (this.#body && !this.#body.destroyed) this.#body.destroy()
+  }
+
+  #addOwnHeaders(forward: string[]): void {
+    const own = this.#host.securityHeaders
+    for (let index = 0; index < own.length; index += 2) {
+      const name = own[index] as string
+      if (!hasName(forward, name)) forward.push(name, own[index + 1] as string)
+    }
+    if (!hasName(forward, 'x-request-id')) forward.push('x-request-id', this.plan.requestId)
+  }
+}
+
+function hasName(pairs: readonly string[], name: string): boolean {
+  for (let index = 0; index < pairs.length; index += 2) {
+    const candidate = pairs[index] as string
+    if (candidate.length === name.length && candidate.toLowerCase() === name) return true
+  }
+  return false
+}
+
+/** undici's HTTP/1 client gives the headers as flat pairs. */
+function rawHeaders(controller: Dispatcher.DispatchController): readonly (Buffer | string)[] {
+  const raw = controller.rawHeaders
+  return Array.isArray(raw) ? raw : []
+}

@@ -1,0 +1,97 @@
+import type { Duplex } from 'node:stream'
+import type { StopReason } from '@quintet/core'
+import { createFrameTracker } from './frame-tracker.ts'
+
+/** An open WebSocket through the gateway: two sockets and nothing in between but back-pressure. */
+export interface Tunnel {
+  /** Tells the client that the server goes away and closes with 1001, at the next end of a frame. */
+  leave(reason: StopReason, reconnectAfterMs: number): void
+  destroy(): void
+}
+
+/**
+ * Joins two upgraded sockets until both are closed.
+ *
+ * @param protocol the negotiated subprotocol; only those of Quintet (`quintet.*`) know the shutdown notice.
+ */
+export function openTunnel(
+  client: Duplex,
+  upstream: Duplex,
+  protocol: string | undefined,
+  onClosed: () => void,
+): Tunnel {
+  const tracker = createFrameTracker()
+  let farewell: { readonly notice: Buffer | undefined; readonly close: Buffer } | undefined
+  let left = false
+  let open = 2
+
+  function forward(chunk: Buffer): void {
+    if (left) return
+    if (!farewell) {
+      tracker.follow(chunk)
+      write(chunk)
+      return
+    }
+    const end = tracker.follow(chunk, true)
+    write(chunk.subarray(0, end))
+    sayFarewell()
+  }
+
+  function sayFarewell(): void {
+    if (left || !farewell || !tracker.betweenFrames || client.destroyed) return
+    left = true
+    // A message may not stand amid the fragments of another; the close frame may.
+    if (farewell.notice && tracker.betweenMessages) client.write(farewell.notice)
+    client.write(farewell.close)
+    upstream.resume()
+  }
+
+  function write(chunk: Buffer): void {
+    if (!client.write(chunk)) upstream.pause()
+  }
+
+  function end(other: Duplex): () => void {
+    return () => {
+      // What was written is still flushed, then the other side closes as well.
+      other.end()
+      other.resume()
+      open -= 1
+      if (open === 0) onClosed()
+      else setTimeout(() => other.destroy(), 1_000).unref()
+    }
+  }
+
+  upstream.on('data', forward)
+  upstream.on('end', () => client.end())
+  client.on('drain', () => upstream.resume())
+  client.pipe(upstream)
+  client.on('error', () => upstream.destroy())
+  upstream.on('error', () => client.destroy())
+  client.on('close', end(upstream))
+  upstream.on('close', end(client))
+
+  return {
+    leave(reason, reconnectAfterMs) {
+      if (farewell) return
+      const notice = JSON.stringify({ type: 'server_shutdown', reason, reconnectAfterMs })
+      farewell = {
+        notice: protocol?.startsWith('quintet.') ? frame(0x1, Buffer.from(notice)) : undefined,
+        close: frame(0x8, Buffer.concat([Buffer.from([1001 >> 8, 1001 & 0xff]), Buffer.from(reason)])),
+      }
+      sayFarewell()
+    },
+    destroy() {
+      client.destroy()
+      upstream.destroy()
+    },
+  }
+}
+
+/** One unmasked final frame with a payload of at most 125 bytes, or 65,535. */
+function frame(opcode: number, payload: Buffer): Buffer {
+  const head =
+    payload.length < 126
+      ? Buffer.from([0x80 | opcode, payload.length])
+      : Buffer.from([0x80 | opcode, 126, payload.length >> 8, payload.length & 0xff])
+  return Buffer.concat([head, payload])
+}
