@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Credentials } from './credentials.ts'
 import type { HealthChecks } from './health-checks.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import type { Logger } from './logger.ts'
@@ -69,6 +70,8 @@ export interface SocketProtocol {
 export interface SocketConnection {
   readonly id: string
   readonly principal: Principal
+  /** What the client has shown, as of now. Given to the pipeline with every message, so that a session which ended is refused at once. */
+  readonly credentials: Credentials
   readonly host: TransportHost
   /** Aborts when the connection has closed. */
   readonly signal: AbortSignal
