@@ -20,3 +20,14 @@ export { isRedisUnavailable, RedisError, toRedisError } from './errors.ts'
 export type { RedisErrorCode } from './errors.ts'
 export { createTrackedCache, trackedCacheDefaults } from './tracked-cache.ts'
 export type { TrackedCache, TrackedCacheOptions } from './tracked-cache.ts'
+export { createRateLimiter, rateLimiterDefaults } from './rate-limiter.ts'
+export type {
+  ConsumeOptions,
+  RateLimit,
+  RateLimiter,
+  RateLimiterOptions,
+  RateLimitResult,
+} from './rate-limiter.ts'
+export { rateLimitHeaders } from './rate-limit-headers.ts'
+export type { RateLimitHeadersOptions } from './rate-limit-headers.ts'
+export type { ScriptClient } from './script.ts'
