@@ -1,0 +1,219 @@
+import {
+  isQuintetError,
+  parseDuration,
+  QuintetError,
+  refuseUnknownKeys,
+  toQuintetError,
+  type CallOptions,
+  type ClientLink,
+  type Duration,
+} from '@quintet/core'
+import { serverError } from '../errors.ts'
+import { fromProblem } from '../problem.ts'
+import { readEvents } from './event-source.ts'
+
+export interface HttpLinkOptions {
+  /** Where the app is; procedures are under `<url>/rpc`. */
+  readonly url: string
+  /** The bearer token of a call, asked for before each one; undefined for an anonymous call. */
+  readonly token?: string | (() => string | undefined | Promise<string | undefined>)
+  /** @defaultValue the global `fetch` */
+  readonly fetch?: typeof fetch
+  /** How long a call may take, and a stream to begin; told to the server as its deadline. @defaultValue `'30s'` */
+  readonly timeout?: Duration
+}
+
+/** What applies where {@link HttpLinkOptions} says nothing. */
+export const httpLinkDefaults = Object.freeze({ timeout: '30s' }) satisfies Partial<HttpLinkOptions>
+
+/** How often a broken stream is taken up again without an event in between. */
+const maxResumes = 5
+const firstResumeDelay = 200
+
+/**
+ * Reaches an app over HTTP.
+ *
+ * A stream that breaks is resumed after its last event, where its events have ids.
+ *
+ * @throws QuintetError the error that the server threw; `ERR_SERVER_CONNECT_FAILED` when there is no server;
+ *   `ERR_SERVER_RESPONSE_INVALID` when something else answered.
+ */
+export function httpLink(options: HttpLinkOptions): ClientLink {
+  refuseUnknownKeys(options, ['url', 'token', 'fetch', 'timeout'], 'httpLink')
+  const base = options.url.replace(/\/+$/, '')
+  if (!URL.canParse(base)) throw new TypeError(`httpLink.url: ${JSON.stringify(options.url)} is not a URL.`)
+  const timeout = parseDuration(options.timeout ?? httpLinkDefaults.timeout, 'httpLink.timeout')
+  const send = options.fetch ?? fetch
+
+  const request = async (method: string, input: unknown, call: CallOptions, signal: AbortSignal, remaining: number | undefined): Promise<Response> => {
+    const headers: Record<string, string> = { accept: 'application/json, text/event-stream, application/problem+json' }
+    const token = typeof options.token === 'function' ? await options.token() : options.token
+    if (token !== undefined) headers['authorization'] = `Bearer ${token}`
+    if (input !== undefined) headers['content-type'] = 'application/json'
+    if (remaining !== undefined) headers['x-deadline-ms'] = String(Math.max(0, Math.ceil(remaining)))
+    if (call.lastEventId !== undefined) headers['last-event-id'] = call.lastEventId
+    const answer = await send(`${base}/rpc/${method.split('.').map(encodeURIComponent).join('/')}`, {
+      method: 'POST',
+      headers,
+      signal,
+      ...(input === undefined ? {} : { body: JSON.stringify(input) }),
+    })
+    if (answer.ok) return answer
+    throw await readProblem(answer)
+  }
+
+  return {
+    async call(method, input, call = {}) {
+      const remaining = remainingOf(call, timeout)
+      const patience = startPatience(call.signal, remaining)
+      let streams = false
+      try {
+        const answer = await request(method, input, call, patience.signal, remaining)
+        if (isEventStream(answer)) {
+          streams = true
+          patience.began()
+          return readStream(answer, () => {}, patience.end)
+        }
+        if (answer.status === 204) return undefined
+        return (await answer.json()) as unknown
+      } catch (error) {
+        throw translate(error, call.signal)
+      } finally {
+        if (!streams) patience.end()
+      }
+    },
+    async *stream(method, input, call = {}) {
+      let lastEventId = call.lastEventId
+      let resumes = 0
+      const onEvent = (id: string | undefined): void => {
+        lastEventId = id ?? lastEventId
+        resumes = 0
+      }
+      for (;;) {
+        const patience = startPatience(call.signal, remainingOf(call, timeout))
+        try {
+          const remaining = call.deadline === undefined ? undefined : call.deadline - Date.now()
+          const answer = await request(method, input, { ...call, lastEventId }, patience.signal, remaining)
+          if (!isEventStream(answer)) throw unexpected(answer)
+          patience.began()
+          yield* readStream(answer, onEvent, patience.end)
+          return
+        } catch (error) {
+          const translated = translate(error, call.signal)
+          if (!isResumable(translated) || lastEventId === undefined || resumes >= maxResumes) throw translated
+        } finally {
+          patience.end()
+        }
+        await delay(firstResumeDelay * 2 ** resumes++ * (0.5 + Math.random()), call.signal)
+      }
+    },
+  }
+}
+
+async function* readStream(
+  answer: Response,
+  onEvent: (id: string | undefined) => void,
+  onEnd: () => void,
+): AsyncGenerator<unknown, void, undefined> {
+  try {
+    if (answer.body === null) throw unexpected(answer)
+    for await (const { event, data, id } of readEvents(answer.body)) {
+      if (event === 'end') return
+      if (event === 'error') throw fromProblem(JSON.parse(data) as unknown)
+      onEvent(id)
+      yield JSON.parse(data) as unknown
+    }
+    throw serverError('ERR_SERVER_CLOSED', 'The stream broke off before its end.')
+  } finally {
+    onEnd()
+  }
+}
+
+/** A signal that aborts with the caller's, or when the time is up before the answer has begun. */
+function startPatience(
+  signal: AbortSignal | undefined,
+  remaining: number | undefined,
+): { readonly signal: AbortSignal; began(): void; end(): void } {
+  const controller = new AbortController()
+  const leave = (): void => controller.abort(signal?.reason)
+  if (signal?.aborted === true) leave()
+  signal?.addEventListener('abort', leave, { once: true })
+  const timer =
+    remaining === undefined
+      ? undefined
+      : setTimeout(() => controller.abort(new DOMException('The call took too long.', 'TimeoutError')), remaining)
+  return {
+    signal: controller.signal,
+    began: () => clearTimeout(timer),
+    end() {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', leave)
+    },
+  }
+}
+
+function remainingOf({ deadline }: CallOptions, timeout: number): number | undefined {
+  const own = deadline === undefined ? undefined : Math.max(0, deadline - Date.now())
+  if (timeout === 0) return own
+  return own === undefined ? timeout : Math.min(own, timeout)
+}
+
+async function readProblem(answer: Response): Promise<QuintetError> {
+  const text = await answer.text()
+  let problem: unknown
+  if (answer.headers.get('content-type')?.includes('json') === true) {
+    try {
+      problem = JSON.parse(text)
+    } catch {
+      problem = undefined
+    }
+  }
+  const seconds = Number(answer.headers.get('retry-after') ?? Number.NaN)
+  const withRetry =
+    typeof problem === 'object' && problem !== null
+      ? { ...(Number.isFinite(seconds) ? { retryAfter: seconds * 1_000 } : {}), ...problem }
+      : problem
+  return fromProblem(withRetry, answer.status)
+}
+
+function translate(error: unknown, signal: AbortSignal | undefined): unknown {
+  if (signal?.aborted === true) return signal.reason
+  if (isQuintetError(error)) return error
+  const name = error instanceof Error ? error.name : ''
+  if (name === 'AbortError' || name === 'TimeoutError') return toQuintetError(error)
+  if (error instanceof SyntaxError) {
+    return serverError('ERR_SERVER_RESPONSE_INVALID', 'The answer is not JSON.', { cause: error })
+  }
+  return serverError('ERR_SERVER_CONNECT_FAILED', 'The server cannot be reached.', { cause: error })
+}
+
+function isResumable(error: unknown): boolean {
+  if (!isQuintetError(error)) return false
+  return error.kind === 'closed' || error.kind === 'unavailable'
+}
+
+function isEventStream(answer: Response): boolean {
+  return answer.headers.get('content-type')?.startsWith('text/event-stream') === true
+}
+
+function unexpected(answer: Response): QuintetError {
+  return serverError(
+    'ERR_SERVER_RESPONSE_INVALID',
+    `The server answered with ${String(answer.status)} and no stream.`,
+  )
+}
+
+function delay(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const leave = (): void => {
+      clearTimeout(timer)
+      reject(signal?.reason as Error)
+    }
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', leave)
+      resolve()
+    }, ms)
+    if (signal?.aborted === true) leave()
+    else signal?.addEventListener('abort', leave, { once: true })
+  })
+}

@@ -1,0 +1,82 @@
+import type { IncomingMessage } from 'node:http'
+import { serverError } from '../errors.ts'
+import { isHost } from './trusted-proxies.ts'
+
+/**
+ * Refuses a request that two readers could understand differently: two hosts, two lengths, two
+ * authorizations, a length beside a transfer coding, a target that is not a plain path.
+ *
+ * @returns the path and the query of the target.
+ * @throws QuintetError `ERR_SERVER_BAD_REQUEST`, `ERR_SERVER_METHOD_UNKNOWN`.
+ * @see RFC 9112 sections 3.2 and 6.1
+ */
+export function admit(request: IncomingMessage): { readonly path: string; readonly query: string } {
+  if (request.method === 'TRACE' || request.method === 'CONNECT') {
+    throw serverError('ERR_SERVER_METHOD_UNKNOWN', `The method ${request.method} is not served.`)
+  }
+  checkHeaders(request.rawHeaders)
+  const { host } = request.headers
+  if (host !== undefined && !isHost(host)) throw bad('The Host header is not a host.')
+  return splitTarget(request.url ?? '/', host)
+}
+
+function checkHeaders(rawHeaders: readonly string[]): void {
+  let hosts = 0
+  let lengths = 0
+  let codings = 0
+  let authorizations = 0
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? ''
+    // Only names of these lengths matter, which spares most of them the comparison.
+    if (name.length === 4 && same(name, 'host')) hosts++
+    else if (name.length === 14 && same(name, 'content-length')) lengths++
+    else if (name.length === 17 && same(name, 'transfer-encoding')) codings++
+    else if (name.length === 13 && same(name, 'authorization')) authorizations++
+    if ((name.length === 14 || name.length === 17) && /^(?:content_length|transfer_encoding)$/i.test(name)) {
+      throw bad(`The header ${name} is ambiguous.`)
+    }
+  }
+  if (hosts > 1) throw bad('There is more than one Host header.')
+  if (lengths > 1 || codings > 1 || (lengths > 0 && codings > 0)) throw bad('The length of the body is ambiguous.')
+  if (authorizations > 1) throw bad('There is more than one Authorization header.')
+}
+
+function same(name: string, expected: string): boolean {
+  return name === expected || name.toLowerCase() === expected
+}
+
+const plainPath = /^\/[\w\-.~!$&'()*+,;=:@/%[\]{}|^`"<>]*$/
+const badEscape = /%(?![0-9a-f]{2})|%00/i
+const dotSegment = /(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/i
+
+function splitTarget(target: string, host: string | undefined): { readonly path: string; readonly query: string } {
+  let relative = target
+  if (!target.startsWith('/')) {
+    if (!URL.canParse(target) || host === undefined || new URL(target).host !== host.toLowerCase()) {
+      throw bad('The request target is neither a path nor a URL of this host.')
+    }
+    relative = target.slice(target.indexOf('/', target.indexOf('//') + 2))
+    if (!relative.startsWith('/')) relative = '/'
+  }
+  const mark = relative.indexOf('?')
+  const path = mark === -1 ? relative : relative.slice(0, mark)
+  if (!plainPath.test(path)) throw bad('The path holds a character that must be percent-encoded.')
+  if (path.includes('%') && (badEscape.test(path) || !isDecodable(path))) throw bad('The path is badly percent-encoded.')
+  if (path.includes('/.') || path.includes('%2')) {
+    if (dotSegment.test(path)) throw bad('The path holds a dot segment.')
+  }
+  return { path, query: mark === -1 ? '' : relative.slice(mark) }
+}
+
+function isDecodable(path: string): boolean {
+  try {
+    decodeURIComponent(path)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function bad(message: string): Error {
+  return serverError('ERR_SERVER_BAD_REQUEST', message)
+}

@@ -1,0 +1,48 @@
+import { createBrotliCompress, createGzip, constants, type BrotliCompress, type Gzip } from 'node:zlib'
+import { parseSize, refuseUnknownKeys, type Size } from '@quintet/core'
+
+export interface CompressionOptions {
+  /** Smaller answers are sent as they are. @defaultValue `'4kb'` */
+  readonly threshold?: Size
+}
+
+/** What applies where {@link CompressionOptions} says nothing. */
+export const compressionDefaults = Object.freeze({ threshold: '4kb' }) satisfies CompressionOptions
+
+/** The threshold in bytes, or undefined for no compression. */
+export function resolveCompression(options: false | CompressionOptions | undefined): number | undefined {
+  if (options === false) return undefined
+  if (options !== undefined) refuseUnknownKeys(options, ['threshold'], 'http.compression')
+  return parseSize(options?.threshold ?? compressionDefaults.threshold, 'http.compression.threshold')
+}
+
+export type ContentCoding = 'br' | 'gzip'
+
+/** The best coding that the client accepts, if any. @see RFC 9110 section 12.5.3 */
+export function chooseCoding(acceptEncoding: string | string[] | undefined): ContentCoding | undefined {
+  if (typeof acceptEncoding !== 'string') return undefined
+  const refused = new Set<string>()
+  const accepted = new Set<string>()
+  for (const part of acceptEncoding.toLowerCase().split(',')) {
+    const [coding = '', ...parameters] = part.split(';').map((piece) => piece.trim())
+    const quality = parameters.find((parameter) => parameter.startsWith('q='))
+    const weight = quality === undefined ? 1 : Number(quality.slice(2))
+    ;(weight > 0 ? accepted : refused).add(coding)
+  }
+  if (accepted.has('br')) return 'br'
+  return accepted.has('gzip') || (accepted.has('*') && !refused.has('gzip')) ? 'gzip' : undefined
+}
+
+const compressible = /^(?:text\/(?!event-stream)|application\/(?:[\w.+-]*json|javascript|xml|[\w.+-]*\+xml)|image\/svg\+xml)/i
+
+/** Whether content of this type gets smaller: text does, images and archives do not. */
+export function isCompressible(contentType: string): boolean {
+  return compressible.test(contentType)
+}
+
+/** A stream that compresses; each write can be flushed on, so that a slow answer still flows. */
+export function createCompressor(coding: ContentCoding): BrotliCompress | Gzip {
+  return coding === 'br'
+    ? createBrotliCompress({ params: { [constants.BROTLI_PARAM_QUALITY]: 4 }, flush: constants.BROTLI_OPERATION_FLUSH })
+    : createGzip({ level: 6, flush: constants.Z_SYNC_FLUSH })
+}

@@ -1,0 +1,79 @@
+import type { IncomingMessage } from 'node:http'
+import { parseDuration, refuseUnknownKeys, type Duration } from '@quintet/core'
+
+export interface CorsOptions {
+  /** Exact origins, e.g. `https://app.example`; or `'*'` alone for every page, which is refused with `credentials`. */
+  readonly origins: readonly string[]
+  /** Let pages send cookies. @defaultValue false */
+  readonly credentials?: boolean
+  /** How long a browser may keep the answer to its preflight. @defaultValue `'10m'` */
+  readonly maxAge?: Duration
+}
+
+/** Decides about the origin of a request. */
+export interface Cors {
+  /** The headers for an answer to this request; empty when its origin may not read it. */
+  headers(request: IncomingMessage): readonly string[]
+  /** The headers of the answer to a preflight; undefined when the origin may not call. */
+  preflight(request: IncomingMessage): readonly string[] | undefined
+}
+
+const exposed = 'x-request-id, retry-after, www-authenticate'
+
+/** @throws TypeError when the allow-list is not one. */
+export function resolveCors(options: false | readonly string[] | CorsOptions | undefined): Cors | undefined {
+  if (options === undefined || options === false) return undefined
+  const given: CorsOptions = isList(options) ? { origins: options } : options
+  if (typeof given !== 'object' || given === null || !Array.isArray(given.origins)) {
+    throw new TypeError(
+      `http.cors: ${JSON.stringify(options)} is not an allow-list. Give the origins that may call, e.g. ['https://app.example'], or false.`,
+    )
+  }
+  refuseUnknownKeys(given, ['origins', 'credentials', 'maxAge'], 'http.cors')
+  const credentials = given.credentials === true
+  const any = given.origins.includes('*')
+  if (any && (credentials || given.origins.length > 1)) {
+    throw new TypeError("http.cors: '*' stands alone and without credentials. Name the origins that may call with cookies.")
+  }
+  const allowed = new Set(any ? [] : given.origins.map(parseOrigin))
+  const maxAge = Math.floor(parseDuration(given.maxAge ?? '10m', 'http.cors.maxAge') / 1_000)
+
+  const headers = (request: IncomingMessage): string[] => {
+    const { origin } = request.headers
+    if (any) return ['access-control-allow-origin', '*', 'access-control-expose-headers', exposed]
+    if (origin === undefined || !allowed.has(origin)) return ['vary', 'origin']
+    return [
+      ...['vary', 'origin', 'access-control-allow-origin', origin, 'access-control-expose-headers', exposed],
+      ...(credentials ? ['access-control-allow-credentials', 'true'] : []),
+    ]
+  }
+  return {
+    headers,
+    preflight(request) {
+      const { origin } = request.headers
+      if (origin === undefined || !(any || allowed.has(origin))) return undefined
+      const wanted = request.headers['access-control-request-headers']
+      return [
+        ...headers(request),
+        'access-control-allow-methods',
+        'GET, HEAD, POST, PUT, PATCH, DELETE',
+        ...(typeof wanted === 'string' && /^[\w\-, ]{1,1000}$/.test(wanted) ? ['access-control-allow-headers', wanted] : []),
+        'access-control-max-age',
+        String(maxAge),
+      ]
+    },
+  }
+}
+
+/** @throws TypeError when the text is not an origin as browsers send it. */
+export function parseOrigin(text: unknown): string {
+  const url = typeof text === 'string' && URL.canParse(text) ? new URL(text) : undefined
+  if (url !== undefined && url.origin === text) return text
+  throw new TypeError(
+    `${JSON.stringify(text)} is not an origin. Give scheme, host and port as browsers send them, e.g. 'https://app.example'.`,
+  )
+}
+
+function isList(value: readonly string[] | CorsOptions): value is readonly string[] {
+  return Array.isArray(value)
+}

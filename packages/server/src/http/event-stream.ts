@@ -1,0 +1,60 @@
+import { once } from 'node:events'
+import { serverError } from '../errors.ts'
+import { eventIdOf } from '../event-id.ts'
+import { toProblem } from '../problem.ts'
+import type { Exchange } from './exchange.ts'
+
+/** How often a quiet stream sends a comment, so that proxies keep it and a dead client is noticed, in milliseconds. */
+const heartbeat = 15_000
+
+/**
+ * Sends a sequence as server-sent events: `data` is the JSON of one event, `id` is there where it can be
+ * resumed after, an event `end` says that the sequence is over and `error` why it broke.
+ *
+ * What goes wrong before the first byte is answered as a plain problem document.
+ *
+ * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
+ */
+export async function sendEvents(
+  exchange: Exchange,
+  open: (onBegin: <Input>(input: Input) => Input) => AsyncGenerator<unknown, void, undefined>,
+): Promise<void> {
+  const { response } = exchange
+  // Once the input has arrived and been found valid it is a stream, also before it has its first event.
+  const events = open((input) => {
+    setImmediate(begin)
+    return input
+  })
+  let timer: NodeJS.Timeout | undefined
+  let over = false
+  const begin = (): void => {
+    if (response.headersSent || response.destroyed || over) return
+    const headers = exchange.headers()
+    headers.push('content-type', 'text/event-stream', 'cache-control', 'no-store', 'x-accel-buffering', 'no')
+    response.writeHead(200, headers)
+    response.flushHeaders()
+    timer = setInterval(() => response.write(':\n\n'), heartbeat).unref()
+  }
+  const stop = (): void => exchange.abort(serverError('ERR_SERVER_CLOSED', 'The server is about to stop. Resume at another one.'))
+  exchange.site.connections.onDrain(stop)
+  try {
+    for await (const event of events) {
+      begin()
+      const id = eventIdOf(event)
+      const text = `${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(event)}\n\n`
+      if (!response.write(text)) await Promise.race([once(response, 'drain'), once(response, 'close')])
+      if (response.destroyed) break
+    }
+    over = true
+    begin()
+    response.end('event: end\ndata:\n\n')
+  } catch (error) {
+    over = true
+    if (!response.headersSent) throw error
+    const problem = toProblem(error, exchange.requestId)
+    response.end(`event: error\ndata: ${JSON.stringify(problem)}\n\n`)
+  } finally {
+    clearInterval(timer)
+    exchange.site.connections.offDrain(stop)
+  }
+}

@@ -1,0 +1,191 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { noCredentials, type Credentials, type IncomingCall, type Operation } from '@quintet/core'
+import { deadlineOf, requestIdOf, traceparentOf } from '../call-headers.ts'
+import { toProblem } from '../problem.ts'
+import { chooseCoding, createCompressor } from './compression.ts'
+import { credentialsOf } from './credentials.ts'
+import { declaredLength } from './read-body.ts'
+import type { Site } from './site.ts'
+
+/** How much of an unwanted body is read away before the connection is closed on it instead. */
+const unwantedBytes = 64 * 1024
+/** How long a client may go on sending a body that was already answered, in milliseconds. */
+const lingerTime = 1_000
+
+/** One request and its answer. */
+export class Exchange {
+  readonly site: Site
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly requestId: string
+  #expectsContinue: boolean
+  #controller: AbortController | undefined
+
+  constructor(site: Site, request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) {
+    this.site = site
+    this.request = request
+    this.response = response
+    this.requestId = requestIdOf(request.headers['x-request-id'])
+    this.#expectsContinue = expectsContinue
+  }
+
+  /** Aborts when the client goes away before it has its answer. Made when somebody asks for it. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      const controller = new AbortController()
+      this.#controller = controller
+      const { response } = this
+      const leave = (): void => {
+        if (!response.writableFinished) controller.abort(new DOMException('The client went away.', 'AbortError'))
+      }
+      if (response.closed || response.destroyed) leave()
+      else response.once('close', leave)
+    }
+    return this.#controller.signal
+  }
+
+  /** Ends what runs for this request, though the client is still there. */
+  abort(reason: unknown): void {
+    void this.signal
+    this.#controller?.abort(reason)
+  }
+
+  /** @throws QuintetError `ERR_SERVER_BAD_REQUEST` when the credentials or the deadline are malformed. */
+  call(operation: Operation): IncomingCall {
+    const { headers } = this.request
+    return new HttpCall(
+      this,
+      operation,
+      this.credentials(),
+      traceparentOf(headers['traceparent']),
+      deadlineOf(headers['x-deadline-ms']),
+    )
+  }
+
+  credentials(): Credentials {
+    const { options } = this.site
+    if (options.credentials !== undefined) return options.credentials(this.request)
+    if (this.request.headers.authorization === undefined) return noCredentials
+    return credentialsOf(this.request, options.trustedProxies)
+  }
+
+  /** Asks for the body, of a client that waits to be asked. */
+  acceptBody(): void {
+    if (!this.#expectsContinue) return
+    this.#expectsContinue = false
+    this.response.writeContinue()
+  }
+
+  /** The headers that every answer carries, as a flat list. */
+  headers(): string[] {
+    const { options, connections } = this.site
+    const headers = ['x-request-id', this.requestId, ...options.securityHeaders]
+    if (options.cors !== undefined) headers.push(...options.cors.headers(this.request))
+    if (connections.draining) headers.push('connection', 'close')
+    return headers
+  }
+
+  /** Answers with a JSON text, compressed where that pays. */
+  sendJson(status: number, text: string, extra: readonly string[] = [], type = 'application/json'): void {
+    const { response, request } = this
+    if (response.headersSent || response.destroyed) return
+    const length = Buffer.byteLength(text)
+    const headers = this.headers()
+    headers.push('content-type', type, 'cache-control', 'no-store', ...extra)
+    this.#leaveBody()
+    const threshold = this.site.options.compression
+    if (threshold !== undefined && length >= threshold) {
+      const coding = chooseCoding(request.headers['accept-encoding'])
+      headers.push('vary', 'accept-encoding')
+      if (coding !== undefined) {
+        headers.push('content-encoding', coding)
+        response.writeHead(status, headers)
+        const compressor = createCompressor(coding)
+        compressor.on('error', () => response.destroy())
+        compressor.pipe(response)
+        compressor.end(text)
+        return
+      }
+    }
+    headers.push('content-length', String(length))
+    response.writeHead(status, headers)
+    response.end(request.method === 'HEAD' ? undefined : text)
+  }
+
+  sendEmpty(status: number, extra: readonly string[] = []): void {
+    if (this.response.headersSent || this.response.destroyed) return
+    this.#leaveBody()
+    const headers = this.headers()
+    headers.push(...extra)
+    if (status !== 204 && status !== 304) headers.push('content-length', '0')
+    this.response.writeHead(status, headers)
+    this.response.end()
+  }
+
+  /** Answers with a problem document; ends the connection when an answer has already begun. */
+  fail(thrown: unknown, extra: readonly string[] = []): void {
+    if (this.response.headersSent) {
+      this.response.destroy()
+      return
+    }
+    const problem = toProblem(thrown, this.requestId)
+    const headers = [...extra]
+    if (problem.retryAfter !== undefined) headers.push('retry-after', String(Math.ceil(problem.retryAfter / 1_000)))
+    // What was ambiguous once may go on to be: nothing more is read from this connection.
+    if (problem.code === 'ERR_SERVER_BAD_REQUEST' && !this.site.connections.draining) headers.push('connection', 'close')
+    if (problem.status === 401) headers.push('www-authenticate', this.#challenge(problem.detail))
+    this.sendJson(problem.status, JSON.stringify(problem), headers, 'application/problem+json')
+  }
+
+  /** @see RFC 6750 section 3: no error is named to a caller that gave no credentials. */
+  #challenge(detail: string): string {
+    if (this.request.headers.authorization === undefined) return 'Bearer'
+    return `Bearer error="invalid_token", error_description="${detail.replace(/[^\x20-\x7e]|["\\]/g, ' ')}"`
+  }
+
+  /** Does not wait for the rest of a body that nobody wants. */
+  #leaveBody(): void {
+    const { request, response } = this
+    if (request.complete) return
+    const declared = declaredLength(request)
+    if (declared !== undefined && declared <= unwantedBytes && !this.#expectsContinue) return
+    // The client reads the answer while it still sends, so the connection ends a little later.
+    response.once('finish', () => {
+      const timer = setTimeout(() => {
+        if (!request.complete) request.socket.destroy()
+      }, lingerTime)
+      request.once('close', () => clearTimeout(timer))
+      request.resume()
+    })
+  }
+}
+
+class HttpCall implements IncomingCall {
+  readonly operation: Operation
+  readonly credentials: Credentials
+  readonly traceparent: string | undefined
+  readonly deadline: number | undefined
+  readonly #exchange: Exchange
+
+  constructor(
+    exchange: Exchange,
+    operation: Operation,
+    credentials: Credentials,
+    traceparent: string | undefined,
+    deadline: number | undefined,
+  ) {
+    this.#exchange = exchange
+    this.operation = operation
+    this.credentials = credentials
+    this.traceparent = traceparent
+    this.deadline = deadline
+  }
+
+  get requestId(): string {
+    return this.#exchange.requestId
+  }
+
+  get signal(): AbortSignal {
+    return this.#exchange.signal
+  }
+}

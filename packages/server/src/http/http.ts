@@ -1,0 +1,161 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import type { NamedProcedure, RunningTransport, Transport, TransportHost } from '@quintet/core'
+import { serverError } from '../errors.ts'
+import { openApiOperations, openApiRoutes } from '../openapi/routes.ts'
+import { toProblem } from '../problem.ts'
+import { admit } from './admission.ts'
+import { answerRoute } from './answer-route.ts'
+import { answerBatch } from './batch.ts'
+import { createBodyWatch } from './body-watch.ts'
+import { trackConnections } from './connections.ts'
+import { Exchange } from './exchange.ts'
+import { resolveHttpOptions, type HttpOptions } from './options.ts'
+import { createRouteTable, type RouteTable } from './route-table.ts'
+import { answerRpc } from './rpc.ts'
+import type { Site } from './site.ts'
+
+/**
+ * The HTTP transport of a process: its procedures as `POST /rpc/<service>/<procedure>`, batches as
+ * `POST /rpc`, its routes, and the OpenAPI document of all.
+ *
+ * @throws TypeError when an option is unknown, malformed or contradicts another.
+ *
+ * @example
+ * transports: { http: http({ port: 3002, requestTimeout: '5m', maxRequestSize: '10gb' }) }
+ */
+export function http(options: HttpOptions = {}): Transport {
+  const resolved = resolveHttpOptions(options)
+  return {
+    name: resolved.name,
+    port: resolved.port,
+    operations: resolved.openapi === undefined ? [] : openApiOperations(resolved.openapi),
+    async start(host: TransportHost): Promise<RunningTransport> {
+      const server = createServer({
+        headersTimeout: resolved.headersTimeout,
+        keepAliveTimeout: resolved.keepAliveTimeout,
+        // Bodies are held to their time one by one: a total limit would cut off an upload that makes progress.
+        requestTimeout: 0,
+        connectionsCheckingInterval: Math.min(5_000, Math.max(50, (resolved.headersTimeout || 60_000) / 4)),
+        noDelay: true,
+      })
+      server.maxConnections = resolved.maxConnections
+      const limits = [resolved.requestTimeout, resolved.uploadProgressTimeout].filter((limit) => limit > 0)
+      const site: Site = {
+        host,
+        options: resolved,
+        connections: trackConnections(server),
+        bodies: createBodyWatch(Math.min(60_000, ...limits)),
+      }
+      for (const plugin of resolved.plugins) plugin.start(host)
+      serve(server, site)
+      try {
+        await listen(server, host.port ?? resolved.port, resolved.host)
+      } catch (error) {
+        site.bodies.close()
+        throw error
+      }
+      return {
+        url: urlOf(server),
+        async drain(_reason, signal) {
+          server.close()
+          await site.connections.drain(signal)
+        },
+        async close() {
+          site.bodies.close()
+          const closed = new Promise((resolve) => server.close(resolve))
+          site.connections.destroy()
+          await closed
+        },
+      }
+    },
+  }
+}
+
+function serve(server: Server, site: Site): void {
+  const { host, options } = site
+  const procedures = new Map<string, NamedProcedure>()
+  for (const named of host.procedures.values()) procedures.set(`/rpc/${named.name.replace('.', '/')}`, named)
+  const own = options.openapi === undefined ? [] : openApiRoutes(host, options.openapi)
+  const routes = createRouteTable([...host.routes, ...own], options.requestTimeout)
+
+  const answer = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
+    site.connections.track(request, response)
+    response.on('error', ignore)
+    const exchange = new Exchange(site, request, response, expectsContinue)
+    respond(exchange, procedures, routes).catch((error: unknown) => exchange.fail(error))
+  }
+  server.on('request', (request, response) => answer(request, response, false))
+  server.on('checkContinue', (request, response) => answer(request, response, true))
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    refuseConnection(error, socket, site.connections.isAnswering(socket))
+  })
+}
+
+async function respond(
+  exchange: Exchange,
+  procedures: ReadonlyMap<string, NamedProcedure>,
+  routes: RouteTable,
+): Promise<void> {
+  const { request, response, site } = exchange
+  const { path } = admit(request)
+  for (const plugin of site.options.plugins) {
+    if (plugin.handle(request, response)) return
+  }
+  const procedure = procedures.get(path)
+  if (request.method === 'OPTIONS' && site.options.cors !== undefined && isPreflight(request)) {
+    const headers = site.options.cors.preflight(request)
+    if (headers === undefined) throw serverError('ERR_SERVER_ORIGIN_REFUSED', 'Pages of this origin may not call.')
+    exchange.sendEmpty(204, headers)
+  } else if (procedure !== undefined) await answerRpc(exchange, procedure)
+  else if (path === '/rpc') await answerBatch(exchange)
+  else await answerRoute(exchange, routes, path)
+}
+
+function isPreflight(request: IncomingMessage): boolean {
+  return request.headers.origin !== undefined && request.headers['access-control-request-method'] !== undefined
+}
+
+/** Answers what Node's parser could not read, by hand, since there is no response object for it. */
+function refuseConnection(error: NodeJS.ErrnoException, socket: Socket, answering: boolean): void {
+  if (error.code === 'ECONNRESET' || !socket.writable || answering) {
+    socket.destroy()
+    return
+  }
+  const problem = toProblem(describeParserError(error.code))
+  const body = JSON.stringify(problem)
+  socket.end(
+    `HTTP/1.1 ${String(problem.status)} ${problem.title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n` +
+      `Content-Length: ${String(Buffer.byteLength(body))}\r\n\r\n${body}`,
+  )
+  // What the client still sends is not read, and a client that does not close is not waited for.
+  setTimeout(() => socket.destroy(), 1_000).unref()
+}
+
+function describeParserError(code: string | undefined): Error {
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    return serverError('ERR_SERVER_HEADERS_TOO_LARGE', 'The headers of the request are too large.')
+  }
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return serverError('ERR_SERVER_REQUEST_TIMEOUT', 'The headers of the request took too long to arrive.')
+  }
+  return serverError('ERR_SERVER_BAD_REQUEST', 'This is not a well-formed HTTP request.')
+}
+
+function listen(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ port, host }, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+function urlOf(server: Server): string {
+  const { address, port } = server.address() as AddressInfo
+  const reachable = address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address
+  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${String(port)}`
+}
+
+function ignore(): void {}

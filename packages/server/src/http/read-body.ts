@@ -1,0 +1,60 @@
+import type { IncomingMessage } from 'node:http'
+import { serverError } from '../errors.ts'
+import type { BodyWatch } from './body-watch.ts'
+
+/** The length that a request declares; undefined when it is sent in chunks, 0 when there is no body. */
+export function declaredLength(request: IncomingMessage): number | undefined {
+  const length = request.headers['content-length']
+  if (length !== undefined) return Number(length)
+  return request.headers['transfer-encoding'] === undefined ? 0 : undefined
+}
+
+/**
+ * Reads a whole body, at most `limit` bytes of it.
+ *
+ * @throws QuintetError `ERR_SERVER_TOO_LARGE`, `ERR_SERVER_REQUEST_TIMEOUT`; an `AbortError` when the client has gone.
+ */
+export function readBody(request: IncomingMessage, limit: number, watch: BodyWatch, timeout: number): Promise<Buffer> {
+  const declared = declaredLength(request)
+  if (declared !== undefined && declared > limit) return Promise.reject(tooLarge(limit))
+  if (request.destroyed) return Promise.reject(new DOMException('The client went away.', 'AbortError'))
+  return new Promise((resolve, reject) => {
+    let first: Buffer | undefined
+    let rest: Buffer[] | undefined
+    let size = 0
+    const settle = (): void => {
+      watch.unwatch(request)
+      request.off('data', onData).off('end', onEnd).off('close', onClose)
+    }
+    const fail = (error: Error): void => {
+      settle()
+      reject(error)
+    }
+    const onData = (chunk: Buffer): void => {
+      size += chunk.length
+      if (size > limit) {
+        request.pause()
+        fail(tooLarge(limit))
+      } else if (first === undefined) first = chunk
+      else (rest ??= [first]).push(chunk)
+    }
+    const onEnd = (): void => {
+      settle()
+      resolve(rest === undefined ? (first ?? Buffer.alloc(0)) : Buffer.concat(rest, size))
+    }
+    const onClose = (): void => fail(new DOMException('The client went away.', 'AbortError'))
+    request.on('data', onData).on('end', onEnd).on('close', onClose)
+    // Most bodies are there with their headers and need no watch.
+    if (timeout > 0 && !request.complete) {
+      watch.watch(request, { total: timeout, still: 0 }, () => {
+        fail(serverError('ERR_SERVER_REQUEST_TIMEOUT', 'The body of the request took too long to arrive.'))
+      })
+    }
+  })
+}
+
+export function tooLarge(limit: number): Error {
+  return serverError('ERR_SERVER_TOO_LARGE', `The body of the request is larger than ${String(limit)} bytes.`, {
+    details: { limit },
+  })
+}

@@ -1,0 +1,12 @@
+import type { TransportHost } from '@quintet/core'
+import type { BodyWatch } from './body-watch.ts'
+import type { Connections } from './connections.ts'
+import type { ResolvedHttpOptions } from './options.ts'
+
+/** What every request of one running HTTP transport shares. */
+export interface Site {
+  readonly host: TransportHost
+  readonly options: ResolvedHttpOptions
+  readonly connections: Connections
+  readonly bodies: BodyWatch
+}
