@@ -14,6 +14,8 @@ export interface App<Services = unknown> extends AsyncDisposable {
   readonly instance: number
   readonly services: Services
   readonly config: unknown
+  /** Where each value of the configuration came from, see `describeConfig`. */
+  readonly configOrigins: ReadonlyMap<string, string>
   readonly logger: Logger
   readonly lifecycle: Lifecycle
   readonly health: HealthChecks
@@ -31,14 +33,17 @@ export interface AppOptions {
   readonly process?: string
   /** @defaultValue 0 */
   readonly instance?: number
-  /** The folder against which module paths are resolved: where the bootstrap file lies. */
+  /** The folder against which module and configuration paths are resolved: where the bootstrap file lies. @defaultValue the working directory */
   readonly baseUrl?: string
   readonly logger?: Logger
-  /** Where the configuration's environment variables come from. @defaultValue `process.env` */
+  /** Where the configuration's environment variables come from. They win over the `env` that the system declares. @defaultValue `process.env` */
   readonly env?: Readonly<Record<string, string | undefined>>
-  /** Ports given from outside, by transport name. */
+  /** Ports given from outside, by the transport's key in the process entry. */
   readonly ports?: Readonly<Record<string, number>>
   /** Connects sibling processes. Without one, `topology` cannot be used. */
   readonly links?: Links
+  /** Apply what the system declares under `dev`. @defaultValue false */
+  readonly dev?: boolean
+  /** Cancels a start that is not finished. */
   readonly signal?: AbortSignal
 }

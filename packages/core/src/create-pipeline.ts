@@ -1,5 +1,6 @@
 import { decideAccess } from './access.ts'
 import { systemClock, type Clock } from './clock.ts'
+import { runInInvocation } from './current-invocation.ts'
 import { QuintetError, toQuintetError } from './errors.ts'
 import type { Invocation, InvocationObserver, InvocationWrapper } from './invocation.ts'
 import type { Logger } from './logger.ts'
@@ -185,8 +186,11 @@ class CallPipeline implements Pipeline {
       if (decision !== 'granted') throw refused(call, decision)
       const pending = steps.input()
       const input = pending instanceof Promise ? await pending : pending
-      if (wrappers.length === 0) return await steps.handle(input, call)
-      return await runWrapped(call, wrappers, () => steps.handle(input, call))
+      const handle = (): Promise<Result> | Result => steps.handle(input, call)
+      return await runInInvocation(
+        call,
+        wrappers.length === 0 ? handle : () => runWrapped(call, wrappers, handle),
+      )
     } catch (thrown) {
       failure = call.explain(toQuintetError(thrown))
       throw failure

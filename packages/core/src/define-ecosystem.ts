@@ -1,4 +1,5 @@
 import { deepFreeze } from './deep-freeze.ts'
+import { brandDefinition, isDefinition } from './definition-brand.ts'
 import { DefinitionCheck } from './definition-check.ts'
 import { dependencyProblems, sortByDependencies } from './dependency-order.ts'
 import type {
@@ -51,7 +52,14 @@ export function defineEcosystem(options: EcosystemOptions): Ecosystem {
     logging: readLogging(check, top['logging']),
   }
   check.assertSound('The ecosystem')
-  return deepFreeze({ ...ecosystem, apps: [...sortByDependencies(ecosystem.apps)] })
+  return deepFreeze(
+    brandDefinition('ecosystem', { ...ecosystem, apps: [...sortByDependencies(ecosystem.apps)] }),
+  )
+}
+
+/** Recognises what {@link defineEcosystem} returns, e.g. the default export of a module. */
+export function isEcosystem(value: unknown): value is Ecosystem {
+  return isDefinition('ecosystem', value)
 }
 
 const appKeys = ['name', 'bootstrap', 'critical', 'dependsOn', 'startupTimeout', 'watch', 'enabled', 'env']
@@ -90,7 +98,7 @@ function readApp(check: DefinitionCheck, value: unknown, path: string): Ecosyste
     critical: check.boolean(entry['critical'], false, `${path}.critical`),
     dependsOn: check.names(entry['dependsOn'], `${path}.dependsOn`),
     startupTimeout:
-      startupTimeout === undefined ? null : check.duration(startupTimeout, 0, `${path}.startupTimeout`),
+      startupTimeout === undefined ? null : check.span(startupTimeout, 0, `${path}.startupTimeout`),
     watch: watch && {
       directory: check.text(watch['directory'], `${path}.watch.directory`),
       ignore: check.names(watch['ignore'], `${path}.watch.ignore`),
@@ -167,7 +175,7 @@ function readSupervision(check: DefinitionCheck, value: unknown): Ecosystem['sup
   const resolved = {
     strategy: check.oneOf(entry['strategy'], defaults.strategy, strategies, `${path}.strategy`),
     maxRestarts: check.integer(entry['maxRestarts'], defaults.maxRestarts, 0, `${path}.maxRestarts`),
-    window: check.duration(entry['window'], defaults.window, `${path}.window`),
+    window: check.span(entry['window'], defaults.window, `${path}.window`),
     backoff: {
       type: check.oneOf(
         backoff['type'],
@@ -213,7 +221,7 @@ function readMonitoring(check: DefinitionCheck, value: unknown): Ecosystem['moni
       timeout: check.duration(health['timeout'], defaults.healthCheck.timeout, `${path}.healthCheck.timeout`),
     },
     metrics: {
-      interval: check.duration(metrics['interval'], defaults.metrics.interval, `${path}.metrics.interval`),
+      interval: check.span(metrics['interval'], defaults.metrics.interval, `${path}.metrics.interval`),
       retention: check.duration(
         metrics['retention'],
         defaults.metrics.retention,

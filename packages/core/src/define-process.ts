@@ -1,4 +1,5 @@
 import { assertHooks } from './assert-hooks.ts'
+import { brandDefinition, isDefinition } from './definition-brand.ts'
 import { nameProcedures } from './define-service.ts'
 import { refuseUnknownKeys } from './known-keys.ts'
 import type { ProcessDefinition, ProcessOptions } from './process.ts'
@@ -34,10 +35,16 @@ export function defineProcess<Services = unknown>(
   }
   assertHooks(options.hooks, 'defineProcess.hooks')
   const { workers } = options
-  return Object.freeze({
+  const definition: ProcessDefinition<Services> = {
     services,
     routes,
     workers: typeof workers === 'function' ? workers : () => workers ?? [],
     hooks: Object.freeze({ ...options.hooks }),
-  })
+  }
+  return Object.freeze(brandDefinition('process', definition))
+}
+
+/** Recognises what {@link defineProcess} returns, e.g. the default export of a module. */
+export function isProcessDefinition(value: unknown): value is ProcessDefinition {
+  return isDefinition('process', value)
 }

@@ -50,6 +50,14 @@ export class DefinitionCheck {
     return this.#parse(() => parseDuration((value ?? fallback) as Duration, path))
   }
 
+  /** A duration that is longer than 0. */
+  span(value: unknown, fallback: Duration, path: string): number {
+    const known = this.problems.length
+    const duration = this.duration(value, fallback, path)
+    if (duration === 0 && this.problems.length === known) this.note(path, 'must be longer than 0.')
+    return duration
+  }
+
   size(value: unknown, fallback: Size, path: string): number {
     return this.#parse(() => parseSize((value ?? fallback) as Size, path))
   }

@@ -2,7 +2,15 @@ export { assertAccessRule, decideAccess, describeAccess, type AccessRule } from 
 export type { App, AppOptions } from './app.ts'
 export { callProcedure, findProcedure, streamProcedure, type ProcedureHost } from './call-procedure.ts'
 export { systemClock, type Clock } from './clock.ts'
+export { describeConfig, type ConfigEntry } from './config/describe-config.ts'
+export { env } from './config/env.ts'
+export { file, type FileSourceOptions } from './config/file.ts'
+export { loadConfig, type LoadConfigOptions, type LoadedConfig } from './config/load-config.ts'
+export type { ConfigProblem } from './config/merge.ts'
+export { overrides } from './config/overrides.ts'
+export { isSecret, Secret, secret, type SecretOptions } from './config/secret.ts'
 export type { ConfigContext, ConfigSource, ConfigTree } from './config/source.ts'
+export { createApp } from './create-app.ts'
 export {
   createHealthChecks,
   healthCheckDefaults,
@@ -11,6 +19,7 @@ export {
 } from './create-health-checks.ts'
 export { createLifecycle, type LifecycleOptions, type OwnedLifecycle } from './create-lifecycle.ts'
 export { createPipeline, pipelineDefaults } from './create-pipeline.ts'
+export { currentInvocation } from './current-invocation.ts'
 export {
   noCredentials,
   type AuthenticateOptions,
@@ -18,8 +27,9 @@ export {
   type Credentials,
   type SessionEnd,
 } from './credentials.ts'
-export { defineEcosystem, ecosystemDefaults } from './define-ecosystem.ts'
-export { defineProcess, type DefineProcess } from './define-process.ts'
+export { defineEcosystem, ecosystemDefaults, isEcosystem } from './define-ecosystem.ts'
+export { defineProcess, isProcessDefinition, type DefineProcess } from './define-process.ts'
+export { defineSystem, isSystem, systemDefaults } from './define-system.ts'
 export { route, routeOperation, type DefineRoute } from './define-route.ts'
 export { nameProcedures, procedureOperation, service } from './define-service.ts'
 export {

@@ -39,7 +39,7 @@ export interface SystemOptions<Config = unknown, Services = unknown> {
   readonly shutdown?: ShutdownOptions
   /** What applies only under `quintet dev`. */
   readonly dev?: DevOptions
-  /** Environment variables of every process. */
+  /** Environment variables of every process, where the environment does not say otherwise. */
   readonly env?: Readonly<Record<string, string>>
   /** What the supervisor provides and tells the app in its environment. */
   readonly requires?: RequirementOptions
@@ -60,6 +60,7 @@ export interface ProcessEntry<Services = unknown> {
   readonly health?: false | ProbeOptions
   /** How long it may take until it is ready. @defaultValue `'30s'` */
   readonly startupTimeout?: Duration
+  /** Environment variables of this process; they win over those of the system. */
   readonly env?: Readonly<Record<string, string>>
   readonly hooks?: Hooks<Services>
 }

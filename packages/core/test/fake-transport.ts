@@ -1,0 +1,42 @@
+import type { StopReason, Transport, TransportHost } from '../src/index.ts'
+
+/** A transport without a network, that writes down what happens to it. */
+export interface RecordedTransport extends Transport {
+  readonly events: string[]
+  host: TransportHost | undefined
+}
+
+export interface RecordedTransportOptions {
+  readonly events?: string[]
+  readonly port?: number
+  readonly onStart?: (host: TransportHost) => Promise<void> | void
+  readonly onDrain?: (reason: StopReason, signal: AbortSignal) => Promise<void> | void
+  readonly onClose?: () => Promise<void> | void
+}
+
+export function recordedTransport(name: string, options: RecordedTransportOptions = {}): RecordedTransport {
+  const events = options.events ?? []
+  const transport: RecordedTransport = {
+    name,
+    events,
+    host: undefined,
+    ...(options.port === undefined ? {} : { port: options.port }),
+    async start(host) {
+      events.push(`${name} start`)
+      transport.host = host
+      await options.onStart?.(host)
+      return {
+        url: `test://${name}:${host.port ?? 0}`,
+        async drain(reason, signal) {
+          events.push(`${name} drain ${reason}`)
+          await options.onDrain?.(reason, signal)
+        },
+        async close() {
+          events.push(`${name} close`)
+          await options.onClose?.()
+        },
+      }
+    },
+  }
+  return transport
+}
