@@ -1,5 +1,6 @@
 import type { Clock, Logger } from '@quintet/core'
 import type { Redis, RedisOptions } from 'ioredis'
+import { endConnection } from './close-connection.ts'
 import { describeFailure } from './errors.ts'
 
 /** The channel on which a RESP2 connection receives the names of keys that were written. */
@@ -155,10 +156,7 @@ export function openInvalidationStream(options: InvalidationStreamOptions): Inva
       clearInterval(timer)
       client.off('close', follow)
       forget()
-      const open = connection.status !== 'end' && connection.status !== 'reconnecting'
-      const ended = open ? new Promise((resolve) => connection.once('end', resolve)) : undefined
-      connection.disconnect()
-      await ended
+      await endConnection(connection)
     },
   }
 }

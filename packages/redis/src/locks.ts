@@ -1,0 +1,258 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { randomUUID } from 'node:crypto'
+import { parseDuration, refuseUnknownKeys, silentLogger, systemClock } from '@quintet/core'
+import type { Clock, Duration, Logger } from '@quintet/core'
+import { describeFailure, RedisError } from './errors.ts'
+import { acquireLock, releaseLock, renewLock } from './lock-scripts.ts'
+import type { ScriptClient } from './script.ts'
+
+export interface LocksOptions {
+  readonly client: ScriptClient
+  /** Put before every key. @defaultValue `'lk:'` */
+  readonly prefix?: string
+  /** How long a lock outlives a holder that died. Renewed three times in it. @defaultValue `'10s'` */
+  readonly ttl?: Duration
+  /** Average pause between two attempts of {@link Locks.acquire}. @defaultValue `100` */
+  readonly retryInterval?: Duration
+  readonly clock?: Clock
+  readonly logger?: Logger
+}
+
+export interface AcquireOptions {
+  /** Replaces {@link LocksOptions.ttl}. */
+  readonly ttl?: Duration
+  /** How long to wait for a lock that somebody holds. @defaultValue `'10s'` */
+  readonly wait?: Duration
+  /** Ends the waiting. */
+  readonly signal?: AbortSignal
+}
+
+/** A lock that is held, and renewed until it is released or lost. */
+export interface Lock extends AsyncDisposable {
+  readonly name: string
+  /**
+   * Greater than that of every earlier holder. Give it to whatever you write to, and let it refuse smaller ones:
+   * that alone protects against a holder that was paused for longer than its lock lived.
+   */
+  readonly fencingToken: number
+  /** Aborts, with `ERR_REDIS_LOCK_LOST`, at the latest when the lock may have ended. Stop working then. */
+  readonly signal: AbortSignal
+  /** Lets go. False when the lock had been lost before. Idempotent. */
+  release(): Promise<boolean>
+}
+
+/** Mutual exclusion between processes, with fencing tokens. */
+export interface Locks {
+  /**
+   * Waits for the lock.
+   *
+   * @throws RedisError `ERR_REDIS_LOCK_HELD` when it is still held after `wait`, `ERR_REDIS_UNAVAILABLE` when Redis is away.
+   */
+  acquire(name: string, options?: AcquireOptions): Promise<Lock>
+  /** Tries once; `undefined` when somebody holds it. */
+  tryAcquire(name: string, options?: Pick<AcquireOptions, 'ttl'>): Promise<Lock | undefined>
+  /** Runs under the lock and releases it. Rejects with `ERR_REDIS_LOCK_LOST` when the lock was lost meanwhile. */
+  run<T>(name: string, work: (lock: Lock) => Promise<T>, options?: AcquireOptions): Promise<T>
+}
+
+export const locksDefaults: Readonly<{
+  prefix: string
+  ttl: Duration
+  retryInterval: Duration
+  wait: Duration
+}> = Object.freeze({ prefix: 'lk:', ttl: '10s', retryInterval: 100, wait: '10s' })
+
+/**
+ * Makes locks on one Redis server: `SET NX PX` with an owner, renewal, release only by the owner, and a counter whose
+ * values grow even when Redis has lost its data, as long as its clock does not go backwards.
+ *
+ * A lock in Redis is a lease, not a proof: check {@link Lock.fencingToken} where it matters.
+ */
+export function createLocks(options: LocksOptions): Locks {
+  const { client, prefix, ttl: defaultTtl, retryInterval, clock, logger } = resolveOptions(options)
+
+  async function tryAcquire(
+    name: string,
+    acquireOptions: Pick<AcquireOptions, 'ttl'> = {},
+  ): Promise<Lock | undefined> {
+    refuseUnknownKeys(acquireOptions, ['ttl', 'wait', 'signal'], 'acquire')
+    const ttl = acquireOptions.ttl === undefined ? defaultTtl : parseTtl(acquireOptions.ttl, 'acquire.ttl')
+    const keys = keysOf(prefix, name)
+    const owner = randomUUID()
+    const sent = clock.monotonic()
+    let token: unknown
+    try {
+      token = await acquireLock(client, keys, [owner, ttl])
+    } catch (error) {
+      // It may have been taken although we do not know. Nobody waits for this, and without it the lock just expires.
+      releaseLock(client, keys.slice(0, 1), [owner]).catch(() => undefined)
+      throw error
+    }
+    if (token === null) return undefined
+    return holdLock({ client, keys, name, owner, ttl, clock, logger, sent, fencingToken: Number(token) })
+  }
+
+  async function acquire(name: string, acquireOptions: AcquireOptions = {}): Promise<Lock> {
+    const wait = parseDuration(acquireOptions.wait ?? locksDefaults.wait, 'acquire.wait')
+    const { signal } = acquireOptions
+    const end = clock.monotonic() + wait
+    for (;;) {
+      signal?.throwIfAborted()
+      const lock = await tryAcquire(name, acquireOptions)
+      if (lock !== undefined) {
+        if (signal?.aborted) {
+          await lock.release()
+          throw signal.reason
+        }
+        return lock
+      }
+      const left = end - clock.monotonic()
+      if (left <= 0)
+        throw new RedisError('ERR_REDIS_LOCK_HELD', `The lock "${name}" is held by somebody else.`, {
+          retryAfter: defaultTtl,
+        })
+      await pause(Math.min(left, retryInterval * (0.5 + Math.random())), signal)
+    }
+  }
+
+  return {
+    acquire,
+    tryAcquire,
+    async run<T>(name: string, work: (lock: Lock) => Promise<T>, acquireOptions?: AcquireOptions) {
+      const lock = await acquire(name, acquireOptions)
+      let result: T
+      try {
+        result = await work(lock)
+      } catch (error) {
+        await lock.release()
+        throw error
+      }
+      // A result that was made without the lock is not one.
+      if (!(await lock.release())) throw lost(name)
+      return result
+    },
+  }
+}
+
+interface Holding {
+  readonly client: ScriptClient
+  readonly keys: readonly string[]
+  readonly name: string
+  readonly owner: string
+  readonly ttl: number
+  readonly clock: Clock
+  readonly logger: Logger
+  /** When the command that took the lock was sent. */
+  readonly sent: number
+  readonly fencingToken: number
+}
+
+/** Renews a lock that was just taken, for as long as that is certain to succeed in time. */
+function holdLock(holding: Holding): Lock {
+  const { client, keys, name, owner, ttl, clock, logger, fencingToken } = holding
+  const controller = new AbortController()
+  let deadline: NodeJS.Timeout | undefined
+  let released: Promise<boolean> | undefined
+
+  /** The lock lives at least until `ttl` after the command was sent; a little less by our clock, which may be slower. */
+  function liveFrom(sent: number): void {
+    clearTimeout(deadline)
+    const left = sent + ttl * 0.98 - clock.monotonic()
+    if (left <= 0) lose()
+    else deadline = setTimeout(lose, left)
+  }
+
+  function stop(): void {
+    clearTimeout(deadline)
+    clearInterval(renewal)
+  }
+
+  function lose(): void {
+    stop()
+    if (released === undefined) controller.abort(lost(name))
+  }
+
+  async function renew(): Promise<void> {
+    const sent = clock.monotonic()
+    try {
+      const renewed = await renewLock(client, keys.slice(0, 1), [owner, ttl])
+      if (controller.signal.aborted || released !== undefined) return
+      if (renewed === 1) liveFrom(sent)
+      else lose()
+    } catch (error) {
+      // The deadline decides; until then the next renewal may succeed.
+      logger.warn({ lock: name, reason: describeFailure(error) }, 'a lock could not be renewed')
+    }
+  }
+
+  async function letGo(): Promise<boolean> {
+    stop()
+    if (controller.signal.aborted) return false
+    try {
+      return (await releaseLock(client, keys.slice(0, 1), [owner])) === 1
+    } catch (error) {
+      logger.warn(
+        { lock: name, reason: describeFailure(error) },
+        'a lock could not be released and will expire',
+      )
+      // Nobody else can have had it before the deadline.
+      return true
+    }
+  }
+
+  const renewal = setInterval(() => void renew(), ttl / 3)
+  liveFrom(holding.sent)
+  return {
+    name,
+    fencingToken,
+    signal: controller.signal,
+    release() {
+      released ??= letGo()
+      return released
+    },
+    async [Symbol.asyncDispose]() {
+      await this.release()
+    },
+  }
+}
+
+function lost(name: string): RedisError {
+  return new RedisError('ERR_REDIS_LOCK_LOST', `The lock "${name}" may have passed to somebody else.`)
+}
+
+/** The lock and its counter, in one slot of a cluster. */
+function keysOf(prefix: string, name: string): string[] {
+  if (name === '') throw new TypeError('acquire: a lock needs a name.')
+  const tag = `${prefix}{${name.replaceAll(/[%{}]/g, encodeURIComponent)}}`
+  return [tag, `${tag}:token`]
+}
+
+async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await delay(ms, undefined, signal === undefined ? {} : { signal })
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw error
+  }
+}
+
+function parseTtl(value: Duration, at: string): number {
+  const ttl = Math.round(parseDuration(value, at))
+  if (ttl < 50) throw new TypeError(`${at}: ${ttl} ms is too short to be renewed. Give at least 50 ms.`)
+  return ttl
+}
+
+function resolveOptions(options: LocksOptions) {
+  refuseUnknownKeys(options, ['client', 'prefix', 'ttl', 'retryInterval', 'clock', 'logger'], 'createLocks')
+  return {
+    client: options.client,
+    prefix: options.prefix ?? locksDefaults.prefix,
+    ttl: parseTtl(options.ttl ?? locksDefaults.ttl, 'createLocks.ttl'),
+    retryInterval: parseDuration(
+      options.retryInterval ?? locksDefaults.retryInterval,
+      'createLocks.retryInterval',
+    ),
+    clock: options.clock ?? systemClock,
+    logger: options.logger ?? silentLogger,
+  }
+}

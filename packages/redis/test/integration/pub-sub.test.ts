@@ -1,0 +1,159 @@
+import { startPrivateRedis, until } from '@quintet/test-kit'
+import { afterAll, describe, expect, it } from 'vitest'
+import { createPubSub, createRedisClients } from '../../src/index.ts'
+import type { PubSubMessage, PubSubOptions } from '../../src/index.ts'
+import { plainClient, uniquePrefix } from '../support/servers.ts'
+
+const client = plainClient()
+afterAll(() => void client.disconnect())
+
+function open(options: Partial<PubSubOptions> = {}) {
+  return createPubSub({ client, ...options })
+}
+
+describe('createPubSub', () => {
+  it('delivers to every instance in order, and tells own messages from others', async () => {
+    const prefix = uniquePrefix()
+    await using here = open({ prefix })
+    await using there = open({ prefix, instanceId: 'there' })
+    expect(here.instanceId).not.toBe(there.instanceId)
+    const heardHere: PubSubMessage[] = []
+    const heardThere: PubSubMessage[] = []
+    await here.subscribe('news', (message) => void heardHere.push(message))
+    await there.subscribe('news', (message) => void heardThere.push(message))
+    expect(await there.publish('news', { n: 1 })).toBe(2)
+    expect(await there.publish('news', [2])).toBe(2)
+    await until(() => heardHere.length === 2 && heardThere.length === 2)
+    expect(heardHere[0]).toEqual({ channel: 'news', data: { n: 1 }, from: 'there', own: false })
+    expect(heardHere[1]?.data).toEqual([2])
+    expect(heardThere.map(({ own }) => own)).toEqual([true, true])
+  })
+
+  it('keeps channels apart by prefix, and several handlers of one channel independent', async () => {
+    const prefix = uniquePrefix()
+    await using one = open({ prefix })
+    await using other = open({ prefix: `${prefix}other:` })
+    const heard: string[] = []
+    await other.subscribe('news', () => void heard.push('other'))
+    const first = await one.subscribe('news', () => void heard.push('first'))
+    await one.subscribe('news', () => void heard.push('second'))
+    await one.publish('news', 1)
+    await until(() => heard.length === 2)
+    await Promise.all([first.unsubscribe(), first.unsubscribe()])
+    await one.publish('news', 2)
+    await until(() => heard.length === 3)
+    expect(heard).toEqual(['first', 'second', 'second'])
+  })
+
+  it('drops what is not ours or does not parse, and survives handlers that fail', async () => {
+    const prefix = uniquePrefix()
+    const logged: string[] = []
+    await using pubsub = open({ prefix, logger: collecting(logged) })
+    const heard: number[] = []
+    await pubsub.subscribe<number>(
+      'news',
+      async ({ data }) => {
+        heard.push(data)
+        if (data === 1) throw new Error('the handler failed')
+      },
+      {
+        parse(data) {
+          if (typeof data !== 'number') throw new TypeError('not a number')
+          return data
+        },
+      },
+    )
+    await client.publish(`${prefix}news`, 'not json')
+    await client.publish(`${prefix}news`, 'null')
+    await pubsub.publish('news', 'text')
+    await pubsub.publish('news', 1)
+    await pubsub.publish('news', 2)
+    await until(() => heard.length === 2)
+    expect(heard).toEqual([1, 2])
+    await until(() => logged.length === 4)
+    expect(logged.join()).toMatch(/not ours.*not ours.*not a number.*handler failed/)
+  })
+
+  it('subscribes again after a lost connection, and says that there was a gap', async () => {
+    await using server = await startPrivateRedis()
+    await using clients = await createRedisClients({
+      url: server.url,
+      clients: { a: {} },
+      reconnect: { min: 5, max: 20 },
+    })
+    await using pubsub = createPubSub({ client: clients.client('a') })
+    const heard: unknown[] = []
+    let gaps = 0
+    await pubsub.subscribe('news', ({ data }) => void heard.push(data), { onGap: () => void (gaps += 1) })
+    await pubsub.publish('news', 'before')
+    await until(() => heard.length === 1)
+    await server.restart()
+    await until(() => gaps === 1)
+    await until(() => pubsub.publish('news', 'after'))
+    await until(() => heard.length === 2)
+    expect(heard).toEqual(['before', 'after'])
+    expect(gaps).toBe(1)
+  })
+
+  it('notices a server that went silent by its ping', async () => {
+    await using server = await startPrivateRedis()
+    await using own = plainClient(server.url, 0)
+    await using pubsub = createPubSub({ client: own, pingInterval: 50 })
+    const { promise: gap, resolve } = Promise.withResolvers<void>()
+    await pubsub.subscribe('news', () => undefined, { onGap: resolve })
+    server.freeze()
+    await until(async () => {
+      await expect(pubsub.subscribe('other', () => undefined)).rejects.toMatchObject({
+        code: 'ERR_REDIS_UNAVAILABLE',
+      })
+      return true
+    })
+    server.thaw()
+    await gap
+    await pubsub.subscribe('other', () => undefined)
+    expect(await until(() => own.publish('other', '{}'))).toBe(1)
+  })
+
+  it('refuses a subscription that the server does not confirm in time or not at all', async () => {
+    await using away = plainClient('redis://127.0.0.1:1', 0)
+    await using pubsub = createPubSub({ client: away, pingInterval: 50 })
+    await expect(pubsub.subscribe('news', () => undefined)).rejects.toMatchObject({
+      code: 'ERR_REDIS_UNAVAILABLE',
+    })
+    await using server = await startPrivateRedis()
+    await using admin = plainClient(server.url, 0)
+    await admin.acl('SETUSER', 'narrow', 'on', '>pw', '~*', 'resetchannels', '+@all')
+    await using narrow = plainClient(`redis://narrow:pw@127.0.0.1:${server.port}`, 0)
+    await using denied = createPubSub({ client: narrow })
+    await expect(denied.subscribe('news', () => undefined)).rejects.toMatchObject({
+      code: 'ERR_REDIS_REFUSED',
+    })
+  })
+
+  it('closes twice at once, and refuses what comes after', async () => {
+    const pubsub = open({ prefix: uniquePrefix() })
+    await pubsub.subscribe('news', () => undefined)
+    await Promise.all([pubsub.close(), pubsub.close()])
+    await expect(pubsub.publish('news', 1)).rejects.toMatchObject({ code: 'ERR_REDIS_CLOSED' })
+    await expect(pubsub.subscribe('news', () => undefined)).rejects.toMatchObject({
+      code: 'ERR_REDIS_CLOSED',
+    })
+    // @ts-expect-error an unknown option
+    expect(() => createPubSub({ client, channel: 'x' })).toThrow(/unknown key "channel"/)
+  })
+})
+
+function collecting(lines: string[]) {
+  const add = (fields: object, message?: string): void =>
+    void lines.push(`${message} ${JSON.stringify(fields)}`)
+  const logger = {
+    trace: add,
+    debug: () => undefined,
+    info: add,
+    warn: add,
+    error: add,
+    fatal: add,
+    child: () => logger,
+  }
+  return logger
+}
