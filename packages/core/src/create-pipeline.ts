@@ -1,5 +1,6 @@
 import { decideAccess } from './access.ts'
 import { systemClock, type Clock } from './clock.ts'
+import type { SessionEnd } from './credentials.ts'
 import { runInInvocation } from './current-invocation.ts'
 import { QuintetError, toQuintetError } from './errors.ts'
 import type { Invocation, InvocationObserver, InvocationWrapper } from './invocation.ts'
@@ -57,6 +58,10 @@ class CallPipeline implements Pipeline {
 
   authorize(call: IncomingCall): Promise<Principal> {
     return this.#begin(call, principalSteps, [])
+  }
+
+  watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable | undefined {
+    return this.#auth?.watch?.(principal, onEnd)
   }
 
   async *stream<Input, Item>(

@@ -1,6 +1,6 @@
 import { decideAccess } from './access.ts'
 import { systemClock, type Clock } from './clock.ts'
-import type { AuthManager, Credentials } from './credentials.ts'
+import type { AuthManager, Credentials, SessionEnd } from './credentials.ts'
 import { QuintetError, toQuintetError } from './errors.ts'
 import type { Invocation, InvocationObserver, InvocationWrapper } from './invocation.ts'
 import type { Logger } from './logger.ts'
@@ -53,6 +53,8 @@ export interface Pipeline {
   ): AsyncGenerator<Item, void, undefined>
   /** Authenticates and authorizes without calling anything, e.g. before a WebSocket upgrade. */
   authorize(call: IncomingCall): Promise<Principal>
+  /** Calls `onEnd` once when the principal's session ends, so that its open connections can be closed; undefined when nobody can tell. */
+  watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable | undefined
   addObserver(observer: InvocationObserver): void
   /** Refuses new calls from now on, and resolves when no call is in progress or the signal aborts. */
   drain(signal: AbortSignal): Promise<void>
