@@ -1,0 +1,151 @@
+import { QuintetError } from '../errors.ts'
+import { inTransaction, type SettingsPool, type SettingsQuery } from './pool.ts'
+
+/** What is stored of one namespace, at one version. */
+export interface StoredSettings {
+  /** Counts the changes of the namespace; 0 before the first. */
+  readonly version: number
+  /** The values as they were given, by key. */
+  readonly values: ReadonlyMap<string, unknown>
+  /** The version at which each was last changed. */
+  readonly versions: ReadonlyMap<string, number>
+}
+
+/** One change of a setting. */
+export interface SettingChange {
+  readonly key: string
+  readonly version: number
+  /** The value as it was given; undefined when the setting went back to its default. */
+  readonly value: unknown
+  readonly actor: string
+  readonly reason: string | undefined
+  readonly changedAt: Date
+}
+
+export interface ChangeRequest {
+  readonly key: string
+  readonly actor: string
+  readonly reason: string | undefined
+  /** Only when the setting was last changed at this version. */
+  readonly expectedVersion: number | undefined
+  /** Gives the new value (undefined for the default) for what is stored at the moment. Runs under the lock. */
+  readonly decide: (stored: StoredSettings, query: SettingsQuery) => Promise<unknown>
+}
+
+/** The settings of one namespace in PostgreSQL. Changes are made one after the other, whoever makes them. */
+export interface SettingsStore {
+  /** The version alone, to see cheaply whether something has changed. */
+  version(): Promise<number>
+  load(): Promise<StoredSettings>
+  /** Makes one change, and writes it to the history. Answers with its version. */
+  change(request: ChangeRequest): Promise<number>
+  /** The changes of a setting, the newest first. */
+  history(key: string, limit: number): Promise<readonly SettingChange[]>
+  /** The value of a setting as it was at a version; undefined for the default. */
+  valueAt(query: SettingsQuery, key: string, version: number): Promise<unknown>
+}
+
+interface Row {
+  readonly [column: string]: unknown
+}
+
+export function createSettingsStore(pool: SettingsPool, namespace: string): SettingsStore {
+  const load = async (query: SettingsQuery): Promise<StoredSettings> => {
+    // One statement, hence one snapshot: the version belongs to these values.
+    const { rows } = await query.query(
+      `select v.version, s.key, s.value, s.version as key_version
+         from quintet_settings_version v
+         left join quintet_settings s on s.namespace = v.namespace
+        where v.namespace = $1`,
+      [namespace],
+    )
+    const stored = (rows as readonly Row[]).filter((row) => row['key'] !== null)
+    return {
+      version: Number((rows[0] as Row | undefined)?.['version'] ?? 0),
+      values: new Map(stored.map((row) => [String(row['key']), row['value']])),
+      versions: new Map(stored.map((row) => [String(row['key']), Number(row['key_version'])])),
+    }
+  }
+
+  return {
+    async version() {
+      const { rows } = await pool.query('select version from quintet_settings_version where namespace = $1', [
+        namespace,
+      ])
+      return Number((rows[0] as Row | undefined)?.['version'] ?? 0)
+    },
+    load: () => load(pool),
+    change: (request) =>
+      inTransaction(pool, async (query) => {
+        // Takes the lock that puts all changes of the namespace into one order.
+        const { rows } = await query.query(
+          `insert into quintet_settings_version (namespace, version) values ($1, 1)
+           on conflict (namespace) do update set version = quintet_settings_version.version + 1
+           returning version`,
+          [namespace],
+        )
+        const version = Number((rows[0] as Row)['version'])
+        const stored = await load(query)
+        assertExpected(request, stored.versions.get(request.key) ?? 0)
+        const value = await request.decide(stored, query)
+        const { key, actor, reason } = request
+        if (value === undefined) {
+          await query.query('delete from quintet_settings where namespace = $1 and key = $2', [
+            namespace,
+            key,
+          ])
+        } else {
+          await query.query(
+            `insert into quintet_settings (namespace, key, value, version) values ($1, $2, $3::jsonb, $4)
+             on conflict (namespace, key) do update set value = excluded.value, version = excluded.version`,
+            [namespace, key, JSON.stringify(value), version],
+          )
+        }
+        await query.query(
+          `insert into quintet_settings_history (namespace, version, key, value, actor, reason)
+           values ($1, $2, $3, $4::jsonb, $5, $6)`,
+          [
+            namespace,
+            version,
+            key,
+            value === undefined ? null : JSON.stringify(value),
+            actor,
+            reason ?? null,
+          ],
+        )
+        return version
+      }),
+    async history(key, limit) {
+      const { rows } = await pool.query(
+        `select version, value, value is null as is_default, actor, reason, changed_at from quintet_settings_history
+          where namespace = $1 and key = $2 order by version desc limit $3`,
+        [namespace, key, limit],
+      )
+      return (rows as readonly Row[]).map((row) => ({
+        key,
+        version: Number(row['version']),
+        value: row['is_default'] === true ? undefined : row['value'],
+        actor: String(row['actor']),
+        reason: row['reason'] === null ? undefined : String(row['reason']),
+        changedAt: row['changed_at'] as Date,
+      }))
+    },
+    async valueAt(query, key, version) {
+      const { rows } = await query.query(
+        `select value, value is null as is_default from quintet_settings_history
+          where namespace = $1 and key = $2 and version <= $3 order by version desc limit 1`,
+        [namespace, key, version],
+      )
+      const row = rows[0] as Row | undefined
+      return row === undefined || row['is_default'] === true ? undefined : row['value']
+    },
+  }
+}
+
+function assertExpected({ key, expectedVersion }: ChangeRequest, version: number): void {
+  if (expectedVersion === undefined || expectedVersion === version) return
+  throw new QuintetError(
+    `The setting "${key}" is at version ${version}, not at ${expectedVersion}: somebody else has changed it. Read it again.`,
+    { code: 'ERR_CORE_SETTINGS_CONFLICT', kind: 'conflict', details: { key, version } },
+  )
+}

@@ -1,0 +1,286 @@
+import { Redis } from 'ioredis'
+import { randomUUID } from 'node:crypto'
+import pg from 'pg'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { createTestDatabase, redisUrl } from '@quintet/test-kit'
+import {
+  createSettings,
+  settingsSchemaSql,
+  type Logger,
+  type SettingsRedis,
+  silentLogger,
+} from '../../src/index.ts'
+
+const schema = z
+  .object({
+    commission: z.number().min(0, 'the commission must not be negative').max(1).default(0.1),
+    banner: z.string().nullable().default(null),
+    limits: z
+      .object({ perDay: z.number().int(), perHour: z.number().int() })
+      .default({ perDay: 100, perHour: 10 }),
+  })
+  .refine(({ limits }) => limits.perHour <= limits.perDay, 'more per hour than per day')
+
+let database: Awaited<ReturnType<typeof createTestDatabase>>
+let pool: pg.Pool
+const disposables = new AsyncDisposableStack()
+
+beforeAll(async () => {
+  database = await createTestDatabase()
+  pool = new pg.Pool({ connectionString: database.url })
+  await pool.query(settingsSchemaSql)
+  await pool.query(settingsSchemaSql)
+})
+
+afterAll(async () => {
+  await pool.end()
+  await database.drop()
+})
+
+let cleanup = new AsyncDisposableStack()
+afterEach(async () => {
+  await cleanup.disposeAsync()
+  cleanup = new AsyncDisposableStack()
+})
+afterAll(() => disposables.disposeAsync())
+
+function connect(): SettingsRedis & { readonly subscriber: Redis } {
+  const publisher = new Redis(redisUrl())
+  const subscriber = new Redis(redisUrl())
+  cleanup.defer(async () => {
+    publisher.disconnect()
+    subscriber.disconnect()
+  })
+  return { publisher, subscriber }
+}
+
+type Overrides = Partial<Parameters<typeof createSettings<typeof schema>>[0]>
+
+async function instance(namespace: string, overrides: Overrides = {}) {
+  const settings = cleanup.use(createSettings({ schema, pool, namespace, ...overrides }))
+  await settings.loadAndApply()
+  return settings
+}
+
+const namespace = (): string => `t${randomUUID()}`
+const slowPoll = '1h'
+
+describe('createSettings', () => {
+  it('applies the defaults until something is stored', async () => {
+    const settings = createSettings({ schema, pool, namespace: namespace() })
+    expect(settings.values).toEqual({ commission: 0.1, banner: null, limits: { perDay: 100, perHour: 10 } })
+    await settings.loadAndApply()
+    expect(settings.version).toBe(0)
+    expect(settings.get('commission')).toBe(0.1)
+    await settings.close()
+  })
+
+  it('stores a value, applies it at once, and finds it again after a restart', async () => {
+    const name = namespace()
+    const settings = await instance(name)
+    expect(await settings.setAndReload('commission', 0.2, { actor: 'ada' })).toBe(1)
+    expect(settings.get('commission')).toBe(0.2)
+    expect((await instance(name)).get('commission')).toBe(0.2)
+    expect((await instance(namespace())).get('commission')).toBe(0.1)
+  })
+
+  it('stores null as a value, not as the default', async () => {
+    const name = namespace()
+    const settings = await instance(name)
+    await settings.setAndReload('banner', 'Hello', { actor: 'ada' })
+    await settings.setAndReload('banner', null, { actor: 'ada' })
+    expect((await instance(name)).get('banner')).toBeNull()
+    expect((await settings.history('banner'))[0]?.value).toBeNull()
+  })
+
+  it('tells every other process by Redis', async () => {
+    const name = namespace()
+    const one = await instance(name, { redis: connect(), pollInterval: slowPoll })
+    const two = await instance(name, { redis: connect(), pollInterval: slowPoll })
+    const seen: [number, number][] = []
+    two.subscribe('commission', (value, previous) => seen.push([value, previous]))
+    const startedAt = performance.now()
+    await one.setAndReload('commission', 0.3, { actor: 'ada' })
+    await expect.poll(() => two.get('commission'), { interval: 5 }).toBe(0.3)
+    expect(performance.now() - startedAt).toBeLessThan(1_000)
+    expect(seen).toEqual([[0.3, 0.1]])
+  })
+
+  it('notices within a second a change whose announcement was lost', async () => {
+    const name = namespace()
+    const redis = connect()
+    const one = await instance(name, { pollInterval: slowPoll })
+    const two = await instance(name, { redis })
+    await redis.subscriber.unsubscribe()
+    const startedAt = performance.now()
+    await one.setAndReload('commission', 0.4, { actor: 'ada' })
+    await expect.poll(() => two.get('commission'), { interval: 10, timeout: 2_000 }).toBe(0.4)
+    expect(performance.now() - startedAt).toBeLessThan(1_000)
+  })
+
+  it('goes on when Redis cannot be reached', async () => {
+    const warnings: string[] = []
+    const logger: Logger = { ...silentLogger, warn: (_fields, message = '') => void warnings.push(message) }
+    const broken = () => Promise.reject(new Error('connect ECONNREFUSED'))
+    const redis: SettingsRedis = {
+      publisher: { publish: broken },
+      subscriber: { subscribe: broken, unsubscribe: broken, on() {}, off() {} },
+    }
+    const settings = await instance(namespace(), { redis, logger })
+    await settings.setAndReload('commission', 0.5, { actor: 'ada' })
+    expect(settings.get('commission')).toBe(0.5)
+    expect(warnings).toHaveLength(2)
+  })
+
+  it('refuses a bad value with the message of the schema, and changes nothing', async () => {
+    const name = namespace()
+    const settings = await instance(name)
+    await expect(settings.setAndReload('commission', -1, { actor: 'ada' })).rejects.toMatchObject({
+      code: 'ERR_CORE_SETTING_INVALID',
+      kind: 'invalid-input',
+      message: 'commission: the commission must not be negative',
+    })
+    await expect(
+      settings.setAndReload('limits', { perDay: 1, perHour: 2 }, { actor: 'ada' }),
+    ).rejects.toThrow('more per hour than per day')
+    await expect(settings.setAndReload('commission', Number.NaN, { actor: 'ada' })).rejects.toThrow(
+      'commission',
+    )
+    expect((await instance(name)).version).toBe(0)
+    expect(await settings.history('commission')).toEqual([])
+  })
+
+  it('refuses a setting that does not exist, with the nearest name', async () => {
+    const settings = await instance(namespace())
+    const key = 'comission' as 'commission'
+    await expect(settings.setAndReload(key, 0.2, { actor: 'ada' })).rejects.toThrow(
+      'Did you mean "commission"?',
+    )
+    await expect(settings.setAndReload('__proto__' as 'commission', 0.2, { actor: 'ada' })).rejects.toThrow(
+      'unknown key',
+    )
+    expect(() => settings.subscribe(key, () => {})).toThrow('Did you mean "commission"?')
+  })
+
+  it('keeps who changed what, and why', async () => {
+    const settings = await instance(namespace())
+    await settings.setAndReload('commission', 0.2, { actor: 'ada', reason: 'spring sale' })
+    await settings.setAndReload('commission', 0.3, { actor: 'bob' })
+    const history = await settings.history('commission')
+    expect(history).toMatchObject([
+      { key: 'commission', version: 2, value: 0.3, actor: 'bob', reason: undefined },
+      { key: 'commission', version: 1, value: 0.2, actor: 'ada', reason: 'spring sale' },
+    ])
+    expect(history[0]?.changedAt).toBeInstanceOf(Date)
+    expect(await settings.history('commission', 1)).toHaveLength(1)
+    await expect(settings.setAndReload('commission', 0.2, { actor: '' })).rejects.toThrow('needs an actor')
+  })
+
+  it('goes back to what was at a version, and to the default', async () => {
+    const settings = await instance(namespace())
+    await settings.setAndReload('commission', 0.2, { actor: 'ada' })
+    await settings.setAndReload('banner', 'Hello', { actor: 'ada' })
+    await settings.setAndReload('commission', 0.3, { actor: 'ada' })
+    expect(await settings.rollback('commission', 2, { actor: 'bob' })).toBe(4)
+    expect(settings.get('commission')).toBe(0.2)
+    await settings.rollback('commission', 0, { actor: 'bob' })
+    expect(settings.get('commission')).toBe(0.1)
+    expect(settings.get('banner')).toBe('Hello')
+    expect((await settings.history('commission'))[0]).toMatchObject({
+      version: 5,
+      value: undefined,
+      actor: 'bob',
+    })
+    await expect(settings.rollback('commission', 9, { actor: 'bob' })).rejects.toMatchObject({
+      code: 'ERR_CORE_NOT_FOUND',
+    })
+  })
+
+  it('changes a setting only at the version that the caller has seen', async () => {
+    const settings = await instance(namespace())
+    await settings.setAndReload('commission', 0.2, { actor: 'ada', expectedVersion: 0 })
+    await expect(
+      settings.setAndReload('commission', 0.3, { actor: 'bob', expectedVersion: 0 }),
+    ).rejects.toMatchObject({ code: 'ERR_CORE_SETTINGS_CONFLICT', kind: 'conflict', details: { version: 1 } })
+    await settings.setAndReload('commission', 0.3, { actor: 'bob', expectedVersion: 1 })
+    expect(settings.get('commission')).toBe(0.3)
+  })
+
+  it('puts changes of several processes into one order', async () => {
+    const name = namespace()
+    const instances = await Promise.all([instance(name), instance(name), instance(name)])
+    const versions = await Promise.all(
+      instances.flatMap((settings) =>
+        [1, 2, 3].map((each) => settings.setAndReload('banner', `message ${each}`, { actor: 'ada' })),
+      ),
+    )
+    expect(versions.toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9])
+    const last = (await instances[0]?.history('banner', 1))?.[0]?.value
+    for (const settings of instances) await expect.poll(() => settings.get('banner')).toBe(last)
+  })
+
+  it('does not start on a stored value that the schema refuses, and keeps the last good one while it runs', async () => {
+    const name = namespace()
+    const errors: string[] = []
+    const logger: Logger = { ...silentLogger, error: (_fields, message = '') => void errors.push(message) }
+    const settings = await instance(name, { logger, pollInterval: 20 })
+    await settings.setAndReload('commission', 0.2, { actor: 'ada' })
+    await pool.query(`update quintet_settings set value = '"x"' where namespace = $1`, [name])
+    await pool.query('update quintet_settings_version set version = version + 1 where namespace = $1', [name])
+    await expect
+      .poll(() => errors)
+      .toEqual(['settings cannot be refreshed; the last good values go on applying'])
+    expect(settings.get('commission')).toBe(0.2)
+    const other = createSettings({ schema, pool, namespace: name })
+    await expect(other.loadAndApply()).rejects.toMatchObject({ code: 'ERR_CORE_SETTING_INVALID' })
+    await other.close()
+  })
+
+  it('leaves out stored settings that it does not know', async () => {
+    const name = namespace()
+    await (await instance(name)).setAndReload('banner', 'Hello', { actor: 'ada' })
+    const smaller = cleanup.use(
+      createSettings({
+        schema: z.strictObject({ commission: z.number().default(1) }),
+        pool,
+        namespace: name,
+      }),
+    )
+    await smaller.loadAndApply()
+    expect(smaller.values).toEqual({ commission: 1 })
+  })
+
+  it('goes on when a subscriber throws, and stops calling one that has left', async () => {
+    const settings = await instance(namespace())
+    const seen: number[] = []
+    settings.subscribe('commission', () => {
+      throw new Error('no')
+    })
+    const subscription = settings.subscribe('commission', (value) => seen.push(value))
+    await settings.setAndReload('banner', 'Hello', { actor: 'ada' })
+    await settings.setAndReload('commission', 0.2, { actor: 'ada' })
+    subscription[Symbol.dispose]()
+    await settings.setAndReload('commission', 0.3, { actor: 'ada' })
+    expect(seen).toEqual([0.2])
+  })
+
+  it('needs a default for every setting, and options that make sense', () => {
+    expect(() => createSettings({ schema: z.object({ a: z.string() }), pool })).toThrow(
+      'every setting needs a default. Without: a',
+    )
+    expect(() => createSettings({ schema, pool, pollInterval: 0 })).toThrow('must be longer than 0')
+    expect(() => createSettings({ schema, pool, namespace: 'No!' })).toThrow('createSettings.namespace')
+    expect(() => createSettings({ schema, pool, ...{ pollIntervall: 1 } })).toThrow(
+      'Did you mean "pollInterval"?',
+    )
+  })
+
+  it('changes nothing after it was closed', async () => {
+    const settings = await instance(namespace())
+    await Promise.all([settings.close(), settings.close()])
+    await expect(settings.setAndReload('commission', 0.2, { actor: 'ada' })).rejects.toMatchObject({
+      kind: 'closed',
+    })
+  })
+})
