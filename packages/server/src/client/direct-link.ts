@@ -32,6 +32,7 @@ export function directLink(app: ProcedureHost, options: DirectLinkOptions = {}):
 
   const credentials = async (): Promise<Credentials> => {
     if (options.principal !== undefined) {
+      if (options.principal.kind === 'anonymous') return noCredentials
       return { scheme: 'attested', principal: options.principal, by: 'in-process' }
     }
     const token = typeof options.token === 'function' ? await options.token() : options.token

@@ -11,6 +11,7 @@ import {
 import { serverError } from '../errors.ts'
 import { fromProblem } from '../problem.ts'
 import { readEvents } from './event-source.ts'
+import { resumeStream } from './resume.ts'
 
 export interface HttpLinkOptions {
   /** Where the app is; procedures are under `<url>/rpc`. */
@@ -25,10 +26,6 @@ export interface HttpLinkOptions {
 
 /** What applies where {@link HttpLinkOptions} says nothing. */
 export const httpLinkDefaults = Object.freeze({ timeout: '30s' }) satisfies Partial<HttpLinkOptions>
-
-/** How often a broken stream is taken up again without an event in between. */
-const maxResumes = 5
-const firstResumeDelay = 200
 
 /**
  * Reaches an app over HTTP.
@@ -62,6 +59,22 @@ export function httpLink(options: HttpLinkOptions): ClientLink {
     throw await readProblem(answer)
   }
 
+  async function* openStream(method: string, input: unknown, call: CallOptions): AsyncGenerator<unknown> {
+    const patience = startPatience(call.signal, remainingOf(call, timeout))
+    try {
+      // The server is told of a deadline that the caller set, not of the time that the stream has to begin.
+      const remaining = call.deadline === undefined ? undefined : call.deadline - Date.now()
+      const answer = await request(method, input, call, patience.signal, remaining)
+      if (!isEventStream(answer)) throw unexpected(answer)
+      patience.began()
+      yield* readStream(answer, patience.end)
+    } catch (error) {
+      throw translate(error, call.signal)
+    } finally {
+      patience.end()
+    }
+  }
+
   return {
     async call(method, input, call = {}) {
       const remaining = remainingOf(call, timeout)
@@ -72,7 +85,7 @@ export function httpLink(options: HttpLinkOptions): ClientLink {
         if (isEventStream(answer)) {
           streams = true
           patience.began()
-          return readStream(answer, () => {}, patience.end)
+          return readStream(answer, patience.end)
         }
         if (answer.status === 204) return undefined
         return (await answer.json()) as unknown
@@ -82,45 +95,21 @@ export function httpLink(options: HttpLinkOptions): ClientLink {
         if (!streams) patience.end()
       }
     },
-    async *stream(method, input, call = {}) {
-      let lastEventId = call.lastEventId
-      let resumes = 0
-      const onEvent = (id: string | undefined): void => {
-        lastEventId = id ?? lastEventId
-        resumes = 0
-      }
-      for (;;) {
-        const patience = startPatience(call.signal, remainingOf(call, timeout))
-        try {
-          const remaining = call.deadline === undefined ? undefined : call.deadline - Date.now()
-          const answer = await request(method, input, { ...call, lastEventId }, patience.signal, remaining)
-          if (!isEventStream(answer)) throw unexpected(answer)
-          patience.began()
-          yield* readStream(answer, onEvent, patience.end)
-          return
-        } catch (error) {
-          const translated = translate(error, call.signal)
-          if (!isResumable(translated) || lastEventId === undefined || resumes >= maxResumes) throw translated
-        } finally {
-          patience.end()
-        }
-        await delay(firstResumeDelay * 2 ** resumes++ * (0.5 + Math.random()), call.signal)
-      }
+    stream(method, input, call = {}) {
+      return resumeStream((lastEventId) => openStream(method, input, { ...call, lastEventId }), call)
     },
   }
 }
 
 async function* readStream(
   answer: Response,
-  onEvent: (id: string | undefined) => void,
   onEnd: () => void,
 ): AsyncGenerator<unknown, void, undefined> {
   try {
     if (answer.body === null) throw unexpected(answer)
-    for await (const { event, data, id } of readEvents(answer.body)) {
+    for await (const { event, data } of readEvents(answer.body)) {
       if (event === 'end') return
       if (event === 'error') throw fromProblem(JSON.parse(data) as unknown)
-      onEvent(id)
       yield JSON.parse(data) as unknown
     }
     throw serverError('ERR_SERVER_CLOSED', 'The stream broke off before its end.')
@@ -187,11 +176,6 @@ function translate(error: unknown, signal: AbortSignal | undefined): unknown {
   return serverError('ERR_SERVER_CONNECT_FAILED', 'The server cannot be reached.', { cause: error })
 }
 
-function isResumable(error: unknown): boolean {
-  if (!isQuintetError(error)) return false
-  return error.kind === 'closed' || error.kind === 'unavailable'
-}
-
 function isEventStream(answer: Response): boolean {
   return answer.headers.get('content-type')?.startsWith('text/event-stream') === true
 }
@@ -201,19 +185,4 @@ function unexpected(answer: Response): QuintetError {
     'ERR_SERVER_RESPONSE_INVALID',
     `The server answered with ${String(answer.status)} and no stream.`,
   )
-}
-
-function delay(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const leave = (): void => {
-      clearTimeout(timer)
-      reject(signal?.reason as Error)
-    }
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', leave)
-      resolve()
-    }, ms)
-    if (signal?.aborted === true) leave()
-    else signal?.addEventListener('abort', leave, { once: true })
-  })
 }

@@ -1,0 +1,139 @@
+import type { CallOptions, ClientLink, Principal } from '@quintet/core'
+import { delay, resumeStream } from '../client/resume.ts'
+import { serverError } from '../errors.ts'
+import type { LinkIdentity } from './handshake.ts'
+import { LinkConnection } from './link-connection.ts'
+import type { SocketFolder } from './socket-files.ts'
+
+export interface LinkPoolOptions {
+  readonly folder: SocketFolder
+  readonly caller: LinkIdentity
+  readonly process: string
+  readonly key: Buffer
+  /** Bytes. */
+  readonly maxFrameSize: number
+  /** How long a call waits for an instance that can take it, in milliseconds. */
+  readonly connectTimeout: number
+}
+
+/** How often the folder is read for instances that have come, in milliseconds. */
+const lookEvery = 1_000
+const firstBackoff = 25
+const longestBackoff = 1_000
+
+/** A link to all instances of a sibling: each call goes to the one with the least to do. */
+export class LinkPool implements ClientLink, AsyncDisposable {
+  readonly #options: LinkPoolOptions
+  readonly #forward: () => Principal
+  readonly #connections = new Map<string, LinkConnection>()
+  /** When a socket that did not answer may be tried again. */
+  readonly #notBefore = new Map<string, { readonly at: number; readonly pause: number }>()
+  #waiting: (() => void)[] = []
+  #looking: Promise<void> | undefined
+  #timer: NodeJS.Timeout | undefined
+  #closed = false
+
+  constructor(options: LinkPoolOptions, forward: () => Principal) {
+    this.#options = options
+    this.#forward = forward
+  }
+
+  async call(method: string, input: unknown, options: CallOptions = {}): Promise<unknown> {
+    const principal = this.#forward()
+    const connection = this.#pick() ?? (await this.#wait(options))
+    return connection.call(method, input, principal, options)
+  }
+
+  stream(method: string, input: unknown, options: CallOptions = {}): AsyncIterable<unknown> {
+    return resumeStream((lastEventId) => this.#open(method, input, { ...options, lastEventId }), options)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
+    clearInterval(this.#timer)
+    await this.#looking?.catch(() => {})
+    for (const connection of this.#connections.values()) connection.destroy()
+    this.#connections.clear()
+    this.#wake()
+  }
+
+  async *#open(method: string, input: unknown, options: CallOptions): AsyncGenerator<unknown, void, undefined> {
+    const items = await this.call(method, input, options)
+    if (typeof items !== 'object' || items === null || !(Symbol.asyncIterator in items)) {
+      throw serverError('ERR_SERVER_MODE_MISMATCH', `${method} answers with a value and not with a stream.`)
+    }
+    yield* items as AsyncIterable<unknown>
+  }
+
+  #pick(): LinkConnection | undefined {
+    let best: LinkConnection | undefined
+    for (const connection of this.#connections.values()) {
+      if (connection.ready && (best === undefined || connection.active < best.active)) best = connection
+    }
+    return best
+  }
+
+  async #wait({ signal, deadline }: CallOptions): Promise<LinkConnection> {
+    const until = Math.min(Date.now() + this.#options.connectTimeout, deadline ?? Number.POSITIVE_INFINITY)
+    let pause = firstBackoff
+    for (;;) {
+      if (this.#closed) throw serverError('ERR_SERVER_CLOSED', 'This link is closed.')
+      await this.#look()
+      const found = this.#pick()
+      if (found !== undefined) return found
+      const left = until - Date.now()
+      if (left <= 0) {
+        throw serverError('ERR_SERVER_CONNECT_FAILED', `No instance of the process "${this.#options.process}" can be reached.`, {
+          details: { process: this.#options.process },
+          retryAfter: 1_000,
+        })
+      }
+      const changed = new Promise<void>((resolve) => this.#waiting.push(resolve))
+      await Promise.race([changed, delay(Math.min(pause, left), signal)])
+      pause = Math.min(pause * 2, 250)
+      const ready = this.#pick()
+      if (ready !== undefined) return ready
+    }
+  }
+
+  /** Reads the folder and connects to what is new in it; one reading at a time. */
+  #look(): Promise<void> {
+    this.#timer ??= setInterval(() => void this.#look().catch(() => {}), lookEvery).unref()
+    return (this.#looking ??= this.#readFolder().finally(() => (this.#looking = undefined)))
+  }
+
+  async #readFolder(): Promise<void> {
+    const { folder, caller, process } = this.#options
+    const files = await folder.find(caller.system, process)
+    if (this.#closed) return
+    const now = Date.now()
+    const present = new Set(files.map(({ path }) => path))
+    for (const path of this.#notBefore.keys()) if (!present.has(path)) this.#notBefore.delete(path)
+    for (const path of present) {
+      if (!this.#connections.has(path) && (this.#notBefore.get(path)?.at ?? 0) <= now) this.#dial(path)
+    }
+  }
+
+  #dial(path: string): void {
+    const { caller, process, key, maxFrameSize } = this.#options
+    const connection: LinkConnection = new LinkConnection(
+      { path, caller, callee: { system: caller.system, process }, key, maxFrameSize },
+      () => {
+        if (connection.ready) this.#notBefore.delete(path)
+        if (connection.closed && this.#connections.get(path) === connection) {
+          this.#connections.delete(path)
+          const pause = Math.min((this.#notBefore.get(path)?.pause ?? firstBackoff / 2) * 2, longestBackoff)
+          this.#notBefore.set(path, { at: Date.now() + pause * (0.5 + Math.random() / 2), pause })
+        }
+        this.#wake()
+      },
+    )
+    this.#connections.set(path, connection)
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const resolve of waiting) resolve()
+  }
+}

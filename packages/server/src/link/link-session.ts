@@ -1,0 +1,207 @@
+import type { Socket } from 'node:net'
+import {
+  callProcedure,
+  noCredentials,
+  procedureOperation,
+  streamProcedure,
+  type Credentials,
+  type IncomingCall,
+  type NamedProcedure,
+  type Operation,
+  type Principal,
+  type TransportHost,
+} from '@quintet/core'
+import { serverError } from '../errors.ts'
+import { decodeBody, encodeBody } from './body.ts'
+import { readCallHead, writeError, type CallHead } from './call-head.ts'
+import { binaryFlag, frameType, type Frame, type FrameWriter } from './frames.ts'
+
+/** A procedure as it is called over a link. */
+export interface LinkedProcedure {
+  readonly named: NamedProcedure
+  readonly operation: Operation
+}
+
+export function linkedProcedures(host: TransportHost): ReadonlyMap<string, LinkedProcedure> {
+  const linked = new Map<string, LinkedProcedure>()
+  for (const named of host.procedures.values()) {
+    linked.set(named.name, { named, operation: procedureOperation(named.name, named.procedure, 'link') })
+  }
+  return linked
+}
+
+/** Answers the calls of one sibling that has proved itself. */
+export class LinkSession {
+  readonly #host: TransportHost
+  readonly #procedures: ReadonlyMap<string, LinkedProcedure>
+  readonly #socket: Socket
+  readonly #writer: FrameWriter
+  readonly #name: string
+  readonly #calls = new Map<number, ServedCall>()
+
+  constructor(
+    host: TransportHost,
+    procedures: ReadonlyMap<string, LinkedProcedure>,
+    socket: Socket,
+    writer: FrameWriter,
+    name: string,
+  ) {
+    this.#host = host
+    this.#procedures = procedures
+    this.#socket = socket
+    this.#writer = writer
+    this.#name = name
+  }
+
+  get active(): number {
+    return this.#calls.size
+  }
+
+  /** Called when the last call in progress has been answered. */
+  onIdle: (() => void) | undefined
+
+  /** @throws when the frame makes no sense; the connection must end then. */
+  frame({ type, flags, id, payload }: Frame): void {
+    if (type === frameType.call) this.#start(id, flags, payload)
+    else if (type === frameType.cancel) this.#calls.get(id)?.abort(new DOMException('The caller canceled the call.', 'AbortError'))
+    else if (type === frameType.credit) this.#calls.get(id)?.grant(payload.readUInt32LE(0))
+    else throw new TypeError(`A frame of type ${String(type)} is not expected.`)
+  }
+
+  /** The sibling has gone. */
+  closed(): void {
+    for (const call of this.#calls.values()) call.abort(new DOMException('The caller went away.', 'AbortError'))
+  }
+
+  /** Breaks off the streams, which have no end of their own, so that their readers go elsewhere. */
+  endStreams(): void {
+    for (const call of this.#calls.values()) {
+      if (call.streams) call.abort(serverError('ERR_SERVER_CLOSED', 'The process is about to stop.'))
+    }
+  }
+
+  #start(id: number, flags: number, payload: Buffer): void {
+    if (this.#calls.has(id)) throw new TypeError('A call id is used twice.')
+    const headLength = payload.readUInt32LE(0)
+    const head = readCallHead(payload.toString('utf8', 4, 4 + headLength))
+    const found = this.#procedures.get(head.method)
+    if (found === undefined) {
+      this.#fail(id, serverError('ERR_SERVER_NOT_FOUND', 'There is no such procedure.'))
+      return
+    }
+    const { procedure } = found.named
+    const body = payload.subarray(4 + headLength)
+    const call = new ServedCall(found.operation, head, `${this.#name}-${String(id)}`, procedure.mode === 'stream')
+    this.#calls.set(id, call)
+    const readInput = (): unknown => {
+      if (body.length > procedure.maxInputSize) {
+        throw serverError('ERR_SERVER_TOO_LARGE', `The input is larger than ${String(procedure.maxInputSize)} bytes.`, {
+          details: { limit: procedure.maxInputSize },
+        })
+      }
+      return decodeBody(body, (flags & binaryFlag) !== 0)
+    }
+    if (call.streams) {
+      void this.#pump(id, call, streamProcedure(this.#host, procedure, call, readInput, head.lastEventId))
+      return
+    }
+    callProcedure(this.#host, procedure, call, readInput).then(
+      (result) => this.#answer(id, result),
+      (error: unknown) => this.#fail(id, error),
+    )
+  }
+
+  #answer(id: number, result: unknown): void {
+    try {
+      const { binary, pieces } = encodeBody(result)
+      this.#writer.write(frameType.result, id, binary ? binaryFlag : 0, pieces)
+    } catch (error) {
+      this.#writer.write(frameType.error, id, 0, [writeError(error)])
+    }
+    this.#forget(id)
+  }
+
+  #fail(id: number, error: unknown): void {
+    this.#writer.write(frameType.error, id, 0, [writeError(error)])
+    this.#forget(id)
+  }
+
+  async #pump(id: number, call: ServedCall, items: AsyncGenerator<unknown, void, undefined>): Promise<void> {
+    try {
+      for await (const item of items) {
+        if (this.#socket.destroyed) break
+        const { binary, pieces } = encodeBody(item)
+        this.#writer.write(frameType.item, id, binary ? binaryFlag : 0, pieces)
+        // As many items are on their way as the reader has room for.
+        await call.spend()
+      }
+      this.#writer.write(frameType.end, id, 0, [])
+      this.#forget(id)
+    } catch (error) {
+      this.#fail(id, error)
+    }
+  }
+
+  #forget(id: number): void {
+    this.#calls.delete(id)
+    if (this.#calls.size === 0) this.onIdle?.()
+  }
+}
+
+class ServedCall implements IncomingCall {
+  readonly operation: Operation
+  readonly credentials: Credentials
+  readonly requestId: string
+  readonly deadline: number | undefined
+  readonly streams: boolean
+  #controller: AbortController | undefined
+  #reason: unknown
+  #aborted = false
+  #credit: number = 0
+  #onCredit: (() => void) | undefined
+
+  constructor(operation: Operation, head: CallHead, requestId: string, streams: boolean) {
+    this.operation = operation
+    this.credentials = attested(head.principal)
+    this.requestId = requestId
+    this.deadline = head.remaining === undefined ? undefined : Date.now() + head.remaining
+    this.streams = streams
+    this.#credit = initialCredit
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#aborted) this.#controller.abort(this.#reason)
+    }
+    return this.#controller.signal
+  }
+
+  abort(reason: unknown): void {
+    if (this.#aborted) return
+    this.#aborted = true
+    this.#reason = reason
+    this.#controller?.abort(reason)
+    this.#onCredit?.()
+  }
+
+  grant(credit: number): void {
+    this.#credit += credit
+    this.#onCredit?.()
+  }
+
+  /** Takes the credit of one item, and waits for more when it was the last. */
+  async spend(): Promise<void> {
+    this.#credit--
+    while (this.#credit <= 0 && !this.#aborted) {
+      await new Promise<void>((resolve) => (this.#onCredit = resolve))
+    }
+  }
+}
+
+/** Items that a stream may send before its reader has asked for more. */
+export const initialCredit = 16
+
+function attested(principal: Principal): Credentials {
+  return principal.kind === 'anonymous' ? noCredentials : { scheme: 'attested', principal, by: 'link' }
+}
