@@ -1,4 +1,5 @@
-import { pino, type DestinationStream, type LoggerOptions as PinoOptions } from 'pino'
+import { createRequire } from 'node:module'
+import type { DestinationStream, LoggerOptions as PinoOptions, pino as Pino } from 'pino'
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
 
@@ -46,6 +47,8 @@ export function createLogger(options: LoggerOptions = {}): Logger {
       censor: '[redacted]',
     },
   }
+  // Loaded here, because it takes as long to load as the rest of this package, and many who import it bring a logger.
+  const pino: typeof Pino = createRequire(import.meta.url)('pino')
   return options.destination ? pino(settings, options.destination) : pino(settings)
 }
 

@@ -34,6 +34,7 @@ export class PipelineCall implements Invocation {
   #logger: Logger | undefined
   #controller: AbortController | undefined
   #reason: unknown
+  #released = false
   #onCallerAbort: (() => void) | undefined
 
   constructor(incoming: IncomingCall, clock: Clock, logger: Logger, ending: Ending) {
@@ -68,6 +69,7 @@ export class PipelineCall implements Invocation {
       controller.abort(this.#reason)
       return controller.signal
     }
+    if (this.#released) return controller.signal
     const caller = this.incoming.signal
     if (caller.aborted) {
       this.abort(canceled(caller.reason))
@@ -97,6 +99,7 @@ export class PipelineCall implements Invocation {
 
   /** Lets go of the caller's signal; the call is over. */
   release(): void {
+    this.#released = true
     if (this.#onCallerAbort === undefined) return
     this.incoming.signal.removeEventListener('abort', this.#onCallerAbort)
     this.#onCallerAbort = undefined

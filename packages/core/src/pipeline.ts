@@ -1,11 +1,9 @@
-import { decideAccess } from './access.ts'
-import { systemClock, type Clock } from './clock.ts'
+import type { Clock } from './clock.ts'
 import type { AuthManager, Credentials, SessionEnd } from './credentials.ts'
-import { QuintetError, toQuintetError } from './errors.ts'
 import type { Invocation, InvocationObserver, InvocationWrapper } from './invocation.ts'
 import type { Logger } from './logger.ts'
 import type { Operation } from './operation.ts'
-import { anonymous, type Principal } from './principal.ts'
+import type { Principal } from './principal.ts'
 
 /** A call as a surface hands it in: which operation, with which credentials, under which limits. */
 export interface IncomingCall {

@@ -3,7 +3,7 @@ import type { Duration } from './duration.ts'
 import type { Logger } from './logger.ts'
 import type { Operation } from './operation.ts'
 import type { Principal, SystemPrincipal, UserPrincipal } from './principal.ts'
-import type { Schema, SchemaInput, SchemaOutput } from './schema.ts'
+import type { Schema } from './schema.ts'
 import type { Size } from './size.ts'
 
 /** The principal that a handler can count on under an access rule. */

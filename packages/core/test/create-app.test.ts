@@ -537,7 +537,8 @@ describe('sibling', () => {
     expect(() => app.services.sibling('images')).toThrow('this process was started without links')
     const warnings: string[] = []
     const logger: Logger = { ...silentLogger, warn: (_fields, message = '') => void warnings.push(message) }
-    await using _exposed = await start(definition, { process: 'images', logger })
+    const exposed = await start(definition, { process: 'images', logger })
+    await exposed.stop()
     expect(warnings).toEqual(['this process exposes its services to siblings, but was started without links'])
   })
 })

@@ -15,7 +15,7 @@ export interface ConfigEntry {
 export function describeConfig(config: LoadedConfig<unknown>): readonly ConfigEntry[] {
   const entries: ConfigEntry[] = []
   collect(config.value, [], config.origins, entries)
-  return entries.sort((a, b) => (a.path < b.path ? -1 : 1))
+  return entries.toSorted((a, b) => (a.path < b.path ? -1 : 1))
 }
 
 function collect(

@@ -19,7 +19,7 @@ export function env(prefix: string): ConfigSource {
       const tree: MutableTree = Object.create(null)
       const names = Object.keys(variables)
         .filter((name) => name.startsWith(prefix))
-        .sort()
+        .toSorted()
       for (const name of names) {
         const value = variables[name]
         if (value === undefined) continue

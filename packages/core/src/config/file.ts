@@ -48,6 +48,7 @@ function parseJson(text: string): unknown {
     // The engine's message quotes the text around the mistake, and that may be a secret.
     const position = /position (\d+)/.exec(String(error))?.[1]
     const line = position === undefined ? undefined : text.slice(0, Number(position)).split('\n').length
+    // oxlint-disable-next-line preserve-caught-error
     throw new Error(`is not valid JSON${line === undefined ? '' : ` (line ${line})`}.`)
   }
 }

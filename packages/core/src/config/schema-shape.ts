@@ -75,7 +75,8 @@ function definitionsOf(schema: unknown, depth = 0): readonly Definition[] {
 
 function definitionOf(schema: unknown): Definition | undefined {
   if (typeof schema !== 'object' || schema === null || !('_zod' in schema)) return undefined
-  return (schema as { readonly _zod: { readonly def: Definition } })._zod.def
+  const { _zod: internals } = schema as { readonly _zod: { readonly def: Definition } }
+  return internals.def
 }
 
 function shape(definition: Definition): Readonly<Record<string, unknown>> {

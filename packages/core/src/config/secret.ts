@@ -61,7 +61,8 @@ export function secret(options: SecretOptions = {}): z.ZodType<Secret, string> {
     .min(minLength, `must have at least ${minLength} character${minLength === 1 ? '' : 's'}`)
     .transform((text) => new Secret(text))
   // zod shares the definition with every schema derived from this one, e.g. by describe().
-  Object.defineProperty(schema._zod.def, brand, { value: true, enumerable: true })
+  const { _zod: internals } = schema
+  Object.defineProperty(internals.def, brand, { value: true, enumerable: true })
   return schema
 }
 

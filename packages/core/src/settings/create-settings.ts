@@ -110,7 +110,7 @@ class RuntimeSettings<Schema extends StandardSchemaV1> implements Settings<Schem
   async loadAndApply(): Promise<void> {
     this.#assertOpen()
     await this.#announcements.listen((version) => {
-      if (!(version <= this.#version)) this.#follow()
+      if (!(version <= this.#version)) void this.#follow()
     })
     await this.#reload()
     if (this.#timer === undefined && !this.#closed) this.#poll()
@@ -233,14 +233,14 @@ class RuntimeSettings<Schema extends StandardSchemaV1> implements Settings<Schem
   }
 
   /** Reloads in the background. What applied until now goes on applying when that fails. */
-  #follow(): void {
+  async #follow(): Promise<void> {
     if (this.#closed) return
-    this.#reload().then(
-      () => {
-        this.#failing = false
-      },
-      (error: unknown) => this.#complain(error),
-    )
+    try {
+      await this.#reload()
+      this.#failing = false
+    } catch (error) {
+      this.#complain(error)
+    }
   }
 
   #poll(): void {

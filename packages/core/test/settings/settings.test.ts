@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { randomUUID } from 'node:crypto'
-import pg from 'pg'
+import { Pool } from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { createTestDatabase, redisUrl } from '@quintet/test-kit'
@@ -23,12 +23,11 @@ const schema = z
   .refine(({ limits }) => limits.perHour <= limits.perDay, 'more per hour than per day')
 
 let database: Awaited<ReturnType<typeof createTestDatabase>>
-let pool: pg.Pool
-const disposables = new AsyncDisposableStack()
+let pool: Pool
 
 beforeAll(async () => {
   database = await createTestDatabase()
-  pool = new pg.Pool({ connectionString: database.url })
+  pool = new Pool({ connectionString: database.url })
   await pool.query(settingsSchemaSql)
   await pool.query(settingsSchemaSql)
 })
@@ -43,7 +42,6 @@ afterEach(async () => {
   await cleanup.disposeAsync()
   cleanup = new AsyncDisposableStack()
 })
-afterAll(() => disposables.disposeAsync())
 
 function connect(): SettingsRedis & { readonly subscriber: Redis } {
   const publisher = new Redis(redisUrl())
@@ -271,9 +269,8 @@ describe('createSettings', () => {
     )
     expect(() => createSettings({ schema, pool, pollInterval: 0 })).toThrow('must be longer than 0')
     expect(() => createSettings({ schema, pool, namespace: 'No!' })).toThrow('createSettings.namespace')
-    expect(() => createSettings({ schema, pool, ...{ pollIntervall: 1 } })).toThrow(
-      'Did you mean "pollInterval"?',
-    )
+    const misspelt = { schema, pool, pollIntervall: 1 }
+    expect(() => createSettings(misspelt)).toThrow('Did you mean "pollInterval"?')
   })
 
   it('changes nothing after it was closed', async () => {
