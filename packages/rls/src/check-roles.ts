@@ -1,0 +1,120 @@
+import type { Pool } from 'pg'
+import { RlsError } from './errors.ts'
+import { knownFlaw } from './server-version.ts'
+
+/** Anything that runs a statement the way pg does. */
+export interface Queryable {
+  query(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>
+}
+
+export interface CheckRolesOptions {
+  /** The role that holds the tenants' rights. */
+  readonly role: string
+  /** Tables that tenants may use although they have no row-level security. */
+  readonly unprotectedTables?: readonly string[]
+}
+
+/** What is not safe about a login, its role or the tables, one sentence each; empty when all is well. */
+export async function checkRoles(database: Queryable, options: CheckRolesOptions): Promise<readonly string[]> {
+  const { rows } = await database.query(rolesStatement, [options.role])
+  const found = rows[0] as RolesRow
+  const problems: string[] = []
+  const flaw = knownFlaw(found.version)
+  if (flaw !== undefined) problems.push(flaw)
+  if (!found.role_exists) {
+    problems.push(`The role ${options.role} does not exist. Create it, e.g. with provisionDatabase.`)
+    return problems
+  }
+  if (found.login_super) problems.push(`The login ${found.login} is a superuser, for whom no policy holds.`)
+  if (found.login_bypass) problems.push(`The login ${found.login} has BYPASSRLS.`)
+  if (found.role_super) problems.push(`The role ${options.role} is a superuser, for whom no policy holds.`)
+  if (found.role_bypass) problems.push(`The role ${options.role} has BYPASSRLS.`)
+  if (!found.login_super) {
+    if (found.login === options.role) {
+      problems.push(`The login ${found.login} is the tenants' role itself: without a context it would have its rights.`)
+    } else if (!found.is_member) {
+      problems.push(`The login ${found.login} is no member of ${options.role}: grant ${options.role} to ${found.login}.`)
+    } else if (found.inherits) {
+      problems.push(
+        `The login ${found.login} inherits the rights of ${options.role}, so it has them without a context: make it NOINHERIT.`,
+      )
+    }
+    for (const other of found.powerful) {
+      problems.push(`The login ${found.login} can become ${other}, which is a superuser, has BYPASSRLS or owns tables.`)
+    }
+  }
+  for (const table of found.owned) {
+    problems.push(`The login or its role owns the table ${table}: an owner can turn row-level security off.`)
+  }
+  const allowed = new Set((options.unprotectedTables ?? []).map(qualified))
+  for (const { name, enabled } of found.open_tables) {
+    if (allowed.has(name)) continue
+    problems.push(
+      enabled
+        ? `The table ${name} has no FORCE ROW LEVEL SECURITY.`
+        : `The table ${name} is open to tenants and has no row-level security.`,
+    )
+  }
+  return problems
+}
+
+/** @throws RlsError `ERR_RLS_UNSAFE_ROLES` with every problem in its message. */
+export async function assertSafeRoles(pool: Pool, options: CheckRolesOptions): Promise<void> {
+  const problems = await checkRoles(pool, options)
+  if (problems.length === 0) return
+  throw new RlsError(`The database is not safe for row-level security.\n${problems.map((line) => `- ${line}`).join('\n')}`, {
+    code: 'ERR_RLS_UNSAFE_ROLES',
+    kind: 'internal',
+    details: { problems },
+  })
+}
+
+function qualified(table: string): string {
+  return table.includes('.') ? table : `public.${table}`
+}
+
+interface RolesRow {
+  readonly login: string
+  readonly version: number
+  readonly role_exists: boolean
+  readonly login_super: boolean
+  readonly login_bypass: boolean
+  readonly role_super: boolean
+  readonly role_bypass: boolean
+  readonly is_member: boolean
+  readonly inherits: boolean
+  readonly powerful: readonly string[]
+  readonly owned: readonly string[]
+  readonly open_tables: readonly { readonly name: string; readonly enabled: boolean }[]
+}
+
+const rolesStatement = `
+with login as (select oid, rolname, rolsuper, rolbypassrls from pg_roles where rolname = session_user),
+role as (select oid, rolname, rolsuper, rolbypassrls from pg_roles where rolname = $1),
+tables as (
+  select c.oid, c.relowner, c.relrowsecurity, c.relforcerowsecurity, n.nspname || '.' || c.relname as name
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema', 'quintet')
+    and n.nspname not like 'pg\\_t%'
+),
+owners as (select distinct relowner from tables)
+select login.rolname as login,
+  current_setting('server_version_num')::int as version,
+  role.oid is not null as role_exists,
+  login.rolsuper as login_super, login.rolbypassrls as login_bypass,
+  coalesce(role.rolsuper, false) as role_super, coalesce(role.rolbypassrls, false) as role_bypass,
+  coalesce(pg_has_role(login.oid, role.oid, 'MEMBER'), false) as is_member,
+  coalesce(pg_has_role(login.oid, role.oid, 'USAGE'), false) as inherits,
+  coalesce((
+    select json_agg(r.rolname order by r.rolname) from pg_roles r
+    where r.oid not in (login.oid, coalesce(role.oid, 0)) and pg_has_role(login.oid, r.oid, 'MEMBER')
+      and (r.rolsuper or r.rolbypassrls or r.oid in (select relowner from owners))
+  ), '[]') as powerful,
+  coalesce((select json_agg(name order by name) from tables where relowner in (login.oid, role.oid)), '[]') as owned,
+  coalesce((
+    select json_agg(json_build_object('name', name, 'enabled', relrowsecurity) order by name) from tables
+    where role.oid is not null and not (relrowsecurity and relforcerowsecurity)
+      and (has_table_privilege(role.oid, tables.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+        or has_any_column_privilege(role.oid, tables.oid, 'SELECT, INSERT, UPDATE'))
+  ), '[]') as open_tables
+from login left join role on true`

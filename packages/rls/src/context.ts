@@ -1,0 +1,91 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { RlsError } from './errors.ts'
+
+/**
+ * For whom the database works. Every statement carries it as transaction-local settings:
+ * `app.tenant_id`, `app.user_id`, `app.roles` (comma-separated) and `app.is_system`.
+ *
+ * None of them grants a right by itself: rights come from the database role, and `isSystem` is only
+ * readable for policies.
+ */
+export interface RlsContext {
+  readonly tenantId: string | null
+  readonly userId: string | null
+  readonly roles: readonly string[]
+  readonly isSystem: boolean
+}
+
+/** What is open around the running code: a context, and whether it acts for the system. */
+export interface RlsScope {
+  readonly context: RlsContext
+  /** Why the system login is in use; null for work of a tenant. */
+  readonly systemReason: string | null
+}
+
+const storeKey = Symbol.for('quintet.rls.scope')
+
+/** One store per process, also when two copies of this package are installed. */
+function store(): AsyncLocalStorage<RlsScope | undefined> {
+  const holder = globalThis as unknown as Record<symbol, AsyncLocalStorage<RlsScope | undefined> | undefined>
+  return (holder[storeKey] ??= new AsyncLocalStorage())
+}
+
+const scopes = store()
+
+/** The part of a context that may be left out: no user, no roles, not the system. */
+export type RlsContextInput = Pick<RlsContext, 'tenantId'> & Partial<RlsContext>
+
+/**
+ * Runs the function so that every statement in it, also after an `await`, is held to the context.
+ *
+ * A nested call replaces the context for its function and restores it afterwards, also within one
+ * transaction.
+ *
+ * @throws RlsError `ERR_RLS_INVALID_CONTEXT` when a member has the wrong shape; nothing is sent.
+ */
+export function runWithRlsContext<Result>(context: RlsContextInput, run: () => Result): Result {
+  return scopes.run({ context: parseRlsContext(context), systemReason: null }, run)
+}
+
+/** The context around the running code, or undefined where there is none. */
+export function currentRlsContext(): RlsContext | undefined {
+  return scopes.getStore()?.context
+}
+
+export function currentScope(): RlsScope | undefined {
+  return scopes.getStore()
+}
+
+export function runInScope<Result>(scope: RlsScope | undefined, run: () => Result): Result {
+  return scopes.run(scope, run)
+}
+
+/** Checks a context and freezes a copy of it. */
+export function parseRlsContext(input: RlsContextInput): RlsContext {
+  const { tenantId, userId = null, roles = [], isSystem = false } = input
+  assertIdentifier(tenantId, 'tenantId')
+  assertIdentifier(userId, 'userId')
+  if (!Array.isArray(roles)) throw invalid('roles', 'must be a list of names')
+  for (const role of roles as readonly unknown[]) {
+    if (typeof role !== 'string' || !/^[^,\0]{1,200}$/.test(role)) {
+      throw invalid('roles', 'must be names of at most 200 characters without commas')
+    }
+  }
+  if (typeof isSystem !== 'boolean') throw invalid('isSystem', 'must be true or false')
+  return Object.freeze({ tenantId, userId, roles: Object.freeze([...roles]), isSystem })
+}
+
+function assertIdentifier(value: unknown, member: string): void {
+  if (value === null) return
+  if (typeof value !== 'string' || !/^[^\0]{1,200}$/.test(value)) {
+    throw invalid(member, 'must be null or a text of 1 to 200 characters')
+  }
+}
+
+export function invalid(member: string, reason: string): RlsError {
+  return new RlsError(`The row-level security context is not valid: ${member} ${reason}.`, {
+    code: 'ERR_RLS_INVALID_CONTEXT',
+    kind: 'invalid-input',
+    details: { member },
+  })
+}

@@ -1,0 +1,33 @@
+export { asSystem } from './as-system.ts'
+export { checkRoles, type CheckRolesOptions, type Queryable } from './check-roles.ts'
+export { currentRlsContext, runWithRlsContext, type RlsContext, type RlsContextInput } from './context.ts'
+export { RlsError, type RlsErrorCode } from './errors.ts'
+export {
+  contextOfPrincipal,
+  createRlsInvocationWrapper,
+  type RlsInvocationWrapperOptions,
+} from './invocation-wrapper.ts'
+export { rlsPoolDefaults, type ConnectionOptions, type RlsPoolOptions, type SystemPoolOptions } from './options.ts'
+export { createRlsPool, createSystemPool, type RlsPool } from './pool/rls-pool.ts'
+export { mapPostgresError } from './postgres-errors.ts'
+export type { IdType } from './settings.ts'
+export { failedStatement } from './statement-note.ts'
+export type { AuditSystemAccess, SystemAccess } from './system-access.ts'
+export { databaseRoles, type DatabaseRoles } from './database-roles.ts'
+export { applyPolicies } from './policies/apply-policies.ts'
+export { policiesToDownSql, policiesToSql, type PolicyRoles } from './policies/policies-to-sql.ts'
+export { contextSetting, currentTenantDefault, hasAnyRole } from './policies/setting.ts'
+export {
+  customPolicy,
+  ownerPolicy,
+  rolePolicy,
+  sharedPolicy,
+  tenantPolicy,
+  type CustomPolicyOptions,
+  type Operation,
+  type OwnerPolicyOptions,
+  type RolePolicyOptions,
+  type TablePolicy,
+  type TenantPolicyOptions,
+} from './policies/table-policy.ts'
+export { typedPolicies, type TypedPolicies } from './policies/typed-policies.ts'

@@ -1,0 +1,54 @@
+import { refuseUnknownKeys, type InvocationWrapper, type Principal } from '@quintet/core'
+import { asSystem } from './as-system.ts'
+import { parseRlsContext, runInScope, type RlsContextInput } from './context.ts'
+import { failedStatement } from './statement-note.ts'
+import { mapPostgresError } from './postgres-errors.ts'
+
+export interface RlsInvocationWrapperOptions {
+  /**
+   * The context of a principal; null for none, so that every statement is refused.
+   * @defaultValue {@link contextOfPrincipal}
+   */
+  readonly map?: (principal: Principal) => RlsContextInput | null
+}
+
+/**
+ * The context of a principal: its tenant, user and roles. Quintet's own work for one tenant is held to
+ * that tenant; an anonymous caller gets none.
+ */
+export function contextOfPrincipal(principal: Principal): RlsContextInput | null {
+  if (principal.kind === 'anonymous') return null
+  const { tenantId, userId, roles } = principal
+  return { tenantId, userId, roles, isSystem: principal.kind === 'system' }
+}
+
+/**
+ * Opens the row-level security scope of a call's principal around its handler, on every surface.
+ *
+ * Work of the system that belongs to no tenant runs under {@link asSystem}, with its actor as reason.
+ * Errors of PostgreSQL leave as errors of ours, without SQL; the statement goes to the log.
+ */
+export function createRlsInvocationWrapper(options: RlsInvocationWrapperOptions = {}): InvocationWrapper {
+  refuseUnknownKeys(options, ['map'], 'createRlsInvocationWrapper')
+  const map = options.map ?? contextOfPrincipal
+
+  return async (invocation, next) => {
+    const { principal, logger } = invocation
+    try {
+      if (options.map === undefined && principal.kind === 'system' && principal.tenantId === null) {
+        return await asSystem(principal.actor, next)
+      }
+      const context = map(principal)
+      const scope = context === null ? undefined : { context: parseRlsContext(context), systemReason: null }
+      return await runInScope(scope, next)
+    } catch (error) {
+      const mapped = mapPostgresError(error)
+      if (mapped === undefined) throw error
+      logger.warn(
+        { err: error, sqlState: (error as { code?: unknown }).code, statement: failedStatement(error) },
+        'PostgreSQL refused a statement',
+      )
+      throw mapped
+    }
+  }
+}

@@ -1,0 +1,151 @@
+import { refuseUnknownKeys } from '@quintet/core'
+import type { IdType } from '../settings.ts'
+import { quoteName } from '../sql-text.ts'
+import { contextSetting, hasAnyRole } from './setting.ts'
+
+export type Operation = 'select' | 'insert' | 'update' | 'delete'
+
+export const operations: readonly Operation[] = ['select', 'insert', 'update', 'delete']
+
+/** What tenants may do with the rows of one table; {@link policiesToSql} makes statements of it. */
+export interface TablePolicy {
+  /** `table`, or `schema.table`. */
+  readonly table: string
+  /** Part of the policy's name in the database. */
+  readonly name: string
+  readonly for: readonly Operation[]
+  /** SQL: which rows can be seen, changed and deleted. */
+  readonly using: string
+  /** SQL: what a row must be after an INSERT or UPDATE. */
+  readonly check: string
+  /** Columns that every statement filters by, so that each should lead an index. */
+  readonly columns: readonly string[]
+  /** The column that holds the tenant, where rows belong to one. */
+  readonly tenantColumn: string | null
+}
+
+interface PolicyOptions {
+  /** Which operations the policy opens. @defaultValue all four */
+  readonly for?: readonly Operation[]
+  /** Tells two policies of one kind on one table apart. @defaultValue the kind */
+  readonly name?: string
+}
+
+export interface TenantPolicyOptions<Column extends string = string> extends PolicyOptions {
+  /** @defaultValue `'tenant_id'` */
+  readonly column?: Column
+  /** The type of the column. @defaultValue `'uuid'` */
+  readonly type?: IdType
+}
+
+/** Rows belong to one tenant, and all its users use them. */
+export function tenantPolicy(table: string, options: TenantPolicyOptions = {}): TablePolicy {
+  refuseUnknownKeys(options, ['for', 'name', 'column', 'type'], `tenantPolicy(${table})`)
+  const column = options.column ?? 'tenant_id'
+  const rule = tenantRule(column, options.type)
+  return define(table, 'tenant', options, { using: rule, check: rule, columns: [column], tenantColumn: column })
+}
+
+export interface OwnerPolicyOptions<Column extends string = string> extends PolicyOptions {
+  /** The column with the user. @defaultValue `'user_id'` */
+  readonly column?: Column
+  readonly type?: IdType
+  /** The column with the tenant; null where users are unique across tenants. @defaultValue `'tenant_id'` */
+  readonly tenantColumn?: Column | null
+  readonly tenantType?: IdType
+}
+
+/** Rows belong to one user of one tenant, and nobody else uses them. */
+export function ownerPolicy(table: string, options: OwnerPolicyOptions = {}): TablePolicy {
+  refuseUnknownKeys(
+    options,
+    ['for', 'name', 'column', 'type', 'tenantColumn', 'tenantType'],
+    `ownerPolicy(${table})`,
+  )
+  const column = options.column ?? 'user_id'
+  const tenantColumn = options.tenantColumn === undefined ? 'tenant_id' : options.tenantColumn
+  const user = `${quoteName(column)} = ${contextSetting('user_id', options.type)}`
+  const rule = tenantColumn === null ? user : `${tenantRule(tenantColumn, options.tenantType)} and ${user}`
+  return define(table, 'owner', options, {
+    using: rule,
+    check: rule,
+    columns: tenantColumn === null ? [column] : [tenantColumn, column],
+    tenantColumn,
+  })
+}
+
+/** Rows belong to nobody: every tenant reads them, only the system login writes them. */
+export function sharedPolicy(table: string, options: { readonly name?: string } = {}): TablePolicy {
+  refuseUnknownKeys(options, ['name'], `sharedPolicy(${table})`)
+  return define(
+    table,
+    'shared',
+    { ...options, for: ['select'] },
+    { using: 'true', check: 'false', columns: [], tenantColumn: null },
+  )
+}
+
+export interface RolePolicyOptions<Column extends string = string> extends TenantPolicyOptions<Column> {
+  /** Roles of the context, of which one is enough. */
+  readonly roles: readonly string[]
+}
+
+/** Rows of one tenant, for users with a role. */
+export function rolePolicy(table: string, options: RolePolicyOptions): TablePolicy {
+  refuseUnknownKeys(options, ['for', 'name', 'column', 'type', 'roles'], `rolePolicy(${table})`)
+  if (!Array.isArray(options.roles) || options.roles.length === 0) {
+    throw new TypeError(`rolePolicy(${table}): name at least one role.`)
+  }
+  const column = options.column ?? 'tenant_id'
+  const rule = `${tenantRule(column, options.type)} and ${hasAnyRole(options.roles)}`
+  return define(table, 'role', options, { using: rule, check: rule, columns: [column], tenantColumn: column })
+}
+
+export interface CustomPolicyOptions<Column extends string = string> extends PolicyOptions {
+  readonly using: string
+  /** @defaultValue the same as `using` */
+  readonly check?: string
+  /** Columns that the expression filters by. @defaultValue none */
+  readonly columns?: readonly Column[]
+  readonly tenantColumn?: Column | null
+}
+
+/** Rows by an expression of your own. Wrap settings in a subselect, as {@link contextSetting} does. */
+export function customPolicy(table: string, options: CustomPolicyOptions): TablePolicy {
+  refuseUnknownKeys(
+    options,
+    ['for', 'name', 'using', 'check', 'columns', 'tenantColumn'],
+    `customPolicy(${table})`,
+  )
+  if (typeof options.using !== 'string' || options.using.trim() === '') {
+    throw new TypeError(`customPolicy(${table}): using is empty. Give the SQL expression that rows must meet.`)
+  }
+  return define(table, 'custom', options, {
+    using: options.using,
+    check: options.check ?? options.using,
+    columns: options.columns ?? [],
+    tenantColumn: options.tenantColumn ?? null,
+  })
+}
+
+function define(
+  table: string,
+  kind: string,
+  options: PolicyOptions,
+  rest: Pick<TablePolicy, 'using' | 'check' | 'columns' | 'tenantColumn'>,
+): TablePolicy {
+  const chosen = options.for ?? operations
+  const unknown = chosen.filter((operation) => !operations.includes(operation))
+  if (unknown.length > 0 || chosen.length === 0) {
+    throw new TypeError(`${kind}Policy(${table}).for: give some of ${operations.join(', ')}.`)
+  }
+  const name = options.name ?? kind
+  if (!/^[a-z][a-z0-9_]*$/.test(name)) {
+    throw new TypeError(`${kind}Policy(${table}).name: ${JSON.stringify(name)} must be lower-case letters, digits and underscores.`)
+  }
+  return Object.freeze({ table, name, for: operations.filter((operation) => chosen.includes(operation)), ...rest })
+}
+
+function tenantRule(column: string, type: IdType | undefined): string {
+  return `${quoteName(column)} = ${contextSetting('tenant_id', type)}`
+}

@@ -1,0 +1,224 @@
+import type { Pool, PoolClient } from 'pg'
+import { assertSafeRoles } from '../check-roles.ts'
+import { currentScope, runInScope, runWithRlsContext, type RlsContextInput } from '../context.ts'
+import { RlsError } from '../errors.ts'
+import {
+  resolveRlsPoolOptions,
+  resolveSystemPoolOptions,
+  type RlsPoolOptions,
+  type SystemPoolOptions,
+} from '../options.ts'
+import { createSystemAudit, noSystemPool } from '../system-access.ts'
+import { isSubmittable, readArguments, type QueryArguments } from './client.ts'
+import type { DriverCallback } from './driver.ts'
+import { runStatement } from './run-statement.ts'
+import type { Session } from './session.ts'
+import { createSessionPool, type SessionPool } from './session-pool.ts'
+
+/**
+ * The members of pg's `Pool` that libraries use, with the context in every statement. Kysely's
+ * PostgresDialect takes it as its `pool`.
+ */
+export interface RlsPool
+  extends
+    Pick<Pool, 'connect' | 'query' | 'end' | 'options' | 'totalCount' | 'idleCount' | 'waitingCount' | 'ending' | 'ended'>,
+    AsyncDisposable {
+  /** The driver's client class, with which Kysely opens a connection of its own to cancel a statement. */
+  readonly Client: new (options?: object) => PoolClient & { connect(): Promise<PoolClient>; end(): void }
+  /** This pool for one context, whatever surrounds the running code. Ends with this pool. */
+  withContext(context: RlsContextInput): RlsPool
+}
+
+/**
+ * Wraps a pool of the tenants' login so that each statement carries the context of
+ * {@link runWithRlsContext} as transaction-local settings, in the statement's own round trip.
+ *
+ * Without a context the statement runs with the rights of the login, which has none: PostgreSQL answers
+ * 42501. `end()` ends the given pools.
+ *
+ * @throws TypeError for options that make no sense.
+ */
+export function createRlsPool(pool: Pool, options: RlsPoolOptions): RlsPool {
+  const resolved = resolveRlsPoolOptions(options)
+  const tenants = createSessionPool(pool, { ...resolved, system: false })
+  const system = resolved.system
+    ? createSessionPool(resolved.system, { ...resolved, role: null, system: true })
+    : undefined
+  const recordAccess = createSystemAudit(resolved.audit, resolved.logger)
+  let checked: Promise<void> | undefined
+
+  const check = (): Promise<void> => {
+    checked ??= assertSafeRoles(pool, resolved)
+    // A server that cannot be reached now is asked again; a bad answer stays.
+    checked.catch((error: unknown) => {
+      if (!(error instanceof RlsError)) checked = undefined
+    })
+    return checked
+  }
+  let safe = !resolved.check
+
+  const acquire: Acquire = (callback) => {
+    const scope = currentScope()
+    const reason = scope?.systemReason ?? null
+    if (scope === undefined || reason === null) {
+      if (safe) return tenants.connect(callback)
+      check().then(
+        () => {
+          safe = true
+          tenants.connect(callback)
+        },
+        (error: Error) => callback(error),
+      )
+      return
+    }
+    if (system === undefined) return callback(noSystemPool(reason))
+    recordAccess(scope).then(
+      () => system.connect(callback),
+      (error: Error) => callback(error),
+    )
+  }
+  return poolOver(pool, acquire, resolved.system === undefined ? [pool] : [pool, resolved.system])
+}
+
+/**
+ * Wraps a pool of the system login for code that never works for a tenant. Every statement must run
+ * inside {@link asSystem}, whose reason is recorded.
+ */
+export function createSystemPool(pool: Pool, options: SystemPoolOptions = {}): RlsPool {
+  const resolved = resolveSystemPoolOptions(options)
+  const sessions = createSessionPool(pool, { ...resolved, role: null, system: true })
+  const recordAccess = createSystemAudit(resolved.audit, resolved.logger)
+  const acquire: Acquire = (callback) => {
+    const scope = currentScope()
+    if (scope === undefined || scope.systemReason === null) {
+      return callback(
+        new RlsError('The database is not open to this caller.', {
+          code: 'ERR_RLS_WRONG_SCOPE',
+          kind: 'forbidden',
+          cause: new Error('A connection of the system login was asked for outside of asSystem.'),
+        }),
+      )
+    }
+    recordAccess(scope).then(
+      () => sessions.connect(callback),
+      (error: Error) => callback(error),
+    )
+  }
+  return poolOver(pool, acquire, [pool])
+}
+
+type Acquire = SessionPool['connect']
+
+function poolOver(pool: Pool, acquire: Acquire, owned: readonly Pool[]): RlsPool {
+  let ended: Promise<void> | undefined
+  const end = (): Promise<void> => (ended ??= Promise.all(owned.map((one) => one.end())).then(() => undefined))
+
+  const connect = (callback?: ConnectCallback): Promise<PoolClient> | void => {
+    if (callback) {
+      acquire((error, client) => {
+        callback(error, client, (destroy) => client?.release(destroy))
+      })
+      return
+    }
+    return new Promise((resolve, reject) => {
+      acquire((error, client) => (client === undefined ? reject(error) : resolve(client)))
+    })
+  }
+
+  const query = (...args: QueryArguments): Promise<unknown> | void => {
+    const [config] = args
+    if (isSubmittable(config)) {
+      throw new TypeError('query: a cursor or stream needs a connection of its own. Take one with connect().')
+    }
+    const { statement, callback } = readArguments(args)
+    const run = (settle: DriverCallback): void => {
+      const scope = currentScope()
+      acquire((error, client, session) => {
+        if (client === undefined || session === undefined) return settle(error)
+        // The pool calls back in whatever context has released the connection.
+        runInScope(scope, () => {
+          runStatement(session, statement, (failure, result) => {
+            client.release(isLost(session))
+            settle(failure, result)
+          })
+        })
+      })
+    }
+    if (callback) return run(callback)
+    return new Promise((resolve, reject) => {
+      run((error, result) => (error ? reject(error) : resolve(result)))
+    })
+  }
+
+  const face: RlsPool = {
+    connect: connect as RlsPool['connect'],
+    query: query as RlsPool['query'],
+    end: ((callback?: (error?: Error) => void) => {
+      if (callback === undefined) return end()
+      end().then(() => callback(), callback)
+    }) as RlsPool['end'],
+    get options() {
+      return pool.options
+    },
+    get totalCount() {
+      return pool.totalCount
+    },
+    get idleCount() {
+      return pool.idleCount
+    },
+    get waitingCount() {
+      return pool.waitingCount
+    },
+    get ending() {
+      return pool.ending
+    },
+    get ended() {
+      return pool.ended
+    },
+    Client: (pool as unknown as { Client: RlsPool['Client'] }).Client,
+    withContext: (context) => boundTo(face, context),
+    [Symbol.asyncDispose]: end,
+  }
+  return face
+}
+
+type ConnectCallback = (
+  error: Error | undefined,
+  client: PoolClient | undefined,
+  release: (destroy?: boolean | Error) => void,
+) => void
+
+/** Whether pg has given the connection up. */
+function isLost(session: Session): boolean {
+  return (session.client as unknown as { _queryable?: boolean })._queryable === false
+}
+
+/** A pool whose every statement runs in one context. */
+function boundTo(pool: RlsPool, context: RlsContextInput): RlsPool {
+  const within = <Arguments extends readonly unknown[], Result>(
+    run: (...args: Arguments) => Result,
+  ): ((...args: Arguments) => Result) => (...args) => runWithRlsContext(context, () => run(...args))
+
+  const bindClient = (client: PoolClient): PoolClient =>
+    new Proxy(client, {
+      get(target, key) {
+        const value: unknown = Reflect.get(target, key, target)
+        return key === 'query' ? within(value as (...args: readonly unknown[]) => unknown) : value
+      },
+    })
+  const connect = async (): Promise<PoolClient> => bindClient(await within(() => pool.connect())())
+
+  return Object.create(pool, {
+    connect: {
+      value: (callback?: ConnectCallback) => {
+        if (callback === undefined) return connect()
+        connect().then(
+          (client) => callback(undefined, client, (destroy) => client.release(destroy)),
+          (error: Error) => callback(error, undefined, () => undefined),
+        )
+      },
+    },
+    query: { value: within(pool.query as (...args: readonly unknown[]) => unknown) },
+    withContext: { value: (other: RlsContextInput) => boundTo(pool, other) },
+  }) as RlsPool
+}

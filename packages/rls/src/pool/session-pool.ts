@@ -1,0 +1,68 @@
+import type { Logger } from '@quintet/core'
+import type { Pool, PoolClient } from 'pg'
+import type { ResolvedConnectionOptions } from '../options.ts'
+import { createSettingsReader } from '../settings.ts'
+import { createRlsClient } from './client.ts'
+import { defineContextQuery } from './context-query.ts'
+import { findQueryClass } from './driver.ts'
+import { createSession, resetSession, type Session, type SessionOptions } from './session.ts'
+import { createStatementReader } from './statement-text.ts'
+
+/** The connections of one login, each with what we know of it. */
+export interface SessionPool {
+  connect(callback: (error: Error | undefined, client?: PoolClient, session?: Session) => void): void
+}
+
+export interface SessionPoolOptions extends ResolvedConnectionOptions {
+  readonly role: string | null
+  readonly system: boolean
+}
+
+export function createSessionPool(pool: Pool, options: SessionPoolOptions): SessionPool {
+  const sessions = new WeakMap<PoolClient, { session: Session; wrapped: PoolClient }>()
+  const shared: SessionOptions = {
+    ContextQuery: contextQueryFor(pool, options),
+    readStatement: createStatementReader(),
+    settings: createSettingsReader(options),
+    system: options.system,
+    onBackgroundError: (error) => options.logger.error({ err: error }, 'a streamed statement failed at its end'),
+  }
+  survive(pool, options.logger)
+
+  return {
+    connect(callback) {
+      pool.connect((error, client) => {
+        if (error || client === undefined) return callback(error ?? new Error('The pool gave no connection.'))
+        let known = sessions.get(client)
+        if (known === undefined) {
+          const session = createSession(client, shared)
+          known = { session, wrapped: createRlsClient(session) }
+          sessions.set(client, known)
+        } else {
+          resetSession(known.session)
+        }
+        callback(undefined, known.wrapped, known.session)
+      })
+    },
+  }
+}
+
+function contextQueryFor(pool: Pool, options: SessionPoolOptions): SessionOptions['ContextQuery'] {
+  if (options.protocol === 'transaction') return undefined
+  const Query = findQueryClass((pool as unknown as { Client?: unknown }).Client)
+  if (Query) return defineContextQuery(Query, options)
+  options.logger.warn(
+    { path: 'transaction' },
+    'the database driver is not one we know: every statement takes an explicit transaction, which is slower',
+  )
+  return undefined
+}
+
+/** A connection that breaks while it is idle is dropped by its pool; without a listener it would end the process. */
+function survive(pool: Pool, logger: Logger): void {
+  if (watched.has(pool)) return
+  watched.add(pool)
+  pool.on('error', (error) => logger.warn({ err: error }, 'an idle connection to the database was lost'))
+}
+
+const watched = new WeakSet<Pool>()

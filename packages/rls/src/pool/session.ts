@@ -1,0 +1,94 @@
+import type { PoolClient } from 'pg'
+import { currentScope, type RlsScope } from '../context.ts'
+import { RlsError } from '../errors.ts'
+import type { ContextSettings, SettingsReader } from '../settings.ts'
+import type { ContextQueryClass, Flight } from './context-query.ts'
+import type { StatementTraits } from './statement-text.ts'
+
+/** What all sessions of one pool share. */
+export interface SessionOptions {
+  /** Absent when the driver is unknown: then every statement takes an explicit transaction. */
+  readonly ContextQuery: ContextQueryClass | undefined
+  readonly readStatement: (text: string) => StatementTraits
+  readonly settings: SettingsReader
+  /** Whether the connection is one of the system login. */
+  readonly system: boolean
+  /** A failure that nobody waits for. */
+  readonly onBackgroundError: (error: unknown) => void
+}
+
+/** What the pool knows of one connection while somebody has it. */
+export interface Session {
+  readonly client: PoolClient
+  readonly options: SessionOptions
+  /** A BEGIN that waits for the first statement. */
+  begin: string | undefined
+  inTransaction: boolean
+  /** The settings that the open transaction carries; undefined when unknown. */
+  applied: ContextSettings | undefined
+  /** Something outlives the transaction on this connection, so it cannot be handed to somebody else. */
+  tainted: boolean
+  /** Statements that have not been answered. */
+  pending: number
+  /** A cursor or stream that has not ended. */
+  streaming: boolean
+  /** The last step of the explicit path, which runs one step at a time; undefined when there is none. */
+  tail: Promise<unknown> | undefined
+}
+
+export function createSession(client: PoolClient, options: SessionOptions): Session {
+  return {
+    client,
+    options,
+    begin: undefined,
+    inTransaction: false,
+    applied: undefined,
+    tainted: false,
+    pending: 0,
+    streaming: false,
+    tail: undefined,
+  }
+}
+
+/** Forgets what the last holder left, when the connection changes hands. */
+export function resetSession(session: Session): void {
+  session.begin = undefined
+  session.inTransaction = false
+  session.applied = undefined
+}
+
+/**
+ * The settings of the calling code for this connection.
+ *
+ * @throws RlsError `ERR_RLS_WRONG_SCOPE` for a tenant's connection inside `asSystem` and the other way round.
+ */
+export function settingsFor(session: Session, scope: RlsScope | undefined = currentScope()): ContextSettings {
+  const { system, settings } = session.options
+  if (system !== ((scope?.systemReason ?? null) !== null)) {
+    throw new RlsError('The work belongs to another scope of the database.', {
+      code: 'ERR_RLS_WRONG_SCOPE',
+      kind: 'forbidden',
+      cause: new Error(
+        system
+          ? 'A connection of the system login was used outside of asSystem.'
+          : "A tenant's connection or transaction was used inside asSystem. Take a new one there.",
+      ),
+    })
+  }
+  return settings.read(scope?.context)
+}
+
+/** What must travel ahead of the next statement, and the note that it has. */
+export function takeFlight(session: Session, settings: ContextSettings, traits: StatementTraits): Flight {
+  const { begin } = session
+  session.begin = undefined
+  const current = session.inTransaction && session.applied === settings && !isPipelined(session)
+  if (session.inTransaction) session.applied = traits.touchesSettings ? undefined : settings
+  if (traits.staysOnConnection) session.tainted = true
+  return { begin, settings: current ? undefined : settings }
+}
+
+/** In pipeline mode an earlier statement may still fail, so nothing is taken for granted. */
+function isPipelined(session: Session): boolean {
+  return (session.client as unknown as { pipeline?: boolean }).pipeline === true
+}

@@ -1,0 +1,55 @@
+/** What a statement does to the transaction around it. */
+export type StatementKind = 'begin' | 'end' | 'end-and-chain' | 'rollback-to' | 'other'
+
+export interface StatementTraits {
+  readonly kind: StatementKind
+  /** For `begin` and `end`: the tag PostgreSQL would answer with. */
+  readonly command: string
+  /** It names settings or roles, so what the transaction carries is unknown after it. */
+  readonly touchesSettings: boolean
+  /** It leaves something on the connection that outlives the transaction. */
+  readonly staysOnConnection: boolean
+}
+
+const comments = /^(?:\s+|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/|;)+/
+const settings = /\bset_config\b|\b(?:re)?set\s+(?:local\s+|session\s+)?(?:role\b|"?app"?\s*\.|all\b|session\s+authorization\b|"?app\.)|^\s*(?:reset|discard)\b/i
+const connectionState =
+  /^(?:listen|prepare|declare|load|discard|create\s+(?:or\s+replace\s+)?(?:local\s+|global\s+)?temp|set\b(?!\s+(?:local|transaction|constraints)\b)|reset\b)|\bpg_(?:try_)?advisory_lock|\bset_config\b|\binto\s+temp/i
+
+/** Reads what matters of a statement's text. Comments before the first word are skipped. */
+export function readStatement(text: string): StatementTraits {
+  const body = text.replace(comments, '')
+  const kind = kindOf(body)
+  return {
+    kind,
+    command: kind === 'begin' ? (/^start/i.test(body) ? 'START TRANSACTION' : 'BEGIN') : endCommand(body),
+    touchesSettings: settings.test(body),
+    staysOnConnection: connectionState.test(body) && !/^prepare\s+transaction\b/i.test(body),
+  }
+}
+
+function kindOf(body: string): StatementKind {
+  if (/^(?:begin|start\s+transaction)\b/i.test(body)) return 'begin'
+  if (/^rollback\s+(?:work\s+|transaction\s+)?to\b/i.test(body)) return 'rollback-to'
+  if (/^(?:commit|end|rollback|abort|prepare\s+transaction)\b/i.test(body)) {
+    return /\band\s+chain\b/i.test(body) ? 'end-and-chain' : 'end'
+  }
+  return 'other'
+}
+
+function endCommand(body: string): string {
+  return /^(?:rollback|abort)\b/i.test(body) ? 'ROLLBACK' : 'COMMIT'
+}
+
+/** {@link readStatement} with a memory of the last texts. */
+export function createStatementReader(limit = 1_000): (text: string) => StatementTraits {
+  const known = new Map<string, StatementTraits>()
+  return (text) => {
+    const ready = known.get(text)
+    if (ready) return ready
+    const traits = readStatement(text)
+    if (known.size >= limit) known.delete(known.keys().next().value ?? '')
+    known.set(text, traits)
+    return traits
+  }
+}

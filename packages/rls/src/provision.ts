@@ -1,0 +1,131 @@
+import { createHmac } from 'node:crypto'
+import { refuseUnknownKeys } from '@quintet/core'
+import { Client } from 'pg'
+import { databaseRoles, type DatabaseRoles } from './database-roles.ts'
+import { quoteName, quoteText } from './sql-text.ts'
+
+export interface ProvisionOptions {
+  /** URL of a login that may create databases and roles. */
+  readonly adminUrl: string
+  /** Name of the database; the roles are named after it. */
+  readonly name: string
+  /**
+   * Passwords of the logins. A login without one gets a password derived from the administrator's, or
+   * none where the administrator has none.
+   */
+  readonly passwords?: { readonly owner?: string; readonly login?: string; readonly system?: string }
+}
+
+export interface ProvisionedDatabase {
+  /** For migrations: the login that owns the tables. */
+  readonly ownerUrl: string
+  /** For the app: the tenants' login. */
+  readonly url: string
+  /** For work across tenants. */
+  readonly systemUrl: string
+  readonly roles: DatabaseRoles
+}
+
+/**
+ * Creates a database with its roles, or brings existing ones into the same state. Safe to call at every
+ * start and from several processes at once.
+ */
+export async function provisionDatabase(options: ProvisionOptions): Promise<ProvisionedDatabase> {
+  refuseUnknownKeys(options, ['adminUrl', 'name', 'passwords'], 'provisionDatabase')
+  const { adminUrl, name, passwords = {} } = options
+  refuseUnknownKeys(passwords, ['owner', 'login', 'system'], 'provisionDatabase.passwords')
+  const roles = databaseRoles(name)
+  const password = (role: 'owner' | 'login' | 'system'): string | undefined =>
+    passwords[role] ?? derivedPassword(adminUrl, roles[role])
+
+  await withClient(adminUrl, async (admin) => {
+    // Roles belong to the whole server, and PostgreSQL refuses two changes of one at the same time.
+    await admin.query('select pg_advisory_lock($1)', [provisionLock])
+    for (const role of ['owner', 'login', 'system'] as const) {
+      await ensureRole(admin, roles[role], `login ${role === 'login' ? 'noinherit' : 'inherit'}`, password(role))
+    }
+    await ensureRole(admin, roles.tenant, 'nologin noinherit', undefined)
+    const inherit = await versionOf(admin) >= 160_000 ? ' with inherit false, set true' : ''
+    await admin.query(`grant ${quoteName(roles.tenant)} to ${quoteName(roles.login)}${inherit}`)
+    const { rowCount } = await admin.query('select 1 from pg_database where datname = $1', [name])
+    if (rowCount === 0) {
+      // An administrator who is no superuser must be able to act as the owner that it names.
+      await admin.query(`grant ${quoteName(roles.owner)} to current_user`)
+      await admin.query(`create database ${quoteName(name)} owner ${quoteName(roles.owner)}`)
+    }
+    await admin.query(`revoke all on database ${quoteName(name)} from public`)
+    await admin.query(
+      `grant connect on database ${quoteName(name)} to ${quoteName(roles.login)}, ${quoteName(roles.system)}`,
+    )
+    await withClient(urlOf(adminUrl, name), (database) => openSchema(database, roles))
+  })
+
+  return {
+    ownerUrl: urlOf(adminUrl, name, roles.owner, password('owner')),
+    url: urlOf(adminUrl, name, roles.login, password('login')),
+    systemUrl: urlOf(adminUrl, name, roles.system, password('system')),
+    roles,
+  }
+}
+
+/** The same key in every process that provisions. */
+const provisionLock = '6051432110874520577'
+
+async function ensureRole(
+  admin: Client,
+  role: string,
+  attributes: string,
+  password: string | undefined,
+): Promise<void> {
+  const name = quoteName(role)
+  const { rowCount } = await admin.query('select 1 from pg_roles where rolname = $1', [role])
+  if (rowCount === 0) await admin.query(`create role ${name}`)
+  const secret = password === undefined ? '' : ` password ${quoteText(password)}`
+  await admin.query(`alter role ${name} nosuperuser nocreatedb nocreaterole nobypassrls ${attributes}${secret}`)
+}
+
+async function openSchema(database: Client, roles: DatabaseRoles): Promise<void> {
+  const owner = quoteName(roles.owner)
+  const users = `${quoteName(roles.tenant)}, ${quoteName(roles.system)}`
+  await database.query(`alter schema public owner to ${owner}`)
+  await database.query('revoke create on schema public from public')
+  await database.query(`grant usage on schema public to ${users}`)
+  await database.query(
+    `alter default privileges for role ${owner} grant select, insert, update, delete on tables to ${quoteName(roles.system)}`,
+  )
+  await database.query(`alter default privileges for role ${owner} grant usage on sequences to ${users}`)
+  // A function may do with its owner's rights what no policy sees: nobody runs one without a grant.
+  await database.query(`alter default privileges for role ${owner} revoke execute on functions from public`)
+  await database.query(`alter default privileges for role ${owner} grant execute on functions to ${quoteName(roles.system)}`)
+}
+
+async function versionOf(admin: Client): Promise<number> {
+  const { rows } = await admin.query<{ version: number }>("select current_setting('server_version_num')::int as version")
+  return rows[0]?.version ?? 0
+}
+
+function derivedPassword(adminUrl: string, role: string): string | undefined {
+  const { password } = new URL(adminUrl)
+  if (password === '') return undefined
+  return createHmac('sha256', decodeURIComponent(password)).update(`quintet database role ${role}`).digest('base64url')
+}
+
+function urlOf(adminUrl: string, database: string, user?: string, password?: string): string {
+  const url = new URL(adminUrl)
+  url.pathname = `/${database}`
+  if (user !== undefined) {
+    url.username = user
+    url.password = password === undefined ? '' : encodeURIComponent(password)
+  }
+  return url.href
+}
+
+async function withClient<Result>(url: string, run: (client: Client) => Promise<Result>): Promise<Result> {
+  const client = new Client({ connectionString: url })
+  await client.connect()
+  try {
+    return await run(client)
+  } finally {
+    await client.end()
+  }
+}

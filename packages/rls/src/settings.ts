@@ -1,0 +1,61 @@
+import { invalid, type RlsContext } from './context.ts'
+
+/** What an id looks like in the database. */
+export type IdType = 'uuid' | 'bigint' | 'text'
+
+/** The values of {@link contextStatement}: role, user, tenant, is_system, roles. */
+export type ContextSettings = readonly [role: string, user: string, tenant: string, system: string, roles: string]
+
+/** Sets role and context for the transaction it runs in, and for nothing after it. */
+export const contextStatement: string =
+  "select pg_catalog.set_config('role',$1,true),pg_catalog.set_config('app.user_id',$2,true)," +
+  "pg_catalog.set_config('app.tenant_id',$3,true),pg_catalog.set_config('app.is_system',$4,true)," +
+  "pg_catalog.set_config('app.roles',$5,true)"
+
+const shapes: Readonly<Record<IdType, RegExp>> = {
+  uuid: /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i,
+  bigint: /^-?\d{1,18}$/,
+  text: /^[^\0]{1,200}$/,
+}
+
+export interface SettingsOptions {
+  /** The role to take; null to stay the login. */
+  readonly role: string | null
+  readonly tenantIdType: IdType
+  readonly userIdType: IdType
+}
+
+/** Turns a context into settings, once per context. */
+export interface SettingsReader {
+  /** @throws RlsError `ERR_RLS_INVALID_CONTEXT` when an id is not of its type. */
+  read(context: RlsContext | undefined): ContextSettings
+}
+
+export function createSettingsReader(options: SettingsOptions): SettingsReader {
+  const role = options.role ?? 'none'
+  // Without a context every setting is cleared and the login keeps its own rights, which are none.
+  const nothing: ContextSettings = ['none', '', '', '', '']
+  const known = new WeakMap<RlsContext, ContextSettings>()
+  return {
+    read(context) {
+      if (context === undefined) return nothing
+      const ready = known.get(context)
+      if (ready) return ready
+      const settings: ContextSettings = [
+        role,
+        checkedId(context.userId, options.userIdType, 'userId'),
+        checkedId(context.tenantId, options.tenantIdType, 'tenantId'),
+        context.isSystem ? 'true' : 'false',
+        context.roles.join(','),
+      ]
+      known.set(context, settings)
+      return settings
+    },
+  }
+}
+
+function checkedId(value: string | null, type: IdType, member: string): string {
+  if (value === null) return ''
+  if (shapes[type].test(value)) return value
+  throw invalid(member, `is not of type ${type}`)
+}

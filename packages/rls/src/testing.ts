@@ -1,0 +1,1 @@
+export { createRlsPool } from './pool/rls-pool.ts'
