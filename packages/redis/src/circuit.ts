@@ -31,9 +31,12 @@ export function watchCircuit(client: GuardedClient, onChange: (circuit: Circuit)
     reason = undefined
     onChange(read())
   })
-  client.on('error', (error: Error) => {
-    reason = describeFailure(error)
-  })
+  // A cluster says of each node what went wrong, and then only that all failed.
+  for (const event of ['error', 'node error']) {
+    client.on(event, (error: Error) => {
+      if (error.name !== 'ClusterAllFailedError') reason = describeFailure(error)
+    })
+  }
   client.on('close', () => {
     const lost = passing
     passing = false

@@ -20,16 +20,22 @@ export function createConnection(
 ): GuardedClient {
   const settings = connectionSettings(name, client, options, blocking)
   if (options.target.kind === 'cluster') {
-    return new GuardedCluster(
+    const cluster = new GuardedCluster(
       options.target.nodes.map(({ host, port }) => ({ host, port })),
       {
         keyPrefix: client.prefix,
         clusterRetryStrategy: backoff(options.reconnect),
         slotsRefreshTimeout: client.commandTimeout,
+        // As below: not sent again to another node, since the lost one may have run it.
+        ...(blocking ? {} : { retryDelayOnFailover: 0 }),
         redisOptions: settings,
       },
       blocking,
     )
+    cluster.on('-node', () => {
+      if (cluster.status === 'ready') cluster.refreshSlotsCache()
+    })
+    return cluster
   }
   return new GuardedRedis(
     { ...settings, keyPrefix: client.prefix, db: client.db, retryStrategy: backoff(options.reconnect) },

@@ -51,7 +51,7 @@ const refusedReplies: ReadonlySet<string> = new Set(['NOAUTH', 'NOPERM', 'WRONGP
 
 /** Messages with which ioredis says that a command had no working connection. It has no codes for them. */
 const connectionFailure =
-  /Stream isn't writeable|Cluster isn't ready|Command timed out|max retries per request|aborted due to connection close|Failed to refresh slots cache|startup nodes is available|All sentinels are unreachable|Socket timeout|Cluster is disconnect|Too many Cluster redirections|^connect E|^read E|^write E/
+  /Stream isn't writeable|Cluster isn't ready|Command timed out|max retries per request|aborted due to connection close|Failed to refresh slots cache|startup nodes is available|All sentinels are unreachable|Socket timeout|Cluster is (?:disconnect|ended)|Too many Cluster redirections|^connect E|^read E|^write E/
 
 /**
  * Turns what ioredis rejects a command with into an error that callers can act on: the server cannot
@@ -67,12 +67,14 @@ export function toRedisError(thrown: unknown): unknown {
     return new RedisError('ERR_REDIS_CLOSED', 'The Redis client is closed.', { cause: thrown })
   }
   if (connectionFailure.test(thrown.message) || thrown.name === 'MaxRetriesPerRequestError') {
-    return new RedisError('ERR_REDIS_UNAVAILABLE', 'Redis cannot be reached now.', {
-      cause: thrown,
-      retryAfter,
-    })
+    return unavailable(thrown)
   }
   return thrown
+}
+
+/** The error for a server that cannot be reached. */
+export function unavailable(cause: Error): RedisError {
+  return new RedisError('ERR_REDIS_UNAVAILABLE', 'Redis cannot be reached now.', { cause, retryAfter })
 }
 
 function fromReply(reply: Error): unknown {

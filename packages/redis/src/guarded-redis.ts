@@ -1,15 +1,15 @@
 import { Cluster, Redis } from 'ioredis'
 import type { ClusterNode, ClusterOptions, RedisOptions } from 'ioredis'
-import { RedisError, toRedisError } from './errors.ts'
+import { RedisError, toRedisError, unavailable } from './errors.ts'
 
 type SentCommand = Parameters<Redis['sendCommand']>[0]
 
 const inspect = Symbol.for('nodejs.util.inspect.custom')
 
 /** Lets every rejection of the command pass through {@link toRedisError}, however it comes about. */
-function guard(command: SentCommand): void {
+function guard(command: SentCommand, translate: (error: Error) => unknown = toRedisError): void {
   const { reject } = command
-  command.reject = (error) => reject(toRedisError(error) as Error)
+  command.reject = (error) => reject(translate(error) as Error)
 }
 
 /**
@@ -68,13 +68,21 @@ export class GuardedCluster extends Cluster {
     // A command can come here again, from the queue; its reject is then the cluster's, which needs the raw error.
     if (node === undefined && !this.#guarded.has(command)) {
       this.#guarded.add(command)
-      guard(command)
+      guard(command, (error) => this.#translate(error))
     }
     if (this.#closed) {
       command.reject(new RedisError('ERR_REDIS_CLOSED', 'The Redis client is closed.'))
       return command.promise
     }
     return super.sendCommand(command, stream, node)
+  }
+
+  /** A cluster also calls a connection closed that one of its nodes has lost. */
+  #translate(error: Error): unknown {
+    const translated = toRedisError(error)
+    if (this.#closed || !(translated instanceof RedisError) || translated.code !== 'ERR_REDIS_CLOSED')
+      return translated
+    return unavailable(error)
   }
 
   seal(): void {

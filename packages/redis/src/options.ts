@@ -271,9 +271,9 @@ function checkNodes(nodes: readonly NodeAddress[], at: string): readonly NodeAdd
 
 function defaultClientsFor(target: Target): Readonly<Record<string, ClientOptions>> {
   if (target.kind !== 'cluster') return defaultClients
-  return Object.fromEntries(
-    Object.entries(defaultClients).map(([name, client]) => [name, { ...client, db: 0 }]),
-  )
+  const inDatabaseZero = Object.entries(defaultClients).map(([name, client]) => [name, { ...client, db: 0 }])
+  // BullMQ refuses clients with a prefix; it has one of its own.
+  return { ...Object.fromEntries(inDatabaseZero), queue: { ...defaultClients.queue, db: 0, prefix: '' } }
 }
 
 function resolveClient(

@@ -1,0 +1,155 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:tls'
+import { redisUrl, startPrivateRedis, until } from '@quintet/test-kit'
+import { describe, expect, it } from 'vitest'
+import { createLocks, createRateLimiter, createRedisClients, isRedisUnavailable } from '../../src/index.ts'
+import { startClusterNode, startSentinel } from '../support/processes.ts'
+import { plainClient, uniquePrefix } from '../support/servers.ts'
+
+describe('a cluster', () => {
+  it('tells the default clients apart by prefix, and runs scripts', async () => {
+    await using node = await startClusterNode()
+    const nodes = [{ host: '127.0.0.1', port: node.port }]
+    await using clients = await createRedisClients({ cluster: { nodes }, bootCheck: 'refuse' })
+    await clients.client('sessions').set('key', 'a session')
+    await clients.client('cache').set('key', 'a cache entry')
+    expect(await clients.client('sessions').get('key')).toBe('a session')
+    await using plain = plainClient(node.url, 0)
+    expect((await plain.keys('*')).toSorted()).toEqual(['cache:key', 'sessions:key'])
+    const limiter = createRateLimiter({ client: clients.client('ratelimit') })
+    expect(await limiter.consume('key', { limit: 5, period: '1m' })).toMatchObject({
+      source: 'redis',
+      remaining: 4,
+    })
+    await using lock = await createLocks({ client: clients.client('locks') }).acquire('job')
+    expect(lock.fencingToken).toBeGreaterThan(0)
+    await clients.client('queue').set('bull:x', '1')
+    expect(await plain.exists('bull:x')).toBe(1)
+    expect(await clients.healthCheck().check(AbortSignal.timeout(1_000))).toMatch(/^sessions \d/)
+  })
+
+  it('fails fast while it is away and recovers', async () => {
+    await using node = await startClusterNode()
+    const nodes = [{ host: '127.0.0.1', port: node.port }]
+    await using clients = await createRedisClients({
+      cluster: { nodes },
+      clients: { a: {} },
+      reconnect: { min: 10, max: 50 },
+    })
+    const client = clients.client('a')
+    await client.set('key', '1')
+    node.freeze()
+    const begin = performance.now()
+    await expect(client.get('key')).rejects.toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' })
+    expect(performance.now() - begin).toBeLessThan(1_000)
+    node.thaw()
+    await until(() => client.get('key'))
+    await node.kill()
+    const failure = await until(() =>
+      client.get('key').then(
+        () => undefined,
+        (error: unknown) => error,
+      ),
+    )
+    expect(isRedisUnavailable(failure)).toBe(true)
+    expect(failure).toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' })
+    await until(() => clients.circuit('a').state !== 'closed')
+    await node.restart()
+    expect(await until(async () => (await client.get('other')) === null)).toBe(true)
+    await clients.close()
+    await expect(client.get('key')).rejects.toMatchObject({ code: 'ERR_REDIS_CLOSED' })
+  })
+
+  it('has only database 0, and no servers of their own for clients', async () => {
+    const cluster = { nodes: [{ host: '127.0.0.1', port: 1 }] }
+    await expect(createRedisClients({ cluster, clients: { a: { db: 1 } } })).rejects.toThrow(
+      'createRedisClients.clients.a.db: a cluster has only database 0, not 1. Tell clients apart by prefix.',
+    )
+    await expect(createRedisClients({ cluster, clients: { a: { url: 'redis://h' } } })).rejects.toThrow(
+      /no URL of its own/,
+    )
+  })
+
+  it('gives up an eager start in time', async () => {
+    const cluster = { nodes: [{ host: '127.0.0.1', port: 1 }] }
+    await expect(createRedisClients({ cluster, clients: { a: {} }, connectTimeout: 200 })).rejects.toThrow(
+      /found no server within 200 ms: Connection is closed/,
+    )
+  })
+})
+
+describe('sentinels', () => {
+  it('lead to the master, and to the new one after a failover, without a restart of ours', async () => {
+    await using master = await startPrivateRedis()
+    await using replica = await startPrivateRedis({ args: ['--replicaof', '127.0.0.1', String(master.port)] })
+    await using sentinel = await startSentinel(master.port)
+    await using clients = await createRedisClients({
+      sentinel: { name: 'main', nodes: [{ host: '127.0.0.1', port: sentinel.port }] },
+      clients: { a: { db: 1 } },
+      reconnect: { min: 20, max: 100 },
+    })
+    const client = clients.client('a')
+    await client.set('key', 'kept')
+    await until(async () => (await client.wait(1, 100)) === 1)
+    await master.kill()
+    await until(() => clients.circuit('a').state !== 'closed')
+    const begin = performance.now()
+    await expect(client.get('key')).rejects.toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' })
+    expect(performance.now() - begin).toBeLessThan(200)
+    await until(() => client.set('key', 'written again'), 20_000)
+    await using promoted = plainClient(replica.url, 1)
+    expect(await promoted.get('key')).toBe('written again')
+  })
+})
+
+describe('TLS', () => {
+  it('is used for rediss URLs and with TLS options', async () => {
+    // With a pre-shared key no certificate is needed.
+    const psk = Buffer.from('0123456789abcdef')
+    const target = new URL(redisUrl())
+    const server = createServer(
+      {
+        ciphers: 'PSK+HIGH',
+        maxVersion: 'TLSv1.2',
+        pskCallback: (_, identity) => (identity === 'quintet' ? psk : null),
+      },
+      (near) => {
+        const far = connect(Number(target.port), target.hostname)
+        near.on('error', () => far.destroy())
+        far.on('error', () => near.destroy())
+        near.pipe(far).pipe(near)
+      },
+    )
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const tls = {
+      ciphers: 'PSK+HIGH',
+      maxVersion: 'TLSv1.2',
+      pskCallback: () => ({ psk, identity: 'quintet' }),
+      checkServerIdentity: () => undefined,
+    } as const
+    const key = uniquePrefix()
+    try {
+      for (const scheme of ['rediss', 'redis']) {
+        await using clients = await createRedisClients({
+          url: `${scheme}://127.0.0.1:${port}`,
+          tls,
+          clients: { a: { db: 5 } },
+        })
+        await clients.client('a').set(key, scheme, 'EX', 60)
+        expect(await clients.client('a').get(key)).toBe(scheme)
+      }
+      const failed = createRedisClients({
+        url: `rediss://127.0.0.1:${port}`,
+        clients: { a: {} },
+        connectTimeout: 300,
+      })
+      await expect(failed).rejects.toThrow(/handshake|SSL|no shared cipher/i)
+    } finally {
+      server.close()
+    }
+  })
+})

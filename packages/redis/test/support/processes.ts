@@ -1,0 +1,50 @@
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { freePort, startPrivateRedis, until } from '@quintet/test-kit'
+import type { PrivateRedis } from '@quintet/test-kit'
+import { plainClient } from './servers.ts'
+
+/** A cluster of one node that serves all slots. */
+export async function startClusterNode(): Promise<PrivateRedis> {
+  const node = await startPrivateRedis({
+    args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'],
+  })
+  await using client = plainClient(node.url, 0)
+  await client.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+  await until(async () => String(await client.cluster('INFO')).includes('cluster_state:ok'))
+  return node
+}
+
+/** A sentinel that watches the master and replaces it soon after it is gone. */
+export async function startSentinel(masterPort: number): Promise<{ port: number } & AsyncDisposable> {
+  const directory = await mkdtemp(join(tmpdir(), 'quintet-sentinel-'))
+  const port = await freePort()
+  const config = join(directory, 'sentinel.conf')
+  await writeFile(
+    config,
+    [
+      `port ${port}`,
+      'bind 127.0.0.1',
+      `dir ${directory}`,
+      `sentinel monitor main 127.0.0.1 ${masterPort} 1`,
+      'sentinel down-after-milliseconds main 300',
+      'sentinel failover-timeout main 3000',
+    ].join('\n'),
+  )
+  const child = spawn(process.env['QUINTET_REDIS_SERVER'] ?? 'redis-server', [config, '--sentinel'], {
+    stdio: 'ignore',
+  })
+  await using client = plainClient(`redis://127.0.0.1:${port}`, 0)
+  await until(async () => String(await client.call('SENTINEL', 'MASTER', 'main')).includes('num-slaves,1'))
+  return {
+    port,
+    async [Symbol.asyncDispose]() {
+      const exited = new Promise((resolve) => child.once('exit', resolve))
+      child.kill('SIGKILL')
+      await exited
+      await rm(directory, { recursive: true, force: true })
+    },
+  }
+}
