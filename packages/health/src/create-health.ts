@@ -1,0 +1,86 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import {
+  createHealthChecks,
+  refuseUnknownKeys,
+  silentLogger,
+  type HealthCheck,
+  type HealthChecks,
+  type Logger,
+} from '@quintet/core'
+import { watchEventLoop } from './event-loop.ts'
+import type { Metrics } from './metrics.ts'
+import { includeNodeMetrics } from './node-metrics.ts'
+import { createPerformanceMonitor, type PerformanceMonitor } from './performance-report.ts'
+import { createProbeAnswers } from './probe-answers.ts'
+import { probeOptionKeys, resolveProbeOptions, type ProbeOptions } from './probe-options.ts'
+import { writeProbe } from './write-answer.ts'
+
+export interface CreateHealthOptions extends ProbeOptions {
+  readonly checks?: readonly HealthCheck[]
+  /** Fields that `/health` shows, e.g. name and version. */
+  readonly about?: Readonly<Record<string, string | number>>
+  /** Told when a probe cannot be answered. @defaultValue silent */
+  readonly logger?: Logger
+}
+
+/** The health of a process that does not run in the framework. */
+export interface Health extends HealthChecks, Disposable {
+  readonly metrics: Metrics
+  readonly performance: PerformanceMonitor
+  /** The process takes work from now on. */
+  markStarted(): void
+  /** Not ready from now on; `gracefulShutdown` calls it. */
+  stopAccepting(): void
+  /** Answers a probe on a Node server; false for any other request, which is left alone. */
+  handle(request: IncomingMessage, response: ServerResponse): boolean
+  /** Answers a probe; undefined for any other request. A `Request` names no peer, so operators need the token here. */
+  fetch(request: Request): Promise<Response | undefined>
+  /** Stops watching the process. */
+  close(): void
+}
+
+/**
+ * Makes checks, probes and metrics for an Express, Fastify, Hono or plain Node server.
+ *
+ * @throws TypeError for options that are unknown or make no sense.
+ */
+export function createHealth(options: CreateHealthOptions = {}): Health {
+  refuseUnknownKeys(options, [...probeOptionKeys, 'checks', 'about', 'logger'], 'createHealth')
+  const { checks = [], about = {}, logger = silentLogger, ...probeOptions } = options
+  const resolved = resolveProbeOptions(probeOptions, 'createHealth')
+  const health = createHealthChecks({ checks })
+  const eventLoop = watchEventLoop()
+  const performance = createPerformanceMonitor(eventLoop)
+  const nodeMetrics = resolved.nodeMetrics ? includeNodeMetrics(resolved.metrics) : undefined
+  const answerProbe = createProbeAnswers(resolved, { about, health, eventLoop, performance, logger })
+  const close = (): void => {
+    eventLoop[Symbol.dispose]()
+    nodeMetrics?.[Symbol.dispose]()
+  }
+  return {
+    get started() {
+      return health.started
+    },
+    get accepting() {
+      return health.accepting
+    },
+    metrics: resolved.metrics,
+    performance,
+    add: (check) => health.add(check),
+    report: () => health.report(),
+    markStarted: () => health.markStarted(),
+    stopAccepting: () => health.stopAccepting(),
+    handle: (request, response) => writeProbe(answerProbe, request, response),
+    async fetch(request) {
+      const caller = { remoteAddress: undefined, headers: Object.fromEntries(request.headers) }
+      const answer = await answerProbe(request.method, new URL(request.url).pathname, caller)
+      if (answer === undefined) return undefined
+      return new Response(request.method === 'HEAD' ? null : answer.body, {
+        status: answer.status,
+        headers: answer.headers,
+      })
+    },
+    close,
+    [Symbol.dispose]: close,
+  }
+}
