@@ -13,7 +13,7 @@ import { findOrigin, writeForwarded, type Origin } from './forwarded.ts'
 import { listen } from './listen.ts'
 import { watchMaintenance } from './maintenance.ts'
 import { resolveGatewayOptions, type GatewayOptions } from './options.ts'
-import { hasBody, sendProblem } from './problem.ts'
+import { sendProblem } from './problem.ts'
 import { takeOne } from './rate-limit.ts'
 import { readRequestHeaders } from './request-headers.ts'
 import { parseRequestTarget } from './request-target.ts'
@@ -344,6 +344,11 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     answerClientError(new Error('CONNECT is not supported.'), socket, randomUUID())
   })
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    // A client that leaves amid its body, or breaks it while it is being answered: there is nobody to tell.
+    if (error.code === 'HPE_INVALID_EOF_STATE' || isBeingAnswered(socket)) {
+      socket.destroy()
+      return
+    }
     const requestId = randomUUID()
     const reason = answerClientError(error, socket, requestId)
     if (reason)
@@ -367,6 +372,13 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     },
     Math.max(20, Math.min(1_000, idle / 4)),
   )
+
+  function isBeingAnswered(socket: Duplex): boolean {
+    for (const { request, response } of exchanges) {
+      if (request.socket === socket && response.headersSent) return true
+    }
+    return false
+  }
 
   async function letGo(): Promise<void> {
     clearInterval(sweep)
@@ -430,7 +442,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       // Not `server.close()`, which also cuts the connections whose next request is already on the way.
       if (server.listening) stopListening.call(server)
       let told = 0
-      for (const tunnel of [...tunnels]) {
+      for (const tunnel of Array.from(tunnels)) {
         tunnel.leave(reason, reconnectAfter())
         if (++told % farewellBatch === 0) await delay(farewellPause)
       }

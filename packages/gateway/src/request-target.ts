@@ -11,7 +11,7 @@ export interface RequestTarget {
 }
 
 const plainPath = /^\/(?!\/)(?:[^%\\.#\u0000-\u0020\u007f-\uffff]|(?<!\/)\.)*$/
-const absoluteForm = /^https?:\/\/([^/?#@]+)(.*)$/i
+const absoluteForm = /^https?:\/\/((?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?)((?:[/?].*)?)$/i
 const escapeOfUnreserved = /%(?:2d|2e|5f|7e|3[0-9]|4[1-9a-f]|5[0-9a]|6[1-9a-f]|7[0-9a])/gi
 const badEscape = /%(?![0-9a-f]{2})/i
 const forbidden = /[\\#\u0000-\u0020\u007f-\uffff]|%00/

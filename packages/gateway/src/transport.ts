@@ -1,6 +1,6 @@
 import type { Transport } from '@quintet/core'
 import { createGateway, type Gateway } from './gateway.ts'
-import type { GatewayOptions } from './options.ts'
+import { gatewayDefaults, type GatewayOptions } from './options.ts'
 
 export interface GatewayTransportOptions extends Omit<GatewayOptions, 'logger' | 'signal'> {
   /** Unique in its process. @defaultValue `'gateway'` */
@@ -12,12 +12,25 @@ export function gatewayTransport(options: GatewayTransportOptions): Transport {
   const { name = 'gateway', ...rest } = options
   return {
     name,
+    port: options.port ?? gatewayDefaults.port,
     async start(host) {
       const gateway: Gateway = await createGateway({
         ...rest,
         ...(host.port === undefined ? {} : { port: host.port }),
         logger: host.logger,
       })
+      if (options.maintenance) {
+        host.health.add({
+          name: 'maintenance flags',
+          // Without them the gateway goes on serving.
+          critical: false,
+          check: async () => {
+            const age = gateway.status().maintenance?.age
+            if (age === null || age === undefined || age > 10_000)
+              throw new Error('Redis has not answered for more than 10 s.')
+          },
+        })
+      }
       return { url: gateway.url, drain: gateway.drain, close: gateway.close }
     },
   }

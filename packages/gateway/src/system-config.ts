@@ -1,0 +1,51 @@
+import { secret, type Secret } from '@quintet/core'
+import { z } from 'zod'
+import { gatewayDefaults } from './options.ts'
+import { resolveRoute, type GatewayRouteOptions } from './route-options.ts'
+
+/** What the gateway of an ecosystem is told by its environment. */
+export interface GatewayConfiguration {
+  readonly routes: readonly GatewayRouteOptions[]
+  readonly host: string
+  readonly port: number
+  readonly trustedProxies: readonly string[]
+  readonly redis?: { readonly url: Secret } | undefined
+  readonly maintenance: {
+    /** What operators send in `x-maintenance-token`. */
+    readonly token?: Secret | undefined
+    /** Addresses and networks of operators. */
+    readonly allow: readonly string[]
+    /** Seconds. */
+    readonly retryAfter?: number | undefined
+  }
+}
+
+const routes = z.string().transform((text, context): readonly GatewayRouteOptions[] => {
+  try {
+    const value: unknown = JSON.parse(text)
+    if (!Array.isArray(value)) throw new TypeError('must be a JSON list of routes')
+    value.forEach((route, index) => resolveRoute(route, { headers: 0, idle: 0 }, `routes[${index}]`))
+    return value as readonly GatewayRouteOptions[]
+  } catch (error) {
+    context.addIssue({
+      code: 'custom',
+      message: error instanceof SyntaxError ? 'must be JSON' : String((error as Error).message),
+    })
+    return z.NEVER
+  }
+})
+
+export const GatewayConfig: z.ZodType<GatewayConfiguration> = z.strictObject({
+  routes,
+  host: z.string().min(1).default(gatewayDefaults.host),
+  port: z.number().int().min(0).max(65_535).default(gatewayDefaults.port),
+  trustedProxies: z.array(z.string()).default([]),
+  redis: z.strictObject({ url: secret() }).optional(),
+  maintenance: z
+    .strictObject({
+      token: secret({ minLength: 16 }).optional(),
+      allow: z.array(z.string()).default([]),
+      retryAfter: z.number().positive().optional(),
+    })
+    .default({ allow: [] }),
+})

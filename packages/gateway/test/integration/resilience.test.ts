@@ -1,0 +1,393 @@
+import { connect } from 'node:net'
+import { until } from '@quintet/test-kit'
+import { describe, expect, it } from 'vitest'
+import { createGateway } from '../../src/index.ts'
+import { appRoute, startGateway } from '../support/gateway.ts'
+import { exchangeRaw, startRawServer, statusOf } from '../support/raw.ts'
+import { startUpstream, type Echo } from '../support/upstream.ts'
+
+const nowhere = 'http://127.0.0.1:1'
+
+async function problem(
+  url: string,
+  init?: RequestInit,
+): Promise<{ status: number; code: string; retryAfter: string | null }> {
+  const response = await fetch(url, init)
+  const body = (await response.json()) as { code: string }
+  return { status: response.status, code: body.code, retryAfter: response.headers.get('retry-after') }
+}
+
+const bearer = (tid: string): Record<string, string> => ({
+  authorization: `Bearer e30.${Buffer.from(JSON.stringify({ tid })).toString('base64url')}.c2ln`,
+})
+
+describe('an upstream that fails', () => {
+  it('is 502 when it cannot be reached, and 504 when it does not answer', async () => {
+    await using silent = await startUpstream(() => undefined)
+    await using gateway = await startGateway({
+      routes: [
+        { name: 'down', path: '/down/', upstreams: [nowhere] },
+        { name: 'slow', path: '/slow/', upstreams: [silent.url], timeouts: { headers: 100 } },
+        { name: 'unrouted', path: '/unrouted/', upstreams: ['http://192.0.2.1:9'] },
+      ],
+      timeouts: { connect: 150 },
+    })
+    expect(await problem(`${gateway.url}/down/`)).toMatchObject({
+      status: 502,
+      code: 'ERR_GATEWAY_UPSTREAM_UNREACHABLE',
+    })
+    expect(await problem(`${gateway.url}/slow/`)).toMatchObject({
+      status: 504,
+      code: 'ERR_GATEWAY_UPSTREAM_TIMEOUT',
+    })
+    const unrouted = await problem(`${gateway.url}/unrouted/`)
+    expect([502, 504]).toContain(unrouted.status)
+  })
+
+  it('is cut off when its body stands still', async () => {
+    await using upstream = await startUpstream((_request, response) => void response.write('begun'))
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])], timeouts: { idle: 150 } })
+    const response = await fetch(`${gateway.url}/api/app/`)
+    await expect(response.text()).rejects.toThrow()
+  })
+
+  it('is passed over for another one, whatever the method, when it cannot be reached', async () => {
+    await using upstream = await startUpstream()
+    await using gateway = await startGateway({ routes: [appRoute([nowhere, upstream.url])], ejection: false })
+    for (let index = 0; index < 4; index++) {
+      const response = await fetch(`${gateway.url}/api/app/`, { method: 'POST', body: 'hello' })
+      expect(((await response.json()) as Echo).body).toBe('hello')
+    }
+    expect(gateway.settled.some(({ attempts }) => attempts === 2)).toBe(true)
+  })
+
+  it('is asked again for what is idempotent, and not for what is not', async () => {
+    let connections = 0
+    await using flaky = await startRawServer((socket) => {
+      connections += 1
+      if (connections % 2 === 1) socket.destroy()
+      else socket.end('HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok')
+    })
+    await using gateway = await startGateway({ routes: [appRoute([flaky.url])] })
+    expect((await fetch(`${gateway.url}/api/app/`)).status).toBe(200)
+    expect(gateway.settled[0]?.attempts).toBe(2)
+    expect(await problem(`${gateway.url}/api/app/`, { method: 'POST' })).toMatchObject({
+      status: 502,
+      code: 'ERR_GATEWAY_UPSTREAM_FAILED',
+    })
+    expect(gateway.settled[1]?.attempts).toBe(1)
+  })
+
+  it('is not asked again with retries: false, nor more often than attempts says', async () => {
+    await using broken = await startRawServer((socket) => socket.destroy())
+    await using never = await startGateway({ routes: [appRoute([broken.url])], retries: false })
+    await using thrice = await startGateway({ routes: [appRoute([broken.url])], retries: { attempts: 3 } })
+    await problem(`${never.url}/api/app/`)
+    await problem(`${thrice.url}/api/app/`)
+    expect(never.settled[0]?.attempts).toBe(1)
+    expect(thrice.settled[0]?.attempts).toBe(4)
+  })
+
+  it('is not asked again past the budget', async () => {
+    await using broken = await startRawServer((socket) => socket.destroy())
+    await using gateway = await startGateway({
+      routes: [appRoute([broken.url])],
+      retries: { budget: 0.1 },
+      ejection: false,
+    })
+    for (let index = 0; index < 40; index++) await problem(`${gateway.url}/api/app/`)
+    const attempts = gateway.settled.reduce((sum, exchange) => sum + exchange.attempts, 0)
+    expect(attempts).toBeLessThanOrEqual(40 + 10 + 4)
+  })
+
+  it('is taken out of use after failures in a row, and comes back', async () => {
+    let healthy = false
+    await using bad = await startUpstream((_request, response) => {
+      response.statusCode = healthy ? 200 : 500
+      response.end()
+    })
+    await using good = await startUpstream((_request, response) => response.end())
+    await using gateway = await startGateway({
+      routes: [appRoute([bad.url, good.url])],
+      ejection: { failures: 3, duration: 300, maxDuration: 300 },
+    })
+    for (let index = 0; index < 10; index++) await fetch(`${gateway.url}/api/app/`)
+    expect(gateway.status().routes[0]?.upstreams.map(({ ejected }) => ejected)).toEqual([true, false])
+    expect(bad.seen.length).toBe(3)
+    healthy = true
+    await until(() => gateway.status().routes[0]?.upstreams[0]?.ejected === false)
+    for (let index = 0; index < 4; index++) await fetch(`${gateway.url}/api/app/`)
+    expect(bad.seen.length).toBeGreaterThan(3)
+  })
+
+  it('stays in use when too many would be out', async () => {
+    await using gateway = await startGateway({
+      routes: [appRoute([nowhere, 'http://127.0.0.1:2'])],
+      ejection: { failures: 1, maxEjectedPercent: 50 },
+      retries: false,
+    })
+    for (let index = 0; index < 6; index++) await problem(`${gateway.url}/api/app/`)
+    expect(gateway.status().routes[0]?.upstreams.filter(({ ejected }) => ejected)).toHaveLength(1)
+  })
+
+  it('is 503 with Retry-After when every upstream is out of use by weight', async () => {
+    await using gateway = await startGateway({ routes: [appRoute([{ url: nowhere, weight: 0 }])] })
+    expect(await problem(`${gateway.url}/api/app/`)).toEqual({
+      status: 503,
+      code: 'ERR_GATEWAY_NO_UPSTREAM',
+      retryAfter: '1',
+    })
+  })
+})
+
+describe('load balancing', () => {
+  it('prefers the least busy of equals', async () => {
+    const { promise: release, resolve } = Promise.withResolvers<void>()
+    await using slow = await startUpstream((_request, response) => void release.then(() => response.end()))
+    await using fast = await startUpstream((_request, response) => response.end())
+    await using gateway = await startGateway({ routes: [appRoute([slow.url, fast.url])] })
+    const calls = Array.from({ length: 8 }, async () => (await fetch(`${gateway.url}/api/app/`)).status)
+    await until(() => gateway.settled.length + slow.seen.length === 8)
+    for (let index = 0; index < 8; index++) await fetch(`${gateway.url}/api/app/`)
+    expect(slow.seen.length).toBeLessThanOrEqual(8)
+    expect(fast.seen.length).toBeGreaterThanOrEqual(8)
+    resolve()
+    await Promise.all(calls)
+  })
+
+  it('shares by weight, exactly over each round, and follows setWeight', async () => {
+    await using stable = await startUpstream((_request, response) => response.end())
+    await using canary = await startUpstream((_request, response) => response.end())
+    await using gateway = await startGateway({
+      routes: [
+        appRoute([
+          { url: stable.url, weight: 9 },
+          { url: canary.url, weight: 1 },
+        ]),
+      ],
+    })
+    for (let index = 0; index < 40; index++) await fetch(`${gateway.url}/api/app/`)
+    expect([stable.seen.length, canary.seen.length]).toEqual([36, 4])
+    gateway.setWeight('app', stable.url, 0)
+    for (let index = 0; index < 10; index++) await fetch(`${gateway.url}/api/app/`)
+    expect([stable.seen.length, canary.seen.length]).toEqual([36, 14])
+    expect(() => gateway.setWeight('app', nowhere, 1)).toThrow(TypeError)
+    expect(() => gateway.setWeight('app', stable.url, -1)).toThrow(TypeError)
+  })
+
+  it.each([
+    ['tenant', 'tenant' as const, (key: string) => bearer(key)],
+    ['header', { header: 'X-Shard' }, (key: string) => ({ 'x-shard': key })],
+    ['cookie', { cookie: 'shard' }, (key: string) => ({ cookie: `other=1; shard=${key}` })],
+  ])('keeps what has the same %s together', async (_name, affinity, headers) => {
+    await using first = await startUpstream((_request, response) => response.end('1'))
+    await using second = await startUpstream((_request, response) => response.end('2'))
+    await using gateway = await startGateway({ routes: [appRoute([first.url, second.url], { affinity })] })
+    const seen = new Map<string, Set<string>>()
+    for (let round = 0; round < 3; round++) {
+      for (let index = 0; index < 12; index++) {
+        const key = `key-${index}`
+        const answer = await (await fetch(`${gateway.url}/api/app/`, { headers: headers(key) })).text()
+        seen.set(key, (seen.get(key) ?? new Set()).add(answer))
+      }
+    }
+    expect([...seen.values()].every((answers) => answers.size === 1)).toBe(true)
+    expect(first.seen.length).toBeGreaterThan(0)
+    expect(second.seen.length).toBeGreaterThan(0)
+  })
+
+  it('keeps one client together', async () => {
+    await using first = await startUpstream((_request, response) => response.end())
+    await using second = await startUpstream((_request, response) => response.end())
+    await using gateway = await startGateway({
+      routes: [appRoute([first.url, second.url], { affinity: 'client' })],
+    })
+    for (let index = 0; index < 6; index++) await fetch(`${gateway.url}/api/app/`)
+    expect([first.seen.length, second.seen.length].toSorted()).toEqual([0, 6])
+  })
+})
+
+describe('limits', () => {
+  it('refuse more requests at once than the route takes', async () => {
+    const { promise: release, resolve } = Promise.withResolvers<void>()
+    await using upstream = await startUpstream(
+      (_request, response) => void release.then(() => response.end()),
+    )
+    await using gateway = await startGateway({
+      routes: [appRoute([upstream.url], { maxConcurrentRequests: 2 })],
+    })
+    const calls = [fetch(`${gateway.url}/api/app/`), fetch(`${gateway.url}/api/app/`)]
+    await until(() => upstream.seen.length === 2)
+    expect(await problem(`${gateway.url}/api/app/`)).toEqual({
+      status: 503,
+      code: 'ERR_GATEWAY_OVERLOADED',
+      retryAfter: '1',
+    })
+    resolve()
+    expect((await Promise.all(calls)).map(({ status }) => status)).toEqual([200, 200])
+  })
+
+  it('refuse by rate, by the key they are told, with Retry-After', async () => {
+    const keys: string[] = []
+    const limiter = {
+      consume(key: string) {
+        keys.push(key)
+        return { allowed: keys.filter((other) => other === key).length <= 2, retryAfter: 1_500 }
+      },
+    }
+    await using upstream = await startUpstream()
+    await using gateway = await startGateway({
+      routes: [appRoute([upstream.url], { rateLimit: { limiter, by: 'tenant' } })],
+    })
+    const call = (tid: string): Promise<Response> =>
+      fetch(`${gateway.url}/api/app/`, { headers: bearer(tid) })
+    expect((await call('a')).status).toBe(200)
+    expect((await call('a')).status).toBe(200)
+    const refused = await call('a')
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '2'])
+    expect((await call('b')).status).toBe(200)
+    expect((await fetch(`${gateway.url}/api/app/`)).status).toBe(200)
+    expect(new Set(keys)).toEqual(new Set(['app:a', 'app:b', 'app:127.0.0.1']))
+  })
+
+  it('follow the policy of the route when the limiter fails or hangs', async () => {
+    await using upstream = await startUpstream()
+    const broken = { consume: () => Promise.reject(new Error('down')) }
+    const hanging = { consume: () => new Promise<never>(() => undefined) }
+    await using gateway = await startGateway({
+      routes: [
+        { name: 'open', path: '/open/', upstreams: [upstream.url], rateLimit: { limiter: broken } },
+        {
+          name: 'shut',
+          path: '/shut/',
+          upstreams: [upstream.url],
+          rateLimit: { limiter: hanging, onFailure: 'refuse' },
+        },
+      ],
+    })
+    expect((await fetch(`${gateway.url}/open/`)).status).toBe(200)
+    expect(await problem(`${gateway.url}/shut/`)).toMatchObject({
+      status: 503,
+      code: 'ERR_GATEWAY_OVERLOADED',
+    })
+  })
+
+  it('answer 408 to a body that stands still', async () => {
+    await using upstream = await startUpstream((request) => void request.resume())
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])], timeouts: { idle: 150 } })
+    const answer = await exchangeRaw(
+      gateway.url,
+      'POST /api/app/ HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc',
+      (received) => received.endsWith('}'),
+    )
+    expect(statusOf(answer)).toBe(408)
+  })
+
+  it('answer 408 to headers that do not come', async () => {
+    await using gateway = await startGateway({
+      routes: [appRoute([nowhere])],
+      timeouts: { requestHeaders: 100 },
+    })
+    expect(statusOf(await exchangeRaw(gateway.url, 'GET /api/app/ HTTP/1.1\r\nhost:'))).toBe(408)
+  })
+
+  it('answer 431 to headers that are larger than they may be', async () => {
+    await using gateway = await startGateway({ routes: [appRoute([nowhere])], maxHeaderSize: '2kb' })
+    expect(
+      statusOf(
+        await exchangeRaw(gateway.url, `GET / HTTP/1.1\r\nhost: a\r\nx: ${'x'.repeat(2_100)}\r\n\r\n`),
+      ),
+    ).toBe(431)
+  })
+
+  it('let go of an idle client connection', async () => {
+    await using upstream = await startUpstream()
+    await using gateway = await startGateway({
+      routes: [appRoute([upstream.url])],
+      timeouts: { keepAlive: 100 },
+    })
+    const answer = await exchangeRaw(gateway.url, 'GET /api/app/ HTTP/1.1\r\nhost: a\r\n\r\n')
+    expect(statusOf(answer)).toBe(200)
+    expect(answer.toLowerCase()).toContain('connection: keep-alive')
+  })
+
+  it('hold the number of connections', async () => {
+    await using gateway = await startGateway({ routes: [appRoute([nowhere])], maxConnections: 1 })
+    const { hostname, port } = new URL(gateway.url)
+    const first = connect(Number(port), hostname)
+    await until(() => gateway.status().connections === 1)
+    await expect(exchangeRaw(gateway.url, 'GET /livez HTTP/1.1\r\nhost: a\r\n\r\n')).resolves.toBe('')
+    first.destroy()
+  })
+})
+
+describe('drain', () => {
+  it('loses no request, takes no new connection, and ends kept ones', async () => {
+    const { promise: release, resolve } = Promise.withResolvers<void>()
+    await using upstream = await startUpstream(
+      (_request, response) => void release.then(() => response.end('done')),
+    )
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    const calls = Array.from({ length: 20 }, async () => {
+      const response = await fetch(`${gateway.url}/api/app/`)
+      return [response.status, await response.text(), response.headers.get('connection')]
+    })
+    await until(() => upstream.seen.length === 20)
+    const drained = gateway.drain('shutdown', AbortSignal.timeout(10_000))
+    await expect(fetch(`${gateway.url}/livez`)).rejects.toThrow()
+    expect(gateway.status().draining).toBe(true)
+    resolve()
+    for (const call of await Promise.all(calls)) expect(call).toEqual([200, 'done', 'close'])
+    await drained
+    await until(() => gateway.status().connections === 0)
+  })
+
+  it('answers a request that was on its way on a kept connection, and says that it is not ready', async () => {
+    await using upstream = await startUpstream()
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    const { hostname, port } = new URL(gateway.url)
+    const socket = connect(Number(port), hostname)
+    let received = ''
+    socket.on('data', (chunk) => (received += chunk.toString()))
+    socket.write('GET /livez HTTP/1.1\r\nhost: a\r\n\r\n')
+    await until(() => received.includes('pass'))
+    const drained = gateway.drain('shutdown', AbortSignal.timeout(5_000))
+    socket.write('GET /readyz HTTP/1.1\r\nhost: a\r\n\r\n')
+    await until(() => received.includes('503'))
+    expect(received.toLowerCase()).toContain('connection: close')
+    await drained
+  })
+
+  it('gives up when the signal aborts, and close ends the rest', async () => {
+    await using upstream = await startUpstream(() => undefined)
+    const gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    const call = fetch(`${gateway.url}/api/app/`).catch(() => 'cut')
+    await until(() => upstream.seen.length === 1)
+    await gateway.drain('shutdown', AbortSignal.timeout(100))
+    expect(gateway.status().requests).toBe(1)
+    await Promise.all([gateway.close(), gateway.close()])
+    expect(await call).toBe('cut')
+  })
+
+  it('is not needed: the signal of the options closes at once', async () => {
+    const abort = new AbortController()
+    const gateway = await createGateway({ port: 0, routes: [appRoute([nowhere])], signal: abort.signal })
+    abort.abort()
+    await until(async () => (await fetch(`${gateway.url}/livez`).catch(() => 'gone')) === 'gone')
+    await expect(
+      createGateway({ port: 0, routes: [appRoute([nowhere])], signal: abort.signal }),
+    ).rejects.toThrow()
+  })
+})
+
+describe('a port that is taken', () => {
+  it('is named', async () => {
+    await using upstream = await startUpstream()
+    await expect(createGateway({ port: upstream.port, routes: [appRoute([nowhere])] })).rejects.toMatchObject(
+      {
+        code: 'ERR_GATEWAY_LISTEN_FAILED',
+        message: expect.stringContaining(`127.0.0.1:${upstream.port}: the port is taken`),
+      },
+    )
+  })
+})
