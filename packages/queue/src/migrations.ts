@@ -1,0 +1,100 @@
+/** The tables of this package, as SQL for the migrations of an app. Each may be run again. */
+export interface TableMigrationOptions {
+  /** The role that holds the tenants' rights. It may add events of its own tenant, and nothing else. */
+  readonly tenantRole: string
+  /** The login that relays, prunes and leases. */
+  readonly systemRole: string
+}
+
+/**
+ * The outbox: what is to be told to others, written in the transaction of what it tells of.
+ *
+ * A tenant can add events for itself alone and reads none; the system login relays them.
+ */
+export function outboxMigration({ tenantRole, systemRole }: TableMigrationOptions): string {
+  return `
+create table if not exists outbox (
+  id uuid primary key default gen_random_uuid(),
+  position bigint generated always as identity,
+  topic text not null,
+  key text not null,
+  tenant_id uuid,
+  user_id uuid,
+  payload jsonb not null,
+  traceparent text,
+  created_at timestamptz not null default now(),
+  attempts integer not null default 0,
+  next_attempt_at timestamptz not null default now(),
+  dead_at timestamptz,
+  last_error text
+);
+create index if not exists outbox_pending on outbox (position) where dead_at is null;
+create index if not exists outbox_by_key on outbox (key, position) where dead_at is null;
+alter table outbox enable row level security;
+alter table outbox force row level security;
+drop policy if exists outbox_tenant_insert on outbox;
+create policy outbox_tenant_insert on outbox for insert to ${identifier(tenantRole)}
+  with check (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid));
+drop policy if exists outbox_system on outbox;
+create policy outbox_system on outbox for all to ${identifier(systemRole)} using (true) with check (true);
+grant insert (topic, key, tenant_id, user_id, payload, traceparent) on outbox to ${identifier(tenantRole)};
+grant select, insert, update, delete on outbox to ${identifier(systemRole)};
+create or replace function outbox_notify() returns trigger language plpgsql as $$
+begin
+  perform pg_notify('outbox', '');
+  return null;
+end $$;
+drop trigger if exists outbox_notify on outbox;
+create trigger outbox_notify after insert on outbox for each statement execute function outbox_notify();
+`
+}
+
+/** The inbox: which events a consumer has had, so that each has its effect once. */
+export function inboxMigration({ tenantRole, systemRole }: TableMigrationOptions): string {
+  return `
+create table if not exists inbox (
+  consumer text not null,
+  event_id uuid not null,
+  tenant_id uuid not null,
+  received_at timestamptz not null default now(),
+  primary key (consumer, event_id)
+);
+create index if not exists inbox_by_tenant on inbox (tenant_id);
+alter table inbox enable row level security;
+alter table inbox force row level security;
+drop policy if exists inbox_tenant on inbox;
+create policy inbox_tenant on inbox for all to ${identifier(tenantRole)}
+  using (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid))
+  with check (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid));
+drop policy if exists inbox_system on inbox;
+create policy inbox_system on inbox for all to ${identifier(systemRole)} using (true) with check (true);
+grant select, insert on inbox to ${identifier(tenantRole)};
+grant select, insert, delete on inbox to ${identifier(systemRole)};
+`
+}
+
+/** Leases: who may do what only one may do, with an epoch that every later write must carry. */
+export function leaseMigration({ systemRole }: Pick<TableMigrationOptions, 'systemRole'>): string {
+  return `
+create table if not exists leases (
+  name text primary key,
+  holder text not null,
+  epoch bigint not null default 1,
+  expires_at timestamptz not null
+);
+alter table leases enable row level security;
+alter table leases force row level security;
+drop policy if exists leases_system on leases;
+create policy leases_system on leases for all to ${identifier(systemRole)} using (true) with check (true);
+grant select, insert, update, delete on leases to ${identifier(systemRole)};
+`
+}
+
+function identifier(name: string): string {
+  if (!/^[a-z_][a-z0-9_]{0,62}$/.test(name)) {
+    throw new TypeError(
+      `${JSON.stringify(name)} is not a plain role name: lower-case letters, digits and underscores.`,
+    )
+  }
+  return `"${name}"`
+}
