@@ -45,14 +45,9 @@ export async function provisionDatabase(options: ProvisionOptions): Promise<Prov
       await ensureRole(admin, roles[role], `login ${role === 'login' ? 'noinherit' : 'inherit'}`, password(role))
     }
     await ensureRole(admin, roles.tenant, 'nologin noinherit', undefined)
-    const inherit = await versionOf(admin) >= 160_000 ? ' with inherit false, set true' : ''
+    const inherit = (await versionOf(admin)) >= 160_000 ? ' with inherit false, set true' : ''
     await admin.query(`grant ${quoteName(roles.tenant)} to ${quoteName(roles.login)}${inherit}`)
-    const { rowCount } = await admin.query('select 1 from pg_database where datname = $1', [name])
-    if (rowCount === 0) {
-      // An administrator who is no superuser must be able to act as the owner that it names.
-      await admin.query(`grant ${quoteName(roles.owner)} to current_user`)
-      await admin.query(`create database ${quoteName(name)} owner ${quoteName(roles.owner)}`)
-    }
+    await ensureDatabase(admin, name, roles.owner)
     await admin.query(`revoke all on database ${quoteName(name)} from public`)
     await admin.query(
       `grant connect on database ${quoteName(name)} to ${quoteName(roles.login)}, ${quoteName(roles.system)}`,
@@ -82,6 +77,22 @@ async function ensureRole(
   if (rowCount === 0) await admin.query(`create role ${name}`)
   const secret = password === undefined ? '' : ` password ${quoteText(password)}`
   await admin.query(`alter role ${name} nosuperuser nocreatedb nocreaterole nobypassrls ${attributes}${secret}`)
+}
+
+async function ensureDatabase(admin: Client, name: string, owner: string): Promise<void> {
+  const { rows } = await admin.query<{ owner: string }>(
+    'select pg_get_userbyid(datdba) as owner from pg_database where datname = $1',
+    [name],
+  )
+  const current = rows[0]?.owner
+  if (current === owner) return
+  // An administrator who is no superuser must be able to act as the owner that it names.
+  await admin.query(`grant ${quoteName(owner)} to current_user`)
+  await admin.query(
+    current === undefined
+      ? `create database ${quoteName(name)} owner ${quoteName(owner)}`
+      : `alter database ${quoteName(name)} owner to ${quoteName(owner)}`,
+  )
 }
 
 async function openSchema(database: Client, roles: DatabaseRoles): Promise<void> {
