@@ -1,11 +1,12 @@
 import { connect, type Socket } from 'node:net'
 import { toQuintetError, type CallOptions, type Principal } from '@quintet/core'
+import { EventQueue } from '../client/event-queue.ts'
 import { serverError } from '../errors.ts'
 import { decodeBody, encodeBody } from './body.ts'
 import { readError, writeCallHead } from './call-head.ts'
 import { binaryFlag, frameType, FrameReader, FrameWriter, type Frame } from './frames.ts'
 import { isSameProof, linkVersion, makeNonce, proveKey, type LinkIdentity } from './handshake.ts'
-import { ItemQueue } from './item-queue.ts'
+import { initialCredit } from './link-session.ts'
 
 export interface LinkConnectionOptions {
   readonly path: string
@@ -19,7 +20,7 @@ export interface LinkConnectionOptions {
 interface PendingCall {
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
-  items: ItemQueue | undefined
+  items: EventQueue | undefined
   readonly signal: AbortSignal | undefined
   onAbort: (() => void) | undefined
 }
@@ -142,16 +143,17 @@ export class LinkConnection {
     }
   }
 
-  #items(id: number, pending: PendingCall): ItemQueue {
+  #items(id: number, pending: PendingCall): EventQueue {
     if (pending.items === undefined) {
-      pending.items = new ItemQueue(
-        (count) => {
-          const credit = Buffer.allocUnsafe(4)
-          credit.writeUInt32LE(count)
-          if (this.#pending.has(id)) this.#writer.write(frameType.credit, id, 0, [credit])
-        },
-        () => this.#cancel(id, new DOMException('The stream is not read any further.', 'AbortError')),
-      )
+      // Half of the room at a time, so that the sender need not stop and go for each.
+      pending.items = new EventQueue((count) => {
+        const credit = Buffer.allocUnsafe(4)
+        credit.writeUInt32LE(count)
+        if (this.#pending.has(id)) this.#writer.write(frameType.credit, id, 0, [credit])
+      }, initialCredit / 2)
+      pending.items.onLeave = (early) => {
+        if (early) this.#cancel(id, new DOMException('The stream is not read any further.', 'AbortError'))
+      }
       pending.resolve(pending.items)
     }
     return pending.items

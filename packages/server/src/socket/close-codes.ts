@@ -1,0 +1,14 @@
+/** Why a WebSocket connection is closed, beyond the codes of RFC 6455. */
+export const closeCode = Object.freeze({
+  /** The process is about to stop; connect again after the time that it said. */
+  goingAway: 1001,
+  /** A message that the protocol cannot read. */
+  malformed: 1007,
+  /** Too many messages at once, or an unknown kind of message. */
+  policy: 1008,
+  internal: 1011,
+  /** The session ended: sign in again before connecting. */
+  sessionEnded: 4401,
+  /** The client reads too slowly. */
+  slowConsumer: 4008,
+})

@@ -1,0 +1,223 @@
+import type {
+  Credentials,
+  Operation,
+  Principal,
+  SessionEnd,
+  SocketConnection,
+  SocketSession,
+  StopReason,
+  TransportHost,
+} from '@quintet/core'
+import { isQuintetError } from '@quintet/core'
+import type { RawData, WebSocket } from 'ws'
+import { serverError } from '../errors.ts'
+import { closeCode } from './close-codes.ts'
+import type { ResolvedWebSocketOptions } from './options.ts'
+
+/** A connection whose protocol may ask with which credentials it was made, and renew them. */
+export interface AuthenticatedConnection extends SocketConnection {
+  readonly credentials: Credentials
+  /**
+   * Goes on with a new token of the same session.
+   *
+   * @throws QuintetError as the pipeline's `authorize`; `ERR_SERVER_BAD_REQUEST` for a token of somebody else.
+   */
+  renew(token: string): Promise<void>
+}
+
+/** A session that can say when it has nothing left to do. */
+export interface DrainableSession extends SocketSession {
+  whenIdle?(): Promise<void>
+}
+
+/** How long a client may take to bring the new token after its old one was replaced, in milliseconds. */
+const renewalTime = 10_000
+const longestTimer = 2_147_483_647
+
+export interface ConnectionSetup {
+  readonly id: string
+  readonly host: TransportHost
+  readonly socket: WebSocket
+  readonly options: ResolvedWebSocketOptions
+  readonly operation: Operation
+  readonly principal: Principal
+  readonly credentials: Credentials
+}
+
+/** One WebSocket connection: kept alive, bounded, and closed when the session of its user ends. */
+export class Connection implements AuthenticatedConnection {
+  readonly id: string
+  readonly host: TransportHost
+  principal: Principal
+  credentials: Credentials
+  readonly #socket: WebSocket
+  readonly #options: ResolvedWebSocketOptions
+  readonly #operation: Operation
+  readonly #controller = new AbortController()
+  #session: DrainableSession | undefined
+  #watch: Disposable | undefined
+  #expiry: NodeJS.Timeout | undefined
+  #renewal: NodeJS.Timeout | undefined
+  #heartbeat: NodeJS.Timeout | undefined
+  #onClosed: (() => void) | undefined
+
+  constructor({ id, host, socket, options, operation, principal, credentials }: ConnectionSetup) {
+    this.id = id
+    this.host = host
+    this.principal = principal
+    this.credentials = credentials
+    this.#socket = socket
+    this.#options = options
+    this.#operation = operation
+  }
+
+  /** Begins the conversation. */
+  open(session: DrainableSession, onClosed: () => void): void {
+    const socket = this.#socket
+    this.#session = session
+    this.#onClosed = onClosed
+    socket.on('message', (data, isBinary) => this.#message(data, isBinary))
+    socket.on('pong', () => this.#scheduleHeartbeat())
+    socket.on('error', () => {})
+    socket.once('close', (code) => this.#closed(code))
+    this.#scheduleHeartbeat()
+    this.#followSession()
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  get bufferedBytes(): number {
+    return this.#socket.bufferedAmount
+  }
+
+  send(message: string | Uint8Array): boolean {
+    const socket = this.#socket
+    if (socket.readyState !== socket.OPEN) return false
+    // Before the message, so that one that is larger than the buffer itself can be sent on a connection at rest.
+    if (socket.bufferedAmount > this.#options.maxBufferedBytes) {
+      if (this.#options.slowConsumer === 'disconnect') {
+        this.close(closeCode.slowConsumer, 'slow consumer')
+        // The close frame waits behind what the client does not read.
+        socket.terminate()
+      }
+      return false
+    }
+    socket.send(message)
+    return true
+  }
+
+  close(code: number, reason: string): void {
+    this.#socket.close(code, reason)
+  }
+
+  terminate(): void {
+    this.#socket.terminate()
+  }
+
+  async renew(token: string): Promise<void> {
+    const credentials: Credentials = { scheme: 'bearer', token }
+    const principal = await this.#authorize(credentials)
+    const { kind, userId, tenantId, sessionId } = this.principal
+    const same =
+      principal.kind === kind &&
+      principal.userId === userId &&
+      principal.tenantId === tenantId &&
+      principal.sessionId === sessionId
+    if (!same) throw serverError('ERR_SERVER_BAD_REQUEST', 'The new token belongs to another session.')
+    this.principal = principal
+    this.credentials = credentials
+    this.#followSession()
+  }
+
+  notifyShutdown(reason: StopReason, reconnectAfterMs: number): void {
+    try {
+      this.#session?.notifyShutdown(reason, reconnectAfterMs)
+    } catch (error) {
+      this.host.logger.error({ err: error, connection: this.id }, 'a socket protocol failed to announce the shutdown')
+    }
+  }
+
+  whenIdle(): Promise<void> {
+    return this.#session?.whenIdle?.() ?? Promise.resolve()
+  }
+
+  #message(data: RawData, isBinary: boolean): void {
+    const bytes = Buffer.isBuffer(data) ? data : Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data)
+    try {
+      this.#session?.message(isBinary ? bytes : bytes.toString('utf8'))
+    } catch (error) {
+      this.host.logger.error({ err: error, connection: this.id }, 'a socket protocol failed on a message')
+      this.close(closeCode.internal, 'internal error')
+    }
+  }
+
+  #authorize(credentials: Credentials): Promise<Principal> {
+    const { host } = this
+    return host.pipeline.authorize({
+      operation: this.#operation,
+      credentials,
+      requestId: this.id,
+      signal: this.signal,
+    })
+  }
+
+  /** Closes the connection when its session ends or its token runs out. */
+  #followSession(): void {
+    clearTimeout(this.#renewal)
+    clearTimeout(this.#expiry)
+    this.#watch?.[Symbol.dispose]()
+    const { principal } = this
+    this.#watch = this.host.pipeline.watch(principal, (end) => this.#sessionEnded(end))
+    if (principal.kind === 'user' && principal.expiresAt !== null) {
+      const left = Math.min(longestTimer, Math.max(0, principal.expiresAt - Date.now()))
+      this.#expiry = setTimeout(() => this.close(closeCode.sessionEnded, 'expired'), left)
+    }
+  }
+
+  #sessionEnded(end: SessionEnd): void {
+    if (end !== 'superseded') {
+      this.close(closeCode.sessionEnded, end)
+      return
+    }
+    // The session goes on under a newer token, which the client may be about to send.
+    this.#renewal = setTimeout(() => this.close(closeCode.sessionEnded, end), renewalTime)
+  }
+
+  #scheduleHeartbeat(): void {
+    clearTimeout(this.#heartbeat)
+    const { interval, timeout } = this.#options.keepAlive
+    if (interval === 0) return
+    // Spread, so that connections made together do not ping together.
+    this.#heartbeat = setTimeout(
+      () => {
+        this.#heartbeat = setTimeout(() => this.#socket.terminate(), timeout)
+        this.#socket.ping()
+        this.#checkSession()
+      },
+      interval * (0.9 + Math.random() * 0.2),
+    )
+  }
+
+  /** What was published while nobody listened is noticed with the next heartbeat. */
+  #checkSession(): void {
+    this.#authorize(this.credentials).catch((error: unknown) => {
+      if (!isQuintetError(error)) return
+      if (error.kind === 'unauthenticated' || error.kind === 'forbidden') this.close(closeCode.sessionEnded, 'session ended')
+    })
+  }
+
+  #closed(code: number): void {
+    clearTimeout(this.#heartbeat)
+    clearTimeout(this.#expiry)
+    clearTimeout(this.#renewal)
+    this.#watch?.[Symbol.dispose]()
+    this.#controller.abort(new DOMException('The connection closed.', 'AbortError'))
+    try {
+      this.#session?.closed(code)
+    } finally {
+      this.#onClosed?.()
+    }
+  }
+}

@@ -1,0 +1,199 @@
+import {
+  callProcedure,
+  findProcedure,
+  procedureOperation,
+  streamProcedure,
+  type IncomingCall,
+  type NamedProcedure,
+  type Operation,
+  type StopReason,
+  type TransportHost,
+} from '@quintet/core'
+import { deadlineOf, requestIdOf, traceparentOf } from '../call-headers.ts'
+import { serverError } from '../errors.ts'
+import { parseJson } from '../json.ts'
+import { toProblem } from '../problem.ts'
+import { closeCode } from './close-codes.ts'
+import type { AuthenticatedConnection, DrainableSession } from './connection.ts'
+
+/** The subprotocol under which procedures are called over a WebSocket. */
+export const rpcProtocolName = 'quintet.rpc.v1'
+
+/** Calls of one connection at once. */
+const maxCalls = 128
+/** A stream waits while so much waits to be sent, in bytes. */
+const streamPause = 256 * 1024
+
+/** One conversation of RPC; opened by the transport alone, which knows the credentials. */
+export function openRpcSession(connection: AuthenticatedConnection): DrainableSession {
+  return new RpcSession(connection)
+}
+
+const operations = new WeakMap<NamedProcedure, Operation>()
+
+function messageOperation(named: NamedProcedure): Operation {
+  let operation = operations.get(named)
+  if (operation === undefined) {
+    operation = procedureOperation(named.name, named.procedure, 'message')
+    operations.set(named, operation)
+  }
+  return operation
+}
+
+type CallId = string | number
+
+class RpcSession implements DrainableSession {
+  readonly #connection: AuthenticatedConnection
+  readonly #host: TransportHost
+  readonly #calls = new Map<CallId, AbortController>()
+  readonly #streams = new Set<AbortController>()
+  #stopping = false
+  #onIdle: (() => void)[] = []
+
+  constructor(connection: AuthenticatedConnection) {
+    this.#connection = connection
+    this.#host = connection.host
+  }
+
+  message(data: string | Uint8Array): void {
+    let message: Record<string, unknown>
+    try {
+      if (typeof data !== 'string') throw serverError('ERR_SERVER_BODY_INVALID', 'The message must be text.')
+      const value = parseJson(data)
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+        throw serverError('ERR_SERVER_BODY_INVALID', 'The message must be an object.')
+      }
+      message = value as Record<string, unknown>
+    } catch (error) {
+      this.#send({ type: 'error', id: null, error: toProblem(error) })
+      this.#connection.close(closeCode.malformed, 'malformed message')
+      return
+    }
+    const { type, id } = message
+    if (typeof id !== 'string' && typeof id !== 'number') {
+      this.#refuse(null, serverError('ERR_SERVER_BODY_INVALID', 'The message needs an id: a string or a number.'))
+    } else if (type === 'call') this.#call(id, message, data.length)
+    else if (type === 'cancel') this.#calls.get(id)?.abort(new DOMException('The caller canceled the call.', 'AbortError'))
+    else if (type === 'renew') this.#renew(id, message['token'])
+    else this.#refuse(id, serverError('ERR_SERVER_BODY_INVALID', 'The type of the message must be call, cancel or renew.'))
+  }
+
+  notifyShutdown(reason: StopReason, reconnectAfterMs: number): void {
+    this.#stopping = true
+    this.#send({ type: 'shutdown', reason, reconnectAfterMs })
+    const gone = serverError('ERR_SERVER_CLOSED', 'The server is about to stop. Resume at another one.')
+    for (const controller of this.#streams) controller.abort(gone)
+  }
+
+  whenIdle(): Promise<void> {
+    if (this.#calls.size === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#onIdle.push(resolve))
+  }
+
+  closed(): void {
+    for (const controller of this.#calls.values()) controller.abort(new DOMException('The caller went away.', 'AbortError'))
+    this.#wake()
+  }
+
+  #call(id: CallId, message: Record<string, unknown>, size: number): void {
+    const requestId = requestIdOf(message['requestId'])
+    try {
+      if (this.#stopping) throw serverError('ERR_SERVER_CLOSED', 'The server is about to stop. Call another one.')
+      if (this.#calls.has(id)) throw serverError('ERR_SERVER_BODY_INVALID', 'The id belongs to a call in progress.')
+      if (this.#calls.size >= maxCalls) {
+        throw serverError('ERR_SERVER_CONNECTION_LIMIT', `At most ${String(maxCalls)} calls may be in progress on a connection.`)
+      }
+      const named = findProcedure(this.#host, message['method'])
+      const controller = new AbortController()
+      const call: IncomingCall = {
+        operation: messageOperation(named),
+        // The token is verified anew for every message, so that a revoked session is refused at once.
+        credentials: this.#connection.credentials,
+        requestId,
+        traceparent: traceparentOf(message['traceparent']),
+        signal: controller.signal,
+        deadline: deadlineOf(message['deadlineMs']),
+      }
+      this.#calls.set(id, controller)
+      void this.#answer(id, named, call, controller, () => readInput(named, message['input'], size), message['lastEventId'])
+    } catch (error) {
+      this.#refuse(id, error, requestId)
+    }
+  }
+
+  async #answer(
+    id: CallId,
+    named: NamedProcedure,
+    call: IncomingCall,
+    controller: AbortController,
+    input: () => unknown,
+    lastEventId: unknown,
+  ): Promise<void> {
+    const { procedure } = named
+    try {
+      if (procedure.mode === 'call') {
+        const output = await callProcedure(this.#host, procedure, call, input)
+        this.#send({ type: 'result', id, output })
+        return
+      }
+      this.#streams.add(controller)
+      const resumeAfter = typeof lastEventId === 'string' ? lastEventId : undefined
+      for await (const event of streamProcedure(this.#host, procedure, call, input, resumeAfter)) {
+        if (!this.#send({ type: 'item', id, event })) break
+        while (this.#connection.bufferedBytes > streamPause && !this.#connection.signal.aborted) await pause()
+      }
+      this.#send({ type: 'end', id })
+    } catch (error) {
+      this.#refuse(id, error, call.requestId)
+    } finally {
+      this.#streams.delete(controller)
+      this.#calls.delete(id)
+      if (this.#calls.size === 0) this.#wake()
+    }
+  }
+
+  #renew(id: CallId, token: unknown): void {
+    if (typeof token !== 'string') {
+      this.#refuse(id, serverError('ERR_SERVER_BODY_INVALID', 'The message needs a token.'))
+      return
+    }
+    this.#connection.renew(token).then(
+      () => this.#send({ type: 'result', id }),
+      (error: unknown) => this.#refuse(id, error),
+    )
+  }
+
+  #refuse(id: CallId | null, error: unknown, requestId?: string): void {
+    this.#send({ type: 'error', id, error: toProblem(error, requestId) })
+  }
+
+  /** An answer that cannot be sent ends the connection: its caller would wait for ever. */
+  #send(message: object): boolean {
+    if (this.#connection.send(JSON.stringify(message))) return true
+    if (!this.#connection.signal.aborted) this.#connection.close(closeCode.slowConsumer, 'slow consumer')
+    return false
+  }
+
+  #wake(): void {
+    const waiting = this.#onIdle
+    this.#onIdle = []
+    for (const resolve of waiting) resolve()
+  }
+}
+
+function readInput({ procedure }: NamedProcedure, input: unknown, messageSize: number): unknown {
+  // Only a message that is long enough to hold too much needs its input measured.
+  if (messageSize * 3 > procedure.maxInputSize && input !== undefined) {
+    if (Buffer.byteLength(JSON.stringify(input)) > procedure.maxInputSize) {
+      throw serverError('ERR_SERVER_TOO_LARGE', `The input is larger than ${String(procedure.maxInputSize)} bytes.`, {
+        details: { limit: procedure.maxInputSize },
+      })
+    }
+  }
+  return input
+}
+
+/** Until the socket may have sent something. */
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 10))
+}
