@@ -1,4 +1,4 @@
-import { describeFailure } from './errors.ts'
+import { describeFailure, isRedisUnavailable } from './errors.ts'
 
 /** The oldest server that this package is tested against. */
 export const minimumVersion = '7.0.0'
@@ -52,7 +52,11 @@ function compareVersions(a: string, b: string): number {
   return 0
 }
 
-/** Asks the server and finds its problems; a server that does not answer `INFO` to us has one. */
+/**
+ * Asks the server and finds its problems; a server that does not permit us `INFO` has one.
+ *
+ * @throws RedisError `ERR_REDIS_UNAVAILABLE` when it cannot answer now.
+ */
 export async function checkServer(
   client: { info(...sections: string[]): Promise<string> },
   namesThatMustStay: readonly string[],
@@ -61,6 +65,7 @@ export async function checkServer(
   try {
     info = await client.info()
   } catch (error) {
+    if (isRedisUnavailable(error)) throw error
     return [`INFO failed (${describeFailure(error)}), so version and maxmemory-policy are not known.`]
   }
   return findProblems(parseServerFacts(info), namesThatMustStay)

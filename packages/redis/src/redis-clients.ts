@@ -1,11 +1,12 @@
+import { refuseUnknownKeys } from '@quintet/core'
 import type { HealthCheck } from '@quintet/core'
 import type { Cluster, Redis } from 'ioredis'
-import { checkServer } from './boot-check.ts'
 import { watchCircuit } from './circuit.ts'
 import type { Circuit } from './circuit.ts'
 import { closeConnection } from './close-connection.ts'
+import { connectEagerly } from './connect-eagerly.ts'
 import { createConnection } from './connection.ts'
-import { describeFailure, RedisError } from './errors.ts'
+import { RedisError } from './errors.ts'
 import type { GuardedClient } from './guarded-redis.ts'
 import { createHealthCheck } from './health-check.ts'
 import type { RedisHealthCheckOptions } from './health-check.ts'
@@ -14,10 +15,13 @@ import type {
   ClusterRedisClientsOptions,
   DefaultClientName,
   RedisClientsOptions,
+  ResolvedClient,
   ResolvedOptions,
   SentinelRedisClientsOptions,
   ServerRedisClientsOptions,
 } from './options.ts'
+import { createServerChecks } from './server-checks.ts'
+import type { CheckedConnection } from './server-checks.ts'
 import { showAddress } from './server-url.ts'
 
 export interface DuplicateOptions {
@@ -83,11 +87,9 @@ export async function createRedisClients<Name extends string>(
   return clients
 }
 
-interface Entry {
-  readonly connection: GuardedClient
+interface Entry extends CheckedConnection {
   readonly circuit: () => Circuit
-  readonly server: string
-  readonly mayEvict: boolean
+  readonly settings: ResolvedClient
 }
 
 type StartingRedisClients<Name extends string> = RedisClients<Name, Redis | Cluster> & {
@@ -96,97 +98,69 @@ type StartingRedisClients<Name extends string> = RedisClients<Name, Redis | Clus
 
 function openClients<Name extends string>(options: ResolvedOptions): StartingRedisClients<Name> {
   const { logger } = options
-  const entries = new Map<string, Entry>()
   const duplicates = new Set<GuardedClient>()
-  /** What the last boot check found, by server. */
-  const problems = new Map<string, readonly string[]>()
   let closing: Promise<void> | undefined
 
-  for (const [name, client] of options.clients) {
-    const connection = createConnection(name, client, options, { blocking: false })
+  function open(
+    name: string,
+    settings: ResolvedClient,
+    blocking: boolean,
+  ): Pick<Entry, 'connection' | 'circuit'> {
+    const connection = createConnection(name, settings, options, { blocking })
     const circuit = watchCircuit(connection, ({ state, reason }) => {
       if (state === 'closed') logger.info({ client: name }, 'redis connected')
       else if (closing === undefined) logger.warn({ client: name, reason }, 'redis connection lost')
     })
-    const server = client.address === undefined ? options.target.kind : showAddress(client.address)
-    entries.set(name, { connection, circuit, server, mayEvict: client.mayEvict })
+    return { connection, circuit }
   }
 
-  async function check(server: string): Promise<readonly string[]> {
-    const onServer = [...entries].filter(([, entry]) => entry.server === server)
-    const [first] = onServer
-    if (first === undefined) return []
-    const mustStay = onServer.filter(([, entry]) => !entry.mayEvict).map(([name]) => name)
-    const found = await checkServer(first[1].connection, mustStay)
-    if (closing !== undefined) return []
-    problems.set(server, found)
-    if (found.length > 0) logger.warn({ server, problems: found }, 'redis server does not suit')
-    return found
+  const entries = new Map<string, Entry>()
+  for (const [name, settings] of options.clients) {
+    const server = settings.address === undefined ? options.target.kind : showAddress(settings.address)
+    entries.set(name, { name, server, mayEvict: settings.mayEvict, settings, ...open(name, settings, false) })
   }
-
-  /** Later connections may reach another server, so each one is checked, by the first client of the server. */
-  function checkEachConnection(): void {
-    const servers = new Set<string>()
-    for (const { connection, server } of entries.values()) {
-      if (servers.has(server)) continue
-      servers.add(server)
-      connection.on('ready', () => void check(server))
-    }
-  }
-
-  async function start(): Promise<void> {
-    await Promise.all([...entries].map(([name, entry]) => connectEagerly(name, entry, options)))
-    if (options.bootCheck === 'off') return
-    const servers = [...new Set([...entries.values()].map(({ server }) => server))]
-    const found = (await Promise.all(servers.map(check))).flat()
-    if (options.bootCheck === 'refuse' && found.length > 0) {
-      throw new RedisError('ERR_REDIS_UNSUITABLE', found.join('\n'))
-    }
-    checkEachConnection()
-  }
+  const checks = createServerChecks([...entries.values()], options.bootCheck, logger)
+  if (options.connect === 'lazy') checks.watch()
 
   function entryOf(name: string): Entry {
     const entry = entries.get(name)
-    if (entry === undefined) {
-      throw new TypeError(`There is no Redis client "${name}". Declared: ${[...entries.keys()].join(', ')}.`)
-    }
-    return entry
+    if (entry !== undefined) return entry
+    throw new TypeError(`There is no Redis client "${name}". Declared: ${[...entries.keys()].join(', ')}.`)
   }
 
-  if (options.connect === 'lazy' && options.bootCheck !== 'off') checkEachConnection()
-
   return {
-    start,
+    async start() {
+      const all = [...entries.values()]
+      await Promise.all(
+        all.map(({ name, connection, circuit }) => connectEagerly(name, connection, circuit, options)),
+      )
+      await checks.atStart()
+      checks.watch()
+    },
     names: [...entries.keys()] as Name[],
     client: (name) => entryOf(name).connection,
     circuit: (name) => entryOf(name).circuit(),
-    duplicate(name, { blocking = false } = {}) {
-      entryOf(name)
+    duplicate(name, duplicateOptions = {}) {
+      refuseUnknownKeys(duplicateOptions, ['blocking'], 'duplicate')
+      const { settings } = entryOf(name)
       if (closing !== undefined) throw new RedisError('ERR_REDIS_CLOSED', 'The Redis clients are closed.')
-      const client = options.clients.get(name)
-      if (client === undefined) throw new TypeError(`There is no Redis client "${name}".`)
-      const connection = createConnection(name, client, options, { blocking })
-      watchCircuit(connection, ({ state, reason }) => {
-        if (state === 'open' && closing === undefined)
-          logger.warn({ client: name, reason }, 'redis connection lost')
-      })
+      const { connection } = open(name, settings, duplicateOptions.blocking ?? false)
       duplicates.add(connection)
       connection.once('end', () => duplicates.delete(connection))
       return connection
     },
-    healthCheck: (checkOptions = {}) =>
-      createHealthCheck(
+    healthCheck(checkOptions = {}) {
+      const covered = (checkOptions.clients ?? [...entries.keys()]).map(entryOf)
+      return createHealthCheck(
         checkOptions,
-        (checkOptions.clients ?? [...entries.keys()]).map((name) => {
-          const { connection, circuit, server } = entryOf(name)
-          return {
-            name,
-            circuit,
-            ping: () => connection.ping(),
-            problems: () => (options.bootCheck === 'refuse' ? (problems.get(server) ?? []) : []),
-          }
-        }),
-      ),
+        covered.map(({ name, connection, circuit, server }) => ({
+          name,
+          circuit,
+          ping: () => connection.ping(),
+          problems: () => checks.problemsOf(server),
+        })),
+      )
+    },
     close() {
       closing ??= Promise.all([
         ...[...entries.values()].map(({ connection }) => closeConnection(connection, { drain: true })),
@@ -197,41 +171,5 @@ function openClients<Name extends string>(options: ResolvedOptions): StartingRed
     async [Symbol.asyncDispose]() {
       await this.close()
     },
-  }
-}
-
-/** Resolves when the client is ready; rejects with the reason when it is not in time. */
-async function connectEagerly(
-  name: string,
-  { connection, circuit }: Entry,
-  options: ResolvedOptions,
-): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const refused = (error: unknown): void => {
-    if (error instanceof RedisError && error.code === 'ERR_REDIS_REFUSED') reject(error)
-  }
-  const late = (): void => {
-    const reason = circuit().reason ?? 'no answer'
-    const message = `Redis client "${name}" found no server within ${options.connectTimeout} ms: ${reason}`
-    reject(new RedisError('ERR_REDIS_UNAVAILABLE', message))
-  }
-  const aborted = (): void => reject(options.signal?.reason)
-  const timer = setTimeout(late, options.connectTimeout)
-  options.signal?.addEventListener('abort', aborted, { once: true })
-  connection.once('ready', resolve)
-  connection.on('error', refused)
-  try {
-    connection.connect().catch((error: unknown) => {
-      options.logger.debug(
-        { client: name, reason: describeFailure(error) },
-        'redis connection attempt failed',
-      )
-    })
-    await promise
-  } finally {
-    clearTimeout(timer)
-    options.signal?.removeEventListener('abort', aborted)
-    connection.off('ready', resolve)
-    connection.off('error', refused)
   }
 }

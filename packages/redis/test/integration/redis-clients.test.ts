@@ -4,6 +4,7 @@ import { redisUrl, startPrivateRedis, until } from '@quintet/test-kit'
 import type { PrivateRedis } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createRedisClients, isRedisUnavailable } from '../../src/index.ts'
+import { startProxy } from '../support/proxy.ts'
 
 async function failureOf(promise: Promise<unknown>): Promise<Error & { code?: string; kind?: string }> {
   const outcome = await promise.then(
@@ -154,6 +155,42 @@ describe('while the server is away', () => {
       server.thaw()
     }
     await until(() => client.ping())
+  })
+
+  it('fails commands that a slow server answers too late, and keeps a connection that still speaks', async () => {
+    await using proxy = await startProxy(server.url)
+    await using clients = await createRedisClients({
+      url: proxy.url,
+      clients: { a: { commandTimeout: 100 } },
+    })
+    const client = clients.client('a')
+    const id = await client.client('ID')
+    proxy.set(75)
+    for (let index = 0; index < 3; index++) {
+      const begin = performance.now()
+      expect(await failureOf(client.get('key'))).toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' })
+      expect(performance.now() - begin).toBeLessThan(250)
+    }
+    proxy.set(0)
+    await until(() => client.ping())
+    expect(await client.client('ID')).toBe(id)
+  })
+
+  it('notices a connection that went silent, and makes a new one', async () => {
+    await using proxy = await startProxy(server.url)
+    await using clients = await createRedisClients({
+      url: proxy.url,
+      clients: { a: { commandTimeout: 50 } },
+      reconnect: { min: 10, max: 20 },
+    })
+    const client = clients.client('a')
+    const id = await client.client('ID')
+    proxy.set('silent')
+    await failureOf(client.get('key'))
+    await until(() => clients.circuit('a').state !== 'closed')
+    proxy.set(0)
+    await until(() => client.ping())
+    expect(await client.client('ID')).not.toBe(id)
   })
 
   it('says that it is out of memory as unavailable, and serves reads on', async () => {

@@ -1,12 +1,10 @@
-import { once } from 'node:events'
-import { createServer, connect } from 'node:net'
-import type { AddressInfo, Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { redisUrl, startPrivateRedis, until } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createRedisClients, createTrackedCache } from '../../src/index.ts'
 import type { RedisClients, TrackedCacheOptions } from '../../src/index.ts'
+import { startProxy } from '../support/proxy.ts'
 
 let clients: RedisClients<'a'>
 let writer: Redis
@@ -292,8 +290,7 @@ describe('in doubt', () => {
 
 describe('a half-open connection', () => {
   it('is stale for at most the lease, counted from the write', async () => {
-    const target = new URL(redisUrl())
-    await using proxy = await startSilencingProxy(Number(target.port), target.hostname)
+    await using proxy = await startProxy(redisUrl())
     const client = new Redis({ port: proxy.port, db: 5 })
     client.on('error', () => undefined)
     try {
@@ -302,7 +299,7 @@ describe('a half-open connection', () => {
       const key = `${opened.prefix}key`
       await writer.set(key, 'one', 'EX', 60)
       await until(async () => (await opened.cache.get(key)) === 'one' && opened.cache.peek(key) === 'one')
-      proxy.silence()
+      proxy.set('silent')
       const written = performance.now()
       await writer.set(key, 'two', 'EX', 60)
       let stale = 0
@@ -313,7 +310,7 @@ describe('a half-open connection', () => {
       }
       expect(stale).toBeGreaterThan(0)
       expect(stale).toBeLessThanOrEqual(lease)
-      proxy.speak()
+      proxy.set(0)
       await opened.cache.whenTrusted(AbortSignal.timeout(10_000))
     } finally {
       client.disconnect()
@@ -368,34 +365,4 @@ describe('60,000 revocations under load', () => {
 function lineWith(list: string, text: string): string {
   const lines = list.split('\n').filter((line) => line.includes(text))
   return lines.at(-1) ?? ''
-}
-
-/** A proxy that can stop forwarding while it keeps its connections open: a network that went silent. */
-async function startSilencingProxy(port: number, host: string) {
-  const sockets = new Set<Socket>()
-  let silent = false
-  const server = createServer((near) => {
-    const far = connect(port, host)
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(from)
-      from.on('data', (chunk) => void (silent || to.write(chunk)))
-      from.on('close', () => to.destroy())
-      from.on('error', () => to.destroy())
-    }
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return {
-    port: (server.address() as AddressInfo).port,
-    silence: () => void (silent = true),
-    speak: () => void (silent = false),
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy()
-      server.close()
-      await once(server, 'close')
-    },
-  }
 }

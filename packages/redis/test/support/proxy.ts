@@ -1,0 +1,47 @@
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+
+/** A network between client and server that can go slow or silent while its connections stay open. */
+export interface Proxy extends AsyncDisposable {
+  readonly port: number
+  readonly url: string
+  /** Milliseconds by which everything is delayed, or `'silent'`: what is sent from then on is lost. */
+  set(delay: number | 'silent'): void
+}
+
+export async function startProxy(url: string): Promise<Proxy> {
+  const target = new URL(url)
+  const sockets = new Set<Socket>()
+  let delay: number | 'silent' = 0
+  const server = createServer((near) => {
+    const far = connect(Number(target.port), target.hostname)
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(from)
+      from.on('data', (chunk) => {
+        if (delay === 0) to.write(chunk)
+        else if (delay !== 'silent') setTimeout(() => to.write(chunk), delay)
+      })
+      from.on('close', () => to.destroy())
+      from.on('error', () => to.destroy())
+    }
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  return {
+    port,
+    url: `redis://127.0.0.1:${port}`,
+    set(value) {
+      delay = value
+    },
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
