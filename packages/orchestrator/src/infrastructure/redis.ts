@@ -20,6 +20,8 @@ export interface RedisOptions {
   readonly port?: number
   /** Keep an append-only file, synced every second. @defaultValue true with a `directory`, else false */
   readonly durable?: boolean
+  /** Letters, digits, `-` and `_`. @defaultValue a random one */
+  readonly password?: string
   /** Where `REDIS_URL` and `PATH` are read. @defaultValue `process.env` */
   readonly env?: Environment
   /** Told what is going on, in words, when it takes a while: installing a Redis does. */
@@ -63,7 +65,10 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
   try {
     const data = await makeDataFolder(directory, user)
     onProgress('Starting Redis')
-    const password = randomBytes(24).toString('base64url')
+    const password = options.password ?? randomBytes(24).toString('base64url')
+    if (!/^[\w-]+$/.test(password)) {
+      throw new TypeError('startRedis.password: give letters, digits, "-" and "_" only.')
+    }
     const durable = options.durable ?? !temporary
     const { server, url, port } = await listen(options.port, async (candidate) => ({
       port: candidate,

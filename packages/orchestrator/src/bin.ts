@@ -1,0 +1,29 @@
+#!/usr/bin/env node
+import { describeError } from './errors.ts'
+
+/**
+ * The program. Verbs that start with `@` are for the processes that Quintet starts itself; they and `run` load no
+ * more than they need.
+ */
+async function main(args: readonly string[]): Promise<void> {
+  const [verb, operand = ''] = args
+  switch (verb) {
+    case '@evaluate':
+      return (await import('./plan/evaluate.ts')).evaluate(operand)
+    case '@provision':
+      return (await import('./servers/provision.ts')).provision()
+    case '@migrate':
+      return (await import('./servers/migrate.ts')).migrateUp(operand)
+    case '@daemon':
+      return (await import('./daemon.ts')).runDaemon(operand)
+    case 'run':
+      return (await import('./cli/run-command.ts')).runCommand(args.slice(1))
+    default:
+      return (await import('./cli/program.ts')).runProgram(args)
+  }
+}
+
+main(process.argv.slice(2)).catch((error: unknown) => {
+  process.stderr.write(`${describeError(error)}\n`)
+  process.exitCode = 1
+})

@@ -1,0 +1,102 @@
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { sendCommand } from '../control/control-client.ts'
+import type { EcosystemStatus } from '../ecosystem-status.ts'
+import { locateState, print, type CommonOptions } from './context.ts'
+import { formatStatus } from './format.ts'
+import { logs, type LogsOptions } from './logs-command.ts'
+import { runUsage } from './run-command.ts'
+import { up, type UpOptions } from './up-command.ts'
+
+/** Reads the command line and does what it says. */
+export async function runProgram(args: readonly string[]): Promise<void> {
+  const program = createProgram()
+  try {
+    await program.parseAsync([...args], { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    // It has said what is wrong already.
+    process.exitCode = error.exitCode
+  }
+}
+
+function createProgram(): Command {
+  const program = new Command('quintet')
+    .description('Runs an ecosystem of apps: servers, ordered start, restarts, logs.')
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: true })
+    .option('-c, --config <file>', 'the ecosystem file (default: quintet.config.ts here)')
+    .option(
+      '--data <folder>',
+      'where data, logs and secrets are kept (default: a folder of yours, by the path of the ecosystem file)',
+    )
+    .option('--json', 'print JSON')
+
+  const common = (command: Command): CommonOptions => command.optsWithGlobals<CommonOptions>()
+
+  program
+    .command('up')
+    .description('start everything')
+    .option('-f, --foreground', 'stay, print the logs, and stop everything on Ctrl-C')
+    .option('--port <port>', 'the port of the gateway; 0 for any free one', toPort)
+    .option('--ports <fixed|auto>', 'auto: give every transport a free port', toPorts, 'fixed')
+    .action(async (_options, command: Command) => up(command.optsWithGlobals<UpOptions>()))
+
+  program
+    .command('status')
+    .description('show every process with its state, pid, uptime, restarts, CPU and memory')
+    .action(async (_options, command: Command) => {
+      const options = common(command)
+      const state = locateState(options)
+      const status = (await sendCommand(state.run, { command: 'status' })) as EcosystemStatus
+      print(options, status, (each) => formatStatus(each, Date.now()))
+    })
+
+  program
+    .command('logs [name]')
+    .description('print the last lines of an app, a process, or everything')
+    .option('-f, --follow', 'go on printing')
+    .option('-n, --lines <count>', 'how many lines', toCount, 100)
+    .action(async (name: string | undefined, _options, command: Command) =>
+      logs(name, command.optsWithGlobals<LogsOptions>()),
+    )
+
+  program
+    .command('restart <name>')
+    .description('restart an app, a process or one instance')
+    .action(async (name: string, _options, command: Command) => {
+      const options = common(command)
+      const state = locateState(options)
+      const ids = (await sendCommand(state.run, { command: 'restart', name })) as string[]
+      print(options, ids, (each) => `restarted: ${each.join(', ')}`)
+    })
+
+  program
+    .command('down')
+    .description('stop everything in order')
+    .action(async (_options, command: Command) => {
+      const options = common(command)
+      const state = locateState(options)
+      const result = await sendCommand(state.run, { command: 'down' })
+      print(options, result, () => 'stopped')
+    })
+
+  program.command('run').description(`run one system without a supervisor. ${runUsage}`)
+  return program
+}
+
+function toPort(text: string): number {
+  const port = Number(text)
+  if (Number.isInteger(port) && port >= 0 && port <= 65_535) return port
+  throw new InvalidArgumentError('Give a number from 0 to 65535.')
+}
+
+function toPorts(text: string): 'fixed' | 'auto' {
+  if (text === 'fixed' || text === 'auto') return text
+  throw new InvalidArgumentError("Give 'fixed' or 'auto'.")
+}
+
+function toCount(text: string): number {
+  const count = Number(text)
+  if (Number.isSafeInteger(count) && count >= 0) return count
+  throw new InvalidArgumentError('Give a whole number.')
+}

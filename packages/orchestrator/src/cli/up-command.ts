@@ -1,0 +1,111 @@
+import { spawn } from 'node:child_process'
+import { openSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { binPath } from '../bin-path.ts'
+import { sendCommand } from '../control/control-client.ts'
+import type { DaemonInput, DaemonMessage } from '../daemon.ts'
+import type { EcosystemStatus } from '../ecosystem-status.ts'
+import { OrchestratorError } from '../errors.ts'
+import { serveEcosystem } from '../serve.ts'
+import { readLock } from '../state/lock.ts'
+import { prepareStateDirectory, type StateDirectory } from '../state/state-directory.ts'
+import type { EcosystemEvent } from '../supervisor/events.ts'
+import { loadContext, print, type CommonOptions } from './context.ts'
+import { formatEvent, formatLogLine, formatStatus } from './format.ts'
+
+export interface UpOptions extends CommonOptions {
+  readonly foreground?: boolean
+  readonly ports: 'fixed' | 'auto'
+  readonly port?: number
+}
+
+/** Starts everything, in the background or as the business of this process. */
+export async function up(options: UpOptions): Promise<void> {
+  const { plan, state } = await loadContext(options)
+  prepareStateDirectory(state)
+  const holder = readLock(state.run)
+  if (holder) {
+    throw new OrchestratorError(
+      `The ecosystem is running already (pid ${holder.pid}). See "quintet status"; "quintet down" stops it.`,
+      {
+        code: 'ERR_ORCHESTRATOR_ALREADY_RUNNING',
+        kind: 'conflict',
+      },
+    )
+  }
+  const show = (event: EcosystemEvent): void => {
+    const line = options.json ? JSON.stringify(event) : formatEvent(event)
+    if (line !== undefined) process.stdout.write(`${line}\n`)
+  }
+  const input: DaemonInput = {
+    plan,
+    dataDirectory: state.root,
+    ports: options.ports,
+    gatewayPort: options.port ?? null,
+  }
+  if (options.foreground) {
+    process.exitCode = await serveEcosystem(plan, {
+      dataDirectory: state.root,
+      ports: options.ports,
+      ...(options.port === undefined ? {} : { gatewayPort: options.port }),
+      onEvent: show,
+      onLaunched: (ecosystem) =>
+        void ecosystem.follow(undefined, (id, line) => {
+          process.stdout.write(
+            `${options.json ? JSON.stringify({ type: 'line', id, line }) : formatLogLine(id, line)}\n`,
+          )
+        }),
+    })
+    return
+  }
+  await launchDaemon(state, input, show)
+  const answer = (await sendCommand(state.run, { command: 'settled' })) as {
+    failure: string | null
+    status: EcosystemStatus
+  }
+  if (answer.failure !== null) {
+    throw new OrchestratorError(`The ecosystem could not start. ${answer.failure}\nSee "quintet logs".`, {
+      code: 'ERR_ORCHESTRATOR_START_FAILED',
+      kind: 'unavailable',
+    })
+  }
+  print(options, answer.status, (status) => formatStatus(status, Date.now()))
+  if (answer.status.processes.some((each) => each.phase === 'failed')) process.exitCode = 1
+}
+
+/** Starts the process that stays, and waits until it has launched everything or says why it cannot. */
+async function launchDaemon(
+  state: StateDirectory,
+  input: DaemonInput,
+  show: (event: EcosystemEvent) => void,
+): Promise<void> {
+  const file = join(state.run, 'plan.json')
+  writeFileSync(file, JSON.stringify(input), { mode: 0o600 })
+  const log = openSync(join(state.logs, 'supervisor.log'), 'a', 0o600)
+  const child = spawn(process.execPath, [binPath, '@daemon', file], {
+    detached: true,
+    stdio: ['ignore', log, log, 'pipe'],
+    cwd: '/',
+  })
+  const exited = new Promise<string>((resolve) => {
+    child.once('error', (error) => resolve(error.message))
+    child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`))
+  })
+  const lines = createInterface(child.stdio[3] as NodeJS.ReadableStream)
+  for await (const line of lines) {
+    const message = JSON.parse(line) as DaemonMessage
+    if (message.type === 'event') show(message.event)
+    else if (message.type === 'problem') throw failed(message.message)
+    else {
+      child.unref()
+      lines.close()
+      return
+    }
+  }
+  throw failed(`The supervisor ended (${await exited}). See ${join(state.logs, 'supervisor.log')}.`)
+}
+
+function failed(message: string): OrchestratorError {
+  return new OrchestratorError(message, { code: 'ERR_ORCHESTRATOR_START_FAILED', kind: 'unavailable' })
+}

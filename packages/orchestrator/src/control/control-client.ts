@@ -1,0 +1,88 @@
+import { readFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { OrchestratorError } from '../errors.ts'
+import { readLock } from '../state/lock.ts'
+import { controlFile, type ControlAddress } from './control-server.ts'
+import { jsonLines } from './json-lines.ts'
+
+export interface Command {
+  readonly command: 'status' | 'metrics' | 'restart' | 'settled' | 'follow' | 'down'
+  /** An app, a process or an instance. */
+  readonly name?: string
+}
+
+export interface CommandOptions {
+  readonly onLine?: (line: { readonly id: string; readonly line: string }) => void
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Sends a command to the supervisor of a run folder and returns its answer; a command that follows something
+ * resolves with undefined when the supervisor goes or the signal aborts.
+ *
+ * @throws OrchestratorError `ERR_ORCHESTRATOR_NOT_RUNNING` when there is none.
+ */
+export async function sendCommand(
+  runDirectory: string,
+  command: Command,
+  options: CommandOptions = {},
+): Promise<unknown> {
+  const address = readAddress(runDirectory)
+  const socket = connect(address.socket)
+  return new Promise((resolve, reject) => {
+    const lines = jsonLines(socket, (message) => {
+      if ('line' in message) options.onLine?.(message['line'] as { id: string; line: string })
+      else if ('result' in message) resolve(message['result'])
+      else if ('error' in message)
+        reject(toError(message['error'] as { message: string; code: OrchestratorError['code'] | null }))
+    })
+    socket.once('error', () => reject(notRunning()))
+    socket.once('close', () => {
+      if (command.command === 'follow') resolve(undefined)
+      reject(
+        new OrchestratorError('The supervisor went away before it answered. See "quintet status".', {
+          code: 'ERR_ORCHESTRATOR_CONTROL_FAILED',
+          kind: 'unavailable',
+        }),
+      )
+    })
+    options.signal?.addEventListener('abort', () => socket.destroy(), { once: true })
+    lines.send({ ...command, token: address.token })
+  })
+}
+
+function readAddress(runDirectory: string): ControlAddress {
+  if (!readLock(runDirectory)) throw notRunning()
+  try {
+    return JSON.parse(readFileSync(controlFile(runDirectory), 'utf8')) as ControlAddress
+  } catch (cause) {
+    throw new OrchestratorError(
+      'The supervisor is there, but does not take commands (yet). Try again in a moment.',
+      {
+        code: 'ERR_ORCHESTRATOR_CONTROL_FAILED',
+        kind: 'unavailable',
+        cause,
+      },
+    )
+  }
+}
+
+function notRunning(): OrchestratorError {
+  return new OrchestratorError('The ecosystem is not running. "quintet up" starts it.', {
+    code: 'ERR_ORCHESTRATOR_NOT_RUNNING',
+    kind: 'not-found',
+  })
+}
+
+function toError({
+  message,
+  code,
+}: {
+  message: string
+  code: OrchestratorError['code'] | null
+}): OrchestratorError {
+  return new OrchestratorError(message, {
+    code: code ?? 'ERR_ORCHESTRATOR_CONTROL_FAILED',
+    kind: 'invalid-input',
+  })
+}

@@ -1,0 +1,107 @@
+import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import type { RunningEcosystem } from '../ecosystem.ts'
+import { describeError } from '../errors.ts'
+import { jsonLines, type JsonLines } from './json-lines.ts'
+
+/** Where a command finds the supervisor, in a file that only its user can read. */
+export interface ControlAddress {
+  readonly socket: string
+  readonly token: string
+}
+
+export function controlFile(runDirectory: string): string {
+  return join(runDirectory, 'control.json')
+}
+
+export interface ControlServer {
+  close(): Promise<void>
+}
+
+type Request = Readonly<Record<string, unknown>>
+
+/**
+ * Answers the commands of the command line on a unix socket in the private run folder. Each request carries the token; each
+ * connection is one command: `{ line }`s if it follows something, then `{ result }` or `{ error }`.
+ */
+export async function openControlServer(
+  ecosystem: RunningEcosystem,
+  runDirectory: string,
+): Promise<ControlServer> {
+  const token = randomBytes(24).toString('base64url')
+  const socketPath = join(runDirectory, `control.${process.pid}.sock`)
+  const sockets = new Set<Socket>()
+  const answering = new Set<Promise<void>>()
+  const server = createServer((socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+    const lines = jsonLines(socket, (request) => {
+      if (!isToken(request['token'], token)) return void socket.destroy()
+      const answered = handle(ecosystem, request, lines, socket).catch((error: unknown) => {
+        const { code } = error as { code?: unknown }
+        lines.send({ error: { message: describeError(error), code: typeof code === 'string' ? code : null } })
+        lines.close()
+      })
+      answering.add(answered)
+      void answered.finally(() => answering.delete(answered))
+    })
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(socketPath, resolve)
+  })
+  const file = controlFile(runDirectory)
+  writeFileSync(file, JSON.stringify({ socket: socketPath, token } satisfies ControlAddress), { mode: 0o600 })
+  return {
+    async close() {
+      rmSync(file, { force: true })
+      const closed = new Promise((resolve) => server.close(resolve))
+      // Answers get out, that to `down` above all; who follows something is cut off.
+      await Promise.all(answering)
+      for (const socket of sockets) socket.destroySoon()
+      await closed
+    },
+  }
+}
+
+async function handle(
+  ecosystem: RunningEcosystem,
+  request: Request,
+  lines: JsonLines,
+  socket: Socket,
+): Promise<void> {
+  const name = typeof request['name'] === 'string' ? request['name'] : undefined
+  const finish = (result: unknown): void => {
+    lines.send({ result })
+    lines.close()
+  }
+  switch (request['command']) {
+    case 'status':
+      return finish(await ecosystem.status())
+    case 'metrics':
+      return finish(ecosystem.metrics(name ?? ''))
+    case 'restart':
+      return finish(await ecosystem.restart(name ?? ''))
+    case 'settled':
+      await Promise.race([ecosystem.settled(), ecosystem.stopped])
+      return finish({ failure: ecosystem.failure, status: await ecosystem.status() })
+    case 'follow': {
+      const subscription = ecosystem.follow(name, (id, line) => lines.send({ line: { id, line } }))
+      socket.once('close', () => subscription[Symbol.dispose]())
+      return
+    }
+    case 'down':
+      await ecosystem.stop('quintet down')
+      return finish({ code: await ecosystem.stopped })
+    default:
+      throw new TypeError(`There is no command ${JSON.stringify(request['command'])}.`)
+  }
+}
+
+function isToken(given: unknown, token: string): boolean {
+  if (typeof given !== 'string') return false
+  const [a, b] = [Buffer.from(given), Buffer.from(token)]
+  return a.length === b.length && timingSafeEqual(a, b)
+}

@@ -1,0 +1,49 @@
+import type { Socket } from 'node:net'
+
+/** Messages on a stream socket: one JSON value per line. */
+export interface JsonLines {
+  send(message: object): void
+  close(): void
+}
+
+/** A peer that sends more than this without a newline is not one of ours. */
+const maxMessage = 8 * 1024 * 1024
+
+/** Reads messages from a socket; one that is not JSON, or too long, closes it. */
+export function jsonLines(
+  socket: Socket,
+  onMessage: (message: Readonly<Record<string, unknown>>) => void,
+): JsonLines {
+  let rest = ''
+  socket.setEncoding('utf8')
+  socket.on('data', (text: string) => {
+    rest += text
+    const lines = rest.split('\n')
+    rest = lines.pop() ?? ''
+    if (rest.length > maxMessage) return void socket.destroy()
+    for (const line of lines) {
+      const message = parse(line)
+      if (message === undefined) return void socket.destroy()
+      onMessage(message)
+      if (socket.destroyed) return
+    }
+  })
+  socket.on('error', () => socket.destroy())
+  return {
+    send(message) {
+      if (socket.writable) socket.write(`${JSON.stringify(message)}\n`)
+    },
+    close: () => void socket.end(),
+  }
+}
+
+function parse(line: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(line)
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,20 @@
+import type { HealthReport, StopReason } from '@quintet/core'
+
+/** What a process tells its supervisor. */
+export type ProcessMessage =
+  | { readonly type: 'hello'; readonly token: string }
+  /** It takes calls; where, by transport. */
+  | { readonly type: 'ready'; readonly urls: Readonly<Record<string, string>> }
+  | { readonly type: 'report'; readonly probe: number; readonly report: HealthReport }
+  | { readonly type: 'start-failed'; readonly problem: string }
+
+/** What a supervisor tells a process. */
+export type SupervisorMessage =
+  | { readonly type: 'probe'; readonly probe: number }
+  | { readonly type: 'stop'; readonly reason: StopReason }
+
+/** How a process finds its supervisor. */
+export const controlVariables = { socket: 'QUINTET_CONTROL', token: 'QUINTET_CONTROL_TOKEN' } as const
+
+/** How a process finds its siblings: the folder of their sockets, and the secret that they share. */
+export const linkVariables = { directory: 'QUINTET_LINKS', secret: 'QUINTET_LINKS_SECRET' } as const

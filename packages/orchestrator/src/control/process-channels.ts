@@ -1,0 +1,109 @@
+import type { HealthReport } from '@quintet/core'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { createServer, type Server, type Socket } from 'node:net'
+import { jsonLines, type JsonLines } from './json-lines.ts'
+import type { SupervisorMessage } from './messages.ts'
+
+/** What the supervisor hears from one process. */
+export interface ChannelListener {
+  ready(urls: Readonly<Record<string, string>>): void
+  report(probe: number, report: HealthReport): void
+  startFailed(problem: string): void
+}
+
+/** One process's way to its supervisor. The process connects, and connects again when it was cut off. */
+export interface ProcessChannel {
+  /** Proves to us who connects; a new one for every child. */
+  readonly token: string
+  /** False when the process is not connected. */
+  send(message: SupervisorMessage): boolean
+  close(): void
+}
+
+export interface ProcessChannels {
+  readonly path: string
+  open(listener: ChannelListener): ProcessChannel
+  close(): Promise<void>
+}
+
+interface Entry {
+  readonly token: Buffer
+  readonly listener: ChannelListener
+  lines: JsonLines | undefined
+  socket: Socket | undefined
+}
+
+/** Listens for the processes on a unix socket; the folder must be private. */
+export async function openProcessChannels(path: string): Promise<ProcessChannels> {
+  const entries = new Set<Entry>()
+  const sockets = new Set<Socket>()
+  const server: Server = createServer((socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+    let entry: Entry | undefined
+    const lines = jsonLines(socket, (message) => {
+      if (entry) return handle(entry, message)
+      entry = greet(message)
+      if (!entry) return void socket.destroy()
+      entry.socket?.destroy()
+      entry.socket = socket
+      entry.lines = lines
+    })
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(path, resolve)
+  })
+  server.unref()
+
+  function greet(message: Readonly<Record<string, unknown>>): Entry | undefined {
+    if (message['type'] !== 'hello' || typeof message['token'] !== 'string') return undefined
+    const given = Buffer.from(message['token'])
+    return [...entries].find(({ token }) => token.length === given.length && timingSafeEqual(token, given))
+  }
+
+  return {
+    path,
+    open(listener) {
+      const token = randomBytes(24).toString('base64url')
+      const entry: Entry = { token: Buffer.from(token), listener, lines: undefined, socket: undefined }
+      entries.add(entry)
+      return {
+        token,
+        send(message) {
+          if (!entry.socket?.writable) return false
+          entry.lines?.send(message)
+          return true
+        },
+        close() {
+          entries.delete(entry)
+          entry.socket?.destroy()
+        },
+      }
+    },
+    async close() {
+      const closed = new Promise((resolve) => server.close(resolve))
+      for (const socket of sockets) socket.destroy()
+      await closed
+    },
+  }
+}
+
+function handle({ listener }: Entry, message: Readonly<Record<string, unknown>>): void {
+  const { type, urls, probe, report, problem } = message
+  if (type === 'ready' && isTexts(urls)) listener.ready(urls)
+  else if (type === 'report' && typeof probe === 'number' && isReport(report)) listener.report(probe, report)
+  else if (type === 'start-failed' && typeof problem === 'string') listener.startFailed(problem)
+}
+
+function isTexts(value: unknown): value is Readonly<Record<string, string>> {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    Object.values(value).every((each) => typeof each === 'string')
+  )
+}
+
+function isReport(value: unknown): value is HealthReport {
+  return typeof value === 'object' && value !== null && 'status' in value && 'checks' in value
+}

@@ -1,0 +1,306 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { openProcessChannels } from './control/process-channels.ts'
+import { describeStatus, everything } from './describe-status.ts'
+import type { EcosystemStatus } from './ecosystem-status.ts'
+import { OrchestratorError } from './errors.ts'
+import { openProcessLog, type ProcessLog } from './logs/process-log.ts'
+import { createSampler, type Sample } from './metrics/sampler.ts'
+import { loadPlan } from './plan/load-plan.ts'
+import type { Plan } from './plan/plan.ts'
+import { provisionInProcess, type DatabaseUrls } from './servers/provision.ts'
+import { startServers, type Servers } from './servers/servers.ts'
+import { takeLock } from './state/lock.ts'
+import { openSecrets, type Secrets } from './state/secrets.ts'
+import {
+  defaultStateDirectory,
+  prepareStateDirectory,
+  stateDirectory,
+  type StateDirectory,
+} from './state/state-directory.ts'
+import { assignPorts } from './supervisor/assign-ports.ts'
+import type { EcosystemEvent } from './supervisor/events.ts'
+import { startGuardian } from './supervisor/guardian.ts'
+import { processEnvironment } from './supervisor/process-environment.ts'
+import { createSupervisor, type Supervisor } from './supervisor/supervisor.ts'
+import { supervisorClock } from './supervisor/timers.ts'
+
+export interface EcosystemRunOptions {
+  /** Where data, logs and secrets are kept. @defaultValue a folder of the user's, by the path of the ecosystem file */
+  readonly dataDirectory?: string
+  /** `auto` gives every transport a free port, whatever the systems say. @defaultValue `'fixed'` */
+  readonly ports?: 'fixed' | 'auto'
+  /** The port of the gateway; 0 for a free one. @defaultValue what the ecosystem file says */
+  readonly gatewayPort?: number
+  /** What processes inherit, and where `DATABASE_URL`, `REDIS_URL` and `PATH` are read. @defaultValue `process.env` */
+  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly onEvent?: (event: EcosystemEvent) => void
+  /** Stops the start when it aborts. */
+  readonly signal?: AbortSignal
+}
+
+/** An ecosystem that this process runs. */
+export interface RunningEcosystem extends AsyncDisposable {
+  readonly plan: Plan
+  readonly dataDirectory: string
+  /** Of this process, which supervises. */
+  readonly pid: number
+  /** The gateway's, where there is one. */
+  readonly gatewayUrl: string | null
+  /** By process and transport: `urls['media/http'].http`. */
+  readonly urls: Readonly<Record<string, Readonly<Record<string, string>>>>
+  status(): Promise<EcosystemStatus>
+  /** The last lines of a process, as JSON. */
+  logs(id: string, count?: number): readonly string[]
+  /** Calls back for every line of the processes named (an app, a process, or all) from now on. */
+  follow(name: string | undefined, onLine: (id: string, line: string) => void): Disposable
+  /** Oldest first, as long as the plan's retention. */
+  metrics(id: string): readonly Sample[]
+  /** Restarts an app, a process or an instance, and resolves when it is settled again. */
+  restart(name: string): Promise<readonly string[]>
+  /** Resolves when every process is ready, has failed, or waits for one that failed. */
+  settled(signal?: AbortSignal): Promise<void>
+  /** Why it had to give up; null as long as it did not. */
+  readonly failure: string | null
+  /** Resolves with the exit code when all has stopped: 0 when it was told to, 1 when it had to give up. */
+  readonly stopped: Promise<number>
+  /** Stops everything in order; nothing is left running. Idempotent. */
+  stop(reason?: string): Promise<void>
+  /** Ends everything at once. */
+  kill(): Promise<void>
+}
+
+/**
+ * Starts an ecosystem under this process: servers, databases, migrations, then every process in order. Resolves
+ * when all are ready.
+ *
+ * Whatever becomes of this process, nothing outlives it.
+ *
+ * @param source the ecosystem file, or the plan that `loadPlan` made of it.
+ * @throws OrchestratorError or InfrastructureError when it cannot start; then nothing is left running. Naming the
+ *   process that failed, why, and its last lines, when one that everything hangs on did not get ready.
+ */
+export async function startEcosystem(
+  source: string | Plan,
+  options: EcosystemRunOptions = {},
+): Promise<RunningEcosystem> {
+  const ecosystem = await launchEcosystem(source, options)
+  try {
+    await Promise.race([ecosystem.settled(options.signal), ecosystem.stopped])
+    if (ecosystem.failure !== null) throw cannotStart(ecosystem)
+    return ecosystem
+  } catch (error) {
+    await ecosystem.stop('it could not start')
+    throw error
+  }
+}
+
+/** Names what failed, with the last lines that it wrote. */
+function cannotStart(ecosystem: RunningEcosystem): OrchestratorError {
+  const id = ecosystem.plan.processes.find((each) => ecosystem.failure?.startsWith(each.id))?.id
+  const lines = id === undefined ? [] : ecosystem.logs(id, 10)
+  return new OrchestratorError([`The ecosystem could not start. ${ecosystem.failure}`, ...lines].join('\n'), {
+    code: 'ERR_ORCHESTRATOR_START_FAILED',
+    kind: 'unavailable',
+  })
+}
+
+/** As {@link startEcosystem}, but does not wait for the processes. */
+export async function launchEcosystem(
+  source: string | Plan,
+  options: EcosystemRunOptions = {},
+): Promise<RunningEcosystem> {
+  const env = options.env ?? process.env
+  const onEvent = options.onEvent ?? (() => undefined)
+  const plan = typeof source === 'string' ? await loadPlan(source) : source
+  const state = stateDirectory(
+    options.dataDirectory ?? defaultStateDirectory(plan.project, plan.configFile, env),
+  )
+  prepareStateDirectory(state)
+  await using made = new AsyncDisposableStack()
+  made.use(takeLock(state.run))
+  const secrets = openSecrets(state.secretsFile)
+  const ports = await assignPorts(plan, { ports: options.ports ?? 'fixed', gatewayPort: options.gatewayPort })
+  const stopped = Promise.withResolvers<number>()
+  let fail: (reason: string) => void = () => undefined
+  options.signal?.throwIfAborted()
+  const servers = await startServers({
+    plan,
+    state,
+    secrets,
+    env,
+    onEvent,
+    onLost: (name, reason) => fail(`${name} is lost: ${reason}`),
+  })
+  made.defer(() => servers.stop())
+  const databases = await prepareDatabases(plan, servers, secrets, onEvent)
+  options.signal?.throwIfAborted()
+
+  const logs = await openLogs(plan, state)
+  made.defer(async () => void (await Promise.all([...logs.values()].map((log) => log.close()))))
+  const linksDirectory = join(state.run, 'links')
+  await mkdir(linksDirectory, { recursive: true, mode: 0o700 })
+  const channels = await openProcessChannels(join(state.run, `processes.${process.pid}.sock`))
+  made.defer(() => channels.close())
+  const run = randomBytes(12).toString('hex')
+  const guardian = startGuardian(run)
+  made.defer(() => guardian.release())
+
+  const supervisor = createSupervisor({
+    plan,
+    logs,
+    ports,
+    channels,
+    guardian,
+    run,
+    clock: supervisorClock,
+    environment: (id) => {
+      const planned = plan.processes.find((each) => each.id === id)
+      if (!planned) throw new TypeError(`There is no process ${id}.`)
+      return processEnvironment(planned, {
+        plan,
+        env,
+        secrets,
+        databases,
+        redisUrl: servers.url('redis'),
+        linksDirectory,
+        ports,
+      })
+    },
+    onEvent(event) {
+      if (event.type === 'process') logs.get(event.id)?.note(`${event.from} -> ${event.to}: ${event.reason}`)
+      onEvent(event)
+    },
+    onEscalated: (id, reason) => fail(`${id} failed: ${reason}`),
+  })
+  const sampler = createSampler({ ...plan.metrics, targets: () => targetsOf(supervisor, servers) })
+  made.defer(() => sampler.close())
+  const resources = made.move()
+  const startedAt = Date.now()
+  let stopping: Promise<void> | undefined
+  let failure: string | null = null
+
+  function stop(reason = 'the ecosystem stops'): Promise<void> {
+    stopping ??= (async () => {
+      try {
+        await supervisor.stop(reason)
+      } finally {
+        await resources.disposeAsync()
+        stopped.resolve(failure === null ? 0 : 1)
+      }
+    })()
+    return stopping
+  }
+  fail = (reason) => {
+    failure ??= reason
+    // What goes wrong on the way down is in the logs; the failure is what is told.
+    stop(reason).catch(() => undefined)
+  }
+  supervisor.start()
+
+  return {
+    plan,
+    dataDirectory: state.root,
+    pid: process.pid,
+    get gatewayUrl() {
+      const id = plan.gateway?.processId
+      return id === undefined ? null : `http://127.0.0.1:${ports.get(id)?.['http'] ?? 0}`
+    },
+    get urls() {
+      return Object.fromEntries([...supervisor.processes].map(([id, { urls }]) => [id, urls]))
+    },
+    async status() {
+      await sampler.sample()
+      return describeStatus({
+        plan,
+        dataDirectory: state.root,
+        supervisor,
+        servers,
+        startedAt,
+        latest: sampler.latest,
+      })
+    },
+    logs(id, count = 100) {
+      const log = logs.get(id)
+      if (!log) throw unknown(id, plan)
+      return log.recent(count)
+    },
+    follow(name, onLine) {
+      const ids = plan.processes
+        .map((each) => each.id)
+        .filter((id) => name === undefined || id === name || id.startsWith(`${name}/`))
+      if (ids.length === 0) throw unknown(name ?? '', plan)
+      const subscriptions = ids.map((id) => logs.get(id)?.subscribe((line) => onLine(id, line)))
+      return {
+        [Symbol.dispose]: () => {
+          for (const each of subscriptions) each?.[Symbol.dispose]()
+        },
+      }
+    },
+    metrics: sampler.history,
+    restart: (name) => supervisor.restart(name),
+    settled: (signal) => supervisor.settled(signal),
+    get failure() {
+      return failure
+    },
+    stopped: stopped.promise,
+    stop,
+    async kill() {
+      supervisor.kill()
+      await stop('killed')
+    },
+    [Symbol.asyncDispose]: () => stop(),
+  }
+}
+
+async function prepareDatabases(
+  plan: Plan,
+  servers: Servers,
+  secrets: Secrets,
+  onEvent: (event: EcosystemEvent) => void,
+): Promise<Readonly<Record<string, DatabaseUrls>>> {
+  const adminUrl = servers.url('postgres')
+  const apps = plan.apps.filter((app) => app.requires.postgres)
+  if (adminUrl === null || apps.length === 0) return {}
+  onEvent({ type: 'progress', message: 'Preparing databases' })
+  const databases = apps.map(({ name }) => ({
+    app: name,
+    name: `${plan.project}_${name}`.replaceAll('-', '_'),
+    passwords: {
+      owner: secrets.get(`database:${name}:owner`),
+      login: secrets.get(`database:${name}:login`),
+      system: secrets.get(`database:${name}:system`),
+    },
+  }))
+  return provisionInProcess({ adminUrl, databases })
+}
+
+async function openLogs(plan: Plan, state: StateDirectory): Promise<Map<string, ProcessLog>> {
+  const { maxSize, maxFiles, compress } = plan.logging
+  const opened = plan.processes.map(async ({ id }): Promise<[string, ProcessLog]> => {
+    const file = logFile(state, id)
+    return [id, await openProcessLog({ file, maxSize, maxFiles, compress, now: Date.now })]
+  })
+  return new Map(await Promise.all(opened))
+}
+
+/** Where the log of a process is. */
+export function logFile(state: StateDirectory, id: string): string {
+  return join(state.logs, `${id.replace('/', '.')}.log`)
+}
+
+function targetsOf(supervisor: Supervisor, servers: Servers): Map<string, number> {
+  const targets = new Map<string, number>([[everything, process.pid]])
+  for (const { name, pid } of servers.list) if (pid !== undefined) targets.set(name, pid)
+  for (const [id, { pid }] of supervisor.processes) if (pid !== undefined) targets.set(id, pid)
+  return targets
+}
+
+function unknown(name: string, plan: Plan): OrchestratorError {
+  const names = plan.processes.map((each) => each.id).join(', ')
+  return new OrchestratorError(`There is no app or process "${name}". There are: ${names}.`, {
+    code: 'ERR_ORCHESTRATOR_UNKNOWN_PROCESS',
+    kind: 'not-found',
+  })
+}

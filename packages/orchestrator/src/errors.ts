@@ -1,0 +1,51 @@
+/** The codes of errors that the supervisor, the runner and the command line report. */
+export type OrchestratorErrorCode =
+  | 'ERR_ORCHESTRATOR_ALREADY_RUNNING'
+  | 'ERR_ORCHESTRATOR_BAD_COMMAND'
+  | 'ERR_ORCHESTRATOR_CONFIG_INVALID'
+  | 'ERR_ORCHESTRATOR_CONTROL_FAILED'
+  | 'ERR_ORCHESTRATOR_NOT_RUNNING'
+  | 'ERR_ORCHESTRATOR_PORT_IN_USE'
+  | 'ERR_ORCHESTRATOR_PROVISION_FAILED'
+  | 'ERR_ORCHESTRATOR_START_FAILED'
+  | 'ERR_ORCHESTRATOR_STATE_DIRECTORY'
+  | 'ERR_ORCHESTRATOR_STOP_TIMEOUT'
+  | 'ERR_ORCHESTRATOR_UNKNOWN_PROCESS'
+
+/**
+ * Something that whoever runs the ecosystem has to do something about. The message says what failed, where
+ * and what to do.
+ *
+ * It carries the brand of core's `QuintetError` without importing it: the supervisor stays small because it
+ * loads nothing of the apps' framework.
+ */
+export class OrchestratorError extends Error {
+  readonly code: OrchestratorErrorCode
+  readonly kind: 'invalid-input' | 'not-found' | 'conflict' | 'unavailable' | 'timeout'
+
+  constructor(
+    message: string,
+    options: {
+      readonly code: OrchestratorErrorCode
+      readonly kind: OrchestratorError['kind']
+      readonly cause?: unknown
+    },
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'OrchestratorError'
+    this.code = options.code
+    this.kind = options.kind
+    Object.defineProperty(this, Symbol.for('quintet.error'), { value: true })
+  }
+}
+
+/** An error in one line or a few, as people read it at a prompt: the message, and the causes that add something. */
+export function describeError(error: unknown): string {
+  const parts: string[] = []
+  for (let current: unknown = error; current !== undefined && parts.length < 4;) {
+    const message = current instanceof Error ? current.message || current.name : String(current)
+    if (!parts.some((part) => part.includes(message))) parts.push(message)
+    current = current instanceof Error ? current.cause : undefined
+  }
+  return parts.join('\n  because: ')
+}

@@ -1,0 +1,127 @@
+import { createReadStream, createWriteStream } from 'node:fs'
+import { open, readdir, rename, rm, type FileHandle } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { createGzip } from 'node:zlib'
+
+export interface LogWriterOptions {
+  /** The current file; older ones lie beside it. */
+  readonly file: string
+  /** Bytes. */
+  readonly maxSize: number
+  /** With the current one. */
+  readonly maxFiles: number
+  readonly compress: boolean
+}
+
+/** The one writer of a log. */
+export interface LogWriter {
+  /** False: the disk is slower than the output; wait for `drained` before more. */
+  write(line: string): boolean
+  drained(): Promise<void>
+  /** Lines that could not be written, e.g. because the disk was full. */
+  readonly dropped: number
+  close(): Promise<void>
+}
+
+const highWater = 1024 * 1024
+
+/**
+ * Appends lines to a file and rotates it by renaming, between two lines: `web.log` becomes
+ * `web.<time>.log`, and with `compress` that becomes `web.<time>.log.gz` by way of a temporary file. The oldest ones
+ * beyond `maxFiles` are removed.
+ */
+export async function openLogWriter(options: LogWriterOptions): Promise<LogWriter> {
+  const { file, maxSize, maxFiles, compress } = options
+  let handle: FileHandle = await open(file, 'a', 0o600)
+  let size = (await handle.stat()).size
+  let waiting: string[] = []
+  let waitingBytes = 0
+  let dropped = 0
+  let flushing: Promise<void> | undefined
+  let housekeeping: Promise<void> = Promise.resolve()
+
+  async function flush(): Promise<void> {
+    while (waiting.length > 0) {
+      const batch = takeBatch()
+      try {
+        await handle.appendFile(batch.text)
+        size += batch.bytes
+        if (size >= maxSize) await rotate()
+      } catch {
+        dropped += batch.lines
+      }
+    }
+    flushing = undefined
+  }
+
+  /** As many lines as fit into the file, and at least one. */
+  function takeBatch(): { text: string; bytes: number; lines: number } {
+    let bytes = 0
+    let lines = 0
+    for (const line of waiting) {
+      const length = Buffer.byteLength(line)
+      if (lines > 0 && size + bytes + length > maxSize) break
+      bytes += length
+      lines += 1
+    }
+    const text = waiting.slice(0, lines).join('')
+    waiting = waiting.slice(lines)
+    waitingBytes -= bytes
+    return { text, bytes, lines }
+  }
+
+  async function rotate(): Promise<void> {
+    const time = new Date().toISOString().replaceAll(/[-:.]/g, '')
+    const old = `${file.slice(0, -'.log'.length)}.${time}.log`
+    await rename(file, old)
+    const fresh = await open(file, 'a', 0o600)
+    await handle.close()
+    handle = fresh
+    size = 0
+    housekeeping = housekeeping.then(() => tidy(old)).catch(() => undefined)
+  }
+
+  async function tidy(old: string): Promise<void> {
+    if (compress) {
+      await pipeline(createReadStream(old), createGzip(), createWriteStream(`${old}.gz.tmp`, { mode: 0o600 }))
+      await rename(`${old}.gz.tmp`, `${old}.gz`)
+      await rm(old)
+    }
+    const files = await rotatedFiles(file)
+    for (const each of files.slice(0, Math.max(0, files.length - (maxFiles - 1))))
+      await rm(each, { force: true })
+  }
+
+  return {
+    get dropped() {
+      return dropped
+    },
+    write(line) {
+      const text = `${line}\n`
+      waiting.push(text)
+      waitingBytes += Buffer.byteLength(text)
+      flushing ??= flush()
+      return waitingBytes < highWater
+    },
+    async drained() {
+      await flushing
+    },
+    async close() {
+      while (flushing) await flushing
+      await housekeeping
+      await handle.close()
+    },
+  }
+}
+
+/** The rotated files of a log, oldest first. */
+export async function rotatedFiles(file: string): Promise<string[]> {
+  const folder = dirname(file)
+  const stem = basename(file).slice(0, -'.log'.length)
+  const names = await readdir(folder)
+  const rotated = names.filter(
+    (name) => name.startsWith(`${stem}.`) && /^\d{8}T\d{9}Z\.log(?:\.gz)?$/.test(name.slice(stem.length + 1)),
+  )
+  return rotated.sort().map((name) => join(folder, name))
+}

@@ -1,0 +1,213 @@
+import {
+  assertShutdownOrder,
+  type Ecosystem,
+  type EcosystemApp,
+  type ResolvedProcess,
+  type System,
+} from '@quintet/core'
+import { dirname, resolve } from 'node:path'
+import { binPath } from '../bin-path.ts'
+import { inTopologyOrder } from './topology-order.ts'
+import { planGateway } from './plan-gateway.ts'
+import { resolveUrls } from './url-references.ts'
+import type { Plan, PlannedApp, PlannedProcess } from './plan.ts'
+
+/** An app of the ecosystem with the system that its bootstrap file exports. */
+export interface LoadedApp {
+  readonly app: EcosystemApp
+  readonly system: System
+  readonly bootstrap: string
+}
+
+export interface PlanInput {
+  readonly ecosystem: Ecosystem
+  readonly configFile: string
+  /** The enabled apps, in start order. */
+  readonly apps: readonly LoadedApp[]
+}
+
+/** The probe that core gives to a process that says nothing about its health. */
+const unsaidProbe = { interval: 15_000, timeout: 5_000 }
+
+/**
+ * Works out which processes there are, what each waits for and in which order they stop.
+ *
+ * @throws TypeError naming what contradicts itself.
+ */
+export function buildPlan(input: PlanInput): Plan {
+  const { ecosystem, apps, configFile } = input
+  assertShutdownOrder(
+    apps.map(({ app, system }) => ({
+      name: app.name,
+      dependsOn: app.dependsOn,
+      priority: system.shutdown.priority,
+    })),
+  )
+  assertServers(ecosystem, apps)
+  const planned = apps.flatMap((loaded) => planApp(loaded, input))
+  const gateway = planGateway(ecosystem, planned, dirname(configFile))
+  const processes = gateway ? [...planned, gateway.process] : planned
+  assertPorts(processes)
+  for (const { env } of processes) {
+    resolveUrls(env, (id, transport) => processes.find((each) => each.id === id)?.ports[transport])
+  }
+  return {
+    version: 1,
+    project: ecosystem.project,
+    configFile,
+    apps: apps.map(toPlannedApp),
+    processes,
+    postgres: ecosystem.infrastructure.postgres,
+    redis: ecosystem.infrastructure.redis,
+    gateway: gateway?.plan ?? null,
+    supervision: ecosystem.supervision,
+    metrics: ecosystem.monitoring.metrics,
+    logging: ecosystem.logging,
+  }
+}
+
+export function environmentPrefix(app: string): string {
+  return `${app.toUpperCase().replaceAll('-', '_')}_`
+}
+
+function toPlannedApp({ app, system, bootstrap }: LoadedApp): PlannedApp {
+  const { postgres, redis, secrets, migrations } = system.requires
+  return {
+    name: app.name,
+    bootstrap,
+    prefix: environmentPrefix(app.name),
+    dependsOn: app.dependsOn,
+    requires: {
+      postgres,
+      redis,
+      secrets,
+      migrations: migrations === undefined ? null : resolve(dirname(bootstrap), migrations),
+    },
+  }
+}
+
+function planApp({ app, system, bootstrap }: LoadedApp, input: PlanInput): PlannedProcess[] {
+  const appsBefore = app.dependsOn.flatMap((name) => readyGroups(input, name))
+  const common = {
+    app: app.name,
+    cwd: dirname(bootstrap),
+    stopsBefore: [],
+    // The app forces its own stop first, and names what hung; this is for one that does not even do that.
+    stopTimeout: system.shutdown.timeout + 3_000,
+    stopPriority: system.shutdown.priority,
+  }
+  const tasks: PlannedProcess[] = []
+  if (system.requires.migrations !== undefined) {
+    tasks.push({
+      ...common,
+      id: `${app.name}/migrate`,
+      process: 'migrate',
+      instance: 0,
+      kind: 'task',
+      command: [
+        process.execPath,
+        binPath,
+        '@migrate',
+        resolve(dirname(bootstrap), system.requires.migrations),
+      ],
+      env: { ...system.env, ...app.env },
+      ports: {},
+      dependsOn: [],
+      critical: app.critical,
+      startupTimeout: 300_000,
+      health: false,
+    })
+  }
+  const migrated = tasks.map((task) => [task.id])
+  const order = inTopologyOrder(system.processes)
+  const services = order.flatMap((entry, position) => {
+    const siblings = entry.topology.access
+      .filter((name) => order.findIndex((other) => other.name === name) < position)
+      .map((name) => instanceIds(app.name, system, name))
+    return instanceIds(app.name, system, entry.name).map((id, instance): PlannedProcess => ({
+      ...common,
+      id,
+      process: entry.name,
+      instance,
+      kind: 'service',
+      command: [
+        process.execPath,
+        binPath,
+        'run',
+        bootstrap,
+        '--process',
+        entry.name,
+        '--instance',
+        String(instance),
+      ],
+      env: { ...system.env, ...entry.env, ...app.env },
+      ports: portsOf(entry, instance),
+      dependsOn: [...migrated, ...appsBefore, ...siblings],
+      critical: app.critical || entry.critical,
+      startupTimeout: app.startupTimeout ?? entry.startupTimeout,
+      health: probeOf(entry, input.ecosystem),
+    }))
+  })
+  return [...tasks, ...services]
+}
+
+/** What must be ready of an app that others depend on: its critical processes, or all when it names none. */
+function readyGroups(input: PlanInput, name: string): (readonly string[])[] {
+  const loaded = input.apps.find(({ app }) => app.name === name)
+  if (!loaded) return []
+  const critical = loaded.system.processes.filter((entry) => entry.critical)
+  const needed = critical.length > 0 ? critical : loaded.system.processes
+  return needed.map((entry) => instanceIds(name, loaded.system, entry.name))
+}
+
+function instanceIds(app: string, system: System, name: string): string[] {
+  const instances = system.processes.find((entry) => entry.name === name)?.instances ?? 0
+  if (instances === 1) return [`${app}/${name}`]
+  return Array.from({ length: instances }, (_, instance) => `${app}/${name}.${instance}`)
+}
+
+/** The first instance takes the port that the transport names, further ones any free port. */
+function portsOf(entry: ResolvedProcess, instance: number): Record<string, number> {
+  const ports: Record<string, number> = {}
+  for (const [name, transport] of Object.entries(entry.transports)) {
+    if (transport.port !== undefined) ports[name] = instance === 0 ? transport.port : 0
+  }
+  return ports
+}
+
+function probeOf(entry: ResolvedProcess, ecosystem: Ecosystem): PlannedProcess['health'] {
+  if (entry.health === false) return false
+  const unsaid =
+    entry.health.interval === unsaidProbe.interval && entry.health.timeout === unsaidProbe.timeout
+  return unsaid ? { ...entry.health, ...ecosystem.monitoring.healthCheck } : entry.health
+}
+
+function assertServers(ecosystem: Ecosystem, apps: readonly LoadedApp[]): void {
+  for (const server of ['postgres', 'redis'] as const) {
+    if (ecosystem.infrastructure[server] !== false) continue
+    const needy = apps.find(({ system }) => system.requires[server])
+    if (needy) {
+      throw new TypeError(
+        `infrastructure.${server}: is false, but the app "${needy.app.name}" requires it. Take one of the two away.`,
+      )
+    }
+  }
+  for (const { app, system } of apps) {
+    if (system.requires.migrations !== undefined && !system.requires.postgres) {
+      throw new TypeError(`${app.name}: requires.migrations needs requires.postgres: true.`)
+    }
+  }
+}
+
+function assertPorts(processes: readonly PlannedProcess[]): void {
+  const owners = new Map<number, string>()
+  for (const { id, ports } of processes) {
+    for (const port of Object.values(ports)) {
+      if (port === 0) continue
+      const other = owners.get(port)
+      if (other !== undefined)
+        throw new TypeError(`${id}: port ${port} is that of ${other} already. Give one of them another.`)
+      owners.set(port, id)
+    }
+  }
+}

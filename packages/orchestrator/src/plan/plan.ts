@@ -1,0 +1,75 @@
+import type { Ecosystem } from '@quintet/core'
+
+/**
+ * Everything that the supervisor needs to know, as plain data: made in a short-lived process that loads the
+ * apps, read by a supervisor that does not. Durations in milliseconds, sizes in bytes, paths absolute.
+ */
+export interface Plan {
+  readonly version: 1
+  readonly project: string
+  readonly configFile: string
+  /** In start order. */
+  readonly apps: readonly PlannedApp[]
+  /** In start order; the gateway, where there is one, is the last. */
+  readonly processes: readonly PlannedProcess[]
+  readonly postgres: Ecosystem['infrastructure']['postgres']
+  readonly redis: Ecosystem['infrastructure']['redis']
+  readonly gateway: PlannedGateway | null
+  readonly supervision: Ecosystem['supervision']
+  readonly metrics: Ecosystem['monitoring']['metrics']
+  readonly logging: Ecosystem['logging']
+}
+
+export interface PlannedApp {
+  readonly name: string
+  readonly bootstrap: string
+  /** What its environment variables start with, e.g. `MEDIA_`. */
+  readonly prefix: string
+  readonly dependsOn: readonly string[]
+  readonly requires: {
+    readonly postgres: boolean
+    readonly redis: boolean
+    readonly secrets: readonly string[]
+    /** The folder with the migrations, or null. */
+    readonly migrations: string | null
+  }
+}
+
+export interface PlannedProcess {
+  /** `media/http`; with several instances `media/image-transform.0`. */
+  readonly id: string
+  readonly app: string
+  readonly process: string
+  readonly instance: number
+  /** A task runs to its end once; a service runs until it is stopped. */
+  readonly kind: 'service' | 'task'
+  readonly command: readonly string[]
+  readonly cwd: string
+  readonly env: Readonly<Record<string, string>>
+  /** By transport name; 0 for any free one. */
+  readonly ports: Readonly<Record<string, number>>
+  /** Of every group at least one must be ready (or, for a task, completed) before this one starts. */
+  readonly dependsOn: readonly (readonly string[])[]
+  /** These stop after this one, although this one does not wait for them when it starts. */
+  readonly stopsBefore: readonly string[]
+  /** Past its crash budget everything is stopped, with an exit code other than 0. */
+  readonly critical: boolean
+  readonly startupTimeout: number
+  readonly stopTimeout: number
+  readonly stopPriority: number
+  readonly health: false | { readonly interval: number; readonly timeout: number; readonly retries: number }
+}
+
+export interface PlannedGateway {
+  readonly processId: string
+  readonly routes: readonly PlannedRoute[]
+  /** What the preset's `config` says, handed to `createGateway`. */
+  readonly config: Readonly<Record<string, unknown>>
+}
+
+export interface PlannedRoute {
+  readonly name: string
+  readonly path: string
+  readonly websocket: boolean
+  readonly upstreams: readonly { readonly processId: string; readonly transport: string }[]
+}

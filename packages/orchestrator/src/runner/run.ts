@@ -1,0 +1,228 @@
+import {
+  createApp,
+  createLogger,
+  type App,
+  type HealthReport,
+  type Logger,
+  type LogLevel,
+  type StopReason,
+  type System,
+} from '@quintet/core'
+import { dirname, resolve } from 'node:path'
+import { describeError, OrchestratorError } from '../errors.ts'
+import { loadSystem } from '../plan/load-system.ts'
+import { inTopologyOrder } from '../plan/topology-order.ts'
+import { createProcessLinks } from './process-links.ts'
+import { findSupervisor, linkToSupervisor, type SupervisorLink } from './supervisor-link.ts'
+import { describeHandles } from './watchdog.ts'
+
+export interface RunOptions {
+  /** The file whose default export is the system; `@gateway` for the one that the supervisor brings. */
+  readonly bootstrap: string
+  /** @defaultValue all processes of the system, in this one */
+  readonly process?: string
+  /** @defaultValue 0 */
+  readonly instance?: number
+  /** Ports by transport; those in `QUINTET_PORTS` (JSON) when not given. */
+  readonly ports?: Readonly<Record<string, number>>
+}
+
+/**
+ * Runs one process of a system, or all of them in one, until it is told to stop: by SIGTERM or SIGINT, by its
+ * supervisor, or because something was thrown that nobody caught. Owns the signals and the exit code of
+ * the operating system's process.
+ *
+ * Exit code 0 after an orderly stop; 1 when the start failed, something was thrown that nobody caught, or the
+ * stop was not done in time. A second signal ends it at once.
+ */
+export async function run(options: RunOptions): Promise<void> {
+  const { system, baseUrl } = await load(options)
+  const runner = new Runner(system)
+  await runner.run(options, baseUrl)
+}
+
+async function load(options: RunOptions): Promise<{ system: System; baseUrl: string }> {
+  if (options.bootstrap === '@gateway') {
+    const { gatewaySystem } = await import('./gateway-system.ts')
+    return { system: await gatewaySystem(process.env), baseUrl: process.cwd() }
+  }
+  const bootstrap = resolve(options.bootstrap)
+  return { system: await loadSystem(bootstrap, 'run'), baseUrl: dirname(bootstrap) }
+}
+
+function chooseProcesses(system: System, wanted: string | undefined): readonly string[] {
+  const names = inTopologyOrder(system.processes).map((entry) => entry.name)
+  if (wanted === undefined) return names
+  if (names.includes(wanted)) return [wanted]
+  throw new OrchestratorError(
+    `run: the system "${system.name}" has no process "${wanted}". Processes: ${names.join(', ')}.`,
+    { code: 'ERR_ORCHESTRATOR_UNKNOWN_PROCESS', kind: 'not-found' },
+  )
+}
+
+/** The stop is forced by Quintet's own means first; this much later the process ends whatever hangs. */
+const watchdogMargin = 2_000
+
+class Runner {
+  readonly #system: System
+  readonly #link: SupervisorLink | undefined
+  readonly #starting = new AbortController()
+  readonly #apps: App[] = []
+  #logger: Logger
+  #running = false
+  #stopping = false
+  #failed = false
+
+  constructor(system: System) {
+    this.#system = system
+    this.#logger = makeLogger({ system: system.name })
+    const supervisor = findSupervisor(process.env)
+    this.#link =
+      supervisor &&
+      linkToSupervisor({
+        ...supervisor,
+        report: () => this.#report(),
+        stop: (reason) => this.#stop(reason),
+      })
+  }
+
+  async run(options: RunOptions, baseUrl: string): Promise<void> {
+    this.#listen()
+    const instance = options.instance ?? 0
+    const urls: Record<string, string> = {}
+    try {
+      for (const name of chooseProcesses(this.#system, options.process)) {
+        const logger = makeLogger({ system: this.#system.name, process: name, instance })
+        this.#logger = logger
+        const links = await createProcessLinks(this.#system, name, instance, process.env)
+        const app = await createApp(this.#system, {
+          process: name,
+          instance,
+          baseUrl,
+          logger,
+          ports: portsOf(this.#system, name, options.ports ?? readPorts(process.env)),
+          ...(links ? { links } : {}),
+          signal: this.#starting.signal,
+        })
+        this.#apps.push(app)
+        for (const [transport, running] of app.transports)
+          if (running.url !== undefined) urls[transport] = running.url
+        this.#starting.signal.throwIfAborted()
+      }
+      this.#running = true
+      this.#link?.send({ type: 'ready', urls })
+    } catch (error) {
+      if (!this.#stopping) {
+        this.#failed = true
+        this.#logger.fatal({ err: error }, describeError(error))
+        this.#link?.send({ type: 'start-failed', problem: describeError(error) })
+        this.#watch()
+      }
+      this.#stopping = true
+      await this.#stopApps('failure')
+    }
+  }
+
+  async #report(): Promise<HealthReport> {
+    const reports = await Promise.all(this.#apps.map((app) => app.health.report()))
+    if (reports.length === 0) return { status: 'fail', checks: {} }
+    const worst = (['fail', 'warn', 'pass'] as const).find((status) =>
+      reports.some((report) => report.status === status),
+    )
+    return {
+      status: worst ?? 'fail',
+      checks: Object.assign({}, ...reports.map((report) => report.checks)) as HealthReport['checks'],
+    }
+  }
+
+  #listen(): void {
+    const onSignal = (signal: NodeJS.Signals): void => {
+      if (this.#stopping) process.exit(1)
+      this.#logger.info({ signal }, 'stopping')
+      this.#stop('shutdown')
+    }
+    process.on('SIGTERM', onSignal)
+    process.on('SIGINT', onSignal)
+    const onUncaught = (error: unknown): void => {
+      this.#logger.fatal({ err: error }, 'Something was thrown that nobody caught.')
+      this.#failed = true
+      this.#stop('failure')
+    }
+    process.on('uncaughtException', onUncaught)
+    process.on('unhandledRejection', onUncaught)
+  }
+
+  #stop(reason: StopReason): void {
+    if (this.#stopping) return
+    this.#stopping = true
+    this.#watch()
+    // A start in progress notices the signal, and stops what it has made.
+    this.#starting.abort(new Error('It was stopped while it was starting.'))
+    if (this.#running) void this.#stopApps(reason)
+  }
+
+  async #stopApps(reason: StopReason): Promise<void> {
+    for (const app of this.#apps.toReversed()) {
+      try {
+        await app.stop(reason)
+      } catch (error) {
+        this.#failed = true
+        this.#logger.error({ err: error }, describeError(error))
+      }
+    }
+    this.#exit(this.#failed ? 1 : 0)
+  }
+
+  /** Ends the process by force a little after the app's own deadline, and says what hung. */
+  #watch(): void {
+    const timeout = this.#system.shutdown.timeout + watchdogMargin
+    setTimeout(() => {
+      this.#logger.fatal(
+        { pending: describeHandles() },
+        `The stop was not done within ${timeout} ms; ending by force.`,
+      )
+      process.exit(1)
+    }, timeout).unref()
+  }
+
+  /** Lets output and messages out before the process ends; what still hangs then does not hold it. */
+  #exit(code: number): void {
+    process.exitCode = code
+    this.#link?.close()
+    const flushed = [process.stdout, process.stderr].map(
+      (stream) => new Promise<void>((done) => void stream.write('', () => done())),
+    )
+    void Promise.all(flushed).then(() => setImmediate(() => process.exit(code)))
+  }
+}
+
+function makeLogger(fields: Record<string, unknown>): Logger {
+  return createLogger({ level: (process.env['QUINTET_LOG_LEVEL'] as LogLevel | undefined) ?? 'info', fields })
+}
+
+/** Those that the process has transports for; with all processes in one, each takes its own. */
+function portsOf(
+  system: System,
+  name: string,
+  ports: Readonly<Record<string, number>>,
+): Record<string, number> {
+  const transports = Object.keys(system.processes.find((entry) => entry.name === name)?.transports ?? {})
+  return Object.fromEntries(Object.entries(ports).filter(([transport]) => transports.includes(transport)))
+}
+
+function readPorts(env: NodeJS.ProcessEnv): Record<string, number> {
+  const text = env['QUINTET_PORTS']
+  if (!text) return {}
+  try {
+    return JSON.parse(text) as Record<string, number>
+  } catch (cause) {
+    throw new OrchestratorError(
+      `QUINTET_PORTS: ${JSON.stringify(text)} is not JSON. Give e.g. {"http":3002}.`,
+      {
+        code: 'ERR_ORCHESTRATOR_BAD_COMMAND',
+        kind: 'invalid-input',
+        cause,
+      },
+    )
+  }
+}

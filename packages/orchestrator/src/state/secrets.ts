@@ -1,0 +1,67 @@
+import { randomBytes } from 'node:crypto'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { OrchestratorError } from '../errors.ts'
+
+/** Random values that an ecosystem makes once and keeps in a file that only its user can read. */
+export interface Secrets {
+  /** The secret of that name; made when it is asked for the first time. */
+  get(name: string): string
+  /** A number that is kept beside them, e.g. the port of a server. */
+  number(name: string): number | undefined
+  keepNumber(name: string, value: number): void
+}
+
+interface Content {
+  readonly secrets: Record<string, string>
+  readonly numbers: Record<string, number>
+}
+
+/** @throws OrchestratorError `ERR_ORCHESTRATOR_STATE_DIRECTORY` when the file is there and cannot be read. */
+export function openSecrets(file: string): Secrets {
+  const content = read(file)
+  const save = (): void => {
+    const fresh = `${file}.new`
+    writeFileSync(fresh, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 })
+    renameSync(fresh, file)
+  }
+  return {
+    get(name) {
+      const known = content.secrets[name]
+      if (known !== undefined) return known
+      const value = randomBytes(32).toString('base64url')
+      content.secrets[name] = value
+      save()
+      return value
+    },
+    number: (name) => content.numbers[name],
+    keepNumber(name, value) {
+      if (content.numbers[name] === value) return
+      content.numbers[name] = value
+      save()
+    },
+  }
+}
+
+function read(file: string): Content {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return { secrets: {}, numbers: {} }
+    throw refuse(file, (cause as Error).message)
+  }
+  try {
+    const { secrets, numbers } = JSON.parse(text) as Content
+    return { secrets: { ...secrets }, numbers: { ...numbers } }
+  } catch {
+    // Not the parser's message: it quotes what it read.
+    throw refuse(file, 'it is not valid JSON')
+  }
+}
+
+function refuse(file: string, reason: string): OrchestratorError {
+  return new OrchestratorError(
+    `The secrets of the ecosystem cannot be read from ${file}: ${reason}. Restore the file; with new secrets the databases would no longer open.`,
+    { code: 'ERR_ORCHESTRATOR_STATE_DIRECTORY', kind: 'unavailable' },
+  )
+}

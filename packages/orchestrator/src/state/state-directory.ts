@@ -1,0 +1,111 @@
+import { createHash } from 'node:crypto'
+import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync } from 'node:fs'
+import { homedir, platform, tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { OrchestratorError } from '../errors.ts'
+import { isRoot } from '../infrastructure/server-user.ts'
+
+/** Where an ecosystem keeps what must survive a restart, and what belongs to one run. */
+export interface StateDirectory {
+  readonly root: string
+  readonly postgres: string
+  readonly redis: string
+  readonly logs: string
+  /** Sockets and the lock of the present run; only we may enter. */
+  readonly run: string
+  readonly secretsFile: string
+}
+
+/** The longest name that fits below `run` (`links/<app>.<process>.<n>.sock`) and the limit of a unix socket's path. */
+const longestRun = 45
+
+/**
+ * The folder of an ecosystem, by the path of its file: below `/var/lib/quintet` for root, whose servers run as
+ * another user who must be able to get there, and below the user's state folder otherwise.
+ */
+export function defaultStateDirectory(
+  project: string,
+  configFile: string,
+  env: NodeJS.ProcessEnv = process.env,
+): string {
+  return join(baseDirectory(env), `${project}-${suffix(configFile)}`)
+}
+
+/** The folder that an ecosystem file has already, found without reading the file: it may be broken while its apps run. */
+export function existingStateDirectory(
+  configFile: string,
+  env: NodeJS.ProcessEnv = process.env,
+): string | undefined {
+  const base = baseDirectory(env)
+  const names = existsSync(base)
+    ? readdirSync(base).filter((name) => name.endsWith(`-${suffix(configFile)}`))
+    : []
+  const [only] = names
+  return names.length === 1 && only !== undefined ? join(base, only) : undefined
+}
+
+function baseDirectory(env: NodeJS.ProcessEnv): string {
+  if (isRoot()) return '/var/lib/quintet'
+  const home = env['HOME'] || homedir()
+  const base =
+    platform() === 'darwin'
+      ? join(home, 'Library', 'Application Support')
+      : env['XDG_STATE_HOME'] || join(home, '.local', 'state')
+  return join(base, 'quintet')
+}
+
+function suffix(configFile: string): string {
+  return hash(resolve(configFile)).slice(0, 8)
+}
+
+/** Works out the paths, without touching the disk. */
+export function stateDirectory(root: string): StateDirectory {
+  const absolute = resolve(root)
+  const inside = join(absolute, 'run')
+  const run =
+    inside.length <= longestRun
+      ? inside
+      : join(tmpdir(), `quintet-${process.getuid?.() ?? 0}-${hash(absolute).slice(0, 12)}`)
+  return {
+    root: absolute,
+    postgres: join(absolute, 'postgres'),
+    redis: join(absolute, 'redis'),
+    logs: join(absolute, 'logs'),
+    run,
+    secretsFile: join(absolute, 'secrets.json'),
+  }
+}
+
+/** @throws OrchestratorError `ERR_ORCHESTRATOR_STATE_DIRECTORY` when a folder cannot be made or belongs to somebody else. */
+export function prepareStateDirectory(state: StateDirectory): void {
+  try {
+    // Others may pass through to the data of the servers that run as another user, and see nothing on the way.
+    mkdirSync(state.root, { recursive: true, mode: isRoot() ? 0o711 : 0o700 })
+    for (const folder of [state.logs, state.run]) {
+      mkdirSync(folder, { recursive: true, mode: 0o700 })
+      assertPrivate(folder)
+    }
+  } catch (cause) {
+    if (cause instanceof OrchestratorError) throw cause
+    throw refuse(state.root, (cause as Error).message, cause)
+  }
+}
+
+function assertPrivate(folder: string): void {
+  const found = lstatSync(folder)
+  if (!found.isDirectory()) throw refuse(folder, 'it is not a folder')
+  if (process.getuid && found.uid !== process.getuid())
+    throw refuse(folder, `it belongs to the user with id ${found.uid}`)
+  if ((found.mode & 0o077) !== 0) chmodSync(folder, 0o700)
+}
+
+function refuse(path: string, reason: string, cause?: unknown): OrchestratorError {
+  return new OrchestratorError(
+    `The data folder ${path} cannot be used: ${reason}. Check who owns it, or choose another one with --data.`,
+    { code: 'ERR_ORCHESTRATOR_STATE_DIRECTORY', kind: 'unavailable', cause },
+  )
+}
+
+function hash(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}

@@ -1,0 +1,129 @@
+import { spawn } from 'node:child_process'
+import { setTimeout as delay } from 'node:timers/promises'
+import { describePortOwner, findPortOwner, isPortFree } from '../infrastructure/index.ts'
+import type { PlannedProcess } from '../plan/plan.ts'
+import { findMarked, identify, isRunning, type ProcessIdentity } from './process-identity.ts'
+
+export interface ChildOptions {
+  readonly process: PlannedProcess
+  readonly env: Readonly<Record<string, string>>
+  /** The ports that it was given; they must be free again when it is gone. */
+  readonly ports: readonly number[]
+  /** Stands in the environment of the child and of all that it starts. */
+  readonly mark: string
+  readonly output: {
+    readonly stdout: (stream: NodeJS.ReadableStream) => Promise<void>
+    readonly stderr: (stream: NodeJS.ReadableStream) => Promise<void>
+  }
+  /** Told when the child and everything it started are gone and its ports are free. */
+  readonly gone: (ending: ChildEnding) => void
+}
+
+export interface ChildEnding {
+  /** In words: `exit code 1`, `killed by SIGKILL`. */
+  readonly reason: string
+  readonly success: boolean
+}
+
+export interface Child {
+  /** Undefined when it could not be started. */
+  readonly pid: number | undefined
+  /** SIGTERM to the group, SIGKILL after the process's own stop timeout. Idempotent. */
+  terminate(): void
+  /** SIGKILL to the group at once. */
+  kill(): void
+}
+
+/** How long ports may take to become free after their owner has gone. */
+const portPatience = 5_000
+
+/** Starts a process as the leader of a group of its own, so that a signal reaches all that it starts. */
+export function startChild(options: ChildOptions): Child {
+  const { command, cwd, stopTimeout } = options.process
+  const [program = '', ...args] = command
+  const child = spawn(program, args, {
+    cwd,
+    env: options.env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  })
+  const identity = child.pid === undefined ? undefined : identify(child.pid)
+  let force: NodeJS.Timeout | undefined
+  let forced = false
+  let ended = false
+
+  const outputs = [options.output.stdout(child.stdout), options.output.stderr(child.stderr)]
+
+  async function finish(ending: ChildEnding): Promise<void> {
+    if (ended) return
+    ended = true
+    clearTimeout(force)
+    await sweep(identity, options.mark)
+    // Everything that could write is gone: take what is left in the pipes, and do not wait for ever.
+    await Promise.race([Promise.allSettled(outputs), delay(1_000)])
+    child.stdout.destroy()
+    child.stderr.destroy()
+    const taken = await takenPort(options.ports)
+    const reason =
+      taken === undefined
+        ? ending.reason
+        : `${ending.reason}; its port ${taken} is still in use by ${describePortOwner(await findPortOwner(taken))}`
+    options.gone({ reason, success: ending.success && taken === undefined })
+  }
+
+  child.once(
+    'error',
+    (error) => void finish({ reason: `it could not be started: ${error.message}`, success: false }),
+  )
+  child.once('exit', (code, signal) => {
+    const reason =
+      signal === null ? `exit code ${code}` : `killed by ${signal}${forced ? ` after ${stopTimeout} ms` : ''}`
+    void finish({ reason, success: code === 0 })
+  })
+
+  return {
+    pid: child.pid,
+    terminate() {
+      if (ended || force) return
+      signalGroup(identity, 'SIGTERM')
+      force = setTimeout(() => {
+        forced = true
+        signalGroup(identity, 'SIGKILL')
+      }, stopTimeout)
+    },
+    kill() {
+      if (!ended) signalGroup(identity, 'SIGKILL')
+    },
+  }
+}
+
+/** Rechecks that the leader is still who it was: a pid may have another owner by now. */
+function signalGroup(identity: ProcessIdentity | undefined, signal: NodeJS.Signals): void {
+  if (identity && isRunning(identity)) killQuietly(-identity.pid, signal)
+}
+
+/** Ends what the child has left behind: the rest of its group, and what has left the group. */
+async function sweep(identity: ProcessIdentity | undefined, mark: string): Promise<void> {
+  if (!identity) return
+  // As long as a group has members, no new process can get its number.
+  killQuietly(-identity.pid, 'SIGKILL')
+  for (const pid of await findMarked(mark)) killQuietly(pid, 'SIGKILL')
+}
+
+function killQuietly(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // Gone already.
+  }
+}
+
+async function takenPort(ports: readonly number[]): Promise<number | undefined> {
+  const deadline = performance.now() + portPatience
+  for (;;) {
+    const free = await Promise.all(ports.map((port) => isPortFree(port)))
+    const taken = ports[free.indexOf(false)]
+    if (taken === undefined || performance.now() > deadline) return taken
+    await delay(20)
+  }
+}

@@ -1,0 +1,81 @@
+import type { Environment } from '../infrastructure/environment.ts'
+import { linkVariables } from '../control/messages.ts'
+import type { Plan, PlannedApp, PlannedProcess } from '../plan/plan.ts'
+import { resolveUrls } from '../plan/url-references.ts'
+import type { DatabaseUrls } from '../servers/provision.ts'
+import type { Secrets } from '../state/secrets.ts'
+
+export interface EnvironmentOptions {
+  readonly plan: Plan
+  /** Our own. */
+  readonly env: Environment
+  readonly secrets: Secrets
+  readonly databases: Readonly<Record<string, DatabaseUrls>>
+  readonly redisUrl: string | null
+  readonly linksDirectory: string
+  /** The ports that were given out, by process and transport. */
+  readonly ports: ReadonlyMap<string, Readonly<Record<string, number>>>
+}
+
+/**
+ * What a process gets as its environment: ours without what concerns us alone, then what the ecosystem
+ * provides, then what the system and the ecosystem file set; later ones win.
+ */
+export function processEnvironment(
+  planned: PlannedProcess,
+  options: EnvironmentOptions,
+): Record<string, string> {
+  const app = options.plan.apps.find((each) => each.name === planned.app)
+  return {
+    ...inherited(options.env),
+    QUINTET_LOG_LEVEL: options.plan.logging.level,
+    ...(app ? provided(app, planned, options) : gatewaySettings(planned, options)),
+    ...resolveUrls(planned.env, (id, transport) => options.ports.get(id)?.[transport]),
+  }
+}
+
+/** Server URLs with an administrator's password are for us, not for apps. */
+const ours = new Set(['DATABASE_URL', 'REDIS_URL'])
+
+function inherited(env: Environment): Record<string, string> {
+  const entries = Object.entries(env).filter(([name]) => !name.startsWith('QUINTET_') && !ours.has(name))
+  return Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))
+}
+
+function provided(
+  app: PlannedApp,
+  planned: PlannedProcess,
+  options: EnvironmentOptions,
+): Record<string, string> {
+  const { prefix, requires } = app
+  const database = options.databases[app.name]
+  if (planned.kind === 'task') return database ? { QUINTET_OWNER_URL: database.ownerUrl } : {}
+  const values: Record<string, string> = {
+    [linkVariables.directory]: options.linksDirectory,
+    [linkVariables.secret]: options.secrets.get(`links:${app.name}`),
+  }
+  if (database) {
+    values[`${prefix}DATABASE__OWNER_URL`] = database.ownerUrl
+    values[`${prefix}DATABASE__URL`] = database.url
+    values[`${prefix}DATABASE__SYSTEM_URL`] = database.systemUrl
+  }
+  if (requires.redis && options.redisUrl !== null) values[`${prefix}REDIS__URL`] = options.redisUrl
+  for (const name of requires.secrets) {
+    values[`${prefix}SECRETS__${name.toUpperCase().replaceAll('-', '_')}`] = options.secrets.get(
+      `shared:${name}`,
+    )
+  }
+  return values
+}
+
+function gatewaySettings(planned: PlannedProcess, options: EnvironmentOptions): Record<string, string> {
+  const { gateway } = options.plan
+  if (gateway?.processId !== planned.id) return {}
+  const routes = gateway.routes.map(({ upstreams, ...route }) => ({
+    ...route,
+    upstreams: upstreams.map(
+      ({ processId, transport }) => `http://127.0.0.1:${options.ports.get(processId)?.[transport] ?? 0}`,
+    ),
+  }))
+  return { QUINTET_GATEWAY: JSON.stringify({ routes, config: gateway.config, redisUrl: options.redisUrl }) }
+}

@@ -1,0 +1,311 @@
+import { backoffDelay } from './backoff.ts'
+import { createCrashBudget } from './crash-budget.ts'
+import type { SupervisorClock } from './timers.ts'
+import type { Plan, PlannedProcess } from '../plan/plan.ts'
+
+/** Where a process is in its life. */
+export type ProcessPhase =
+  | 'waiting'
+  | 'starting'
+  | 'probing'
+  | 'ready'
+  | 'unhealthy'
+  | 'stopping'
+  | 'stopped'
+  | 'backoff'
+  | 'failed'
+  | 'completed'
+
+/** What happens to a process, from outside or from its child. */
+export type ProcessEvent =
+  /** Somebody wants it up. */
+  | { readonly type: 'start' }
+  /** What it waits for is ready now, or is not. */
+  | { readonly type: 'gate'; readonly open: boolean }
+  /** Its child listens (or needs not). */
+  | { readonly type: 'listening' }
+  /** The answer to a probe; `responsive` is false when there was none in time. */
+  | {
+      readonly type: 'probed'
+      readonly responsive: boolean
+      readonly healthy: boolean
+      readonly detail: string
+    }
+  /** Its child and everything that the child started are gone, and its ports are free. */
+  | { readonly type: 'gone'; readonly reason: string; readonly success: boolean }
+  | { readonly type: 'stop'; readonly reason: string }
+  /** Stop and start again, without counting as a crash. */
+  | { readonly type: 'restart'; readonly reason: string }
+
+/** What the machine asks of the world. None may call back before it returns. */
+export interface ProcessEffects {
+  spawn(): void
+  /** Ends the child; `gone` follows. */
+  terminate(reason: string): void
+  /** Asks the child for its health; `probed` follows within the given time. */
+  probe(timeoutMs: number): void
+  changed(transition: ProcessTransition): void
+  /** It crashed and will be started again. */
+  crashed(): void
+  /** It is past its budget. */
+  exhausted(reason: string): void
+}
+
+export interface ProcessTransition {
+  readonly from: ProcessPhase
+  readonly to: ProcessPhase
+  readonly reason: string
+  /** Milliseconds until it is started again, in `backoff`. */
+  readonly delay?: number
+}
+
+export interface ProcessMachine {
+  readonly phase: ProcessPhase
+  /** How often it was started again after a crash. */
+  readonly restarts: number
+  /** Since when it is in this phase, by the wall clock. */
+  readonly since: number
+  /** Why it ended the last time. */
+  readonly lastFailure: string | undefined
+  /** Put into the mailbox; events are taken one at a time, in order. */
+  send(event: ProcessEvent): void
+}
+
+export interface MachineOptions {
+  readonly process: PlannedProcess
+  readonly supervision: Plan['supervision']
+  readonly effects: ProcessEffects
+  readonly clock: SupervisorClock
+  /** From 0 to 1. @defaultValue `Math.random` */
+  readonly random?: () => number
+}
+
+/** While a process comes up, it is asked this often. */
+const startProbeInterval = 100
+
+type TimerName = 'startup' | 'probe' | 'backoff' | 'healthy'
+
+/** The life of one process: a mailbox, a phase, and rules for what each event does in each phase. */
+export function createProcessMachine(options: MachineOptions): ProcessMachine {
+  const { process: settings, supervision, effects, clock } = options
+  const random = options.random ?? Math.random
+  const budget = createCrashBudget(supervision)
+  const timers = new Map<TimerName, unknown>()
+  const mailbox: ProcessEvent[] = []
+  let busy = false
+  let phase: ProcessPhase = 'stopped'
+  let since = clock.now()
+  let restarts = 0
+  let lastFailure: string | undefined
+  let gateOpen = false
+  let wasReady = false
+  /** Crashes and failed starts since it was last healthy for a whole window. */
+  let failures = 0
+  let missedProbes = 0
+  /** What comes when a stopping child is gone. */
+  let afterStop: 'stopped' | 'restart' | { readonly crash: string } = 'stopped'
+
+  function arm(name: TimerName, ms: number, run: () => void): void {
+    disarm(name)
+    timers.set(
+      name,
+      clock.setTimeout(() => {
+        timers.delete(name)
+        busy = true
+        try {
+          run()
+        } finally {
+          busy = false
+        }
+        drain()
+      }, ms),
+    )
+  }
+
+  function disarm(...names: TimerName[]): void {
+    for (const name of names) {
+      if (timers.has(name)) clock.clearTimeout(timers.get(name))
+      timers.delete(name)
+    }
+  }
+
+  function enter(to: ProcessPhase, reason: string, delay?: number): void {
+    const from = phase
+    phase = to
+    since = clock.now()
+    effects.changed({ from, to, reason, ...(delay === undefined ? {} : { delay }) })
+  }
+
+  function spawnWhenOpen(reason: string): void {
+    if (phase !== 'waiting') enter('waiting', reason)
+    if (!gateOpen) return
+    wasReady = false
+    missedProbes = 0
+    enter('starting', reason)
+    const { startupTimeout } = settings
+    arm('startup', startupTimeout, () =>
+      giveUp(`it was not ${settings.kind === 'task' ? 'done' : 'ready'} within ${startupTimeout} ms`),
+    )
+    effects.spawn()
+  }
+
+  /** Ends a child that runs but is of no use; that counts as a crash. */
+  function giveUp(reason: string): void {
+    terminate(reason, { crash: reason })
+  }
+
+  function terminate(reason: string, then: typeof afterStop): void {
+    disarm('startup', 'probe', 'backoff', 'healthy')
+    afterStop = then
+    enter('stopping', reason)
+    effects.terminate(reason)
+  }
+
+  function crash(reason: string): void {
+    disarm('startup', 'probe', 'backoff', 'healthy')
+    lastFailure = reason
+    failures += 1
+    if (budget.spend(clock.monotonic()) || settings.kind === 'task') {
+      enter('failed', reason)
+      effects.exhausted(reason)
+      return
+    }
+    const delay = backoffDelay(supervision.backoff, failures, wasReady, random())
+    enter('backoff', reason, delay)
+    effects.crashed()
+    arm('backoff', delay, () => {
+      restarts += 1
+      spawnWhenOpen('starting again')
+    })
+  }
+
+  function probeAfter(ms: number): void {
+    if (settings.health === false) return
+    const { timeout } = settings.health
+    arm('probe', ms, () => effects.probe(timeout))
+  }
+
+  function becomeReady(reason: string): void {
+    disarm('startup')
+    wasReady = true
+    missedProbes = 0
+    enter('ready', reason)
+    arm('healthy', supervision.window, () => {
+      failures = 0
+    })
+    if (settings.health !== false) probeAfter(settings.health.interval)
+  }
+
+  function onProbed(event: Extract<ProcessEvent, { type: 'probed' }>): void {
+    if (settings.health === false) return
+    const fine = event.responsive && event.healthy
+    if (phase === 'probing') {
+      if (fine) becomeReady('it is healthy')
+      else probeAfter(startProbeInterval)
+      return
+    }
+    missedProbes = event.responsive ? 0 : missedProbes + 1
+    if (missedProbes >= settings.health.retries) {
+      return giveUp(`it did not answer ${missedProbes} probes in a row`)
+    }
+    if (fine && phase === 'unhealthy') enter('ready', 'it is healthy again')
+    if (!fine && phase === 'ready') enter('unhealthy', event.detail)
+    probeAfter(settings.health.interval)
+  }
+
+  function onGone(event: Extract<ProcessEvent, { type: 'gone' }>): void {
+    disarm('startup', 'probe', 'healthy')
+    if (phase === 'stopping') {
+      const next = afterStop
+      if (next === 'stopped') return enter('stopped', event.reason)
+      if (next === 'restart') return spawnWhenOpen('starting again')
+      return crash(next.crash)
+    }
+    if (!isAlive(phase)) return
+    if (settings.kind === 'task' && event.success) return enter('completed', event.reason)
+    crash(event.reason)
+  }
+
+  function handle(event: ProcessEvent): void {
+    switch (event.type) {
+      case 'start':
+        if (phase === 'stopping') afterStop = 'restart'
+        if (phase === 'stopped' || phase === 'failed' || phase === 'backoff') {
+          disarm('backoff')
+          budget.reset()
+          failures = 0
+          spawnWhenOpen('it is to start')
+        }
+        return
+      case 'gate':
+        gateOpen = event.open
+        if (phase === 'waiting' && gateOpen) spawnWhenOpen('what it depends on is ready')
+        return
+      case 'listening':
+        if (phase !== 'starting') return
+        if (settings.health === false) return becomeReady('it has started')
+        enter('probing', 'it listens')
+        return effects.probe(settings.health.timeout)
+      case 'probed':
+        if (phase === 'probing' || phase === 'ready' || phase === 'unhealthy') onProbed(event)
+        return
+      case 'gone':
+        return onGone(event)
+      case 'stop':
+        if (phase === 'stopping') afterStop = 'stopped'
+        else if (isAlive(phase)) terminate(event.reason, 'stopped')
+        else if (phase !== 'stopped') {
+          disarm('backoff')
+          enter('stopped', event.reason)
+        }
+        return
+      case 'restart':
+        if (phase === 'stopping') afterStop = 'restart'
+        else if (isAlive(phase)) terminate(event.reason, 'restart')
+        else {
+          disarm('backoff')
+          if (phase === 'failed') budget.reset()
+          spawnWhenOpen(event.reason)
+        }
+    }
+  }
+
+  function drain(): void {
+    if (busy) return
+    busy = true
+    try {
+      for (let event = mailbox.shift(); event; event = mailbox.shift()) handle(event)
+    } finally {
+      busy = false
+    }
+  }
+
+  return {
+    get phase() {
+      return phase
+    },
+    get restarts() {
+      return restarts
+    },
+    get since() {
+      return since
+    },
+    get lastFailure() {
+      return lastFailure
+    },
+    send(event) {
+      mailbox.push(event)
+      drain()
+    },
+  }
+}
+
+/** There is a child. */
+export function isAlive(phase: ProcessPhase): boolean {
+  return phase === 'starting' || phase === 'probing' || phase === 'ready' || phase === 'unhealthy'
+}
+
+/** What a dependent waits for. */
+export function isSatisfied(phase: ProcessPhase): boolean {
+  return phase === 'ready' || phase === 'completed'
+}

@@ -1,0 +1,167 @@
+import type { HealthReport } from '@quintet/core'
+import type { ProcessChannel, ProcessChannels } from '../control/process-channels.ts'
+import { controlVariables } from '../control/messages.ts'
+import type { ProcessLog } from '../logs/process-log.ts'
+import type { Plan, PlannedProcess } from '../plan/plan.ts'
+import { startChild, type Child } from './child.ts'
+import type { Guardian } from './guardian.ts'
+import { createProcessMachine, type ProcessMachine, type ProcessTransition } from './process-machine.ts'
+import type { SupervisorClock } from './timers.ts'
+
+export interface SupervisedProcessOptions {
+  readonly planned: PlannedProcess
+  readonly supervision: Plan['supervision']
+  readonly clock: SupervisorClock
+  readonly channels: ProcessChannels
+  readonly guardian: Guardian
+  readonly log: ProcessLog
+  /** Stands in the environment of everything that this run starts. */
+  readonly run: string
+  /** What it gets beside the means to reach us. */
+  readonly environment: () => Readonly<Record<string, string>>
+  readonly ports: Readonly<Record<string, number>>
+  readonly onChange: (transition: ProcessTransition) => void
+  readonly onCrash: () => void
+  readonly onExhausted: (reason: string) => void
+}
+
+/** One process of the plan with its machine, its child and its log. */
+export interface SupervisedProcess {
+  readonly planned: PlannedProcess
+  readonly machine: ProcessMachine
+  readonly log: ProcessLog
+  readonly pid: number | undefined
+  /** Since when the child runs, by the wall clock. */
+  readonly startedAt: number | undefined
+  /** Where its transports listen. */
+  readonly urls: Readonly<Record<string, string>>
+  readonly report: HealthReport | undefined
+  /** Ends the child at once, without asking it. */
+  kill(): void
+}
+
+export function createSupervisedProcess(options: SupervisedProcessOptions): SupervisedProcess {
+  const { planned, clock, log } = options
+  let child: Child | undefined
+  let channel: ProcessChannel | undefined
+  let startedAt: number | undefined
+  let urls: Readonly<Record<string, string>> = {}
+  let report: HealthReport | undefined
+  let problem: string | undefined
+  let generation = 0
+  let probeNumber = 0
+  let probeTimer: unknown
+
+  function spawn(): void {
+    generation += 1
+    urls = {}
+    report = undefined
+    problem = undefined
+    const opened = options.channels.open({
+      ready(found) {
+        urls = found
+        machine.send({ type: 'listening' })
+      },
+      report(probe, answer) {
+        if (probe !== probeNumber) return
+        clock.clearTimeout(probeTimer)
+        report = answer
+        machine.send({
+          type: 'probed',
+          responsive: true,
+          healthy: answer.status !== 'fail',
+          detail: describeReport(answer),
+        })
+      },
+      startFailed(reason) {
+        problem = reason
+      },
+    })
+    channel = opened
+    const mark = `QUINTET_MARK=${options.run}.${planned.id}.${generation}.`
+    const started = startChild({
+      process: planned,
+      env: {
+        ...options.environment(),
+        QUINTET_MARK: mark.slice('QUINTET_MARK='.length),
+        QUINTET_PORTS: JSON.stringify(options.ports),
+        [controlVariables.socket]: options.channels.path,
+        [controlVariables.token]: opened.token,
+      },
+      ports: Object.values(options.ports),
+      mark,
+      output: {
+        stdout: (stream) => log.consume(stream, 'stdout'),
+        stderr: (stream) => log.consume(stream, 'stderr'),
+      },
+      gone(ending) {
+        if (started.pid !== undefined) options.guardian.remove(started.pid)
+        opened.close()
+        clock.clearTimeout(probeTimer)
+        child = undefined
+        startedAt = undefined
+        const reason = problem === undefined ? ending.reason : `${problem} (${ending.reason})`
+        machine.send({ type: 'gone', reason, success: ending.success })
+      },
+    })
+    child = started
+    startedAt = clock.now()
+    if (started.pid !== undefined) options.guardian.add(started.pid)
+  }
+
+  function probe(timeoutMs: number): void {
+    probeNumber += 1
+    const failed = (detail: string): void =>
+      machine.send({ type: 'probed', responsive: false, healthy: false, detail })
+    probeTimer = clock.setTimeout(() => {
+      // An answer that comes later is for nobody.
+      probeNumber += 1
+      failed(`it did not answer a probe within ${timeoutMs} ms`)
+    }, timeoutMs)
+    // Not connected: the timeout speaks for it, so that a process which reconnects in time loses nothing.
+    channel?.send({ type: 'probe', probe: probeNumber })
+  }
+
+  const machine = createProcessMachine({
+    process: planned,
+    supervision: options.supervision,
+    clock,
+    effects: {
+      spawn,
+      terminate(reason) {
+        clock.clearTimeout(probeTimer)
+        log.note(`stopping: ${reason}`)
+        child?.terminate()
+      },
+      probe,
+      changed: options.onChange,
+      crashed: options.onCrash,
+      exhausted: options.onExhausted,
+    },
+  })
+
+  return {
+    planned,
+    machine,
+    log,
+    get pid() {
+      return child?.pid
+    },
+    get startedAt() {
+      return startedAt
+    },
+    get urls() {
+      return urls
+    },
+    get report() {
+      return report
+    },
+    kill: () => child?.kill(),
+  }
+}
+
+function describeReport(report: HealthReport): string {
+  const failing = Object.entries(report.checks).filter(([, check]) => check.status === 'fail')
+  if (failing.length === 0) return `its health is ${report.status}`
+  return failing.map(([name, check]) => `${name}: ${check.detail ?? 'fails'}`).join('; ')
+}
