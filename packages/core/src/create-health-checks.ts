@@ -11,7 +11,7 @@ export interface OwnedHealthChecks extends HealthChecks {
 
 export interface HealthChecksOptions {
   readonly checks?: readonly HealthCheck[]
-  /** Sees every report, and may answer with another. */
+  /** Sees every report, and may answer with another. When it fails, so does the report. */
   readonly onReport?: (report: HealthReport) => Promise<HealthReport | void> | HealthReport | void
   readonly clock?: Clock
 }
@@ -35,13 +35,24 @@ export function createHealthChecks(options: HealthChecksOptions = {}): OwnedHeal
   }
   for (const check of options.checks ?? []) add(check)
 
+  const show = async (report: HealthReport): Promise<HealthReport> => {
+    const startedAt = clock.monotonic()
+    try {
+      return (await options.onReport?.(report)) ?? report
+    } catch (error) {
+      const durationMs = clock.monotonic() - startedAt
+      const failed: CheckResult = { status: 'fail', detail: reasonOf(error), durationMs }
+      return { status: 'fail', checks: { ...report.checks, onHealthCheck: failed } }
+    }
+  }
+
   const run = async (): Promise<HealthReport> => {
     try {
       const results = await Promise.all(
         [...checks.values()].map(async (check) => [check.name, await runCheck(check, clock)] as const),
       )
       const report = summarize(results)
-      const answered = (await options.onReport?.(report)) ?? report
+      const answered = await show(report)
       kept = { report: answered, at: clock.monotonic() }
       return answered
     } finally {
@@ -94,12 +105,16 @@ async function runCheck(check: HealthCheck, clock: Clock): Promise<CheckResult> 
   } catch (error) {
     return {
       status: (check.critical ?? healthCheckDefaults.critical) ? 'fail' : 'warn',
-      detail: error instanceof Error ? error.message : String(error),
+      detail: reasonOf(error),
       durationMs: clock.monotonic() - startedAt,
     }
   } finally {
     clearTimeout(timer)
   }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 function summarize(results: readonly (readonly [string, CheckResult])[]): HealthReport {

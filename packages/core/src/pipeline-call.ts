@@ -35,6 +35,7 @@ export class PipelineCall implements Invocation {
   #controller: AbortController | undefined
   #reason: unknown
   #released = false
+  #caller: AbortSignal | undefined
   #onCallerAbort: (() => void) | undefined
 
   constructor(incoming: IncomingCall, clock: Clock, logger: Logger, ending: Ending) {
@@ -75,6 +76,7 @@ export class PipelineCall implements Invocation {
       this.abort(canceled(caller.reason))
     } else {
       this.#onCallerAbort = () => this.abort(canceled(caller.reason))
+      this.#caller = caller
       caller.addEventListener('abort', this.#onCallerAbort, { once: true })
       this.#ending.listening.add(this)
     }
@@ -101,7 +103,7 @@ export class PipelineCall implements Invocation {
   release(): void {
     this.#released = true
     if (this.#onCallerAbort === undefined) return
-    this.incoming.signal.removeEventListener('abort', this.#onCallerAbort)
+    this.#caller?.removeEventListener('abort', this.#onCallerAbort)
     this.#onCallerAbort = undefined
     this.#ending.listening.delete(this)
   }
