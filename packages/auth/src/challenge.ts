@@ -1,0 +1,97 @@
+import { isQuintetError, toQuintetError } from '@quintet/core'
+
+/** How a refusal looks in HTTP. */
+export interface AuthChallenge {
+  readonly status: 400 | 401 | 403 | 429 | 500 | 503
+  /** Lower-case names: `www-authenticate`, `retry-after`, `dpop-nonce`. */
+  readonly headers: Readonly<Record<string, string>>
+}
+
+export interface ChallengeOptions {
+  /** @defaultValue `'api'` */
+  readonly realm?: string
+  /** The scheme that the client used, or should use. @defaultValue `'Bearer'` */
+  readonly scheme?: 'Bearer' | 'DPoP'
+}
+
+/**
+ * The status and headers for an error of this package or of core, after RFC 6750 section 3, RFC 9449 section 7.1
+ * and RFC 9470. An outage is 503 with `Retry-After`, never 401: a client must not throw its tokens away for it.
+ */
+export function toChallenge(thrown: unknown, options: ChallengeOptions = {}): AuthChallenge {
+  const error = isQuintetError(thrown) ? thrown : toQuintetError(thrown)
+  const scheme = options.scheme ?? 'Bearer'
+  const challenge = (code?: string, extra: Readonly<Record<string, string>> = {}): string => {
+    const parts = { realm: options.realm ?? 'api', ...(code === undefined ? {} : { error: code }), ...extra }
+    return `${scheme} ${Object.entries(parts)
+      .map(([name, value]) => `${name}="${value.replace(/["\\]/g, '')}"`)
+      .join(', ')}`
+  }
+  const described = { error_description: error.message }
+  switch (error.kind) {
+    case 'invalid-input':
+      return { status: 400, headers: { 'www-authenticate': challenge('invalid_request', described) } }
+    case 'unauthenticated':
+      return {
+        status: 401,
+        headers: unauthenticated(error.code, error.details?.['nonce'], challenge, described),
+      }
+    case 'forbidden':
+      return { status: 403, headers: forbidden(error.code, error.details, challenge, described) }
+    case 'rate-limited':
+      return { status: 429, headers: retryHeader(error.retryAfter) }
+    case 'unavailable':
+    case 'timeout':
+    case 'canceled':
+    case 'closed':
+      return { status: 503, headers: retryHeader(error.retryAfter ?? 1_000) }
+    default:
+      return { status: 500, headers: {} }
+  }
+}
+
+type Challenge = (code?: string, extra?: Readonly<Record<string, string>>) => string
+
+function unauthenticated(
+  code: string,
+  nonce: unknown,
+  challenge: Challenge,
+  described: Readonly<Record<string, string>>,
+): Record<string, string> {
+  // Without credentials there is nothing wrong with any: no error code (RFC 6750 section 3.1).
+  if (code === 'ERR_AUTH_CREDENTIALS_MISSING' || code === 'ERR_CORE_UNAUTHENTICATED') {
+    return { 'www-authenticate': challenge() }
+  }
+  if (code === 'ERR_AUTH_DPOP_NONCE_REQUIRED') {
+    return {
+      'www-authenticate': challenge('use_dpop_nonce', described),
+      ...(typeof nonce === 'string' ? { 'dpop-nonce': nonce } : {}),
+    }
+  }
+  const error = code === 'ERR_AUTH_DPOP_INVALID' ? 'invalid_dpop_proof' : 'invalid_token'
+  return { 'www-authenticate': challenge(error, described) }
+}
+
+function forbidden(
+  code: string,
+  details: Readonly<Record<string, unknown>> | undefined,
+  challenge: Challenge,
+  described: Readonly<Record<string, string>>,
+): Record<string, string> {
+  if (code === 'ERR_AUTH_CSRF_REFUSED') return {}
+  if (code !== 'ERR_AUTH_STEP_UP_REQUIRED')
+    return { 'www-authenticate': challenge('insufficient_scope', described) }
+  const aal = details?.['aal']
+  const maxAge = details?.['maxAge']
+  return {
+    'www-authenticate': challenge('insufficient_user_authentication', {
+      ...described,
+      ...(typeof aal === 'number' ? { acr_values: `aal${aal}` } : {}),
+      ...(typeof maxAge === 'number' ? { max_age: String(maxAge) } : {}),
+    }),
+  }
+}
+
+function retryHeader(retryAfter: number | undefined): Record<string, string> {
+  return retryAfter === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(retryAfter / 1_000))) }
+}

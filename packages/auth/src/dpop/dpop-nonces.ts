@@ -1,0 +1,41 @@
+import { timingSafeEqual } from 'node:crypto'
+import { parseDuration, refuseUnknownKeys, systemClock, type Clock, type Duration } from '@quintet/core'
+import { hmac, secretKey, type SecretInput } from '../secrets.ts'
+
+export interface DpopNoncesOptions {
+  /** One secret for all processes, e.g. `deriveSecrets(root).dpopNonce`. */
+  readonly secret: SecretInput
+  /** How long a nonce is accepted. @defaultValue `'5m'` */
+  readonly lifetime?: Duration
+  readonly clock?: Clock
+}
+
+/** Nonces for proofs of possession that need no store: a time and its MAC. */
+export interface DpopNonces {
+  issue(): string
+  accepts(nonce: unknown): boolean
+}
+
+/** @see RFC 9449 section 8 */
+export function createDpopNonces(options: DpopNoncesOptions): DpopNonces {
+  refuseUnknownKeys(options, ['secret', 'lifetime', 'clock'], 'createDpopNonces')
+  const key = secretKey(options.secret, 'createDpopNonces.secret')
+  const lifetime = parseDuration(options.lifetime ?? '5m', 'createDpopNonces.lifetime')
+  const clock = options.clock ?? systemClock
+  const macOf = (time: string): string => hmac(key, `nonce|${time}`).subarray(0, 16).toString('base64url')
+  return {
+    issue() {
+      const time = Math.floor(clock.now()).toString(36)
+      return `${time}.${macOf(time)}`
+    },
+    accepts(nonce) {
+      if (typeof nonce !== 'string' || nonce.length > 64) return false
+      const [time = '', mac = ''] = nonce.split('.')
+      const given = Buffer.from(mac)
+      const expected = Buffer.from(macOf(time))
+      if (given.length !== expected.length || !timingSafeEqual(given, expected)) return false
+      const age = clock.now() - Number.parseInt(time, 36)
+      return age >= -1_000 && age <= lifetime
+    },
+  }
+}

@@ -1,0 +1,83 @@
+import { hash } from 'node:crypto'
+import { parseDuration, refuseUnknownKeys, systemClock, type Clock, type Duration } from '@quintet/core'
+import { AuthError, Refusal } from '../errors.ts'
+import { onceScript } from '../sessions/scripts.ts'
+import { BoundedRedis, defaultCommandTimeout, type SessionRedis } from '../sessions/session-redis.ts'
+import type { DpopNonces } from './dpop-nonces.ts'
+import { verifyDpopProof, type ProvedRequest } from './dpop-proof.ts'
+
+export interface DpopOptions {
+  /** How old a proof may be; it cannot be used twice within that time. @defaultValue `'1m'` */
+  readonly window?: Duration
+  /** Demands a nonce of this server in every proof. */
+  readonly nonces?: DpopNonces
+}
+
+export interface DpopVerifierOptions extends DpopOptions {
+  /** Where used proofs are remembered. */
+  readonly redis: SessionRedis
+  /** @defaultValue `'5s'` */
+  readonly clockTolerance?: Duration
+  readonly commandTimeout?: Duration
+  readonly clock?: Clock
+}
+
+/** Verifies proofs of possession, each once. */
+export interface DpopVerifier {
+  /**
+   * Resolves to the thumbprint of the key.
+   *
+   * @throws AuthError `ERR_AUTH_DPOP_INVALID`, `ERR_AUTH_DPOP_NONCE_REQUIRED` (with `details.nonce`), or
+   *   `ERR_AUTH_UNAVAILABLE`
+   */
+  verify(proof: string, request: ProvedRequest): Promise<string>
+}
+
+export const dpopDefaults: Readonly<{ window: Duration; clockTolerance: Duration }> = Object.freeze({
+  window: '1m',
+  clockTolerance: '5s',
+})
+
+/** Makes a verifier of DPoP proofs, e.g. for the refresh endpoint. A manager has one of its own. */
+export function createDpopVerifier(options: DpopVerifierOptions): DpopVerifier {
+  const path = 'createDpopVerifier'
+  refuseUnknownKeys(options, ['redis', 'window', 'nonces', 'clockTolerance', 'commandTimeout', 'clock'], path)
+  const redis = new BoundedRedis(
+    options.redis,
+    options.commandTimeout ?? defaultCommandTimeout,
+    `${path}.redis`,
+  )
+  const tolerance = parseDuration(
+    options.clockTolerance ?? dpopDefaults.clockTolerance,
+    `${path}.clockTolerance`,
+  )
+  return dpopVerifier(redis, options, tolerance, options.clock ?? systemClock)
+}
+
+/** As {@link createDpopVerifier}, over what a manager has already made. */
+export function dpopVerifier(
+  redis: BoundedRedis,
+  { window: given, nonces }: DpopOptions,
+  tolerance: number,
+  clock: Clock,
+): DpopVerifier {
+  const window = parseDuration(given ?? dpopDefaults.window, 'dpop.window')
+  return {
+    async verify(proof, request) {
+      try {
+        const now = clock.now()
+        const { jkt, jti, nonce } = await verifyDpopProof(proof, request, { now, window, tolerance })
+        if (nonces !== undefined && !nonces.accepts(nonce)) {
+          throw new AuthError('ERR_AUTH_DPOP_NONCE_REQUIRED', { details: { nonce: nonces.issue() } })
+        }
+        const key = `dpop:{${jkt}}:${hash('sha256', jti, 'base64url')}`
+        const first = await redis.run(onceScript, [key], [now, Math.ceil(window + tolerance)])
+        if (first !== 1) throw new Refusal('The proof was used before.')
+        return jkt
+      } catch (error) {
+        if (error instanceof Refusal) throw new AuthError('ERR_AUTH_DPOP_INVALID', { cause: error })
+        throw error
+      }
+    },
+  }
+}

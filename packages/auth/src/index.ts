@@ -1,0 +1,80 @@
+export type { AuditListener, AuthEvent, AuthEventType } from './audit.ts'
+export { toChallenge, type AuthChallenge, type ChallengeOptions } from './challenge.ts'
+export { createDpopNonces, type DpopNonces, type DpopNoncesOptions } from './dpop/dpop-nonces.ts'
+export type { ProvedRequest } from './dpop/dpop-proof.ts'
+export {
+  createDpopVerifier,
+  dpopDefaults,
+  type DpopOptions,
+  type DpopVerifier,
+  type DpopVerifierOptions,
+} from './dpop/dpop-verifier.ts'
+export { AuthError, authErrorCodes, type AuthErrorCode } from './errors.ts'
+export type { SigningAlgorithm, VerificationAlgorithm } from './keys/algorithms.ts'
+export type { Jwk } from './keys/import-key.ts'
+export type { KeyInput, KeyState } from './keys/key-material.ts'
+export {
+  createKeyRing,
+  keyRingDefaults,
+  type KeyInfo,
+  type KeyRing,
+  type KeyRingOptions,
+  type SigningKey,
+  type StoredKey,
+} from './keys/key-ring.ts'
+export { keySet, type JwkSet, type KeySetOptions } from './keys/key-set.ts'
+export { remoteJwks, remoteJwksDefaults, type FetchJwks, type RemoteJwksOptions } from './keys/remote-jwks.ts'
+export { jwksAnswer, serveJwks, type JwksAnswer } from './keys/serve-jwks.ts'
+export type { VerificationKey, VerificationKeys } from './keys/verification-keys.ts'
+export { createJwtAuthManager, type JwtAuthManager } from './manager/jwt-auth-manager.ts'
+export {
+  jwtAuthManagerDefaults,
+  type BindingOptions,
+  type JwtAuthManagerOptions,
+  type TrackedSessions,
+  type TrackSessions,
+} from './manager/manager-options.ts'
+export type { SessionSnapshot } from './manager/session-snapshot.ts'
+export {
+  DerivedSecret,
+  deriveSecrets,
+  type AuthSecrets,
+  type DerivedSecrets,
+  type SecretInput,
+} from './secrets.ts'
+export {
+  sessionAuthorityDefaults,
+  type SessionAuthorityOptions,
+  type UserRights,
+} from './sessions/authority-options.ts'
+export {
+  createSessionAuthority,
+  type RefreshOptions,
+  type SessionAuthority,
+  type SessionTokens,
+  type SignIn,
+  type StepUp,
+} from './sessions/session-authority.ts'
+export type { SessionRef, UserRef } from './sessions/session-keys.ts'
+export type { Device, RevocationReason, Session, SessionRecord } from './sessions/session-record.ts'
+export type { SessionRedis } from './sessions/session-redis.ts'
+export type {
+  NewSession,
+  Rotation,
+  RotationResult,
+  SessionChange,
+  SessionLimits,
+  SessionStore,
+  StoredSession,
+} from './sessions/session-store.ts'
+export type { SessionLookup } from './sessions/session-warmer.ts'
+export { throttleDefaults, type AttemptLimit, type AttemptLimiter, type ThrottleOptions } from './throttle.ts'
+export type { AccessClaims } from './tokens/access-claims.ts'
+export {
+  createTokenVerifier,
+  tokenVerifierDefaults,
+  type TokenCacheOptions,
+  type TokenVerifier,
+  type TokenVerifierOptions,
+  type VerifiedToken,
+} from './tokens/token-verifier.ts'

@@ -1,0 +1,272 @@
+import type { webcrypto } from 'node:crypto'
+import { parseDuration, refuseUnknownKeys, systemClock, type Clock, type Duration } from '@quintet/core'
+import { AuthError } from '../errors.ts'
+import type { SigningAlgorithm } from './algorithms.ts'
+import type { Jwk } from './import-key.ts'
+import {
+  generateJwk,
+  importKeyMaterial,
+  type KeyInput,
+  type KeyMaterial,
+  type KeyState,
+} from './key-material.ts'
+import type { JwkSet } from './key-set.ts'
+import type { VerificationKey, VerificationKeys } from './verification-keys.ts'
+
+export interface KeyRingOptions {
+  /** HS256 only where one app both issues and verifies: whoever can verify can mint. @defaultValue `'Ed25519'` */
+  readonly algorithm?: SigningAlgorithm
+  /** The keys, e.g. from configuration. @defaultValue one signing key, generated; it is lost when the process ends */
+  readonly keys?: readonly KeyInput[]
+  /**
+   * How long a key must have been in the JWKS before it may sign: at least as long as verifiers cache it.
+   * @defaultValue `'15m'`
+   */
+  readonly prepublish?: Duration
+  /**
+   * How long tokens of a former signing key are accepted: the life of an access token plus clock skew.
+   * Then the key is dropped.
+   * @defaultValue `'6m'`
+   */
+  readonly retain?: Duration
+  readonly clock?: Clock
+}
+
+export const keyRingDefaults: Readonly<{ algorithm: 'Ed25519'; prepublish: Duration; retain: Duration }> =
+  Object.freeze({ algorithm: 'Ed25519', prepublish: '15m', retain: '6m' })
+
+/** One key as an operator sees it. */
+export interface KeyInfo {
+  readonly kid: string
+  readonly algorithm: SigningAlgorithm
+  readonly state: KeyState
+  /** When it came into this state, in milliseconds since the epoch. */
+  readonly since: number
+}
+
+/** The key that signs now. */
+export interface SigningKey {
+  readonly kid: string
+  readonly algorithm: SigningAlgorithm
+  readonly key: webcrypto.CryptoKey
+}
+
+/** A key with its state, to be stored as a secret and given back as {@link KeyRingOptions.keys}. */
+export interface StoredKey {
+  readonly jwk: Jwk
+  readonly kid: string
+  readonly state: KeyState
+  readonly since: number
+}
+
+/** The keys of an issuer: at most one signs, those to come are published, those that were still verify. */
+export interface KeyRing extends VerificationKeys {
+  readonly algorithm: SigningAlgorithm
+  /** @throws AuthError `ERR_AUTH_NO_SIGNING_KEY` */
+  signer(): SigningKey
+  /** The public keys of every state; empty for HS256. */
+  jwks(): JwkSet
+  list(): readonly KeyInfo[]
+  /** Adds a key that will sign later, generated if none is given. Resolves to its id. */
+  prepublish(key?: KeyInput): Promise<string>
+  /**
+   * Lets the oldest prepublished key sign from now on, and the present one only verify.
+   *
+   * @throws TypeError when none has been published long enough.
+   */
+  rotate(): KeyInfo
+  /** Forgets a key at once, e.g. one that leaked: its tokens are refused from now on. If it was the signing key, the oldest prepublished one takes over. */
+  drop(kid: string): void
+  /** Takes over a whole new set, e.g. what another instance has stored. */
+  replace(keys: readonly KeyInput[]): Promise<void>
+  /** Every key with its private part. Keep it where secrets are kept. */
+  export(): readonly StoredKey[]
+}
+
+interface Held extends KeyMaterial {
+  readonly state: KeyState
+  readonly since: number
+}
+
+const knownKeys = ['algorithm', 'keys', 'prepublish', 'retain', 'clock']
+const knownInputKeys = ['jwk', 'pem', 'secret', 'kid', 'state', 'since']
+const states: readonly KeyState[] = ['prepublished', 'signing', 'verify-only']
+
+/**
+ * Makes the key ring of an issuer.
+ *
+ * @throws TypeError when an option is unknown or a key is not usable.
+ */
+export async function createKeyRing(options: KeyRingOptions = {}): Promise<KeyRing> {
+  refuseUnknownKeys(options, knownKeys, 'createKeyRing')
+  const algorithm = options.algorithm ?? keyRingDefaults.algorithm
+  if (!['Ed25519', 'ES256', 'HS256'].includes(algorithm)) {
+    throw new TypeError(
+      `createKeyRing.algorithm: ${JSON.stringify(algorithm)} must be Ed25519, ES256 or HS256.`,
+    )
+  }
+  const ring = new Ring(
+    algorithm,
+    parseDuration(options.prepublish ?? keyRingDefaults.prepublish, 'createKeyRing.prepublish'),
+    parseDuration(options.retain ?? keyRingDefaults.retain, 'createKeyRing.retain'),
+    options.clock ?? systemClock,
+  )
+  await ring.replace(options.keys ?? [{ jwk: generateJwk(algorithm), state: 'signing' }])
+  return ring
+}
+
+class Ring implements KeyRing {
+  readonly algorithm: SigningAlgorithm
+  readonly #prepublishMs: number
+  readonly #retainMs: number
+  readonly #clock: Clock
+  #keys: readonly Held[] = []
+  #epoch = 0
+  /** When the next verify-only key is due to be dropped. */
+  #nextDrop = Infinity
+
+  constructor(algorithm: SigningAlgorithm, prepublishMs: number, retainMs: number, clock: Clock) {
+    this.algorithm = algorithm
+    this.#prepublishMs = prepublishMs
+    this.#retainMs = retainMs
+    this.#clock = clock
+  }
+
+  get epoch(): number {
+    this.#sweep()
+    return this.#epoch
+  }
+
+  async find(kid: string): Promise<VerificationKey | undefined> {
+    return this.#current().find((key) => key.kid === kid)?.verification
+  }
+
+  signer(): SigningKey {
+    const held = this.#current().find((key) => key.state === 'signing')
+    if (held === undefined) throw new AuthError('ERR_AUTH_NO_SIGNING_KEY')
+    return { kid: held.kid, algorithm: held.algorithm, key: held.signingKey }
+  }
+
+  jwks(): JwkSet {
+    return { keys: this.#current().flatMap((key) => (key.publicJwk === undefined ? [] : [key.publicJwk])) }
+  }
+
+  list(): readonly KeyInfo[] {
+    return this.#current().map(describe)
+  }
+
+  async prepublish(input?: KeyInput): Promise<string> {
+    const given = input ?? { jwk: generateJwk(this.algorithm) }
+    const held = await this.#import({ ...given, state: 'prepublished' }, 'prepublish', 'prepublished')
+    if (this.#current().some((key) => key.kid === held.kid)) {
+      throw new TypeError(`prepublish: the ring already has the key ${held.kid}.`)
+    }
+    if (this.algorithm === 'HS256') {
+      throw new TypeError('prepublish: HS256 is for one-key deployments. Use replace() to change the key.')
+    }
+    this.#set([...this.#keys, held])
+    return held.kid
+  }
+
+  rotate(): KeyInfo {
+    const now = this.#clock.now()
+    const next = oldest(this.#current(), 'prepublished')
+    if (next === undefined)
+      throw new TypeError('rotate: there is no prepublished key. Call prepublish() first.')
+    const waits = next.since + this.#prepublishMs - now
+    if (waits > 0) {
+      throw new TypeError(
+        `rotate: the key ${next.kid} must be published for another ${Math.ceil(waits / 1000)} s.`,
+      )
+    }
+    this.#promote(next, now)
+    return describe(this.#keys.find((key) => key.kid === next.kid) as Held)
+  }
+
+  drop(kid: string): void {
+    const held = this.#current().find((key) => key.kid === kid)
+    if (held === undefined) return
+    this.#set(this.#keys.filter((key) => key.kid !== kid))
+    const next = held.state === 'signing' ? oldest(this.#keys, 'prepublished') : undefined
+    if (next !== undefined) this.#promote(next, this.#clock.now())
+  }
+
+  async replace(inputs: readonly KeyInput[]): Promise<void> {
+    const held: Held[] = []
+    for (const [index, input] of inputs.entries()) {
+      held.push(await this.#import(input, `keys[${index}]`, index === 0 ? 'signing' : 'verify-only'))
+    }
+    if (new Set(held.map((key) => key.kid)).size < held.length) {
+      throw new TypeError('createKeyRing.keys: two keys have one id.')
+    }
+    if (held.filter((key) => key.state === 'signing').length > 1) {
+      throw new TypeError('createKeyRing.keys: only one key can be in state "signing".')
+    }
+    if (this.algorithm === 'HS256' && held.length > 1) {
+      throw new TypeError('createKeyRing.keys: HS256 is for one-key deployments. Use Ed25519 to rotate keys.')
+    }
+    this.#set(held)
+  }
+
+  export(): readonly StoredKey[] {
+    return this.#current().map(({ privateJwk, kid, state, since }) => ({
+      jwk: privateJwk,
+      kid,
+      state,
+      since,
+    }))
+  }
+
+  async #import(input: KeyInput, at: string, state: KeyState): Promise<Held> {
+    const path = `createKeyRing.${at}`
+    refuseUnknownKeys(input, knownInputKeys, path)
+    if (input.state !== undefined && !states.includes(input.state)) {
+      throw new TypeError(
+        `${path}.state: ${JSON.stringify(input.state)} must be one of ${states.join(', ')}.`,
+      )
+    }
+    const material = await importKeyMaterial(input, this.algorithm, path)
+    return Object.freeze({
+      ...material,
+      state: input.state ?? state,
+      since: input.since ?? this.#clock.now(),
+    })
+  }
+
+  #promote(next: Held, now: number): void {
+    this.#set(
+      this.#keys.map((key) => {
+        if (key.kid === next.kid) return Object.freeze({ ...key, state: 'signing' as const, since: now })
+        return key.state === 'signing'
+          ? Object.freeze({ ...key, state: 'verify-only' as const, since: now })
+          : key
+      }),
+    )
+  }
+
+  #set(keys: readonly Held[]): void {
+    if (this.#keys.some((before) => !keys.some((key) => key.kid === before.kid))) this.#epoch++
+    this.#keys = keys
+    const due = keys.filter((key) => key.state === 'verify-only').map((key) => key.since + this.#retainMs)
+    this.#nextDrop = Math.min(...due)
+  }
+
+  #sweep(): void {
+    const now = this.#clock.now()
+    if (now < this.#nextDrop) return
+    this.#set(this.#keys.filter((key) => key.state !== 'verify-only' || now < key.since + this.#retainMs))
+  }
+
+  #current(): readonly Held[] {
+    this.#sweep()
+    return this.#keys
+  }
+}
+
+function oldest(keys: readonly Held[], state: KeyState): Held | undefined {
+  return keys.filter((key) => key.state === state).toSorted((a, b) => a.since - b.since)[0]
+}
+
+function describe({ kid, algorithm, state, since }: Held): KeyInfo {
+  return { kid, algorithm, state, since }
+}

@@ -1,0 +1,188 @@
+import {
+  parseDuration,
+  parseSize,
+  refuseUnknownKeys,
+  systemClock,
+  type Clock,
+  type Duration,
+  type Size,
+} from '@quintet/core'
+import { AuthError, Refusal } from '../errors.ts'
+import { checkAlgorithms, defaultAlgorithms, type VerificationAlgorithm } from './algorithms.ts'
+import { importKeySet, type JwkSet } from './key-set.ts'
+import type { VerificationKey, VerificationKeys } from './verification-keys.ts'
+
+/** The part of `fetch` that is needed. */
+export type FetchJwks = (
+  url: string,
+  init: {
+    readonly headers: Record<string, string>
+    readonly redirect: 'error'
+    readonly signal: AbortSignal
+  },
+) => Promise<Response>
+
+export interface RemoteJwksOptions {
+  /** The algorithms to accept; keys for others are passed over. @defaultValue `['Ed25519', 'ES256']` */
+  readonly algorithms?: readonly VerificationAlgorithm[]
+  /** How long a set is used before it is fetched again. @defaultValue `'10m'` */
+  readonly cacheTtl?: Duration
+  /** The least time between two fetches, e.g. when tokens with unknown key ids come in. @defaultValue `'10s'` */
+  readonly cooldown?: Duration
+  /** How long beyond `cacheTtl` a set is used while it cannot be fetched. @defaultValue `'1h'` */
+  readonly staleIfError?: Duration
+  /** How long one fetch may take. @defaultValue `'3s'` */
+  readonly timeout?: Duration
+  /** The largest answer. @defaultValue `'64kb'` */
+  readonly maxSize?: Size
+  /** Permits `http:` to other hosts than this one. @defaultValue false */
+  readonly insecure?: boolean
+  readonly fetch?: FetchJwks
+  readonly clock?: Clock
+}
+
+export const remoteJwksDefaults: Readonly<{
+  cacheTtl: Duration
+  cooldown: Duration
+  staleIfError: Duration
+  timeout: Duration
+  maxSize: Size
+}> = Object.freeze({ cacheTtl: '10m', cooldown: '10s', staleIfError: '1h', timeout: '3s', maxSize: '64kb' })
+
+const knownKeys = [
+  'algorithms',
+  'cacheTtl',
+  'cooldown',
+  'staleIfError',
+  'timeout',
+  'maxSize',
+  'insecure',
+  'fetch',
+  'clock',
+]
+const loopback = new Set(['localhost', '127.0.0.1', '[::1]'])
+const maxKeys = 64
+
+/**
+ * Verification keys from an issuer's JWKS endpoint: fetched at the first use, cached, fetched again when
+ * old or when a token names a key that is not in it (but never more often than the cooldown), and kept for
+ * a while when the issuer is down.
+ *
+ * @throws TypeError when the URL is not `https:` (or `http:` to this host).
+ * @see RFC 7517 section 5
+ */
+export function remoteJwks(url: string | URL, options: RemoteJwksOptions = {}): VerificationKeys {
+  refuseUnknownKeys(options, knownKeys, 'remoteJwks')
+  return new RemoteJwks(checkUrl(String(url), options.insecure === true), options)
+}
+
+class RemoteJwks implements VerificationKeys {
+  readonly #url: string
+  readonly #algorithms: readonly VerificationAlgorithm[]
+  readonly #cacheTtl: number
+  readonly #cooldown: number
+  readonly #staleIfError: number
+  readonly #timeout: number
+  readonly #maxSize: number
+  readonly #fetch: FetchJwks
+  readonly #clock: Clock
+  #keys: ReadonlyMap<string, VerificationKey> | undefined
+  #fetchedAt = -Infinity
+  #triedAt = -Infinity
+  #lastFailure: unknown
+  #running: Promise<void> | undefined
+  epoch = 0
+
+  constructor(url: string, options: RemoteJwksOptions) {
+    this.#url = url
+    this.#algorithms = checkAlgorithms(options.algorithms ?? defaultAlgorithms, 'remoteJwks.algorithms')
+    this.#cacheTtl = parseDuration(options.cacheTtl ?? remoteJwksDefaults.cacheTtl, 'remoteJwks.cacheTtl')
+    this.#cooldown = parseDuration(options.cooldown ?? remoteJwksDefaults.cooldown, 'remoteJwks.cooldown')
+    this.#staleIfError = parseDuration(
+      options.staleIfError ?? remoteJwksDefaults.staleIfError,
+      'remoteJwks.staleIfError',
+    )
+    this.#timeout = parseDuration(options.timeout ?? remoteJwksDefaults.timeout, 'remoteJwks.timeout')
+    this.#maxSize = parseSize(options.maxSize ?? remoteJwksDefaults.maxSize, 'remoteJwks.maxSize')
+    this.#fetch = options.fetch ?? ((target, init) => fetch(target, init))
+    this.#clock = options.clock ?? systemClock
+  }
+
+  async find(kid: string): Promise<VerificationKey | undefined> {
+    const now = this.#clock.monotonic()
+    const known = this.#keys?.get(kid)
+    const age = now - this.#fetchedAt
+    if (known !== undefined && age < this.#cacheTtl) return known
+    if (this.#running !== undefined || now - this.#triedAt >= this.#cooldown) await this.#refresh()
+    const usable = this.#clock.monotonic() - this.#fetchedAt < this.#cacheTtl + this.#staleIfError
+    const found = usable ? this.#keys?.get(kid) : undefined
+    // With the issuer unreachable nobody knows whether the key exists: that is an outage, not a bad token.
+    if (found === undefined && (this.#lastFailure !== undefined || !usable)) {
+      throw new AuthError('ERR_AUTH_UNAVAILABLE', { cause: this.#lastFailure })
+    }
+    return found
+  }
+
+  #refresh(): Promise<void> {
+    return (this.#running ??= this.#load().finally(() => {
+      this.#running = undefined
+    }))
+  }
+
+  async #load(): Promise<void> {
+    this.#triedAt = this.#clock.monotonic()
+    try {
+      const keys = await importKeySet(await this.#read(), this.#algorithms, 'skip')
+      const before = this.#keys
+      this.#keys = keys
+      this.#fetchedAt = this.#clock.monotonic()
+      this.#lastFailure = undefined
+      for (const kid of before?.keys() ?? []) {
+        if (!keys.has(kid)) {
+          this.epoch++
+          break
+        }
+      }
+    } catch (error) {
+      this.#lastFailure = error
+    }
+  }
+
+  async #read(): Promise<JwkSet> {
+    const response = await this.#fetch(this.#url, {
+      headers: { accept: 'application/jwk-set+json, application/json' },
+      redirect: 'error',
+      signal: AbortSignal.timeout(this.#timeout),
+    })
+    if (response.status !== 200) {
+      await response.body?.cancel()
+      throw new Refusal(`The JWKS endpoint answered with status ${response.status}.`)
+    }
+    const set = JSON.parse(await readText(response, this.#maxSize)) as JwkSet
+    if (set.keys.length > maxKeys) throw new Refusal(`The JWKS has more than ${maxKeys} keys.`)
+    if (set.keys.some((jwk) => jwk.kty === 'oct' || jwk.d !== undefined)) {
+      throw new Refusal('The JWKS shows secret keys; none of it can be trusted.')
+    }
+    return set
+  }
+}
+
+async function readText(response: Response, maxSize: number): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of response.body ?? []) {
+    size += chunk.length
+    if (size > maxSize) throw new Refusal(`The JWKS is larger than ${maxSize} bytes.`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function checkUrl(text: string, insecure: boolean): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url?.protocol === 'https:') return url.href
+  if (url?.protocol === 'http:' && (insecure || loopback.has(url.hostname))) return url.href
+  throw new TypeError(
+    'remoteJwks: give an https: URL. http: works to this host, and elsewhere with insecure: true on a network you trust.',
+  )
+}

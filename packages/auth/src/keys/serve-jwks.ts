@@ -1,0 +1,37 @@
+import { hash } from 'node:crypto'
+import { parseDuration, type Duration } from '@quintet/core'
+import type { KeyRing } from './key-ring.ts'
+
+/** What to answer at `/.well-known/jwks.json`. */
+export interface JwksAnswer {
+  readonly body: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** The public keys of a ring with the headers to cache them by. @see RFC 7517 section 8.5 */
+export function jwksAnswer(ring: KeyRing, options: { readonly maxAge?: Duration } = {}): JwksAnswer {
+  const seconds = Math.floor(parseDuration(options.maxAge ?? '5m', 'jwksAnswer.maxAge') / 1_000)
+  const body = JSON.stringify(ring.jwks())
+  return {
+    body,
+    headers: {
+      'content-type': 'application/jwk-set+json',
+      'cache-control': `public, max-age=${seconds}`,
+      etag: `"${hash('sha256', body, 'base64url').slice(0, 22)}"`,
+      'access-control-allow-origin': '*',
+      'x-content-type-options': 'nosniff',
+    },
+  }
+}
+
+/** Answers a request for the JWKS, with 304 where the client has it already. */
+export function serveJwks(
+  ring: KeyRing,
+  request: Request,
+  options: { readonly maxAge?: Duration } = {},
+): Response {
+  const { body, headers } = jwksAnswer(ring, options)
+  if (request.headers.get('if-none-match') === headers['etag'])
+    return new Response(null, { status: 304, headers })
+  return new Response(request.method === 'HEAD' ? null : body, { status: 200, headers })
+}

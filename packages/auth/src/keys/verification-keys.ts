@@ -1,0 +1,21 @@
+import type { webcrypto } from 'node:crypto'
+import type { VerificationAlgorithm } from './algorithms.ts'
+
+/** A key that can verify and nothing else, bound to its one algorithm. */
+export interface VerificationKey {
+  readonly kid: string
+  readonly algorithm: VerificationAlgorithm
+  readonly key: webcrypto.CryptoKey
+}
+
+/** Where a verifier finds keys: a key ring, given public keys, or a remote JWKS. */
+export interface VerificationKeys {
+  /**
+   * The key of that id, or undefined when there is none. Only after a strict parse of the token.
+   *
+   * @throws AuthError `ERR_AUTH_UNAVAILABLE` when the keys cannot be had now.
+   */
+  find(kid: string, signal?: AbortSignal): Promise<VerificationKey | undefined>
+  /** Changes whenever a key goes away, so that verified-token caches forget what that key has signed. */
+  readonly epoch: number
+}

@@ -1,0 +1,263 @@
+import {
+  anonymous,
+  systemClock,
+  type AuthenticateOptions,
+  type AuthManager,
+  type Clock,
+  type Credentials,
+  type Principal,
+  type SessionEnd,
+  type UserPrincipal,
+} from '@quintet/core'
+import { createAudit } from '../audit.ts'
+import { dpopVerifier, type DpopVerifier } from '../dpop/dpop-verifier.ts'
+import { AuthError, Refusal, type AuthErrorCode } from '../errors.ts'
+import { secretKey } from '../secrets.ts'
+import { isId, sessionKey, sessionKeyPrefix, type SessionRef } from '../sessions/session-keys.ts'
+import { BoundedRedis, defaultCommandTimeout } from '../sessions/session-redis.ts'
+import { SessionRegistry } from '../sessions/session-registry.ts'
+import { SessionWarmer } from '../sessions/session-warmer.ts'
+import type { TokenVerifier, VerifiedToken } from '../tokens/token-verifier.ts'
+import {
+  resolveManagerOptions,
+  type JwtAuthManagerOptions,
+  type ResolvedManagerOptions,
+  type TrackedSessions,
+} from './manager-options.ts'
+import { SessionCheck, type BoundToken } from './session-check.ts'
+import {
+  snapshotFields,
+  snapshotFieldsWithPrevious,
+  toSnapshot,
+  type SessionSnapshot,
+} from './session-snapshot.ts'
+import { SessionWatcher } from './session-watcher.ts'
+
+/** Verifies access tokens and the sessions behind them. */
+export interface JwtAuthManager extends AuthManager, AsyncDisposable {
+  authenticate(credentials: Credentials, options?: Partial<AuthenticateOptions>): Promise<Principal>
+  watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable
+  /** Ends the background work. Idempotent; leaves the Redis client to its owner. */
+  close(): Promise<void>
+}
+
+const endCodes: Readonly<Record<SessionEnd, AuthErrorCode>> = {
+  revoked: 'ERR_AUTH_SESSION_REVOKED',
+  superseded: 'ERR_AUTH_TOKEN_SUPERSEDED',
+  expired: 'ERR_AUTH_SESSION_EXPIRED',
+}
+
+/** How long a revocation leaves a mark when this app re-warms a session that has ended. */
+const tombstoneTtl = 6 * 60_000
+/** `lastSeen` outlives any session that is in use. */
+const seenTtl = 31 * 86_400_000
+
+/**
+ * Makes the manager that verifies every call: the token, the session behind it, and that the token belongs to the
+ * session's present generation.
+ *
+ * @throws TypeError for options that are unknown or make no sense.
+ *
+ * @example
+ * const auth = createJwtAuthManager({
+ *   logger, sessionRedis, issuer: 'https://auth.example.com', audience: 'media',
+ *   keys: remoteJwks('https://auth.example.com/.well-known/jwks.json'),
+ *   cnf: { secret: config.cnfSecret },
+ * })
+ */
+export function createJwtAuthManager(options: JwtAuthManagerOptions): JwtAuthManager {
+  return new Manager(options, resolveManagerOptions(options))
+}
+
+class Manager implements JwtAuthManager {
+  readonly #verifier: TokenVerifier
+  readonly #redis: BoundedRedis
+  readonly #registry: SessionRegistry
+  readonly #warmer: SessionWarmer | undefined
+  readonly #tracked: TrackedSessions | undefined
+  readonly #check: SessionCheck
+  readonly #watcher: SessionWatcher
+  readonly #dpop: DpopVerifier
+  readonly #clock: Clock
+  readonly #fields: readonly string[]
+  readonly #lastSeen: number | undefined
+  /** What was computed for a verified token; goes with it. */
+  readonly #bound = new WeakMap<VerifiedToken, BoundToken>()
+
+  constructor(options: JwtAuthManagerOptions, settings: ResolvedManagerOptions) {
+    const path = 'createJwtAuthManager'
+    this.#verifier = settings.verifier
+    this.#clock = options.clock ?? systemClock
+    this.#lastSeen = settings.lastSeen
+    this.#redis = new BoundedRedis(
+      options.sessionRedis,
+      options.commandTimeout ?? defaultCommandTimeout,
+      `${path}.sessionRedis`,
+    )
+    this.#registry = new SessionRegistry(this.#redis, tombstoneTtl, options.clock)
+    this.#fields = settings.cnfGrace > 0 ? snapshotFieldsWithPrevious : snapshotFields
+    const audit = createAudit(options.audit, options.logger, () => this.#clock.now())
+    const { cnf, sessionLookup } = options
+    const secrets = cnf === false ? [] : [cnf.secret, ...(cnf.previousSecrets ?? [])]
+    const keys = secrets.map((secret) => secretKey(secret, `${path}.cnf.secret`))
+    const tolerance = settings.verifier.clockTolerance
+    this.#check = new SessionCheck(keys, settings.cnfGrace, tolerance)
+    this.#dpop = dpopVerifier(this.#redis, options.dpop ?? {}, tolerance, this.#clock)
+    this.#warmer =
+      sessionLookup === undefined
+        ? undefined
+        : new SessionWarmer(this.#registry, sessionLookup, (ref) => audit({ type: 'session.warmed', ...ref }))
+    this.#watcher = new SessionWatcher(
+      this.#check,
+      (token) => this.#readOrWarm(token),
+      this.#clock,
+      settings.watchInterval,
+    )
+    this.#tracked = options.track?.({ prefix: sessionKeyPrefix, load: (key) => this.#load(key) })
+    this.#tracked?.onInvalidate((key) => this.#watcher.invalidated(key))
+  }
+
+  authenticate(credentials: Credentials, options: Partial<AuthenticateOptions> = {}): Promise<Principal> {
+    // The way of nearly every call in tracked mode: nothing to wait for.
+    if (this.#tracked !== undefined && credentials.scheme === 'bearer' && options.freshness === undefined) {
+      const answer = this.#recall(credentials.token, this.#tracked)
+      if (answer !== undefined) return answer
+    }
+    return this.#authenticate(credentials, options)
+  }
+
+  watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable {
+    if (principal.kind !== 'user' || principal.sessionId === null)
+      return { [Symbol.dispose]: () => undefined }
+    const { cnf } = principal.claims as { readonly cnf?: { readonly fp?: string; readonly jkt?: string } }
+    return this.#watcher.watch(bind(principal, cnf), onEnd)
+  }
+
+  async close(): Promise<void> {
+    this.#watcher.close()
+    await this.#tracked?.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** Undefined when the long way must be taken, also to say what is wrong. */
+  #recall(text: string, tracked: TrackedSessions): Promise<UserPrincipal> | undefined {
+    let verified: VerifiedToken | undefined
+    try {
+      verified = this.#verifier.recall(text)
+    } catch {
+      return undefined
+    }
+    const token = verified && this.#bound.get(verified)
+    if (token === undefined || token.jkt !== undefined) return undefined
+    const session = tracked.peek(token.key)
+    const now = this.#clock.now()
+    if (session === undefined || this.#check.decide(token, session, now) !== 'alive') return undefined
+    this.#markSeen(token, now)
+    return token.answer
+  }
+
+  async #authenticate(credentials: Credentials, options: Partial<AuthenticateOptions>): Promise<Principal> {
+    if (credentials.scheme === 'none') return anonymous
+    if (credentials.scheme === 'attested') return credentials.principal
+    const token = await this.#verify(credentials.token)
+    if (credentials.scheme === 'bearer' && token.jkt !== undefined) {
+      throw invalid('A token that is bound to a key came as a bearer token.')
+    }
+    const session =
+      options.freshness === 'strict' ? await this.#readOrWarm(token) : await this.#session(token)
+    if (session === undefined) throw new AuthError('ERR_AUTH_SESSION_COLD')
+    const now = this.#clock.now()
+    const decision = this.#check.decide(token, session, now)
+    if (decision !== 'alive') throw new AuthError(endCodes[decision])
+    if (credentials.scheme === 'dpop') {
+      if (token.jkt === undefined) throw invalid('A token without a key came with a proof of possession.')
+      const { proof, method, url } = credentials
+      const jkt = await this.#dpop.verify(proof, { method, url, accessToken: credentials.token })
+      if (jkt !== token.jkt) {
+        throw new AuthError('ERR_AUTH_DPOP_INVALID', { cause: new Refusal('The proof is by another key.') })
+      }
+    }
+    this.#markSeen(token, now)
+    return token.principal
+  }
+
+  async #verify(text: string): Promise<BoundToken> {
+    const verified = this.#verifier.recall(text) ?? (await this.#verifier.verify(text))
+    const known = this.#bound.get(verified)
+    if (known !== undefined) return known
+    const { claims } = verified
+    if (!isId(claims.sub) || !isId(claims.tid) || !isId(claims.sid))
+      throw invalid('An id in the token is too long.')
+    if (this.#check.binds && claims.cnf?.fp === undefined) throw invalid('The token is not bound ("cnf.fp").')
+    const principal: UserPrincipal = Object.freeze({
+      kind: 'user',
+      userId: claims.sub,
+      tenantId: claims.tid,
+      sessionId: claims.sid,
+      roles: claims.roles,
+      permissions: claims.permissions,
+      expiresAt: claims.exp * 1_000,
+      claims: claims as unknown as Record<string, unknown>,
+    })
+    const token = bind(principal, claims.cnf)
+    this.#bound.set(verified, token)
+    return token
+  }
+
+  /** As fresh as the manager is set to. */
+  async #session(token: BoundToken): Promise<SessionSnapshot | undefined> {
+    if (this.#tracked === undefined) return await this.#readOrWarm(token)
+    return (await this.#tracked.get(token.key)) ?? (await this.#warmed(token))
+  }
+
+  async #readOrWarm(token: BoundToken): Promise<SessionSnapshot | undefined> {
+    return (await this.#load(token.key)) ?? (await this.#warmed(token))
+  }
+
+  async #warmed(token: BoundToken): Promise<SessionSnapshot | undefined> {
+    if (this.#warmer === undefined) return undefined
+    await this.#warmer.warm(refOf(token.principal))
+    const session = await this.#load(token.key)
+    if (session !== undefined) return session
+    // Lost again at once: that says nothing about the session.
+    throw new AuthError('ERR_AUTH_UNAVAILABLE', {
+      cause: new Refusal('Redis lost the session while it was re-warmed.'),
+    })
+  }
+
+  async #load(key: string): Promise<SessionSnapshot | undefined> {
+    return toSnapshot(await this.#redis.hmget(key, this.#fields))
+  }
+
+  #markSeen(token: BoundToken, now: number): void {
+    if (this.#lastSeen === undefined || now - token.seenAt < this.#lastSeen) return
+    token.seenAt = now
+    this.#registry.markSeen(refOf(token.principal), seenTtl).catch(() => undefined)
+  }
+}
+
+function bind(
+  principal: UserPrincipal,
+  cnf: { readonly fp?: string; readonly jkt?: string } | undefined,
+): BoundToken {
+  return {
+    principal,
+    answer: Promise.resolve(principal),
+    key: sessionKey(refOf(principal)),
+    fp: cnf?.fp,
+    jkt: cnf?.jkt,
+    boundTo: undefined,
+    seenAt: 0,
+  }
+}
+
+function refOf({ tenantId, userId, sessionId }: UserPrincipal): SessionRef {
+  return { tenantId, userId, sessionId: sessionId ?? '' }
+}
+
+function invalid(reason: string): AuthError {
+  return new AuthError('ERR_AUTH_TOKEN_INVALID', { cause: new Refusal(reason) })
+}

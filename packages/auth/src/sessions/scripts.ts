@@ -1,0 +1,214 @@
+import { defineScript, type SessionScript } from './session-redis.ts'
+
+/*
+ * Every script takes the time as its first argument: 0 for the clock of Redis, which is the rule, or
+ * milliseconds for a clock that a test holds. States of a session hash: a (active), r (revoked, a tombstone),
+ * w (a placeholder of somebody who is reading it from the database).
+ */
+const prelude = `
+local now = tonumber(ARGV[1])
+if now == 0 then
+  local t = redis.call('TIME')
+  now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+local function tombstone(key, ttl, why)
+  redis.call('DEL', key)
+  redis.call('HSET', key, 'st', 'r', 'why', why)
+  redis.call('PEXPIRE', key, ttl)
+end
+local function epoch(key)
+  return tonumber(redis.call('GET', key) or '0')
+end
+local function index(key, score, sid, abs)
+  redis.call('ZADD', key, score, sid)
+  if redis.call('PTTL', key) < abs - now then redis.call('PEXPIRE', key, abs - now) end
+end
+`
+
+/**
+ * KEYS session, index, epoch; ARGV now, sid, idle, absolute, max sessions, tombstone ttl, fields…
+ * Answers { abs, exp, ver, now, evicted sids… }.
+ */
+export const createScript: SessionScript = defineScript(`${prelude}
+local sid, idle, absolute, max, tomb = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local base = string.sub(KEYS[1], 1, -(#sid + 1))
+local abs = now + absolute
+local exp = math.min(now + idle, abs)
+local ver = epoch(KEYS[3])
+redis.call('HSET', KEYS[1], unpack(ARGV, 7))
+redis.call('HSET', KEYS[1], 'cat', now, 'aut', now, 'rat', now, 'exp', exp, 'abs', abs, 'ver', ver)
+redis.call('PEXPIRE', KEYS[1], exp - now)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+local answer = { abs, exp, ver, now }
+local surplus = redis.call('ZCARD', KEYS[2]) + 1 - max
+if surplus > 0 then
+  for _, old in ipairs(redis.call('ZRANGE', KEYS[2], 0, surplus - 1)) do
+    tombstone(base .. old, tomb, 'too-many-sessions')
+    redis.call('ZREM', KEYS[2], old)
+    answer[#answer + 1] = old
+  end
+end
+index(KEYS[2], exp, sid, abs)
+return answer
+`)
+
+/**
+ * KEYS session, index, epoch; ARGV now, sid, gen, rt, hash, next rt, next hash, grace, idle, tombstone ttl,
+ * may-be-shared, authenticated-now, jkt, fields to set…
+ * Answers { outcome, now } and for OK and GRACE the fields of the hash.
+ */
+export const rotateScript: SessionScript = defineScript(`${prelude}
+local sid, gen, rt, hash = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local grace, idle, tomb = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local h = redis.call('HMGET', KEYS[1], 'st', 'gen', 'rt', 'rh', 'prt', 'prh', 'rat', 'abs', 'exp', 'ver', 'sh', 'jkt')
+if not h[1] or h[1] == 'w' then return { 'MISSING', now } end
+if h[1] ~= 'a' or tonumber(h[10]) < epoch(KEYS[3]) then return { 'REVOKED', now } end
+local current, abs = tonumber(h[2]), tonumber(h[8])
+if now >= abs or now >= tonumber(h[9]) then return { 'EXPIRED', now } end
+if h[12] ~= '' and h[12] ~= ARGV[13] then return { 'BAD', now } end
+if gen == current then
+  if h[3] ~= rt or h[4] ~= hash then return { 'BAD', now } end
+  local exp = math.min(now + idle, abs)
+  redis.call('HSET', KEYS[1], 'prt', rt, 'prh', hash, 'rt', ARGV[6], 'rh', ARGV[7], 'gen', gen + 1,
+    'rat', now, 'exp', exp, 'sh', ARGV[11], unpack(ARGV, 14))
+  if ARGV[12] == '1' then redis.call('HSET', KEYS[1], 'aut', now) end
+  redis.call('PEXPIRE', KEYS[1], exp - now)
+  index(KEYS[2], exp, sid, abs)
+  return { 'OK', now, unpack(redis.call('HGETALL', KEYS[1])) }
+end
+if gen == current - 1 and h[5] == rt and h[6] == hash and now - tonumber(h[7]) <= grace then
+  if h[11] ~= '1' then return { 'SUPERSEDED', now } end
+  return { 'GRACE', now, unpack(redis.call('HGETALL', KEYS[1])) }
+end
+if gen > current then return { 'FUTURE', now } end
+tombstone(KEYS[1], tomb, 'reused')
+redis.call('ZREM', KEYS[2], sid)
+return { 'REUSED', now }
+`)
+
+/** KEYS session, index; ARGV now, sid, tombstone ttl, why. Answers 1 when an active session ended. */
+export const revokeScript: SessionScript = defineScript(`${prelude}
+local was = redis.call('HGET', KEYS[1], 'st')
+if was ~= 'r' then tombstone(KEYS[1], tonumber(ARGV[3]), ARGV[4]) end
+redis.call('ZREM', KEYS[2], ARGV[2])
+return was == 'a' and 1 or 0
+`)
+
+/**
+ * KEYS index, epoch, session of the kept sid (or of any); ARGV now, sid in KEYS[3], kept sid or '', tombstone ttl,
+ * why, epoch ttl, epoch or 0 to count up, further sids…
+ * Answers { epoch, ended sids… }.
+ */
+export const revokeAllScript: SessionScript = defineScript(`${prelude}
+local kept, tomb = ARGV[3], tonumber(ARGV[4])
+local base = string.sub(KEYS[3], 1, -(#ARGV[2] + 1))
+local given = tonumber(ARGV[7])
+local number = given > 0 and math.max(given, epoch(KEYS[2])) or epoch(KEYS[2]) + 1
+redis.call('SET', KEYS[2], number, 'PX', ARGV[6])
+local answer = { number }
+local seen = {}
+local function finish(sid)
+  if sid == kept or seen[sid] then return end
+  seen[sid] = true
+  tombstone(base .. sid, tomb, ARGV[5])
+  redis.call('ZREM', KEYS[1], sid)
+  answer[#answer + 1] = sid
+end
+for _, sid in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do finish(sid) end
+for i = 8, #ARGV do finish(ARGV[i]) end
+if kept ~= '' and redis.call('HGET', base .. kept, 'st') == 'a' then
+  redis.call('HSET', base .. kept, 'ver', number)
+end
+return answer
+`)
+
+/**
+ * Takes the place of a session that is not here, before it is read from the database.
+ * KEYS session; ARGV now, nonce, ttl. Answers CLAIMED, BUSY or HELD.
+ */
+export const claimScript: SessionScript = defineScript(`${prelude}
+local st = redis.call('HGET', KEYS[1], 'st')
+if st == 'w' then return 'BUSY' end
+if st then return 'HELD' end
+redis.call('HSET', KEYS[1], 'st', 'w', 'n', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 'CLAIMED'
+`)
+
+/** Gives up a claim. KEYS session; ARGV now, nonce. */
+export const unclaimScript: SessionScript = defineScript(`${prelude}
+if redis.call('HGET', KEYS[1], 'st') == 'w' and redis.call('HGET', KEYS[1], 'n') == ARGV[2] then
+  redis.call('DEL', KEYS[1])
+end
+return 1
+`)
+
+/**
+ * Puts what the database says in the place of the claim: only there, so that a revocation or a loss in the
+ * meantime wins. KEYS session, index, epoch; ARGV now, sid, nonce, tombstone ttl, state, user epoch, ver, exp, abs,
+ * why, fields…
+ * Answers OK, REVOKED or LOST.
+ */
+export const fillScript: SessionScript = defineScript(`${prelude}
+local sid, tomb = ARGV[2], tonumber(ARGV[4])
+local h = redis.call('HMGET', KEYS[1], 'st', 'n')
+if h[1] == 'r' then return 'REVOKED' end
+if h[1] ~= 'w' or h[2] ~= ARGV[3] then return 'LOST' end
+local number = tonumber(ARGV[6])
+if number > epoch(KEYS[3]) then redis.call('SET', KEYS[3], number, 'PX', math.max(1, tonumber(ARGV[9]) - now)) end
+local exp, abs = tonumber(ARGV[8]), tonumber(ARGV[9])
+if ARGV[5] ~= 'a' or tonumber(ARGV[7]) < epoch(KEYS[3]) or now >= exp or now >= abs then
+  tombstone(KEYS[1], tomb, ARGV[10])
+  redis.call('ZREM', KEYS[2], sid)
+  return 'REVOKED'
+end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], unpack(ARGV, 11))
+redis.call('PEXPIRE', KEYS[1], exp - now)
+index(KEYS[2], exp, sid, abs)
+return 'OK'
+`)
+
+/**
+ * Carries a rotation that the database has decided over to Redis, never backwards. KEYS session, index, epoch;
+ * ARGV now, sid, gen, exp, abs, fields…
+ * Answers OK, REVOKED, or COLD when there is nothing to carry it over to; a claim of somebody who may have read
+ * the state before is thrown away.
+ */
+export const advanceScript: SessionScript = defineScript(`${prelude}
+local sid, gen, exp, abs = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local h = redis.call('HMGET', KEYS[1], 'st', 'gen', 'ver')
+if not h[1] then return 'COLD' end
+if h[1] == 'w' then
+  redis.call('DEL', KEYS[1])
+  return 'COLD'
+end
+if h[1] ~= 'a' or tonumber(h[3]) < epoch(KEYS[3]) then return 'REVOKED' end
+if tonumber(h[2]) < gen then
+  redis.call('HSET', KEYS[1], unpack(ARGV, 6))
+  redis.call('PEXPIRE', KEYS[1], math.max(1, exp - now))
+  index(KEYS[2], exp, sid, abs)
+end
+return 'OK'
+`)
+
+/** KEYS seen; ARGV now, ttl. */
+export const seenScript: SessionScript = defineScript(`${prelude}
+redis.call('SET', KEYS[1], now, 'PX', ARGV[2])
+return 1
+`)
+
+/** KEYS index; ARGV now. Answers the sids that have not run out. */
+export const indexScript: SessionScript = defineScript(`${prelude}
+return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')
+`)
+
+/** KEYS session, seen; ARGV now. Answers { now, seen or '', fields… }. */
+export const readScript: SessionScript = defineScript(`${prelude}
+return { now, redis.call('GET', KEYS[2]) or '', unpack(redis.call('HGETALL', KEYS[1])) }
+`)
+
+/** KEYS any key of the session; ARGV now, ttl. Answers 1 the first time, then 0 until the time is over. */
+export const onceScript: SessionScript = defineScript(`${prelude}
+return redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[2]) and 1 or 0
+`)

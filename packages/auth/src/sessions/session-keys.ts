@@ -1,0 +1,74 @@
+/** What names a session: without all three there is no key to find it by. */
+export interface SessionRef {
+  readonly tenantId: string
+  readonly userId: string
+  readonly sessionId: string
+}
+
+/** All sessions of one user of one tenant. */
+export interface UserRef {
+  readonly tenantId: string
+  readonly userId: string
+}
+
+const plain = /^[A-Za-z0-9._@-]+$/
+const maxIdLength = 200
+
+/** What {@link sessionKey} begins with; the prefix to track. */
+export const sessionKeyPrefix = 's:'
+
+/** True for an id that can be part of a key. */
+export function isId(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= maxIdLength
+}
+
+/** @throws TypeError when the id is empty or too long. */
+export function assertId(value: unknown, path: string): void {
+  if (!isId(value)) throw new TypeError(`${path}: give a text of 1 to ${maxIdLength} characters.`)
+}
+
+/** One spelling of an id in keys and tokens that is free of braces, colons and tildes: percent-encoded UTF-8. */
+export function escapeId(id: string): string {
+  if (plain.test(id)) return id
+  let escaped = ''
+  for (const byte of Buffer.from(id, 'utf8')) {
+    const character = String.fromCharCode(byte)
+    escaped += plain.test(character) ? character : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+  }
+  return escaped
+}
+
+/** The reverse of {@link escapeId}; undefined when the text is no such spelling. */
+export function unescapeId(escaped: string): string | undefined {
+  try {
+    const id = decodeURIComponent(escaped)
+    return isId(id) && escapeId(id) === escaped ? id : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** One hash tag per user of a tenant, so that scripts over their sessions stay in one slot of a cluster. */
+function tag({ tenantId, userId }: UserRef): string {
+  return `{${escapeId(tenantId)}:${escapeId(userId)}}`
+}
+
+/** The hash of a session. */
+export function sessionKey(ref: SessionRef): string {
+  return `${sessionKeyPrefix}${tag(ref)}:${escapeId(ref.sessionId)}`
+}
+
+/** The sorted set of a user's sessions, by expiry. */
+export function indexKey(user: UserRef): string {
+  return `u:${tag(user)}`
+}
+
+/** The number that each "log out everywhere" raises. */
+export function epochKey(user: UserRef): string {
+  return `e:${tag(user)}`
+}
+
+/** When the session was last used. Not in the hash, whose every write is an invalidation. */
+export function seenKey(ref: SessionRef): string {
+  return `seen:${tag(ref)}:${escapeId(ref.sessionId)}`
+}

@@ -1,0 +1,100 @@
+import { createHash } from 'node:crypto'
+import { parseDuration, systemClock, type Clock, type Duration } from '@quintet/core'
+import { AuthError, Refusal } from '../errors.ts'
+
+/** What is needed of a Redis client; one of ioredis fits. It must be on a server with the policy `noeviction`. */
+export interface SessionRedis {
+  hmget(key: string, ...fields: string[]): Promise<(string | null)[]>
+  evalsha(sha: string, numberOfKeys: number, ...args: string[]): Promise<unknown>
+  eval(lua: string, numberOfKeys: number, ...args: string[]): Promise<unknown>
+}
+
+/** How long one command may take until the answer is "unavailable". */
+export const defaultCommandTimeout: Duration = 400
+
+/** After so many failures in a row further commands fail at once, until a single one has succeeded again. */
+const failuresToOpen = 5
+const probeInterval = 250
+
+/** A script, sent by its digest, and in full only to a server that does not know it. */
+export interface SessionScript {
+  readonly lua: string
+  readonly sha: string
+}
+
+export function defineScript(lua: string): SessionScript {
+  return Object.freeze({ lua, sha: createHash('sha1').update(lua).digest('hex') })
+}
+
+/**
+ * Talks to Redis in bounded time: a command that is not answered within the timeout, or that fails for
+ * whatever reason, is `ERR_AUTH_UNAVAILABLE`. Never a pass, and never a reason to throw tokens away.
+ */
+export class BoundedRedis {
+  readonly #redis: SessionRedis
+  readonly #timeout: number
+  readonly #clock: Clock
+  #failures = 0
+  #probeAt = 0
+
+  constructor(redis: SessionRedis, timeout: Duration, path: string, clock: Clock = systemClock) {
+    if (typeof redis?.hmget !== 'function' || typeof redis.evalsha !== 'function') {
+      throw new TypeError(`${path}: give a Redis client (ioredis).`)
+    }
+    this.#redis = redis
+    this.#timeout = parseDuration(timeout, `${path} command timeout`)
+    this.#clock = clock
+  }
+
+  hmget(key: string, fields: readonly string[]): Promise<(string | null)[]> {
+    return this.#bounded(() => this.#redis.hmget(key, ...fields))
+  }
+
+  run(script: SessionScript, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+    const all = [...keys, ...args.map(String)]
+    return this.#bounded(async () => {
+      try {
+        return await this.#redis.evalsha(script.sha, keys.length, ...all)
+      } catch (error) {
+        if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
+        return await this.#redis.eval(script.lua, keys.length, ...all)
+      }
+    })
+  }
+
+  #bounded<T>(command: () => Promise<T>): Promise<T> {
+    if (this.#failures >= failuresToOpen) {
+      const now = this.#clock.monotonic()
+      if (now < this.#probeAt) return Promise.reject(unavailable('Redis has failed several times in a row.'))
+      this.#probeAt = now + probeInterval
+    }
+    return new Promise<T>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#failed()
+        reject(unavailable(`Redis did not answer within ${this.#timeout} ms.`))
+      }, this.#timeout)
+      command().then(
+        (value) => {
+          clearTimeout(timer)
+          this.#failures = 0
+          resolve(value)
+        },
+        (error: unknown) => {
+          clearTimeout(timer)
+          this.#failed()
+          reject(unavailable(error instanceof Error ? error.message : 'Redis failed.'))
+        },
+      )
+    })
+  }
+
+  #failed(): void {
+    this.#failures++
+    this.#probeAt = this.#clock.monotonic() + probeInterval
+  }
+}
+
+/** Carries the message alone: what a client hangs on its errors holds the arguments of the command. */
+function unavailable(reason: string): AuthError {
+  return new AuthError('ERR_AUTH_UNAVAILABLE', { cause: new Refusal(reason) })
+}

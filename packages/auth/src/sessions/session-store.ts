@@ -1,0 +1,86 @@
+import type { SessionRecord } from './session-record.ts'
+import type { SessionRef, UserRef } from './session-keys.ts'
+
+/** A refresh as it is asked for. Times in milliseconds. */
+export interface Rotation extends SessionRef {
+  readonly generation: number
+  readonly refreshId: string
+  readonly refreshHash: string
+  readonly nextRefreshId: string
+  readonly nextRefreshHash: string
+  readonly grace: number
+  readonly idle: number
+  /** Whether this refresh token may come back within the grace window and get the same successor. */
+  readonly graceAllowed: boolean
+  /** The thumbprint of the key that the client has proved to hold; null when it proved none. */
+  readonly jkt: string | null
+  /** What changes beside the token. */
+  readonly change: SessionChange
+}
+
+/** What a refresh may change about a session. */
+export interface SessionChange {
+  readonly aal?: number
+  readonly amr?: readonly string[]
+  readonly roles?: readonly string[]
+  readonly permissions?: readonly string[]
+  /** The user has just proved who they are. */
+  readonly authenticatedNow?: boolean
+}
+
+/** What became of a refresh. */
+export type RotationResult =
+  | { readonly outcome: 'OK' | 'GRACE'; readonly record: SessionRecord }
+  | { readonly outcome: 'MISSING' | 'REVOKED' | 'EXPIRED' | 'BAD' | 'REUSED' | 'SUPERSEDED' | 'FUTURE' }
+
+/** A session that is about to be made. The store adds the times and the epoch. */
+export type NewSession = Omit<
+  SessionRecord,
+  | 'state'
+  | 'reason'
+  | 'rotatedAt'
+  | 'createdAt'
+  | 'authenticatedAt'
+  | 'expiresAt'
+  | 'absoluteExpiresAt'
+  | 'epoch'
+>
+
+export interface SessionLimits {
+  readonly idle: number
+  readonly absolute: number
+  readonly maxSessionsPerUser: number
+}
+
+/** What a lookup finds: the session, and the user's epoch at the same moment. */
+export interface StoredSession {
+  readonly record: SessionRecord
+  readonly userEpoch: number
+}
+
+/**
+ * Where sessions live for good, e.g. PostgreSQL. It is the point of truth: a session is refreshed or revoked when
+ * the store has committed it, and Redis is brought after it.
+ */
+export interface SessionStore {
+  create(
+    session: NewSession,
+    limits: SessionLimits,
+  ): Promise<StoredSession & { readonly ended: readonly string[] }>
+  /** Only when tenant, user and session all fit. */
+  find(ref: SessionRef): Promise<StoredSession | undefined>
+  /** One step: compares the generation, and swaps. */
+  rotate(rotation: Rotation): Promise<RotationResult>
+  /** True when the session was active. */
+  revoke(ref: SessionRef, reason: string): Promise<boolean>
+  /** Ends all sessions of the user but the kept one, and raises the epoch. */
+  revokeAll(
+    user: UserRef,
+    reason: string,
+    kept: string | undefined,
+  ): Promise<{ readonly ended: readonly string[]; readonly epoch: number }>
+  /** The active sessions, newest first. */
+  list(user: UserRef): Promise<readonly SessionRecord[]>
+  /** Sessions that were revoked within the last so many milliseconds. */
+  recentlyRevoked(withinMs: number): Promise<readonly SessionRef[]>
+}

@@ -1,0 +1,93 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import { AuthError, Refusal } from '../errors.ts'
+import { sessionKey, type SessionRef } from './session-keys.ts'
+import type { SessionRegistry } from './session-registry.ts'
+import type { StoredSession } from './session-store.ts'
+
+/** Finds a session in the database that owns it. */
+export type SessionLookup = (ref: SessionRef) => Promise<StoredSession | undefined>
+
+/** How long a claim stands, the whole of a re-warm may take, and an unknown session is remembered, in milliseconds. */
+const claimTtl = 2_000
+const deadline = 1_500
+const negativeTtl = 1_000
+
+/**
+ * Brings sessions back into Redis that it has lost. However many calls and processes ask for one at once, the
+ * database is asked once: callers in a process share one flight, processes a claim that stands in the place of the
+ * session. What was read is put only in the place of that claim, so whatever happened since it was made
+ * (a revocation, another loss) is never undone.
+ */
+export class SessionWarmer {
+  readonly #registry: SessionRegistry
+  readonly #lookup: SessionLookup
+  readonly #onWarmed: ((ref: SessionRef) => void) | undefined
+  readonly #flights = new Map<string, Promise<void>>()
+
+  constructor(registry: SessionRegistry, lookup: SessionLookup, onWarmed?: (ref: SessionRef) => void) {
+    this.#registry = registry
+    this.#lookup = lookup
+    this.#onWarmed = onWarmed
+  }
+
+  /**
+   * Resolves when Redis has an answer about the session again: the session, or a tombstone.
+   *
+   * @throws AuthError `ERR_AUTH_UNAVAILABLE` when neither comes about within 1.5 s.
+   */
+  warm(ref: SessionRef): Promise<void> {
+    const key = sessionKey(ref)
+    const running = this.#flights.get(key)
+    if (running !== undefined) return running
+    const flight = this.#warm(ref).finally(() => this.#flights.delete(key))
+    this.#flights.set(key, flight)
+    return flight
+  }
+
+  async #warm(ref: SessionRef): Promise<void> {
+    const until = performance.now() + deadline
+    while (performance.now() < until) {
+      const nonce = randomBytes(9).toString('base64url')
+      const claim = await this.#registry.claim(ref, nonce, claimTtl)
+      if (claim === 'HELD') return
+      if (claim === 'CLAIMED') {
+        if (await this.#fill(ref, nonce, until)) return
+      } else {
+        await delay(5 + Math.random() * 20)
+      }
+    }
+    throw new AuthError('ERR_AUTH_UNAVAILABLE', {
+      cause: new Refusal('The session was not re-warmed in time.'),
+    })
+  }
+
+  /** False when the claim was lost on the way, and everything must begin again. */
+  async #fill(ref: SessionRef, nonce: string, until: number): Promise<boolean> {
+    let found: StoredSession | undefined
+    try {
+      found = await within(until - performance.now(), this.#lookup(ref))
+    } catch (error) {
+      await this.#registry.unclaim(ref, nonce)
+      const reason = error instanceof Error ? error.message : 'The lookup failed.'
+      throw new AuthError('ERR_AUTH_UNAVAILABLE', { cause: new Refusal(`Session lookup: ${reason}`) })
+    }
+    if (found === undefined) {
+      await this.#registry.fillMissing(ref, nonce, negativeTtl)
+      return true
+    }
+    const filled = await this.#registry.fill(ref, nonce, found)
+    if (filled === 'OK') this.#onWarmed?.(ref)
+    return filled !== 'LOST'
+  }
+}
+
+async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new Error('took too long')), ms)
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,200 @@
+import { parseDuration, refuseUnknownKeys, systemClock, type Clock, type Duration } from '@quintet/core'
+import { AuthError, Refusal } from '../errors.ts'
+import type { VerificationKeys } from '../keys/verification-keys.ts'
+import {
+  accessTokenType,
+  checkAccessClaims,
+  checkTimes,
+  type AccessClaims,
+  type ClaimRules,
+} from './access-claims.ts'
+import { keyIdOf, maxTokenLength, parseCompactJws } from './compact-jws.ts'
+import { parseStrictObject } from './strict-json.ts'
+import { TokenCache } from './token-cache.ts'
+import { verifySignature } from './verify-signature.ts'
+
+export interface TokenCacheOptions {
+  /** How many verified tokens are remembered; 0 turns the cache off. @defaultValue 10 000 */
+  readonly maxEntries?: number
+  /** How long, at most; never past the token's expiry. @defaultValue `'5m'` */
+  readonly ttl?: Duration
+}
+
+export interface TokenVerifierOptions {
+  /** The issuer's keys: {@link remoteJwks}, {@link keySet} or, in the issuer itself, its key ring. */
+  readonly keys: VerificationKeys
+  /** What `iss` must be. */
+  readonly issuer: string
+  /** What `aud` must hold one of. */
+  readonly audience: string | readonly string[]
+  /** How much clocks may differ. @defaultValue `'5s'` */
+  readonly clockTolerance?: Duration
+  /** Remembers signatures and claims, never whether the session is alive. */
+  readonly tokenCache?: TokenCacheOptions
+  /** Longer tokens are refused unseen, in characters. @defaultValue 8192 */
+  readonly maxTokenLength?: number
+  readonly clock?: Clock
+}
+
+export const tokenVerifierDefaults: Readonly<{
+  clockTolerance: Duration
+  tokenCache: { readonly maxEntries: number; readonly ttl: Duration }
+  maxTokenLength: number
+}> = Object.freeze({
+  clockTolerance: '5s',
+  tokenCache: Object.freeze({ maxEntries: 10_000, ttl: '5m' }),
+  maxTokenLength,
+})
+
+/** A token whose signature and claims were verified. Shared between calls with the same token; others may attach to it. */
+export interface VerifiedToken {
+  /** Frozen. */
+  readonly claims: AccessClaims
+}
+
+/** Verifies access tokens: form, signature, issuer, audience, times. Knows nothing of sessions. */
+export interface TokenVerifier {
+  /**
+   * @throws AuthError `ERR_AUTH_TOKEN_INVALID`, `ERR_AUTH_TOKEN_EXPIRED`, or `ERR_AUTH_UNAVAILABLE` when the keys
+   *   cannot be had.
+   */
+  verify(token: string): Promise<VerifiedToken>
+  /** The same token if it was verified before and still holds: without waiting. Otherwise undefined. */
+  recall(token: string): VerifiedToken | undefined
+  /** Milliseconds that clocks may differ by. */
+  readonly clockTolerance: number
+}
+
+/** The options of {@link createTokenVerifier} by name. */
+export const tokenVerifierKeys: readonly string[] = Object.freeze([
+  'keys',
+  'issuer',
+  'audience',
+  'clockTolerance',
+  'tokenCache',
+  'maxTokenLength',
+  'clock',
+])
+
+/** Makes a verifier of access tokens. @throws TypeError for options that are unknown or make no sense. */
+export function createTokenVerifier(
+  options: TokenVerifierOptions,
+  path = 'createTokenVerifier',
+): TokenVerifier {
+  refuseUnknownKeys(options, tokenVerifierKeys, path)
+  if (typeof options.keys?.find !== 'function') {
+    throw new TypeError(`${path}.keys: give remoteJwks(url), keySet(...) or a key ring.`)
+  }
+  if (typeof options.issuer !== 'string' || options.issuer === '')
+    throw new TypeError(`${path}.issuer: is missing.`)
+  const audience = typeof options.audience === 'string' ? [options.audience] : [...(options.audience ?? [])]
+  if (audience.length === 0 || audience.some((each) => typeof each !== 'string' || each === '')) {
+    throw new TypeError(`${path}.audience: name at least one audience.`)
+  }
+  refuseUnknownKeys(options.tokenCache ?? {}, ['maxEntries', 'ttl'], `${path}.tokenCache`)
+  const maxEntries = options.tokenCache?.maxEntries ?? tokenVerifierDefaults.tokenCache.maxEntries
+  if (!Number.isSafeInteger(maxEntries) || maxEntries < 0) {
+    throw new TypeError(`${path}.tokenCache.maxEntries: ${maxEntries} is not a number of entries.`)
+  }
+  const maxLength = options.maxTokenLength ?? tokenVerifierDefaults.maxTokenLength
+  if (!Number.isSafeInteger(maxLength) || maxLength < 1) {
+    throw new TypeError(`${path}.maxTokenLength: ${maxLength} is not a number of characters.`)
+  }
+  const ttl = parseDuration(
+    options.tokenCache?.ttl ?? tokenVerifierDefaults.tokenCache.ttl,
+    `${path}.tokenCache.ttl`,
+  )
+  const clockTolerance = parseDuration(
+    options.clockTolerance ?? tokenVerifierDefaults.clockTolerance,
+    `${path}.clockTolerance`,
+  )
+  return new Verifier(
+    options.keys,
+    { issuer: options.issuer, audience, clockTolerance },
+    new TokenCache(maxEntries, ttl),
+    maxLength,
+    options.clock ?? systemClock,
+  )
+}
+
+class Verifier implements TokenVerifier {
+  readonly clockTolerance: number
+  readonly #keys: VerificationKeys
+  readonly #rules: ClaimRules
+  readonly #cache: TokenCache<VerifiedToken>
+  readonly #maxLength: number
+  readonly #clock: Clock
+  #keyEpoch: number
+
+  constructor(
+    keys: VerificationKeys,
+    rules: ClaimRules,
+    cache: TokenCache<VerifiedToken>,
+    maxLength: number,
+    clock: Clock,
+  ) {
+    this.clockTolerance = rules.clockTolerance
+    this.#keys = keys
+    this.#rules = rules
+    this.#cache = cache
+    this.#maxLength = maxLength
+    this.#clock = clock
+    this.#keyEpoch = keys.epoch
+  }
+
+  recall(token: string): VerifiedToken | undefined {
+    if (typeof token !== 'string' || token.length > this.#maxLength) return undefined
+    return this.#remembered(TokenCache.keyOf(token), this.#clock.now())
+  }
+
+  async verify(token: string): Promise<VerifiedToken> {
+    try {
+      return await this.#verify(token)
+    } catch (error) {
+      if (error instanceof Refusal) throw new AuthError('ERR_AUTH_TOKEN_INVALID', { cause: error })
+      throw error
+    }
+  }
+
+  async #verify(token: string): Promise<VerifiedToken> {
+    const jws = parseCompactJws(token, { maxLength: this.#maxLength })
+    const cacheKey = TokenCache.keyOf(token)
+    const remembered = this.#remembered(cacheKey, this.#clock.now())
+    if (remembered !== undefined) return remembered
+    if (jws.header['typ'] !== accessTokenType) throw new Refusal('The token is not an access token ("typ").')
+    const epoch = this.#keys.epoch
+    const key = await this.#keys.find(keyIdOf(jws))
+    if (key === undefined) throw new Refusal('The key of the token is not known.')
+    await verifySignature(token, jws, key)
+    const claims = parseStrictObject(jws.payload)
+    if (claims === undefined) throw new Refusal('The claims are not a JSON object with distinct members.')
+    const verified: VerifiedToken = { claims: checkAccessClaims(claims, this.#rules) }
+    const now = this.#clock.now()
+    this.#assertInTime(verified.claims, now)
+    // A key that went away in the meantime has signed nothing that may be remembered.
+    if (epoch === this.#keys.epoch) {
+      this.#cache.set(cacheKey, verified, now, verified.claims.exp * 1_000 + this.clockTolerance)
+    }
+    return verified
+  }
+
+  #remembered(cacheKey: string, now: number): VerifiedToken | undefined {
+    const epoch = this.#keys.epoch
+    if (epoch !== this.#keyEpoch) {
+      this.#keyEpoch = epoch
+      this.#cache.clear()
+      return undefined
+    }
+    const held = this.#cache.get(cacheKey, now)
+    if (held !== undefined) this.#assertInTime(held.claims, now)
+    return held
+  }
+
+  #assertInTime(claims: AccessClaims, now: number): void {
+    const standing = checkTimes(claims, now, this.clockTolerance)
+    if (standing === 'expired') throw new AuthError('ERR_AUTH_TOKEN_EXPIRED')
+    if (standing === 'early') {
+      throw new AuthError('ERR_AUTH_TOKEN_INVALID', { cause: new Refusal('The token is not valid yet.') })
+    }
+  }
+}
