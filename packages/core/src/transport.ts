@@ -79,6 +79,8 @@ export interface SocketConnection {
   send(message: string | Uint8Array): boolean
   /** Bytes that wait to be sent. */
   readonly bufferedBytes: number
+  /** Goes on with a new token of the same session; refused like any bad credentials. Absent where the transport cannot. */
+  renew?(token: string): Promise<void>
   close(code: number, reason: string): void
 }
 
