@@ -1,5 +1,5 @@
 import type { Clock } from './clock.ts'
-import { QuintetError } from './errors.ts'
+import { isQuintetError, QuintetError } from './errors.ts'
 import type { Invocation } from './invocation.ts'
 import type { Logger } from './logger.ts'
 import type { Operation } from './operation.ts'
@@ -114,6 +114,8 @@ function earliest(now: number, timeout: number, deadline: number | undefined): n
   return timeout > 0 ? Math.min(now + timeout, deadline) : deadline
 }
 
+/** A surface that ends a call itself says why; anything else is the caller going away. */
 function canceled(cause: unknown): QuintetError {
+  if (isQuintetError(cause)) return cause
   return new QuintetError('The call was canceled.', { code: 'ERR_CORE_CANCELED', kind: 'canceled', cause })
 }
