@@ -31,3 +31,34 @@ export {
   type TenantPolicyOptions,
 } from './policies/table-policy.ts'
 export { typedPolicies, type TypedPolicies } from './policies/typed-policies.ts'
+export { readCatalogue, type Catalogue } from './catalogue/catalogue.ts'
+export {
+  formatLint,
+  lint,
+  lintCatalogue,
+  lintDefaults,
+  type LintFinding,
+  type LintOptions,
+  type LintRule,
+} from './catalogue/lint.ts'
+export { diffPolicies, formatPolicyDiff, type PolicyChange, type PolicyDiffOptions } from './catalogue/policy-diff.ts'
+export {
+  planPolicies,
+  readPolicySnapshot,
+  type PolicyPlan,
+  type PolicySnapshot,
+  type TableSecurity,
+} from './catalogue/policy-snapshot.ts'
+export { generateTypes, type GenerateTypesOptions } from './catalogue/generate-types.ts'
+export {
+  advisoryLockDefaults,
+  advisoryLockKey,
+  withAdvisoryLock,
+  type AdvisoryLockOptions,
+  type LockPool,
+} from './data/advisory-lock.ts'
+export { backupDatabase, type BackupOptions, type BackupReport } from './data/backup.ts'
+export { restoreDatabase, type RestoreOptions } from './data/restore.ts'
+export { verifyBackup, type VerifyBackupOptions } from './data/verify-backup.ts'
+export { createSingletonJob, singletonJobDefaults, type SingletonJob, type SingletonJobOptions } from './data/singleton-job.ts'
+export { updateVersioned, type VersionedUpdate } from './data/versions.ts'

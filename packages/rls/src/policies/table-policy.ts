@@ -22,6 +22,8 @@ export interface TablePolicy {
   readonly columns: readonly string[]
   /** The column that holds the tenant, where rows belong to one. */
   readonly tenantColumn: string | null
+  /** The column that holds the user, where rows belong to one. */
+  readonly userColumn: string | null
 }
 
 interface PolicyOptions {
@@ -43,7 +45,7 @@ export function tenantPolicy(table: string, options: TenantPolicyOptions = {}): 
   refuseUnknownKeys(options, ['for', 'name', 'column', 'type'], `tenantPolicy(${table})`)
   const column = options.column ?? 'tenant_id'
   const rule = tenantRule(column, options.type)
-  return define(table, 'tenant', options, { using: rule, check: rule, columns: [column], tenantColumn: column })
+  return define(table, 'tenant', options, { using: rule, check: rule, columns: [column], tenantColumn: column, userColumn: null })
 }
 
 export interface OwnerPolicyOptions<Column extends string = string> extends PolicyOptions {
@@ -71,6 +73,7 @@ export function ownerPolicy(table: string, options: OwnerPolicyOptions = {}): Ta
     check: rule,
     columns: tenantColumn === null ? [column] : [tenantColumn, column],
     tenantColumn,
+    userColumn: column,
   })
 }
 
@@ -81,7 +84,7 @@ export function sharedPolicy(table: string, options: { readonly name?: string } 
     table,
     'shared',
     { ...options, for: ['select'] },
-    { using: 'true', check: 'false', columns: [], tenantColumn: null },
+    { using: 'true', check: 'false', columns: [], tenantColumn: null, userColumn: null },
   )
 }
 
@@ -98,7 +101,7 @@ export function rolePolicy(table: string, options: RolePolicyOptions): TablePoli
   }
   const column = options.column ?? 'tenant_id'
   const rule = `${tenantRule(column, options.type)} and ${hasAnyRole(options.roles)}`
-  return define(table, 'role', options, { using: rule, check: rule, columns: [column], tenantColumn: column })
+  return define(table, 'role', options, { using: rule, check: rule, columns: [column], tenantColumn: column, userColumn: null })
 }
 
 export interface CustomPolicyOptions<Column extends string = string> extends PolicyOptions {
@@ -125,6 +128,7 @@ export function customPolicy(table: string, options: CustomPolicyOptions): Table
     check: options.check ?? options.using,
     columns: options.columns ?? [],
     tenantColumn: options.tenantColumn ?? null,
+    userColumn: null,
   })
 }
 
@@ -132,7 +136,7 @@ function define(
   table: string,
   kind: string,
   options: PolicyOptions,
-  rest: Pick<TablePolicy, 'using' | 'check' | 'columns' | 'tenantColumn'>,
+  rest: Pick<TablePolicy, 'using' | 'check' | 'columns' | 'tenantColumn' | 'userColumn'>,
 ): TablePolicy {
   const chosen = options.for ?? operations
   const unknown = chosen.filter((operation) => !operations.includes(operation))

@@ -1,0 +1,58 @@
+import type { CatalogueRelation } from './catalogue.ts'
+import type { LintFinding, LintRule, LintSubject } from './lint.ts'
+
+/** Privileges that no policy filters. */
+const unchecked = new Set(['truncate', 'references', 'trigger', 'maintain'])
+
+/** What a table, view or materialized view lets through by itself. */
+export function lintTables({ catalogue, isTenant, tenantColumn }: LintSubject): LintFinding[] {
+  return catalogue.relations.flatMap((relation) => {
+    const open = relation.grants.filter(({ grantee }) => isTenant(grantee))
+    const found: LintFinding[] = []
+    const report = (rule: LintRule, severity: LintFinding['severity'], message: string): void => {
+      found.push({ rule, severity, object: relation.name, message })
+    }
+    if (isTenant(relation.owner)) {
+      report('owner-is-tenant', 'error', `belongs to ${relation.owner}, who can turn row-level security off.`)
+    }
+    for (const { grantee, privilege } of open) {
+      if (grantee === 'public') report('grant-to-public', 'error', `gives ${privilege} to everybody. Revoke it from PUBLIC.`)
+      else if (unchecked.has(privilege)) {
+        report('unchecked-privilege', 'error', `gives ${privilege} to ${grantee}, which no policy filters. Revoke it.`)
+      }
+    }
+    if (relation.kind === 'table') lintTable(relation, open.length > 0, tenantColumn, isTenant, report)
+    else if (open.length > 0) lintView(relation, report)
+    return found
+  })
+}
+
+type Report = (rule: LintRule, severity: LintFinding['severity'], message: string) => void
+
+function lintTable(
+  table: CatalogueRelation,
+  open: boolean,
+  tenantColumn: string,
+  isTenant: (role: string) => boolean,
+  report: Report,
+): void {
+  const column = table.columns.find(({ name }) => name === tenantColumn)
+  if (!table.rowSecurity) {
+    if (open || column) report('rls-disabled', 'error', 'has no row-level security. Enable and force it, and add policies.')
+    return
+  }
+  if (!table.forced) report('force-missing', 'error', 'does not FORCE row-level security, so its owner sees every row.')
+  const admitted = table.policies.some(({ permissive, roles }) => permissive && roles.some(isTenant))
+  if (open && !admitted) report('no-policy', 'warning', 'is granted to tenants, but no policy admits a row.')
+  if (column && !column.notNull) {
+    report('nullable-tenant', 'warning', `allows rows without ${tenantColumn}, which nobody sees. Make it NOT NULL.`)
+  }
+}
+
+function lintView(view: CatalogueRelation, report: Report): void {
+  if (view.kind === 'materialized-view') {
+    report('materialized-view', 'error', 'is a materialized view, which has no row-level security. Revoke it from tenants.')
+  } else if (!view.securityInvoker) {
+    report('view-without-invoker', 'error', "reads with its owner's rights. Set security_invoker = true.")
+  }
+}

@@ -1,0 +1,122 @@
+import type { Queryable } from '../check-roles.ts'
+import { knownFlaw } from '../server-version.ts'
+import { readCatalogue, type Catalogue } from './catalogue.ts'
+import { lintFunctions } from './lint-functions.ts'
+import { lintIndexes } from './lint-indexes.ts'
+import { lintPolicies } from './lint-policies.ts'
+import { lintTables } from './lint-tables.ts'
+
+export type LintRule =
+  | 'always-true'
+  | 'column-cast'
+  | 'default-grant'
+  | 'expression-index'
+  | 'force-missing'
+  | 'foreign-key-across-tenants'
+  | 'function-in-policy'
+  | 'grant-to-public'
+  | 'materialized-view'
+  | 'no-policy'
+  | 'nullable-tenant'
+  | 'owner-is-tenant'
+  | 'policy-for-public'
+  | 'rls-disabled'
+  | 'security-definer'
+  | 'server-version'
+  | 'setting-outside-subselect'
+  | 'setting-without-nullif'
+  | 'system-flag-in-policy'
+  | 'temporary-tables'
+  | 'unchecked-privilege'
+  | 'unindexed-policy-column'
+  | 'unique-across-tenants'
+  | 'view-without-invoker'
+
+/** One thing that is wrong, or that will be slow. */
+export interface LintFinding {
+  readonly rule: LintRule
+  /** `error`: rows may reach the wrong tenant. `warning`: slow, or one step from an error. */
+  readonly severity: 'error' | 'warning'
+  /** The table, policy, index or function. */
+  readonly object: string
+  readonly message: string
+}
+
+export interface LintOptions {
+  /** The roles that tenants work under. */
+  readonly tenantRoles: readonly string[]
+  /** The column that holds the tenant in most tables. @defaultValue `'tenant_id'` */
+  readonly tenantColumn?: string
+  /** Rules to leave out, or `rule:object` for one place. */
+  readonly ignore?: readonly string[]
+}
+
+export const lintDefaults = Object.freeze({ tenantColumn: 'tenant_id' } as const)
+
+/** What the single rules work on. */
+export interface LintSubject {
+  readonly catalogue: Catalogue
+  readonly isTenant: (role: string) => boolean
+  readonly tenantColumn: string
+}
+
+/** Reads the catalogue and holds it against every rule. */
+export async function lintCatalogue(database: Queryable, options: LintOptions): Promise<readonly LintFinding[]> {
+  return lint(await readCatalogue(database), options)
+}
+
+/** Holds a catalogue against every rule: errors first, then by object. */
+export function lint(catalogue: Catalogue, options: LintOptions): readonly LintFinding[] {
+  const roles = new Set([...options.tenantRoles, 'public'])
+  const ignored = new Set(options.ignore)
+  const subject: LintSubject = {
+    catalogue,
+    isTenant: (role) => roles.has(role),
+    tenantColumn: options.tenantColumn ?? lintDefaults.tenantColumn,
+  }
+  return [
+    ...lintDatabase(subject),
+    ...lintTables(subject),
+    ...lintPolicies(subject),
+    ...lintIndexes(subject),
+    ...lintFunctions(subject),
+  ]
+    .filter(({ rule, object }) => !ignored.has(rule) && !ignored.has(`${rule}:${object}`))
+    .toSorted((a, b) => compare(a.severity, b.severity) || compare(a.object, b.object) || compare(a.rule, b.rule))
+}
+
+/** One line per finding, for a terminal. */
+export function formatLint(findings: readonly LintFinding[]): string {
+  if (findings.length === 0) return 'Nothing to report.'
+  return findings.map(({ severity, rule, object, message }) => `${severity.padEnd(7)}  ${object}: ${message} (${rule})`).join('\n')
+}
+
+function lintDatabase({ catalogue, isTenant }: LintSubject): LintFinding[] {
+  const findings: LintFinding[] = []
+  const flaw = knownFlaw(catalogue.serverVersion)
+  if (flaw !== undefined) {
+    findings.push({ rule: 'server-version', severity: 'error', object: 'server', message: flaw })
+  }
+  for (const role of new Set(catalogue.temporary.filter(isTenant))) {
+    findings.push({
+      rule: 'temporary-tables',
+      severity: 'warning',
+      object: role,
+      message: 'may create temporary tables, which stay on a pooled connection. Revoke TEMPORARY on the database.',
+    })
+  }
+  for (const { owner, grantee, privilege } of catalogue.defaultGrants) {
+    if (!isTenant(grantee)) continue
+    findings.push({
+      rule: 'default-grant',
+      severity: 'error',
+      object: owner,
+      message: `gives ${privilege} on every new table to ${grantee}, before the table has policies. Grant with the policies instead.`,
+    })
+  }
+  return findings
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}

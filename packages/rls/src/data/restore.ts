@@ -1,0 +1,158 @@
+import { createReadStream } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { createGunzip } from 'node:zlib'
+import { isQuintetError, refuseUnknownKeys } from '@quintet/core'
+import { Client } from 'pg'
+import { quoteName, quoteTable } from '../sql-text.ts'
+import { backupInvalid, type BackupHeader, type BackupLine } from './backup-format.ts'
+import { readBackupTables, readMigrations, sumTable, writableColumns } from './backup-tables.ts'
+import type { BackupReport } from './backup.ts'
+
+export interface RestoreOptions {
+  /** The owner login, or an administrator, of a database with the same migrations. */
+  readonly url: string
+  readonly file: string
+}
+
+/**
+ * Replaces every row of a database by those of a backup, in one transaction. Each table is summed again
+ * and compared with the backup before the transaction commits. Triggers do not fire.
+ *
+ * @throws RlsError `ERR_RLS_BACKUP_INVALID` when the file is damaged, the migrations differ or a sum does
+ *   not match; the database is then as it was.
+ */
+export async function restoreDatabase(options: RestoreOptions): Promise<BackupReport> {
+  refuseUnknownKeys(options, ['url', 'file'], 'restoreDatabase')
+  const client = new Client({ connectionString: options.url })
+  await client.connect()
+  try {
+    await client.query('begin')
+    await client.query("set local datestyle = 'ISO'; set local timezone = 'UTC'; set local extra_float_digits = 3")
+    const report = await read(client, options.file)
+    await client.query('commit')
+    return report
+  } catch (error) {
+    if (isQuintetError(error)) throw error
+    throw backupInvalid(error instanceof Error ? error.message : String(error), error)
+  } finally {
+    await client.end()
+  }
+}
+
+async function read(client: Client, file: string): Promise<BackupReport> {
+  const tables = await readBackupTables(client)
+  const awaited = new Map(tables.map((table) => [table.name, writableColumns(table)]))
+  const restored: BackupReport['tables'][number][] = []
+  let target: { readonly table: string; readonly columns: readonly string[] } | undefined
+  let begun = false
+  let ended = false
+  const letGo = await holdConstraints(client, [...awaited.keys()])
+
+  for await (const line of lines(file)) {
+    if (!begun && line.kind !== 'quintet-backup') throw backupInvalid('it does not begin like one.')
+    switch (line.kind) {
+      case 'quintet-backup':
+        await refuseOtherMigrations(client, line)
+        begun = true
+        if (tables.length > 0) await client.query(`truncate ${tables.map(({ name }) => quoteTable(name)).join(', ')}`)
+        break
+      case 'table': {
+        const columns = awaited.get(line.table)
+        if (columns === undefined || columns.join() !== line.columns.join()) {
+          throw backupInvalid(`the table ${line.table} is not the same here.`)
+        }
+        awaited.delete(line.table)
+        target = line
+        break
+      }
+      case 'rows':
+        if (target === undefined) throw backupInvalid('it has rows of no table.')
+        await insertRows(client, target.table, target.columns, line.rows)
+        break
+      case 'sum': {
+        const sum = await sumTable(client, line.table)
+        if (sum.rows !== line.rows || sum.sum !== line.sum) {
+          throw backupInvalid(`the rows of ${line.table} are not those that were saved.`)
+        }
+        restored.push({ table: line.table, rows: line.rows })
+        break
+      }
+      case 'sequence':
+        await client.query('select setval($1::regclass, $2::bigint, $3)', [line.sequence, line.lastValue, line.isCalled])
+        break
+      case 'end':
+        ended = true
+    }
+  }
+  if (!ended) throw backupInvalid('it ends too early.')
+  if (awaited.size > 0) throw backupInvalid(`it lacks the tables ${[...awaited.keys()].join(', ')}.`)
+  await letGo()
+  return { file, tables: restored }
+}
+
+async function* lines(file: string): AsyncGenerator<BackupLine> {
+  const source = createReadStream(file)
+  const gunzip = createGunzip()
+  source.on('error', (error) => gunzip.destroy(error))
+  const reader = createInterface({ input: source.pipe(gunzip), crlfDelay: Number.POSITIVE_INFINITY })
+  let failure: unknown
+  gunzip.on('error', (error) => {
+    failure = error
+    reader.close()
+  })
+  for await (const text of reader) yield JSON.parse(text) as BackupLine
+  if (failure !== undefined) throw failure
+}
+
+async function insertRows(
+  client: Client,
+  table: string,
+  columns: readonly string[],
+  rows: readonly string[],
+): Promise<void> {
+  const name = quoteTable(table)
+  const list = columns.map(quoteName)
+  await client.query(
+    `insert into ${name} (${list.join(', ')}) overriding system value
+     select ${list.map((column) => `(saved.row).${column}`).join(', ')}
+     from (select unnest($1::text[])::${name} as row) saved`,
+    [rows],
+  )
+}
+
+async function refuseOtherMigrations(client: Client, header: BackupHeader): Promise<void> {
+  if (header.version !== 1) throw backupInvalid(`its format ${String(header.version)} is not known here.`)
+  const here = await readMigrations(client)
+  const list = (migrations: readonly { name: string; checksum: string | null }[]): string =>
+    migrations.map(({ name, checksum }) => `${name} ${checksum ?? ''}`).join('\n')
+  if (list(here) === list(header.migrations)) return
+  throw backupInvalid('the database has other migrations than the one it was taken from. Migrate it to the same ones first.')
+}
+
+/** Keeps triggers from acting on rows that are not new, and references from being checked before the end. */
+async function holdConstraints(client: Client, tables: readonly string[]): Promise<() => Promise<void>> {
+  const { rows: triggers } = await client.query<{ table: string; name: string }>(
+    `select n.nspname || '.' || c.relname as table, t.tgname as name
+     from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
+     where not t.tgisinternal and t.tgenabled = 'O' and t.tgparentid = 0 and n.nspname || '.' || c.relname = any($1)`,
+    [tables],
+  )
+  const { rows: references } = await client.query<{ table: string; name: string }>(
+    `select n.nspname || '.' || c.relname as table, f.conname as name
+     from pg_constraint f join pg_class c on c.oid = f.conrelid join pg_namespace n on n.oid = c.relnamespace
+     where f.contype = 'f' and not f.condeferrable and f.conparentid = 0 and n.nspname || '.' || c.relname = any($1)`,
+    [tables],
+  )
+  const alter = async (found: readonly { table: string; name: string }[], verb: string, end = ''): Promise<void> => {
+    for (const { table, name } of found) {
+      await client.query(`alter table ${quoteTable(table)} ${verb} ${quoteName(name)}${end}`)
+    }
+  }
+  await alter(triggers, 'disable trigger')
+  await alter(references, 'alter constraint', ' deferrable initially deferred')
+  return async () => {
+    await client.query('set constraints all immediate')
+    await alter(references, 'alter constraint', ' not deferrable')
+    await alter(triggers, 'enable trigger')
+  }
+}

@@ -1,0 +1,89 @@
+import {
+  isQuintetError,
+  parseDuration,
+  refuseUnknownKeys,
+  silentLogger,
+  type Duration,
+  type Logger,
+} from '@quintet/core'
+import { withAdvisoryLock, type LockPool } from './advisory-lock.ts'
+
+export interface SingletonJobOptions {
+  readonly pool: LockPool
+  /** Names the job in the whole fleet. */
+  readonly name: string
+  /** Runs on one instance at a time, until it returns or the signal aborts; then somebody takes it up again. */
+  readonly run: (signal: AbortSignal) => Promise<void>
+  /** How long to wait before it asks for the lock, or runs the job, again. @defaultValue `'1s'` */
+  readonly retryAfter?: Duration
+  readonly logger?: Logger
+}
+
+export interface SingletonJob extends AsyncDisposable {
+  /** Whether this instance is the one that runs it. */
+  readonly leading: boolean
+  /** Aborts the job's signal and resolves when it has ended. */
+  close(): Promise<void>
+}
+
+export const singletonJobDefaults = Object.freeze({ retryAfter: '1s' } as const)
+
+/**
+ * A background job of which one instance runs in the fleet, held by an advisory lock. When the instance
+ * or its connection dies, another one takes over within the retry time.
+ */
+export function createSingletonJob(options: SingletonJobOptions): SingletonJob {
+  refuseUnknownKeys(options, ['pool', 'name', 'run', 'retryAfter', 'logger'], 'createSingletonJob')
+  const retryAfter = parseDuration(options.retryAfter ?? singletonJobDefaults.retryAfter, 'createSingletonJob.retryAfter')
+  const logger = options.logger ?? silentLogger
+  const stop = new AbortController()
+  let leading = false
+
+  const lead = async (lost: AbortSignal): Promise<void> => {
+    leading = true
+    try {
+      await options.run(AbortSignal.any([lost, stop.signal]))
+    } finally {
+      leading = false
+    }
+  }
+  const campaign = async (): Promise<void> => {
+    while (!stop.signal.aborted) {
+      try {
+        await withAdvisoryLock(options.pool, `job ${options.name}`, lead, { timeout: 0, signal: stop.signal })
+      } catch (error) {
+        const elsewhere = isQuintetError(error) && error.code === 'ERR_RLS_LOCK_TIMEOUT'
+        if (!elsewhere && !stop.signal.aborted) {
+          logger.warn({ err: error, job: options.name }, 'a singleton job failed and is taken up again')
+        }
+      }
+      await untilAborted(stop.signal, retryAfter)
+    }
+  }
+  const ended = campaign()
+  const close = (): Promise<void> => {
+    stop.abort()
+    return ended
+  }
+  return {
+    get leading() {
+      return leading
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+/** Resolves after the time, or at once when the signal aborts. */
+function untilAborted(signal: AbortSignal, milliseconds: number): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve()
+    const done = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, milliseconds)
+    signal.addEventListener('abort', done)
+  })
+}

@@ -1,0 +1,45 @@
+import { randomBytes } from 'node:crypto'
+import { refuseUnknownKeys } from '@quintet/core'
+import { Client } from 'pg'
+import type { DatabaseRoles } from '../database-roles.ts'
+import { createMigrator } from '../migrations/migrator.ts'
+import { quoteName } from '../sql-text.ts'
+import type { BackupReport } from './backup.ts'
+import { restoreDatabase } from './restore.ts'
+
+export interface VerifyBackupOptions {
+  readonly file: string
+  /** A login that may create a database. */
+  readonly adminUrl: string
+  /** The migrations of the database that was saved. */
+  readonly folder: string
+  /** The roles that the migrations speak of; they must exist on the server. */
+  readonly roles: DatabaseRoles
+}
+
+/** Proves a backup: migrates a fresh database, restores into it, compares every sum, and drops it. */
+export async function verifyBackup(options: VerifyBackupOptions): Promise<BackupReport> {
+  refuseUnknownKeys(options, ['file', 'adminUrl', 'folder', 'roles'], 'verifyBackup')
+  const name = `quintet_verify_${randomBytes(6).toString('hex')}`
+  await execute(options.adminUrl, `create database ${quoteName(name)}`)
+  const url = new URL(options.adminUrl)
+  url.pathname = `/${name}`
+  try {
+    const { owner, tenant, system } = options.roles
+    await execute(url.href, `grant usage on schema public to ${[owner, tenant, system].map(quoteName).join(', ')}`)
+    await createMigrator({ ownerUrl: url.href, folder: options.folder }).up()
+    return await restoreDatabase({ url: url.href, file: options.file })
+  } finally {
+    await execute(options.adminUrl, `drop database if exists ${quoteName(name)} with (force)`)
+  }
+}
+
+async function execute(url: string, statement: string): Promise<void> {
+  const client = new Client({ connectionString: url })
+  await client.connect()
+  try {
+    await client.query(statement)
+  } finally {
+    await client.end()
+  }
+}

@@ -1,0 +1,50 @@
+import { refuseUnknownKeys } from '@quintet/core'
+import { sql, type Kysely } from 'kysely'
+import { RlsError } from '../errors.ts'
+
+export interface VersionedUpdate {
+  readonly table: string
+  /** Finds the one row, e.g. `{ id }`. */
+  readonly key: Readonly<Record<string, unknown>>
+  /** The version that the change is based on. */
+  readonly version: number | bigint | string
+  readonly set: Readonly<Record<string, unknown>>
+  /** A whole-number column. @defaultValue `'version'` */
+  readonly versionColumn?: string
+}
+
+/**
+ * Updates a row only if it still has the version that the caller has seen, raises the version by one and
+ * returns the row.
+ *
+ * @throws RlsError `ERR_RLS_VERSION_CONFLICT` (kind `conflict`, 409 over HTTP) when the row has moved on, is
+ *   gone or belongs to somebody else.
+ */
+export async function updateVersioned<Row extends object = Record<string, unknown>, Database = unknown>(
+  db: Kysely<Database>,
+  update: VersionedUpdate,
+): Promise<Row> {
+  refuseUnknownKeys(update, ['table', 'key', 'version', 'set', 'versionColumn'], 'updateVersioned')
+  const column = update.versionColumn ?? 'version'
+  const keys = Object.entries(update.key)
+  if (keys.length === 0) throw new TypeError('updateVersioned.key: name the columns that find the row.')
+  const changes = Object.entries(update.set).map(([name, value]) => sql`${sql.ref(name)} = ${value}`)
+  const matches = keys.map(([name, value]) => sql`${sql.ref(name)} = ${value}`)
+  const version = sql.ref(column)
+  const { rows } = await sql<Row>`
+    update ${sql.table(update.table)} set ${sql.join([...changes, sql`${version} = ${version} + 1`])}
+    where ${sql.join(matches, sql` and `)} and ${version} = ${update.version}
+    returning *`.execute(db)
+  const [row] = rows
+  if (row === undefined) throw versionConflict(update)
+  return row
+}
+
+function versionConflict({ table, version }: VersionedUpdate): RlsError {
+  return new RlsError('The record has changed since it was read. Read it again and repeat the change.', {
+    code: 'ERR_RLS_VERSION_CONFLICT',
+    kind: 'conflict',
+    details: { expectedVersion: String(version) },
+    cause: new Error(`No row of ${table} had version ${String(version)}.`),
+  })
+}
