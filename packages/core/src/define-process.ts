@@ -1,3 +1,4 @@
+import { assertAccessRule } from './access.ts'
 import { assertHooks } from './assert-hooks.ts'
 import { brandDefinition, isDefinition } from './definition-brand.ts'
 import { nameProcedures } from './define-service.ts'
@@ -30,6 +31,7 @@ export function defineProcess<Services = unknown>(
       throw new TypeError('defineProcess: routes must be made by route().')
     }
     const name = `${route.method} ${route.pattern}`
+    assertAccessRule(route.access, name)
     if (seen.has(name)) throw new TypeError(`defineProcess: there are two routes ${name}.`)
     seen.add(name)
   }

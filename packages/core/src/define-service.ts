@@ -1,3 +1,4 @@
+import { assertAccessRule } from './access.ts'
 import { assertName } from './names.ts'
 import type { Operation, Surface } from './operation.ts'
 import type { NamedProcedure, Procedure, Procedures, Service } from './service.ts'
@@ -28,6 +29,7 @@ export function service<const Name extends string, Members extends Procedures>(
     ) {
       throw new TypeError(`service ${name}: "${key}" was not made by procedure().`)
     }
+    assertAccessRule(member.access, `${name}.${key}`)
   }
   return Object.freeze({ name, procedures: Object.freeze({ ...procedures }) })
 }

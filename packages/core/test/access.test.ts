@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { anonymous, assertAccessRule, decideAccess, describeAccess, systemPrincipal, type AccessRule } from '../src/index.ts'
+import {
+  anonymous,
+  assertAccessRule,
+  decideAccess,
+  describeAccess,
+  systemPrincipal,
+  type AccessRule,
+} from '../src/index.ts'
 import { testUser } from '../src/testing.ts'
 
 const callers = {
@@ -11,7 +18,11 @@ const callers = {
 }
 
 const table: readonly (readonly [string, AccessRule, Record<keyof typeof callers, string>])[] = [
-  ['public', 'public', { nobody: 'granted', user: 'granted', admin: 'granted', half: 'granted', system: 'granted' }],
+  [
+    'public',
+    'public',
+    { nobody: 'granted', user: 'granted', admin: 'granted', half: 'granted', system: 'granted' },
+  ],
   [
     'authenticated',
     'authenticated',
@@ -20,22 +31,46 @@ const table: readonly (readonly [string, AccessRule, Record<keyof typeof callers
   [
     'system',
     'system',
-    { nobody: 'unauthenticated', user: 'forbidden', admin: 'forbidden', half: 'forbidden', system: 'granted' },
+    {
+      nobody: 'unauthenticated',
+      user: 'forbidden',
+      admin: 'forbidden',
+      half: 'forbidden',
+      system: 'granted',
+    },
   ],
   [
     'role admin or editor',
     { roles: ['admin', 'editor'] },
-    { nobody: 'unauthenticated', user: 'forbidden', admin: 'granted', half: 'forbidden', system: 'forbidden' },
+    {
+      nobody: 'unauthenticated',
+      user: 'forbidden',
+      admin: 'granted',
+      half: 'forbidden',
+      system: 'forbidden',
+    },
   ],
   [
     'permission a and b',
     { permissions: ['a', 'b'] },
-    { nobody: 'unauthenticated', user: 'forbidden', admin: 'granted', half: 'forbidden', system: 'forbidden' },
+    {
+      nobody: 'unauthenticated',
+      user: 'forbidden',
+      admin: 'granted',
+      half: 'forbidden',
+      system: 'forbidden',
+    },
   ],
   [
     'only admins',
     { allow: ({ roles }) => roles.includes('admin'), description: 'only admins' },
-    { nobody: 'unauthenticated', user: 'forbidden', admin: 'granted', half: 'forbidden', system: 'forbidden' },
+    {
+      nobody: 'unauthenticated',
+      user: 'forbidden',
+      admin: 'granted',
+      half: 'forbidden',
+      system: 'forbidden',
+    },
   ],
 ]
 

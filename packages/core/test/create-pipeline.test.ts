@@ -16,7 +16,8 @@ import { createTokenAuth, testUser } from '../src/testing.ts'
 import { incomingCall, untilAborted } from './incoming-call.ts'
 import { recordedLogger } from './recorded-logger.ts'
 
-const pipelineWith = (options: Partial<PipelineOptions> = {}) => createPipeline({ logger: silentLogger, ...options })
+const pipelineWith = (options: Partial<PipelineOptions> = {}) =>
+  createPipeline({ logger: silentLogger, ...options })
 const bearer = (token: string) => ({ scheme: 'bearer', token }) as const
 const answer = { input: () => 20, handle: (input: number) => input + 1 }
 
@@ -58,18 +59,35 @@ describe('run', () => {
       },
     })
     expect(result).toBe('result')
-    expect(steps).toEqual(['authenticate', 'authorize', 'input', 'outer', 'inner', 'handle', 'outer done', 'settled'])
+    expect(steps).toEqual([
+      'authenticate',
+      'authorize',
+      'input',
+      'outer',
+      'inner',
+      'handle',
+      'outer done',
+      'settled',
+    ])
   })
 
   it('gives the handler what the server knows of the call', async () => {
     const user = testUser({ userId: 'ada' })
     const pipeline = pipelineWith({ auth: createTokenAuth({ t: user }) })
-    const call = incomingCall({ credentials: bearer('t'), traceparent: '00-a-b-01', deadline: Date.now() + 60_000 })
+    const call = incomingCall({
+      credentials: bearer('t'),
+      traceparent: '00-a-b-01',
+      deadline: Date.now() + 60_000,
+    })
     await pipeline.run(call, {
       input: () => undefined,
       handle: (_input, invocation) => {
         expect(invocation.principal).toBe(user)
-        expect(invocation).toMatchObject({ requestId: 'r-1', traceparent: '00-a-b-01', deadline: call.deadline })
+        expect(invocation).toMatchObject({
+          requestId: 'r-1',
+          traceparent: '00-a-b-01',
+          deadline: call.deadline,
+        })
         expect(currentInvocation()).toBe(invocation)
       },
     })
@@ -87,14 +105,22 @@ describe('run', () => {
       {
         level: 'info',
         message: 'hello',
-        fields: { requestId: 'r-1', operation: 'objects.list', tenantId: 'tenant-a', userId: 'ada', extra: 1 },
+        fields: {
+          requestId: 'r-1',
+          operation: 'objects.list',
+          tenantId: 'tenant-a',
+          userId: 'ada',
+          extra: 1,
+        },
       },
     ])
   })
 
   describe('credentials', () => {
     it('refuses any where nobody can check them, also on a public operation', async () => {
-      await expect(pipelineWith().run(incomingCall({ credentials: bearer('t') }), answer)).rejects.toMatchObject({
+      await expect(
+        pipelineWith().run(incomingCall({ credentials: bearer('t') }), answer),
+      ).rejects.toMatchObject({
         code: 'ERR_CORE_UNAUTHENTICATED',
       })
     })
@@ -154,7 +180,9 @@ describe('run', () => {
         },
       }
       const pipeline = pipelineWith({ auth: createTokenAuth({ t: testUser() }) })
-      await expect(pipeline.run(incomingCall({ access, credentials: bearer('t') }), answer)).rejects.toMatchObject({
+      await expect(
+        pipeline.run(incomingCall({ access, credentials: bearer('t') }), answer),
+      ).rejects.toMatchObject({
         kind: 'internal',
       })
     })
@@ -185,7 +213,10 @@ describe('run', () => {
 
     it('takes the earlier of the deadlines of the caller and the operation', async () => {
       const seen: (number | null)[] = []
-      const steps = { input: () => 0, handle: (_input: number, { deadline }: Invocation) => void seen.push(deadline) }
+      const steps = {
+        input: () => 0,
+        handle: (_input: number, { deadline }: Invocation) => void seen.push(deadline),
+      }
       const clock = { now: () => 1_000, monotonic: () => 0 }
       const pipeline = pipelineWith({ clock })
       await pipeline.run(incomingCall({ timeout: 500 }), steps)
@@ -200,7 +231,9 @@ describe('run', () => {
       let ran = false
       const steps = { input: () => void (ran = true), handle: () => 1 }
       for (const deadline of [Date.now() - 1, 0, -1, Number.NaN, Number.NEGATIVE_INFINITY]) {
-        await expect(pipelineWith().run(incomingCall({ deadline }), steps)).rejects.toMatchObject({ kind: 'timeout' })
+        await expect(pipelineWith().run(incomingCall({ deadline }), steps)).rejects.toMatchObject({
+          kind: 'timeout',
+        })
       }
       expect(ran).toBe(false)
     })
@@ -215,18 +248,25 @@ describe('run', () => {
     it('counts a late handler as in progress until it has ended, and reports the call once', async () => {
       const settled: SettledCall[] = []
       const end = Promise.withResolvers<string>()
-      const pipeline = pipelineWith({ observers: [{ onSettled: (call) => settled.push(call) }], maxConcurrentCalls: 1 })
+      const pipeline = pipelineWith({
+        observers: [{ onSettled: (call) => settled.push(call) }],
+        maxConcurrentCalls: 1,
+      })
       const late = pipeline.run(incomingCall({ timeout: 5 }), { input: () => 0, handle: () => end.promise })
       await expect(late).rejects.toMatchObject({ kind: 'timeout' })
       expect(pipeline.active).toBe(1)
-      await expect(pipeline.run(incomingCall(), answer)).rejects.toMatchObject({ code: 'ERR_CORE_OVERLOADED' })
+      await expect(pipeline.run(incomingCall(), answer)).rejects.toMatchObject({
+        code: 'ERR_CORE_OVERLOADED',
+      })
       end.resolve('too late')
       await expect.poll(() => pipeline.active).toBe(0)
       expect(settled.map((call) => call.outcome)).toEqual(['timeout', 'unavailable'])
     })
 
     it('includes the time that authentication takes', async () => {
-      const pipeline = pipelineWith({ auth: { authenticate: (_credentials, { signal }) => untilAborted(signal) } })
+      const pipeline = pipelineWith({
+        auth: { authenticate: (_credentials, { signal }) => untilAborted(signal) },
+      })
       await expect(
         pipeline.run(incomingCall({ timeout: 10, credentials: bearer('t') }), answer),
       ).rejects.toMatchObject({ code: 'ERR_CORE_DEADLINE_EXCEEDED' })
@@ -335,7 +375,9 @@ describe('run', () => {
     it('may refuse, and may answer for a handler that failed', async () => {
       const refuse: InvocationWrapper = () =>
         Promise.reject(new QuintetError('Not in this tenant.', { code: 'ERR_X', kind: 'forbidden' }))
-      await expect(pipelineWith({ wrappers: [refuse] }).run(incomingCall(), answer)).rejects.toMatchObject({ code: 'ERR_X' })
+      await expect(pipelineWith({ wrappers: [refuse] }).run(incomingCall(), answer)).rejects.toMatchObject({
+        code: 'ERR_X',
+      })
       const seen: unknown[] = []
       const watch: InvocationWrapper = async (_invocation, next) => {
         try {
@@ -374,7 +416,9 @@ describe('run', () => {
       pipeline.addObserver({ onSettled: (call) => settled.push(call) })
       await pipeline.run(incomingCall({ credentials: bearer('t') }), answer)
       await pipeline.run(incomingCall({ access: 'authenticated' }), answer).catch(() => {})
-      await pipeline.run(incomingCall(), { input: () => 0, handle: () => Promise.reject(new Error()) }).catch(() => {})
+      await pipeline
+        .run(incomingCall(), { input: () => 0, handle: () => Promise.reject(new Error()) })
+        .catch(() => {})
       expect(settled).toMatchObject([
         { outcome: 'ok', errorCode: undefined, tenantId: 'tenant-a', userId: 'ada', requestId: 'r-1' },
         { outcome: 'unauthenticated', errorCode: 'ERR_CORE_UNAUTHENTICATED', tenantId: null, userId: null },
@@ -408,8 +452,17 @@ describe('run', () => {
       await fail(cause)
       await pipeline.run(incomingCall(), answer)
       expect(logger.lines.map(({ level }) => level)).toEqual(['debug', 'info', 'warn', 'error'])
-      expect(logger.lines[2]?.fields).toMatchObject({ code: 'ERR_X', kind: 'unavailable', cause: 'connection lost' })
-      expect(logger.lines[3]?.fields).toMatchObject({ requestId: 'r-1', operation: 'objects.list', surface: 'rpc', err: cause })
+      expect(logger.lines[2]?.fields).toMatchObject({
+        code: 'ERR_X',
+        kind: 'unavailable',
+        cause: 'connection lost',
+      })
+      expect(logger.lines[3]?.fields).toMatchObject({
+        requestId: 'r-1',
+        operation: 'objects.list',
+        surface: 'rpc',
+        err: cause,
+      })
     })
 
     it('keeps what a handler threw from the caller', async () => {
@@ -459,7 +512,9 @@ describe('stream', () => {
   it('gives the items in order and ends', async () => {
     const settled: string[] = []
     const pipeline = pipelineWith({ observers: [{ onSettled: (call) => settled.push(call.outcome) }] })
-    expect(await Array.fromAsync(pipeline.stream(incomingCall(), numbers(3)))).toEqual([0, 1, 2])
+    const items: number[] = []
+    for await (const item of pipeline.stream(incomingCall(), numbers(3))) items.push(item)
+    expect(items).toEqual([0, 1, 2])
     expect(settled).toEqual(['ok'])
     expect(pipeline.active).toBe(0)
   })
@@ -551,7 +606,10 @@ describe('stream', () => {
       },
     })
     expect((await stream.next()).value).toBe(1)
-    await expect(stream.next()).rejects.toMatchObject({ code: 'ERR_CORE_INTERNAL', message: 'Something failed on our side.' })
+    await expect(stream.next()).rejects.toMatchObject({
+      code: 'ERR_CORE_INTERNAL',
+      message: 'Something failed on our side.',
+    })
     expect(logger.lines.map((line) => line.level)).toEqual(['error'])
     expect(pipeline.active).toBe(0)
   })
@@ -604,7 +662,9 @@ describe('authorize', () => {
     const user = testUser()
     const never: InvocationWrapper = () => Promise.reject(new Error('ran'))
     const pipeline = pipelineWith({ auth: createTokenAuth({ t: user }), wrappers: [never] })
-    expect(await pipeline.authorize(incomingCall({ access: 'authenticated', credentials: bearer('t') }))).toBe(user)
+    expect(
+      await pipeline.authorize(incomingCall({ access: 'authenticated', credentials: bearer('t') })),
+    ).toBe(user)
     await expect(pipeline.authorize(incomingCall({ access: 'authenticated' }))).rejects.toMatchObject({
       kind: 'unauthenticated',
     })
@@ -645,7 +705,10 @@ describe('drain', () => {
   it('aborts what is in progress when its own signal does', async () => {
     const limit = new AbortController()
     const pipeline = pipelineWith()
-    const running = pipeline.run(incomingCall(), { input: () => 0, handle: (_input, { signal }) => untilAborted(signal) })
+    const running = pipeline.run(incomingCall(), {
+      input: () => 0,
+      handle: (_input, { signal }) => untilAborted(signal),
+    })
     const draining = pipeline.drain(limit.signal)
     limit.abort()
     await draining

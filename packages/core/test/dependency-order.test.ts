@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { assertShutdownOrder, dependencyProblems, sortByDependencies } from '../src/index.ts'
 
@@ -6,7 +6,12 @@ const item = (name: string, ...dependsOn: string[]) => ({ name, dependsOn })
 
 describe('sortByDependencies', () => {
   it('puts each after what it depends on, and leaves the order else', () => {
-    const sorted = sortByDependencies([item('media', 'auth'), item('analytics'), item('auth'), item('gateway', 'media')])
+    const sorted = sortByDependencies([
+      item('media', 'auth'),
+      item('analytics'),
+      item('auth'),
+      item('gateway', 'media'),
+    ])
     expect(sorted.map(({ name }) => name)).toEqual(['analytics', 'auth', 'media', 'gateway'])
   })
 
@@ -15,12 +20,16 @@ describe('sortByDependencies', () => {
     fc.assert(
       fc.property(graph, (edges) => {
         const items = edges.map((targets, index) =>
-          item(`n${index}`, ...new Set(targets.filter((target) => target < index).map((target) => `n${target}`))),
+          item(
+            `n${index}`,
+            ...new Set(targets.filter((target) => target < index).map((target) => `n${target}`)),
+          ),
         )
         const order = sortByDependencies(items.toReversed()).map(({ name }) => name)
         expect(order).toHaveLength(items.length)
         for (const { name, dependsOn } of items) {
-          for (const dependency of dependsOn) expect(order.indexOf(dependency)).toBeLessThan(order.indexOf(name))
+          for (const dependency of dependsOn)
+            expect(order.indexOf(dependency)).toBeLessThan(order.indexOf(name))
         }
       }),
     )
@@ -46,6 +55,8 @@ describe('assertShutdownOrder', () => {
     expect(() => assertShutdownOrder([app('auth', 0), app('ledger', 15, 'auth')])).toThrow(
       '"ledger" depends on "auth" and so stops before it, but its shutdown.priority 15 asks to stop after "auth" with 0',
     )
-    expect(() => assertShutdownOrder([app('a', 0), app('b', 20, 'a'), app('c', 10, 'b')])).toThrow('"c" depends on "a"')
+    expect(() => assertShutdownOrder([app('a', 0), app('b', 20, 'a'), app('c', 10, 'b')])).toThrow(
+      '"c" depends on "a"',
+    )
   })
 })

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parseDuration, parseSize, type Duration, type Size } from '../src/index.ts'
 
@@ -29,20 +29,38 @@ describe('parseDuration', () => {
     )
   })
 
-  it.each(['', 's', '10', '-1s', '1 s', '1S', ' 1s', '1e3s', 'Infinitys', '0x10ms', Number.NaN, -1, Infinity])(
-    'refuses %j',
-    (value) => {
-      expect(() => parseDuration(value as Duration)).toThrow('is not a duration')
-    },
-  )
+  it.each([
+    '',
+    's',
+    '10',
+    '-1s',
+    '1 s',
+    '1S',
+    ' 1s',
+    '1e3s',
+    'Infinitys',
+    '0x10ms',
+    Number.NaN,
+    -1,
+    Infinity,
+  ])('refuses %j', (value) => {
+    expect(() => parseDuration(value as Duration)).toThrow('is not a duration')
+  })
 })
 
 describe('parseSize', () => {
   it('reads every whole number of every unit, in any case', () => {
     fc.assert(
-      fc.property(fc.nat(1_000), fc.constantFrom('b', 'kb', 'mb', 'gb', 'tb'), fc.boolean(), (count, unit, upper) => {
-        expect(parseSize(`${count}${upper ? unit.toUpperCase() : unit}` as Size)).toBe(count * sizeUnits[unit])
-      }),
+      fc.property(
+        fc.nat(1_000),
+        fc.constantFrom('b', 'kb', 'mb', 'gb', 'tb'),
+        fc.boolean(),
+        (count, unit, upper) => {
+          expect(parseSize(`${count}${upper ? unit.toUpperCase() : unit}` as Size)).toBe(
+            count * sizeUnits[unit],
+          )
+        },
+      ),
     )
     expect(parseSize('1.5kb')).toBe(1_536)
   })

@@ -6,7 +6,13 @@ export function incomingCall(
 ): IncomingCall {
   const { access = 'public', timeout = 0, ...call } = overrides
   const operation: Operation = { surface: 'rpc', name: 'objects.list', access, freshness: undefined, timeout }
-  return { operation, credentials: noCredentials, requestId: 'r-1', signal: new AbortController().signal, ...call }
+  return {
+    operation,
+    credentials: noCredentials,
+    requestId: 'r-1',
+    signal: new AbortController().signal,
+    ...call,
+  }
 }
 
 /** Rejects with the reason of the signal when it aborts. */

@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { createLogger, Secret } from '../src/index.ts'
 
-function lines(write: (logger: ReturnType<typeof createLogger>) => void, level?: 'debug' | 'silent'): unknown[] {
+function lines(
+  write: (logger: ReturnType<typeof createLogger>) => void,
+  level?: 'debug' | 'silent',
+): unknown[] {
   const written: string[] = []
   const destination = { write: (line: string) => void written.push(line) }
   write(createLogger({ destination, fields: { system: 'media' }, ...(level === undefined ? {} : { level }) }))
@@ -11,7 +14,14 @@ function lines(write: (logger: ReturnType<typeof createLogger>) => void, level?:
 describe('createLogger', () => {
   it('writes JSON with the level by name, an ISO time and its own fields', () => {
     expect(lines((logger) => logger.child({ requestId: 'r' }).info({ a: 1 }, 'hello'))).toEqual([
-      { level: 'info', time: expect.stringMatching(/^\d{4}-.*Z$/), system: 'media', requestId: 'r', a: 1, msg: 'hello' },
+      {
+        level: 'info',
+        time: expect.stringMatching(/^\d{4}-.*Z$/),
+        system: 'media',
+        requestId: 'r',
+        a: 1,
+        msg: 'hello',
+      },
     ])
   })
 
@@ -22,9 +32,21 @@ describe('createLogger', () => {
   })
 
   it('writes no secret', () => {
-    const secrets = { password: 'hunter2', token: 'hunter2', authorization: 'hunter2', 'set-cookie': 'hunter2' }
+    const secrets = {
+      password: 'hunter2',
+      token: 'hunter2',
+      authorization: 'hunter2',
+      'set-cookie': 'hunter2',
+    }
     const text = JSON.stringify(
-      lines((logger) => logger.error({ ...secrets, headers: secrets, call: { headers: secrets }, key: new Secret('hunter2') })),
+      lines((logger) =>
+        logger.error({
+          ...secrets,
+          headers: secrets,
+          call: { headers: secrets },
+          key: new Secret('hunter2'),
+        }),
+      ),
     )
     expect(text).not.toContain('hunter2')
     expect(text).toContain('[redacted]')

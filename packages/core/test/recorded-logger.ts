@@ -7,7 +7,10 @@ export interface LogLine {
 }
 
 /** A logger that keeps its lines. */
-export function recordedLogger(lines: LogLine[] = [], bound: Record<string, unknown> = {}): Logger & { readonly lines: LogLine[] } {
+export function recordedLogger(
+  lines: LogLine[] = [],
+  bound: Record<string, unknown> = {},
+): Logger & { readonly lines: LogLine[] } {
   const at =
     (level: LogLevel) =>
     (fields: object, message = ''): void =>

@@ -29,7 +29,7 @@ beforeAll(async () => {
   database = await createTestDatabase()
   pool = new Pool({ connectionString: database.url })
   // end() resolves before the server has seen all connections go, and dropping the database ends those.
-  pool.on('connect', (client) => client.on('error', () => {}))
+  pool.on('error', () => {})
   await pool.query(settingsSchemaSql)
   await pool.query(settingsSchemaSql)
 })
