@@ -1,5 +1,10 @@
 #!/usr/bin/env node
+import { enableCompileCache } from 'node:module'
+import { compileCache } from './bin-path.ts'
 import { describeError } from './errors.ts'
+
+// For this very process; those that it starts are told in their environment.
+enableCompileCache(compileCache(process.env))
 
 /**
  * The program. Verbs that start with `@` are for the processes that Quintet starts itself; they and `run` load no

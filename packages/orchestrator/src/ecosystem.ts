@@ -59,6 +59,8 @@ export interface RunningEcosystem extends AsyncDisposable {
   metrics(id: string): readonly Sample[]
   /** Restarts an app, a process or an instance, and resolves when it is settled again. */
   restart(name: string): Promise<readonly string[]>
+  /** A secret of the ecosystem by the name under which systems require it, e.g. `operator`; for its operator alone. */
+  secret(name: string): string
   /** Resolves when every process is ready, has failed, or waits for one that failed. */
   settled(signal?: AbortSignal): Promise<void>
   /** Why it had to give up; null as long as it did not. */
@@ -240,6 +242,7 @@ export async function launchEcosystem(
     },
     metrics: sampler.history,
     restart: (name) => supervisor.restart(name),
+    secret: (name) => secrets.get(`shared:${name}`),
     settled: (signal) => supervisor.settled(signal),
     get failure() {
       return failure

@@ -106,6 +106,8 @@ export function formatEvent(event: EcosystemEvent): string | undefined {
   }
 }
 
+const shownElsewhere = new Set(['level', 'time', 'msg', 'system', 'process', 'instance', 'stream'])
+
 /** A kept line for reading: time, level, message, and the fields that are left. */
 export function formatLogLine(id: string | undefined, line: string): string {
   const prefix = id === undefined ? '' : `${paint('cyan', id)} `
@@ -115,7 +117,8 @@ export function formatLogLine(id: string | undefined, line: string): string {
   } catch {
     return prefix + line
   }
-  const { level, time, msg, system, process: name, instance, stream, ...rest } = entry
+  const { level, time, msg } = entry
+  const rest = Object.fromEntries(Object.entries(entry).filter(([key]) => !shownElsewhere.has(key)))
   const fields = Object.keys(rest).length === 0 ? '' : ` ${paint('gray', JSON.stringify(rest))}`
   const shown = typeof level === 'string' ? level.padEnd(5) : ''
   const color: Color = level === 'error' || level === 'fatal' ? 'red' : level === 'warn' ? 'yellow' : 'gray'

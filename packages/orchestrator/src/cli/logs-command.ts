@@ -50,7 +50,7 @@ export async function logs(name: string | undefined, options: LogsOptions): Prom
   const past = await Promise.all(
     ids.map(async (id) => (await lastLines(logFile(state, id), options.lines)).map((line) => ({ id, line }))),
   )
-  const merged = past.flat().sort((a, b) => timeOf(a.line).localeCompare(timeOf(b.line)))
+  const merged = past.flat().toSorted((a, b) => timeOf(a.line).localeCompare(timeOf(b.line)))
   const seen = new Set(merged.map(({ id, line }) => `${id} ${line}`))
   for (const line of merged.slice(-options.lines)) show(line)
   for (const line of early) if (!seen.has(`${line.id} ${line.line}`)) show(line)
@@ -64,7 +64,7 @@ async function knownProcesses(state: StateDirectory): Promise<string[]> {
   const current = names.filter(
     (name) => name.endsWith('.log') && !/\.\d{8}T\d{9}Z\.log$/.test(name) && name !== 'supervisor.log',
   )
-  return current.map((name) => name.slice(0, -'.log'.length).replace('.', '/')).sort()
+  return current.map((name) => name.slice(0, -'.log'.length).replace('.', '/')).toSorted()
 }
 
 /** From the current file, and from rotated ones as far as it is not enough. */

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { binPath } from '../bin-path.ts'
+import { binPath, withCompileCache } from '../bin-path.ts'
 import { sendCommand } from '../control/control-client.ts'
 import type { DaemonInput, DaemonMessage } from '../daemon.ts'
 import type { EcosystemStatus } from '../ecosystem-status.ts'
@@ -83,10 +83,11 @@ async function launchDaemon(
   const file = join(state.run, 'plan.json')
   writeFileSync(file, JSON.stringify(input), { mode: 0o600 })
   const log = openSync(join(state.logs, 'supervisor.log'), 'a', 0o600)
-  const child = spawn(process.execPath, [binPath, '@daemon', file], {
+  const child = spawn(process.execPath, ['--max-semi-space-size=1', binPath, '@daemon', file], {
     detached: true,
     stdio: ['ignore', log, log, 'pipe'],
     cwd: '/',
+    env: withCompileCache(process.env),
   })
   const exited = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message))

@@ -38,7 +38,7 @@ export async function sendCommand(
     })
     socket.once('error', () => reject(notRunning()))
     socket.once('close', () => {
-      if (command.command === 'follow') resolve(undefined)
+      if (command.command === 'follow') return resolve(undefined)
       reject(
         new OrchestratorError('The supervisor went away before it answered. See "quintet status".', {
           code: 'ERR_ORCHESTRATOR_CONTROL_FAILED',

@@ -38,6 +38,7 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
   let waiting: string[] = []
   let waitingBytes = 0
   let dropped = 0
+  let rotatedAt = 0
   let flushing: Promise<void> | undefined
   let housekeeping: Promise<void> = Promise.resolve()
 
@@ -72,7 +73,9 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
   }
 
   async function rotate(): Promise<void> {
-    const time = new Date().toISOString().replaceAll(/[-:.]/g, '')
+    // Two rotations within one millisecond must not meet in one name.
+    rotatedAt = Math.max(Date.now(), rotatedAt + 1)
+    const time = new Date(rotatedAt).toISOString().replaceAll(/[-:.]/g, '')
     const old = `${file.slice(0, -'.log'.length)}.${time}.log`
     await rename(file, old)
     const fresh = await open(file, 'a', 0o600)
@@ -123,5 +126,5 @@ export async function rotatedFiles(file: string): Promise<string[]> {
   const rotated = names.filter(
     (name) => name.startsWith(`${stem}.`) && /^\d{8}T\d{9}Z\.log(?:\.gz)?$/.test(name.slice(stem.length + 1)),
   )
-  return rotated.sort().map((name) => join(folder, name))
+  return rotated.toSorted().map((name) => join(folder, name))
 }

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { binPath } from '../bin-path.ts'
+import { binPath, withCompileCache } from '../bin-path.ts'
 import { OrchestratorError } from '../errors.ts'
 import type { Evaluation } from './evaluate.ts'
 import type { Plan } from './plan.ts'
@@ -24,10 +24,11 @@ export async function loadPlan(configFile: string): Promise<Plan> {
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     timeout,
     killSignal: 'SIGKILL',
+    env: withCompileCache(process.env),
   })
   const [output, noise, ending] = await Promise.all([
     readAll(child.stdio[3] as NodeJS.ReadableStream),
-    Promise.all([readAll(child.stdout), readAll(child.stderr)]),
+    Promise.all([child.stdout, child.stderr].map((stream) => (stream ? readAll(stream) : ''))),
     new Promise<string>((done, fail) => {
       child.once('error', fail)
       child.once('close', (code, signal) =>

@@ -19,7 +19,7 @@ export async function importDefault(file: string): Promise<unknown> {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ERR_MODULE_NOT_FOUND' && describeError(error).includes(file))
-      throw new TypeError(`there is no file ${file}.`)
+      throw new TypeError(`there is no file ${file}.`, { cause: error })
     throw new TypeError(`${file} cannot be loaded: ${describeError(error)}`, { cause: error })
   }
   if (module.default === undefined) throw new TypeError(`${file} has no default export.`)

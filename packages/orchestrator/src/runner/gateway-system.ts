@@ -1,15 +1,7 @@
 import { defineProcess, defineSystem, type System } from '@quintet/core'
-import { gatewayTransport, type GatewayOptions, type GatewayRouteOptions } from '@quintet/gateway'
+import { gatewayTransport, type GatewayOptions } from '@quintet/gateway'
 import { createRedisClients } from '@quintet/redis'
-
-/** What the supervisor tells the gateway, in `QUINTET_GATEWAY` as JSON. */
-export interface GatewaySettings {
-  readonly routes: readonly GatewayRouteOptions[]
-  /** What the ecosystem file says under `infrastructure.services.gateway.config`. */
-  readonly config: Readonly<Record<string, unknown>>
-  /** Where the maintenance flags are; null without a Redis. */
-  readonly redisUrl: string | null
-}
+import type { GatewaySettings } from './gateway-settings.ts'
 
 /** The gateway as a system, so that it is run, probed and stopped like any app. */
 export async function gatewaySystem(env: NodeJS.ProcessEnv): Promise<System> {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { spawn } from 'node:child_process'
-import { binPath } from '../bin-path.ts'
+import { binPath, withCompileCache } from '../bin-path.ts'
 import { describeError, OrchestratorError } from '../errors.ts'
 
 /** What the short-lived provisioning process is told on its standard input. */
@@ -37,6 +37,7 @@ export async function provisionInProcess(
   const child = spawn(process.execPath, [binPath, '@provision'], {
     stdio: ['pipe', 'pipe', 'pipe'],
     timeout: 60_000,
+    env: withCompileCache(process.env),
   })
   child.stdin.on('error', () => undefined)
   child.stdin.end(JSON.stringify(request))

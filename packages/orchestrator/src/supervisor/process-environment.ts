@@ -1,7 +1,9 @@
+import { compileCache } from '../bin-path.ts'
 import type { Environment } from '../infrastructure/environment.ts'
 import { linkVariables } from '../control/messages.ts'
 import type { Plan, PlannedApp, PlannedProcess } from '../plan/plan.ts'
 import { resolveUrls } from '../plan/url-references.ts'
+import type { GatewaySettings } from '../runner/gateway-settings.ts'
 import type { DatabaseUrls } from '../servers/provision.ts'
 import type { Secrets } from '../state/secrets.ts'
 
@@ -28,6 +30,7 @@ export function processEnvironment(
   const app = options.plan.apps.find((each) => each.name === planned.app)
   return {
     ...inherited(options.env),
+    NODE_COMPILE_CACHE: compileCache(options.env),
     QUINTET_LOG_LEVEL: options.plan.logging.level,
     ...(app ? provided(app, planned, options) : gatewaySettings(planned, options)),
     ...resolveUrls(planned.env, (id, transport) => options.ports.get(id)?.[transport]),
@@ -77,5 +80,11 @@ function gatewaySettings(planned: PlannedProcess, options: EnvironmentOptions): 
       ({ processId, transport }) => `http://127.0.0.1:${options.ports.get(processId)?.[transport] ?? 0}`,
     ),
   }))
-  return { QUINTET_GATEWAY: JSON.stringify({ routes, config: gateway.config, redisUrl: options.redisUrl }) }
+  const settings: GatewaySettings = {
+    routes,
+    config: gateway.config,
+    redisUrl: options.redisUrl,
+    maintenanceToken: options.secrets.get('shared:maintenance-token'),
+  }
+  return { QUINTET_GATEWAY: JSON.stringify(settings) }
 }

@@ -74,7 +74,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     // Effects must not call back into a machine that is in the middle of an event.
     queueMicrotask(() => {
       updateGates()
-      for (const watcher of [...watchers]) watcher()
+      for (const watcher of Array.from(watchers)) watcher()
     })
   }
 

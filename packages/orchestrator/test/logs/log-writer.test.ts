@@ -1,0 +1,63 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openLogWriter, rotatedFiles } from '../../src/logs/log-writer.ts'
+
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quintet-logs-'))
+})
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+async function writeInSteps(lines: readonly string[], settings: { maxSize: number; maxFiles: number; compress: boolean }): Promise<string> {
+  const file = join(folder, 'web.http.log')
+  const writer = await openLogWriter({ file, ...settings })
+  for (const line of lines) {
+    writer.write(line)
+    await writer.drained()
+  }
+  await writer.close()
+  return file
+}
+
+describe('log writer', () => {
+  it('rotates between lines and loses none', async () => {
+    const lines = Array.from({ length: 10 }, (_, index) => `line ${index}`)
+    const file = await writeInSteps(lines, { maxSize: 20, maxFiles: 100, compress: false })
+    const files = [...(await rotatedFiles(file)), file]
+    expect(files.length).toBeGreaterThan(3)
+    const texts = await Promise.all(files.map((each) => readFile(each, 'utf8')))
+    expect(texts.join('')).toBe(`${lines.join('\n')}\n`)
+  })
+
+  it('compresses what it has rotated', async () => {
+    const file = await writeInSteps(['first', 'second'], { maxSize: 6, maxFiles: 10, compress: true })
+    const [old = ''] = await rotatedFiles(file)
+    expect(old).toMatch(/web\.http\.\d{8}T\d{9}Z\.log\.gz$/)
+    expect(gunzipSync(await readFile(old)).toString()).toBe('first\n')
+  })
+
+  it('keeps no more than maxFiles files, the newest', async () => {
+    const file = await writeInSteps(['one', 'two', 'three', 'four', 'five'], { maxSize: 1, maxFiles: 3, compress: false })
+    const kept = await Promise.all((await rotatedFiles(file)).map((each) => readFile(each, 'utf8')))
+    expect(kept).toEqual(['four\n', 'five\n'])
+  })
+
+  it('goes on where an earlier run has ended', async () => {
+    await writeInSteps(['before'], { maxSize: 1_000, maxFiles: 3, compress: false })
+    const file = await writeInSteps(['after'], { maxSize: 1_000, maxFiles: 3, compress: false })
+    expect(await readFile(file, 'utf8')).toBe('before\nafter\n')
+  })
+
+  it('tells the writer to wait when the disk does not keep up', async () => {
+    const writer = await openLogWriter({ file: join(folder, 'web.http.log'), maxSize: 1e9, maxFiles: 2, compress: false })
+    let accepted = true
+    for (let count = 0; accepted && count < 1_000; count++) accepted = writer.write('x'.repeat(10_000))
+    expect(accepted).toBe(false)
+    await writer.drained()
+    expect(writer.write('y')).toBe(true)
+    await writer.close()
+  })
+})
