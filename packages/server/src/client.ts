@@ -1,4 +1,9 @@
 export { createClient, type Client, type ClientProcedure } from './client/create-client.ts'
 export { directLink, type DirectLinkOptions } from './client/direct-link.ts'
 export { httpLink, httpLinkDefaults, type HttpLinkOptions } from './client/http-link.ts'
-export { socketLink, socketLinkDefaults, type SocketLink, type SocketLinkOptions } from './client/socket-link.ts'
+export {
+  socketLink,
+  socketLinkDefaults,
+  type SocketLink,
+  type SocketLinkOptions,
+} from './client/socket-link.ts'

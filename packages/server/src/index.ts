@@ -2,7 +2,11 @@ export { compressionDefaults, type CompressionOptions } from './http/compression
 export type { CorsOptions } from './http/cors.ts'
 export { http } from './http/http.ts'
 export { httpDefaults, type HttpOptions, type OpenApiOptions } from './http/options.ts'
-export { defaultSecurityHeaders, strictTransportSecurity, type SecurityHeaders } from './http/security-headers.ts'
+export {
+  defaultSecurityHeaders,
+  strictTransportSecurity,
+  type SecurityHeaders,
+} from './http/security-headers.ts'
 export { serverErrorCodes, type ServerErrorCode } from './errors.ts'
 export { createDocument, type DocumentSource, type OpenApiDocument } from './openapi/document.ts'
 export type { JsonSchema, SchemaConverter, SchemaConverters } from './openapi/json-schema.ts'

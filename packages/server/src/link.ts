@@ -1,4 +1,11 @@
-import { parseDuration, parseSize, refuseUnknownKeys, type Duration, type Links, type Size } from '@quintet/core'
+import {
+  parseDuration,
+  parseSize,
+  refuseUnknownKeys,
+  type Duration,
+  type Links,
+  type Size,
+} from '@quintet/core'
 import { deriveLinkKey } from './link/handshake.ts'
 import { LinkPool } from './link/link-pool.ts'
 import { linkTransport } from './link/link-server.ts'
@@ -22,9 +29,21 @@ export interface LinksOptions {
 }
 
 /** What applies where {@link LinksOptions} says nothing. */
-export const linksDefaults = Object.freeze({ instance: 0, maxFrameSize: '16mb', connectTimeout: '2s' }) satisfies Partial<LinksOptions>
+export const linksDefaults = Object.freeze({
+  instance: 0,
+  maxFrameSize: '16mb',
+  connectTimeout: '2s',
+}) satisfies Partial<LinksOptions>
 
-const knownKeys = ['directory', 'secret', 'system', 'process', 'instance', 'maxFrameSize', 'connectTimeout'] as const
+const knownKeys = [
+  'directory',
+  'secret',
+  'system',
+  'process',
+  'instance',
+  'maxFrameSize',
+  'connectTimeout',
+] as const
 
 /**
  * Connects the processes of a system over unix sockets: calls and streams in multiplexed frames, `Uint8Array`s
@@ -35,7 +54,8 @@ const knownKeys = ['directory', 'secret', 'system', 'process', 'instance', 'maxF
 export function createLinks(options: LinksOptions): Links {
   refuseUnknownKeys(options, knownKeys, 'createLinks')
   for (const key of ['directory', 'system', 'process'] as const) {
-    if (typeof options[key] !== 'string' || options[key] === '') throw new TypeError(`createLinks.${key}: must be given.`)
+    if (typeof options[key] !== 'string' || options[key] === '')
+      throw new TypeError(`createLinks.${key}: must be given.`)
   }
   const folder = openSocketFolder(options.directory)
   const identity = {
@@ -44,8 +64,14 @@ export function createLinks(options: LinksOptions): Links {
     instance: options.instance ?? linksDefaults.instance,
   }
   const key = deriveLinkKey(options.secret)
-  const maxFrameSize = parseSize(options.maxFrameSize ?? linksDefaults.maxFrameSize, 'createLinks.maxFrameSize')
-  const connectTimeout = parseDuration(options.connectTimeout ?? linksDefaults.connectTimeout, 'createLinks.connectTimeout')
+  const maxFrameSize = parseSize(
+    options.maxFrameSize ?? linksDefaults.maxFrameSize,
+    'createLinks.maxFrameSize',
+  )
+  const connectTimeout = parseDuration(
+    options.connectTimeout ?? linksDefaults.connectTimeout,
+    'createLinks.connectTimeout',
+  )
   return {
     expose: () => linkTransport({ folder, identity, key, maxFrameSize }),
     connect: (process, forward) =>

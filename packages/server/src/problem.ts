@@ -66,7 +66,9 @@ export function statusOf(error: QuintetError): number {
 /** How long a caller should wait, in milliseconds, if the error says that trying again may help. */
 function retryAfterOf(error: QuintetError): number | undefined {
   if (error.retryAfter !== undefined) return error.retryAfter
-  return error.kind === 'rate-limited' || error.kind === 'unavailable' || error.kind === 'closed' ? 1_000 : undefined
+  return error.kind === 'rate-limited' || error.kind === 'unavailable' || error.kind === 'closed'
+    ? 1_000
+    : undefined
 }
 
 /**
@@ -96,9 +98,12 @@ export function toProblem(thrown: unknown, requestId?: string): Problem {
 export function fromProblem(value: unknown, status?: number): QuintetError {
   const problem = typeof value === 'object' && value !== null ? (value as Partial<Problem>) : {}
   const kind = isErrorKind(problem.kind) ? problem.kind : kindOfStatus(status ?? problem.status)
-  const details = typeof problem.details === 'object' && problem.details !== null ? problem.details : undefined
+  const details =
+    typeof problem.details === 'object' && problem.details !== null ? problem.details : undefined
   return new QuintetError(
-    typeof problem.detail === 'string' ? problem.detail : `The server answered with status ${String(status ?? 'unknown')}.`,
+    typeof problem.detail === 'string'
+      ? problem.detail
+      : `The server answered with status ${String(status ?? 'unknown')}.`,
     {
       code: typeof problem.code === 'string' ? problem.code : 'ERR_SERVER_RESPONSE_INVALID',
       kind,

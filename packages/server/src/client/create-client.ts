@@ -34,7 +34,10 @@ export type Client<S extends Service> = {
  */
 export function createClient<S extends Service>(link: ClientLink): Client<S> {
   return namespace((service) =>
-    namespace((procedure) => (input?: unknown, options?: CallOptions) => start(link, `${service}.${procedure}`, input, options)),
+    namespace(
+      (procedure) => (input?: unknown, options?: CallOptions) =>
+        start(link, `${service}.${procedure}`, input, options),
+    ),
   ) as Client<S>
 }
 
@@ -64,7 +67,9 @@ function start(
   options: CallOptions | undefined,
 ): Promise<unknown> & AsyncIterable<unknown> {
   let events: AsyncIterable<unknown> | undefined
-  const result = Promise.resolve().then(() => (events === undefined ? link.call(method, input, options) : undefined))
+  const result = Promise.resolve().then(() =>
+    events === undefined ? link.call(method, input, options) : undefined,
+  )
   let called = false
   void Promise.resolve().then(() => (called = true))
   return Object.assign(result, {

@@ -42,8 +42,16 @@ export function httpLink(options: HttpLinkOptions): ClientLink {
   const timeout = parseDuration(options.timeout ?? httpLinkDefaults.timeout, 'httpLink.timeout')
   const send = options.fetch ?? fetch
 
-  const request = async (method: string, input: unknown, call: CallOptions, signal: AbortSignal, remaining: number | undefined): Promise<Response> => {
-    const headers: Record<string, string> = { accept: 'application/json, text/event-stream, application/problem+json' }
+  const request = async (
+    method: string,
+    input: unknown,
+    call: CallOptions,
+    signal: AbortSignal,
+    remaining: number | undefined,
+  ): Promise<Response> => {
+    const headers: Record<string, string> = {
+      accept: 'application/json, text/event-stream, application/problem+json',
+    }
     const token = typeof options.token === 'function' ? await options.token() : options.token
     if (token !== undefined) headers['authorization'] = `Bearer ${token}`
     if (input !== undefined) headers['content-type'] = 'application/json'
@@ -101,10 +109,7 @@ export function httpLink(options: HttpLinkOptions): ClientLink {
   }
 }
 
-async function* readStream(
-  answer: Response,
-  onEnd: () => void,
-): AsyncGenerator<unknown, void, undefined> {
+async function* readStream(answer: Response, onEnd: () => void): AsyncGenerator<unknown, void, undefined> {
   try {
     if (answer.body === null) throw unexpected(answer)
     for await (const { event, data } of readEvents(answer.body)) {
@@ -130,7 +135,10 @@ function startPatience(
   const timer =
     remaining === undefined
       ? undefined
-      : setTimeout(() => controller.abort(new DOMException('The call took too long.', 'TimeoutError')), remaining)
+      : setTimeout(
+          () => controller.abort(new DOMException('The call took too long.', 'TimeoutError')),
+          remaining,
+        )
   return {
     signal: controller.signal,
     began: () => clearTimeout(timer),

@@ -1,4 +1,11 @@
-import { parseDuration, refuseUnknownKeys, toQuintetError, type CallOptions, type ClientLink, type Duration } from '@quintet/core'
+import {
+  parseDuration,
+  refuseUnknownKeys,
+  toQuintetError,
+  type CallOptions,
+  type ClientLink,
+  type Duration,
+} from '@quintet/core'
 import { serverError } from '../errors.ts'
 import { fromProblem } from '../problem.ts'
 import { EventQueue } from './event-queue.ts'
@@ -54,10 +61,23 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
   const connect = async (): Promise<WebSocket> => {
     if (closed) throw serverError('ERR_SERVER_CLOSED', 'This link is closed.')
     const token = typeof options.token === 'function' ? await options.token() : options.token
-    const socket = new Socket(options.url, [rpcProtocolName, ...(token === undefined ? [] : [`bearer.${token}`])])
+    const socket = new Socket(options.url, [
+      rpcProtocolName,
+      ...(token === undefined ? [] : [`bearer.${token}`]),
+    ])
     await new Promise<void>((resolve, reject) => {
       socket.addEventListener('open', () => resolve(), { once: true })
-      socket.addEventListener('error', () => reject(serverError('ERR_SERVER_CONNECT_FAILED', 'The server refused the connection or cannot be reached.')), { once: true })
+      socket.addEventListener(
+        'error',
+        () =>
+          reject(
+            serverError(
+              'ERR_SERVER_CONNECT_FAILED',
+              'The server refused the connection or cannot be reached.',
+            ),
+          ),
+        { once: true },
+      )
     })
     socket.addEventListener('message', ({ data }) => receive(waiting, data))
     socket.addEventListener('close', ({ code, reason }) => {
@@ -73,7 +93,11 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
       throw error
     }))
 
-  const send = async (message: Record<string, unknown>, call: CallOptions, limit: number | undefined): Promise<unknown> => {
+  const send = async (
+    message: Record<string, unknown>,
+    call: CallOptions,
+    limit: number | undefined,
+  ): Promise<unknown> => {
     call.signal?.throwIfAborted()
     const id = nextId++
     let timer: ReturnType<typeof setTimeout> | undefined
@@ -83,7 +107,10 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
       if (pending === undefined) return
       waiting.delete(id)
       fail(pending, error)
-      void connecting?.then((socket) => socket.send(JSON.stringify({ type: 'cancel', id })), () => {})
+      void connecting?.then(
+        (socket) => socket.send(JSON.stringify({ type: 'cancel', id })),
+        () => {},
+      )
     }
     const tidy = (): void => {
       clearTimeout(timer)
@@ -94,7 +121,10 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
       leave = () => cancel(call.signal?.reason)
       call.signal?.addEventListener('abort', leave, { once: true })
       if (limit !== undefined) {
-        timer = setTimeout(() => cancel(toQuintetError(new DOMException('The call took too long.', 'TimeoutError'))), limit)
+        timer = setTimeout(
+          () => cancel(toQuintetError(new DOMException('The call took too long.', 'TimeoutError'))),
+          limit,
+        )
       }
     })
     socketOf().then(
@@ -132,7 +162,11 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
 
   async function* open(method: string, input: unknown, call: CallOptions): AsyncGenerator<unknown> {
     const deadlineMs = call.deadline === undefined ? undefined : Math.max(0, call.deadline - Date.now())
-    const events = await send({ type: 'call', method, input, deadlineMs, lastEventId: call.lastEventId }, call, limitOf(call))
+    const events = await send(
+      { type: 'call', method, input, deadlineMs, lastEventId: call.lastEventId },
+      call,
+      limitOf(call),
+    )
     if (!(events instanceof EventQueue)) {
       throw serverError('ERR_SERVER_MODE_MISMATCH', `${method} answers with a value and not with a stream.`)
     }
@@ -152,10 +186,16 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
   return {
     call(method, input, call = {}) {
       const limit = limitOf(call)
-      return send({ type: 'call', method, input, deadlineMs: limit, lastEventId: call.lastEventId }, call, limit)
+      return send(
+        { type: 'call', method, input, deadlineMs: limit, lastEventId: call.lastEventId },
+        call,
+        limit,
+      )
     },
-    stream: (method, input, call = {}) => resumeStream((lastEventId) => open(method, input, { ...call, lastEventId }), call),
-    renew: async (token) => void (await send({ type: 'renew', token }, {}, timeout === 0 ? undefined : timeout)),
+    stream: (method, input, call = {}) =>
+      resumeStream((lastEventId) => open(method, input, { ...call, lastEventId }), call),
+    renew: async (token) =>
+      void (await send({ type: 'renew', token }, {}, timeout === 0 ? undefined : timeout)),
     close,
     [Symbol.asyncDispose]: close,
   }
@@ -163,7 +203,13 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
 
 function receive(waiting: Map<number, Waiting>, data: unknown): void {
   if (typeof data !== 'string') return
-  const message = JSON.parse(data) as { type?: string; id?: number; output?: unknown; event?: unknown; error?: unknown }
+  const message = JSON.parse(data) as {
+    type?: string
+    id?: number
+    output?: unknown
+    event?: unknown
+    error?: unknown
+  }
   const id = message.id ?? 0
   const call = waiting.get(id)
   if (call === undefined) return
@@ -191,7 +237,14 @@ function fail(call: Waiting, error: unknown): void {
 
 function describeClose(code: number, reason: string): Error {
   if (code === 4401) {
-    return fromProblem({ code: 'ERR_CORE_UNAUTHENTICATED', kind: 'unauthenticated', detail: 'The session ended.', details: { reason } })
+    return fromProblem({
+      code: 'ERR_CORE_UNAUTHENTICATED',
+      kind: 'unauthenticated',
+      detail: 'The session ended.',
+      details: { reason },
+    })
   }
-  return serverError('ERR_SERVER_CLOSED', 'The connection closed before the call was answered.', { details: { code } })
+  return serverError('ERR_SERVER_CLOSED', 'The connection closed before the call was answered.', {
+    details: { code },
+  })
 }

@@ -37,7 +37,8 @@ function checkHeaders(rawHeaders: readonly string[]): void {
     }
   }
   if (hosts > 1) throw bad('There is more than one Host header.')
-  if (lengths > 1 || codings > 1 || (lengths > 0 && codings > 0)) throw bad('The length of the body is ambiguous.')
+  if (lengths > 1 || codings > 1 || (lengths > 0 && codings > 0))
+    throw bad('The length of the body is ambiguous.')
   if (authorizations > 1) throw bad('There is more than one Authorization header.')
 }
 
@@ -49,7 +50,10 @@ const plainPath = /^\/[\w\-.~!$&'()*+,;=:@/%[\]{}|^`"<>]*$/
 const badEscape = /%(?![0-9a-f]{2})|%00/i
 const dotSegment = /(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/i
 
-function splitTarget(target: string, host: string | undefined): { readonly path: string; readonly query: string } {
+function splitTarget(
+  target: string,
+  host: string | undefined,
+): { readonly path: string; readonly query: string } {
   let relative = target
   if (!target.startsWith('/')) {
     if (!URL.canParse(target) || host === undefined || new URL(target).host !== host.toLowerCase()) {
@@ -61,7 +65,8 @@ function splitTarget(target: string, host: string | undefined): { readonly path:
   const mark = relative.indexOf('?')
   const path = mark === -1 ? relative : relative.slice(0, mark)
   if (!plainPath.test(path)) throw bad('The path holds a character that must be percent-encoded.')
-  if (path.includes('%') && (badEscape.test(path) || !isDecodable(path))) throw bad('The path is badly percent-encoded.')
+  if (path.includes('%') && (badEscape.test(path) || !isDecodable(path)))
+    throw bad('The path is badly percent-encoded.')
   if (path.includes('/.') || path.includes('%2')) {
     if (dotSegment.test(path)) throw bad('The path holds a dot segment.')
   }

@@ -1,4 +1,4 @@
-import type { RouteContext } from '@quintet/core'
+import { toQuintetError, type RouteContext } from '@quintet/core'
 import { serverError } from '../errors.ts'
 import type { Exchange } from './exchange.ts'
 import { limitBody } from './limit-body.ts'
@@ -52,7 +52,8 @@ async function runRoute(exchange: Exchange, match: RouteMatch): Promise<boolean>
         const answer = await route.handler(webRequest, context as RouteContext<never, never>)
         stopTimer?.()
         if (answer === null) return false
-        if (!isResponse(answer)) throw new TypeError(`The handler of ${operation.name} returned neither a Response nor null.`)
+        if (!isResponse(answer))
+          throw new TypeError(`The handler of ${operation.name} returned neither a Response nor null.`)
         if (breached) await answer.body?.cancel()
         else await sendResponse(exchange, answer)
         return true
@@ -71,12 +72,14 @@ function startTimer(timeout: number, progressAt: () => number, onLate: (error: E
   const look = (): void => {
     const left = timeout - (performance.now() - progressAt())
     if (left > 1) timer = setTimeout(look, left)
-    else onLate(new DOMException('The route took longer than its timeout.', 'TimeoutError'))
+    else onLate(toQuintetError(new DOMException('The route took longer than its timeout.', 'TimeoutError')))
   }
   let timer = setTimeout(look, timeout)
   return () => clearTimeout(timer)
 }
 
 function isResponse(value: unknown): value is Response {
-  return typeof value === 'object' && value !== null && 'status' in value && 'headers' in value && 'body' in value
+  return (
+    typeof value === 'object' && value !== null && 'status' in value && 'headers' in value && 'body' in value
+  )
 }

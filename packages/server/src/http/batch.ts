@@ -24,9 +24,13 @@ export async function answerBatch(exchange: Exchange): Promise<void> {
   const body = await readJson(exchange, options.maxBatchSize, true)
   if (!Array.isArray(body)) throw invalidBatch('must be a list of calls')
   if (body.length > options.maxBatchCalls) {
-    throw serverError('ERR_SERVER_BATCH_TOO_LARGE', `A batch holds at most ${String(options.maxBatchCalls)} calls.`, {
-      details: { limit: options.maxBatchCalls },
-    })
+    throw serverError(
+      'ERR_SERVER_BATCH_TOO_LARGE',
+      `A batch holds at most ${String(options.maxBatchCalls)} calls.`,
+      {
+        details: { limit: options.maxBatchCalls },
+      },
+    )
   }
   const calls = body.map(parseCall)
   if (new Set(calls.map(({ id }) => id)).size !== calls.length) throw invalidBatch('gives an id twice')
@@ -50,7 +54,8 @@ function parseCall(value: unknown): BatchCall {
 async function answerCall(exchange: Exchange, { id, method, input }: BatchCall): Promise<BatchAnswer> {
   try {
     const { procedure, operation } = findProcedure(exchange.site.host, method)
-    if (procedure.mode === 'stream') throw serverError('ERR_SERVER_MODE_MISMATCH', 'A stream cannot be part of a batch.')
+    if (procedure.mode === 'stream')
+      throw serverError('ERR_SERVER_MODE_MISMATCH', 'A stream cannot be part of a batch.')
     const output = await callProcedure(exchange.site.host, procedure, exchange.call(operation), () => {
       if (sizeOf(input) > procedure.maxInputSize) throw tooLarge(procedure.maxInputSize)
       return input

@@ -33,7 +33,8 @@ export function chooseCoding(acceptEncoding: string | string[] | undefined): Con
   return accepted.has('gzip') || (accepted.has('*') && !refused.has('gzip')) ? 'gzip' : undefined
 }
 
-const compressible = /^(?:text\/(?!event-stream)|application\/(?:[\w.+-]*json|javascript|xml|[\w.+-]*\+xml)|image\/svg\+xml)/i
+const compressible =
+  /^(?:text\/(?!event-stream)|application\/(?:[\w.+-]*json|javascript|xml|[\w.+-]*\+xml)|image\/svg\+xml)/i
 
 /** Whether content of this type gets smaller: text does, images and archives do not. */
 export function isCompressible(contentType: string): boolean {
@@ -43,6 +44,9 @@ export function isCompressible(contentType: string): boolean {
 /** A stream that compresses; each write can be flushed on, so that a slow answer still flows. */
 export function createCompressor(coding: ContentCoding): BrotliCompress | Gzip {
   return coding === 'br'
-    ? createBrotliCompress({ params: { [constants.BROTLI_PARAM_QUALITY]: 4 }, flush: constants.BROTLI_OPERATION_FLUSH })
+    ? createBrotliCompress({
+        params: { [constants.BROTLI_PARAM_QUALITY]: 4 },
+        flush: constants.BROTLI_OPERATION_FLUSH,
+      })
     : createGzip({ level: 6, flush: constants.Z_SYNC_FLUSH })
 }

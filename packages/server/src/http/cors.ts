@@ -14,7 +14,7 @@ export interface CorsOptions {
 export interface Cors {
   /** The headers for an answer to this request; empty when its origin may not read it. */
   headers(request: IncomingMessage): readonly string[]
-  /** The headers of the answer to a preflight; undefined when the origin may not call. */
+  /** What the answer to a preflight carries besides; undefined when the origin may not call. */
   preflight(request: IncomingMessage): readonly string[] | undefined
 }
 
@@ -33,7 +33,9 @@ export function resolveCors(options: false | readonly string[] | CorsOptions | u
   const credentials = given.credentials === true
   const any = given.origins.includes('*')
   if (any && (credentials || given.origins.length > 1)) {
-    throw new TypeError("http.cors: '*' stands alone and without credentials. Name the origins that may call with cookies.")
+    throw new TypeError(
+      "http.cors: '*' stands alone and without credentials. Name the origins that may call with cookies.",
+    )
   }
   const allowed = new Set(any ? [] : given.origins.map(parseOrigin))
   const maxAge = Math.floor(parseDuration(given.maxAge ?? '10m', 'http.cors.maxAge') / 1_000)
@@ -54,10 +56,11 @@ export function resolveCors(options: false | readonly string[] | CorsOptions | u
       if (origin === undefined || !(any || allowed.has(origin))) return undefined
       const wanted = request.headers['access-control-request-headers']
       return [
-        ...headers(request),
         'access-control-allow-methods',
         'GET, HEAD, POST, PUT, PATCH, DELETE',
-        ...(typeof wanted === 'string' && /^[\w\-, ]{1,1000}$/.test(wanted) ? ['access-control-allow-headers', wanted] : []),
+        ...(typeof wanted === 'string' && /^[\w\-, ]{1,1000}$/.test(wanted)
+          ? ['access-control-allow-headers', wanted]
+          : []),
         'access-control-max-age',
         String(maxAge),
       ]

@@ -18,16 +18,26 @@ export function credentialsOf(request: IncomingMessage, proxies: TrustedProxies)
   const space = authorization.indexOf(' ')
   const scheme = (space === -1 ? authorization : authorization.slice(0, space)).toLowerCase()
   if (scheme !== 'bearer' && scheme !== 'dpop') {
-    throw serverError('ERR_SERVER_SCHEME_UNSUPPORTED', 'The Authorization header must be of the scheme Bearer or DPoP.')
+    throw serverError(
+      'ERR_SERVER_SCHEME_UNSUPPORTED',
+      'The Authorization header must be of the scheme Bearer or DPoP.',
+    )
   }
   const token = space === -1 ? '' : authorization.slice(space + 1).trim()
   if (!tokenPattern.test(token)) throw malformed('The Authorization header holds no well-formed token.')
   if (scheme === 'bearer') return { scheme: 'bearer', token }
   const proof = request.headers['dpop']
   // Node joins repeated headers with a comma, which no proof contains.
-  if (typeof proof !== 'string' || !tokenPattern.test(proof)) throw malformed('A DPoP token needs exactly one DPoP header.')
+  if (typeof proof !== 'string' || !tokenPattern.test(proof))
+    throw malformed('A DPoP token needs exactly one DPoP header.')
   const [path = '/'] = (request.url ?? '/').split('?', 1)
-  return { scheme: 'dpop', token, proof, method: request.method ?? 'GET', url: `${proxies.origin(request)}${path}` }
+  return {
+    scheme: 'dpop',
+    token,
+    proof,
+    method: request.method ?? 'GET',
+    url: `${proxies.origin(request)}${path}`,
+  }
 }
 
 function malformed(message: string): Error {

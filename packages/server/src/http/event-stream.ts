@@ -35,7 +35,8 @@ export async function sendEvents(
     response.flushHeaders()
     timer = setInterval(() => response.write(':\n\n'), heartbeat).unref()
   }
-  const stop = (): void => exchange.abort(serverError('ERR_SERVER_CLOSED', 'The server is about to stop. Resume at another one.'))
+  const stop = (): void =>
+    exchange.abort(serverError('ERR_SERVER_CLOSED', 'The server is about to stop. Resume at another one.'))
   exchange.site.connections.onDrain(stop)
   try {
     for await (const event of events) {

@@ -36,7 +36,8 @@ export class Exchange {
       this.#controller = controller
       const { response } = this
       const leave = (): void => {
-        if (!response.writableFinished) controller.abort(new DOMException('The client went away.', 'AbortError'))
+        if (!response.writableFinished)
+          controller.abort(new DOMException('The client went away.', 'AbortError'))
       }
       if (response.closed || response.destroyed) leave()
       else response.once('close', leave)
@@ -130,9 +131,11 @@ export class Exchange {
     }
     const problem = toProblem(thrown, this.requestId)
     const headers = [...extra]
-    if (problem.retryAfter !== undefined) headers.push('retry-after', String(Math.ceil(problem.retryAfter / 1_000)))
+    if (problem.retryAfter !== undefined)
+      headers.push('retry-after', String(Math.ceil(problem.retryAfter / 1_000)))
     // What was ambiguous once may go on to be: nothing more is read from this connection.
-    if (problem.code === 'ERR_SERVER_BAD_REQUEST' && !this.site.connections.draining) headers.push('connection', 'close')
+    if (problem.code === 'ERR_SERVER_BAD_REQUEST' && !this.site.connections.draining)
+      headers.push('connection', 'close')
     if (problem.status === 401) headers.push('www-authenticate', this.#challenge(problem.detail))
     this.sendJson(problem.status, JSON.stringify(problem), headers, 'application/problem+json')
   }

@@ -105,7 +105,8 @@ async function respond(
   const procedure = procedures.get(path)
   if (request.method === 'OPTIONS' && site.options.cors !== undefined && isPreflight(request)) {
     const headers = site.options.cors.preflight(request)
-    if (headers === undefined) throw serverError('ERR_SERVER_ORIGIN_REFUSED', 'Pages of this origin may not call.')
+    if (headers === undefined)
+      throw serverError('ERR_SERVER_ORIGIN_REFUSED', 'Pages of this origin may not call.')
     exchange.sendEmpty(204, headers)
   } else if (procedure !== undefined) await answerRpc(exchange, procedure)
   else if (path === '/rpc') await answerBatch(exchange)
@@ -113,7 +114,9 @@ async function respond(
 }
 
 function isPreflight(request: IncomingMessage): boolean {
-  return request.headers.origin !== undefined && request.headers['access-control-request-method'] !== undefined
+  return (
+    request.headers.origin !== undefined && request.headers['access-control-request-method'] !== undefined
+  )
 }
 
 /** Answers what Node's parser could not read, by hand, since there is no response object for it. */

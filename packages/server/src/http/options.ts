@@ -153,7 +153,10 @@ export function resolveHttpOptions(options: HttpOptions): ResolvedHttpOptions {
     maxBatchCalls: parseCount(given.maxBatchCalls, 'http.maxBatchCalls'),
     maxBatchSize: parseSize(given.maxBatchSize, 'http.maxBatchSize'),
     plugins: [...(options.plugins ?? [])],
-    securityHeaders: resolveSecurityHeaders(options.securityHeaders, process.env['NODE_ENV'] === 'production'),
+    securityHeaders: resolveSecurityHeaders(
+      options.securityHeaders,
+      process.env['NODE_ENV'] === 'production',
+    ),
     trustedProxies: parseTrustedProxies(options.trustedProxies ?? []),
     compression: resolveCompression(options.compression),
     openapi: resolveOpenApi(options.openapi),
@@ -163,7 +166,8 @@ export function resolveHttpOptions(options: HttpOptions): ResolvedHttpOptions {
 
 function resolveOpenApi(options: HttpOptions['openapi']): Required<OpenApiOptions> | undefined {
   if (options === false) return undefined
-  if (options !== undefined) refuseUnknownKeys(options, ['path', 'docs', 'access', 'converters'], 'http.openapi')
+  if (options !== undefined)
+    refuseUnknownKeys(options, ['path', 'docs', 'access', 'converters'], 'http.openapi')
   return { ...httpDefaults.openapi, converters: {}, ...withoutUndefined(options ?? {}) }
 }
 

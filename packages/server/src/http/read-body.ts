@@ -14,7 +14,12 @@ export function declaredLength(request: IncomingMessage): number | undefined {
  *
  * @throws QuintetError `ERR_SERVER_TOO_LARGE`, `ERR_SERVER_REQUEST_TIMEOUT`; an `AbortError` when the client has gone.
  */
-export function readBody(request: IncomingMessage, limit: number, watch: BodyWatch, timeout: number): Promise<Buffer> {
+export function readBody(
+  request: IncomingMessage,
+  limit: number,
+  watch: BodyWatch,
+  timeout: number,
+): Promise<Buffer> {
   const declared = declaredLength(request)
   if (declared !== undefined && declared > limit) return Promise.reject(tooLarge(limit))
   if (request.destroyed) return Promise.reject(new DOMException('The client went away.', 'AbortError'))
@@ -54,7 +59,11 @@ export function readBody(request: IncomingMessage, limit: number, watch: BodyWat
 }
 
 export function tooLarge(limit: number): Error {
-  return serverError('ERR_SERVER_TOO_LARGE', `The body of the request is larger than ${String(limit)} bytes.`, {
-    details: { limit },
-  })
+  return serverError(
+    'ERR_SERVER_TOO_LARGE',
+    `The body of the request is larger than ${String(limit)} bytes.`,
+    {
+      details: { limit },
+    },
+  )
 }

@@ -13,7 +13,8 @@ export async function answerRpc(exchange: Exchange, { procedure, operation }: Na
     return
   }
   const call = exchange.call(operation)
-  const readInput = (): Promise<unknown> => readJson(exchange, procedure.maxInputSize, procedure.input !== undefined)
+  const readInput = (): Promise<unknown> =>
+    readJson(exchange, procedure.maxInputSize, procedure.input !== undefined)
   if (procedure.mode === 'stream') {
     const lastEventId = exchange.request.headers['last-event-id']
     await sendEvents(exchange, (onBegin) =>
@@ -44,7 +45,10 @@ export async function readJson(exchange: Exchange, limit: number, wanted: boolea
   const body = await readBody(request, limit, site.bodies, site.options.requestTimeout)
   if (body.length === 0) return undefined
   checkContentType(request.headers['content-type'])
-  if (request.headers['content-encoding'] !== undefined && request.headers['content-encoding'] !== 'identity') {
+  if (
+    request.headers['content-encoding'] !== undefined &&
+    request.headers['content-encoding'] !== 'identity'
+  ) {
     throw serverError('ERR_SERVER_MEDIA_TYPE_UNSUPPORTED', 'The body must not be compressed.')
   }
   return wanted ? parseJson(body) : undefined

@@ -15,7 +15,10 @@ export const defaultSecurityHeaders: Readonly<Record<string, string>> = Object.f
 export const strictTransportSecurity = 'max-age=31536000; includeSubDomains'
 
 /** The headers as a flat list of names and values, as Node takes them. */
-export function resolveSecurityHeaders(headers: SecurityHeaders | undefined, production: boolean): readonly string[] {
+export function resolveSecurityHeaders(
+  headers: SecurityHeaders | undefined,
+  production: boolean,
+): readonly string[] {
   if (headers === false) return []
   const all: Record<string, string | false> = { ...defaultSecurityHeaders }
   if (production) all['strict-transport-security'] = strictTransportSecurity

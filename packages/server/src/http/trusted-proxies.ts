@@ -40,7 +40,9 @@ function addEntry(known: BlockList, entry: string): void {
   const bits = prefix === undefined ? undefined : Number(prefix)
   const widest = version === 6 ? 128 : 32
   if (version === 0 || (bits !== undefined && !(Number.isInteger(bits) && bits >= 0 && bits <= widest))) {
-    throw new TypeError(`http.trustedProxies: ${JSON.stringify(entry)} is neither an address nor a range such as '10.0.0.0/8'.`)
+    throw new TypeError(
+      `http.trustedProxies: ${JSON.stringify(entry)} is neither an address nor a range such as '10.0.0.0/8'.`,
+    )
   }
   const family = version === 6 ? 'ipv6' : 'ipv4'
   if (bits === undefined) known.addAddress(address, family)

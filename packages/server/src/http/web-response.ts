@@ -4,7 +4,14 @@ import { chooseCoding, createCompressor, isCompressible } from './compression.ts
 import type { Exchange } from './exchange.ts'
 
 /** What belongs to the connection and not to the answer. @see RFC 9110 section 7.6.1 */
-const connectionHeaders = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade', 'trailer'])
+const connectionHeaders = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+  'trailer',
+])
 
 /**
  * Sends a Web `Response`: a short body in one piece, a long one as it comes, at the pace of the client.
@@ -20,7 +27,12 @@ export async function sendResponse(exchange: Exchange, answer: Response): Promis
   const headers = collectHeaders(exchange, answer)
   if (answer.body === null || request.method === 'HEAD') {
     await answer.body?.cancel()
-    if (!answer.headers.has('content-length') && answer.status !== 204 && answer.status !== 304 && answer.body === null) {
+    if (
+      !answer.headers.has('content-length') &&
+      answer.status !== 204 &&
+      answer.status !== 304 &&
+      answer.body === null
+    ) {
       headers.push('content-length', '0')
     }
     response.writeHead(answer.status, headers)
@@ -51,7 +63,10 @@ async function sendBody(
   const next = reader.read()
   // What fails later is thrown where it is awaited.
   next.catch(() => {})
-  const second = await Promise.race([next, new Promise<undefined>((resolve) => setImmediate(() => resolve(undefined)))])
+  const second = await Promise.race([
+    next,
+    new Promise<undefined>((resolve) => setImmediate(() => resolve(undefined))),
+  ])
   const size = first.done ? 0 : first.value.length
   const whole = first.done || second?.done === true
   const sink = openSink(exchange, answer, headers, whole ? size : undefined)
@@ -66,11 +81,17 @@ async function sendBody(
 }
 
 /** Writes the head and says where the body goes: through a compressor, or straight to the client. */
-function openSink(exchange: Exchange, answer: Response, headers: string[], size: number | undefined): Writable {
+function openSink(
+  exchange: Exchange,
+  answer: Response,
+  headers: string[],
+  size: number | undefined,
+): Writable {
   const { response, request, site } = exchange
   const threshold = site.options.compression
   const type = answer.headers.get('content-type') ?? ''
-  const asIs = answer.headers.has('content-encoding') || /no-transform/i.test(answer.headers.get('cache-control') ?? '')
+  const asIs =
+    answer.headers.has('content-encoding') || /no-transform/i.test(answer.headers.get('cache-control') ?? '')
   if (threshold !== undefined && !asIs && (size === undefined || size >= threshold) && isCompressible(type)) {
     headers.push('vary', 'accept-encoding')
     const coding = answer.status === 206 ? undefined : chooseCoding(request.headers['accept-encoding'])
@@ -84,7 +105,8 @@ function openSink(exchange: Exchange, answer: Response, headers: string[], size:
       return compressor
     }
   }
-  if (size !== undefined && !answer.headers.has('content-length')) headers.push('content-length', String(size))
+  if (size !== undefined && !answer.headers.has('content-length'))
+    headers.push('content-length', String(size))
   response.writeHead(answer.status, headers)
   return response
 }

@@ -76,18 +76,22 @@ function takeBinary(value: unknown, path: Path, found: [Path, Uint8Array][]): un
   }
   if (Array.isArray(value)) return value.map((item, index) => takeBinary(item, [...path, index], found))
   if ('toJSON' in value) return value
-  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, takeBinary(member, [...path, key], found)]))
+  return Object.fromEntries(
+    Object.entries(value).map(([key, member]) => [key, takeBinary(member, [...path, key], found)]),
+  )
 }
 
 function putAt(root: unknown, path: Path, bytes: Uint8Array): void {
   let target = root
   for (const key of path.slice(0, -1)) target = memberOf(target, key)
   const last = path.at(-1)
-  if (last === undefined || memberOf(target, last) !== null) throw new RangeError('A binary value has no place.')
+  if (last === undefined || memberOf(target, last) !== null)
+    throw new RangeError('A binary value has no place.')
   ;(target as Record<string | number, unknown>)[last] = bytes
 }
 
 function memberOf(target: unknown, key: string | number): unknown {
-  if (typeof target === 'object' && target !== null && Object.hasOwn(target, key)) return (target as Record<string | number, unknown>)[key]
+  if (typeof target === 'object' && target !== null && Object.hasOwn(target, key))
+    return (target as Record<string | number, unknown>)[key]
   throw new RangeError('A binary value has no place.')
 }

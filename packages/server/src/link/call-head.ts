@@ -28,7 +28,8 @@ export function writeCallHead({ method, principal, remaining, lastEventId }: Cal
 /** @throws TypeError when it is no head. */
 export function readCallHead(text: string): CallHead {
   const head = JSON.parse(text) as { m?: unknown; p?: unknown; d?: unknown; l?: unknown }
-  if (typeof head !== 'object' || head === null || typeof head.m !== 'string') throw new TypeError('This is no call.')
+  if (typeof head !== 'object' || head === null || typeof head.m !== 'string')
+    throw new TypeError('This is no call.')
   return {
     method: head.m,
     principal: head.p === null ? anonymous : readPrincipal(head.p),
@@ -39,8 +40,10 @@ export function readCallHead(text: string): CallHead {
 
 function readPrincipal(value: unknown): Principal {
   const principal = value as Principal
-  const known = typeof value === 'object' && value !== null && ['anonymous', 'user', 'system'].includes(principal.kind)
-  if (known && isTextList(principal.roles) && isTextList(principal.permissions)) return Object.freeze(principal)
+  const known =
+    typeof value === 'object' && value !== null && ['anonymous', 'user', 'system'].includes(principal.kind)
+  if (known && isTextList(principal.roles) && isTextList(principal.permissions))
+    return Object.freeze(principal)
   throw new TypeError('The call names no principal.')
 }
 

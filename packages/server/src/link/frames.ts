@@ -141,7 +141,8 @@ export class FrameReader {
     let at = 0
     while (data.length - at >= 4) {
       const length = data.readUInt32LE(at)
-      if (length > this.limit || length < frameHeader - 4) throw new RangeError(`A frame of ${String(length)} bytes is not taken.`)
+      if (length > this.limit || length < frameHeader - 4)
+        throw new RangeError(`A frame of ${String(length)} bytes is not taken.`)
       if (data.length - at < length + 4) {
         this.#needed = length + 4
         break

@@ -17,7 +17,8 @@ export function makeNonce(): string {
 /** The key of all links of a deployment; the secret itself signs nothing. */
 export function deriveLinkKey(secret: string | Uint8Array): Buffer {
   const bytes = typeof secret === 'string' ? Buffer.from(secret, 'utf8') : secret
-  if (bytes.byteLength < 16) throw new TypeError('createLinks.secret: is shorter than 16 bytes. Give a random one of at least 32.')
+  if (bytes.byteLength < 16)
+    throw new TypeError('createLinks.secret: is shorter than 16 bytes. Give a random one of at least 32.')
   return Buffer.from(hkdfSync('sha256', bytes, '', 'quintet/link/v1', 32))
 }
 
@@ -31,7 +32,15 @@ export function proveKey(
   nonces: { readonly caller: string; readonly callee: string },
   identity: LinkIdentity,
 ): string {
-  const said = JSON.stringify([linkVersion, role, nonces.caller, nonces.callee, identity.system, identity.process, identity.instance])
+  const said = JSON.stringify([
+    linkVersion,
+    role,
+    nonces.caller,
+    nonces.callee,
+    identity.system,
+    identity.process,
+    identity.instance,
+  ])
   return createHmac('sha256', key).update(said).digest('base64url')
 }
 

@@ -94,7 +94,11 @@ export class LinkConnection {
         pending.onAbort = () => this.#cancel(id, signal.reason)
         signal.addEventListener('abort', pending.onAbort, { once: true })
       }
-      this.#writer.write(frameType.call, id, body.binary ? binaryFlag : 0, [lengthOf(head), head, ...body.pieces])
+      this.#writer.write(frameType.call, id, body.binary ? binaryFlag : 0, [
+        lengthOf(head),
+        head,
+        ...body.pieces,
+      ])
     })
   }
 
@@ -163,7 +167,8 @@ export class LinkConnection {
     const said = JSON.parse(payload.toString('utf8')) as Record<string, unknown>
     const { key, caller, callee, path } = this.#options
     if (type === frameType.hello && this.#expected === undefined) {
-      if (said['version'] !== linkVersion) throw new TypeError(`The sibling speaks version ${String(said['version'])}.`)
+      if (said['version'] !== linkVersion)
+        throw new TypeError(`The sibling speaks version ${String(said['version'])}.`)
       const nonces = { caller: makeNonce(), callee: String(said['nonce']) }
       const instance = Number(path.split('.').at(-3))
       this.#expected = proveKey(key, 'callee', nonces, { ...callee, instance })
@@ -171,7 +176,11 @@ export class LinkConnection {
       this.#writer.write(frameType.proof, 0, 0, [
         JSON.stringify({ process: caller.process, instance: caller.instance, nonce: nonces.caller, proof }),
       ])
-    } else if (type === frameType.welcome && this.#expected !== undefined && isSameProof(said['proof'], this.#expected)) {
+    } else if (
+      type === frameType.welcome &&
+      this.#expected !== undefined &&
+      isSameProof(said['proof'], this.#expected)
+    ) {
       clearTimeout(this.#timer)
       this.#state = 'ready'
       this.#onChange()
@@ -201,7 +210,9 @@ export class LinkConnection {
   #closed(): void {
     clearTimeout(this.#timer)
     this.#state = 'closed'
-    const gone = toQuintetError(serverError('ERR_SERVER_CLOSED', 'The sibling process ended the link before it had answered.'))
+    const gone = toQuintetError(
+      serverError('ERR_SERVER_CLOSED', 'The sibling process ended the link before it had answered.'),
+    )
     for (const [id, pending] of this.#pending) this.#fail(id, pending, gone)
     this.#onChange()
   }

@@ -57,7 +57,11 @@ export class LinkPool implements ClientLink, AsyncDisposable {
     this.#wake()
   }
 
-  async *#open(method: string, input: unknown, options: CallOptions): AsyncGenerator<unknown, void, undefined> {
+  async *#open(
+    method: string,
+    input: unknown,
+    options: CallOptions,
+  ): AsyncGenerator<unknown, void, undefined> {
     const items = await this.call(method, input, options)
     if (typeof items !== 'object' || items === null || !(Symbol.asyncIterator in items)) {
       throw serverError('ERR_SERVER_MODE_MISMATCH', `${method} answers with a value and not with a stream.`)
@@ -83,10 +87,14 @@ export class LinkPool implements ClientLink, AsyncDisposable {
       if (found !== undefined) return found
       const left = until - Date.now()
       if (left <= 0) {
-        throw serverError('ERR_SERVER_CONNECT_FAILED', `No instance of the process "${this.#options.process}" can be reached.`, {
-          details: { process: this.#options.process },
-          retryAfter: 1_000,
-        })
+        throw serverError(
+          'ERR_SERVER_CONNECT_FAILED',
+          `No instance of the process "${this.#options.process}" can be reached.`,
+          {
+            details: { process: this.#options.process },
+            retryAfter: 1_000,
+          },
+        )
       }
       const changed = new Promise<void>((resolve) => this.#waiting.push(resolve))
       await Promise.race([changed, delay(Math.min(pause, left), signal)])

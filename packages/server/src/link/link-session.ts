@@ -63,14 +63,16 @@ export class LinkSession {
   /** @throws when the frame makes no sense; the connection must end then. */
   frame({ type, flags, id, payload }: Frame): void {
     if (type === frameType.call) this.#start(id, flags, payload)
-    else if (type === frameType.cancel) this.#calls.get(id)?.abort(new DOMException('The caller canceled the call.', 'AbortError'))
+    else if (type === frameType.cancel)
+      this.#calls.get(id)?.abort(new DOMException('The caller canceled the call.', 'AbortError'))
     else if (type === frameType.credit) this.#calls.get(id)?.grant(payload.readUInt32LE(0))
     else throw new TypeError(`A frame of type ${String(type)} is not expected.`)
   }
 
   /** The sibling has gone. */
   closed(): void {
-    for (const call of this.#calls.values()) call.abort(new DOMException('The caller went away.', 'AbortError'))
+    for (const call of this.#calls.values())
+      call.abort(new DOMException('The caller went away.', 'AbortError'))
   }
 
   /** Breaks off the streams, which have no end of their own, so that their readers go elsewhere. */
@@ -91,13 +93,22 @@ export class LinkSession {
     }
     const { procedure } = found.named
     const body = payload.subarray(4 + headLength)
-    const call = new ServedCall(found.operation, head, `${this.#name}-${String(id)}`, procedure.mode === 'stream')
+    const call = new ServedCall(
+      found.operation,
+      head,
+      `${this.#name}-${String(id)}`,
+      procedure.mode === 'stream',
+    )
     this.#calls.set(id, call)
     const readInput = (): unknown => {
       if (body.length > procedure.maxInputSize) {
-        throw serverError('ERR_SERVER_TOO_LARGE', `The input is larger than ${String(procedure.maxInputSize)} bytes.`, {
-          details: { limit: procedure.maxInputSize },
-        })
+        throw serverError(
+          'ERR_SERVER_TOO_LARGE',
+          `The input is larger than ${String(procedure.maxInputSize)} bytes.`,
+          {
+            details: { limit: procedure.maxInputSize },
+          },
+        )
       }
       return decodeBody(body, (flags & binaryFlag) !== 0)
     }

@@ -40,7 +40,10 @@ export function openSocketFolder(directory: string): SocketFolder {
   }
   return {
     pathFor(system, name, instance) {
-      const path = join(directory, `${system}.${name}.${String(instance)}.${String(process.pid)}-${randomBytes(3).toString('hex')}.sock`)
+      const path = join(
+        directory,
+        `${system}.${name}.${String(instance)}.${String(process.pid)}-${randomBytes(3).toString('hex')}.sock`,
+      )
       if (Buffer.byteLength(path) <= longestPath) return path
       throw new TypeError(
         `createLinks.directory: the socket path ${path} is longer than ${String(longestPath)} bytes. Give a folder with a shorter path.`,

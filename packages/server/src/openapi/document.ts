@@ -38,7 +38,10 @@ export function createDocument(source: DocumentSource, converters: SchemaConvert
       schemas: { Problem: problemSchema },
       securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
       responses: {
-        Problem: { description: 'What went wrong.', content: { 'application/problem+json': { schema: problemRef } } },
+        Problem: {
+          description: 'What went wrong.',
+          content: { 'application/problem+json': { schema: problemRef } },
+        },
       },
     },
   }
@@ -67,7 +70,8 @@ function describeProcedure({ name, procedure }: NamedProcedure, converters: Sche
   const output = toJsonSchema(procedure.output, 'output', converters)
   const type = procedure.mode === 'stream' ? 'text/event-stream' : 'application/json'
   const answer = {
-    description: procedure.mode === 'stream' ? 'Server-sent events; the data of each is JSON.' : 'The result.',
+    description:
+      procedure.mode === 'stream' ? 'Server-sent events; the data of each is JSON.' : 'The result.',
     content: { [type]: { schema: procedure.mode === 'stream' ? { type: 'string' } : output } },
     ...(procedure.mode === 'stream' ? { 'x-event-schema': output } : {}),
   }
@@ -85,7 +89,9 @@ function describeProcedure({ name, procedure }: NamedProcedure, converters: Sche
         }),
     responses: {
       200: answer,
-      ...(procedure.mode === 'call' && procedure.output === undefined ? { 204: { description: 'No result.' } } : {}),
+      ...(procedure.mode === 'call' && procedure.output === undefined
+        ? { 204: { description: 'No result.' } }
+        : {}),
       default: { $ref: '#/components/responses/Problem' },
     },
   }

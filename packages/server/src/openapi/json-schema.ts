@@ -18,7 +18,11 @@ interface StandardJsonSchema {
  * The JSON Schema of a Standard Schema: by the registered converter of its library, else by the schema's
  * own Standard JSON Schema trait. A schema that can be told in neither way is described as any value.
  */
-export function toJsonSchema(schema: Schema | undefined, side: 'input' | 'output', converters: SchemaConverters): JsonSchema {
+export function toJsonSchema(
+  schema: Schema | undefined,
+  side: 'input' | 'output',
+  converters: SchemaConverters,
+): JsonSchema {
   if (schema === undefined) return {}
   const standard = schema['~standard']
   const converter = Object.hasOwn(converters, standard.vendor) ? converters[standard.vendor] : undefined

@@ -6,7 +6,9 @@ import { docsPagePolicy, renderDocsPage } from './docs-page.ts'
 /** The ways in that serving the document opens. */
 export function openApiOperations(options: Required<OpenApiOptions>): readonly Operation[] {
   const paths = options.docs === false ? [options.path] : [options.path, options.docs]
-  return paths.map((pattern) => routeOperation(route({ method: 'GET', pattern, access: options.access, handler: () => null }), 0))
+  return paths.map((pattern) =>
+    routeOperation(route({ method: 'GET', pattern, access: options.access, handler: () => null }), 0),
+  )
 }
 
 /** The routes that serve the document and the page to read it; ways in like all others. */

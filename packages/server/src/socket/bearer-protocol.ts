@@ -22,7 +22,8 @@ export function offeredProtocols(request: IncomingMessage): OfferedProtocols {
     .map((entry) => entry.trim())
     .filter((entry) => entry !== '')
   const tokens = entries.filter((entry) => entry.startsWith(prefix))
-  if (tokens.length > 1) throw serverError('ERR_SERVER_BAD_REQUEST', 'There is more than one bearer entry among the subprotocols.')
+  if (tokens.length > 1)
+    throw serverError('ERR_SERVER_BAD_REQUEST', 'There is more than one bearer entry among the subprotocols.')
   return {
     names: entries.filter((entry) => !entry.startsWith(prefix)),
     token: tokens[0]?.slice(prefix.length),
@@ -39,6 +40,7 @@ export function handshakeCredentials(request: IncomingMessage, { token }: Offere
   if (request.headers.authorization !== undefined) {
     throw serverError('ERR_SERVER_BAD_REQUEST', 'The token is given both as a header and as a subprotocol.')
   }
-  if (!tokenPattern.test(token)) throw serverError('ERR_SERVER_BAD_REQUEST', 'The bearer entry holds no well-formed token.')
+  if (!tokenPattern.test(token))
+    throw serverError('ERR_SERVER_BAD_REQUEST', 'The bearer entry holds no well-formed token.')
   return { scheme: 'bearer', token }
 }

@@ -135,7 +135,10 @@ export class Connection implements AuthenticatedConnection {
     try {
       this.#session?.notifyShutdown(reason, reconnectAfterMs)
     } catch (error) {
-      this.host.logger.error({ err: error, connection: this.id }, 'a socket protocol failed to announce the shutdown')
+      this.host.logger.error(
+        { err: error, connection: this.id },
+        'a socket protocol failed to announce the shutdown',
+      )
     }
   }
 
@@ -204,7 +207,8 @@ export class Connection implements AuthenticatedConnection {
   #checkSession(): void {
     this.#authorize(this.credentials).catch((error: unknown) => {
       if (!isQuintetError(error)) return
-      if (error.kind === 'unauthenticated' || error.kind === 'forbidden') this.close(closeCode.sessionEnded, 'session ended')
+      if (error.kind === 'unauthenticated' || error.kind === 'forbidden')
+        this.close(closeCode.sessionEnded, 'session ended')
     })
   }
 

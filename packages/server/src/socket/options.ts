@@ -95,15 +95,19 @@ const knownKeys = [
 /** @throws TypeError when an option is unknown or malformed. */
 export function resolveWebSocketOptions(options: WebSocketOptions): ResolvedWebSocketOptions {
   refuseUnknownKeys(options, knownKeys, 'websocket')
-  if (options.keepAlive !== undefined) refuseUnknownKeys(options.keepAlive, ['interval', 'timeout'], 'websocket.keepAlive')
+  if (options.keepAlive !== undefined)
+    refuseUnknownKeys(options.keepAlive, ['interval', 'timeout'], 'websocket.keepAlive')
   const defaults = webSocketDefaults
   const access = options.access ?? defaults.access
   assertAccessRule(access, 'websocket.access')
   const path = options.path ?? defaults.path
-  if (!path.startsWith('/')) throw new TypeError(`websocket.path: ${JSON.stringify(path)} must start with "/".`)
+  if (!path.startsWith('/'))
+    throw new TypeError(`websocket.path: ${JSON.stringify(path)} must start with "/".`)
   const slowConsumer = options.slowConsumer ?? defaults.slowConsumer
   if (slowConsumer !== 'disconnect' && slowConsumer !== 'drop') {
-    throw new TypeError(`websocket.slowConsumer: ${JSON.stringify(slowConsumer)} must be 'disconnect' or 'drop'.`)
+    throw new TypeError(
+      `websocket.slowConsumer: ${JSON.stringify(slowConsumer)} must be 'disconnect' or 'drop'.`,
+    )
   }
   return Object.freeze({
     name: options.name ?? defaults.name,
@@ -114,12 +118,24 @@ export function resolveWebSocketOptions(options: WebSocketOptions): ResolvedWebS
     access,
     protocols: [...(options.protocols ?? [])],
     keepAlive: {
-      interval: parseDuration(options.keepAlive?.interval ?? defaults.keepAlive.interval, 'websocket.keepAlive.interval'),
-      timeout: parseDuration(options.keepAlive?.timeout ?? defaults.keepAlive.timeout, 'websocket.keepAlive.timeout'),
+      interval: parseDuration(
+        options.keepAlive?.interval ?? defaults.keepAlive.interval,
+        'websocket.keepAlive.interval',
+      ),
+      timeout: parseDuration(
+        options.keepAlive?.timeout ?? defaults.keepAlive.timeout,
+        'websocket.keepAlive.timeout',
+      ),
     },
-    handshakeTimeout: parseDuration(options.handshakeTimeout ?? defaults.handshakeTimeout, 'websocket.handshakeTimeout'),
+    handshakeTimeout: parseDuration(
+      options.handshakeTimeout ?? defaults.handshakeTimeout,
+      'websocket.handshakeTimeout',
+    ),
     maxPayload: parseSize(options.maxPayload ?? defaults.maxPayload, 'websocket.maxPayload'),
-    maxBufferedBytes: parseSize(options.maxBufferedBytes ?? defaults.maxBufferedBytes, 'websocket.maxBufferedBytes'),
+    maxBufferedBytes: parseSize(
+      options.maxBufferedBytes ?? defaults.maxBufferedBytes,
+      'websocket.maxBufferedBytes',
+    ),
     slowConsumer,
     maxConnections: parseCount(options.maxConnections ?? defaults.maxConnections, 'websocket.maxConnections'),
     maxConnectionsPerUser: parseCount(

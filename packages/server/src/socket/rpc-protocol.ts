@@ -71,11 +71,19 @@ class RpcSession implements DrainableSession {
     }
     const { type, id } = message
     if (typeof id !== 'string' && typeof id !== 'number') {
-      this.#refuse(null, serverError('ERR_SERVER_BODY_INVALID', 'The message needs an id: a string or a number.'))
+      this.#refuse(
+        null,
+        serverError('ERR_SERVER_BODY_INVALID', 'The message needs an id: a string or a number.'),
+      )
     } else if (type === 'call') this.#call(id, message, data.length)
-    else if (type === 'cancel') this.#calls.get(id)?.abort(new DOMException('The caller canceled the call.', 'AbortError'))
+    else if (type === 'cancel')
+      this.#calls.get(id)?.abort(new DOMException('The caller canceled the call.', 'AbortError'))
     else if (type === 'renew') this.#renew(id, message['token'])
-    else this.#refuse(id, serverError('ERR_SERVER_BODY_INVALID', 'The type of the message must be call, cancel or renew.'))
+    else
+      this.#refuse(
+        id,
+        serverError('ERR_SERVER_BODY_INVALID', 'The type of the message must be call, cancel or renew.'),
+      )
   }
 
   notifyShutdown(reason: StopReason, reconnectAfterMs: number): void {
@@ -91,17 +99,23 @@ class RpcSession implements DrainableSession {
   }
 
   closed(): void {
-    for (const controller of this.#calls.values()) controller.abort(new DOMException('The caller went away.', 'AbortError'))
+    for (const controller of this.#calls.values())
+      controller.abort(new DOMException('The caller went away.', 'AbortError'))
     this.#wake()
   }
 
   #call(id: CallId, message: Record<string, unknown>, size: number): void {
     const requestId = requestIdOf(message['requestId'])
     try {
-      if (this.#stopping) throw serverError('ERR_SERVER_CLOSED', 'The server is about to stop. Call another one.')
-      if (this.#calls.has(id)) throw serverError('ERR_SERVER_BODY_INVALID', 'The id belongs to a call in progress.')
+      if (this.#stopping)
+        throw serverError('ERR_SERVER_CLOSED', 'The server is about to stop. Call another one.')
+      if (this.#calls.has(id))
+        throw serverError('ERR_SERVER_BODY_INVALID', 'The id belongs to a call in progress.')
       if (this.#calls.size >= maxCalls) {
-        throw serverError('ERR_SERVER_CONNECTION_LIMIT', `At most ${String(maxCalls)} calls may be in progress on a connection.`)
+        throw serverError(
+          'ERR_SERVER_CONNECTION_LIMIT',
+          `At most ${String(maxCalls)} calls may be in progress on a connection.`,
+        )
       }
       const named = findProcedure(this.#host, message['method'])
       const controller = new AbortController()
@@ -115,7 +129,14 @@ class RpcSession implements DrainableSession {
         deadline: deadlineOf(message['deadlineMs']),
       }
       this.#calls.set(id, controller)
-      void this.#answer(id, named, call, controller, () => readInput(named, message['input'], size), message['lastEventId'])
+      void this.#answer(
+        id,
+        named,
+        call,
+        controller,
+        () => readInput(named, message['input'], size),
+        message['lastEventId'],
+      )
     } catch (error) {
       this.#refuse(id, error, requestId)
     }
@@ -185,9 +206,13 @@ function readInput({ procedure }: NamedProcedure, input: unknown, messageSize: n
   // Only a message that is long enough to hold too much needs its input measured.
   if (messageSize * 3 > procedure.maxInputSize && input !== undefined) {
     if (Buffer.byteLength(JSON.stringify(input)) > procedure.maxInputSize) {
-      throw serverError('ERR_SERVER_TOO_LARGE', `The input is larger than ${String(procedure.maxInputSize)} bytes.`, {
-        details: { limit: procedure.maxInputSize },
-      })
+      throw serverError(
+        'ERR_SERVER_TOO_LARGE',
+        `The input is larger than ${String(procedure.maxInputSize)} bytes.`,
+        {
+          details: { limit: procedure.maxInputSize },
+        },
+      )
     }
   }
   return input

@@ -75,7 +75,9 @@ export function refuseUpgrade(socket: Duplex, thrown: unknown, requestId?: strin
     'Connection: close',
     'Content-Type: application/problem+json',
     `Content-Length: ${String(Buffer.byteLength(body))}`,
-    ...(problem.retryAfter === undefined ? [] : [`Retry-After: ${String(Math.ceil(problem.retryAfter / 1_000))}`]),
+    ...(problem.retryAfter === undefined
+      ? []
+      : [`Retry-After: ${String(Math.ceil(problem.retryAfter / 1_000))}`]),
     ...(problem.status === 401 ? ['WWW-Authenticate: Bearer'] : []),
   ]
   socket.end(`HTTP/1.1 ${String(problem.status)} ${problem.title}\r\n${headers.join('\r\n')}\r\n\r\n${body}`)

@@ -197,9 +197,12 @@ class SocketHub implements RunningTransport {
   }
 
   async #admit(request: IncomingMessage): Promise<AdmittedClient> {
-    if (this.#draining) throw serverError('ERR_SERVER_CLOSED', 'The server is about to stop. Connect to another one.')
+    if (this.#draining)
+      throw serverError('ERR_SERVER_CLOSED', 'The server is about to stop. Connect to another one.')
     if (this.#connections.size + this.#admitted >= this.#options.maxConnections) {
-      throw serverError('ERR_SERVER_CONNECTION_LIMIT', 'There are too many connections. Try again later.', { retryAfter: 5_000 })
+      throw serverError('ERR_SERVER_CONNECTION_LIMIT', 'There are too many connections. Try again later.', {
+        retryAfter: 5_000,
+      })
     }
     this.#admitted++
     try {
@@ -240,7 +243,10 @@ class SocketHub implements RunningTransport {
     this.#forgetUser(principal)
   }
 
-  #open({ protocol, principal, credentials, requestId }: AdmittedClient, socket: ConstructorParameters<typeof Connection>[0]['socket']): void {
+  #open(
+    { protocol, principal, credentials, requestId }: AdmittedClient,
+    socket: ConstructorParameters<typeof Connection>[0]['socket'],
+  ): void {
     const connection = new Connection({
       id: `${requestId}/${String(this.#nextId++)}`,
       host: this.#host,
@@ -274,7 +280,15 @@ function userOf({ tenantId, userId }: Principal): string | undefined {
 }
 
 function refuseRequest(_request: IncomingMessage, response: ServerResponse): void {
-  const problem = { ...toProblem(serverError('ERR_SERVER_PROTOCOL_UNSUPPORTED', 'Connect with a WebSocket.')), status: 426, title: 'Upgrade Required' }
-  response.writeHead(426, { 'content-type': 'application/problem+json', upgrade: 'websocket', connection: 'close, upgrade' })
+  const problem = {
+    ...toProblem(serverError('ERR_SERVER_PROTOCOL_UNSUPPORTED', 'Connect with a WebSocket.')),
+    status: 426,
+    title: 'Upgrade Required',
+  }
+  response.writeHead(426, {
+    'content-type': 'application/problem+json',
+    upgrade: 'websocket',
+    connection: 'close, upgrade',
+  })
   response.end(JSON.stringify(problem))
 }

@@ -17,9 +17,18 @@ describe('a hostile client', () => {
     ['a host that is none', 'GET / HTTP/1.1\r\nHost: a/b@c\r\n\r\n'],
     ['a host with a space', 'GET / HTTP/1.1\r\nHost: a b\r\n\r\n'],
     ['two lengths', 'POST /rpc HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}'],
-    ['a length and a coding', 'POST /rpc HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
-    ['an underscored coding', 'POST /rpc HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nTransfer_Encoding: chunked\r\n\r\n{}'],
-    ['two authorizations', 'POST /rpc/math/mine HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n'],
+    [
+      'a length and a coding',
+      'POST /rpc HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    ],
+    [
+      'an underscored coding',
+      'POST /rpc HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nTransfer_Encoding: chunked\r\n\r\n{}',
+    ],
+    [
+      'two authorizations',
+      'POST /rpc/math/mine HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n',
+    ],
     ['bad percent-encoding', 'GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n'],
     ['half a percent-encoding', 'GET /x% HTTP/1.1\r\nHost: a\r\n\r\n'],
     ['percent-encoded bytes that are no UTF-8', 'GET /%ff HTTP/1.1\r\nHost: a\r\n\r\n'],
@@ -31,7 +40,10 @@ describe('a hostile client', () => {
     ['an asterisk', 'OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n'],
     ['no HTTP at all', 'hello\r\n\r\n'],
     ['TLS', Buffer.from([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3])],
-    ['a bad chunk', 'POST /rpc/math/add HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n'],
+    [
+      'a bad chunk',
+      'POST /rpc/math/add HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n',
+    ],
   ])('that sends %s gets a 4xx and loses the connection', async (_what, bytes) => {
     await using app = await serve()
     const answer = await sendRaw(app.url, bytes)
@@ -64,7 +76,10 @@ describe('a hostile client', () => {
 
   it('that expects something impossible gets 417', async () => {
     await using app = await serve()
-    const answer = await sendRaw(app.url, 'POST /rpc HTTP/1.1\r\nHost: a\r\nExpect: magic\r\nConnection: close\r\n\r\n')
+    const answer = await sendRaw(
+      app.url,
+      'POST /rpc HTTP/1.1\r\nHost: a\r\nExpect: magic\r\nConnection: close\r\n\r\n',
+    )
     expect(statusOf(answer)).toBe(417)
   })
 
@@ -80,7 +95,8 @@ describe('a hostile client', () => {
 
   it('that sends more than it may gets 413, declared or not, and is not read to the end', async () => {
     await using app = await serve()
-    const declared = 'POST /rpc/math/add HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n'
+    const declared =
+      'POST /rpc/math/add HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n'
     expect(statusOf(await sendRaw(app.url, declared))).toBe(413)
     const piece = `10000\r\n${'x'.repeat(65_536)}\r\n`
     const chunked = `POST /rpc/math/add HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n${piece}${piece}`
@@ -106,9 +122,29 @@ describe('a hostile client', () => {
   it('never gets a 5xx or ends the process, whatever it sends', async () => {
     await using app = await serve({ requestTimeout: 200, headersTimeout: 200 })
     const line = fc.constantFrom(
-      ...['GET / HTTP/1.1', 'POST /rpc/math/add HTTP/1.1', 'POST /rpc HTTP/1.1', 'GET /%', 'PUT /docs HTTP/1.0', 'X'],
-      ...['Host: a', 'Host:', 'Content-Length: 5', 'Content-Length: -1', 'Transfer-Encoding: chunked', 'Transfer-Encoding: x'],
-      ...['Content-Type: application/json', 'Expect: 100-continue', 'Upgrade: websocket', 'Connection: upgrade', 'Authorization: Bearer \u0001'],
+      ...[
+        'GET / HTTP/1.1',
+        'POST /rpc/math/add HTTP/1.1',
+        'POST /rpc HTTP/1.1',
+        'GET /%',
+        'PUT /docs HTTP/1.0',
+        'X',
+      ],
+      ...[
+        'Host: a',
+        'Host:',
+        'Content-Length: 5',
+        'Content-Length: -1',
+        'Transfer-Encoding: chunked',
+        'Transfer-Encoding: x',
+      ],
+      ...[
+        'Content-Type: application/json',
+        'Expect: 100-continue',
+        'Upgrade: websocket',
+        'Connection: upgrade',
+        'Authorization: Bearer \u0001',
+      ],
       ...['', '{"a":1}', '5', '[]', '\u0000', 'X: \u00ff'],
     )
     await fc.assert(

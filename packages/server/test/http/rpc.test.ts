@@ -29,7 +29,11 @@ describe('POST /rpc/<service>/<procedure>', () => {
     await using app = await serve()
     const answer = await app.post('/rpc/math/add', body)
     expect(answer.status).toBe(400)
-    expect(await answer.json()).toMatchObject({ code: 'ERR_SERVER_BODY_INVALID', kind: 'invalid-input', status: 400 })
+    expect(await answer.json()).toMatchObject({
+      code: 'ERR_SERVER_BODY_INVALID',
+      kind: 'invalid-input',
+      status: 400,
+    })
   })
 
   it('takes strings that look like structure', async () => {
@@ -80,7 +84,9 @@ describe('POST /rpc/<service>/<procedure>', () => {
     const bad = await app.post('/rpc/math/mine', undefined, { authorization: 'Bearer nonsense' })
     expect(bad.status).toBe(401)
     expect(bad.headers.get('www-authenticate')).toMatch(/^Bearer error="invalid_token"/)
-    expect(await (await app.post('/rpc/math/mine', undefined, { authorization: 'bearer alice' })).json()).toBe('alice')
+    expect(
+      await (await app.post('/rpc/math/mine', undefined, { authorization: 'bearer alice' })).json(),
+    ).toBe('alice')
   })
 
   it.each([
@@ -96,7 +102,10 @@ describe('POST /rpc/<service>/<procedure>', () => {
 
   it('hands a DPoP proof on with the method and the URL', async () => {
     await using app = await serve()
-    const answer = await app.post('/rpc/math/mine?x=1', undefined, { authorization: 'DPoP alice', dpop: 'a.b.c' })
+    const answer = await app.post('/rpc/math/mine?x=1', undefined, {
+      authorization: 'DPoP alice',
+      dpop: 'a.b.c',
+    })
     expect(await answer.json()).toBe('alice')
   })
 
@@ -164,7 +173,13 @@ describe('POST /rpc/<service>/<procedure>', () => {
       if (kind === 'internal') {
         expect(problem).toMatchObject({ code: 'ERR_CORE_INTERNAL', detail: 'Something failed on our side.' })
         expect(problem).not.toHaveProperty('details')
-      } else expect(problem).toMatchObject({ kind, code: 'ERR_TEST', detail: `This is ${kind}.`, details: { x: 1 } })
+      } else
+        expect(problem).toMatchObject({
+          kind,
+          code: 'ERR_TEST',
+          detail: `This is ${kind}.`,
+          details: { x: 1 },
+        })
       const wait = { 'rate-limited': '3', unavailable: '1', closed: '1' }[kind]
       expect(answer.headers.get('retry-after')).toBe(wait ?? null)
     }

@@ -115,13 +115,18 @@ async function openSocket(host: AttackHost): Promise<Surface> {
       await using link = socketLink({ url: running.url ?? '', token: () => token })
       const outcome = await outcomeOf(() => link.call(method, input))
       // A browser is not told why a handshake was refused; the answer itself is plain HTTP.
-      return outcome.ok || outcome.code !== 'ERR_SERVER_CONNECT_FAILED' ? outcome : handshakeRefusal(running, token)
+      return outcome.ok || outcome.code !== 'ERR_SERVER_CONNECT_FAILED'
+        ? outcome
+        : handshakeRefusal(running, token)
     },
     close: () => running.close(),
   }
 }
 
-async function handshakeRefusal(running: RunningTransport, token: string | undefined): Promise<SurfaceOutcome> {
+async function handshakeRefusal(
+  running: RunningTransport,
+  token: string | undefined,
+): Promise<SurfaceOutcome> {
   const { request } = await import('node:http')
   const { promise, resolve, reject } = Promise.withResolvers<SurfaceOutcome>()
   const handshake = request((running.url ?? '').replace('ws:', 'http:'), {
@@ -150,7 +155,10 @@ function asUser(host: AttackHost, connect: (principal: Principal) => ClientLink)
   return ({ method, input, token }) =>
     outcomeOf(async () => {
       const { signal } = new AbortController()
-      const principal = token === undefined ? anonymous : await host.auth.authenticate({ scheme: 'bearer', token }, { signal })
+      const principal =
+        token === undefined
+          ? anonymous
+          : await host.auth.authenticate({ scheme: 'bearer', token }, { signal })
       return connect(principal).call(method, input)
     })
 }
@@ -158,7 +166,9 @@ function asUser(host: AttackHost, connect: (principal: Principal) => ClientLink)
 async function openLink(host: AttackHost): Promise<Surface> {
   const directory = await mkdtemp(join(tmpdir(), 'ql-'))
   const options = { directory, secret: 'a secret of thirty-two characters', system: 'test' }
-  const running = await createLinks({ ...options, process: 'worker' }).expose().start(host)
+  const running = await createLinks({ ...options, process: 'worker' })
+    .expose()
+    .start(host)
   const caller = createLinks({ ...options, process: 'http' })
   let principal: Principal = anonymous
   const opened: AsyncDisposable[] = []
@@ -182,7 +192,14 @@ function openDirect(host: AttackHost): Promise<Surface> {
   return Promise.resolve({ call, close: () => Promise.resolve() })
 }
 
-const surfaces = { rpc: openRpc, batch: openBatch, route: openRoutes, message: openSocket, link: openLink, direct: openDirect }
+const surfaces = {
+  rpc: openRpc,
+  batch: openBatch,
+  route: openRoutes,
+  message: openSocket,
+  link: openLink,
+  direct: openDirect,
+}
 
 describe.each(Object.entries(surfaces))('%s', (surfaceName, open) => {
   // A call inside the process passes its input on as it is, so there is no body to be too large.

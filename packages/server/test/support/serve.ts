@@ -36,7 +36,11 @@ export interface Served extends AsyncDisposable {
 
 /** Starts the HTTP transport over a test host with a user `alice`. */
 export async function serve(options: HttpOptions = {}, hostOptions: TestHostOptions = {}): Promise<Served> {
-  const host = createTestHost({ services: [math], tokens: { alice: testUser({ userId: 'alice' }) }, ...hostOptions })
+  const host = createTestHost({
+    services: [math],
+    tokens: { alice: testUser({ userId: 'alice' }) },
+    ...hostOptions,
+  })
   const running = await http(options).start(host)
   const url = running.url ?? ''
   return {

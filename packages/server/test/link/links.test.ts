@@ -1,0 +1,401 @@
+import { once } from 'node:events'
+import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { createServer, connect as connectSocket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { procedure, service, systemPrincipal, type ClientLink, type RunningTransport } from '@quintet/core'
+import { createTestHost, testUser } from '@quintet/core/testing'
+import { z } from 'zod'
+import { createClient } from '../../src/client.ts'
+import { createLinks, type LinksOptions } from '../../src/link.ts'
+import { decodeBody, encodeBody } from '../../src/link/body.ts'
+import { FrameReader, FrameWriter, type Frame } from '../../src/link/frames.ts'
+import { until } from '../support/raw.ts'
+
+const bytes = z.instanceof(Uint8Array)
+
+const images = service('images', {
+  invert: procedure(
+    {
+      access: 'authenticated',
+      maxInputSize: '8mb',
+      input: z.object({ name: z.string(), image: bytes }),
+      output: z.object({ image: bytes }),
+    },
+    ({ input }) => ({ image: input.image.map((value) => 255 - value) }),
+  ),
+  who: procedure({ access: 'public' }, ({ principal, requestId, deadline }) => ({
+    principal,
+    requestId,
+    deadline,
+  })),
+  instance: procedure({ access: 'public' }, ({ services }) => services),
+  wait: procedure(
+    { access: 'public' },
+    ({ signal }) =>
+      new Promise<void>((resolve) =>
+        signal.addEventListener('abort', () => {
+          aborted.push((signal.reason as { code: string }).code)
+          resolve()
+        }),
+      ),
+  ),
+  numbers: procedure(
+    { access: 'public', input: z.object({ to: z.number() }), stream: z.object({ id: z.number() }) },
+    async function* ({ input, lastEventId }) {
+      try {
+        for (let id = Number(lastEventId ?? 0) + 1; id <= input.to; id++) {
+          produced = id
+          yield { id }
+        }
+      } finally {
+        ended++
+      }
+    },
+  ),
+  fail: procedure({ access: 'public' }, (): void => {
+    throw new Error('hunter2')
+  }),
+})
+
+let aborted: string[]
+let produced: number
+let ended: number
+let directory: string
+const secret = 'a secret of thirty-two characters'
+
+beforeEach(async () => {
+  aborted = []
+  produced = 0
+  ended = 0
+  directory = await mkdtemp(join(tmpdir(), 'ql-'))
+})
+afterEach(() => rm(directory, { recursive: true }))
+
+const links = (process: string, more: Partial<LinksOptions> = {}) =>
+  createLinks({ directory, secret, system: 'media', process, ...more })
+
+async function expose(instance = 0, more: Partial<LinksOptions> = {}): Promise<RunningTransport> {
+  const host = createTestHost({ services: [images], provide: instance })
+  return links('worker', { instance, ...more })
+    .expose()
+    .start(host)
+}
+
+const connect = (more: Partial<LinksOptions> = {}): ClientLink & AsyncDisposable =>
+  links('http', more).connect('worker', () => testUser({ userId: 'alice' }))
+
+describe('createLinks', () => {
+  it.each([
+    [{ secret: 'short' }, /shorter than 16 bytes/],
+    [{ directory: '' }, /createLinks\.directory: must be given/],
+    [{ folder: 'x' }, /unknown key "folder"/],
+    [{ maxFrameSize: 'x' }, /createLinks\.maxFrameSize/],
+    [{ connectTimeout: 'x' }, /createLinks\.connectTimeout/],
+  ])('refuses %j', (options, message) => {
+    expect(() => links('a', options as unknown as LinksOptions)).toThrow(message)
+  })
+
+  it('says when the path of a socket would be too long', async () => {
+    const host = createTestHost()
+    const deep = join(directory, 'x'.repeat(100))
+    await expect(links('worker', { directory: deep }).expose().start(host)).rejects.toThrow(/shorter path/)
+  })
+})
+
+describe('a link', () => {
+  it('carries calls with the principal, a request id, deadlines and typed errors', async () => {
+    const running = await expose()
+    await using link = connect()
+    const client = createClient<typeof images>(link)
+    const deadline = Date.now() + 5_000
+    const seen = await client.images.who(undefined, { deadline })
+    expect(seen.principal).toMatchObject({ kind: 'user', userId: 'alice', tenantId: 'tenant-a' })
+    expect(seen.requestId).toMatch(/^link-http\.0-/)
+    expect(Math.abs((seen.deadline ?? 0) - deadline)).toBeLessThan(50)
+    await expect(client.images.fail()).rejects.toMatchObject({
+      kind: 'internal',
+      message: 'Something failed on our side.',
+    })
+    await expect(client.images.numbers({ to: 'x' as never })).rejects.toMatchObject({
+      kind: 'invalid-input',
+      details: { issues: [{ pointer: '/to' }] },
+    })
+    await using system = links('http').connect('worker', () => systemPrincipal('schedule'))
+    expect(await system.call('images.who', undefined)).toMatchObject({
+      principal: { kind: 'system', actor: 'schedule' },
+    })
+    await running.close()
+  })
+
+  it('carries images as bytes', async () => {
+    const running = await expose()
+    await using link = connect()
+    const client = createClient<typeof images>(link)
+    const image = new Uint8Array(3 * 1024 * 1024).map((_value, index) => index % 251)
+    const answer = await client.images.invert({ name: 'a', image })
+    expect(answer.image.length).toBe(image.length)
+    expect(answer.image[1_000]).toBe(255 - (image[1_000] ?? 0))
+    await expect(
+      client.images.invert({ name: 'a', image: new Uint8Array(9 * 1024 * 1024) }),
+    ).rejects.toMatchObject({ kind: 'too-large' })
+    await running.close()
+  })
+
+  it('streams at the pace of its reader, and tells the handler when the reader leaves', async () => {
+    const running = await expose()
+    await using link = connect()
+    const client = createClient<typeof images>(link)
+    const seen: number[] = []
+    for await (const { id } of client.images.numbers({ to: 100 })) seen.push(id)
+    expect(seen).toEqual(Array.from({ length: 100 }, (_, index) => index + 1))
+    expect(ended).toBe(1)
+    for await (const { id } of client.images.numbers({ to: 10_000 })) {
+      if (id < 20) continue
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      break
+    }
+    expect(produced).toBeLessThan(100)
+    await until(() => ended === 2)
+    await running.close()
+  })
+
+  it('carries cancellation, and the loss of the caller', async () => {
+    const running = await expose()
+    const link = connect()
+    const controller = new AbortController()
+    const call = link.call('images.wait', undefined, { signal: controller.signal })
+    const other = link.call('images.wait', undefined)
+    await link.call('images.instance', undefined)
+    controller.abort(new Error('enough'))
+    await expect(call).rejects.toThrow('enough')
+    await until(() => aborted.length === 1)
+    const lost = expect(other).rejects.toMatchObject({ code: 'ERR_SERVER_CLOSED', kind: 'closed' })
+    await link[Symbol.asyncDispose]()
+    await lost
+    await until(() => aborted.length === 2)
+    await running.close()
+  })
+
+  it('keeps many calls apart', async () => {
+    const running = await expose()
+    await using link = connect()
+    const client = createClient<typeof images>(link)
+    const sizes = Array.from({ length: 300 }, (_, index) => index * 37)
+    const answers = await Promise.all(
+      sizes.map((size) => client.images.invert({ name: 'é'.repeat(size), image: new Uint8Array(size) })),
+    )
+    expect(answers.map(({ image }) => image.length)).toEqual(sizes)
+    await running.close()
+  })
+
+  it('spreads calls over the instances, and goes on with those that are left', async () => {
+    const first = await expose(1)
+    const second = await expose(2)
+    await using link = connect()
+    const waits = [link.call('images.wait', undefined), link.call('images.wait', undefined)].map((call) =>
+      call.catch(() => 'lost'),
+    )
+    const seen = new Set<unknown>()
+    for (let count = 0; count < 20; count++) seen.add(await link.call('images.instance', undefined))
+    for (let count = 0; seen.size < 2 && count < 200; count++) {
+      for (const each of await Promise.all(
+        Array.from({ length: 8 }, () => link.call('images.instance', undefined)),
+      ))
+        seen.add(each)
+    }
+    expect([...seen].toSorted()).toEqual([1, 2])
+    await first.close()
+    expect(await link.call('images.instance', undefined)).toBe(2)
+    await second.close()
+    expect(await Promise.all(waits)).toEqual(['lost', 'lost'])
+  })
+
+  it('says within a bounded time that a sibling is missing, and recovers when it comes', async () => {
+    await using link = connect({ connectTimeout: 150 })
+    const before = Date.now()
+    await expect(link.call('images.instance', undefined)).rejects.toMatchObject({
+      code: 'ERR_SERVER_CONNECT_FAILED',
+      kind: 'unavailable',
+      details: { process: 'worker' },
+    })
+    expect(Date.now() - before).toBeLessThan(1_000)
+    const early = connect()
+    const waiting = early.call('images.instance', undefined)
+    const first = await expose(1)
+    expect(await waiting).toBe(1)
+    expect(await link.call('images.instance', undefined)).toBe(1)
+    await first.close()
+    const second = await expose(2)
+    expect(await link.call('images.instance', undefined)).toBe(2)
+    await early[Symbol.asyncDispose]()
+    await second.close()
+  })
+
+  it('resumes a stream at another instance when its own one stops', async () => {
+    const first = await expose(1)
+    await using link = connect()
+    const client = createClient<typeof images>(link)
+    const seen: number[] = []
+    let second: RunningTransport | undefined
+    for await (const { id } of client.images.numbers({ to: 60 })) {
+      seen.push(id)
+      if (id !== 30) continue
+      second = await expose(2)
+      await first.drain('deployment', AbortSignal.timeout(2_000))
+      await first.close()
+    }
+    expect(seen).toEqual(Array.from({ length: 60 }, (_, index) => index + 1))
+    await second?.close()
+  })
+
+  it('drains: finishes what it has begun, takes nothing new', async () => {
+    const release = Promise.withResolvers<string>()
+    const slow = service('slow', { call: procedure({ access: 'public' }, () => release.promise) })
+    const running = await links('worker')
+      .expose()
+      .start(createTestHost({ services: [slow] }))
+    await using link = connect({ connectTimeout: 100 })
+    const call = link.call('slow.call', undefined)
+    await link.call('slow.none', undefined).catch(() => {})
+    const drained = running.drain('shutdown', AbortSignal.timeout(5_000))
+    await expect
+      .poll(() => link.call('slow.none', undefined).catch((error: { code: string }) => error.code))
+      .toBe('ERR_SERVER_CONNECT_FAILED')
+    release.resolve('done')
+    expect(await call).toBe('done')
+    await drained
+    await running.close()
+    expect(await readdir(directory)).toEqual([])
+  })
+
+  it('lets nobody in without the secret, on either side', async () => {
+    const running = await expose()
+    const path = join(directory, (await readdir(directory))[0] ?? '')
+    expect((await stat(path)).mode & 0o777).toBe(0o600)
+    await using stranger = connect({ secret: 'another secret of enough length', connectTimeout: 150 })
+    await expect(stranger.call('images.instance', undefined)).rejects.toMatchObject({ kind: 'unavailable' })
+    const impatient = connectSocket(path)
+    impatient.resume().write(Buffer.from([14, 0, 0, 0, 4, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]))
+    await once(impatient, 'close')
+    const flood = connectSocket(path).resume()
+    flood.on('error', () => {})
+    flood.write(Buffer.from([0xff, 0xff, 0xff, 0x7f, 1, 0, 0, 0, 0, 0]))
+    await once(flood, 'close')
+    await running.close()
+
+    // A socket that somebody else has put into the folder gets no call.
+    let heard = ''
+    const impostor = createServer((socket) => {
+      const hello = JSON.stringify({ version: 1, nonce: 'x'.repeat(43) })
+      const frame = Buffer.alloc(10 + hello.length)
+      frame.writeUInt32LE(6 + hello.length)
+      frame[4] = 1
+      frame.write(hello, 10)
+      socket.write(frame)
+      socket.on('data', (chunk: Buffer) => {
+        heard += chunk.toString('latin1')
+        const welcome = Buffer.from(frame)
+        welcome[4] = 3
+        socket.write(welcome)
+      })
+      socket.on('error', () => {})
+    })
+    impostor.listen(join(directory, `media.worker.0.${String(process.pid)}-abcdef.sock`))
+    await once(impostor, 'listening')
+    await using link = connect({ connectTimeout: 200 })
+    await expect(link.call('images.who', undefined)).rejects.toMatchObject({ kind: 'unavailable' })
+    expect(heard).not.toContain('images.who')
+    impostor.close()
+  })
+
+  it('is not kept from starting by what a dead process left behind', async () => {
+    await writeFile(join(directory, 'media.worker.0.999999999-abcdef.sock'), '')
+    const running = await expose()
+    expect(await readdir(directory)).toHaveLength(1)
+    await using link = connect()
+    expect(await link.call('images.instance', undefined)).toBe(0)
+    await running.close()
+  })
+
+  it('ends when a frame is larger than it takes', async () => {
+    const running = await expose(0, { maxFrameSize: '64kb' })
+    await using link = connect()
+    await expect(
+      link.call('images.invert', { name: '', image: new Uint8Array(100_000) }),
+    ).rejects.toMatchObject({ code: 'ERR_SERVER_CLOSED' })
+    expect(await link.call('images.instance', undefined)).toBe(0)
+    await running.close()
+  })
+})
+
+describe('frames', () => {
+  it('come out as they went in, however they are cut', async () => {
+    const piece = fc.oneof(
+      fc.string({ maxLength: 40, unit: 'grapheme' }),
+      fc.uint8Array({ maxLength: 40 }),
+      fc.constantFrom('x'.repeat(20_000), 'é'.repeat(70_000)),
+    )
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.array(piece, { maxLength: 4 }), { maxLength: 12 }),
+        fc.integer({ min: 1, max: 9_000 }),
+        async (frames, cut) => {
+          const written: Uint8Array[] = []
+          const writer = new FrameWriter({
+            destroyed: false,
+            cork() {},
+            uncork() {},
+            write: (chunk) => written.push(chunk) > 0,
+          })
+          frames.forEach((pieces, index) => writer.write(5, index, index % 2, pieces))
+          await new Promise((resolve) => setImmediate(resolve))
+          const all = Buffer.concat(written)
+          const got: Frame[] = []
+          const reader = new FrameReader(10_000_000)
+          for (let at = 0; at < all.length; at += cut)
+            reader.read(all.subarray(at, at + cut), (frame) =>
+              got.push({ ...frame, payload: Buffer.from(frame.payload) }),
+            )
+          expect(got.map(({ id, flags }) => [id, flags])).toEqual(
+            frames.map((_frame, index) => [index, index % 2]),
+          )
+          got.forEach(({ payload }, index) => {
+            expect(
+              payload.equals(
+                Buffer.concat((frames[index] ?? []).map((each) => Buffer.from(each as Uint8Array))),
+              ),
+            ).toBe(true)
+          })
+        },
+      ),
+      { numRuns: 60 },
+    )
+  })
+
+  it('carry any JSON value with bytes anywhere in it', () => {
+    const value = fc.letrec((tie) => ({
+      any: fc.oneof(
+        { maxDepth: 4 },
+        fc.constantFrom(null, true, 'text', '', 0, -1.5),
+        fc.uint8Array({ maxLength: 8 }),
+        fc.array(tie('any'), { maxLength: 3 }),
+        fc.dictionary(
+          fc.string({ maxLength: 4 }).filter((key) => key !== '__proto__' && key !== 'toJSON'),
+          tie('any'),
+          { maxKeys: 3, noNullPrototype: true },
+        ),
+      ),
+    })).any
+    fc.assert(
+      fc.property(value, (original) => {
+        const { binary, pieces } = encodeBody(original)
+        const payload = Buffer.concat(pieces.map((piece) => Buffer.from(piece as Uint8Array)))
+        expect(decodeBody(payload, binary)).toEqual(JSON.stringify(original) === '-0' ? 0 : original)
+      }),
+      { numRuns: 300 },
+    )
+  })
+})
