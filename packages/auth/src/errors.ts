@@ -3,6 +3,7 @@ import { QuintetError, type ErrorKind, type QuintetErrorOptions } from '@quintet
 /** The codes of the errors that this package throws. */
 export type AuthErrorCode =
   | 'ERR_AUTH_CREDENTIALS_AMBIGUOUS'
+  | 'ERR_AUTH_CREDENTIALS_MALFORMED'
   | 'ERR_AUTH_CREDENTIALS_MISSING'
   | 'ERR_AUTH_CSRF_REFUSED'
   | 'ERR_AUTH_DPOP_INVALID'
@@ -37,6 +38,11 @@ const texts: Readonly<Record<AuthErrorCode, ErrorText>> = {
     kind: 'invalid-input',
     reason: 'ambiguous',
     message: 'The request carries credentials more than once. Send exactly one.',
+  },
+  ERR_AUTH_CREDENTIALS_MALFORMED: {
+    kind: 'invalid-input',
+    reason: 'malformed',
+    message: 'The Authorization header cannot be read. Send "Bearer" or "DPoP" and the token.',
   },
   ERR_AUTH_CREDENTIALS_MISSING: {
     kind: 'unauthenticated',

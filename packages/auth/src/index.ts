@@ -78,3 +78,24 @@ export {
   type TokenVerifierOptions,
   type VerifiedToken,
 } from './tokens/token-verifier.ts'
+export {
+  allOf,
+  anyOf,
+  guard,
+  hasPermission,
+  hasRole,
+  inTenant,
+  steppedUp,
+  type Guard,
+  type StepUpRule,
+} from './guards.ts'
+export {
+  cookieNames,
+  createSessionCookies,
+  csrfHeader,
+  sessionCookiesDefaults,
+  type SessionCookies,
+  type SessionCookiesOptions,
+} from './http/session-cookies.ts'
+export type { AuthenticatorOptions } from './http/authenticator.ts'
+export type { RequestFacts } from './http/request-facts.ts'

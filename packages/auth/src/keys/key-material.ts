@@ -1,5 +1,10 @@
-import type { webcrypto } from 'node:crypto'
-import { createPrivateKey, generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto'
+import {
+  createPrivateKey,
+  generateKeyPairSync,
+  randomBytes,
+  type KeyObject,
+  type webcrypto,
+} from 'node:crypto'
 import { calculateJwkThumbprint } from 'jose/jwk/thumbprint'
 import { hmac, secretBytes, secretKey, type SecretInput } from '../secrets.ts'
 import type { SigningAlgorithm } from './algorithms.ts'

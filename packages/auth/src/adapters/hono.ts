@@ -1,0 +1,34 @@
+import type { Principal } from '@quintet/core'
+import type { MiddlewareHandler } from 'hono'
+import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
+import { fetchFacts } from '../http/fetch-facts.ts'
+
+/** What {@link honoAuth} sets: `context.get('principal')`. Give it to `new Hono<AuthEnvironment>()`. */
+export interface AuthEnvironment {
+  Variables: { principal: Principal }
+}
+
+/**
+ * Makes middleware for Hono that lets callers through or answers for the route.
+ *
+ * @example
+ * app.use('/api/*', honoAuth({ manager }))
+ */
+export function honoAuth(options: AuthenticatorOptions): MiddlewareHandler<AuthEnvironment> {
+  const authenticator = createAuthenticator(options, 'honoAuth')
+  return async (context, next) => {
+    const facts = fetchFacts(context.req.raw)
+    let principal: Principal
+    try {
+      principal = await authenticator.admit(facts, context.req.raw.signal)
+    } catch (error) {
+      const { status, headers, body } = authenticator.refuse(error, facts)
+      return new Response(body, { status, headers })
+    }
+    context.set('principal', principal)
+    await next()
+    return undefined
+  }
+}
+
+export type { AuthenticatorOptions } from '../http/authenticator.ts'

@@ -1,0 +1,70 @@
+import { STATUS_CODES, type IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Principal, SessionEnd } from '@quintet/core'
+import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
+import { nodeFacts } from '../http/node-facts.ts'
+
+/** The part of a WebSocket of `ws` that is needed. */
+export interface AuthenticatedSocket {
+  close(code: number, reason: string): void
+  once(event: 'close', listener: () => void): unknown
+}
+
+/** Authenticates WebSocket handshakes, and closes sockets when their sessions end. */
+export interface UpgradeAuth {
+  /**
+   * Authenticates a handshake, before `handleUpgrade`. Undefined when it was refused: the answer has been sent and
+   * the socket is closed. The token comes in the `Authorization` header, in a subprotocol entry
+   * `bearer.<token>`, or in the cookie.
+   */
+  admit(request: IncomingMessage, socket: Duplex): Promise<Principal | undefined>
+  /** Closes the WebSocket with 4401 and the reason when the principal's session ends. */
+  guard(socket: AuthenticatedSocket, principal: Principal): void
+}
+
+/** The close code of a WebSocket whose session has ended. */
+export const sessionEndedCode = 4401
+
+/**
+ * Makes the authentication for a WebSocket server of `ws` in `noServer` mode.
+ *
+ * @example
+ * server.on('upgrade', async (request, socket, head) => {
+ *   const principal = await auth.admit(request, socket)
+ *   if (principal) sockets.handleUpgrade(request, socket, head, (ws) => auth.guard(ws, principal))
+ * })
+ */
+export function upgradeAuth(options: AuthenticatorOptions): UpgradeAuth {
+  const authenticator = createAuthenticator(options, 'upgradeAuth')
+  return {
+    async admit(request, socket) {
+      const facts = nodeFacts(request, { upgrade: true })
+      const onError = (): void => void socket.destroy()
+      socket.on('error', onError)
+      try {
+        const principal = await authenticator.admit(facts)
+        return socket.destroyed ? undefined : principal
+      } catch (error) {
+        const { status, headers, body } = authenticator.refuse(error, facts)
+        const lines = Object.entries({
+          ...headers,
+          'content-length': Buffer.byteLength(body),
+          connection: 'close',
+        })
+        const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+        socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${head}\r\n${body}`)
+        return undefined
+      } finally {
+        socket.off('error', onError)
+      }
+    },
+    guard(socket, principal) {
+      const watch = options.manager.watch?.(principal, (end: SessionEnd) =>
+        socket.close(sessionEndedCode, end),
+      )
+      socket.once('close', () => watch?.[Symbol.dispose]())
+    },
+  }
+}
+
+export type { AuthenticatorOptions } from '../http/authenticator.ts'

@@ -1,0 +1,98 @@
+import {
+  decideAccess,
+  describeAccess,
+  parseDuration,
+  type AccessRule,
+  type Duration,
+  type Principal,
+} from '@quintet/core'
+import { AuthError } from './errors.ts'
+
+/** An access rule made of a predicate. */
+export interface Guard {
+  readonly allow: (principal: Principal) => boolean
+  readonly description: string
+}
+
+/** A signed-in user with at least one of the roles. */
+export function hasRole(...roles: readonly [string, ...string[]]): { readonly roles: readonly string[] } {
+  return Object.freeze({ roles: Object.freeze([...roles]) })
+}
+
+/** A signed-in user with all of the permissions. */
+export function hasPermission(...permissions: readonly [string, ...string[]]): {
+  readonly permissions: readonly string[]
+} {
+  return Object.freeze({ permissions: Object.freeze([...permissions]) })
+}
+
+/** A signed-in user of one of the tenants. */
+export function inTenant(...tenantIds: readonly [string, ...string[]]): Guard {
+  return guard(
+    `tenant ${tenantIds.join(' or ')}`,
+    ({ tenantId }) => tenantId !== null && tenantIds.includes(tenantId),
+  )
+}
+
+/** A signed-in user for whom the predicate holds. */
+export function guard(description: string, allow: (principal: Principal) => boolean): Guard {
+  return Object.freeze({ description, allow: (principal: Principal) => allow(principal) === true })
+}
+
+/** Whoever satisfies every rule. */
+export function allOf(...rules: readonly [AccessRule, ...AccessRule[]]): Guard {
+  return guard(rules.map(describeAccess).join(', and '), (principal) =>
+    rules.every((rule) => decideAccess(rule, principal) === 'granted'),
+  )
+}
+
+/** Whoever satisfies at least one rule. */
+export function anyOf(...rules: readonly [AccessRule, ...AccessRule[]]): Guard {
+  return guard(rules.map(describeAccess).join(', or '), (principal) =>
+    rules.some((rule) => decideAccess(rule, principal) === 'granted'),
+  )
+}
+
+export interface StepUpRule {
+  /** The least assurance level: 1 to 3. */
+  readonly aal?: number
+  /** Methods that must all have been used, e.g. `hwk`. */
+  readonly amr?: readonly string[]
+  /** How long ago the user may have proved who they are. */
+  readonly maxAge?: Duration
+}
+
+/**
+ * A user who has proved enough, and recently enough. One who has not is refused with
+ * `ERR_AUTH_STEP_UP_REQUIRED`, which says what is missing, so that the client can ask for it.
+ *
+ * @see RFC 9470
+ */
+export function steppedUp(rule: StepUpRule, now: () => number = Date.now): Guard {
+  const { aal, amr } = rule
+  const maxAge = rule.maxAge === undefined ? undefined : parseDuration(rule.maxAge, 'steppedUp.maxAge')
+  if (aal === undefined && amr === undefined && maxAge === undefined) {
+    throw new TypeError('steppedUp: ask for aal, amr or maxAge.')
+  }
+  const wanted = [
+    ...(aal === undefined ? [] : [`assurance level ${aal}`]),
+    ...(amr === undefined ? [] : [`methods ${amr.join(' and ')}`]),
+    ...(maxAge === undefined ? [] : [`a sign-in within ${maxAge / 1_000} s`]),
+  ]
+  return guard(wanted.join(', '), (principal) => {
+    if (principal.kind !== 'user') return false
+    const { aal: reached, amr: used, auth_time: provedAt } = principal.claims
+    const enough =
+      (aal === undefined || (typeof reached === 'number' && reached >= aal)) &&
+      (amr === undefined || (Array.isArray(used) && amr.every((method) => used.includes(method)))) &&
+      (maxAge === undefined || (typeof provedAt === 'number' && now() - provedAt * 1_000 <= maxAge))
+    if (enough) return true
+    throw new AuthError('ERR_AUTH_STEP_UP_REQUIRED', {
+      details: {
+        ...(aal === undefined ? {} : { aal }),
+        ...(amr === undefined ? {} : { amr }),
+        ...(maxAge === undefined ? {} : { maxAge: Math.floor(maxAge / 1_000) }),
+      },
+    })
+  })
+}

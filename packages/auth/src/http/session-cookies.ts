@@ -1,0 +1,135 @@
+import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { refuseUnknownKeys, systemClock, type Clock } from '@quintet/core'
+import { AuthError, Refusal } from '../errors.ts'
+import { hmac, secretKey, type SecretInput } from '../secrets.ts'
+import type { SessionTokens } from '../sessions/session-authority.ts'
+import { formatCookie, readCookie } from './cookies.ts'
+import type { RequestFacts } from './request-facts.ts'
+
+export interface SessionCookiesOptions {
+  /** Signs CSRF tokens, e.g. `deriveSecrets(root).csrf`. Every app that takes cookies needs it. */
+  readonly csrfSecret: SecretInput
+  /** The only path that the refresh token is sent to. @defaultValue `'/auth/refresh'` */
+  readonly refreshPath?: string
+  /** Origins whose pages may open WebSockets with the cookie; without any, none may. @defaultValue none */
+  readonly origins?: readonly string[]
+  readonly clock?: Clock
+}
+
+export const sessionCookiesDefaults: Readonly<{ refreshPath: string }> = Object.freeze({
+  refreshPath: '/auth/refresh',
+})
+
+/** The names of the cookies. The prefixes bind them to this host and to TLS (RFC 6265bis). */
+export const cookieNames: Readonly<{ access: string; refresh: string; csrf: string }> = Object.freeze({
+  access: '__Host-access',
+  refresh: '__Secure-refresh',
+  csrf: '__Host-csrf',
+})
+
+/** The header in which a page repeats its CSRF cookie. */
+export const csrfHeader = 'x-csrf-token'
+
+/** Carries tokens in cookies, with a signed double submit against cross-site requests. */
+export interface SessionCookies {
+  /** The `Set-Cookie` values after a sign-in or a refresh. */
+  set(tokens: SessionTokens): readonly string[]
+  /** Those after a sign-out. */
+  clear(): readonly string[]
+  /** The access token of a request, if it has one. */
+  accessToken(request: RequestFacts): string | undefined
+  /** The refresh token of a request, if it has one. */
+  refreshToken(request: RequestFacts): string | undefined
+  /**
+   * Holds a request to the CSRF rules: anything but GET, HEAD and OPTIONS repeats the CSRF cookie in the header
+   * `x-csrf-token`; a WebSocket handshake comes from a known origin.
+   *
+   * @throws AuthError `ERR_AUTH_CSRF_REFUSED`
+   */
+  assertSameSite(request: RequestFacts, sessionId: string): void
+}
+
+const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+export function createSessionCookies(options: SessionCookiesOptions): SessionCookies {
+  const path = 'createSessionCookies'
+  refuseUnknownKeys(options, ['csrfSecret', 'refreshPath', 'origins', 'clock'], path)
+  const key = secretKey(options.csrfSecret, `${path}.csrfSecret`)
+  const refreshPath = options.refreshPath ?? sessionCookiesDefaults.refreshPath
+  if (!/^\/[A-Za-z0-9/_.-]*$/.test(refreshPath))
+    throw new TypeError(`${path}.refreshPath: is not a plain path.`)
+  const origins = new Set(options.origins ?? [])
+  const clock = options.clock ?? systemClock
+  const sign = (sessionId: string, random: string): string =>
+    hmac(key, `${sessionId}|${random}`).toString('base64url')
+
+  function isSigned(token: string, sessionId: string): boolean {
+    const [random = '', mac = ''] = token.split('.')
+    return same(mac, sign(sessionId, random))
+  }
+
+  return {
+    set({ accessToken, refreshToken, expiresIn, session }) {
+      const lasts = Math.max(0, Math.floor((session.expiresAt - clock.now()) / 1_000))
+      const random = randomBytes(16).toString('base64url')
+      const csrf = `${random}.${sign(session.sessionId, random)}`
+      return [
+        formatCookie(cookieNames.access, accessToken, {
+          path: '/',
+          httpOnly: true,
+          sameSite: 'Lax',
+          maxAge: expiresIn,
+        }),
+        formatCookie(cookieNames.refresh, refreshToken, {
+          path: refreshPath,
+          httpOnly: true,
+          sameSite: 'Strict',
+          maxAge: lasts,
+        }),
+        formatCookie(cookieNames.csrf, csrf, {
+          path: '/',
+          httpOnly: false,
+          sameSite: 'Strict',
+          maxAge: lasts,
+        }),
+      ]
+    },
+    clear() {
+      return [
+        formatCookie(cookieNames.access, '', { path: '/', httpOnly: true, sameSite: 'Lax', maxAge: 0 }),
+        formatCookie(cookieNames.refresh, '', {
+          path: refreshPath,
+          httpOnly: true,
+          sameSite: 'Strict',
+          maxAge: 0,
+        }),
+        formatCookie(cookieNames.csrf, '', { path: '/', httpOnly: false, sameSite: 'Strict', maxAge: 0 }),
+      ]
+    },
+    accessToken: (request) => readCookie(request, cookieNames.access),
+    refreshToken: (request) => readCookie(request, cookieNames.refresh),
+    assertSameSite(request, sessionId) {
+      if (request.upgrade) {
+        const [origin = ''] = request.header('origin')
+        if (request.header('origin').length !== 1 || !origins.has(origin)) {
+          throw new AuthError('ERR_AUTH_CSRF_REFUSED', {
+            cause: new Refusal('The handshake is from another origin.'),
+          })
+        }
+        return
+      }
+      if (safeMethods.has(request.method)) return
+      const cookie = readCookie(request, cookieNames.csrf)
+      const [given, ...more] = request.header(csrfHeader)
+      const agrees = cookie !== undefined && given !== undefined && more.length === 0 && same(cookie, given)
+      if (agrees && isSigned(cookie, sessionId)) return
+      throw new AuthError('ERR_AUTH_CSRF_REFUSED')
+    },
+  }
+}
+
+function same(a: string, b: string): boolean {
+  const left = Buffer.from(a)
+  const right = Buffer.from(b)
+  return left.length === right.length && timingSafeEqual(left, right)
+}
