@@ -86,7 +86,7 @@ export async function readCatalogue(database: Queryable): Promise<Catalogue> {
 
 const grantsOf = (acl: string, kind: string, owner: string): string =>
   `(select coalesce(json_agg(json_build_object('grantee', case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end,
-    'privilege', lower(a.privilege_type)) order by 1, a.privilege_type), '[]')
+    'privilege', lower(a.privilege_type)) order by a.privilege_type, pg_get_userbyid(a.grantee) collate "C"), '[]')
     from aclexplode(coalesce(${acl}, acldefault('${kind}', ${owner}))) a where a.grantee <> ${owner})`
 
 const catalogueStatement = `
@@ -114,7 +114,7 @@ select json_build_object(
       'policies', coalesce((
         select json_agg(json_build_object('name', p.polname, 'permissive', p.polpermissive,
           'command', case p.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end,
-          'roles', (select json_agg(case r when 0 then 'public' else pg_get_userbyid(r)::text end order by 1) from unnest(p.polroles) r),
+          'roles', (select json_agg(case r when 0 then 'public' else pg_get_userbyid(r)::text end order by pg_get_userbyid(r) collate "C") from unnest(p.polroles) r),
           'using', pg_get_expr(p.polqual, p.polrelid), 'check', pg_get_expr(p.polwithcheck, p.polrelid)
         ) order by p.polname) from pg_policy p where p.polrelid = c.oid), '[]'),
       'indexes', coalesce((
@@ -139,7 +139,7 @@ select json_build_object(
     select json_agg(json_build_object('name', s.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
       'owner', pg_get_userbyid(p.proowner), 'securityDefiner', p.prosecdef,
       'pinnedSearchPath', exists (select 1 from unnest(p.proconfig) o where o like 'search_path=%'),
-      'grantees', (select coalesce(json_agg(case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end order by 1), '[]')
+      'grantees', (select coalesce(json_agg(case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end order by pg_get_userbyid(a.grantee) collate "C"), '[]')
         from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a where a.grantee <> p.proowner)
     ) order by s.nspname, p.proname) from pg_proc p join spaces s on s.oid = p.pronamespace
     where p.oid not in (select objid from members)), '[]'),

@@ -111,8 +111,9 @@ function diffPolicy(name: string, was: CataloguePolicy | undefined, is: Catalogu
     return [['dangerous', `the policy ${name} changes from ${describe(was)} to ${describe(is)}`]]
   }
   const verdicts: Verdict[] = []
-  const added = is.roles.filter((role) => !was.roles.includes(role))
-  const removed = was.roles.filter((role) => !is.roles.includes(role))
+  // A policy for public holds for every role.
+  const added = is.roles.filter((role) => !was.roles.includes(role) && !was.roles.includes('public'))
+  const removed = was.roles.filter((role) => !is.roles.includes(role) && !is.roles.includes('public'))
   // A restrictive policy for fewer roles admits more; a permissive one for fewer admits less.
   if (added.length > 0) {
     verdicts.push([is.permissive ? 'dangerous' : 'breaking', `the policy ${name} now holds for ${added.join(', ')}`])
@@ -138,7 +139,8 @@ function isNarrowed(from: string | null, to: string | null): boolean {
   const old = normalize(from)
   const now = normalize(to)
   if (now === 'false') return true
-  if (/'[^']*[()][^']*'/.test(now)) return false
+  const literals = now.match(/'(?:[^']|'')*'/g) ?? []
+  if (literals.some((literal) => /[()]| or /i.test(literal))) return false
   const inner = stripParentheses(now)
   return old !== '' && !hasTopLevelOr(inner) && (inner.startsWith(`${old} and `) || inner.endsWith(` and ${old}`))
 }

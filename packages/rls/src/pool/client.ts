@@ -100,14 +100,10 @@ function whenIdle(client: PoolClient, then: () => void): void {
   const settled = (): void => {
     client.removeListener('drain', settled)
     client.removeListener('end', settled)
-    client.removeListener('error', ignored)
     then()
   }
-  // A lost connection ends; without a listener its error would end the process.
-  const ignored = (): void => undefined
   client.on('drain', settled)
   client.on('end', settled)
-  client.on('error', ignored)
 }
 
 export function statusOf(client: PoolClient): string | null | undefined {

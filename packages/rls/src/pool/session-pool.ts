@@ -36,6 +36,8 @@ export function createSessionPool(pool: Pool, options: SessionPoolOptions): Sess
         let known = sessions.get(client)
         if (known === undefined) {
           const session = createSession(client, shared)
+          // The statement in flight is told; without a listener the same error would end the process.
+          client.on('error', (lost) => options.logger.debug({ err: lost }, 'a connection to the database was lost'))
           known = { session, wrapped: createRlsClient(session) }
           sessions.set(client, known)
         } else {

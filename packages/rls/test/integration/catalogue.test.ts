@@ -1,0 +1,237 @@
+import { Client } from 'pg'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import {
+  diffPolicies,
+  formatLint,
+  formatPolicyDiff,
+  generateTypes,
+  lint,
+  lintCatalogue,
+  planPolicies,
+  policiesToSql,
+  readCatalogue,
+  readPolicySnapshot,
+  sharedPolicy,
+  tenantPolicy,
+  type LintFinding,
+} from '../../src/index.ts'
+import { formatPolicySnapshot } from '../../src/testing.ts'
+import { createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
+
+let fixture: TwoTenants
+let owner: Client
+
+beforeAll(async () => {
+  fixture = await createTwoTenants()
+  owner = new Client({ connectionString: fixture.ownerUrl })
+  await owner.connect()
+})
+afterAll(async () => {
+  await owner.end()
+  await fixture.drop()
+})
+
+/** Lints the database with some statements in force, and takes them back. */
+const lintWith = async (...statements: readonly string[]): Promise<readonly LintFinding[]> => {
+  await owner.query('begin')
+  try {
+    for (const statement of statements) await owner.query(statement)
+    return await lintCatalogue(owner, { tenantRoles: [fixture.roles.tenant, fixture.roles.login] })
+  } finally {
+    await owner.query('rollback')
+  }
+}
+
+describe('lintCatalogue', () => {
+  it('has nothing to say about a provisioned database with generated policies', async () => {
+    expect(await lintWith()).toEqual([])
+  })
+
+  const policy = (expression: string): string => `create policy p on notes for select to TENANT using (${expression})`
+
+  it.each([
+    ['rls-disabled', ['alter table notes disable row level security']],
+    ['force-missing', ['alter table notes no force row level security']],
+    ['no-policy', ['drop policy notes_tenant on notes']],
+    ['nullable-tenant', ['create table loose (id int primary key, tenant_id uuid)', 'alter table loose enable row level security', 'alter table loose force row level security']],
+    ['grant-to-public', ['grant select on notes to public']],
+    ['unchecked-privilege', ['grant truncate on notes to TENANT']],
+    ['default-grant', ['alter default privileges for role OWNER grant select on tables to TENANT']],
+    ['temporary-tables', ['grant temporary on database DATABASE to public']],
+    ['view-without-invoker', ['create view v as select * from notes', 'grant select on v to TENANT']],
+    ['materialized-view', ['create materialized view v as select 1 as n', 'grant select on v to TENANT']],
+    ['security-definer', ["create function f() returns int language sql security definer as 'select 1'", 'grant execute on function f() to TENANT']],
+    ['policy-for-public', ['create policy p on notes for select to public using (false)']],
+    ['always-true', ['create policy p on notes for update to TENANT using (true)']],
+    ['always-true', ['create policy p on notes for insert to TENANT with check (true)']],
+    ['system-flag-in-policy', [policy("(select current_setting('app.is_system', true)) = 'true'")]],
+    ['setting-outside-subselect', [policy("tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid")]],
+    ['setting-without-nullif', [policy("tenant_id = (select current_setting('app.tenant_id', true)::uuid)")]],
+    ['column-cast', [policy("tenant_id::text = (select current_setting('app.tenant_id', true))")]],
+    ['function-in-policy', ["create function mine() returns uuid language sql as 'select null::uuid'", policy('tenant_id = mine()')]],
+    ['unindexed-policy-column', ['alter table notes drop constraint notes_pkey', 'alter table notes drop constraint notes_tenant_id_title_key']],
+    ['unique-across-tenants', ['create unique index by_title on notes (title)']],
+    ['foreign-key-across-tenants', ['create unique index by_id on notes (id)', 'create table replies (tenant_id uuid not null, id int references notes (id))']],
+    ['expression-index', ['create index by_lower on notes (lower(title))']],
+  ])('reports %s', async (rule, statements) => {
+    const { tenant, owner: ownerRole } = fixture.roles
+    const findings = await lintWith(
+      ...statements.map((text) =>
+        text.replaceAll('TENANT', tenant).replaceAll('OWNER', ownerRole).replaceAll('DATABASE', fixture.name),
+      ),
+    )
+    expect(findings.map((finding) => finding.rule), formatLint(findings)).toContain(rule)
+  })
+
+  it('reports an owner that tenants work under, and an old server', async () => {
+    const catalogue = await readCatalogue(owner)
+    const findings = lint({ ...catalogue, serverVersion: 150_002 }, { tenantRoles: [fixture.roles.owner] })
+    expect(findings.map(({ rule }) => rule)).toEqual(expect.arrayContaining(['owner-is-tenant', 'server-version']))
+  })
+
+  it('leaves out what is ignored, by rule or by place, and knows another tenant column', async () => {
+    const catalogue = await readCatalogue(owner)
+    const bad = {
+      ...catalogue,
+      relations: catalogue.relations.map((relation) => ({ ...relation, forced: false })),
+    }
+    const tenantRoles = [fixture.roles.tenant]
+    expect(lint(bad, { tenantRoles })).toMatchObject([{ rule: 'force-missing', object: 'public.notes' }])
+    expect(lint(bad, { tenantRoles, ignore: ['force-missing'] })).toEqual([])
+    expect(lint(bad, { tenantRoles, ignore: ['force-missing:public.notes'] })).toEqual([])
+    const bySize = lint(catalogue, { tenantRoles, tenantColumn: 'size' })
+    expect(bySize.map(({ rule }) => rule)).toContain('unique-across-tenants')
+  })
+})
+
+describe('diffPolicies', () => {
+  const diffAfter = async (...statements: readonly string[]): Promise<readonly string[]> => {
+    const { roles } = fixture
+    await owner.query('begin')
+    try {
+      const before = await readPolicySnapshot(owner)
+      for (const statement of statements) await owner.query(statement.replaceAll('TENANT', roles.tenant).replaceAll('SYSTEM', roles.system))
+      const changes = diffPolicies(before, await readPolicySnapshot(owner), { trustedRoles: [roles.system, roles.owner] })
+      return changes.map((change) => change.class)
+    } finally {
+      await owner.query('rollback')
+    }
+  }
+
+  it.each([
+    ['safe', 'create table fresh (id int)'],
+    ['safe', 'create policy s on notes for all to SYSTEM using (true)'],
+    ['dangerous', 'alter table notes disable row level security'],
+    ['dangerous', 'alter table notes no force row level security'],
+    ['dangerous', 'create policy wide on notes for select to TENANT using (true)'],
+    ['dangerous', 'alter policy notes_tenant on notes using (true)'],
+    ['dangerous', 'alter policy notes_tenant on notes to TENANT, public'],
+    ['dangerous', 'grant truncate on notes to TENANT'],
+    ['breaking', 'create policy narrow on notes as restrictive for select to TENANT using (size > 0)'],
+    ['breaking', 'drop policy notes_tenant on notes'],
+    ['breaking', 'revoke delete on notes from TENANT'],
+    ['breaking', 'drop table notes'],
+    ['breaking', 'alter policy notes_tenant on notes using (false) with check (false)'],
+    [
+      'breaking',
+      "alter policy notes_tenant on notes using (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid) and size > 0) with check (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid) and size > 0)",
+    ],
+    [
+      'dangerous',
+      "alter policy notes_tenant on notes using (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid) or size > 0)",
+    ],
+  ])('calls it %s: %s', async (verdict, statement) => {
+    const classes = await diffAfter(statement)
+    expect(classes.length).toBeGreaterThan(0)
+    expect(new Set(classes)).toEqual(new Set([verdict]))
+  })
+
+  it('plans policies without changing anything', async () => {
+    const before = await readPolicySnapshot(owner)
+    const plan = await planPolicies(owner, [sharedPolicy('notes')], fixture.roles)
+    const changes = diffPolicies(plan.before, plan.after, { trustedRoles: [fixture.roles.system, fixture.roles.owner] })
+    expect(formatPolicyDiff(changes)).toContain('dangerous  public.notes: the policy notes_shared_select for select is new')
+    expect(formatPolicyDiff(changes)).toContain('breaking   public.notes: no longer grants insert')
+    expect(await readPolicySnapshot(owner)).toEqual(before)
+    const same = await planPolicies(owner, [tenantPolicy('notes')], fixture.roles)
+    expect(formatPolicyDiff(diffPolicies(same.before, same.after))).toBe('The policies are the same.')
+  })
+})
+
+describe('formatPolicySnapshot', () => {
+  it('writes one line per policy and grant', async () => {
+    const text = formatPolicySnapshot(await readPolicySnapshot(owner)).replaceAll(fixture.name, 'app')
+    expect(text).toMatchInlineSnapshot(`
+      "public.notes: row-level security, forced
+        policy notes_system: all for app_system, app_owner using true check true
+        policy notes_tenant: all for app_tenant using (tenant_id = ( SELECT (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid AS "nullif")) check (tenant_id = ( SELECT (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid AS "nullif"))
+        grant delete to app_system
+        grant delete to app_tenant
+        grant insert to app_tenant
+        grant insert to app_system
+        grant select to app_system
+        grant select to app_tenant
+        grant update to app_tenant
+        grant update to app_system
+      "
+    `)
+  })
+})
+
+describe('generateTypes', () => {
+  it('writes interfaces for Kysely', async () => {
+    await owner.query('begin')
+    await owner.query("create type mood as enum ('fine', 'it''s poor')")
+    await owner.query(
+      `create table kinds (id bigint generated always as identity primary key, feeling mood not null, tags text[], price numeric,
+        data jsonb not null default '{}', made timestamptz not null default now(), raw bytea, double int generated always as (1) stored)`,
+    )
+    const text = await generateTypes(owner)
+    await owner.query('rollback')
+    expect(text).toMatchInlineSnapshot(`
+      "// Generated from the database. Generate it again after a migration instead of changing it.
+
+      import type { Generated, GeneratedAlways } from 'kysely'
+
+      export interface KindsTable {
+        id: GeneratedAlways<string>
+        feeling: 'fine' | 'it\\'s poor'
+        tags: string[] | null
+        price: string | null
+        data: Generated<unknown>
+        made: Generated<Date>
+        raw: Buffer | null
+        double: GeneratedAlways<number | null>
+      }
+
+      export interface NotesTable {
+        id: GeneratedAlways<number>
+        tenant_id: string
+        title: string
+        size: Generated<number>
+      }
+
+      export interface Database {
+        kinds: KindsTable
+        notes: NotesTable
+      }
+      "
+    `)
+  })
+})
+
+it('keeps statements of policies readable', () => {
+  expect(policiesToSql([tenantPolicy('notes')], { tenant: 't', system: 's', owner: 'o' })).toMatchInlineSnapshot(`
+    [
+      "alter table notes enable row level security",
+      "alter table notes force row level security",
+      "drop policy if exists notes_system on notes",
+      "create policy notes_system on notes for all to s, o using (true) with check (true)",
+      "drop policy if exists notes_tenant on notes",
+      "create policy notes_tenant on notes for all to t using (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid)) with check (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid))",
+      "revoke all on notes from public, t",
+      "grant select, insert, update, delete on notes to t",
+      "grant select, insert, update, delete on notes to s",
+    ]
+  `)
+})
