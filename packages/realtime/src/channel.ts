@@ -1,0 +1,183 @@
+import {
+  assertAccessRule,
+  parseDuration,
+  parseSize,
+  refuseUnknownKeys,
+  type AccessRule,
+  type Duration,
+  type Logger,
+  type Operation,
+  type Principal,
+  type PrincipalFor,
+  type Schema,
+  type SchemaOutput,
+  type Size,
+} from '@quintet/core'
+import { parseChannelPattern, type ChannelParams, type ChannelPattern } from './channel-pattern.ts'
+import type { EventPosition } from './event-log.ts'
+
+/** What `authorize` gets. */
+export interface ChannelRequest<Params, Services, Caller extends Principal> {
+  readonly principal: Caller
+  readonly params: Params
+  readonly channel: string
+  readonly services: Services
+  readonly signal: AbortSignal
+}
+
+/** What `onMessage` gets. */
+export interface ChannelMessage<Data, Params, Services, Caller extends Principal> extends ChannelRequest<Params, Services, Caller> {
+  readonly data: Data
+  readonly requestId: string
+  readonly logger: Logger
+  /** Sends an event to everybody on this channel. */
+  publish(data: unknown): Promise<EventPosition>
+}
+
+export interface ChannelOptions<
+  Pattern extends string,
+  Access extends AccessRule,
+  Message extends Schema | undefined,
+  Services,
+> {
+  /** Who may subscribe and send. */
+  readonly access: Access
+  /** One sentence for `quintet routes`. */
+  readonly description?: string
+  /**
+   * `'tenant'`: each tenant has a channel of its own under the same name, and no name leads to another tenant's.
+   * `'global'`: one channel for all. @defaultValue `'tenant'`
+   */
+  readonly scope?: 'tenant' | 'global'
+  /** Decides over one channel of the pattern, after the access rule, for subscribing and for sending. */
+  readonly authorize?: (request: ChannelRequest<ChannelParams<Pattern>, Services, PrincipalFor<Access>>) => boolean | Promise<boolean>
+  /** How much can be replayed to those who come back. `false` for nothing. */
+  readonly history?: false | HistoryOptions
+  /** Tell subscribers who else is here. Needs signed-in users. @defaultValue false */
+  readonly presence?: boolean
+  /** What clients may send. Without it they may only listen. */
+  readonly message?: Message
+  /** What happens with a message. What it returns is answered to the sender. @defaultValue the message is published as it is */
+  readonly onMessage?: (
+    message: ChannelMessage<SchemaOutput<Message>, ChannelParams<Pattern>, Services, PrincipalFor<Access>>,
+  ) => unknown
+  /** @defaultValue `'64kb'` */
+  readonly maxMessageSize?: Size
+  /** How long `authorize` and `onMessage` may take; 0 for no limit. @defaultValue `'30s'` */
+  readonly timeout?: Duration
+  /** Demand a session read for every subscription and message. */
+  readonly freshness?: 'strict'
+}
+
+export interface HistoryOptions {
+  /** About how many of the last events are kept. @defaultValue 1000 */
+  readonly length?: number
+  /** For how long after the last one. @defaultValue `'10m'` */
+  readonly maxAge?: Duration
+}
+
+export const channelDefaults = Object.freeze({
+  scope: 'tenant',
+  history: Object.freeze({ length: 1_000, maxAge: '10m' }),
+  maxMessageSize: '64kb',
+  timeout: '30s',
+} as const)
+
+/** The part of a history that matters where events are written. */
+export interface History {
+  /** 0 for none. */
+  readonly length: number
+  /** Milliseconds. */
+  readonly maxAge: number
+}
+
+/** A family of channels: what may be subscribed to under a pattern, and by whom. Made by {@link channel}. */
+export interface Channel {
+  readonly pattern: ChannelPattern
+  readonly scope: 'tenant' | 'global'
+  readonly history: History
+  readonly presence: boolean
+  readonly maxMessageSize: number
+  readonly message: Schema | undefined
+  readonly authorize: ((request: ChannelRequest<never, never, never>) => boolean | Promise<boolean>) | undefined
+  readonly onMessage: ((message: ChannelMessage<never, never, never, never>) => unknown) | undefined
+  readonly subscribe: Operation
+  /** Undefined where clients may only listen. */
+  readonly send: Operation | undefined
+}
+
+const known: readonly (keyof ChannelOptions<string, AccessRule, undefined, unknown>)[] = [
+  'access',
+  'description',
+  'scope',
+  'authorize',
+  'history',
+  'presence',
+  'message',
+  'onMessage',
+  'maxMessageSize',
+  'timeout',
+  'freshness',
+]
+
+/**
+ * Defines a family of channels.
+ *
+ * @throws TypeError when the pattern is none, no access rule is declared, or the options contradict each other.
+ *
+ * @example
+ * channel('rooms/:room', {
+ *   access: 'authenticated',
+ *   message: z.object({ text: z.string().max(500) }),
+ *   onMessage: ({ data, principal, publish }) => publish({ text: data.text, from: principal.userId }),
+ * })
+ */
+export function channel<
+  const Pattern extends string,
+  const Access extends AccessRule,
+  Message extends Schema | undefined = undefined,
+  Services = unknown,
+>(pattern: Pattern, options: ChannelOptions<Pattern, Access, Message, Services>): Channel {
+  const parsed = parseChannelPattern(pattern)
+  const path = `channel ${JSON.stringify(pattern)}`
+  refuseUnknownKeys(options, known, path)
+  assertAccessRule(options.access, path)
+  const scope = options.scope ?? channelDefaults.scope
+  if (scope !== 'tenant' && scope !== 'global') throw new TypeError(`${path}.scope: must be 'tenant' or 'global'.`)
+  if (options.access === 'public' && scope === 'tenant') {
+    throw new TypeError(`${path}: the public belongs to no tenant. Add scope: 'global', or another access rule.`)
+  }
+  if (options.access === 'public' && options.presence) throw new TypeError(`${path}.presence: needs signed-in users, not access: 'public'.`)
+  if (options.onMessage && !options.message) throw new TypeError(`${path}.onMessage: needs a schema of what clients may send, as message.`)
+  const operation = (verb: string): Operation =>
+    Object.freeze({
+      surface: 'message',
+      name: `${verb} ${pattern}`,
+      access: options.access,
+      freshness: options.freshness,
+      timeout: parseDuration(options.timeout ?? channelDefaults.timeout, `${path}.timeout`),
+    })
+  return Object.freeze({
+    pattern: parsed,
+    scope,
+    history: resolveHistory(options.history, `${path}.history`),
+    presence: options.presence ?? false,
+    maxMessageSize: parseSize(options.maxMessageSize ?? channelDefaults.maxMessageSize, `${path}.maxMessageSize`),
+    message: options.message as Schema | undefined,
+    authorize: options.authorize,
+    onMessage: options.onMessage,
+    subscribe: operation('subscribe'),
+    send: options.message ? operation('send') : undefined,
+  })
+}
+
+/** @throws TypeError */
+export function resolveHistory(options: false | HistoryOptions | undefined, path: string): History {
+  if (options === false) return { length: 0, maxAge: parseDuration(channelDefaults.history.maxAge) }
+  const { length = channelDefaults.history.length, maxAge = channelDefaults.history.maxAge } = options ?? {}
+  refuseUnknownKeys(options ?? {}, Object.keys(channelDefaults.history), path)
+  if (!Number.isInteger(length) || length < 1 || length > 1_000_000) throw new TypeError(`${path}.length: ${JSON.stringify(length)} is not a whole number from 1 to 1000000.`)
+  const milliseconds = parseDuration(maxAge, `${path}.maxAge`)
+  if (milliseconds < 1_000) throw new TypeError(`${path}.maxAge: must be one second or more.`)
+  return { length, maxAge: milliseconds }
+}

@@ -1,0 +1,121 @@
+import { randomBytes } from 'node:crypto'
+import type { Channel } from './channel.ts'
+import type { RealtimeConnection, RealtimeHost } from './connection.ts'
+import { createFeed } from './feed.ts'
+import type { ResolvedChannelsOptions } from './options.ts'
+import type { RealtimeRedis } from './redis-port.ts'
+import { removeMembers, touchMembers, type Member } from './presence.ts'
+import { openSession, type RealtimeSession } from './session.ts'
+import type { Subscription } from './subscription.ts'
+import { topicKeys } from './topic-keys.ts'
+import { openTopic, type Topic } from './topic.ts'
+
+/** Everything that the sessions of one instance share. */
+export interface Engine {
+  readonly redis: RealtimeRedis
+  open(connection: RealtimeConnection): RealtimeSession
+  /** The topic of a tenant's channel, opened where nobody is subscribed yet. */
+  topic(channel: Channel, tenantId: string | null, name: string): Topic
+  /** Says that the subscription's user is here. Answers with all who are. */
+  arrive(subscription: Subscription, connectionId: string): Promise<string[]>
+  leave(subscription: Subscription, connectionId: string): void
+  close(): Promise<void>
+}
+
+export function createEngine(options: ResolvedChannelsOptions, host: RealtimeHost): Engine {
+  const { prefix, presenceTtl } = options
+  const redis = options.redis(host.services)
+  const { logger } = host
+  const instance = randomBytes(6).toString('base64url')
+  const topics = new Map<string, Topic>()
+  const sessions = new Set<RealtimeSession>()
+  const members = new Map<Subscription, Member>()
+  const farewells = new Set<Promise<unknown>>()
+  const feed = createFeed(
+    // This connection waits for Redis for as long as it takes, whatever the client that it comes from does.
+    redis.duplicate({ enableOfflineQueue: true, maxRetriesPerRequest: null, commandTimeout: undefined, lazyConnect: false }),
+    logger,
+  )
+  feed.onReconnected(() => {
+    for (const topic of topics.values()) topic.catchUp()
+  })
+
+  async function showPresence(): Promise<void> {
+    const perTopic = new Map<Topic, Member[]>()
+    for (const [{ topic }, member] of members) {
+      const list = perTopic.get(topic) ?? []
+      list.push(member)
+      perTopic.set(topic, list)
+    }
+    for (const [topic, list] of perTopic) {
+      await touchMembers(redis, topic.keys, presenceTtl, list).catch((error: unknown) => {
+        logger.warn({ err: error, channel: topic.name }, 'Presence cannot be renewed.')
+      })
+    }
+  }
+
+  let rechecking = false
+  async function recheckAll(): Promise<void> {
+    if (rechecking) return
+    rechecking = true
+    try {
+      for (const session of sessions) await session.recheck()
+    } finally {
+      rechecking = false
+    }
+  }
+
+  const heartbeat = setInterval(() => void showPresence(), presenceTtl / 3)
+  const recheck = options.recheck === 0 ? undefined : setInterval(() => void recheckAll(), options.recheck)
+
+  const engine: Engine = {
+    redis,
+    open(connection) {
+      const session = openSession(connection, engine, options, host, () => sessions.delete(session))
+      sessions.add(session)
+      return session
+    },
+    topic(channel, tenantId, name) {
+      const keys = topicKeys(prefix, tenantId, name)
+      const existing = topics.get(keys.feed)
+      if (existing) return existing
+      const topic = openTopic({
+        name,
+        channel,
+        keys,
+        redis,
+        feed,
+        logger,
+        maxReplay: options.maxReplay,
+        onEmpty: () => {
+          if (topics.get(keys.feed) === topic) topics.delete(keys.feed)
+        },
+      })
+      topics.set(keys.feed, topic)
+      return topic
+    },
+    arrive(subscription, connectionId) {
+      const member = { connection: `${instance}:${connectionId}`, user: subscription.user ?? '' }
+      members.set(subscription, member)
+      return touchMembers(redis, subscription.topic.keys, presenceTtl, [member])
+    },
+    leave(subscription) {
+      const member = members.get(subscription)
+      if (!member || !members.delete(subscription)) return
+      const farewell = removeMembers(redis, subscription.topic.keys, presenceTtl, [member]).catch((error: unknown) => {
+        logger.debug({ err: error, channel: subscription.topic.name }, 'A leave could not be told; it will run out.')
+      })
+      farewells.add(farewell)
+      void farewell.finally(() => farewells.delete(farewell))
+    },
+    async close() {
+      clearInterval(heartbeat)
+      clearInterval(recheck)
+      for (const session of sessions) session.closed(1001)
+      await Promise.all(farewells)
+      feed.close()
+    },
+  }
+  return engine
+}
+

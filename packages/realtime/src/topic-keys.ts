@@ -1,0 +1,20 @@
+/** Where one channel of one tenant lives in Redis. All keys share a hash tag, for Redis Cluster. */
+export interface TopicKeys {
+  readonly events: string
+  readonly meta: string
+  readonly presence: string
+  /** The pub/sub channel. */
+  readonly feed: string
+}
+
+/**
+ * The keys of a channel. The tenant is part of every key and comes from the principal alone; it is escaped, so that
+ * no tenant id and no channel name can spell another tenant's.
+ *
+ * @param tenantId null for a channel of all tenants.
+ */
+export function topicKeys(prefix: string, tenantId: string | null, channel: string): TopicKeys {
+  const scope = tenantId === null ? 'all' : `t.${encodeURIComponent(tenantId)}`
+  const tag = `{${scope}:${channel}}`
+  return { events: `${prefix}:e:${tag}`, meta: `${prefix}:m:${tag}`, presence: `${prefix}:p:${tag}`, feed: `${prefix}:f:${tag}` }
+}
