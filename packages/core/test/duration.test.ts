@@ -17,14 +17,18 @@ describe('parseDuration', () => {
   })
 
   it('gives a number that is not negative, or throws a TypeError that names the option', () => {
+    const parse = (value: unknown): unknown => {
+      try {
+        return parseDuration(value as Duration, 'http.timeout')
+      } catch (error) {
+        return error
+      }
+    }
     fc.assert(
       fc.property(fc.anything(), (value) => {
-        try {
-          expect(parseDuration(value as Duration, 'http.timeout')).toBeGreaterThanOrEqual(0)
-        } catch (error) {
-          expect(error).toBeInstanceOf(TypeError)
-          expect((error as TypeError).message).toMatch(/^http\.timeout: /)
-        }
+        const result = parse(value)
+        const isTypeError = result instanceof TypeError && result.message.startsWith('http.timeout: ')
+        expect(isTypeError || (typeof result === 'number' && result >= 0)).toBe(true)
       }),
     )
   })

@@ -269,6 +269,9 @@ class RuntimeSettings<Schema extends StandardSchemaV1> implements Settings<Schem
 
   #assertOpen(): void {
     if (!this.#closed) return
-    throw new QuintetError('The settings have been closed.', { code: 'ERR_CORE_STOPPING', kind: 'closed' })
+    throw new QuintetError('The settings have been closed.', {
+      code: 'ERR_CORE_STOPPING',
+      kind: 'unavailable',
+    })
   }
 }

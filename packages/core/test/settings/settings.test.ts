@@ -279,7 +279,7 @@ describe('createSettings', () => {
     const settings = await instance(namespace())
     await Promise.all([settings.close(), settings.close()])
     await expect(settings.setAndReload('commission', 0.2, { actor: 'ada' })).rejects.toMatchObject({
-      kind: 'closed',
+      kind: 'unavailable',
     })
   })
 })
