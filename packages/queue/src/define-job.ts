@@ -1,86 +1,150 @@
 import {
   assertAccessRule,
+  assertName,
   parseDuration,
+  parseSize,
   refuseUnknownKeys,
   type AccessRule,
   type Duration,
   type Operation,
   type Schema,
+  type Size,
 } from '@quintet/core'
 
-export interface JobOptions<Payload extends Schema> {
-  /** What the job carries; checked when it is added and again when it runs. */
+/** Pauses between attempts: they double from `min` to `max`, each drawn from its upper half so that jobs spread. */
+export interface BackoffOptions {
+  /** @defaultValue `'1s'` */
+  readonly min?: Duration
+  /** @defaultValue `'5m'` */
+  readonly max?: Duration
+}
+
+/** How long finished jobs stay readable. While one stays, its idempotency key is known. */
+export interface RetentionOptions {
+  /** @defaultValue `'1d'` */
+  readonly completed?: Duration
+  /** @defaultValue `'30d'` */
+  readonly dead?: Duration
+  /** Completed jobs that are kept at most. @defaultValue 10 000 */
+  readonly maxCompleted?: number
+}
+
+export interface JobOptions<Payload extends Schema, Access extends AccessRule = AccessRule> {
+  /** What travels, as JSON; checked where the job is enqueued and again where it runs. */
   readonly payload: Payload
-  /** For whom it may run. @defaultValue `'authenticated'`: a user; `'system'` for the system's own work */
-  readonly access?: AccessRule
+  /**
+   * For whom the job may run: the principal that its envelope was signed with. `'system'` is work of the system
+   * itself, for one tenant or for none, and never for a user.
+   * @defaultValue `'authenticated'`
+   */
+  readonly access?: Access
+  /** One sentence for `quintet routes`. */
+  readonly description?: string
   /** How often it is tried in all. @defaultValue 5 */
   readonly attempts?: number
-  /** The pause before the second try; each further one is twice as long, with jitter. @defaultValue `'1s'` */
-  readonly backoff?: Duration
-  /** How long one try may take; 0 for no limit. @defaultValue `'60s'` */
+  /** The pause before the second attempt; each further one is twice as long, with jitter. @defaultValue `'1s'` */
+  readonly backoff?: Duration | BackoffOptions
+  /** How long one attempt may take, 0 for no limit; its signal aborts then, and the next may begin. @defaultValue `'60s'` */
   readonly timeout?: Duration
-  /** How long a finished job is remembered, and with it its idempotency key. @defaultValue `'1d'` */
-  readonly retention?: Duration
+  /** How long a completed job is remembered, and with it its idempotency key. @defaultValue `'1d'` */
+  readonly retention?: Duration | RetentionOptions
+  /** The largest payload. @defaultValue `'256kb'` */
+  readonly maxPayloadSize?: Size
+}
+
+/** A kind of work: its name, its payload and how it is run. Made by {@link defineJob}, shared by both ends. */
+export interface JobDefinition<Payload extends Schema = Schema, Access extends AccessRule = AccessRule> {
+  readonly name: string
+  readonly payload: Payload
+  readonly description: string
+  readonly operation: Operation & { readonly access: Access }
+  readonly attempts: number
+  /** Milliseconds. */
+  readonly backoff: { readonly min: number; readonly max: number }
+  /** Milliseconds. */
+  readonly retention: { readonly completed: number; readonly dead: number; readonly maxCompleted: number }
+  /** Bytes. */
+  readonly maxPayloadSize: number
 }
 
 /** What applies where {@link JobOptions} says nothing. */
 export const jobDefaults = Object.freeze({
   access: 'authenticated',
   attempts: 5,
-  backoff: '1s',
+  backoff: Object.freeze({ min: '1s', max: '5m' }),
   timeout: '60s',
-  retention: '1d',
+  retention: Object.freeze({ completed: '1d', dead: '30d', maxCompleted: 10_000 }),
+  maxPayloadSize: '256kb',
 } as const)
 
-/** A kind of job: its name, what it carries and how it is tried. Made by {@link defineJob}. */
-export interface JobDefinition<Payload extends Schema = Schema> {
-  readonly name: string
-  readonly payload: Payload
-  readonly attempts: number
-  /** Milliseconds. */
-  readonly backoff: number
-  /** Milliseconds. */
-  readonly retention: number
-  readonly operation: Operation
-}
-
-const knownKeys = ['payload', 'access', 'attempts', 'backoff', 'timeout', 'retention']
+const knownKeys = ['payload', 'access', 'description', 'attempts', 'backoff', 'timeout', 'retention', 'maxPayloadSize']
 
 /**
- * Defines a kind of job. Its queue has the same name.
+ * Defines one kind of job.
  *
- * @throws TypeError when an option is unknown or makes no sense.
+ * @throws TypeError for a name or an option that makes no sense.
  */
-export function defineJob<Payload extends Schema>(
+export function defineJob<Payload extends Schema, const Access extends AccessRule = 'authenticated'>(
   name: string,
-  options: JobOptions<Payload>,
-): JobDefinition<Payload> {
+  options: JobOptions<Payload, Access>,
+): JobDefinition<Payload, Access> {
+  assertName(name, 'defineJob')
   const path = `job "${name}"`
-  if (!/^[a-z][a-z0-9-]{0,63}$/.test(name)) {
-    throw new TypeError(`${path}: the name must be lower-case letters, digits and hyphens.`)
-  }
+  if (typeof options !== 'object' || options === null) throw new TypeError(`${path}: needs options.`)
   refuseUnknownKeys(options, knownKeys, path)
-  if (typeof options.payload !== 'object' && typeof options.payload !== 'function') {
-    throw new TypeError(`${path}: payload must be a Standard Schema.`)
+  if (options.payload?.['~standard'] === undefined) {
+    throw new TypeError(`${path}.payload: is not a Standard Schema. Give one of zod, valibot, arktype or another library that implements it.`)
   }
   const access = options.access ?? jobDefaults.access
   assertAccessRule(access, path)
   const attempts = options.attempts ?? jobDefaults.attempts
-  if (!Number.isInteger(attempts) || attempts < 1 || attempts > 1000) {
-    throw new TypeError(`${path}: attempts must be a whole number from 1 to 1000, not ${String(attempts)}.`)
+  if (!Number.isSafeInteger(attempts) || attempts < 1) {
+    throw new TypeError(`${path}.attempts: ${String(attempts)} is not a positive whole number.`)
   }
+  const operation = Object.freeze({
+    surface: 'job' as const,
+    name: `job:${name}`,
+    access: access as Access,
+    freshness: undefined,
+    timeout: parseDuration(options.timeout ?? jobDefaults.timeout, `${path}.timeout`),
+  })
   return Object.freeze({
     name,
     payload: options.payload,
+    description: options.description ?? '',
+    operation,
     attempts,
-    backoff: parseDuration(options.backoff ?? jobDefaults.backoff, `${path}: backoff`),
-    retention: parseDuration(options.retention ?? jobDefaults.retention, `${path}: retention`),
-    operation: Object.freeze({
-      surface: 'job',
-      name: `job:${name}`,
-      access,
-      freshness: undefined,
-      timeout: parseDuration(options.timeout ?? jobDefaults.timeout, `${path}: timeout`),
-    }),
+    backoff: resolveBackoff(options.backoff, `${path}.backoff`),
+    retention: resolveRetention(options.retention, `${path}.retention`),
+    maxPayloadSize: parseSize(options.maxPayloadSize ?? jobDefaults.maxPayloadSize, `${path}.maxPayloadSize`),
+  })
+}
+
+function resolveBackoff(given: Duration | BackoffOptions = {}, path: string): JobDefinition['backoff'] {
+  const backoff = typeof given === 'object' ? given : { min: given }
+  refuseUnknownKeys(backoff, ['min', 'max'], path)
+  const min = parseDuration(backoff.min ?? jobDefaults.backoff.min, `${path}.min`)
+  const max = parseDuration(backoff.max ?? Math.max(min, parseDuration(jobDefaults.backoff.max)), `${path}.max`)
+  if (max < min) throw new TypeError(`${path}: max is shorter than min.`)
+  return Object.freeze({ min, max })
+}
+
+/** The pause after a number of attempts, in milliseconds. */
+export function pauseAfter(attempts: number, { min, max }: { readonly min: number; readonly max: number }): number {
+  const full = Math.min(max, min * 2 ** Math.min(attempts - 1, 40))
+  return Math.round(full / 2 + (Math.random() * full) / 2)
+}
+
+function resolveRetention(given: Duration | RetentionOptions = {}, path: string): JobDefinition['retention'] {
+  const retention = typeof given === 'object' ? given : { completed: given }
+  refuseUnknownKeys(retention, ['completed', 'dead', 'maxCompleted'], path)
+  const maxCompleted = retention.maxCompleted ?? jobDefaults.retention.maxCompleted
+  if (!Number.isSafeInteger(maxCompleted) || maxCompleted < 0) {
+    throw new TypeError(`${path}.maxCompleted: ${String(maxCompleted)} is not a whole number.`)
+  }
+  return Object.freeze({
+    completed: parseDuration(retention.completed ?? jobDefaults.retention.completed, `${path}.completed`),
+    dead: parseDuration(retention.dead ?? jobDefaults.retention.dead, `${path}.dead`),
+    maxCompleted,
   })
 }

@@ -1,126 +1,156 @@
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
-import { systemPrincipal, type Principal } from '@quintet/core'
+import { anonymous, type Principal } from '@quintet/core'
 import { QueueError } from './errors.ts'
 
 /** A secret: text, or an object that gives the text on request, such as core's `Secret`. */
 export type SecretText = string | { reveal(): string }
 
-/** What lies in the queue: for whom a job runs, what it carries, and proof that one of us put it there. */
-export interface Envelope {
-  readonly v: 1
-  readonly context: EnvelopeContext
-  readonly payload: unknown
-  /** base64url HMAC-SHA-256 over job name, id, context and payload. */
-  readonly mac: string
-}
-
+/** For whom a job runs, since when, and as part of which trace. */
 export interface EnvelopeContext {
-  readonly kind: 'user' | 'system'
-  readonly tenantId: string | null
-  readonly userId: string | null
-  readonly actor: string | null
+  readonly kind: Principal['kind']
+  readonly tenant: string | null
+  readonly user: string | null
   readonly roles: readonly string[]
   readonly permissions: readonly string[]
+  /** Which part of the system acts, for a system principal. */
+  readonly actor: string | null
   readonly traceparent: string | null
   /** Milliseconds since the epoch. */
   readonly issuedAt: number
 }
 
-/** Seals jobs and opens them again. */
-export interface EnvelopeSealer {
-  seal(job: JobIdentity, principal: Principal, payload: unknown, traceparent: string | undefined): Envelope
-  /** @throws QueueError `ERR_QUEUE_BAD_ENVELOPE` for what none of us has sealed for this very job. */
-  open(
-    job: JobIdentity,
-    envelope: unknown,
-  ): { readonly principal: Principal; readonly context: EnvelopeContext; readonly payload: unknown }
+/** What travels through Redis: the payload, for whom it is, and the proof that one of ours says so. */
+export interface Envelope {
+  readonly v: 1
+  readonly ctx: EnvelopeContext
+  readonly payload: unknown
+  /** HMAC-SHA-256 over version, queue, id, context and payload, base64url. */
+  readonly mac: string
 }
 
-export interface JobIdentity {
-  readonly name: string
-  /** Undefined where the queue gives the id only after the job was sealed. */
-  readonly id: string | undefined
+/** Which job an envelope belongs to; signed with it, so that it opens nothing else. */
+export interface EnvelopeAddress {
+  readonly prefix: string
+  readonly job: string
+  readonly id: string
 }
 
-const minSecretLength = 32
+/** Seals and opens envelopes. Whoever can write to Redis but lacks the secret can make none. */
+export interface EnvelopeSigner {
+  seal(address: EnvelopeAddress, principal: Principal, payloadText: string, traceparent: string | undefined): Envelope
+  /** @throws QueueError `ERR_QUEUE_BAD_ENVELOPE` saying what is wrong. */
+  open(address: EnvelopeAddress, data: unknown): { readonly principal: Principal; readonly ctx: EnvelopeContext; readonly payload: unknown }
+}
+
+/** Separates this use of the secret from every other one (RFC 5869). */
+const hkdfLabel = 'quintet/queue/envelope/v1'
 
 /**
- * Makes a sealer. Whoever can write to Redis but lacks the secret can make no job that runs for a tenant.
+ * Makes a signer. The first secret signs, all of them verify, so that a secret can be replaced.
  *
- * @throws TypeError when the secret has fewer than 32 bytes.
- * @see RFC 2104 (HMAC), RFC 5869 (HKDF)
+ * @throws TypeError when a secret has fewer than 32 characters.
  */
-export function createSealer(secret: SecretText): EnvelopeSealer {
-  const text = typeof secret === 'string' ? secret : secret.reveal()
-  if (Buffer.byteLength(text) < minSecretLength) {
-    throw new TypeError(`secret: needs at least ${minSecretLength} bytes of random data.`)
-  }
-  const key = Buffer.from(hkdfSync('sha256', text, '', 'quintet/queue/job-envelope/v1', 32))
-  const macOf = (job: JobIdentity, context: unknown, payload: unknown): Buffer =>
-    createHmac('sha256', key)
-      .update(JSON.stringify([job.name, job.id ?? null, context, payload]))
-      .digest()
+export function createEnvelopeSigner(secret: SecretText | readonly SecretText[]): EnvelopeSigner {
+  const keys = (Array.isArray(secret) ? secret : [secret]).map((each: SecretText) => deriveKey(each))
+  const [signingKey] = keys
+  if (signingKey === undefined) throw new TypeError('secret: needs at least one.')
 
   return {
-    seal(job, principal, payload, traceparent) {
-      const context = toContext(principal, traceparent)
-      // Sealed as it will be read: without what JSON leaves out.
-      const plain: unknown = payload === undefined ? null : JSON.parse(JSON.stringify(payload))
-      return { v: 1, context, payload: plain, mac: macOf(job, context, plain).toString('base64url') }
+    seal(address, principal, payloadText, traceparent) {
+      const ctx = describePrincipal(principal, traceparent)
+      const mac = sign(signingKey, address, ctx, payloadText).toString('base64url')
+      return { v: 1, ctx, payload: JSON.parse(payloadText), mac }
     },
-    open(job, envelope) {
-      if (!isEnvelope(envelope)) throw badEnvelope('it has not the form of one')
-      const { context, payload, mac } = envelope
-      const expected = macOf(job, context, payload)
-      const given = Buffer.from(mac, 'base64url')
-      if (given.length !== expected.length || !timingSafeEqual(given, expected)) {
-        throw badEnvelope('its signature is not ours')
-      }
-      return { principal: toPrincipal(context), context, payload }
+    open(address, data) {
+      const envelope = readEnvelope(data)
+      const given = Buffer.from(envelope.mac, 'base64url')
+      const text = JSON.stringify(envelope.payload)
+      const genuine = keys.some((key) => {
+        const expected = sign(key, address, envelope.ctx, text)
+        return given.length === expected.length && timingSafeEqual(given, expected)
+      })
+      if (!genuine) throw refused('its signature is not one of ours for this job')
+      return { principal: rebuildPrincipal(envelope.ctx), ctx: envelope.ctx, payload: envelope.payload }
     },
   }
 }
 
-function toContext(principal: Principal, traceparent: string | undefined): EnvelopeContext {
-  if (principal.kind === 'anonymous') {
-    throw new TypeError('A job runs for a user or for the system, never for nobody: give a principal.')
-  }
+function deriveKey(secret: SecretText): Buffer {
+  const text = typeof secret === 'string' ? secret : secret?.reveal?.()
+  if (typeof text !== 'string' || text.length < 32) throw new TypeError('secret: needs at least 32 characters.')
+  return Buffer.from(hkdfSync('sha256', text, '', hkdfLabel, 32))
+}
+
+function sign(key: Buffer, address: EnvelopeAddress, ctx: EnvelopeContext, payloadText: string): Buffer {
+  const head = JSON.stringify([1, address.prefix, address.job, address.id, ctx])
+  return createHmac('sha256', key).update(head).update('\n').update(payloadText).digest()
+}
+
+function describePrincipal(principal: Principal, traceparent: string | undefined): EnvelopeContext {
   return {
     kind: principal.kind,
-    tenantId: principal.tenantId,
-    userId: principal.userId,
-    actor: principal.kind === 'system' ? principal.actor : null,
+    tenant: principal.tenantId,
+    user: principal.userId,
     roles: principal.roles,
     permissions: principal.permissions,
+    actor: principal.kind === 'system' ? principal.actor : null,
     traceparent: traceparent ?? null,
     issuedAt: Date.now(),
   }
 }
 
-function toPrincipal(context: EnvelopeContext): Principal {
-  if (context.kind === 'system') return systemPrincipal(context.actor ?? 'job', context.tenantId)
-  if (context.userId === null || context.tenantId === null) throw badEnvelope('it names no user')
-  return Object.freeze({
-    kind: 'user',
-    userId: context.userId,
-    tenantId: context.tenantId,
-    sessionId: null,
-    expiresAt: null,
-    roles: Object.freeze([...context.roles]),
-    permissions: Object.freeze([...context.permissions]),
-    claims: Object.freeze({}),
-  })
+/** The principal of a genuine context. The session of a user may have ended, so none is claimed. */
+function rebuildPrincipal(ctx: EnvelopeContext): Principal {
+  const roles = Object.freeze([...ctx.roles])
+  const permissions = Object.freeze([...ctx.permissions])
+  if (ctx.kind === 'user' && ctx.user !== null && ctx.tenant !== null) {
+    return Object.freeze({
+      kind: 'user',
+      userId: ctx.user,
+      tenantId: ctx.tenant,
+      sessionId: null,
+      roles,
+      permissions,
+      expiresAt: null,
+      claims: Object.freeze({}),
+    })
+  }
+  if (ctx.kind === 'system' && ctx.actor !== null) {
+    return Object.freeze({
+      kind: 'system',
+      userId: null,
+      tenantId: ctx.tenant,
+      sessionId: null,
+      roles,
+      permissions,
+      actor: ctx.actor,
+    })
+  }
+  if (ctx.kind === 'anonymous') return anonymous
+  throw refused('its context names nobody')
 }
 
-function isEnvelope(value: unknown): value is Envelope {
+function readEnvelope(data: unknown): Envelope {
+  if (typeof data !== 'object' || data === null || Array.isArray(data)) throw refused('it is no envelope')
+  const { v, ctx, payload, mac } = data as Partial<Record<keyof Envelope, unknown>>
+  if (v !== 1) throw refused('its version is unknown')
+  if (typeof mac !== 'string') throw refused('it is not signed')
+  if (payload === undefined) throw refused('it has no payload')
+  if (!isContext(ctx)) throw refused('its context is malformed')
+  return { v, ctx, payload, mac }
+}
+
+function isContext(value: unknown): value is EnvelopeContext {
   if (typeof value !== 'object' || value === null) return false
-  const { v, context, mac } = value as Record<string, unknown>
-  return v === 1 && typeof context === 'object' && context !== null && typeof mac === 'string'
+  const { kind, tenant, user, roles, permissions, actor, traceparent, issuedAt } = value as Record<string, unknown>
+  return (
+    typeof kind === 'string' &&
+    [tenant, user, actor, traceparent].every((each) => each === null || typeof each === 'string') &&
+    [roles, permissions].every((each) => Array.isArray(each) && each.every((name) => typeof name === 'string')) &&
+    typeof issuedAt === 'number'
+  )
 }
 
-function badEnvelope(reason: string): QueueError {
-  return new QueueError(`The job's envelope was refused: ${reason}.`, {
-    code: 'ERR_QUEUE_BAD_ENVELOPE',
-    kind: 'forbidden',
-  })
+function refused(what: string): QueueError {
+  return new QueueError('ERR_QUEUE_BAD_ENVELOPE', `The envelope was refused: ${what}.`)
 }

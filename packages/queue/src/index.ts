@@ -1,19 +1,21 @@
-export { defineJob, jobDefaults, type JobDefinition, type JobOptions } from './define-job.ts'
+export type { DeadLetter, DeadLettersOptions } from './dead-letters.ts'
+export {
+  defineJob,
+  jobDefaults,
+  type BackoffOptions,
+  type JobDefinition,
+  type JobOptions,
+  type RetentionOptions,
+} from './define-job.ts'
 export type { SecretText } from './envelope.ts'
-export { QueueError, type QueueErrorCode } from './errors.ts'
+export { giveUp, QueueError, type QueueErrorCode } from './errors.ts'
 export { withInbox } from './inbox.ts'
+export type { JobSchedule } from './job-schedule.ts'
 export { createLeases, leasesDefaults, type Lease, type Leases, type LeasesOptions } from './leases.ts'
 export { inboxMigration, leaseMigration, outboxMigration, type TableMigrationOptions } from './migrations.ts'
 export { createOutbox, type Outbox, type OutboxEvent } from './outbox.ts'
-export {
-  createQueue,
-  queueDefaults,
-  type DeadLetter,
-  type Enqueued,
-  type EnqueueOptions,
-  type Queue,
-  type QueueOptions,
-} from './queue.ts'
+export type { QueueCounts } from './queue-counts.ts'
+export { createQueue, queueDefaults, type Enqueued, type EnqueueOptions, type Queue, type QueueOptions } from './queue.ts'
 export {
   relay,
   relayDefaults,
@@ -22,5 +24,7 @@ export {
   type RelayOptions,
   type RelayPool,
 } from './relay.ts'
+export { schedule, type ScheduleOptions } from './schedule.ts'
 export type { KyselyExecutor, PgExecutor, SqlExecutor } from './sql-executor.ts'
-export { worker, workerDefaults, type JobCall, type JobHandler, type WorkerOptions } from './worker.ts'
+export { workerDefaults, type WorkerOptions } from './worker-options.ts'
+export { worker, type JobCall, type JobHandler } from './worker.ts'

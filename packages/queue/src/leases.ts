@@ -67,10 +67,7 @@ export function createLeases(options: LeasesOptions): Leases {
         [lease.name, lease.holder, lease.epoch],
       )
       if (rows.length > 0) return
-      throw new QueueError(`The lease ${lease.name} has run out or changed hands.`, {
-        code: 'ERR_QUEUE_LEASE_LOST',
-        kind: 'conflict',
-      })
+      throw new QueueError('ERR_QUEUE_LEASE_LOST', `The lease ${lease.name} has run out or changed hands.`)
     },
   }
 }

@@ -1,54 +1,70 @@
 import { createHash, randomUUID } from 'node:crypto'
 import {
   currentInvocation,
+  decideAccess,
+  parseDuration,
   refuseUnknownKeys,
-  validate,
+  silentLogger,
+  systemPrincipal,
+  type Duration,
+  type Logger,
   type Principal,
   type Schema,
   type SchemaInput,
 } from '@quintet/core'
-import { Queue as BullQueue, type ConnectionOptions } from 'bullmq'
+import { Queue as BullQueue } from 'bullmq'
 import type { Redis } from 'ioredis'
+import { bullOptions } from './bull-options.ts'
+import {
+  listDeadLetters,
+  removeDeadLetter,
+  replayDeadLetter,
+  replayDeadLetters,
+  type DeadLetter,
+  type DeadLettersOptions,
+} from './dead-letters.ts'
 import type { JobDefinition } from './define-job.ts'
-import { createSealer, type Envelope, type SecretText } from './envelope.ts'
-import { QueueError } from './errors.ts'
+import { createEnvelopeSigner, type Envelope, type SecretText } from './envelope.ts'
+import { QueueError, unavailableWhenRedisIs } from './errors.ts'
+import { serializePayload } from './payload.ts'
+import { readCounts, type QueueCounts } from './queue-counts.ts'
+import { removeJobSchedule, upsertJobSchedule, type JobSchedule } from './job-schedule.ts'
 
 export interface QueueOptions {
-  /** A connection for adding jobs; it should fail fast. It stays its owner's. */
+  /** An ioredis client without a key prefix, which should fail fast. It stays its owner's to close. */
   readonly connection: Redis
-  /** Signs the context of jobs: at least 32 bytes, the same for all who add and run them, and for nobody else. */
-  readonly secret: SecretText
+  /**
+   * Signs the context of jobs: 32 characters at least, the same for all who add and run jobs, and for nobody else.
+   * Of several, the first signs and all verify.
+   */
+  readonly secret: SecretText | readonly SecretText[]
   /** Stands before every key. @defaultValue `'quintet'` */
   readonly prefix?: string
+  /** @defaultValue silent */
+  readonly logger?: Logger
 }
 
+/** What applies where {@link QueueOptions} says nothing. */
 export const queueDefaults = Object.freeze({ prefix: 'quintet' } as const)
 
 export interface EnqueueOptions {
-  /** For whom the job runs. @defaultValue the principal of the running call */
+  /**
+   * For whom the job runs.
+   * @defaultValue the principal of the running call; for a job with access `'system'`, the system acting for its tenant
+   */
   readonly principal?: Principal
   /** The same key of the same tenant is the same job, as long as that is remembered. */
   readonly idempotencyKey?: string
-  /** Milliseconds to wait. @defaultValue 0 */
-  readonly delay?: number
+  /** How long to wait first. @defaultValue 0 */
+  readonly delay?: Duration
   /** W3C Trace Context. @defaultValue that of the running call */
   readonly traceparent?: string
 }
 
 export interface Enqueued {
   readonly id: string
-  /** True when the key was known: nothing was added. */
+  /** True when the key was known: the earlier job stays as it is, and nothing was added. */
   readonly deduplicated: boolean
-}
-
-/** A job that will not be tried again. */
-export interface DeadLetter {
-  readonly id: string
-  readonly reason: string
-  readonly attempts: number
-  /** Milliseconds since the epoch. */
-  readonly failedAt: number | undefined
-  readonly tenantId: string | null
 }
 
 /** Where jobs are added. */
@@ -56,144 +72,127 @@ export interface Queue extends AsyncDisposable {
   /**
    * Adds a job, in the name of the caller.
    *
-   * @throws QuintetError `ERR_CORE_INVALID_INPUT` when the payload does not fit, `ERR_QUEUE_UNAVAILABLE` when Redis
-   *   does not answer.
+   * @throws QueueError `ERR_QUEUE_BAD_PAYLOAD`, `ERR_QUEUE_PAYLOAD_TOO_LARGE`; `ERR_QUEUE_FORBIDDEN` when the job may
+   *   not run for the principal; `ERR_QUEUE_UNAVAILABLE` when Redis does not answer; `ERR_QUEUE_CLOSED`.
    */
   enqueue<Payload extends Schema>(
     job: JobDefinition<Payload>,
     payload: SchemaInput<Payload>,
     options?: EnqueueOptions,
   ): Promise<Enqueued>
-  /** How many jobs wait (also delayed ones), run and are dead. */
-  counts(
-    job: JobDefinition,
-  ): Promise<{ readonly waiting: number; readonly active: number; readonly dead: number }>
+  /** How many jobs wait, run and are dead, and for how long the oldest has waited. */
+  counts(job: JobDefinition): Promise<QueueCounts>
   /** The latest dead letters of a kind of job. */
-  deadLetters(job: JobDefinition, options?: { readonly limit?: number }): Promise<readonly DeadLetter[]>
+  deadLetters(job: JobDefinition, options?: DeadLettersOptions): Promise<readonly DeadLetter[]>
   /** Tries a dead job again, from its first attempt. @throws QueueError `ERR_QUEUE_NO_DEAD_LETTER`. */
   replay(job: JobDefinition, id: string): Promise<void>
+  /** Tries all jobs again that are dead now; the answer is their number. */
+  replayAll(job: JobDefinition): Promise<number>
+  /** Forgets a dead job. @throws QueueError `ERR_QUEUE_NO_DEAD_LETTER`. */
+  removeDeadLetter(job: JobDefinition, id: string): Promise<void>
+  /** Sets when a system job runs by itself; see `schedule`, which does so when a process starts. */
+  schedule(job: JobDefinition, schedule: JobSchedule): Promise<void>
+  /** Ends a schedule for the whole fleet; false when there was none. */
+  unschedule(job: JobDefinition, name?: string): Promise<boolean>
+  /** The BullMQ queue of a job, e.g. for a dashboard. What is added there is not signed, so no worker runs it. */
+  bull(job: JobDefinition): BullQueue
+  /** Refuses further jobs; the connection stays open. Idempotent. */
   close(): Promise<void>
 }
 
-/** @throws TypeError when an option is unknown or makes no sense. */
+/**
+ * Makes a queue on Redis.
+ *
+ * @throws TypeError when an option is unknown or makes no sense.
+ */
 export function createQueue(options: QueueOptions): Queue {
-  refuseUnknownKeys(options, ['connection', 'secret', 'prefix'], 'createQueue')
-  const prefix = options.prefix ?? queueDefaults.prefix
-  const sealer = createSealer(options.secret)
-  const queues = new Map<string, BullQueue<Envelope>>()
-  let closed = false
+  refuseUnknownKeys(options, ['connection', 'secret', 'prefix', 'logger'], 'createQueue')
+  const { connection, logger = silentLogger } = options
+  const prefix = parsePrefix(options.prefix, 'createQueue')
+  assertConnection(connection, 'createQueue')
+  const signer = createEnvelopeSigner(options.secret)
+  const queues = new Map<string, BullQueue>()
+  let closing: Promise<void> | undefined
 
-  const queueOf = (job: JobDefinition): BullQueue<Envelope> => {
-    if (closed) throw new QueueError('The queue is closed.', { code: 'ERR_QUEUE_CLOSED', kind: 'closed' })
-    let queue = queues.get(job.name)
-    if (queue === undefined) {
-      queue = new BullQueue<Envelope>(job.name, {
-        connection: options.connection as ConnectionOptions,
-        prefix,
-        skipWaitingForReady: true,
-      })
-      // Failures reach whoever waits for the command; the event is only for those who do not.
-      queue.on('error', () => {})
-      queues.set(job.name, queue)
-    }
-    return queue
+  const bull = (job: JobDefinition): BullQueue => {
+    if (closing !== undefined) throw new QueueError('ERR_QUEUE_CLOSED', 'The queue is closed.')
+    const known = queues.get(job.name)
+    if (known !== undefined) return known
+    // A client that fails fast should do so here too: no waiting until it is connected.
+    const made = new BullQueue(job.name, { connection, prefix, skipWaitingForReady: true, skipVersionCheck: true })
+    made.on('error', (error) => logger.warn({ err: error, job: job.name }, 'a queue has trouble with its connection'))
+    queues.set(job.name, made)
+    return made
   }
 
   const queue: Queue = {
     async enqueue(job, payload, settings = {}) {
-      refuseUnknownKeys(
-        settings,
-        ['principal', 'idempotencyKey', 'delay', 'traceparent'],
-        `enqueue ${job.name}`,
-      )
-      const invocation = currentInvocation()
-      const principal = settings.principal ?? invocation?.principal
-      if (principal === undefined) {
-        throw new TypeError(
-          `enqueue ${job.name}: there is no running call to take the principal from; give one.`,
-        )
-      }
-      await validate(job.payload, payload)
+      const path = `enqueue ${job.name}`
+      refuseUnknownKeys(settings, ['principal', 'idempotencyKey', 'delay', 'traceparent'], path)
+      const target = bull(job)
+      const call = currentInvocation()
+      const principal = settings.principal ?? defaultPrincipal(job, call?.principal)
+      assertMayRun(job, principal)
+      const text = await serializePayload(job, payload)
       const { idempotencyKey } = settings
-      const id = idempotencyKey === undefined ? randomUUID() : keyedId(principal.tenantId, idempotencyKey)
-      const traceparent = settings.traceparent ?? invocation?.traceparent
-      const envelope = sealer.seal({ name: job.name, id }, principal, payload, traceparent)
-      const target = queueOf(job)
-      return available(async () => {
-        await target.add(job.name, envelope, {
-          jobId: id,
-          attempts: job.attempts,
-          backoff: { type: 'exponential', delay: job.backoff, jitter: 0.5 },
-          removeOnComplete: { age: job.retention / 1000 },
-          removeOnFail: false,
-          ...(settings.delay === undefined ? {} : { delay: settings.delay }),
-        })
+      const id = idempotencyKey === undefined ? randomUUID() : keyedId(principal.tenantId, idempotencyKey, path)
+      const delay = parseDuration(settings.delay ?? 0, `${path}: delay`)
+      const traceparent = settings.traceparent ?? call?.traceparent
+      const envelope = signer.seal({ prefix, job: job.name, id }, principal, text, traceparent)
+      return unavailableWhenRedisIs(async () => {
+        await target.add(job.name, envelope, { ...bullOptions(job), jobId: id, ...(delay > 0 ? { delay } : {}) })
         if (idempotencyKey === undefined) return { id, deduplicated: false }
-        const stored = await target.getJob(id)
-        return { id, deduplicated: stored !== undefined && stored.data.mac !== envelope.mac }
+        // BullMQ answers a known id with what was given, not with what it holds.
+        const stored = (await target.getJob(id))?.data as Envelope | undefined
+        return { id, deduplicated: stored !== undefined && stored.mac !== envelope.mac }
       })
     },
-
-    async counts(job) {
-      return available(async () => {
-        const counts = await queueOf(job).getJobCounts('wait', 'delayed', 'prioritized', 'active', 'failed')
-        const { wait = 0, delayed = 0, prioritized = 0, active = 0, failed = 0 } = counts
-        return { waiting: wait + delayed + prioritized, active, dead: failed }
-      })
-    },
-
-    async deadLetters(job, { limit = 100 } = {}) {
-      return available(async () => {
-        const failed = await queueOf(job).getFailed(0, limit - 1)
-        return failed.map((each) => ({
-          id: each.id ?? '',
-          reason: each.failedReason,
-          attempts: each.attemptsMade,
-          failedAt: each.finishedOn,
-          tenantId: each.data?.context?.tenantId ?? null,
-        }))
-      })
-    },
-
-    async replay(job, id) {
-      await available(async () => {
-        const dead = await queueOf(job).getJob(id)
-        if (dead === undefined || !(await dead.isFailed())) {
-          throw new QueueError(`There is no dead letter ${id} of ${job.name}.`, {
-            code: 'ERR_QUEUE_NO_DEAD_LETTER',
-            kind: 'not-found',
-          })
-        }
-        await dead.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
-      })
-    },
-
-    async close() {
-      closed = true
-      await Promise.allSettled([...queues.values()].map((each) => each.close()))
-      queues.clear()
+    counts: (job) => unavailableWhenRedisIs(() => readCounts(bull(job))),
+    deadLetters: (job, settings) => unavailableWhenRedisIs(() => listDeadLetters(bull(job), settings)),
+    replay: (job, id) => unavailableWhenRedisIs(() => replayDeadLetter(bull(job), id)),
+    replayAll: (job) => unavailableWhenRedisIs(() => replayDeadLetters(bull(job))),
+    removeDeadLetter: (job, id) => unavailableWhenRedisIs(() => removeDeadLetter(bull(job), id)),
+    schedule: (job, schedule) => unavailableWhenRedisIs(() => upsertJobSchedule(bull(job), { job, prefix, signer, schedule })),
+    unschedule: (job, name) => unavailableWhenRedisIs(() => removeJobSchedule(bull(job), name)),
+    bull,
+    close() {
+      return (closing ??= Promise.all([...queues.values()].map((each) => each.close())).then(() => undefined))
     },
     [Symbol.asyncDispose]: () => queue.close(),
   }
   return queue
 }
 
-function keyedId(tenantId: string | null, key: string): string {
-  return `k-${createHash('sha256')
-    .update(JSON.stringify([tenantId, key]))
-    .digest('base64url')}`
+export function assertConnection(connection: Redis, path: string): void {
+  if (typeof connection?.duplicate !== 'function') throw new TypeError(`${path}: connection must be an ioredis client.`)
+  if (connection.options.keyPrefix) {
+    throw new TypeError(`${path}: connection has a keyPrefix, which BullMQ does not bear. Use the option "prefix" of ${path}.`)
+  }
 }
 
-async function available<T>(ask: () => Promise<T>): Promise<T> {
-  try {
-    return await ask()
-  } catch (cause) {
-    if (cause instanceof QueueError) throw cause
-    throw new QueueError('The queue does not answer. Try again shortly.', {
-      code: 'ERR_QUEUE_UNAVAILABLE',
-      kind: 'unavailable',
-      retryAfter: 1000,
-      cause,
-    })
+export function parsePrefix(prefix: string = queueDefaults.prefix, path: string): string {
+  if (/^[\w\-{}.]{1,100}$/.test(prefix)) return prefix
+  throw new TypeError(`${path}: prefix ${JSON.stringify(prefix)} must be letters, digits, "-", "_" or ".", 100 at most.`)
+}
+
+function assertMayRun(job: JobDefinition, principal: Principal): void {
+  if (decideAccess(job.operation.access, principal) === 'granted') return
+  const hint = principal.kind === 'user' ? '' : ` Name a user as principal, or declare the job with access: 'system'.`
+  throw new QueueError('ERR_QUEUE_FORBIDDEN', `The job ${job.name} may not run for this ${principal.kind} principal.${hint}`)
+}
+
+function defaultPrincipal(job: JobDefinition, caller: Principal | undefined): Principal {
+  if (job.operation.access === 'system') {
+    return caller?.kind === 'system' ? caller : systemPrincipal(`job:${job.name}`, caller?.tenantId ?? null)
   }
+  if (caller !== undefined) return caller
+  throw new TypeError(`enqueue ${job.name}: there is no running call to take the principal from; give one.`)
+}
+
+/** Keys of different tenants never meet. */
+function keyedId(tenantId: string | null, key: string, path: string): string {
+  if (typeof key !== 'string' || key === '' || key.length > 1_000) {
+    throw new TypeError(`${path}: idempotencyKey must be a text of 1 to 1000 characters.`)
+  }
+  return `k-${createHash('sha256').update(JSON.stringify([tenantId, key])).digest('base64url')}`
 }

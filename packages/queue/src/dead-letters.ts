@@ -1,0 +1,81 @@
+import { refuseUnknownKeys } from '@quintet/core'
+import type { Job as BullJob, Queue as BullQueue } from 'bullmq'
+import { QueueError } from './errors.ts'
+import type { Envelope } from './envelope.ts'
+
+/** A job that will not be tried again. */
+export interface DeadLetter {
+  readonly id: string
+  /** Why, with the code of the error: `ERR_QUEUE_BAD_PAYLOAD: …`. */
+  readonly reason: string
+  readonly attempts: number
+  /** Milliseconds since the epoch. */
+  readonly enqueuedAt: number
+  /** Milliseconds since the epoch. */
+  readonly failedAt: number
+  /** What its envelope says; not verified here. */
+  readonly tenantId: string | null
+  readonly userId: string | null
+  readonly payload: unknown
+}
+
+export interface DeadLettersOptions {
+  /** @defaultValue 0 */
+  readonly offset?: number
+  /** @defaultValue 100 */
+  readonly limit?: number
+}
+
+/** The latest first. */
+export async function listDeadLetters(queue: BullQueue, options: DeadLettersOptions = {}): Promise<readonly DeadLetter[]> {
+  refuseUnknownKeys(options, ['offset', 'limit'], 'deadLetters')
+  const { offset = 0, limit = 100 } = options
+  if (limit < 1) return []
+  const jobs = await queue.getFailed(offset, offset + limit - 1)
+  return jobs.filter((each) => each !== undefined).map(describe)
+}
+
+/** @throws QueueError `ERR_QUEUE_NO_DEAD_LETTER` */
+export async function replayDeadLetter(queue: BullQueue, id: string): Promise<void> {
+  await retry(await find(queue, id))
+}
+
+/** Puts back all that are there now; the answer is their number. */
+export async function replayDeadLetters(queue: BullQueue): Promise<number> {
+  let replayed = 0
+  for (const letter of await queue.getFailed()) {
+    if (letter === undefined) continue
+    await retry(letter)
+    replayed++
+  }
+  return replayed
+}
+
+/** @throws QueueError `ERR_QUEUE_NO_DEAD_LETTER` */
+export async function removeDeadLetter(queue: BullQueue, id: string): Promise<void> {
+  await (await find(queue, id)).remove()
+}
+
+async function find(queue: BullQueue, id: string): Promise<BullJob> {
+  const found = await queue.getJob(id)
+  if (found !== undefined && (await found.isFailed())) return found
+  throw new QueueError('ERR_QUEUE_NO_DEAD_LETTER', `${queue.name} has no dead letter with the id ${JSON.stringify(id)}.`)
+}
+
+function retry(letter: BullJob): Promise<void> {
+  return letter.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
+}
+
+function describe(job: BullJob): DeadLetter {
+  const envelope = (job.data ?? {}) as Partial<Envelope>
+  return {
+    id: job.id ?? '',
+    reason: job.failedReason ?? '',
+    attempts: job.attemptsMade,
+    enqueuedAt: job.timestamp,
+    failedAt: job.finishedOn ?? job.timestamp,
+    tenantId: envelope.ctx?.tenant ?? null,
+    userId: envelope.ctx?.user ?? null,
+    payload: envelope.payload,
+  }
+}

@@ -1,0 +1,56 @@
+import { randomBytes } from 'node:crypto'
+import { createTestHost, type TestHost, type TestHostOptions } from '@quintet/core/testing'
+import type { RunningTransport, Transport } from '@quintet/core'
+import { redisUrl } from '@quintet/test-kit'
+import { Redis } from 'ioredis'
+import { createQueue, type Queue, type WorkerOptions } from '../../src/index.ts'
+
+export const secret = 'a-secret-of-more-than-32-characters!'
+
+/** A queue with a prefix of its own on the shared Redis, and everything that was started on it. */
+export interface Rig extends AsyncDisposable {
+  readonly queue: Queue
+  /** What workers are made with. */
+  readonly jobs: Pick<WorkerOptions, 'connection' | 'secret'> & { readonly prefix: string }
+  readonly redis: Redis
+  host(options?: TestHostOptions): TestHost
+  start(transport: Transport, host?: TestHost): Promise<RunningTransport>
+}
+
+export function createRig(url = redisUrl()): Rig {
+  const redis = new Redis(url)
+  redis.on('error', () => undefined)
+  const connection = new Redis(url, { maxRetriesPerRequest: null })
+  connection.on('error', () => undefined)
+  const prefix = `test-${randomBytes(5).toString('hex')}`
+  const queue = createQueue({ connection: redis, secret, prefix })
+  const hosts: TestHost[] = []
+  const running: RunningTransport[] = []
+  const host = (options?: TestHostOptions): TestHost => {
+    const made = createTestHost(options)
+    hosts.push(made)
+    return made
+  }
+  return {
+    queue,
+    jobs: { connection, secret, prefix },
+    redis,
+    host,
+    async start(transport, on = host()) {
+      const started = await transport.start(on)
+      running.push(started)
+      return started
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all(running.map((each) => each.close()))
+      for (const each of hosts) await each.close()
+      await queue.close()
+      if (redis.status === 'ready') {
+        const keys = await redis.keys(`${prefix}:*`)
+        if (keys.length > 0) await redis.del(...keys)
+      }
+      redis.disconnect()
+      connection.disconnect()
+    },
+  }
+}

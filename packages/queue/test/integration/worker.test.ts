@@ -1,0 +1,368 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { QuintetError, systemPrincipal, type InvocationWrapper, type Principal } from '@quintet/core'
+import { testUser } from '@quintet/core/testing'
+import { until } from '@quintet/test-kit'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { createQueue, defineJob, giveUp, worker, type JobCall } from '../../src/index.ts'
+import { createEnvelopeSigner } from '../../src/envelope.ts'
+import { createRig, secret, type Rig } from './rig.ts'
+
+const Thumbnail = z.strictObject({ objectId: z.string(), width: z.number() })
+const makeThumbnail = defineJob('make-thumbnail', { payload: Thumbnail, backoff: { min: 10, max: 20 } })
+const alice = testUser({ userId: 'alice', tenantId: 'tenant-a', roles: ['editor'], permissions: ['objects:write'] })
+
+const signer = createEnvelopeSigner(secret)
+
+let rig: Rig
+beforeEach(() => {
+  rig = createRig()
+})
+afterEach(async () => {
+  await rig[Symbol.asyncDispose]()
+})
+
+const enqueue = (objectId = 'o1', principal: Principal = alice) =>
+  rig.queue.enqueue(makeThumbnail, { objectId, width: 10 }, { principal })
+
+describe('worker', () => {
+  it('hands the handler the payload, the principal of the envelope and the services of the process', async () => {
+    const calls: JobCall<z.infer<typeof Thumbnail>, unknown>[] = []
+    const host = rig.host({ provide: { name: 'services' } })
+    await rig.start(
+      worker(makeThumbnail, rig.jobs, (call) => void calls.push(call)),
+      host,
+    )
+    const { id } = await enqueue()
+    const call = await until(() => calls[0])
+    expect(call).toMatchObject({ payload: { objectId: 'o1', width: 10 }, attempt: 1, jobId: id, services: { name: 'services' } })
+    expect(call.principal).toEqual({ ...alice, sessionId: null })
+  })
+
+  it('opens the wrappers of the process around the handler, with the principal of each job', async () => {
+    const scope = new AsyncLocalStorage<string | null>()
+    const openScope: InvocationWrapper = (invocation, next) => scope.run(invocation.principal.tenantId, next)
+    const seen: string[] = []
+    await rig.start(
+      worker(makeThumbnail, rig.jobs, ({ payload }) => void seen.push(`${payload.objectId} in ${scope.getStore()}`)),
+      rig.host({ wrappers: [openScope] }),
+    )
+    await Promise.all([enqueue('o1'), enqueue('o2', testUser({ tenantId: 'tenant-b' })), enqueue('o3')])
+    await until(() => seen.length === 3)
+    expect(seen.toSorted()).toEqual(['o1 in tenant-a', 'o2 in tenant-b', 'o3 in tenant-a'])
+  })
+
+  it('tries again what fails, and counts the attempts', async () => {
+    const attempts: number[] = []
+    await rig.start(
+      worker(makeThumbnail, rig.jobs, ({ attempt }) => {
+        attempts.push(attempt)
+        if (attempt < 3) throw new Error('not yet')
+      }),
+    )
+    await enqueue()
+    await until(async () => (await rig.queue.counts(makeThumbnail)).completed === 1)
+    expect(attempts).toEqual([1, 2, 3])
+  })
+
+  it('gives up after the last attempt, and a dead letter says why and can be replayed', async () => {
+    const twice = defineJob('twice', { payload: z.string(), attempts: 2, backoff: { min: 5, max: 5 } })
+    let broken = true
+    let ran = 0
+    await rig.start(
+      worker(twice, rig.jobs, () => {
+        ran++
+        if (broken) throw new Error('disk full')
+      }),
+    )
+    const { id } = await rig.queue.enqueue(twice, 'x', { principal: alice })
+    await until(async () => (await rig.queue.counts(twice)).dead === 1)
+    expect(ran).toBe(2)
+    const [letter] = await rig.queue.deadLetters(twice)
+    expect(letter).toMatchObject({ id, reason: 'ERR_CORE_INTERNAL: disk full', attempts: 2, tenantId: 'tenant-a', userId: 'alice', payload: 'x' })
+    expect(letter?.failedAt).toBeGreaterThanOrEqual(letter?.enqueuedAt ?? Infinity)
+    broken = false
+    await rig.queue.replay(twice, id)
+    await until(async () => (await rig.queue.counts(twice)).completed === 1)
+    expect((await rig.queue.counts(twice)).dead).toBe(0)
+    await expect(rig.queue.replay(twice, id)).rejects.toMatchObject({ code: 'ERR_QUEUE_NO_DEAD_LETTER' })
+    await expect(rig.queue.removeDeadLetter(twice, 'nothing')).rejects.toMatchObject({ code: 'ERR_QUEUE_NO_DEAD_LETTER' })
+  })
+
+  it('replays and removes many dead letters', async () => {
+    const once = defineJob('once', { payload: z.string(), attempts: 1 })
+    let broken = true
+    await rig.start(worker(once, rig.jobs, () => (broken ? Promise.reject(new Error('no')) : undefined)))
+    for (const text of ['a', 'b', 'c']) await rig.queue.enqueue(once, text, { principal: alice })
+    await until(async () => (await rig.queue.counts(once)).dead === 3)
+    expect(await rig.queue.deadLetters(once, { limit: 2 })).toHaveLength(2)
+    expect(await rig.queue.deadLetters(once, { offset: 2 })).toHaveLength(1)
+    const [latest] = await rig.queue.deadLetters(once)
+    await rig.queue.removeDeadLetter(once, latest?.id ?? '')
+    broken = false
+    expect(await rig.queue.replayAll(once)).toBe(2)
+    await until(async () => (await rig.queue.counts(once)).completed === 2)
+  })
+
+  it('does not try again what a handler gives up', async () => {
+    let ran = 0
+    await rig.start(
+      worker(makeThumbnail, rig.jobs, () => {
+        ran++
+        throw giveUp('the object is no image')
+      }),
+    )
+    await enqueue()
+    await until(async () => (await rig.queue.counts(makeThumbnail)).dead === 1)
+    expect(ran).toBe(1)
+    expect((await rig.queue.deadLetters(makeThumbnail))[0]?.reason).toBe('ERR_QUEUE_GIVE_UP: the object is no image')
+  })
+
+  it('waits as long as an error asks for before the next attempt', async () => {
+    const times: number[] = []
+    await rig.start(
+      worker(makeThumbnail, rig.jobs, ({ attempt }) => {
+        times.push(performance.now())
+        if (attempt === 1) throw new QuintetError('busy', { code: 'ERR_TEST_BUSY', kind: 'unavailable', retryAfter: 400 })
+      }),
+    )
+    await enqueue()
+    await until(() => times.length === 2)
+    expect((times[1] ?? 0) - (times[0] ?? 0)).toBeGreaterThanOrEqual(390)
+  })
+
+  it('aborts the signal of a handler at its timeout, and tries again', async () => {
+    const quick = defineJob('quick', { payload: z.string(), timeout: 50, attempts: 2, backoff: { min: 1, max: 1 } })
+    const attempts: number[] = []
+    await rig.start(
+      worker(quick, rig.jobs, async ({ signal, attempt }) => {
+        attempts.push(attempt)
+        if (attempt === 1) await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+      }),
+    )
+    await rig.queue.enqueue(quick, 'x', { principal: alice })
+    await until(async () => (await rig.queue.counts(quick)).completed === 1)
+    expect(attempts).toEqual([1, 2])
+  })
+
+  it('runs no more jobs at once than its concurrency', async () => {
+    let running = 0
+    let most = 0
+    let done = 0
+    await rig.start(
+      worker(makeThumbnail, { ...rig.jobs, concurrency: 2 }, async () => {
+        most = Math.max(most, ++running)
+        await new Promise((resolve) => setTimeout(resolve, 10))
+        running--
+        done++
+      }),
+    )
+    await Promise.all(Array.from({ length: 8 }, (_, n) => enqueue(`o${n}`)))
+    await until(() => done === 8)
+    expect(most).toBe(2)
+  })
+
+  it('leaves places for other tenants', async () => {
+    const order: string[] = []
+    const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
+    await rig.start(
+      worker(makeThumbnail, { ...rig.jobs, concurrency: 2, tenantConcurrency: 1 }, async ({ principal }) => {
+        order.push(principal.tenantId)
+        if (principal.tenantId === 'tenant-a') await gate
+      }),
+    )
+    for (let n = 0; n < 4; n++) await enqueue(`a${n}`)
+    await enqueue('b', testUser({ tenantId: 'tenant-b' }))
+    await until(() => order.includes('tenant-b'))
+    expect(order.filter((tenant) => tenant === 'tenant-a')).toHaveLength(1)
+    openGate()
+    await until(async () => (await rig.queue.counts(makeThumbnail)).completed === 5)
+  })
+
+  it('reports its queue to the health of the process', async () => {
+    const host = rig.host()
+    const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
+    await rig.start(worker(makeThumbnail, { ...rig.jobs, concurrency: 1, maxLag: 1 }, () => gate), host)
+    expect((await host.health.report()).checks['queue:make-thumbnail']).toMatchObject({ status: 'pass' })
+    await enqueue('o1')
+    await enqueue('o2')
+    const check = await until(async () => {
+      const { checks } = await host.health.report()
+      return checks['queue:make-thumbnail']?.status === 'warn' ? checks['queue:make-thumbnail'] : undefined
+    })
+    expect(check.detail).toMatch(/^1 waiting, 1 active, 0 dead, the oldest waits for \d+ ms$/)
+    openGate()
+  })
+
+  it('runs a system job as the system, for the tenant of whoever enqueued it', async () => {
+    const sweep = defineJob('sweep', { payload: z.string(), access: 'system' })
+    const seen: Principal[] = []
+    await rig.start(worker(sweep, rig.jobs, ({ principal }) => void seen.push(principal)))
+    await rig.queue.enqueue(sweep, 'x')
+    await rig.queue.enqueue(sweep, 'y', { principal: systemPrincipal('audit', 'tenant-b') })
+    await until(() => seen.length === 2)
+    expect(seen.map(({ kind, tenantId }) => `${kind} ${tenantId}`).toSorted()).toEqual(['system null', 'system tenant-b'])
+  })
+
+  it('moves a delayed job to its time', async () => {
+    const times: number[] = []
+    await rig.start(worker(makeThumbnail, rig.jobs, () => void times.push(Date.now())))
+    const before = Date.now()
+    await rig.queue.enqueue(makeThumbnail, { objectId: 'late', width: 1 }, { principal: alice, delay: '300ms' })
+    await until(() => times.length === 1)
+    expect((times[0] ?? 0) - before).toBeGreaterThanOrEqual(295)
+  })
+})
+
+describe('drain', () => {
+  it('waits for what is in progress and takes nothing new', async () => {
+    const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
+    let started = 0
+    let finished = 0
+    const running = await rig.start(
+      worker(makeThumbnail, { ...rig.jobs, concurrency: 1 }, async () => {
+        started++
+        await gate
+        finished++
+      }),
+    )
+    await enqueue('o1')
+    await enqueue('o2')
+    await until(() => started === 1)
+    const drained = running.drain('shutdown', new AbortController().signal)
+    openGate()
+    await drained
+    await running.close()
+    expect({ started, finished }).toEqual({ started: 1, finished: 1 })
+    expect(await rig.queue.counts(makeThumbnail)).toMatchObject({ waiting: 1, active: 0, completed: 1 })
+  })
+
+  it('ends at its deadline, tells the handler, and gives the job back without using up an attempt', async () => {
+    const once = defineJob('once', { payload: z.string(), attempts: 1 })
+    let started = 0
+    const running = await rig.start(
+      worker(once, rig.jobs, async ({ signal }) => {
+        started++
+        await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }))
+      }),
+    )
+    await rig.queue.enqueue(once, 'x', { principal: alice })
+    await until(() => started === 1)
+    const before = performance.now()
+    await running.drain('shutdown', AbortSignal.timeout(100))
+    await running.close()
+    expect(performance.now() - before).toBeLessThan(1_000)
+    expect(await rig.queue.counts(once)).toMatchObject({ waiting: 1, active: 0, dead: 0 })
+
+    const done: number[] = []
+    await rig.start(worker(once, rig.jobs, ({ attempt }) => void done.push(attempt)))
+    await until(() => done.length === 1)
+    expect(done).toEqual([1])
+  })
+
+  it('ends within its deadline also when a handler ignores its signal, and another worker takes the job over', async () => {
+    let started = 0
+    const { promise: never, resolve: end } = Promise.withResolvers<void>()
+    const running = await rig.start(
+      worker(makeThumbnail, { ...rig.jobs, lockDuration: '1s' }, () => {
+        started++
+        return never
+      }),
+    )
+    await enqueue()
+    await until(() => started === 1)
+    const before = performance.now()
+    await running.drain('shutdown', AbortSignal.timeout(100))
+    await running.close()
+    expect(performance.now() - before).toBeLessThan(2_500)
+    const done: string[] = []
+    await rig.start(worker(makeThumbnail, { ...rig.jobs, lockDuration: '1s' }, ({ jobId }) => void done.push(jobId)))
+    await until(() => done.length === 1)
+    end()
+  })
+})
+
+describe('envelopes that are not ours', () => {
+  const refuse = async (add: (id: string) => Promise<void>, reason: string): Promise<void> => {
+    let ran = 0
+    await rig.start(worker(makeThumbnail, rig.jobs, () => void ran++))
+    await add('forged')
+    await until(async () => (await rig.queue.counts(makeThumbnail)).dead === 1)
+    expect((await rig.queue.deadLetters(makeThumbnail))[0]).toMatchObject({ reason: expect.stringContaining(reason) as string, attempts: 1 })
+    expect(ran).toBe(0)
+  }
+  const add = (data: unknown) => (id: string) =>
+    rig.queue.bull(makeThumbnail).add('make-thumbnail', data, { jobId: id, attempts: 5 }).then(() => undefined)
+  const payload = { objectId: 'o1', width: 1 }
+
+  it('are refused when they are not signed', () =>
+    refuse(add({ v: 1, ctx: { tenant: 'tenant-a' }, payload }), 'ERR_QUEUE_BAD_ENVELOPE: The envelope was refused: it is not signed'))
+
+  it('are refused when they are nothing of the kind', () => refuse(add('text'), 'it is no envelope'))
+
+  it('are refused when another secret signed them', async () => {
+    const other = createQueue({ connection: rig.redis, secret: 'another-secret-of-more-than-32-chars', prefix: rig.jobs.prefix })
+    await refuse(async () => {
+      await other.enqueue(makeThumbnail, payload, { principal: alice })
+    }, 'its signature is not one of ours')
+    await other.close()
+  })
+
+  it.each([
+    ['another tenant', (envelope: Record<string, object>) => ({ ...envelope, ctx: { ...envelope['ctx'], tenant: 'tenant-b' } })],
+    ['more roles', (envelope: Record<string, object>) => ({ ...envelope, ctx: { ...envelope['ctx'], roles: ['admin'] } })],
+    ['another payload', (envelope: Record<string, object>) => ({ ...envelope, payload: { objectId: 'o2', width: 1 } })],
+  ])('are refused when they were changed to %s', async (_what, change) => {
+    const envelope = signer.seal(
+      { prefix: rig.jobs.prefix, job: 'make-thumbnail', id: 'forged' },
+      alice,
+      JSON.stringify(payload),
+      undefined,
+    )
+    await refuse(add(change(envelope as unknown as Record<string, object>)), 'its signature is not one of ours')
+  })
+
+  it('are refused under another id, for another job or for another prefix', async () => {
+    const text = JSON.stringify(payload)
+    const addresses = [
+      { prefix: rig.jobs.prefix, job: 'make-thumbnail', id: 'another' },
+      { prefix: rig.jobs.prefix, job: 'remove-object', id: 'forged' },
+      { prefix: 'elsewhere', job: 'make-thumbnail', id: 'forged' },
+    ]
+    for (const address of addresses) {
+      const stolen = signer.seal(address, alice, text, undefined)
+      expect(() => signer.open({ prefix: rig.jobs.prefix, job: 'make-thumbnail', id: 'forged' }, stolen)).toThrow(
+        'its signature is not one of ours',
+      )
+    }
+    await refuse(add(signer.seal(addresses[0] as never, alice, text, undefined)), 'its signature')
+  })
+
+  it('go to the dead letters when the payload of a genuine one does not fit', () =>
+    refuse(
+      (id) =>
+        add(
+          signer.seal(
+            { prefix: rig.jobs.prefix, job: 'make-thumbnail', id },
+            alice,
+            '{"objectId":7}',
+            undefined,
+          ),
+        )(id),
+      'ERR_QUEUE_BAD_PAYLOAD',
+    ))
+
+  it('go to the dead letters when the principal may not run the job', () =>
+    refuse(
+      (id) =>
+        add(
+          signer.seal(
+            { prefix: rig.jobs.prefix, job: 'make-thumbnail', id },
+            systemPrincipal('x', 'tenant-a'),
+            JSON.stringify(payload),
+            undefined,
+          ),
+        )(id),
+      'ERR_CORE_FORBIDDEN',
+    ))
+})
