@@ -9,7 +9,8 @@ import { openProcessLog, type ProcessLog } from './logs/process-log.ts'
 import { createSampler, type Sample } from './metrics/sampler.ts'
 import { loadPlan } from './plan/load-plan.ts'
 import type { Plan } from './plan/plan.ts'
-import { provisionInProcess, type DatabaseUrls } from './servers/provision.ts'
+import { provisionApps } from './servers/app-databases.ts'
+import type { DatabaseUrls } from './servers/provision.ts'
 import { startServers, type Servers } from './servers/servers.ts'
 import { takeLock } from './state/lock.ts'
 import { openSecrets, type Secrets } from './state/secrets.ts'
@@ -264,19 +265,9 @@ async function prepareDatabases(
   onEvent: (event: EcosystemEvent) => void,
 ): Promise<Readonly<Record<string, DatabaseUrls>>> {
   const adminUrl = servers.url('postgres')
-  const apps = plan.apps.filter((app) => app.requires.postgres)
-  if (adminUrl === null || apps.length === 0) return {}
+  if (adminUrl === null) return {}
   onEvent({ type: 'progress', message: 'Preparing databases' })
-  const databases = apps.map(({ name }) => ({
-    app: name,
-    name: `${plan.project}_${name}`.replaceAll('-', '_'),
-    passwords: {
-      owner: secrets.get(`database:${name}:owner`),
-      login: secrets.get(`database:${name}:login`),
-      system: secrets.get(`database:${name}:system`),
-    },
-  }))
-  return provisionInProcess({ adminUrl, databases })
+  return provisionApps(plan, adminUrl, secrets)
 }
 
 async function openLogs(plan: Plan, state: StateDirectory): Promise<Map<string, ProcessLog>> {

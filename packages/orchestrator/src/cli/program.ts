@@ -80,8 +80,94 @@ function createProgram(): Command {
       print(options, result, () => 'stopped')
     })
 
+  program
+    .command('routes [app]')
+    .description('list every way in with its access rule')
+    .action(async (name: string | undefined, _options, command: Command) => {
+      const { routes } = await import('./routes-command.ts')
+      await routes(name, common(command))
+      exitWhenPrinted()
+    })
+
+  program
+    .command('config [app]')
+    .description('show every value of the configuration with its origin; secrets are not shown')
+    .action(async (name: string | undefined, _options, command: Command) => {
+      const { config } = await import('./config-command.ts')
+      await config(name, common(command))
+      exitWhenPrinted()
+    })
+
+  addDatabaseCommands(program, common)
   program.command('run').description(`run one system without a supervisor. ${runUsage}`)
   return program
+}
+
+function addDatabaseCommands(program: Command, common: (command: Command) => CommonOptions): void {
+  const load = (): Promise<typeof import('./database-commands.ts')> => import('./database-commands.ts')
+  const migrations = program
+    .command('migrate')
+    .description("migrations of the databases, under the owner's login")
+  migrations
+    .command('up [app]')
+    .description('run what is pending')
+    .action(async (name: string | undefined, _options, command: Command) =>
+      (await load()).migrate('up', name, common(command)),
+    )
+  migrations
+    .command('down <app>')
+    .description('take the last migration back')
+    .option('--steps <count>', 'how many', toCount, 1)
+    .action(async (name: string, _options, command: Command) =>
+      (await load()).migrate('down', name, command.optsWithGlobals<CommonOptions & { steps: number }>()),
+    )
+  migrations
+    .command('status [app]')
+    .description('show which have run')
+    .action(async (name: string | undefined, _options, command: Command) =>
+      (await load()).migrate('status', name, common(command)),
+    )
+  migrations
+    .command('new <app> <title>')
+    .description('write an empty one')
+    .option('--sql', 'in SQL')
+    .action(async (name: string, title: string, _options, command: Command) =>
+      (await load()).newMigration(name, title, command.optsWithGlobals<CommonOptions & { sql?: boolean }>()),
+    )
+
+  const rls = program.command('rls').description('row-level security of the databases')
+  rls
+    .command('lint [app]')
+    .description('look for holes; exit code 1 when there is one')
+    .action(async (name: string | undefined, _options, command: Command) =>
+      (await load()).rlsLint(name, common(command)),
+    )
+  rls
+    .command('snapshot <app>')
+    .description('print policies and grants as JSON')
+    .action(async (name: string, _options, command: Command) =>
+      (await load()).rlsSnapshot(name, common(command)),
+    )
+  rls
+    .command('diff <app> <snapshot>')
+    .description('compare with a snapshot; exit code 1 when somebody may see more')
+    .action(async (name: string, file: string, _options, command: Command) =>
+      (await load()).rlsDiff(name, file, common(command)),
+    )
+
+  const db = program.command('db').description('rows of the databases')
+  for (const action of ['backup', 'restore'] as const) {
+    db.command(`${action} <app> <file>`)
+      .description(action === 'backup' ? 'write every row to a file' : 'replace every row by those of a file')
+      .action(async (name: string, file: string, _options, command: Command) =>
+        (await load()).database(action, name, file, common(command)),
+      )
+  }
+}
+
+/** Apps that were loaded to look at them may hold the process open; nothing of it is wanted here. */
+function exitWhenPrinted(): void {
+  process.stdout.write('', () => process.exit())
 }
 
 function toPort(text: string): number {

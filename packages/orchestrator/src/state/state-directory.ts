@@ -80,7 +80,8 @@ export function stateDirectory(root: string): StateDirectory {
 export function prepareStateDirectory(state: StateDirectory): void {
   try {
     // Others may pass through to the data of the servers that run as another user, and see nothing on the way.
-    mkdirSync(state.root, { recursive: true, mode: isRoot() ? 0o711 : 0o700 })
+    mkdirSync(state.root, { recursive: true, mode: 0o700 })
+    if (isRoot()) chmodSync(state.root, 0o711)
     for (const folder of [state.logs, state.run]) {
       mkdirSync(folder, { recursive: true, mode: 0o700 })
       assertPrivate(folder)

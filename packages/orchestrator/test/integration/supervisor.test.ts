@@ -13,15 +13,20 @@ import { startEcosystem, type Plan, type PlannedProcess } from '../../src/index.
 import { get, isAlive, startTrio, trioConfig, trioPlan } from './trio.ts'
 
 function withProcess(plan: Plan, id: string, change: Partial<PlannedProcess>): Plan {
-  return { ...plan, processes: plan.processes.map((each) => (each.id === id ? { ...each, ...change } : each)) }
+  return {
+    ...plan,
+    processes: plan.processes.map((each) => (each.id === id ? { ...each, ...change } : each)),
+  }
 }
 
 describe('startEcosystem', () => {
   it('starts each app when what it depends on is ready, leads to it through the gateway, and stops in reverse', async () => {
     const trio = await startTrio()
     const { ecosystem, events } = trio
-    const readyAt = (id: string): number => events.findIndex((event) => event.type === 'process' && event.id === id && event.to === 'ready')
-    const startAt = (id: string): number => events.findIndex((event) => event.type === 'process' && event.id === id && event.to === 'starting')
+    const readyAt = (id: string): number =>
+      events.findIndex((event) => event.type === 'process' && event.id === id && event.to === 'ready')
+    const startAt = (id: string): number =>
+      events.findIndex((event) => event.type === 'process' && event.id === id && event.to === 'starting')
     expect(startAt('two/http')).toBeGreaterThan(readyAt('one/http'))
     expect(startAt('three/http')).toBeGreaterThan(readyAt('two/http'))
 
@@ -29,16 +34,27 @@ describe('startEcosystem', () => {
     expect(await answer.json()).toMatchObject({ system: 'two' })
 
     const status = await ecosystem.status()
-    expect(status.processes.map(({ id, phase }) => `${id} ${phase}`)).toEqual(['one/http ready', 'two/http ready', 'three/http ready', 'gateway/http ready'])
+    expect(status.processes.map(({ id, phase }) => `${id} ${phase}`)).toEqual([
+      'one/http ready',
+      'two/http ready',
+      'three/http ready',
+      'gateway/http ready',
+    ])
     expect(status.memory.pss).toBeGreaterThan(50e6)
     const pids = status.processes.map((each) => each.pid ?? 0)
     expect(pids.every(isAlive)).toBe(true)
 
     events.length = 0
     await ecosystem.stop()
-    const stops = events.flatMap((event) => (event.type === 'process' && event.to === 'stopped' ? [event.id] : []))
+    const stops = events.flatMap((event) =>
+      event.type === 'process' && event.to === 'stopped' ? [event.id] : [],
+    )
     expect(stops).toEqual(['gateway/http', 'three/http', 'two/http', 'one/http'])
-    expect(events.filter((event) => event.type === 'process' && event.to === 'stopped' && event.reason !== 'exit code 0')).toEqual([])
+    expect(
+      events.filter(
+        (event) => event.type === 'process' && event.to === 'stopped' && event.reason !== 'exit code 0',
+      ),
+    ).toEqual([])
     expect(pids.some(isAlive)).toBe(false)
     expect(await ecosystem.stopped).toBe(0)
     await trio[Symbol.asyncDispose]()
@@ -56,7 +72,10 @@ describe('startEcosystem', () => {
     expect(after.pid).not.toBe(before.pid)
     expect(ecosystem.urls['two/http']).toEqual(url)
     const status = await ecosystem.status()
-    expect(status.processes.find((each) => each.id === 'two/http')).toMatchObject({ restarts: 1, lastFailure: 'killed by SIGKILL' })
+    expect(status.processes.find((each) => each.id === 'two/http')).toMatchObject({
+      restarts: 1,
+      lastFailure: 'killed by SIGKILL',
+    })
     // The strategy is one_for_one: nobody else was touched.
     expect(status.processes.map((each) => each.restarts)).toEqual([0, 1, 0, 0])
   })
@@ -78,23 +97,36 @@ describe('startEcosystem', () => {
   })
 
   it('stops everything with exit code 1 when a critical process is past its budget, and says why', async () => {
-    const failure = startTrio((plan) => withProcess(plan, 'one/http', { command: ['/bin/sh', '-c', 'echo the disk is full >&2; exit 7'] }))
+    const failure = startTrio((plan) =>
+      withProcess(plan, 'one/http', { command: ['/bin/sh', '-c', 'echo the disk is full >&2; exit 7'] }),
+    )
     await expect(failure).rejects.toMatchObject({ code: 'ERR_ORCHESTRATOR_START_FAILED' })
     await expect(failure).rejects.toThrow(/one\/http failed: exit code 7/)
     await expect(failure).rejects.toThrow(/the disk is full/)
   })
 
   it('leaves dependents waiting when a process that is not critical fails, and the rest running', async () => {
-    await using trio = await startTrio((plan) => withProcess(plan, 'two/http', { command: ['/bin/false'], critical: false }))
+    await using trio = await startTrio((plan) =>
+      withProcess(plan, 'two/http', { command: ['/bin/false'], critical: false }),
+    )
     const status = await trio.ecosystem.status()
     const phases = Object.fromEntries(status.processes.map((each) => [each.id, each.phase]))
-    expect(phases).toEqual({ 'one/http': 'ready', 'two/http': 'failed', 'three/http': 'waiting', 'gateway/http': 'ready' })
+    expect(phases).toEqual({
+      'one/http': 'ready',
+      'two/http': 'failed',
+      'three/http': 'waiting',
+      'gateway/http': 'ready',
+    })
     expect(status.processes.find((each) => each.id === 'three/http')?.waitingFor).toEqual(['two/http'])
   })
 
   it('fails a start that takes longer than startupTimeout', async () => {
     const slow = startTrio((plan) => ({
-      ...withProcess(plan, 'one/http', { command: ['/bin/sleep', '1000'], startupTimeout: 200, stopTimeout: 500 }),
+      ...withProcess(plan, 'one/http', {
+        command: ['/bin/sleep', '1000'],
+        startupTimeout: 200,
+        stopTimeout: 500,
+      }),
       supervision: { ...plan.supervision, maxRestarts: 0 },
     }))
     await expect(slow).rejects.toThrow(/one\/http failed: it was not ready within 200 ms/)
@@ -102,15 +134,26 @@ describe('startEcosystem', () => {
 
   it('restarts those after it with rest_for_one, dependents first, and all with one_for_all', async () => {
     for (const strategy of ['rest_for_one', 'one_for_all'] as const) {
-      await using trio = await startTrio((plan) => ({ ...plan, supervision: { ...plan.supervision, strategy } }))
+      await using trio = await startTrio((plan) => ({
+        ...plan,
+        supervision: { ...plan.supervision, strategy },
+      }))
       const { ecosystem, events } = trio
-      const pids = await Promise.all(['one/http', 'two/http', 'three/http'].map(async (id) => (await get(ecosystem, id)).pid))
+      const pids = await Promise.all(
+        ['one/http', 'two/http', 'three/http'].map(async (id) => (await get(ecosystem, id)).pid),
+      )
       events.length = 0
       process.kill(pids[1] as number, 'SIGKILL')
       await until(() => trio.phases('three/http').includes('ready'))
       await ecosystem.settled()
-      const after = await Promise.all(['one/http', 'two/http', 'three/http'].map(async (id) => (await get(ecosystem, id)).pid))
-      expect(after.map((pid, index) => pid === pids[index])).toEqual([strategy === 'rest_for_one', false, false])
+      const after = await Promise.all(
+        ['one/http', 'two/http', 'three/http'].map(async (id) => (await get(ecosystem, id)).pid),
+      )
+      expect(after.map((pid, index) => pid === pids[index])).toEqual([
+        strategy === 'rest_for_one',
+        false,
+        false,
+      ])
     }
   })
 
@@ -119,7 +162,9 @@ describe('startEcosystem', () => {
     const { pid } = await get(trio.ecosystem, 'three/http', '/sick')
     await until(() => trio.phases('three/http').at(-1) === 'unhealthy')
     const status = await trio.ecosystem.status()
-    expect(status.processes.find((each) => each.id === 'three/http')?.health?.checks['well-being']?.detail).toContain('sick on demand')
+    expect(
+      status.processes.find((each) => each.id === 'three/http')?.health?.checks['well-being']?.detail,
+    ).toContain('sick on demand')
     await get(trio.ecosystem, 'three/http', '/well')
     await until(() => trio.phases('three/http').at(-1) === 'ready')
     expect((await get(trio.ecosystem, 'three/http')).pid).toBe(pid)
@@ -132,7 +177,9 @@ describe('startEcosystem', () => {
     await until(() => trio.phases('three/http').includes('backoff'))
     await trio.ecosystem.settled()
     expect((await get(trio.ecosystem, 'three/http')).pid).not.toBe(pid)
-    expect((await trio.ecosystem.status()).processes[2]?.lastFailure).toBe('it did not answer 2 probes in a row')
+    expect((await trio.ecosystem.status()).processes[2]?.lastFailure).toBe(
+      'it did not answer 2 probes in a row',
+    )
   })
 
   it('refuses to start when a port is taken, names its owner, and starts nothing', async () => {
@@ -140,9 +187,13 @@ describe('startEcosystem', () => {
     await once(other, 'listening')
     const { port } = other.address() as AddressInfo
     const events: unknown[] = []
-    const failure = startTrio((plan) => withProcess(plan, 'two/http', { ports: { http: port } }), { onEvent: (event) => events.push(event) })
+    const failure = startTrio((plan) => withProcess(plan, 'two/http', { ports: { http: port } }), {
+      onEvent: (event) => events.push(event),
+    })
     await expect(failure).rejects.toMatchObject({ code: 'ERR_ORCHESTRATOR_PORT_IN_USE' })
-    await expect(failure).rejects.toThrow(`two/http needs port ${port}, which is in use by pid ${process.pid} (`)
+    await expect(failure).rejects.toThrow(
+      `two/http needs port ${port}, which is in use by pid ${process.pid} (`,
+    )
     expect(events).toEqual([])
     other.close()
   })
@@ -155,8 +206,20 @@ describe('startEcosystem', () => {
 
   it('keeps administrator URLs and its own variables from the apps, and gives secrets only to those that name them', async () => {
     await using trio = await startTrio(
-      (plan) => ({ ...plan, apps: plan.apps.map((app) => (app.name === 'one' ? { ...app, requires: { ...app.requires, secrets: ['cnf'] } } : app)) }),
-      { env: { PATH: process.env['PATH'], HOME: process.env['HOME'], DATABASE_URL: 'postgres://admin@nowhere', GREETING: 'hello' } },
+      (plan) => ({
+        ...plan,
+        apps: plan.apps.map((app) =>
+          app.name === 'one' ? { ...app, requires: { ...app.requires, secrets: ['cnf'] } } : app,
+        ),
+      }),
+      {
+        env: {
+          PATH: process.env['PATH'],
+          HOME: process.env['HOME'],
+          DATABASE_URL: 'postgres://admin@nowhere',
+          GREETING: 'hello',
+        },
+      },
     )
     const one = (await get(trio.ecosystem, 'one/http')).environment
     const two = (await get(trio.ecosystem, 'two/http')).environment
@@ -174,7 +237,9 @@ describe('startEcosystem', () => {
       const ecosystem = await startEcosystem(${JSON.stringify(trioConfig)}, { dataDirectory: ${JSON.stringify(folder)} })
       const { processes } = await ecosystem.status()
       console.log(JSON.stringify(processes.map((each) => each.pid)))`
-    const parent = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const parent = spawn(process.execPath, ['--input-type=module', '-e', code], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     const [line] = (await once(createInterface(parent.stdout), 'line')) as [string]
     const pids = JSON.parse(line) as number[]
     expect(pids.every(isAlive)).toBe(true)

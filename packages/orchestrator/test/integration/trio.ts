@@ -2,9 +2,18 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { loadPlan, startEcosystem, type EcosystemEvent, type EcosystemRunOptions, type Plan, type RunningEcosystem } from '../../src/index.ts'
+import {
+  loadPlan,
+  startEcosystem,
+  type EcosystemEvent,
+  type EcosystemRunOptions,
+  type Plan,
+  type RunningEcosystem,
+} from '../../src/index.ts'
 
-export const trioConfig: string = fileURLToPath(new URL('../fixtures/trio/quintet.config.ts', import.meta.url))
+export const trioConfig: string = fileURLToPath(
+  new URL('../fixtures/trio/quintet.config.ts', import.meta.url),
+)
 
 export interface Trio extends AsyncDisposable {
   readonly ecosystem: RunningEcosystem
@@ -21,7 +30,10 @@ export function trioPlan(): Promise<Plan> {
 }
 
 /** The three apps one <- two <- three with their gateway, changed as a test wants them. */
-export async function startTrio(change: (plan: Plan) => Plan = (plan) => plan, options: EcosystemRunOptions = {}): Promise<Trio> {
+export async function startTrio(
+  change: (plan: Plan) => Plan = (plan) => plan,
+  options: EcosystemRunOptions = {},
+): Promise<Trio> {
   const folder = await mkdtemp(join(tmpdir(), 'qt-'))
   const events: EcosystemEvent[] = []
   const remove = (): Promise<void> => rm(folder, { recursive: true, force: true })
@@ -35,7 +47,8 @@ export async function startTrio(change: (plan: Plan) => Plan = (plan) => plan, o
     return {
       ecosystem,
       events,
-      phases: (id) => events.flatMap((event) => (event.type === 'process' && event.id === id ? [event.to] : [])),
+      phases: (id) =>
+        events.flatMap((event) => (event.type === 'process' && event.id === id ? [event.to] : [])),
       async [Symbol.asyncDispose]() {
         await ecosystem.stop()
         await remove()
@@ -47,7 +60,11 @@ export async function startTrio(change: (plan: Plan) => Plan = (plan) => plan, o
   }
 }
 
-export async function get(ecosystem: RunningEcosystem, id: string, path = '/'): Promise<{ system: string; pid: number; environment: Record<string, string> }> {
+export async function get(
+  ecosystem: RunningEcosystem,
+  id: string,
+  path = '/',
+): Promise<{ system: string; pid: number; environment: Record<string, string> }> {
   const response = await fetch(`${ecosystem.urls[id]?.['http']}${path}`)
   return (await response.json()) as { system: string; pid: number; environment: Record<string, string> }
 }

@@ -11,7 +11,10 @@ beforeEach(async () => {
 })
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
-async function writeInSteps(lines: readonly string[], settings: { maxSize: number; maxFiles: number; compress: boolean }): Promise<string> {
+async function writeInSteps(
+  lines: readonly string[],
+  settings: { maxSize: number; maxFiles: number; compress: boolean },
+): Promise<string> {
   const file = join(folder, 'web.http.log')
   const writer = await openLogWriter({ file, ...settings })
   for (const line of lines) {
@@ -40,7 +43,11 @@ describe('log writer', () => {
   })
 
   it('keeps no more than maxFiles files, the newest', async () => {
-    const file = await writeInSteps(['one', 'two', 'three', 'four', 'five'], { maxSize: 1, maxFiles: 3, compress: false })
+    const file = await writeInSteps(['one', 'two', 'three', 'four', 'five'], {
+      maxSize: 1,
+      maxFiles: 3,
+      compress: false,
+    })
     const kept = await Promise.all((await rotatedFiles(file)).map((each) => readFile(each, 'utf8')))
     expect(kept).toEqual(['four\n', 'five\n'])
   })
@@ -52,7 +59,12 @@ describe('log writer', () => {
   })
 
   it('tells the writer to wait when the disk does not keep up', async () => {
-    const writer = await openLogWriter({ file: join(folder, 'web.http.log'), maxSize: 1e9, maxFiles: 2, compress: false })
+    const writer = await openLogWriter({
+      file: join(folder, 'web.http.log'),
+      maxSize: 1e9,
+      maxFiles: 2,
+      compress: false,
+    })
     let accepted = true
     for (let count = 0; accepted && count < 1_000; count++) accepted = writer.write('x'.repeat(10_000))
     expect(accepted).toBe(false)

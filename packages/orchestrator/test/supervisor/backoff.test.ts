@@ -10,7 +10,9 @@ describe('backoffDelay', () => {
   })
 
   it('does not wait after the first crash of a process that was ready', () => {
-    expect([1, 2, 3].map((failures) => backoffDelay(settings, failures, true, 0.5))).toEqual([0, 1_000, 2_000])
+    expect([1, 2, 3].map((failures) => backoffDelay(settings, failures, true, 0.5))).toEqual([
+      0, 1_000, 2_000,
+    ])
   })
 
   it('spreads by a fifth, and never beyond the longest', () => {
@@ -20,6 +22,8 @@ describe('backoffDelay', () => {
   })
 
   it('always waits the same with type fixed', () => {
-    expect([1, 2, 3].map((failures) => backoffDelay({ ...settings, type: 'fixed' }, failures, false, 0.5))).toEqual([1_000, 1_000, 1_000])
+    expect(
+      [1, 2, 3].map((failures) => backoffDelay({ ...settings, type: 'fixed' }, failures, false, 0.5)),
+    ).toEqual([1_000, 1_000, 1_000])
   })
 })

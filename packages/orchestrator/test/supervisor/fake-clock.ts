@@ -21,7 +21,9 @@ export function createFakeClock(): FakeClock {
     advance(ms) {
       const end = now + ms
       for (;;) {
-        const due = [...timers].filter(([, timer]) => timer.at <= end).toSorted(([, a], [, b]) => a.at - b.at)[0]
+        const due = [...timers]
+          .filter(([, timer]) => timer.at <= end)
+          .toSorted(([, a], [, b]) => a.at - b.at)[0]
         if (!due) break
         timers.delete(due[0])
         now = due[1].at

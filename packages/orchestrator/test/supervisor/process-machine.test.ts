@@ -1,7 +1,12 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { PlannedProcess } from '../../src/plan/plan.ts'
-import { createProcessMachine, isAlive, type ProcessEvent, type ProcessMachine } from '../../src/supervisor/process-machine.ts'
+import {
+  createProcessMachine,
+  isAlive,
+  type ProcessEvent,
+  type ProcessMachine,
+} from '../../src/supervisor/process-machine.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
 
 const planned: PlannedProcess = {
@@ -58,7 +63,12 @@ function bench(overrides: Partial<PlannedProcess> = {}): Bench {
 }
 
 const healthy: ProcessEvent = { type: 'probed', responsive: true, healthy: true, detail: '' }
-const sick: ProcessEvent = { type: 'probed', responsive: true, healthy: false, detail: 'the database is away' }
+const sick: ProcessEvent = {
+  type: 'probed',
+  responsive: true,
+  healthy: false,
+  detail: 'the database is away',
+}
 const silent: ProcessEvent = { type: 'probed', responsive: false, healthy: false, detail: 'no answer' }
 const crash: ProcessEvent = { type: 'gone', reason: 'exit code 1', success: false }
 
@@ -276,7 +286,8 @@ describe('process machine', () => {
         for (const each of events) {
           const hasChild = isAlive(machine.phase) || machine.phase === 'stopping'
           // A child can only go, or say something, when there is one.
-          if (typeof each !== 'number' && !hasChild && ['gone', 'listening', 'probed'].includes(each.type)) continue
+          if (typeof each !== 'number' && !hasChild && ['gone', 'listening', 'probed'].includes(each.type))
+            continue
           if (typeof each === 'number') clock.advance(each)
           else {
             if (each.type === 'gone') children -= 1

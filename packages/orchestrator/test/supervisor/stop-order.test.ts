@@ -7,7 +7,11 @@ function item(id: string, dependsOn: string[] = [], stopPriority = 0, stopsBefor
 
 describe('stopOrder', () => {
   it('stops dependents before what they depend on', () => {
-    expect(stopOrder([item('auth'), item('media', ['auth']), item('web', ['media'])])).toEqual([['web'], ['media'], ['auth']])
+    expect(stopOrder([item('auth'), item('media', ['auth']), item('web', ['media'])])).toEqual([
+      ['web'],
+      ['media'],
+      ['auth'],
+    ])
   })
 
   it('stops those with the lowest priority first where there is a choice', () => {
@@ -15,6 +19,10 @@ describe('stopOrder', () => {
   })
 
   it('stops the gateway before all that it leads to', () => {
-    expect(stopOrder([item('a'), item('b', ['a']), item('gateway', [], 0, ['a', 'b'])])).toEqual([['gateway'], ['b'], ['a']])
+    expect(stopOrder([item('a'), item('b', ['a']), item('gateway', [], 0, ['a', 'b'])])).toEqual([
+      ['gateway'],
+      ['b'],
+      ['a'],
+    ])
   })
 })

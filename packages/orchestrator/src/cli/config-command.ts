@@ -1,0 +1,55 @@
+import { describeConfig, loadConfig, type ConfigEntry } from '@quintet/core'
+import { dirname } from 'node:path'
+import { loadSystem } from '../plan/load-system.ts'
+import type { PlannedApp } from '../plan/plan.ts'
+import { loadContext, print, type CommonOptions } from './context.ts'
+import { table } from './format.ts'
+import { selectApps } from './select-apps.ts'
+
+/** Prints every value of every app's configuration with where it comes from. Secrets are not shown. */
+export async function config(name: string | undefined, options: CommonOptions): Promise<void> {
+  const { plan } = await loadContext(options)
+  const entries: (ConfigEntry & { readonly app: string })[] = []
+  for (const app of selectApps(plan, name)) {
+    const system = await loadSystem(app.bootstrap, app.name)
+    if (!system.config) continue
+    const provided = providedVariables(app)
+    const set = plan.processes.find((each) => each.app === app.name && each.kind === 'service')?.env ?? {}
+    const loaded = await loadConfig({
+      ...system.config,
+      env: {
+        ...process.env,
+        ...Object.fromEntries([...provided.values()].map((variable) => [variable, 'provided when it runs'])),
+        ...set,
+      },
+      baseUrl: dirname(app.bootstrap),
+    })
+    for (const entry of describeConfig(loaded)) {
+      const variable = provided.get(entry.path)
+      const origin = variable !== undefined && !(variable in set) ? 'provided by quintet' : entry.origin
+      entries.push({ app: app.name, ...entry, origin })
+    }
+  }
+  print(options, entries, (all) =>
+    table([
+      ['APP', 'KEY', 'VALUE', 'ORIGIN'],
+      ...all.map((entry) => [entry.app, entry.path, JSON.stringify(entry.value), entry.origin]),
+    ]),
+  )
+}
+
+/** The variables that the supervisor will set, by the path of the configuration that they stand for. */
+function providedVariables({ prefix, requires }: PlannedApp): Map<string, string> {
+  const variables = new Map<string, string>()
+  if (requires.postgres) {
+    variables.set('database.ownerUrl', `${prefix}DATABASE__OWNER_URL`)
+    variables.set('database.url', `${prefix}DATABASE__URL`)
+    variables.set('database.systemUrl', `${prefix}DATABASE__SYSTEM_URL`)
+  }
+  if (requires.redis) variables.set('redis.url', `${prefix}REDIS__URL`)
+  for (const name of requires.secrets) {
+    const key = name.replaceAll(/-+([a-z0-9])/g, (_match, letter: string) => letter.toUpperCase())
+    variables.set(`secrets.${key}`, `${prefix}SECRETS__${name.toUpperCase().replaceAll('-', '_')}`)
+  }
+  return variables
+}
