@@ -25,8 +25,15 @@ const longestName = 255
 export function parseChannelPattern(text: unknown): ChannelPattern {
   const segments = typeof text === 'string' ? text.split('/') : []
   const names = segments.filter((part) => part.startsWith(':')).map((part) => part.slice(1))
-  const sound = segments.every((part) => /^:[a-zA-Z]\w*$/.test(part) || (nameGrammar.test(part) && !part.startsWith(':')))
-  if (typeof text !== 'string' || !sound || new Set(names).size !== names.length || text.length > longestName) {
+  const sound = segments.every(
+    (part) => /^:[a-zA-Z]\w*$/.test(part) || (nameGrammar.test(part) && !part.startsWith(':')),
+  )
+  if (
+    typeof text !== 'string' ||
+    !sound ||
+    new Set(names).size !== names.length ||
+    text.length > longestName
+  ) {
     throw new TypeError(
       `channel: ${JSON.stringify(text)} is no pattern. Give segments of letters, digits and . _ ~ @ -, or ":name", separated by slashes, e.g. 'rooms/:room'.`,
     )
@@ -38,7 +45,9 @@ export function parseChannelPattern(text: unknown): ChannelPattern {
     text,
     match(name) {
       const match = expression.exec(name)
-      return match ? Object.fromEntries(names.map((param, index) => [param, match[index + 1] ?? ''])) : undefined
+      return match
+        ? Object.fromEntries(names.map((param, index) => [param, match[index + 1] ?? '']))
+        : undefined
     },
   }
 }
@@ -46,5 +55,8 @@ export function parseChannelPattern(text: unknown): ChannelPattern {
 /** @throws RealtimeError `ERR_REALTIME_BAD_MESSAGE` when it can be no channel's name. */
 export function assertChannelName(name: unknown): asserts name is string {
   if (typeof name === 'string' && name.length <= longestName && nameGrammar.test(name)) return
-  throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'The channel is not a name of segments separated by slashes.')
+  throw new RealtimeError(
+    'ERR_REALTIME_BAD_MESSAGE',
+    'The channel is not a name of segments separated by slashes.',
+  )
 }

@@ -26,7 +26,11 @@ export interface ChannelRequest<Params, Services, Caller extends Principal> {
 }
 
 /** What `onMessage` gets. */
-export interface ChannelMessage<Data, Params, Services, Caller extends Principal> extends ChannelRequest<Params, Services, Caller> {
+export interface ChannelMessage<Data, Params, Services, Caller extends Principal> extends ChannelRequest<
+  Params,
+  Services,
+  Caller
+> {
   readonly data: Data
   readonly requestId: string
   readonly logger: Logger
@@ -50,7 +54,9 @@ export interface ChannelOptions<
    */
   readonly scope?: 'tenant' | 'global'
   /** Decides over one channel of the pattern, after the access rule, for subscribing and for sending. */
-  readonly authorize?: (request: ChannelRequest<ChannelParams<Pattern>, Services, PrincipalFor<Access>>) => boolean | Promise<boolean>
+  readonly authorize?: (
+    request: ChannelRequest<ChannelParams<Pattern>, Services, PrincipalFor<Access>>,
+  ) => boolean | Promise<boolean>
   /** How much can be replayed to those who come back. `false` for nothing. */
   readonly history?: false | HistoryOptions
   /** Tell subscribers who else is here. Needs signed-in users. @defaultValue false */
@@ -99,7 +105,9 @@ export interface Channel {
   readonly presence: boolean
   readonly maxMessageSize: number
   readonly message: Schema | undefined
-  readonly authorize: ((request: ChannelRequest<never, never, never>) => boolean | Promise<boolean>) | undefined
+  readonly authorize:
+    | ((request: ChannelRequest<never, never, never>) => boolean | Promise<boolean>)
+    | undefined
   readonly onMessage: ((message: ChannelMessage<never, never, never, never>) => unknown) | undefined
   readonly subscribe: Operation
   /** Undefined where clients may only listen. */
@@ -143,12 +151,17 @@ export function channel<
   refuseUnknownKeys(options, known, path)
   assertAccessRule(options.access, path)
   const scope = options.scope ?? channelDefaults.scope
-  if (scope !== 'tenant' && scope !== 'global') throw new TypeError(`${path}.scope: must be 'tenant' or 'global'.`)
+  if (scope !== 'tenant' && scope !== 'global')
+    throw new TypeError(`${path}.scope: must be 'tenant' or 'global'.`)
   if (options.access === 'public' && scope === 'tenant') {
-    throw new TypeError(`${path}: the public belongs to no tenant. Add scope: 'global', or another access rule.`)
+    throw new TypeError(
+      `${path}: the public belongs to no tenant. Add scope: 'global', or another access rule.`,
+    )
   }
-  if (options.access === 'public' && options.presence) throw new TypeError(`${path}.presence: needs signed-in users, not access: 'public'.`)
-  if (options.onMessage && !options.message) throw new TypeError(`${path}.onMessage: needs a schema of what clients may send, as message.`)
+  if (options.access === 'public' && options.presence)
+    throw new TypeError(`${path}.presence: needs signed-in users, not access: 'public'.`)
+  if (options.onMessage && !options.message)
+    throw new TypeError(`${path}.onMessage: needs a schema of what clients may send, as message.`)
   const operation = (verb: string): Operation =>
     Object.freeze({
       surface: 'message',
@@ -162,7 +175,10 @@ export function channel<
     scope,
     history: resolveHistory(options.history, `${path}.history`),
     presence: options.presence ?? false,
-    maxMessageSize: parseSize(options.maxMessageSize ?? channelDefaults.maxMessageSize, `${path}.maxMessageSize`),
+    maxMessageSize: parseSize(
+      options.maxMessageSize ?? channelDefaults.maxMessageSize,
+      `${path}.maxMessageSize`,
+    ),
     message: options.message as Schema | undefined,
     authorize: options.authorize,
     onMessage: options.onMessage,
@@ -176,7 +192,8 @@ export function resolveHistory(options: false | HistoryOptions | undefined, path
   if (options === false) return { length: 0, maxAge: parseDuration(channelDefaults.history.maxAge) }
   const { length = channelDefaults.history.length, maxAge = channelDefaults.history.maxAge } = options ?? {}
   refuseUnknownKeys(options ?? {}, Object.keys(channelDefaults.history), path)
-  if (!Number.isInteger(length) || length < 1 || length > 1_000_000) throw new TypeError(`${path}.length: ${JSON.stringify(length)} is not a whole number from 1 to 1000000.`)
+  if (!Number.isInteger(length) || length < 1 || length > 1_000_000)
+    throw new TypeError(`${path}.length: ${JSON.stringify(length)} is not a whole number from 1 to 1000000.`)
   const milliseconds = parseDuration(maxAge, `${path}.maxAge`)
   if (milliseconds < 1_000) throw new TypeError(`${path}.maxAge: must be one second or more.`)
   return { length, maxAge: milliseconds }

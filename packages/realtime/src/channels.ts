@@ -18,7 +18,9 @@ export function channels(options: ChannelsOptions): SocketProtocol {
   let engine: Engine | undefined
   return {
     name: realtimeProtocolName,
-    operations: resolved.channels.flatMap((channel) => (channel.send ? [channel.subscribe, channel.send] : [channel.subscribe])),
+    operations: resolved.channels.flatMap((channel) =>
+      channel.send ? [channel.subscribe, channel.send] : [channel.subscribe],
+    ),
     async start(host) {
       engine ??= createEngine(resolved, host)
     },

@@ -26,7 +26,10 @@ export interface SubscribeOptions<Data> {
   readonly onLost?: (position: EventPosition) => void
   readonly onPresence?: (event: 'join' | 'leave', user: string) => void
   /** Each time that the subscription stands, with those who are present. */
-  readonly onSubscribed?: (info: { readonly recovered: boolean | undefined; readonly present: readonly string[] | undefined }) => void
+  readonly onSubscribed?: (info: {
+    readonly recovered: boolean | undefined
+    readonly present: readonly string[] | undefined
+  }) => void
   /** The server has ended it, or refused to set it up again. */
   readonly onEnded?: (error: RealtimeClientError) => void
   /** Go on after this event, e.g. one from an earlier page load. */
@@ -84,7 +87,11 @@ interface Entry {
   ended: boolean
 }
 
-type Unsent = ClientMessage extends infer Message ? (Message extends ClientMessage ? Omit<Message, 'id'> : never) : never
+type Unsent = ClientMessage extends infer Message
+  ? Message extends ClientMessage
+    ? Omit<Message, 'id'>
+    : never
+  : never
 
 const protocol = 'quintet.realtime.v1'
 /** Closes after which it makes no sense to come back with the same token. */
@@ -133,7 +140,8 @@ export function createRealtimeClient(options: RealtimeClientOptions): RealtimeCl
       failures = 0
       become('open')
       for (const entry of entries.values()) void stand(entry)
-      if (pingInterval > 0) ping = setInterval(() => void ask({ type: 'ping' }).catch(() => opening.close()), pingInterval)
+      if (pingInterval > 0)
+        ping = setInterval(() => void ask({ type: 'ping' }).catch(() => opening.close()), pingInterval)
     })
     opening.addEventListener('message', ({ data }) => receive(JSON.parse(String(data)) as ServerMessage))
     opening.addEventListener('error', () => undefined)
@@ -163,7 +171,8 @@ export function createRealtimeClient(options: RealtimeClientOptions): RealtimeCl
 
   function scheduleRetry(): void {
     become('waiting')
-    const pause = reconnectAfter ?? Math.min(backoff.max, backoff.min * 2 ** failures) * (0.5 + Math.random() / 2)
+    const pause =
+      reconnectAfter ?? Math.min(backoff.max, backoff.min * 2 ** failures) * (0.5 + Math.random() / 2)
     reconnectAfter = undefined
     failures += 1
     retry = setTimeout(() => void connect(), pause)
@@ -190,12 +199,19 @@ export function createRealtimeClient(options: RealtimeClientOptions): RealtimeCl
 
   function ask(message: Unsent): Promise<ServerMessage> {
     const open = socket
-    if (!open || open.readyState !== open.OPEN) return Promise.reject(closedError('There is no connection now.'))
+    if (!open || open.readyState !== open.OPEN)
+      return Promise.reject(closedError('There is no connection now.'))
     const id = nextId++
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         waiting.delete(id)
-        reject(new RealtimeClientError({ code: 'ERR_REALTIME_TIMEOUT', kind: 'timeout', message: `No answer came within ${timeout} ms.` }))
+        reject(
+          new RealtimeClientError({
+            code: 'ERR_REALTIME_TIMEOUT',
+            kind: 'timeout',
+            message: `No answer came within ${timeout} ms.`,
+          }),
+        )
       }, timeout)
       waiting.set(id, { resolve, reject, timer })
       open.send(JSON.stringify({ id, ...message }))
@@ -284,7 +300,8 @@ export function createRealtimeClient(options: RealtimeClientOptions): RealtimeCl
       return status
     },
     subscribe<Data>(channel: string, subscribeOptions: SubscribeOptions<Data>) {
-      if (entries.has(channel)) throw new TypeError(`There is a subscription to ${JSON.stringify(channel)} already.`)
+      if (entries.has(channel))
+        throw new TypeError(`There is a subscription to ${JSON.stringify(channel)} already.`)
       const entry: Entry = {
         channel,
         options: subscribeOptions as SubscribeOptions<unknown>,

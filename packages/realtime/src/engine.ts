@@ -33,7 +33,12 @@ export function createEngine(options: ResolvedChannelsOptions, host: RealtimeHos
   const farewells = new Set<Promise<unknown>>()
   const feed = createFeed(
     // This connection waits for Redis for as long as it takes, whatever the client that it comes from does.
-    redis.duplicate({ enableOfflineQueue: true, maxRetriesPerRequest: null, commandTimeout: undefined, lazyConnect: false }),
+    redis.duplicate({
+      enableOfflineQueue: true,
+      maxRetriesPerRequest: null,
+      commandTimeout: undefined,
+      lazyConnect: false,
+    }),
     logger,
   )
   feed.onReconnected(() => {
@@ -102,9 +107,14 @@ export function createEngine(options: ResolvedChannelsOptions, host: RealtimeHos
     leave(subscription) {
       const member = members.get(subscription)
       if (!member || !members.delete(subscription)) return
-      const farewell = removeMembers(redis, subscription.topic.keys, presenceTtl, [member]).catch((error: unknown) => {
-        logger.debug({ err: error, channel: subscription.topic.name }, 'A leave could not be told; it will run out.')
-      })
+      const farewell = removeMembers(redis, subscription.topic.keys, presenceTtl, [member]).catch(
+        (error: unknown) => {
+          logger.debug(
+            { err: error, channel: subscription.topic.name },
+            'A leave could not be told; it will run out.',
+          )
+        },
+      )
       farewells.add(farewell)
       void farewell.finally(() => farewells.delete(farewell))
     },
@@ -118,4 +128,3 @@ export function createEngine(options: ResolvedChannelsOptions, host: RealtimeHos
   }
   return engine
 }
-

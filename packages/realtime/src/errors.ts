@@ -25,7 +25,11 @@ const kinds: Readonly<Record<RealtimeErrorCode, ErrorKind>> = Object.freeze({
 })
 
 export class RealtimeError extends QuintetError<RealtimeErrorCode> {
-  constructor(code: RealtimeErrorCode, message: string, options: { readonly retryAfter?: number; readonly cause?: unknown } = {}) {
+  constructor(
+    code: RealtimeErrorCode,
+    message: string,
+    options: { readonly retryAfter?: number; readonly cause?: unknown } = {},
+  ) {
     super(message, { code, kind: kinds[code], ...options })
   }
 }

@@ -65,8 +65,19 @@ return {epoch, head, 1, events}
 `
 
 /** Appends an event to a channel and tells every instance. */
-export async function publishEvent(redis: RealtimeRedis, keys: TopicKeys, history: History, data: string): Promise<EventPosition> {
-  const reply = await ask(redis, publishScript, keys, [newEpoch(), data, history.length, Math.ceil(history.maxAge), keys.feed])
+export async function publishEvent(
+  redis: RealtimeRedis,
+  keys: TopicKeys,
+  history: History,
+  data: string,
+): Promise<EventPosition> {
+  const reply = await ask(redis, publishScript, keys, [
+    newEpoch(),
+    data,
+    history.length,
+    Math.ceil(history.maxAge),
+    keys.feed,
+  ])
   return { epoch: String(reply[0]), offset: Number(reply[1]) }
 }
 
@@ -78,18 +89,38 @@ export async function readEvents(
   since: EventPosition | undefined,
   most: number,
 ): Promise<ReadResult> {
-  const reply = await ask(redis, readScript, keys, [newEpoch(), since?.epoch ?? '', since?.offset ?? 0, most, Math.ceil(history.maxAge)])
+  const reply = await ask(redis, readScript, keys, [
+    newEpoch(),
+    since?.epoch ?? '',
+    since?.offset ?? 0,
+    most,
+    Math.ceil(history.maxAge),
+  ])
   const flat = reply[3] as readonly unknown[]
   const events: LoggedEvent[] = []
-  for (let index = 0; index < flat.length; index += 2) events.push({ offset: Number(flat[index]), data: String(flat[index + 1]) })
-  return { head: { epoch: String(reply[0]), offset: Number(reply[1]) }, recovered: Number(reply[2]) === 1, events }
+  for (let index = 0; index < flat.length; index += 2)
+    events.push({ offset: Number(flat[index]), data: String(flat[index + 1]) })
+  return {
+    head: { epoch: String(reply[0]), offset: Number(reply[1]) },
+    recovered: Number(reply[2]) === 1,
+    events,
+  }
 }
 
-async function ask(redis: RealtimeRedis, script: string, keys: TopicKeys, values: readonly (string | number)[]): Promise<readonly unknown[]> {
+async function ask(
+  redis: RealtimeRedis,
+  script: string,
+  keys: TopicKeys,
+  values: readonly (string | number)[],
+): Promise<readonly unknown[]> {
   try {
     return (await redis.eval(script, 2, keys.events, keys.meta, ...values)) as readonly unknown[]
   } catch (cause) {
-    throw new RealtimeError('ERR_REALTIME_UNAVAILABLE', 'The channel cannot be reached now. Try again shortly.', { retryAfter: 1_000, cause })
+    throw new RealtimeError(
+      'ERR_REALTIME_UNAVAILABLE',
+      'The channel cannot be reached now. Try again shortly.',
+      { retryAfter: 1_000, cause },
+    )
   }
 }
 

@@ -25,7 +25,9 @@ export function createFeed(redis: SubscriberRedis, logger: Logger): Feed {
   let wasReady = false
   let closed = false
 
-  redis.on('error', (error) => logger.warn({ err: error }, 'The connection on which events come in has failed.'))
+  redis.on('error', (error) =>
+    logger.warn({ err: error }, 'The connection on which events come in has failed.'),
+  )
   redis.on('ready', () => {
     if (wasReady) for (const callback of reconnected) callback()
     wasReady = true

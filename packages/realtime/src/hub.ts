@@ -47,7 +47,11 @@ export interface HubOptions extends ChannelsOptions {
   readonly keepAlive?: Duration
 }
 
-export const hubDefaults = Object.freeze({ maxPayload: '1mb', maxConnections: 10_000, keepAlive: '30s' } as const)
+export const hubDefaults = Object.freeze({
+  maxPayload: '1mb',
+  maxConnections: 10_000,
+  keepAlive: '30s',
+} as const)
 
 /** Channels over plain `ws`, for a server that is not Quintet's. */
 export interface Hub extends AsyncDisposable {
@@ -80,7 +84,17 @@ const longestTimer = 2_147_483_647
 
 /** @throws TypeError when an option is unknown or out of range. */
 export function createHub(options: HubOptions): Hub {
-  const { auth, access = auth ? 'authenticated' : 'public', services, logger = silentLogger, origins = [], maxPayload, maxConnections, keepAlive, ...rest } = options
+  const {
+    auth,
+    access = auth ? 'authenticated' : 'public',
+    services,
+    logger = silentLogger,
+    origins = [],
+    maxPayload,
+    maxConnections,
+    keepAlive,
+    ...rest
+  } = options
   const own = ['auth', 'access', 'services', 'logger', 'origins', 'maxPayload', 'maxConnections', 'keepAlive']
   refuseUnknownKeys(options, [...own, ...channelsKeys], 'hub')
   const most = maxConnections ?? hubDefaults.maxConnections
@@ -94,7 +108,13 @@ export function createHub(options: HubOptions): Hub {
     handleProtocols: () => realtimeProtocolName,
   })
   const live = new Set<Live>()
-  const connect: Operation = { surface: 'message', name: 'hub connect', access, freshness: undefined, timeout: 10_000 }
+  const connect: Operation = {
+    surface: 'message',
+    name: 'hub connect',
+    access,
+    freshness: undefined,
+    timeout: 10_000,
+  }
   let draining = false
   let onEmpty: (() => void) | undefined
 
@@ -112,7 +132,11 @@ export function createHub(options: HubOptions): Hub {
     parseDuration(keepAlive ?? hubDefaults.keepAlive, 'hub.keepAlive'),
   )
 
-  function open(socket: WebSocket, credentials: Credentials, watch: (close: (reason: string) => void) => Disposable | undefined): void {
+  function open(
+    socket: WebSocket,
+    credentials: Credentials,
+    watch: (close: (reason: string) => void) => Disposable | undefined,
+  ): void {
     const controller = new AbortController()
     const connection: RealtimeConnection = {
       id: randomUUID(),
@@ -139,7 +163,11 @@ export function createHub(options: HubOptions): Hub {
     socket.on('pong', () => (entry.answered = true))
     socket.on('error', () => undefined)
     socket.on('message', (data, isBinary) => {
-      const bytes = Buffer.isBuffer(data) ? data : Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data)
+      const bytes = Buffer.isBuffer(data)
+        ? data
+        : Array.isArray(data)
+          ? Buffer.concat(data)
+          : Buffer.from(data)
       session.message(isBinary ? bytes : bytes.toString('utf8'))
     })
     socket.once('close', (code) => {
@@ -151,13 +179,21 @@ export function createHub(options: HubOptions): Hub {
     })
   }
 
-  async function admit(request: IncomingMessage): Promise<{ credentials: Credentials; watch: (close: (reason: string) => void) => Disposable | undefined }> {
+  async function admit(
+    request: IncomingMessage,
+  ): Promise<{
+    credentials: Credentials
+    watch: (close: (reason: string) => void) => Disposable | undefined
+  }> {
     if (draining) throw new RealtimeError('ERR_REALTIME_CLOSED', 'The server is about to stop.')
-    if (live.size >= most) throw new RealtimeError('ERR_REALTIME_UNAVAILABLE', 'There are too many connections.')
+    if (live.size >= most)
+      throw new RealtimeError('ERR_REALTIME_UNAVAILABLE', 'There are too many connections.')
     const { origin } = request.headers
-    if (origin !== undefined && !origins.includes(origin)) throw new RealtimeError('ERR_REALTIME_FORBIDDEN', 'This origin may not connect.')
+    if (origin !== undefined && !origins.includes(origin))
+      throw new RealtimeError('ERR_REALTIME_FORBIDDEN', 'This origin may not connect.')
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((entry) => entry.trim())
-    if (!offered.includes(realtimeProtocolName)) throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', `Offer the subprotocol ${realtimeProtocolName}.`)
+    if (!offered.includes(realtimeProtocolName))
+      throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', `Offer the subprotocol ${realtimeProtocolName}.`)
     const credentials = credentialsOf(request, offered)
     const principal = await pipeline.authorize({
       operation: connect,
@@ -171,7 +207,9 @@ export function createHub(options: HubOptions): Hub {
         const watching = auth?.watch?.(principal, close)
         const expiresAt = principal.kind === 'user' ? principal.expiresAt : null
         const timer =
-          expiresAt === null ? undefined : setTimeout(() => close('expired'), Math.min(longestTimer, Math.max(0, expiresAt - Date.now())))
+          expiresAt === null
+            ? undefined
+            : setTimeout(() => close('expired'), Math.min(longestTimer, Math.max(0, expiresAt - Date.now())))
         return {
           [Symbol.dispose]() {
             clearTimeout(timer)
@@ -229,7 +267,8 @@ function credentialsOf(request: IncomingMessage, offered: readonly string[]): Cr
   if (entries.length > 1 || (entries.length > 0 && request.headers.authorization !== undefined)) {
     throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'The token is given more than once.')
   }
-  if (request.headers.authorization !== undefined && fromHeader === undefined) throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'The Authorization header is not understood.')
+  if (request.headers.authorization !== undefined && fromHeader === undefined)
+    throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'The Authorization header is not understood.')
   const token = fromHeader ?? entries[0]?.slice('bearer.'.length)
   return token === undefined ? noCredentials : { scheme: 'bearer', token }
 }
@@ -237,7 +276,13 @@ function credentialsOf(request: IncomingMessage, offered: readonly string[]): Cr
 function refuse(socket: Duplex, error: QuintetError): void {
   const status = statuses[error.kind] ?? 500
   const detail = error.kind === 'internal' ? 'Something failed on our side.' : error.message
-  const body = JSON.stringify({ type: 'about:blank', title: STATUS_CODES[status], status, detail, code: error.code })
+  const body = JSON.stringify({
+    type: 'about:blank',
+    title: STATUS_CODES[status],
+    status,
+    detail,
+    code: error.code,
+  })
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nconnection: close\r\ncontent-type: application/problem+json\r\n` +
       `${status === 401 ? 'www-authenticate: Bearer\r\n' : ''}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,

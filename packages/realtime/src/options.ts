@@ -59,7 +59,17 @@ export interface ResolvedChannelsOptions {
   readonly recheck: number
 }
 
-export const channelsKeys = ['redis', 'channels', 'prefix', 'maxSubscriptions', 'maxPending', 'maxReplay', 'slowConsumer', 'presenceTtl', 'recheck'] as const
+export const channelsKeys = [
+  'redis',
+  'channels',
+  'prefix',
+  'maxSubscriptions',
+  'maxPending',
+  'maxReplay',
+  'slowConsumer',
+  'presenceTtl',
+  'recheck',
+] as const
 
 /** @throws TypeError naming what is unknown, missing or out of range. */
 export function resolveChannelsOptions(options: ChannelsOptions): ResolvedChannelsOptions {
@@ -67,14 +77,20 @@ export function resolveChannelsOptions(options: ChannelsOptions): ResolvedChanne
   refuseUnknownKeys(options, channelsKeys, path)
   const { redis } = options
   if (typeof redis !== 'function') assertRedis(redis, path)
-  if (!Array.isArray(options.channels) || options.channels.length === 0) throw new TypeError(`${path}.channels: give at least one channel().`)
+  if (!Array.isArray(options.channels) || options.channels.length === 0)
+    throw new TypeError(`${path}.channels: give at least one channel().`)
   const patterns = options.channels.map((channel) => channel.pattern.text)
   const twice = patterns.find((pattern, index) => patterns.indexOf(pattern) !== index)
-  if (twice !== undefined) throw new TypeError(`${path}.channels: two have the pattern ${JSON.stringify(twice)}.`)
+  if (twice !== undefined)
+    throw new TypeError(`${path}.channels: two have the pattern ${JSON.stringify(twice)}.`)
   refuseUnknownKeys(options.slowConsumer ?? {}, ['limit', 'policy'], `${path}.slowConsumer`)
   const policy = options.slowConsumer?.policy ?? channelsDefaults.slowConsumer.policy
-  if (policy !== 'disconnect' && policy !== 'skip') throw new TypeError(`${path}.slowConsumer.policy: must be 'disconnect' or 'skip'.`)
-  const presenceTtl = parseDuration(options.presenceTtl ?? channelsDefaults.presenceTtl, `${path}.presenceTtl`)
+  if (policy !== 'disconnect' && policy !== 'skip')
+    throw new TypeError(`${path}.slowConsumer.policy: must be 'disconnect' or 'skip'.`)
+  const presenceTtl = parseDuration(
+    options.presenceTtl ?? channelsDefaults.presenceTtl,
+    `${path}.presenceTtl`,
+  )
   if (presenceTtl < 100) throw new TypeError(`${path}.presenceTtl: must be 100 ms or more.`)
   return {
     redis: (services) => {
@@ -85,10 +101,19 @@ export function resolveChannelsOptions(options: ChannelsOptions): ResolvedChanne
     },
     channels: options.channels,
     prefix: options.prefix ?? defaultPrefix,
-    maxSubscriptions: positive(options.maxSubscriptions ?? channelsDefaults.maxSubscriptions, `${path}.maxSubscriptions`),
+    maxSubscriptions: positive(
+      options.maxSubscriptions ?? channelsDefaults.maxSubscriptions,
+      `${path}.maxSubscriptions`,
+    ),
     maxPending: positive(options.maxPending ?? channelsDefaults.maxPending, `${path}.maxPending`),
     maxReplay: positive(options.maxReplay ?? channelsDefaults.maxReplay, `${path}.maxReplay`),
-    slowConsumer: { limit: parseSize(options.slowConsumer?.limit ?? channelsDefaults.slowConsumer.limit, `${path}.slowConsumer.limit`), policy },
+    slowConsumer: {
+      limit: parseSize(
+        options.slowConsumer?.limit ?? channelsDefaults.slowConsumer.limit,
+        `${path}.slowConsumer.limit`,
+      ),
+      policy,
+    },
     presenceTtl,
     recheck: parseDuration(options.recheck ?? channelsDefaults.recheck, `${path}.recheck`),
   }

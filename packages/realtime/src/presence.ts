@@ -52,17 +52,41 @@ export interface Member {
 }
 
 /** Says that these connections are here, until the time to live is over. Answers with all users present. */
-export function touchMembers(redis: RealtimeRedis, keys: TopicKeys, ttl: number, members: readonly Member[]): Promise<string[]> {
+export function touchMembers(
+  redis: RealtimeRedis,
+  keys: TopicKeys,
+  ttl: number,
+  members: readonly Member[],
+): Promise<string[]> {
   return run(redis, 'touch', keys, ttl, members)
 }
 
 /** Says that these connections have left. */
-export function removeMembers(redis: RealtimeRedis, keys: TopicKeys, ttl: number, members: readonly Member[]): Promise<string[]> {
+export function removeMembers(
+  redis: RealtimeRedis,
+  keys: TopicKeys,
+  ttl: number,
+  members: readonly Member[],
+): Promise<string[]> {
   return run(redis, 'leave', keys, ttl, members)
 }
 
-async function run(redis: RealtimeRedis, operation: string, keys: TopicKeys, ttl: number, members: readonly Member[]): Promise<string[]> {
+async function run(
+  redis: RealtimeRedis,
+  operation: string,
+  keys: TopicKeys,
+  ttl: number,
+  members: readonly Member[],
+): Promise<string[]> {
   const pairs = members.flatMap(({ connection, user }) => [connection, user])
-  const users = (await redis.eval(script, 1, keys.presence, operation, Math.ceil(ttl), keys.feed, ...pairs)) as unknown[]
+  const users = (await redis.eval(
+    script,
+    1,
+    keys.presence,
+    operation,
+    Math.ceil(ttl),
+    keys.feed,
+    ...pairs,
+  )) as unknown[]
   return users.map(String).toSorted()
 }

@@ -41,7 +41,12 @@ export function createPublisher(options: PublisherOptions): Publisher {
       assertChannelName(name)
       const definition = options.channels && findChannel(options.channels, name).channel
       assertTarget(target, definition)
-      return publishEvent(options.redis, topicKeys(prefix, target.tenantId, name), definition?.history ?? fallback, toJson(event))
+      return publishEvent(
+        options.redis,
+        topicKeys(prefix, target.tenantId, name),
+        definition?.history ?? fallback,
+        toJson(event),
+      )
     },
   }
 }
@@ -67,7 +72,8 @@ export function toJson(event: unknown): string {
   } catch (error) {
     cause = error
   }
-  if (text === undefined) throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'The event cannot be written as JSON.', { cause })
+  if (text === undefined)
+    throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'The event cannot be written as JSON.', { cause })
   return text
 }
 
@@ -77,7 +83,10 @@ function assertTarget(target: PublishTarget, definition: Channel | undefined): v
     throw new TypeError('publish: tenantId must be the id of a tenant, or null for a channel of all tenants.')
   }
   if (definition && (tenantId === null) !== (definition.scope === 'global')) {
-    const wanted = definition.scope === 'global' ? 'belongs to all tenants: give tenantId: null' : 'belongs to a tenant: give its tenantId'
+    const wanted =
+      definition.scope === 'global'
+        ? 'belongs to all tenants: give tenantId: null'
+        : 'belongs to a tenant: give its tenantId'
     throw new TypeError(`publish: the channel ${JSON.stringify(definition.pattern.text)} ${wanted}.`)
   }
 }

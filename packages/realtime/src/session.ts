@@ -1,5 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { isQuintetError, validate, type Invocation, type Operation, type SocketSession, type StopReason } from '@quintet/core'
+import {
+  isQuintetError,
+  validate,
+  type Invocation,
+  type Operation,
+  type SocketSession,
+  type StopReason,
+} from '@quintet/core'
 import { assertChannelName } from './channel-pattern.ts'
 import type { Channel } from './channel.ts'
 import type { RealtimeConnection, RealtimeHost } from './connection.ts'
@@ -10,7 +17,14 @@ import type { ResolvedChannelsOptions } from './options.ts'
 import { findChannel, toJson } from './publisher.ts'
 import { createSubscription, type Subscription } from './subscription.ts'
 import { topicKeys } from './topic-keys.ts'
-import { BadMessage, parseClientMessage, toWireError, type ClientMessage, type MessageId, type ServerMessage } from './wire.ts'
+import {
+  BadMessage,
+  parseClientMessage,
+  toWireError,
+  type ClientMessage,
+  type MessageId,
+  type ServerMessage,
+} from './wire.ts'
 
 /** The conversation on one connection. */
 export interface RealtimeSession extends SocketSession {
@@ -57,7 +71,13 @@ export function openSession(
       return
     }
     if (pending >= options.maxPending) {
-      sendError(message.id, new RealtimeError('ERR_REALTIME_TOO_MANY', `More than ${options.maxPending} messages are in progress.`))
+      sendError(
+        message.id,
+        new RealtimeError(
+          'ERR_REALTIME_TOO_MANY',
+          `More than ${options.maxPending} messages are in progress.`,
+        ),
+      )
       return
     }
     pending += 1
@@ -77,7 +97,11 @@ export function openSession(
     if (isClosed) return
     switch (message.type) {
       case 'renew':
-        if (!connection.renew) throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'The token of this connection cannot be renewed. Connect again.')
+        if (!connection.renew)
+          throw new RealtimeError(
+            'ERR_REALTIME_BAD_MESSAGE',
+            'The token of this connection cannot be renewed. Connect again.',
+          )
         await connection.renew(message.token)
         send({ id: message.id, type: 'renewed' })
         return
@@ -86,7 +110,11 @@ export function openSession(
       case 'unsubscribe': {
         assertChannelName(message.channel)
         const subscription = subscriptions.get(message.channel)
-        if (!subscription) throw new RealtimeError('ERR_REALTIME_NOT_SUBSCRIBED', `There is no subscription to ${JSON.stringify(message.channel)}.`)
+        if (!subscription)
+          throw new RealtimeError(
+            'ERR_REALTIME_NOT_SUBSCRIBED',
+            `There is no subscription to ${JSON.stringify(message.channel)}.`,
+          )
         end(message.channel, subscription)
         send({ id: message.id, type: 'unsubscribed', channel: message.channel })
         return
@@ -104,19 +132,38 @@ export function openSession(
       const earlier = subscriptions.get(name)
       if (earlier) end(name, earlier)
       if (subscriptions.size >= options.maxSubscriptions) {
-        throw new RealtimeError('ERR_REALTIME_TOO_MANY', `A connection takes at most ${options.maxSubscriptions} subscriptions.`)
+        throw new RealtimeError(
+          'ERR_REALTIME_TOO_MANY',
+          `A connection takes at most ${options.maxSubscriptions} subscriptions.`,
+        )
       }
       const topic = engine.topic(channel, tenantOf(channel, invocation), name)
-      const subscription = createSubscription(topic, invocation.principal.userId, connection, options.slowConsumer)
+      const subscription = createSubscription(
+        topic,
+        invocation.principal.userId,
+        connection,
+        options.slowConsumer,
+      )
       topic.add(subscription)
       subscriptions.set(name, subscription)
       try {
         await topic.open.catch((cause: unknown) => {
-          throw new RealtimeError('ERR_REALTIME_UNAVAILABLE', 'The channel cannot be reached now. Try again shortly.', { retryAfter: 1_000, cause })
+          throw new RealtimeError(
+            'ERR_REALTIME_UNAVAILABLE',
+            'The channel cannot be reached now. Try again shortly.',
+            { retryAfter: 1_000, cause },
+          )
         })
         const present = channel.presence ? await engine.arrive(subscription, connection.id) : undefined
-        const { head, recovered, events } = await readEvents(engine.redis, topic.keys, channel.history, since, options.maxReplay)
-        if (isClosed || invocation.signal.aborted) throw invocation.signal.reason ?? new RealtimeError('ERR_REALTIME_CLOSED', 'The connection closed.')
+        const { head, recovered, events } = await readEvents(
+          engine.redis,
+          topic.keys,
+          channel.history,
+          since,
+          options.maxReplay,
+        )
+        if (isClosed || invocation.signal.aborted)
+          throw invocation.signal.reason ?? new RealtimeError('ERR_REALTIME_CLOSED', 'The connection closed.')
         const from = since && recovered ? since : head
         send({
           id,
@@ -149,14 +196,18 @@ export function openSession(
       {
         input: () => {
           if (Buffer.byteLength(text) > channel.maxMessageSize) {
-            throw new RealtimeError('ERR_REALTIME_TOO_LARGE', `The message is larger than ${channel.maxMessageSize} bytes.`)
+            throw new RealtimeError(
+              'ERR_REALTIME_TOO_LARGE',
+              `The message is larger than ${channel.maxMessageSize} bytes.`,
+            )
           }
           return validate(schema, data)
         },
         handle: async (input, invocation) => {
           await authorize(channel, name, params, invocation)
           const keys = topicKeys(options.prefix, tenantOf(channel, invocation), name)
-          const toAll = (event: unknown): Promise<EventPosition> => publishEvent(engine.redis, keys, channel.history, toJson(event))
+          const toAll = (event: unknown): Promise<EventPosition> =>
+            publishEvent(engine.redis, keys, channel.history, toJson(event))
           if (!channel.onMessage) {
             await toAll(input)
             return undefined
@@ -180,14 +231,22 @@ export function openSession(
   }
 
   /** Takes a call through the pipeline, with the credentials as they are now. */
-  function run<Result>(operation: Operation, handle: (invocation: Invocation) => Promise<Result>): Promise<Result> {
+  function run<Result>(
+    operation: Operation,
+    handle: (invocation: Invocation) => Promise<Result>,
+  ): Promise<Result> {
     return host.pipeline.run(
       { operation, credentials: connection.credentials, requestId: randomUUID(), signal: connection.signal },
       { input: () => undefined, handle: (_input, invocation) => handle(invocation) },
     )
   }
 
-  async function authorize(channel: Channel, name: string, params: Params, invocation: Invocation): Promise<void> {
+  async function authorize(
+    channel: Channel,
+    name: string,
+    params: Params,
+    invocation: Invocation,
+  ): Promise<void> {
     tenantOf(channel, invocation)
     if (channel.presence && invocation.principal.userId === null) throw forbidden(name)
     if (!channel.authorize) return
@@ -212,7 +271,8 @@ export function openSession(
   return {
     message(data) {
       if (isClosed) return
-      if (typeof data !== 'string') sendError(undefined, new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'Messages are text, not binary.'))
+      if (typeof data !== 'string')
+        sendError(undefined, new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'Messages are text, not binary.'))
       else receive(data)
     },
     async recheck() {
@@ -222,7 +282,12 @@ export function openSession(
         try {
           await run(channel.subscribe, (invocation) => authorize(channel, name, params, invocation))
         } catch (error) {
-          if (isClosed || !isQuintetError(error) || (error.kind !== 'forbidden' && error.kind !== 'unauthenticated')) continue
+          if (
+            isClosed ||
+            !isQuintetError(error) ||
+            (error.kind !== 'forbidden' && error.kind !== 'unauthenticated')
+          )
+            continue
           if (subscriptions.get(name) !== subscription) continue
           end(name, subscription)
           send({ type: 'ended', channel: name, error: toWireError(error) })

@@ -37,7 +37,8 @@ export function createSubscription(
   function sendEvent(at: EventPosition, text: string): void {
     if (stopped || (position && at.epoch === position.epoch && at.offset <= position.offset)) return
     position = at
-    if (skipped === undefined && connection.bufferedBytes <= slowConsumer.limit && connection.send(text)) return
+    if (skipped === undefined && connection.bufferedBytes <= slowConsumer.limit && connection.send(text))
+      return
     if (connection.signal.aborted) return
     if (slowConsumer.policy === 'disconnect') {
       stop()

@@ -16,5 +16,10 @@ export interface TopicKeys {
 export function topicKeys(prefix: string, tenantId: string | null, channel: string): TopicKeys {
   const scope = tenantId === null ? 'all' : `t.${encodeURIComponent(tenantId)}`
   const tag = `{${scope}:${channel}}`
-  return { events: `${prefix}:e:${tag}`, meta: `${prefix}:m:${tag}`, presence: `${prefix}:p:${tag}`, feed: `${prefix}:f:${tag}` }
+  return {
+    events: `${prefix}:e:${tag}`,
+    meta: `${prefix}:m:${tag}`,
+    presence: `${prefix}:p:${tag}`,
+    feed: `${prefix}:f:${tag}`,
+  }
 }

@@ -64,14 +64,22 @@ export function openTopic(setup: TopicSetup): Topic {
   function handle(message: string): void {
     if (message.startsWith('p\n')) {
       const [, event, ...user] = message.split('\n')
-      const notice: ServerMessage = { type: 'presence', channel: name, event: event === 'join' ? 'join' : 'leave', user: user.join('\n') }
+      const notice: ServerMessage = {
+        type: 'presence',
+        channel: name,
+        event: event === 'join' ? 'join' : 'leave',
+        user: user.join('\n'),
+      }
       const text = JSON.stringify(notice)
       for (const subscriber of subscribers) subscriber.presence(text)
       return
     }
     const epochEnd = message.indexOf('\n', 2)
     const offsetEnd = message.indexOf('\n', epochEnd + 1)
-    const position = { epoch: message.slice(2, epochEnd), offset: Number(message.slice(epochEnd + 1, offsetEnd)) }
+    const position = {
+      epoch: message.slice(2, epochEnd),
+      offset: Number(message.slice(epochEnd + 1, offsetEnd)),
+    }
     if (last && position.epoch === last.epoch) {
       if (position.offset <= last.offset) return
       if (position.offset > last.offset + 1) {

@@ -7,7 +7,12 @@ export const realtimeProtocolName = 'quintet.realtime.v1'
 
 /** What a client may say. `id` comes back with the answer. */
 export type ClientMessage =
-  | { readonly id: MessageId; readonly type: 'subscribe'; readonly channel: string; readonly since?: EventPosition }
+  | {
+      readonly id: MessageId
+      readonly type: 'subscribe'
+      readonly channel: string
+      readonly since?: EventPosition
+    }
   | { readonly id: MessageId; readonly type: 'unsubscribe'; readonly channel: string }
   | { readonly id: MessageId; readonly type: 'publish'; readonly channel: string; readonly data?: unknown }
   | { readonly id: MessageId; readonly type: 'renew'; readonly token: string }
@@ -30,12 +35,28 @@ export type ServerMessage =
       readonly present?: readonly string[]
     }
   | { readonly id: MessageId; readonly type: 'unsubscribed'; readonly channel: string }
-  | { readonly id: MessageId; readonly type: 'published'; readonly channel: string; readonly result?: unknown }
+  | {
+      readonly id: MessageId
+      readonly type: 'published'
+      readonly channel: string
+      readonly result?: unknown
+    }
   | { readonly id: MessageId; readonly type: 'renewed' }
   | { readonly id: MessageId; readonly type: 'pong' }
   | { readonly id?: MessageId; readonly type: 'error'; readonly error: WireError }
-  | { readonly type: 'event'; readonly channel: string; readonly epoch: string; readonly offset: number; readonly data: unknown }
-  | { readonly type: 'presence'; readonly channel: string; readonly event: 'join' | 'leave'; readonly user: string }
+  | {
+      readonly type: 'event'
+      readonly channel: string
+      readonly epoch: string
+      readonly offset: number
+      readonly data: unknown
+    }
+  | {
+      readonly type: 'presence'
+      readonly channel: string
+      readonly event: 'join' | 'leave'
+      readonly user: string
+    }
   /** Events between what came last and this position are missing. Subscribe again, or load afresh. */
   | { readonly type: 'lost'; readonly channel: string; readonly epoch: string; readonly offset: number }
   /** The server has ended the subscription. */
@@ -80,10 +101,12 @@ export function parseClientMessage(text: string): ClientMessage {
   } catch {
     throw bad('The message is not JSON.')
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad('The message is not an object.')
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw bad('The message is not an object.')
   const message = value as Record<string, unknown>
   const id = messageId(message)
-  if (id === undefined) throw bad('The message has no id, which must be a number or a text of at most 64 characters.')
+  if (id === undefined)
+    throw bad('The message has no id, which must be a number or a text of at most 64 characters.')
   switch (message['type']) {
     case 'ping':
       return { id, type: 'ping' }
@@ -119,7 +142,9 @@ function bad(message: string, id?: MessageId): BadMessage {
 
 function messageId(message: Record<string, unknown>): MessageId | undefined {
   const id = message['id']
-  return (typeof id === 'number' && Number.isFinite(id)) || (typeof id === 'string' && id.length <= 64) ? id : undefined
+  return (typeof id === 'number' && Number.isFinite(id)) || (typeof id === 'string' && id.length <= 64)
+    ? id
+    : undefined
 }
 
 function readChannel(message: Record<string, unknown>, id: MessageId): string {
@@ -132,7 +157,12 @@ function readPosition(value: unknown, id: MessageId): EventPosition | undefined 
   if (value === undefined) return undefined
   if (typeof value === 'object' && value !== null) {
     const { epoch, offset } = value as Record<string, unknown>
-    if (typeof epoch === 'string' && epoch.length <= 64 && Number.isSafeInteger(offset) && (offset as number) >= 0) {
+    if (
+      typeof epoch === 'string' &&
+      epoch.length <= 64 &&
+      Number.isSafeInteger(offset) &&
+      (offset as number) >= 0
+    ) {
       return { epoch, offset: offset as number }
     }
   }

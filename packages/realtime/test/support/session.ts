@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import type { Credentials, SocketConnection, SocketProtocol, SocketSession, TransportHost } from '@quintet/core'
+import type {
+  Credentials,
+  SocketConnection,
+  SocketProtocol,
+  SocketSession,
+  TransportHost,
+} from '@quintet/core'
 import { anonymous } from '@quintet/core'
 import { until } from '@quintet/test-kit'
 import type { ServerMessage } from '../../src/index.ts'
@@ -46,7 +52,13 @@ export function openTestSession(protocol: SocketProtocol, host: TransportHost, t
     },
     async renew(next) {
       await host.pipeline.authorize({
-        operation: { surface: 'message', name: 'connect', access: 'authenticated', freshness: undefined, timeout: 0 },
+        operation: {
+          surface: 'message',
+          name: 'connect',
+          access: 'authenticated',
+          freshness: undefined,
+          timeout: 0,
+        },
         credentials: { scheme: 'bearer', token: next },
         requestId: 'renew',
         signal: controller.signal,
@@ -65,20 +77,38 @@ export function openTestSession(protocol: SocketProtocol, host: TransportHost, t
     session.closed(closedWith?.[0] ?? 1000)
   }
   let nextId = 1
-  return Object.assign(self, {
+  return {
     messages,
+    session,
     get closedWith() {
       return closedWith
     },
-    session,
-    async ask(message: Record<string, unknown>) {
+    get credentials() {
+      return self.credentials
+    },
+    set credentials(value) {
+      self.credentials = value
+    },
+    get bufferedBytes() {
+      return self.bufferedBytes
+    },
+    set bufferedBytes(value) {
+      self.bufferedBytes = value
+    },
+    async ask(message) {
       const id = nextId++
       session.message(JSON.stringify({ id, ...message }))
-      return (await until(() => messages.find((candidate) => 'id' in candidate && candidate.id === id))) as ServerMessage & Record<string, unknown>
+      return (await until(() =>
+        messages.find((candidate) => 'id' in candidate && candidate.id === id),
+      )) as ServerMessage & Record<string, unknown>
     },
-    sendText: (text: string | Uint8Array) => session.message(text),
-    events: (channel?: string) =>
-      messages.flatMap((message) => (message.type === 'event' && (channel === undefined || message.channel === channel) ? [message.data] : [])),
+    sendText: (text) => session.message(text),
+    events: (channel) =>
+      messages.flatMap((message) =>
+        message.type === 'event' && (channel === undefined || message.channel === channel)
+          ? [message.data]
+          : [],
+      ),
     close: end,
-  }) as TestSession
+  }
 }

@@ -1,0 +1,473 @@
+import { randomUUID } from 'node:crypto'
+import { createTestHost, testUser, type TestHost } from '@quintet/core/testing'
+import { redisUrl, until } from '@quintet/test-kit'
+import { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import {
+  channel,
+  channels,
+  createPublisher,
+  type Channel,
+  type ChannelsOptions,
+  type Publisher,
+} from '../../src/index.ts'
+import { openTestSession, type TestSession } from '../support/session.ts'
+
+interface Instance {
+  readonly host: TestHost
+  open(token?: string): TestSession
+}
+
+describe('channels', () => {
+  let redis: Redis
+  let prefix: string
+  const cleanups: (() => Promise<void> | void)[] = []
+
+  beforeAll(() => {
+    redis = new Redis(redisUrl())
+  })
+  afterAll(() => redis.disconnect())
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
+    prefix = ''
+  })
+
+  const tokens = {
+    alice: testUser({ userId: 'alice', sessionId: 's-alice' }),
+    anna: testUser({ userId: 'anna', sessionId: 's-anna', roles: ['editor'] }),
+    bob: testUser({ userId: 'bob', tenantId: 'tenant-b', sessionId: 's-bob' }),
+  }
+
+  async function start(
+    definitions: readonly Channel[],
+    options: Partial<ChannelsOptions> = {},
+  ): Promise<Instance> {
+    prefix ||= `test-rt-${randomUUID()}`
+    const protocol = channels({ redis, channels: definitions, prefix, ...options })
+    const host = createTestHost({ tokens, provide: { greeting: 'hello' } })
+    await protocol.start?.(host)
+    cleanups.push(async () => {
+      await protocol.close?.()
+      await host.close()
+    })
+    return { host, open: (token) => openTestSession(protocol, host, token) }
+  }
+
+  function publisher(definitions?: readonly Channel[]): Publisher {
+    return createPublisher({ redis, prefix, ...(definitions ? { channels: definitions } : {}) })
+  }
+
+  const notices = channel('notices', { access: 'authenticated' })
+  const a = { tenantId: 'tenant-a' }
+
+  describe('subscribe', () => {
+    it('brings events from another process, in order, to every instance', async () => {
+      const [first, second] = [await start([notices]), await start([notices])]
+      const [one, two] = [first.open('alice'), second.open('anna')]
+      expect(await one.ask({ type: 'subscribe', channel: 'notices' })).toMatchObject({
+        type: 'subscribed',
+        offset: 0,
+      })
+      await two.ask({ type: 'subscribe', channel: 'notices' })
+      const sender = publisher([notices])
+      for (let index = 1; index <= 20; index++)
+        expect(await sender.publish('notices', a, { index })).toMatchObject({ offset: index })
+      await until(() => one.events().length === 20 && two.events().length === 20)
+      expect(one.events()).toEqual(Array.from({ length: 20 }, (_, index) => ({ index: index + 1 })))
+      expect(two.events()).toEqual(one.events())
+      expect(one.messages.findLast((message) => message.type === 'event')).toMatchObject({
+        channel: 'notices',
+        offset: 20,
+      })
+    })
+
+    it('stops with unsubscribe, and with the end of the connection', async () => {
+      const instance = await start([notices])
+      const [one, two] = [instance.open('alice'), instance.open('anna')]
+      await one.ask({ type: 'subscribe', channel: 'notices' })
+      await two.ask({ type: 'subscribe', channel: 'notices' })
+      await publisher().publish('notices', a, 1)
+      await until(() => one.events().length + two.events().length === 2)
+      expect(await one.ask({ type: 'unsubscribe', channel: 'notices' })).toMatchObject({
+        type: 'unsubscribed',
+      })
+      await publisher().publish('notices', a, 2)
+      await until(() => two.events().length === 2)
+      expect(one.events()).toEqual([1])
+      const feeds = async (): Promise<number> =>
+        ((await redis.pubsub('CHANNELS', `${prefix}*`)) as string[]).length
+      expect(await feeds()).toBe(1)
+      two.close()
+      await until(async () => (await feeds()) === 0)
+      expect(await one.ask({ type: 'unsubscribe', channel: 'notices' })).toMatchObject({
+        type: 'error',
+        error: { code: 'ERR_REALTIME_NOT_SUBSCRIBED', kind: 'conflict' },
+      })
+    })
+
+    it("never reaches another tenant's channel of the same name", async () => {
+      const instance = await start([notices])
+      const [alice, bob] = [instance.open('alice'), instance.open('bob')]
+      await alice.ask({ type: 'subscribe', channel: 'notices' })
+      await bob.ask({ type: 'subscribe', channel: 'notices' })
+      await publisher().publish('notices', { tenantId: 'tenant-b' }, 'for b')
+      await publisher().publish('notices', a, 'for a')
+      await until(() => alice.events().length === 1 && bob.events().length === 1)
+      expect([alice.events(), bob.events()]).toEqual([['for a'], ['for b']])
+    })
+
+    it('shares a global channel among tenants, and with the public where it says so', async () => {
+      const news = channel('news', { access: 'public', scope: 'global' })
+      const instance = await start([news])
+      const sessions = [instance.open('alice'), instance.open('bob'), instance.open()]
+      for (const session of sessions) await session.ask({ type: 'subscribe', channel: 'news' })
+      await publisher([news]).publish('news', { tenantId: null }, 'all')
+      await until(() => sessions.every((session) => session.events().length === 1))
+    })
+
+    it('refuses by access rule, by authorize, and what is no channel', async () => {
+      const editors = channel('editors', { access: { roles: ['editor'] } })
+      const own = channel('users/:user', {
+        access: 'authenticated',
+        authorize: ({ principal, params, services }) =>
+          principal.userId === params.user && (services as { greeting: string }).greeting === 'hello',
+      })
+      const instance = await start([notices, editors, own])
+      const [alice, anna, nobody] = [instance.open('alice'), instance.open('anna'), instance.open()]
+      const refusal = async (session: TestSession, name: unknown): Promise<string> => {
+        const answer = await session.ask({ type: 'subscribe', channel: name })
+        return answer.type === 'error' ? `${answer.error.kind} ${answer.error.code}` : answer.type
+      }
+      expect(await refusal(nobody, 'notices')).toBe('unauthenticated ERR_CORE_UNAUTHENTICATED')
+      expect(await refusal(alice, 'editors')).toBe('forbidden ERR_CORE_FORBIDDEN')
+      expect(await refusal(anna, 'editors')).toBe('subscribed')
+      expect(await refusal(alice, 'users/alice')).toBe('subscribed')
+      expect(await refusal(alice, 'users/anna')).toBe('forbidden ERR_REALTIME_FORBIDDEN')
+      expect(await refusal(alice, 'nothing')).toBe('not-found ERR_REALTIME_UNKNOWN_CHANNEL')
+      expect(await refusal(alice, 'a b')).toBe('invalid-input ERR_REALTIME_BAD_MESSAGE')
+      expect(await refusal(alice, 7)).toBe('invalid-input ERR_REALTIME_BAD_MESSAGE')
+    })
+
+    it('checks the session with every message', async () => {
+      const instance = await start([notices, channel('more', { access: 'authenticated' })])
+      const alice = instance.open('alice')
+      await alice.ask({ type: 'subscribe', channel: 'notices' })
+      instance.host.auth.end('alice', 'revoked')
+      expect(await alice.ask({ type: 'subscribe', channel: 'more' })).toMatchObject({
+        type: 'error',
+        error: { kind: 'unauthenticated' },
+      })
+    })
+
+    it('is checked again by and by, and ended when it is not allowed any more', async () => {
+      let allowed = true
+      const guarded = channel('guarded', { access: 'authenticated', authorize: () => allowed })
+      const instance = await start([guarded, notices], { recheck: 50 })
+      const alice = instance.open('alice')
+      await alice.ask({ type: 'subscribe', channel: 'guarded' })
+      await alice.ask({ type: 'subscribe', channel: 'notices' })
+      allowed = false
+      await until(() =>
+        alice.messages.some((message) => message.type === 'ended' && message.channel === 'guarded'),
+      )
+      await publisher().publish('guarded', a, 1)
+      await publisher().publish('notices', a, 2)
+      await until(() => alice.events().length === 1)
+      expect(alice.events()).toEqual([2])
+    })
+
+    it('is limited in number', async () => {
+      const rooms = channel('rooms/:room', { access: 'authenticated' })
+      const instance = await start([rooms], { maxSubscriptions: 2 })
+      const alice = instance.open('alice')
+      await alice.ask({ type: 'subscribe', channel: 'rooms/1' })
+      await alice.ask({ type: 'subscribe', channel: 'rooms/2' })
+      expect(await alice.ask({ type: 'subscribe', channel: 'rooms/3' })).toMatchObject({
+        type: 'error',
+        error: { code: 'ERR_REALTIME_TOO_MANY' },
+      })
+      expect(await alice.ask({ type: 'subscribe', channel: 'rooms/2' })).toMatchObject({ type: 'subscribed' })
+    })
+  })
+
+  describe('resume', () => {
+    it('replays exactly what was missed, once, while more comes in', async () => {
+      const instance = await start([notices])
+      const sender = publisher([notices])
+      const first = instance.open('alice')
+      await first.ask({ type: 'subscribe', channel: 'notices' })
+      for (let index = 1; index <= 5; index++) await sender.publish('notices', a, index)
+      await until(() => first.events().length === 5)
+      const last = first.messages.findLast((message) => message.type === 'event')
+      first.close()
+      for (let index = 6; index <= 30; index++) await sender.publish('notices', a, index)
+      const second = instance.open('alice')
+      const more = Promise.all(
+        Array.from({ length: 30 }, (_, index) => sender.publish('notices', a, 31 + index)),
+      )
+      const since = last?.type === 'event' ? { epoch: last.epoch, offset: last.offset } : undefined
+      expect(await second.ask({ type: 'subscribe', channel: 'notices', since })).toMatchObject({
+        recovered: true,
+        offset: 5,
+      })
+      await more
+      await until(() => second.events().length === 55)
+      const offsets = second.messages.flatMap((message) => (message.type === 'event' ? [message.offset] : []))
+      expect(offsets).toEqual(Array.from({ length: 55 }, (_, index) => index + 6))
+    })
+
+    it('says when something is lost: trimmed, too much, another epoch, no history', async () => {
+      const short = channel('short', { access: 'authenticated', history: { length: 5 } })
+      const none = channel('none', { access: 'authenticated', history: false })
+      const instance = await start([short, none, notices], { maxReplay: 50 })
+      const alice = instance.open('alice')
+      const sender = publisher([short, none, notices])
+      const at = async (name: string): Promise<string> =>
+        String((await alice.ask({ type: 'subscribe', channel: name }))['epoch'])
+      const epochs = { short: await at('short'), none: await at('none'), notices: await at('notices') }
+      // Streams are trimmed by whole nodes of about 100 entries.
+      for (let index = 0; index < 250; index++) await sender.publish('short', a, index)
+      await sender.publish('none', a, 1)
+      for (let index = 0; index < 51; index++) await sender.publish('notices', a, index)
+      const resume = async (name: string, epoch: string, offset: number): Promise<unknown> =>
+        (await alice.ask({ type: 'subscribe', channel: name, since: { epoch, offset } }))['recovered']
+      expect(await resume('short', epochs.short, 10)).toBe(false)
+      expect(await resume('none', epochs.none, 0)).toBe(false)
+      expect(await resume('none', epochs.none, 1)).toBe(true)
+      expect(await resume('notices', epochs.notices, 0)).toBe(false)
+      expect(await resume('notices', epochs.notices, 1)).toBe(true)
+      expect(await resume('notices', 'other', 51)).toBe(false)
+      expect(await resume('notices', epochs.notices, 99)).toBe(false)
+    })
+
+    it('forgets a history after its time', async () => {
+      const brief = channel('brief', { access: 'authenticated', history: { maxAge: '1s' } })
+      await start([brief])
+      await publisher([brief]).publish('brief', a, 1)
+      const [stream, meta] = await Promise.all(
+        ['e', 'm'].map((kind) => redis.pttl(`${prefix}:${kind}:{t.tenant-a:brief}`)),
+      )
+      expect(stream).toBeGreaterThan(500)
+      expect(stream).toBeLessThanOrEqual(1_000)
+      expect(meta).toBeGreaterThan(stream ?? 0)
+    })
+  })
+
+  describe('publish', () => {
+    const rooms = channel('rooms/:room', {
+      access: 'authenticated',
+      message: z.strictObject({ text: z.string().max(20) }),
+      onMessage: async ({ data, params, principal, publish, services }) => {
+        await publish({
+          text: data.text,
+          room: params.room,
+          from: principal.userId,
+          greeting: (services as { greeting: string }).greeting,
+        })
+        return { length: data.text.length }
+      },
+    })
+
+    it('runs the handler, answers what it returns, and reaches everybody in the tenant', async () => {
+      const [first, second] = [await start([rooms]), await start([rooms])]
+      const [alice, anna, bob] = [first.open('alice'), second.open('anna'), second.open('bob')]
+      for (const session of [alice, anna, bob]) await session.ask({ type: 'subscribe', channel: 'rooms/7' })
+      expect(await alice.ask({ type: 'publish', channel: 'rooms/7', data: { text: 'hi' } })).toMatchObject({
+        type: 'published',
+        result: { length: 2 },
+      })
+      const event = { text: 'hi', room: '7', from: 'alice', greeting: 'hello' }
+      await until(() => anna.events().length === 1 && alice.events().length === 1)
+      expect([alice.events(), anna.events(), bob.events()]).toEqual([[event], [event], []])
+    })
+
+    it('publishes as it is without a handler, keeping the order of one client', async () => {
+      const plain = channel('plain', { access: 'authenticated', message: z.number() })
+      const instance = await start([plain])
+      const [alice, anna] = [instance.open('alice'), instance.open('anna')]
+      await anna.ask({ type: 'subscribe', channel: 'plain' })
+      await Promise.all(
+        Array.from({ length: 30 }, (_, index) =>
+          alice.ask({ type: 'publish', channel: 'plain', data: index }),
+        ),
+      )
+      await until(() => anna.events().length === 30)
+      expect(anna.events()).toEqual(Array.from({ length: 30 }, (_, index) => index))
+    })
+
+    it.each([
+      ['what the schema refuses', { text: 7 }, 'invalid-input'],
+      ['nothing', undefined, 'invalid-input'],
+      ['what is too large', { text: 'x'.repeat(70_000) }, 'too-large'],
+    ])('refuses %s', async (_name, data, kind) => {
+      const instance = await start([rooms])
+      const alice = instance.open('alice')
+      expect(await alice.ask({ type: 'publish', channel: 'rooms/1', data })).toMatchObject({
+        type: 'error',
+        error: { kind },
+      })
+    })
+
+    it('refuses where clients may only listen', async () => {
+      const instance = await start([notices])
+      expect(
+        await instance.open('alice').ask({ type: 'publish', channel: 'notices', data: 1 }),
+      ).toMatchObject({ error: { code: 'ERR_REALTIME_NO_MESSAGES', kind: 'unsupported' } })
+      expect(await instance.open().ask({ type: 'publish', channel: 'notices', data: 1 })).toMatchObject({
+        error: { kind: 'unauthenticated' },
+      })
+    })
+
+    it('refuses more at once than a connection may have in progress', async () => {
+      const { promise: release, resolve } = Promise.withResolvers<void>()
+      const slow = channel('slow', { access: 'authenticated', message: z.number(), onMessage: () => release })
+      const instance = await start([slow], { maxPending: 2 })
+      const alice = instance.open('alice')
+      const calls = [1, 2].map((data) => alice.ask({ type: 'publish', channel: 'slow', data }))
+      expect(await alice.ask({ type: 'publish', channel: 'slow', data: 3 })).toMatchObject({
+        error: { code: 'ERR_REALTIME_TOO_MANY', kind: 'rate-limited' },
+      })
+      resolve()
+      expect((await Promise.all(calls)).map(({ type }) => type)).toEqual(['published', 'published'])
+    })
+  })
+
+  describe('presence', () => {
+    const room = channel('room', { access: 'authenticated', presence: true })
+
+    it('tells who is here, who comes and who leaves, counted by user', async () => {
+      const [first, second] = [await start([room]), await start([room])]
+      const alice = first.open('alice')
+      expect(await alice.ask({ type: 'subscribe', channel: 'room' })).toMatchObject({ present: ['alice'] })
+      const anna = second.open('anna')
+      expect(await anna.ask({ type: 'subscribe', channel: 'room' })).toMatchObject({
+        present: ['alice', 'anna'],
+      })
+      const again = second.open('anna')
+      await again.ask({ type: 'subscribe', channel: 'room' })
+      const seen = (): string[] =>
+        alice.messages.flatMap((message) =>
+          message.type === 'presence' && message.user === 'anna' ? [message.event] : [],
+        )
+      await until(() => seen().length === 1)
+      again.close()
+      anna.close()
+      await until(() => seen().length === 2)
+      expect(seen()).toEqual(['join', 'leave'])
+      const bob = second.open('bob')
+      expect(await bob.ask({ type: 'subscribe', channel: 'room' })).toMatchObject({ present: ['bob'] })
+    })
+
+    it('forgets the members of an instance that died, and keeps those that live', async () => {
+      const instance = await start([room], { presenceTtl: 300 })
+      const alice = instance.open('alice')
+      await alice.ask({ type: 'subscribe', channel: 'room' })
+      await redis.hset(`${prefix}:p:{t.tenant-a:room}`, 'dead:1', `${Date.now() + 400} ghost`)
+      const anna = instance.open('anna')
+      expect(await anna.ask({ type: 'subscribe', channel: 'room' })).toMatchObject({
+        present: ['alice', 'anna', 'ghost'],
+      })
+      await until(() =>
+        alice.messages.some(
+          (message) => message.type === 'presence' && message.event === 'leave' && message.user === 'ghost',
+        ),
+      )
+      const again = instance.open('alice')
+      expect(await again.ask({ type: 'subscribe', channel: 'room' })).toMatchObject({
+        present: ['alice', 'anna'],
+      })
+    })
+  })
+
+  describe('a client that does not read', () => {
+    it('is disconnected with 4008, and the others are not held up', async () => {
+      const instance = await start([notices], { slowConsumer: { limit: '1kb' } })
+      const [slow, quick] = [instance.open('alice'), instance.open('anna')]
+      await slow.ask({ type: 'subscribe', channel: 'notices' })
+      await quick.ask({ type: 'subscribe', channel: 'notices' })
+      slow.bufferedBytes = 1_025
+      await publisher().publish('notices', a, 1)
+      await until(() => quick.events().length === 1)
+      expect(slow.closedWith).toEqual([4008, 'slow consumer'])
+      expect(slow.events()).toEqual([])
+    })
+
+    it('is left out with policy skip, told from where, and can resume', async () => {
+      const instance = await start([notices], { slowConsumer: { limit: 1_000, policy: 'skip' } })
+      const slow = instance.open('alice')
+      const subscribed = await slow.ask({ type: 'subscribe', channel: 'notices' })
+      await publisher().publish('notices', a, 1)
+      await until(() => slow.events().length === 1)
+      slow.bufferedBytes = 2_000
+      for (let index = 2; index <= 4; index++) await publisher().publish('notices', a, index)
+      slow.bufferedBytes = 0
+      const lost = await until(() => slow.messages.find((message) => message.type === 'lost'))
+      expect(lost).toMatchObject({ channel: 'notices', offset: 4 })
+      expect(slow.closedWith).toBeUndefined()
+      expect(
+        await slow.ask({
+          type: 'subscribe',
+          channel: 'notices',
+          since: { epoch: subscribed['epoch'], offset: 1 },
+        }),
+      ).toMatchObject({ recovered: true })
+      await until(() => slow.events().length === 4)
+      expect(slow.events()).toEqual([1, 2, 3, 4])
+    })
+  })
+
+  describe('the conversation', () => {
+    it.each([
+      ['no JSON', '{', 'ERR_REALTIME_BAD_MESSAGE'],
+      ['a list', '[]', 'ERR_REALTIME_BAD_MESSAGE'],
+      ['no id', '{"type":"ping"}', 'ERR_REALTIME_BAD_MESSAGE'],
+      ['an unknown type', '{"id":999,"type":"shout"}', 'ERR_REALTIME_BAD_MESSAGE'],
+      [
+        'a malformed position',
+        '{"id":999,"type":"subscribe","channel":"notices","since":5}',
+        'ERR_REALTIME_BAD_MESSAGE',
+      ],
+      [
+        'a negative offset',
+        '{"id":999,"type":"subscribe","channel":"notices","since":{"epoch":"x","offset":-1}}',
+        'ERR_REALTIME_BAD_MESSAGE',
+      ],
+    ])('answers %s with an error and goes on', async (_name, text, code) => {
+      const instance = await start([notices])
+      const alice = instance.open('alice')
+      alice.sendText(text)
+      expect(alice.messages).toMatchObject([{ type: 'error', error: { code } }])
+      expect(await alice.ask({ type: 'ping' })).toMatchObject({ type: 'pong' })
+    })
+
+    it('refuses binary messages', async () => {
+      const alice = (await start([notices])).open('alice')
+      alice.sendText(Buffer.from('{}'))
+      expect(alice.messages).toMatchObject([{ type: 'error', error: { code: 'ERR_REALTIME_BAD_MESSAGE' } }])
+    })
+
+    it('goes on with a renewed token', async () => {
+      const instance = await start([notices])
+      instance.host.auth.grant('alice-2', tokens.alice)
+      const alice = instance.open('alice')
+      expect(await alice.ask({ type: 'renew', token: 'alice-2' })).toMatchObject({ type: 'renewed' })
+      instance.host.auth.end('alice', 'superseded')
+      expect(alice.credentials).toEqual({ scheme: 'bearer', token: 'alice-2' })
+      instance.host.auth.grant('alice-2', tokens.alice)
+      expect(await alice.ask({ type: 'subscribe', channel: 'notices' })).toMatchObject({ type: 'subscribed' })
+      expect(await alice.ask({ type: 'renew', token: 'forged' })).toMatchObject({
+        type: 'error',
+        error: { kind: 'unauthenticated' },
+      })
+    })
+
+    it('tells of a shutdown before it happens', async () => {
+      const alice = (await start([notices])).open('alice')
+      alice.session.notifyShutdown('deployment', 750)
+      expect(alice.messages).toEqual([
+        { type: 'server_shutdown', reason: 'deployment', reconnectAfterMs: 750 },
+      ])
+    })
+  })
+})

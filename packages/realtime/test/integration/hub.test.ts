@@ -1,0 +1,242 @@
+import { randomUUID } from 'node:crypto'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createTokenAuth, testUser } from '@quintet/core/testing'
+import { redisUrl, until } from '@quintet/test-kit'
+import { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
+import { z } from 'zod'
+import { createRealtimeClient, type RealtimeClient } from '../../src/client.ts'
+import {
+  channel,
+  createHub,
+  createPublisher,
+  hubDefaults,
+  type Hub,
+  type HubOptions,
+} from '../../src/index.ts'
+
+const rooms = channel('rooms/:room', { access: 'authenticated', presence: true, message: z.string() })
+const news = channel('news', { access: 'public', scope: 'global' })
+
+interface Running {
+  readonly hub: Hub
+  readonly server: Server
+  readonly url: string
+  stop(): Promise<void>
+}
+
+describe('createHub', () => {
+  let redis: Redis
+  const cleanups: (() => Promise<void> | void)[] = []
+  const auth = createTokenAuth({
+    alice: testUser({ userId: 'alice', sessionId: 's-alice' }),
+    anna: testUser({ userId: 'anna', sessionId: 's-anna' }),
+  })
+  let prefix = ''
+
+  beforeAll(() => {
+    redis = new Redis(redisUrl())
+  })
+  afterAll(() => redis.disconnect())
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
+    prefix = ''
+  })
+
+  async function start(options: Partial<HubOptions> = {}, port = 0): Promise<Running> {
+    prefix ||= `test-hub-${randomUUID()}`
+    const hub = createHub({ redis, channels: [rooms, news], prefix, auth, ...options })
+    const server = createServer((_request, response) => response.writeHead(426).end())
+    server.on('upgrade', (request, socket, head) => void hub.handleUpgrade(request, socket, head))
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+    let stopped: Promise<void> | undefined
+    const stop = (): Promise<void> =>
+      (stopped ??= (async () => {
+        await hub.close()
+        server.closeAllConnections()
+        await new Promise((resolve) => server.close(resolve))
+      })())
+    cleanups.push(stop)
+    return { hub, server, url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`, stop }
+  }
+
+  function connect(url: string, token: string | (() => string)): RealtimeClient {
+    const client = createRealtimeClient({ url, token, backoff: { min: 20, max: 100 } })
+    cleanups.push(() => client.close())
+    return client
+  }
+
+  async function refusal(
+    url: string,
+    protocols: string[],
+    options: ConstructorParameters<typeof WebSocket>[2] = {},
+  ): Promise<number> {
+    const socket = new WebSocket(url, protocols, options)
+    return new Promise((resolve) => {
+      socket.on('unexpected-response', (_request, response) => {
+        resolve(response.statusCode ?? 0)
+        socket.terminate()
+      })
+      socket.on('error', () => undefined)
+      socket.on('open', () => {
+        resolve(101)
+        socket.terminate()
+      })
+    })
+  }
+
+  it('connects clients of two instances', async () => {
+    const [first, second] = [await start(), await start()]
+    const [alice, anna] = [connect(first.url, 'alice'), connect(second.url, 'anna')]
+    const events: unknown[] = []
+    const joined: string[] = []
+    const room = alice.subscribe('rooms/1', {
+      onEvent: (event) => events.push(event),
+      onPresence: (event, user) => joined.push(`${event} ${user}`),
+    })
+    await room.ready
+    let present: readonly string[] | undefined
+    await anna.subscribe('rooms/1', {
+      onEvent: () => undefined,
+      onSubscribed: (info) => (present = info.present),
+    }).ready
+    await anna.publish('rooms/1', 'hello')
+    await until(() => events.length === 1)
+    expect(events).toEqual(['hello'])
+    expect(present).toEqual(['alice', 'anna'])
+    await until(() => joined.includes('join anna'))
+    await expect(anna.publish('rooms/1', 7)).rejects.toMatchObject({ kind: 'invalid-input' })
+    await expect(anna.subscribe('nothing', { onEvent: () => undefined }).ready).rejects.toMatchObject({
+      code: 'ERR_REALTIME_UNKNOWN_CHANNEL',
+    })
+  })
+
+  it('lets a client come back and go on where it was, without a loss and without a repetition', async () => {
+    const first = await start()
+    const port = (first.server.address() as AddressInfo).port
+    const client = connect(first.url, 'alice')
+    const events: unknown[] = []
+    let lost = 0
+    const recovered: (boolean | undefined)[] = []
+    const room = client.subscribe('rooms/1', {
+      onEvent: (event) => events.push(event),
+      onLost: () => (lost += 1),
+      onSubscribed: (info) => recovered.push(info.recovered),
+    })
+    await room.ready
+    const publisher = createPublisher({ redis, prefix, channels: [rooms] })
+    const publish = (event: number): Promise<unknown> =>
+      publisher.publish('rooms/1', { tenantId: 'tenant-a' }, event)
+    await publish(1)
+    await until(() => events.length === 1)
+    await first.stop()
+    await publish(2)
+    await publish(3)
+    await start({}, port)
+    await until(() => events.length === 3)
+    await publish(4)
+    await until(() => events.length === 4)
+    expect(events).toEqual([1, 2, 3, 4])
+    expect(recovered).toEqual([undefined, true])
+    expect(lost).toBe(0)
+    expect(room.position).toMatchObject({ offset: 4 })
+    room.unsubscribe()
+  })
+
+  it('tells its clients before it stops, closes with 1001, and takes nobody new', async () => {
+    const { hub, url } = await start()
+    const socket = new WebSocket(url, ['quintet.realtime.v1', 'bearer.alice'])
+    const messages: { type: string }[] = []
+    socket.on('message', (data) => messages.push(JSON.parse(String(data)) as { type: string }))
+    await new Promise((resolve) => socket.once('open', resolve))
+    const closed = new Promise<number>((resolve) => socket.once('close', resolve))
+    await hub.drain('deployment', AbortSignal.timeout(5_000))
+    expect(await closed).toBe(1001)
+    expect(messages).toMatchObject([
+      { type: 'server_shutdown', reason: 'deployment', reconnectAfterMs: expect.any(Number) },
+    ])
+    expect(hub.connections).toBe(0)
+    expect(await refusal(url, ['quintet.realtime.v1', 'bearer.alice'])).toBe(503)
+  })
+
+  it('closes with 4401 when the session ends, and the client stays away until it has another token', async () => {
+    const { url } = await start()
+    auth.grant('short', testUser({ userId: 'short', sessionId: 's-short' }))
+    const fixed = connect(url, 'short')
+    let token = 'short'
+    const renewing = connect(url, () => token)
+    await until(() => fixed.status === 'open' && renewing.status === 'open')
+    auth.grant('long', testUser({ userId: 'short', sessionId: 's-long' }))
+    token = 'long'
+    auth.end('short', 'revoked')
+    await until(() => fixed.status === 'closed' && renewing.status === 'open')
+    await expect(fixed.publish('rooms/1', 'x')).rejects.toMatchObject({ code: 'ERR_REALTIME_CLOSED' })
+  })
+
+  it('refuses in plain HTTP whoever may not connect', async () => {
+    const { url } = await start({ origins: ['https://app.example'], maxConnections: 1 })
+    const protocol = 'quintet.realtime.v1'
+    expect(await refusal(url, [protocol])).toBe(401)
+    expect(await refusal(url, [protocol, 'bearer.forged'])).toBe(401)
+    expect(await refusal(url, ['other.v1', 'bearer.alice'])).toBe(400)
+    expect(await refusal(url, [protocol, 'bearer.alice', 'bearer.anna'])).toBe(400)
+    expect(
+      await refusal(url, [protocol, 'bearer.alice'], { headers: { authorization: 'Bearer alice' } }),
+    ).toBe(400)
+    expect(await refusal(url, [protocol, 'bearer.alice'], { origin: 'https://evil.example' })).toBe(403)
+    expect(await refusal(url, [protocol, 'bearer.alice'], { origin: 'https://app.example' })).toBe(101)
+    const client = connect(url, 'alice')
+    await until(() => client.status === 'open')
+    expect(await refusal(url, [protocol, 'bearer.anna'])).toBe(503)
+  })
+
+  it('lets the public in where there is no auth, and only to what is public', async () => {
+    const { url } = await start({ auth: undefined } as never)
+    const client = createRealtimeClient({ url })
+    cleanups.push(() => client.close())
+    await client.subscribe('news', { onEvent: () => undefined }).ready
+    await expect(client.subscribe('rooms/1', { onEvent: () => undefined }).ready).rejects.toMatchObject({
+      kind: 'unauthenticated',
+    })
+  })
+
+  it('cuts a connection that does not answer, and one that sends too much', async () => {
+    const { hub, url } = await start({ keepAlive: 50, maxPayload: '1kb' })
+    const dead = new WebSocket(url, ['quintet.realtime.v1', 'bearer.alice'], { autoPong: false })
+    dead.on('error', () => undefined)
+    await until(() => hub.connections === 1)
+    await new Promise((resolve) => dead.once('close', resolve))
+    const loud = new WebSocket(url, ['quintet.realtime.v1', 'bearer.alice'])
+    await new Promise((resolve) => loud.once('open', resolve))
+    loud.send('x'.repeat(2_000))
+    expect(await new Promise((resolve) => loud.once('close', resolve))).toBe(1009)
+  })
+
+  it('disconnects a client that does not read, at the limit, with bounded memory', async () => {
+    const { hub, url } = await start({ slowConsumer: { limit: '64kb' } })
+    const slow = new WebSocket(url, ['quintet.realtime.v1', 'bearer.alice'])
+    slow.on('error', () => undefined)
+    await new Promise((resolve) => slow.once('open', resolve))
+    slow.send(JSON.stringify({ id: 1, type: 'subscribe', channel: 'rooms/1' }))
+    await new Promise((resolve) => slow.once('message', resolve))
+    slow.pause()
+    const publisher = createPublisher({ redis, prefix, channels: [rooms] })
+    const event = 'x'.repeat(100_000)
+    for (let index = 0; index < 400 && hub.connections > 0; index++)
+      await publisher.publish('rooms/1', { tenantId: 'tenant-a' }, event)
+    await until(() => hub.connections === 0)
+    slow.terminate()
+  })
+
+  it('names what is wrong with its options', () => {
+    const base = { redis, channels: [news] }
+    expect(() => createHub({ ...base, orgins: [] } as unknown as HubOptions)).toThrow(
+      'Did you mean "origins"?',
+    )
+    expect(() => createHub({ ...base, maxPayload: 'x' } as unknown as HubOptions)).toThrow('hub.maxPayload')
+    expect(() => createHub({ ...base, keepAlive: 'x' } as unknown as HubOptions)).toThrow('hub.keepAlive')
+    expect(hubDefaults.maxPayload).toBe('1mb')
+  })
+})
