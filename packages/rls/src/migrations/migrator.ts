@@ -63,14 +63,13 @@ export function createMigrator(options: MigratorOptions): Migrator {
         done.push(...results.map(({ migrationName }) => migrationName))
         if (direction === 'up' || results.length === 0) break
       }
-      if (direction === 'up') await openToReaders(db)
       for (const name of done) logger.info({ migration: name, direction }, 'migrated')
       return done
     })
 
   return {
     up: () => migrate('up', 1),
-    down(steps = 1) {
+    async down(steps = 1) {
       if (!Number.isInteger(steps) || steps < 1) throw new TypeError(`down: ${String(steps)} is no number of steps.`)
       return migrate('down', steps)
     },
@@ -111,24 +110,22 @@ async function guarded(
   return Object.fromEntries(entries)
 }
 
-/** Several migrators may start on an empty database at once, and IF NOT EXISTS does not hold between them. */
+/**
+ * Several migrators may start on an empty database at once, and IF NOT EXISTS does not hold between them.
+ * Every login may read which migrations have run, from the first moment: apps wait for them.
+ */
 async function prepareSchema(db: Kysely<unknown>): Promise<void> {
   const { schema, table } = migratorDefaults
+  const applied = sql.table(`${schema}.${table}`)
+  const checksums = sql.table(`${schema}.${table}_checksum`)
   await db.transaction().execute(async (trx) => {
     await sql`select pg_advisory_xact_lock(${'6051432110874520578'}::bigint)`.execute(trx)
     await sql`create schema if not exists ${sql.id(schema)}`.execute(trx)
-    await sql`create table if not exists ${sql.table(`${schema}.${table}_checksum`)}
-      (name text primary key, checksum text not null)`.execute(trx)
-  })
-}
-
-/** Every login may read which migrations have run: apps wait for them. */
-async function openToReaders(db: Kysely<unknown>): Promise<void> {
-  const { schema, table } = migratorDefaults
-  await db.transaction().execute(async (trx) => {
-    await sql`select pg_advisory_xact_lock(${'6051432110874520578'}::bigint)`.execute(trx)
+    // As Kysely's own migrator would create it.
+    await sql`create table if not exists ${applied}
+      (name varchar(255) primary key, timestamp varchar(255) not null)`.execute(trx)
+    await sql`create table if not exists ${checksums} (name text primary key, checksum text not null)`.execute(trx)
     await sql`grant usage on schema ${sql.id(schema)} to public`.execute(trx)
-    await sql`grant select on ${sql.table(`${schema}.${table}`)}, ${sql.table(`${schema}.${table}_checksum`)}
-      to public`.execute(trx)
+    await sql`grant select on ${applied}, ${checksums} to public`.execute(trx)
   })
 }

@@ -52,7 +52,7 @@ async function torture(pool: RlsPool, total: number, concurrency: number, distur
       if (kind === 10) await pool.query('select 1 / 0 from notes')
       else if (kind === 11) await pool.query('selec nonsense')
       else if (kind === 12) await pool.query(`insert into notes (tenant_id, title) values ('${tenants[(turn + 1) % 16]}', 'x')`)
-      else if (kind === 13 && disturb) await pool.query({ text: 'select pg_sleep(0.02)', query_timeout: 5 } as never)
+      else if (turn % 500 === 13 && disturb) await pool.query({ text: 'select pg_sleep(0.02)', query_timeout: 5 } as never)
       else if (kind === 14) {
         const client = await pool.connect()
         try {

@@ -1,0 +1,228 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gunzipSync, gzipSync } from 'node:zlib'
+import { Kysely, PostgresDialect } from 'kysely'
+import { until } from '@quintet/test-kit'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import {
+  advisoryLockKey,
+  backupDatabase,
+  createSingletonJob,
+  restoreDatabase,
+  runWithRlsContext,
+  updateVersioned,
+  verifyBackup,
+  withAdvisoryLock,
+} from '../../src/index.ts'
+import { createMigrator } from '../../src/migrations.ts'
+import { contextA, contextB, createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
+
+let fixture: TwoTenants
+
+beforeAll(async () => {
+  fixture = await createTwoTenants()
+})
+afterAll(() => fixture.drop())
+
+const killHolder = async (name: string): Promise<void> => {
+  await fixture.asAdmin(
+    `select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'
+     and (classid::bigint << 32 | objid::bigint) = $1::bigint`,
+    [advisoryLockKey(name)],
+  )
+}
+
+describe('withAdvisoryLock', () => {
+  it('lets one in at a time, and returns what the function returns', async () => {
+    const pool = fixture.pgPool({ max: 8 })
+    let inside = 0
+    const results = await Promise.all(
+      Array.from({ length: 5 }, (_, index) =>
+        withAdvisoryLock(pool, 'one', async () => {
+          expect(++inside).toBe(1)
+          await new Promise((resolve) => setImmediate(resolve))
+          inside--
+          return index
+        }),
+      ),
+    )
+    expect(results).toEqual([0, 1, 2, 3, 4])
+  })
+
+  it('gives up after its time, and when told to', async () => {
+    const pool = fixture.pgPool()
+    await withAdvisoryLock(pool, 'held', async () => {
+      await expect(withAdvisoryLock(pool, 'held', async () => 1, { timeout: 0 })).rejects.toMatchObject({
+        code: 'ERR_RLS_LOCK_TIMEOUT',
+      })
+      const stop = new AbortController()
+      const waiting = withAdvisoryLock(pool, 'held', async () => 1, { signal: stop.signal })
+      stop.abort(new Error('enough'))
+      await expect(waiting).rejects.toThrow('enough')
+    })
+    expect(await withAdvisoryLock(pool, 'held', async () => 'free', { timeout: 0 })).toBe('free')
+  })
+
+  it('aborts the function when the connection is lost', async () => {
+    const pool = fixture.pool()
+    await expect(
+      withAdvisoryLock(pool, 'lost', async (signal) => {
+        await killHolder('lost')
+        await until(() => signal.aborted)
+      }),
+    ).rejects.toMatchObject({ code: 'ERR_RLS_LOCK_LOST', kind: 'unavailable' })
+    expect(await withAdvisoryLock(pool, 'lost', async () => 'again')).toBe('again')
+  })
+})
+
+describe('createSingletonJob', () => {
+  it('runs on one instance, and on the next when that one loses its connection', async () => {
+    const pool = fixture.pgPool({ max: 8 })
+    let running = 0
+    let most = 0
+    const jobs = Array.from({ length: 3 }, () =>
+      createSingletonJob({
+        pool,
+        name: 'sweep',
+        retryAfter: 10,
+        run: async (signal) => {
+          most = Math.max(most, ++running)
+          await new Promise((resolve) => signal.addEventListener('abort', resolve))
+          running--
+        },
+      }),
+    )
+    const leaders = () => jobs.filter(({ leading }) => leading)
+    const first = await until(() => leaders()[0])
+    await killHolder('job sweep')
+    await until(() => !first.leading || leaders().length === 1)
+    await until(() => leaders()[0])
+    expect(most).toBe(1)
+    await Promise.all(jobs.map((job) => job.close()))
+    expect(running).toBe(0)
+  })
+
+  it('takes a failed job up again', async () => {
+    let runs = 0
+    await using _job = createSingletonJob({
+      pool: fixture.pgPool(),
+      name: 'flaky',
+      retryAfter: 1,
+      run: async () => {
+        if (++runs < 3) throw new Error('again')
+      },
+    })
+    await until(() => runs >= 3)
+  })
+})
+
+describe('updateVersioned', () => {
+  it('changes a row that is as it was seen, and conflicts otherwise', async () => {
+    await fixture.asOwner('alter table notes add column version int not null default 1')
+    const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: fixture.pool() }) })
+    const change = (version: number, title = 'a1') =>
+      updateVersioned<{ version: number; size: number }>(db, { table: 'notes', key: { title }, version, set: { size: 7 } })
+    await runWithRlsContext(contextA, async () => {
+      expect(await change(1)).toMatchObject({ version: 2, size: 7 })
+      await expect(change(1)).rejects.toMatchObject({ code: 'ERR_RLS_VERSION_CONFLICT', kind: 'conflict' })
+      await expect(change(1, 'b1')).rejects.toMatchObject({ code: 'ERR_RLS_VERSION_CONFLICT' })
+      await expect(updateVersioned(db, { table: 'notes', key: {}, version: 1, set: {} })).rejects.toThrow(TypeError)
+      const both = await Promise.allSettled([change(2), change(2)])
+      expect(both.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
+    })
+    await db.destroy()
+    await fixture.asOwner('alter table notes drop column version')
+  })
+})
+
+describe('backupDatabase', () => {
+  let folder: string
+  let file: string
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'quintet-backup-'))
+    file = join(folder, 'notes.backup.gz')
+    const { tenant, system, owner } = fixture.roles
+    await writeFile(
+      join(folder, '0001_all.sql'),
+      `create table if not exists notes (id int generated always as identity, tenant_id uuid not null, title text not null,
+         size int not null default 0, primary key (tenant_id, id), unique (tenant_id, title));
+       create table tree (id int primary key, parent int references tree (id), data jsonb, raw bytea, price numeric, at timestamptz,
+         tags text[], "Odd Name" float8, twice int generated always as (id * 2) stored);
+       create table told (n int);
+       create function tell() returns trigger language plpgsql as $$ begin insert into told values (1); return new; end $$;
+       create trigger tell after insert on tree for each row execute function tell();
+       alter table tree enable row level security; alter table tree force row level security;
+       create policy s on tree to ${system}, ${owner} using (true);
+       grant select on tree to ${tenant};`,
+    )
+    await createMigrator({ ownerUrl: fixture.ownerUrl, folder }).up()
+    await fixture.asOwner(
+      `insert into tree values (2, null, 'null', '\\x00ff', 1e-20, 'infinity', '{a,"b,c",null}', 'NaN'), (1, 2, '{"a": 1.10}', null, 12345678901234567890.5, '2026-01-01 00:00:00.123456+02', null, 0.1)`,
+    )
+  })
+  afterAll(() => rm(folder, { recursive: true }))
+
+  const content = () =>
+    fixture.asAdmin<{ all: string }>(
+      `select (select json_agg(t::text order by id) from tree t)::text || (select json_agg(n::text order by tenant_id, id) from notes n)::text as all`,
+    )
+
+  it('saves every row, and restore brings each back as it was', async () => {
+    const before = await content()
+    const report = await backupDatabase({ url: fixture.ownerUrl, file })
+    expect(report.tables).toEqual(expect.arrayContaining([{ table: 'public.tree', rows: 2 }, { table: 'public.notes', rows: 4 }]))
+    await fixture.asOwner('delete from notes', 'update tree set parent = null', "insert into tree (id) values (9)")
+    await restoreDatabase({ url: fixture.ownerUrl, file })
+    expect(await content()).toEqual(before)
+    expect(await fixture.asAdmin('select count(*)::int as n from told')).toEqual([{ n: 2 }])
+    await fixture.asOwner("insert into tree (id) values (9)", 'delete from tree where id = 9')
+    expect(await fixture.asAdmin('select count(*)::int as n from told')).toEqual([{ n: 3 }])
+    await fixture.asOwner(`insert into notes (tenant_id, title) values ('${contextB.tenantId}', 'after')`, `delete from notes where title = 'after'`)
+  })
+
+  it('is proven in a database of its own', async () => {
+    await backupDatabase({ url: fixture.ownerUrl, file })
+    const report = await verifyBackup({ file, adminUrl: fixture.adminUrl, folder, roles: fixture.roles })
+    expect(report.tables.find(({ table }) => table === 'public.tree')?.rows).toBe(2)
+    expect(await fixture.asAdmin("select datname from pg_database where datname like 'quintet_verify_%' and datname = 'x'")).toEqual([])
+  })
+
+  it('refuses damaged, foreign and shortened files, and leaves the database as it was', async () => {
+    await backupDatabase({ url: fixture.ownerUrl, file })
+    const before = await content()
+    const lines = gunzipSync(await readFile(file)).toString('utf8').trimEnd().split('\n')
+    const broken = join(folder, 'broken.gz')
+    const attempt = async (bytes: Buffer): Promise<unknown> => {
+      await writeFile(broken, bytes)
+      return restoreDatabase({ url: fixture.ownerUrl, file: broken }).then(
+        () => 'restored',
+        (error: unknown) => error,
+      )
+    }
+    const text = (changed: readonly string[]): Buffer => gzipSync(changed.join('\n'))
+    for (const bytes of [
+      Buffer.from('no gzip'),
+      (await readFile(file)).subarray(0, 200),
+      text(lines.slice(0, -1)),
+      text(lines.slice(1)),
+      text(lines.map((line) => line.replace('"rows":4,"sum"', '"rows":5,"sum"'))),
+      text(lines.map((line) => line.replace('a1', 'zz'))),
+      text(lines.map((line) => line.replace('0001_all', '0001_other'))),
+    ]) {
+      expect(await attempt(bytes)).toMatchObject({ code: 'ERR_RLS_BACKUP_INVALID' })
+    }
+    expect(await content()).toEqual(before)
+  })
+
+  it('refuses a login from whom policies hide rows', async () => {
+    await expect(backupDatabase({ url: fixture.url, file: join(folder, 'x') })).rejects.toBeDefined()
+    await fixture.asOwner('alter policy notes_system on notes to ' + fixture.roles.system)
+    await expect(backupDatabase({ url: fixture.ownerUrl, file: join(folder, 'x') })).rejects.toMatchObject({
+      code: 'ERR_RLS_BACKUP_INVALID',
+      message: expect.stringContaining('public.notes'),
+    })
+    await backupDatabase({ url: fixture.adminUrl, file })
+  })
+})

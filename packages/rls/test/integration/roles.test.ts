@@ -1,0 +1,124 @@
+import { Client, Pool } from 'pg'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { checkRoles, createRlsPool, runWithRlsContext } from '../../src/index.ts'
+import { provisionDatabase } from '../../src/migrations.ts'
+import { contextA, createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
+
+let fixture: TwoTenants
+
+beforeAll(async () => {
+  fixture = await createTwoTenants()
+})
+afterAll(() => fixture.drop())
+
+/** The problems as the login sees them, with some statements in force that are taken back after. */
+const problemsWith = async (apply: readonly string[], takeBack: readonly string[]): Promise<string> => {
+  for (const statement of apply) await fixture.asAdmin(statement)
+  try {
+    return (await checkRoles(fixture.pgPool({ max: 1 }), { role: fixture.roles.tenant })).join('\n')
+  } finally {
+    for (const statement of takeBack) await fixture.asAdmin(statement)
+  }
+}
+
+describe('checkRoles', () => {
+  it('has nothing to say about a provisioned database', async () => {
+    expect(await problemsWith([], [])).toBe('')
+  })
+
+  it('refuses logins and roles for whom no policy holds', async () => {
+    const { login, tenant, owner } = fixture.roles
+    expect(await problemsWith([`alter role ${login} superuser`], [`alter role ${login} nosuperuser`])).toMatch(/is a superuser/)
+    expect(await problemsWith([`alter role ${login} bypassrls`], [`alter role ${login} nobypassrls`])).toMatch(/has BYPASSRLS/)
+    expect(await problemsWith([`alter role ${tenant} bypassrls`], [`alter role ${tenant} nobypassrls`])).toMatch(/has BYPASSRLS/)
+    expect(await problemsWith([`grant ${owner} to ${login}`], [`revoke ${owner} from ${login}`])).toMatch(/can become/)
+    expect(await problemsWith(['create table owned ()', `alter table owned owner to ${tenant}`], ['drop table owned'])).toMatch(
+      /owns the table public.owned/,
+    )
+  })
+
+  it('refuses a login that has the rights without a context', async () => {
+    const { login, tenant } = fixture.roles
+    const [version] = await fixture.asAdmin<{ n: number }>("select current_setting('server_version_num')::int as n")
+    const inherits =
+      (version?.n ?? 0) >= 160_000
+        ? [`grant ${tenant} to ${login} with inherit true`, `grant ${tenant} to ${login} with inherit false`]
+        : [`alter role ${login} inherit`, `alter role ${login} noinherit`]
+    expect(await problemsWith([inherits[0] ?? ''], [inherits[1] ?? ''])).toMatch(/make it NOINHERIT/)
+    expect(
+      await problemsWith([`revoke ${tenant} from ${login}`], [`grant ${tenant} to ${login}`]),
+    ).toMatch(/is no member/)
+    expect(await checkRoles(fixture.pgPool(), { role: 'nobody_at_all' })).toEqual([
+      expect.stringContaining('does not exist'),
+    ])
+    expect((await checkRoles(fixture.pgPool(), { role: login })).join()).toMatch(/is the tenants' role itself/)
+  })
+
+  it('refuses tables without forced row-level security, unless they are named', async () => {
+    const { tenant } = fixture.roles
+    expect(
+      await problemsWith(['alter table notes no force row level security'], ['alter table notes force row level security']),
+    ).toMatch(/public.notes has no FORCE/)
+    await fixture.asOwner('create table open (id int)', `grant select (id) on open to ${tenant}`)
+    expect(await problemsWith([], [])).toMatch(/public.open is open to tenants/)
+    expect(
+      await checkRoles(fixture.pgPool(), { role: tenant, unprotectedTables: ['open'] }),
+    ).toEqual([])
+    await fixture.asOwner('drop table open')
+  })
+})
+
+describe('a pool over unsafe roles', () => {
+  it('does not work until told not to check', async () => {
+    const superuser = new Pool({ connectionString: fixture.adminUrl, max: 1 })
+    const pool = createRlsPool(superuser, { role: fixture.roles.tenant })
+    const attempt = runWithRlsContext(contextA, () => pool.query('select 1'))
+    await expect(attempt).rejects.toMatchObject({ code: 'ERR_RLS_UNSAFE_ROLES' })
+    await expect(pool.connect()).rejects.toThrow(/is a superuser/)
+    const unchecked = createRlsPool(superuser, { role: fixture.roles.tenant, check: false })
+    expect((await runWithRlsContext(contextA, () => unchecked.query('select 1 as one'))).rows).toEqual([{ one: 1 }])
+    await pool.end()
+  })
+
+  it('asks again after the server could not be reached', async () => {
+    const lost = new Pool({ host: '127.0.0.1', port: 1, max: 1 })
+    const pool = createRlsPool(lost, { role: 'x' })
+    await expect(pool.query('select 1')).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+    await expect(pool.query('select 1')).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+    await pool.end()
+  })
+})
+
+describe('provisionDatabase', () => {
+  it('brings the same database about again, also twice at once', async () => {
+    const again = () => provisionDatabase({ adminUrl: fixture.adminUrl, name: fixture.name })
+    const [first, second] = await Promise.all([again(), again()])
+    expect(first).toEqual(second)
+    expect(first.url).toBe(fixture.url)
+    expect(await problemsWith([], [])).toBe('')
+  })
+
+  it('creates the database where there is none, with the given passwords', async () => {
+    const name = `${fixture.name}_b`
+    const made = await provisionDatabase({
+      adminUrl: fixture.adminUrl,
+      name,
+      passwords: { owner: "o'w", login: 'l', system: 's' },
+    })
+    try {
+      expect(new URL(made.ownerUrl).password).toBe("o'w")
+      const owner = new Client({ connectionString: made.ownerUrl })
+      await owner.connect()
+      await owner.query('create table mine (id int)')
+      await owner.end()
+    } finally {
+      await fixture.asAdmin(`drop database ${name} with (force)`)
+      for (const role of Object.values(made.roles)) await fixture.asAdmin(`drop role ${role}`)
+    }
+  })
+
+  it('refuses names that are none and options it does not know', async () => {
+    await expect(provisionDatabase({ adminUrl: fixture.adminUrl, name: 'a; drop' })).rejects.toThrow(/no database name/)
+    await expect(provisionDatabase({ adminUrl: '', name: 'a', password: 'x' } as never)).rejects.toThrow(/unknown key/)
+  })
+})
