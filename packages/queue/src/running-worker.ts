@@ -57,6 +57,8 @@ export async function startWorker({ job, host, options, handle }: WorkerParts): 
   }
 
   const perform = async (bullJob: BullJob, token: string | undefined): Promise<void> => {
+    // BullMQ may have been waiting for this job when the worker was paused.
+    if (draining) return await giveBack(bullJob, token)
     const envelope = openEnvelope(bullJob)
     const tenant = envelope.principal.tenantId ?? ''
     const running = perTenant.get(tenant) ?? 0
@@ -90,17 +92,19 @@ export async function startWorker({ job, host, options, handle }: WorkerParts): 
       )
     } catch (thrown) {
       const failure = toQuintetError(thrown)
-      if (isGivenBack(failure)) {
-        // The process stops: another one takes the job at once, and the attempt does not count.
-        await bullJob.moveToWait(token)
-        throw new WaitingError()
-      }
+      if (isGivenBack(failure)) return await giveBack(bullJob, token)
       throw toBullError(failure)
     } finally {
       const left = (perTenant.get(tenant) ?? 1) - 1
       if (left === 0) perTenant.delete(tenant)
       else perTenant.set(tenant, left)
     }
+  }
+
+  /** The process stops: another one takes the job at once, and the attempt does not count. */
+  const giveBack = async (bullJob: BullJob, token: string | undefined): Promise<never> => {
+    await bullJob.moveToWait(token)
+    throw new WaitingError()
   }
 
   const openEnvelope = (bullJob: BullJob): ReturnType<EnvelopeSigner['open']> => {
