@@ -17,7 +17,7 @@ export interface HealthChecksOptions {
 }
 
 /** What applies where a check says nothing, and how long a report is kept; milliseconds. */
-export const healthCheckDefaults = Object.freeze({ critical: true, timeout: 2_000, reportKeptFor: 1_000 })
+export const healthCheckDefaults = { critical: true, timeout: 2_000, reportKeptFor: 1_000 } as const
 
 /** Makes the health of one process. */
 export function createHealthChecks(options: HealthChecksOptions = {}): OwnedHealthChecks {

@@ -103,16 +103,14 @@ export function createLifecycle(options: LifecycleOptions): OwnedLifecycle {
     setInterval(run, every: Duration) {
       if (controller.signal.aborted) return track(() => {})
       let running = false
-      const timer = setInterval(
-        async () => {
-          // A run that takes longer than the interval is not started twice.
-          if (running) return
-          running = true
-          await guarded(run)
-          running = false
-        },
-        parseDuration(every, 'setInterval'),
-      )
+      const tick = async (): Promise<void> => {
+        // A run that takes longer than the interval is not started twice.
+        if (running) return
+        running = true
+        await guarded(run)
+        running = false
+      }
+      const timer = setInterval(() => void tick(), parseDuration(every, 'setInterval'))
       return track(() => clearInterval(timer))
     },
     setTimeout(run, after: Duration) {

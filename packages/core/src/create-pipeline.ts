@@ -12,7 +12,7 @@ import { logFailure } from './log-failure.ts'
 import { createHandover } from './stream-handover.ts'
 
 /** What applies where {@link PipelineOptions} says nothing. */
-export const pipelineDefaults = Object.freeze({ maxConcurrentCalls: 10_000 })
+export const pipelineDefaults = { maxConcurrentCalls: 10_000 } as const
 
 /** The longest delay that Node's timers can hold; a call with a later deadline gets no timer. */
 const longestTimer = 2_147_483_647

@@ -13,19 +13,19 @@ import type {
 import type { LogLevel } from './logger.ts'
 
 /** What applies where {@link EcosystemOptions} says nothing. */
-export const ecosystemDefaults = Object.freeze({
-  supervision: Object.freeze({
+export const ecosystemDefaults = {
+  supervision: {
     strategy: 'one_for_one',
     maxRestarts: 5,
     window: '60s',
-    backoff: Object.freeze({ type: 'exponential', initial: '1s', max: '30s', factor: 2 }),
-  }),
-  monitoring: Object.freeze({
-    healthCheck: Object.freeze({ interval: '15s', timeout: '5s' }),
-    metrics: Object.freeze({ interval: '5s', retention: '1h' }),
-  }),
-  logging: Object.freeze({ level: 'info', maxSize: '50mb', maxFiles: 10, compress: true }),
-} as const)
+    backoff: { type: 'exponential', initial: '1s', max: '30s', factor: 2 },
+  },
+  monitoring: {
+    healthCheck: { interval: '15s', timeout: '5s' },
+    metrics: { interval: '5s', retention: '1h' },
+  },
+  logging: { level: 'info', maxSize: '50mb', maxFiles: 10, compress: true },
+} as const
 
 const strategies: readonly RestartStrategy[] = ['one_for_one', 'one_for_all', 'rest_for_one']
 const levels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']

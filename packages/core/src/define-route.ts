@@ -28,7 +28,7 @@ const knownKeys = [
  * @throws TypeError when it declares no access rule, or an option that is unknown or makes no sense.
  */
 export const route: DefineRoute<unknown> = <const Access extends AccessRule>(
-  options: RouteOptions<Access, unknown>,
+  options: RouteOptions<Access>,
 ): Route => {
   const { method, pattern } = options
   const path = `route ${String(method)} ${String(pattern)}`
@@ -54,7 +54,7 @@ export const route: DefineRoute<unknown> = <const Access extends AccessRule>(
       maxRequestSize === undefined ? undefined : parseSize(maxRequestSize, `${path}: maxRequestSize`),
     timeout: timeout === undefined ? undefined : parseDuration(timeout, `${path}: timeout`),
     freshness: options.freshness,
-    handler: options.handler as Route['handler'],
+    handler: options.handler,
   })
 }
 

@@ -8,12 +8,12 @@ import type { ProcessEntry, ResolvedProcess, System, SystemOptions } from './sys
 import type { Transport } from './transport.ts'
 
 /** What applies where {@link SystemOptions} says nothing. */
-export const systemDefaults = Object.freeze({
-  process: Object.freeze({ critical: false, instances: 1, startupTimeout: '30s' }),
-  health: Object.freeze({ interval: '15s', timeout: '5s', retries: 3 }),
-  shutdown: Object.freeze({ timeout: '10s', priority: 0, drainConnections: true }),
-  dev: Object.freeze({ logLevel: 'debug', sourceMaps: true }),
-} as const)
+export const systemDefaults = {
+  process: { critical: false, instances: 1, startupTimeout: '30s' },
+  health: { interval: '15s', timeout: '5s', retries: 3 },
+  shutdown: { timeout: '10s', priority: 0, drainConnections: true },
+  dev: { logLevel: 'debug', sourceMaps: true },
+} as const
 
 const systemKeys = [
   'name',

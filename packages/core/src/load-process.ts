@@ -18,7 +18,7 @@ export async function loadProcess<Services>(
     typeof module === 'function' ? await module() : await import(locate(module, baseUrl))
   const definition =
     typeof loaded === 'object' && loaded !== null && 'default' in loaded ? loaded.default : undefined
-  if (isProcessDefinition(definition)) return definition as ProcessDefinition<Services>
+  if (isProcessDefinition(definition)) return definition
   const name = typeof module === 'function' ? 'the module function' : module
   throw new TypeError(`${name}: the default export must be made by defineProcess().`)
 }

@@ -19,7 +19,7 @@ export function assertName(name: unknown, path: string): asserts name is string 
 }
 
 /** What is wrong with a name, or undefined. */
-export function nameProblem(name: unknown): string | undefined {
+function nameProblem(name: unknown): string | undefined {
   if (typeof name !== 'string' || name === '') return 'needs a name.'
   if (taken.has(name)) return `the name "${name}" has a meaning in JavaScript; take another.`
   if (!pattern.test(name)) {

@@ -6,11 +6,11 @@ import type { Schema, SchemaInput, SchemaOutput } from './schema.ts'
 import { parseSize } from './size.ts'
 
 /** What applies where {@link ProcedureOptions} says nothing. */
-export const procedureDefaults = Object.freeze({
+export const procedureDefaults = {
   timeout: '30s',
   streamTimeout: 0,
   maxInputSize: '1mb',
-} as const)
+} as const
 
 /** A procedure that answers once. */
 export interface CallProcedureOptions<

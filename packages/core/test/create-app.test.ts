@@ -357,10 +357,10 @@ describe('createApp', () => {
   it('applies the dev settings only under dev', async () => {
     const write = process.stdout.write.bind(process.stdout)
     const lines: string[] = []
-    process.stdout.write = ((chunk: string | Uint8Array) => {
+    process.stdout.write = (chunk: string | Uint8Array) => {
       lines.push(String(chunk))
       return true
-    }) as typeof process.stdout.write
+    }
     const before = process.sourceMapsEnabled
     try {
       const definition = system({ dev: { logLevel: 'silent', sourceMaps: true } })

@@ -291,7 +291,7 @@ describe('defineSystem', () => {
     ['names "p1", which does not expose anything', entries({ topology: { access: ['p1'] } }, {})],
     ['the timeout (20000 ms) is longer than the interval', entries({ health: { timeout: '20s' } })],
     ['processes[0].startupTimeout: must be longer than 0', entries({ startupTimeout: 0 })],
-    ['processes[0].health: true must be an object', entries(loose({ health: true }) as never)],
+    ['processes[0].health: true must be an object', entries({ health: true as never })],
     ['Did you mean "interval"?', entries({ health: loose({ intervall: 1 }) as never })],
     ['is not a transport', entries({ transports: { http: loose({ port: 3000 }) as never } })],
     [

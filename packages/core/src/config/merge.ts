@@ -38,7 +38,7 @@ export function mergeSource(
   values: ConfigTree,
   shape: SchemaShape,
 ): void {
-  mergeTree(into, source, values, into.tree as MutableTree, shape, [])
+  mergeTree(into, source, values, into.tree, shape, [])
 }
 
 function mergeTree(

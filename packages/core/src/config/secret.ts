@@ -13,6 +13,7 @@ export class Secret {
   constructor(value: string) {
     this.#value = value
     Object.defineProperty(this, brand, { value: true })
+    Object.defineProperty(this, inspect.custom, { value: () => mask })
   }
 
   /** The text itself, for the one place that needs it. */
@@ -29,10 +30,6 @@ export class Secret {
   }
 
   [Symbol.toPrimitive](): string {
-    return mask
-  }
-
-  [inspect.custom](): string {
     return mask
   }
 }

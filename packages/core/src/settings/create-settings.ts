@@ -96,7 +96,7 @@ class RuntimeSettings<Schema extends StandardSchemaV1> implements Settings<Schem
   }
 
   get values(): Values<Schema> {
-    return this.#current as Values<Schema>
+    return this.#current
   }
 
   get version(): number {
@@ -244,17 +244,19 @@ class RuntimeSettings<Schema extends StandardSchemaV1> implements Settings<Schem
   }
 
   #poll(): void {
-    this.#timer = setTimeout(async () => {
-      try {
-        if ((await this.#store.version()) > this.#version) await this.#reload()
-        this.#failing = false
-      } catch (error) {
-        this.#complain(error)
-      }
-      if (!this.#closed) this.#poll()
-    }, this.#options.pollInterval)
+    this.#timer = setTimeout(() => void this.#look(), this.#options.pollInterval)
     // Looking for changes alone is no reason to keep a process alive.
     this.#timer.unref()
+  }
+
+  async #look(): Promise<void> {
+    try {
+      if ((await this.#store.version()) > this.#version) await this.#reload()
+      this.#failing = false
+    } catch (error) {
+      this.#complain(error)
+    }
+    if (!this.#closed) this.#poll()
   }
 
   /** Once per outage, not once per poll. */

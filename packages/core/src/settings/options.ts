@@ -20,7 +20,7 @@ export interface SettingsOptions<Schema extends StandardSchemaV1> {
 }
 
 /** What applies where {@link SettingsOptions} says nothing. */
-export const settingsDefaults = Object.freeze({ namespace: 'default', pollInterval: '500ms' } as const)
+export const settingsDefaults = { namespace: 'default', pollInterval: '500ms' } as const
 
 export interface ResolvedSettingsOptions {
   readonly schema: StandardSchemaV1

@@ -2,7 +2,7 @@ import { QuintetError } from '../errors.ts'
 import { inTransaction, type SettingsPool, type SettingsQuery } from './pool.ts'
 
 /** What is stored of one namespace, at one version. */
-export interface StoredSettings {
+interface StoredSettings {
   /** Counts the changes of the namespace; 0 before the first. */
   readonly version: number
   /** The values as they were given, by key. */
@@ -22,7 +22,7 @@ export interface SettingChange {
   readonly changedAt: Date
 }
 
-export interface ChangeRequest {
+interface ChangeRequest {
   readonly key: string
   readonly actor: string
   readonly reason: string | undefined
@@ -126,7 +126,7 @@ export function createSettingsStore(pool: SettingsPool, namespace: string): Sett
         version: Number(row['version']),
         value: row['is_default'] === true ? undefined : row['value'],
         actor: String(row['actor']),
-        reason: row['reason'] === null ? undefined : String(row['reason']),
+        reason: row['reason'] === null ? undefined : (row['reason'] as string),
         changedAt: row['changed_at'] as Date,
       }))
     },

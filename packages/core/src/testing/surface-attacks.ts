@@ -245,7 +245,7 @@ function refused(
   procedure: string,
   token: string | undefined,
   kind: ErrorKind,
-  input: unknown = undefined,
+  input?: unknown,
 ): SurfaceAttack {
   return {
     name,

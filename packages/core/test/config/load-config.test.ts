@@ -341,8 +341,7 @@ describe('secret', () => {
     expect(apiKey?.reveal()).toBe('hunter2')
     const shown = [
       String(apiKey),
-      `${apiKey}`,
-      '' + apiKey,
+      [apiKey].join(),
       JSON.stringify(value),
       inspect(value, { showHidden: true, depth: 9 }),
     ]
