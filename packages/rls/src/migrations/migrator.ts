@@ -21,7 +21,7 @@ export interface Migrator {
   down(steps?: number): Promise<readonly string[]>
   status(): Promise<readonly MigrationStatus[]>
   /** Writes an empty migration and returns its path. */
-  new(name: string, options?: { readonly language?: 'ts' | 'sql' }): Promise<string>
+  'new'(name: string, options?: { readonly language?: 'ts' | 'sql' }): Promise<string>
 }
 
 /** Makes the migrator of one folder. It connects when it is used, and disconnects after each use. */
