@@ -187,10 +187,10 @@ const deleteKey = createScript(`return redis.call('DEL', KEYS[1])`)
 
 async function within<T>(timeout: number, promise: Promise<T>): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(
-    () => reject(new RedisError('ERR_REDIS_UNAVAILABLE', `Redis did not answer within ${timeout} ms.`)),
-    timeout,
-  )
+  const fail = (): void =>
+    reject(new RedisError('ERR_REDIS_UNAVAILABLE', `Redis did not answer within ${timeout} ms.`))
+  // When this process itself was busy for too long, the answer is there and only has to be read: let that go first.
+  const timer = setTimeout(() => setImmediate(fail), timeout)
   try {
     return await Promise.race([promise, late])
   } finally {
