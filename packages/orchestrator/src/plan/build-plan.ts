@@ -192,11 +192,6 @@ function assertServers(ecosystem: Ecosystem, apps: readonly LoadedApp[]): void {
       )
     }
   }
-  for (const { app, system } of apps) {
-    if (system.requires.migrations !== undefined && !system.requires.postgres) {
-      throw new TypeError(`${app.name}: requires.migrations needs requires.postgres: true.`)
-    }
-  }
 }
 
 function assertPorts(processes: readonly PlannedProcess[]): void {

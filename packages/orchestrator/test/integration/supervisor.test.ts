@@ -1,7 +1,6 @@
 import { createServer } from 'node:http'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -91,7 +90,7 @@ describe('startEcosystem', () => {
     const escaped = Number(/escaped (\d+)/.exec(line)?.[1])
     expect(isAlive(escaped)).toBe(true)
     process.kill((await get(ecosystem, 'two/http')).pid, 'SIGKILL')
-    await until(async () => !(await isRunning(escaped)))
+    await until(() => !isAlive(escaped))
     await ecosystem.settled()
     expect(await get(ecosystem, 'two/http')).toMatchObject({ system: 'two' })
   })
@@ -244,13 +243,7 @@ describe('startEcosystem', () => {
     const pids = JSON.parse(line) as number[]
     expect(pids.every(isAlive)).toBe(true)
     parent.kill('SIGKILL')
-    await until(async () => !(await Promise.all(pids.map(isRunning))).includes(true))
+    await until(() => !pids.some(isAlive))
     await rm(folder, { recursive: true, force: true })
   })
 })
-
-/** A zombie that nobody has waited for does not count. */
-async function isRunning(pid: number): Promise<boolean> {
-  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ') Z ')
-  return !text.includes(') Z ')
-}

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -69,9 +70,10 @@ export async function get(
   return (await response.json()) as { system: string; pid: number; environment: Record<string, string> }
 }
 
+/** A process that has ended and that nobody has waited for (a zombie) does not count. */
 export function isAlive(pid: number): boolean {
   try {
-    return process.kill(pid, 0)
+    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')
   } catch {
     return false
   }

@@ -1,0 +1,87 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { until } from '@quintet/test-kit'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { loadPlan, startEcosystem, type EcosystemEvent, type Plan } from '../../src/index.ts'
+
+const config = fileURLToPath(new URL('../fixtures/store/quintet.config.ts', import.meta.url))
+const env = { PATH: process.env['PATH'], HOME: process.env['HOME'] }
+let folder: string
+let plan: Plan
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'qt-'))
+  plan = await loadPlan(config)
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+describe('an app that requires servers', () => {
+  it('gets its database, migrations, Redis, secrets and siblings before it is ready', async () => {
+    await using ecosystem = await startEcosystem(plan, { dataDirectory: folder, env })
+    const { processes, servers } = await ecosystem.status()
+    expect(processes.map(({ id, phase }) => `${id} ${phase}`)).toEqual([
+      'store/migrate completed',
+      'store/prices.0 ready',
+      'store/prices.1 ready',
+      'store/http ready',
+    ])
+    expect(servers.map(({ name, source }) => `${name} ${source}`)).toEqual([
+      'postgres embedded',
+      'redis path',
+    ])
+    const checked = ecosystem.logs('store/http').find((line) => line.includes('"checked"')) ?? ''
+    expect(JSON.parse(checked)).toMatchObject({ login: 'corner_shop_store_login', dishes: 1, price: 4 })
+  })
+
+  it('finds its data again in the next run, and servers that were killed are started again', async () => {
+    const events: EcosystemEvent[] = []
+    await using ecosystem = await startEcosystem(plan, {
+      dataDirectory: folder,
+      env,
+      onEvent: (event) => events.push(event),
+    })
+    expect(ecosystem.logs('store/migrate').some((line) => line.includes('The database is up to date.'))).toBe(
+      true,
+    )
+    const before = (await ecosystem.status()).servers
+    for (const { pid } of before) process.kill(pid ?? 0, 'SIGKILL')
+    await until(
+      () => events.filter((event) => event.type === 'server' && event.state === 'ready').length === 2,
+    )
+    const after = (await ecosystem.status()).servers
+    expect(after.map(({ name, port, restarts }) => ({ name, port, restarts }))).toEqual(
+      before.map(({ name, port }) => ({ name, port, restarts: 1 })),
+    )
+    await ecosystem.restart('store')
+    expect(
+      (await ecosystem.status()).processes.every(({ phase }) => phase === 'ready' || phase === 'completed'),
+    ).toBe(true)
+  })
+
+  it('does not start when a migration fails, and says which', async () => {
+    const broken = {
+      ...plan,
+      processes: plan.processes.map((each) =>
+        each.kind === 'task'
+          ? { ...each, command: [...each.command.slice(0, -1), join(folder, 'nothing')] }
+          : each,
+      ),
+    }
+    await expect(startEcosystem(broken, { dataDirectory: folder, env })).rejects.toThrow(
+      /store\/migrate failed[\s\S]*nothing/,
+    )
+  })
+
+  it('says what is wrong with a DATABASE_URL, and leaves nothing half-started', async () => {
+    const events: EcosystemEvent[] = []
+    const failure = startEcosystem(plan, {
+      dataDirectory: folder,
+      env: { ...env, DATABASE_URL: 'postgres://me:hidden@127.0.0.1:1/x' },
+      onEvent: (event) => events.push(event),
+    })
+    await expect(failure).rejects.toMatchObject({ code: 'ERR_INFRASTRUCTURE_NOT_REACHABLE' })
+    expect(events.filter((event) => event.type === 'process')).toEqual([])
+  })
+})
