@@ -16,13 +16,17 @@ export function affinityKey(
   return cookie(request.headers.cookie, affinity.cookie)
 }
 
+/** The claims of a token in the header, or among the subprotocols of a browser's WebSocket. */
+const bearerHeader = /^(?:bearer|dpop) +[\w-]+\.([\w-]{1,8192})\./i
+const bearerProtocol = /(?:^|,)\s*bearer\.[\w-]+\.([\w-]{1,8192})\./
+
 /**
  * The `tid` claim of the bearer token, read and not verified. Good enough to choose an upstream or to show a
  * maintenance notice, because whoever lies about it only meets an app that refuses the token.
  */
 export function tenantHint(request: IncomingMessage): string | undefined {
-  const header = request.headers.authorization
-  const match = header === undefined ? null : /^(?:bearer|dpop) +[\w-]+\.([\w-]{1,8192})\./i.exec(header)
+  const { authorization = '', 'sec-websocket-protocol': protocols = '' } = request.headers
+  const match = bearerHeader.exec(authorization) ?? bearerProtocol.exec(protocols)
   if (!match) return undefined
   try {
     const claims: unknown = JSON.parse(Buffer.from(match[1] ?? '', 'base64url').toString('utf8'))

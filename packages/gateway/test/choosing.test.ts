@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { tenantHint } from '../src/affinity.ts'
 import { parseAddressList } from '../src/address-list.ts'
 import { findOrigin } from '../src/forwarded.ts'
 import { chooseByKey } from '../src/rendezvous.ts'
@@ -88,10 +89,10 @@ describe('chooseByKey', () => {
 
   it('moves only the keys of a candidate that goes', () => {
     const rest = candidates.filter(({ id }) => id !== 'b')
-    for (const key of keys) {
-      const before = chooseByKey(candidates, key)?.id
-      if (before !== 'b') expect(chooseByKey(rest, key)?.id).toBe(before)
-    }
+    const others = keys.filter((key) => chooseByKey(candidates, key)?.id !== 'b')
+    expect(others.map((key) => chooseByKey(rest, key)?.id)).toEqual(
+      others.map((key) => chooseByKey(candidates, key)?.id),
+    )
   })
 
   it('gives keys in proportion to weight, and none to weight 0', () => {
@@ -146,5 +147,18 @@ describe('parseAddressList', () => {
     expect(() => parseAddressList([entry], 'gateway.trustedProxies')).toThrow(
       `gateway.trustedProxies: ${JSON.stringify(entry)}`,
     )
+  })
+})
+
+describe('tenantHint', () => {
+  const token = `e30.${Buffer.from('{"tid":"acme"}').toString('base64url')}.c2ln`
+  const hint = (headers: Record<string, string>): string | undefined => tenantHint({ headers } as never)
+
+  it('reads the claim from the header or a subprotocol, and nothing from what is no token', () => {
+    expect(hint({ authorization: `Bearer ${token}` })).toBe('acme')
+    expect(hint({ 'sec-websocket-protocol': `quintet.rpc.v1, bearer.${token}` })).toBe('acme')
+    for (const value of ['Bearer x', 'Bearer a.!.c', 'Bearer e30.bm9uZQ.c', 'Basic abc', ''])
+      expect(hint({ authorization: value })).toBeUndefined()
+    expect(hint({})).toBeUndefined()
   })
 })

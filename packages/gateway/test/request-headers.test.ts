@@ -3,93 +3,62 @@ import { readRequestHeaders } from '../src/request-headers.ts'
 
 const names = (forward: readonly string[]): string[] => forward.filter((_, index) => index % 2 === 0)
 
+/** Raw headers from lines. */
+const raw = (...lines: string[]): string[] =>
+  lines.flatMap((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)])
+
 describe('readRequestHeaders', () => {
   it('forwards what is end to end and drops what concerns the connection', () => {
-    const { forward, host } = readRequestHeaders([
-      ...[
-        'Host',
-        'example.org:8080',
-        'Accept',
-        '*/*',
-        'Connection',
-        'keep-alive, X-Internal',
-        'X-Internal',
-        '1',
-      ],
-      ...[
-        'Keep-Alive',
-        'timeout=5',
-        'TE',
-        'trailers',
-        'Trailer',
-        'x',
-        'Upgrade',
-        'h2c',
-        'HTTP2-Settings',
-        'AAA',
-      ],
-      ...[
-        'Proxy-Connection',
-        'x',
-        'Proxy-Authorization',
-        'x',
-        'Expect',
-        '100-continue',
-        'Cookie',
-        'a=b',
-        'Cookie',
-        'c=d',
-      ],
-    ])
+    const { forward, host } = readRequestHeaders(
+      raw(
+        'Host: example.org:8080',
+        'Accept: */*',
+        'Connection: keep-alive, X-Internal',
+        'X-Internal: 1',
+        'Keep-Alive: timeout=5',
+        'TE: trailers',
+        'Trailer: x',
+        'Upgrade: h2c',
+        'HTTP2-Settings: AAA',
+        'Proxy-Connection: x',
+        'Proxy-Authorization: x',
+        'Expect: 100-continue',
+        'Cookie: a=b',
+        'Cookie: c=d',
+      ),
+    )
     expect(names(forward)).toEqual(['accept', 'cookie', 'cookie'])
     expect(host).toBe('example.org:8080')
   })
 
   it('drops every forwarding header of the client', () => {
-    const { forward } = readRequestHeaders([
-      ...[
-        'Host',
-        'a',
-        'X-Forwarded-For',
-        '1.1.1.1',
-        'X-Forwarded-Proto',
-        'https',
-        'X-Forwarded-Host',
-        'x',
-        'Forwarded',
-        'for=1.1.1.1',
-      ],
-      ...[
-        'X-Real-IP',
-        '1.1.1.1',
-        'Via',
-        'x',
-        'X-Request-Id',
-        'x',
-        'X-Forwarded-Prefix',
-        '/x',
-        'X-Forwarded-Port',
-        '1',
-      ],
-    ])
+    const { forward } = readRequestHeaders(
+      raw(
+        'Host: a',
+        'X-Forwarded-For: 1.1.1.1',
+        'X-Forwarded-Proto: https',
+        'X-Forwarded-Host: x',
+        'X-Forwarded-Prefix: /x',
+        'X-Forwarded-Port: 1',
+        'Forwarded: for=1.1.1.1',
+        'X-Real-IP: 1.1.1.1',
+        'Via: x',
+        'X-Request-Id: x',
+      ),
+    )
     expect(forward).toEqual([])
   })
 
   it('does not let a client have end-to-end headers removed by naming them', () => {
-    const { forward, host } = readRequestHeaders([
-      ...[
-        'Host',
-        'a',
-        'Connection',
-        'host, content-length, authorization, cookie',
-        'Content-Length',
-        '3',
-        'Authorization',
-        'Bearer x',
-        'Cookie',
-        'y',
-      ],
-    ])
+    const { forward, host } = readRequestHeaders(
+      raw(
+        'Host: a',
+        'Connection: host, content-length, authorization, cookie',
+        'Content-Length: 3',
+        'Authorization: Bearer x',
+        'Cookie: y',
+      ),
+    )
     expect(names(forward)).toEqual(['authorization', 'cookie'])
     expect(host).toBe('a')
   })

@@ -4,7 +4,8 @@ import { connect } from 'node:net'
 import { until } from '@quintet/test-kit'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket, WebSocketServer, type RawData } from 'ws'
-import { appRoute, startGateway, type TestGateway } from '../support/gateway.ts'
+import { startGateway, type TestGateway } from '../support/gateway.ts'
+import type { GatewayRouteOptions } from '../../src/index.ts'
 import { exchangeRaw, startRawServer, statusOf } from '../support/raw.ts'
 
 const cleanups: (() => Promise<void> | void)[] = []
@@ -27,7 +28,7 @@ async function startSockets(
   return { url: `http://127.0.0.1:${(http.address() as { port: number }).port}`, sockets }
 }
 
-async function through(upstream: string, options: Parameters<typeof appRoute>[1] = {}): Promise<TestGateway> {
+async function through(upstream: string, options: Partial<GatewayRouteOptions> = {}): Promise<TestGateway> {
   const gateway = await startGateway({
     routes: [
       {
