@@ -7,7 +7,7 @@ export {
   type JobOptions,
   type RetentionOptions,
 } from './define-job.ts'
-export type { SecretText } from './envelope.ts'
+export type { Envelope, EnvelopeAddress, EnvelopeContext, EnvelopeSigner, SecretText } from './envelope.ts'
 export { giveUp, QueueError, type QueueErrorCode } from './errors.ts'
 export { withInbox } from './inbox.ts'
 export type { JobSchedule } from './job-schedule.ts'
@@ -27,4 +27,4 @@ export {
 export { schedule, type ScheduleOptions } from './schedule.ts'
 export type { KyselyExecutor, PgExecutor, SqlExecutor } from './sql-executor.ts'
 export { workerDefaults, type WorkerOptions } from './worker-options.ts'
-export { worker, type JobCall, type JobHandler } from './worker.ts'
+export { worker, type CallOfJob, type JobCall, type JobHandler } from './worker.ts'

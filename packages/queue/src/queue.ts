@@ -24,7 +24,7 @@ import {
   type DeadLettersOptions,
 } from './dead-letters.ts'
 import type { JobDefinition } from './define-job.ts'
-import { createEnvelopeSigner, type Envelope, type SecretText } from './envelope.ts'
+import { createEnvelopeSigner, type Envelope, type EnvelopeSigner, type SecretText } from './envelope.ts'
 import { QueueError, unavailableWhenRedisIs } from './errors.ts'
 import { serializePayload } from './payload.ts'
 import { readCounts, type QueueCounts } from './queue-counts.ts'
@@ -69,6 +69,10 @@ export interface Enqueued {
 
 /** Where jobs are added. */
 export interface Queue extends AsyncDisposable {
+  readonly connection: Redis
+  readonly prefix: string
+  /** Seals and opens the envelopes of its jobs. */
+  readonly signer: EnvelopeSigner
   /**
    * Adds a job, in the name of the caller.
    *
@@ -126,6 +130,9 @@ export function createQueue(options: QueueOptions): Queue {
   }
 
   const queue: Queue = {
+    connection,
+    prefix,
+    signer,
     async enqueue(job, payload, settings = {}) {
       const path = `enqueue ${job.name}`
       refuseUnknownKeys(settings, ['principal', 'idempotencyKey', 'delay', 'traceparent'], path)
@@ -163,14 +170,14 @@ export function createQueue(options: QueueOptions): Queue {
   return queue
 }
 
-export function assertConnection(connection: Redis, path: string): void {
+function assertConnection(connection: Redis, path: string): void {
   if (typeof connection?.duplicate !== 'function') throw new TypeError(`${path}: connection must be an ioredis client.`)
   if (connection.options.keyPrefix) {
     throw new TypeError(`${path}: connection has a keyPrefix, which BullMQ does not bear. Use the option "prefix" of ${path}.`)
   }
 }
 
-export function parsePrefix(prefix: string = queueDefaults.prefix, path: string): string {
+function parsePrefix(prefix: string = queueDefaults.prefix, path: string): string {
   if (/^[\w\-{}.]{1,100}$/.test(prefix)) return prefix
   throw new TypeError(`${path}: prefix ${JSON.stringify(prefix)} must be letters, digits, "-", "_" or ".", 100 at most.`)
 }

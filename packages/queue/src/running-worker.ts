@@ -1,29 +1,34 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { isQuintetError, toQuintetError, type QuintetError, type RunningTransport, type TransportHost } from '@quintet/core'
-import { DelayedError, Queue as BullQueue, UnrecoverableError, WaitingError, Worker as BullWorker, type Job as BullJob } from 'bullmq'
+import { isQuintetError, toQuintetError, type Principal, type QuintetError, type RunningTransport, type TransportHost } from '@quintet/core'
+import { DelayedError, UnrecoverableError, WaitingError, Worker as BullWorker, type Job as BullJob } from 'bullmq'
 import { pauseAfter, type JobDefinition } from './define-job.ts'
+import { openWaitingConnection } from './connection.ts'
 import type { EnvelopeSigner } from './envelope.ts'
 import { isPermanent } from './errors.ts'
 import { addressOf } from './job-schedule.ts'
 import { parsePayload } from './payload.ts'
-import { readCounts } from './queue-counts.ts'
-import type { JobCall } from './worker.ts'
+import type { Queue } from './queue.ts'
+import type { CallOfJob } from './worker.ts'
 import type { ResolvedWorkerOptions } from './worker-options.ts'
 
 interface WorkerParts {
   readonly job: JobDefinition
   readonly host: TransportHost
+  readonly queue: Queue
+  /** True when the queue was made for this worker alone. */
+  readonly owned: boolean
   readonly options: ResolvedWorkerOptions
-  readonly handle: (call: Omit<JobCall<unknown, unknown>, 'services'>) => unknown
+  readonly handle: (call: Omit<CallOfJob<unknown, unknown, Principal>, 'services'>) => unknown
 }
 
 /** How long handlers that were told to stop may take to put their jobs back, in milliseconds. */
 const giveBackTime = 500
 
 /** Connects, starts to take jobs, and answers with the handle to stop it. */
-export async function startWorker({ job, host, options, handle }: WorkerParts): Promise<RunningTransport> {
+export async function startWorker({ job, queue, owned, host, options, handle }: WorkerParts): Promise<RunningTransport> {
   const { logger } = host
-  const { connection, prefix, signer } = options
+  const { prefix, signer } = queue
+  const { connection, close: closeConnection } = openWaitingConnection(queue.connection, logger)
   const ending = new AbortController()
   const perTenant = new Map<string, number>()
   let active = 0
@@ -130,12 +135,12 @@ export async function startWorker({ job, host, options, handle }: WorkerParts): 
     await bull.waitUntilReady()
   } catch (error) {
     await bull.close(true)
+    if (owned) await queue.close()
+    closeConnection()
     throw error
   }
   void bull.run().catch((error: unknown) => logger.error({ err: error, job: job.name }, 'a worker has stopped'))
-  const counting = new BullQueue(job.name, { connection, prefix, skipVersionCheck: true })
-  counting.on('error', () => {})
-  addHealthCheck({ job, queue: counting, host, options, isRunning: () => draining || bull.isRunning() })
+  addHealthCheck({ job, queue, host, options, isRunning: () => draining || bull.isRunning() })
 
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
@@ -145,7 +150,8 @@ export async function startWorker({ job, host, options, handle }: WorkerParts): 
     // BullMQ gives a job back after the processor has returned; without this, a close in between would lose that.
     if (active === 0) await Promise.race([bull.close(), delay(giveBackTime)])
     await bull.close(true)
-    await counting.close()
+    if (owned) await queue.close()
+    closeConnection()
   }
 
   return {
@@ -193,14 +199,14 @@ function retryAfterOf(error: Error | undefined): number {
   return error instanceof JobFailure ? (error.retryAfter ?? 0) : 0
 }
 
-function addHealthCheck(parts: Omit<WorkerParts, 'handle'> & { readonly queue: BullQueue; readonly isRunning: () => boolean }): void {
+function addHealthCheck(parts: Omit<WorkerParts, 'handle' | 'owned'> & { readonly isRunning: () => boolean }): void {
   const { job, queue, host, options, isRunning } = parts
   host.health.add({
     name: `queue:${job.name}`,
     critical: false,
     async check() {
       if (!isRunning()) throw new Error('the worker has stopped')
-      const { waiting, active, dead, oldestWaiting } = await readCounts(queue)
+      const { waiting, active, dead, oldestWaiting } = await queue.counts(job)
       const detail = `${waiting} waiting, ${active} active, ${dead} dead, the oldest waits for ${Math.round(oldestWaiting)} ms`
       if (oldestWaiting > options.maxLag) throw new Error(detail)
       return detail

@@ -1,14 +1,19 @@
 import { parseDuration, refuseUnknownKeys, type Duration } from '@quintet/core'
 import type { Redis } from 'ioredis'
-import { createEnvelopeSigner, type EnvelopeSigner, type SecretText } from './envelope.ts'
-import { assertConnection, parsePrefix } from './queue.ts'
+import type { SecretText } from './envelope.ts'
+import { createQueue, type Queue } from './queue.ts'
 
-export interface WorkerOptions {
-  /** An ioredis client without command timeout and with `maxRetriesPerRequest: null`. It stays its owner's. */
-  readonly connection: Redis
+export interface WorkerOptions<Services = unknown> {
+  /**
+   * Where the jobs are; give this, or `connection` and `secret`. A function gets the services of the process when the
+   * worker starts.
+   */
+  readonly queue?: Queue | ((services: Services) => Queue)
+  /** An ioredis client without a key prefix. It stays its owner's. For a process that enqueues nothing. */
+  readonly connection?: Redis
   /** The secret with which jobs are signed; of several, any. */
-  readonly secret: SecretText | readonly SecretText[]
-  /** @defaultValue `'quintet'` */
+  readonly secret?: SecretText | readonly SecretText[]
+  /** What stands before every key, with `connection`. @defaultValue `'quintet'` */
   readonly prefix?: string
   /** Jobs at once in this process. @defaultValue 4 */
   readonly concurrency?: number
@@ -24,26 +29,17 @@ export interface WorkerOptions {
 export const workerDefaults = Object.freeze({ concurrency: 4, lockDuration: '30s' } as const)
 
 export interface ResolvedWorkerOptions {
-  readonly connection: Redis
-  readonly signer: EnvelopeSigner
-  readonly prefix: string
   readonly concurrency: number
   readonly tenantConcurrency: number
   readonly lockDuration: number
   readonly maxLag: number
 }
 
-const knownKeys = ['connection', 'secret', 'prefix', 'concurrency', 'tenantConcurrency', 'lockDuration', 'maxLag']
+const knownKeys = ['queue', 'concurrency', 'tenantConcurrency', 'lockDuration', 'maxLag']
 
 /** @throws TypeError for options that are unknown or make no sense. */
-export function resolveWorkerOptions(options: WorkerOptions, path: string): ResolvedWorkerOptions {
+export function resolveWorkerOptions(options: Omit<WorkerOptions, 'queue'>, path: string): ResolvedWorkerOptions {
   refuseUnknownKeys(options, knownKeys, path)
-  assertConnection(options.connection, path)
-  if (options.connection.options.maxRetriesPerRequest !== null) {
-    throw new TypeError(
-      `${path}: connection gives up on commands. Give one with maxRetriesPerRequest: null, e.g. redis.duplicate('queue', { blocking: true }).`,
-    )
-  }
   const positive = (value: number, key: string): number => {
     if (Number.isSafeInteger(value) && value >= 1) return value
     throw new TypeError(`${path}: ${key} must be a whole number from 1, not ${String(value)}.`)
@@ -51,13 +47,27 @@ export function resolveWorkerOptions(options: WorkerOptions, path: string): Reso
   const lockDuration = parseDuration(options.lockDuration ?? workerDefaults.lockDuration, `${path}: lockDuration`)
   if (lockDuration < 1_000) throw new TypeError(`${path}: lockDuration must be at least a second.`)
   return {
-    connection: options.connection,
-    signer: createEnvelopeSigner(options.secret),
-    prefix: parsePrefix(options.prefix, path),
     concurrency: positive(options.concurrency ?? workerDefaults.concurrency, 'concurrency'),
     tenantConcurrency:
       options.tenantConcurrency === undefined ? Infinity : positive(options.tenantConcurrency, 'tenantConcurrency'),
     lockDuration,
     maxLag: options.maxLag === undefined ? Infinity : parseDuration(options.maxLag, `${path}: maxLag`),
   }
+}
+
+/** The queue that the options name, or that their connection and secret make; whether it was made here. */
+export function resolveWorkerQueue<Services>(
+  options: WorkerOptions<Services>,
+  path: string,
+): (services: Services) => { readonly queue: Queue; readonly owned: boolean } {
+  const { queue, connection, secret, prefix } = options
+  if (queue !== undefined) {
+    if (connection !== undefined || secret !== undefined || prefix !== undefined) {
+      throw new TypeError(`${path}: takes either queue, or connection and secret.`)
+    }
+    return (services) => ({ queue: typeof queue === 'function' ? queue(services) : queue, owned: false })
+  }
+  if (connection === undefined || secret === undefined) throw new TypeError(`${path}: needs queue, or connection and secret.`)
+  const made = { connection, secret, ...(prefix === undefined ? {} : { prefix }) }
+  return () => ({ queue: createQueue(made), owned: true })
 }

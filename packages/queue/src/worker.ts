@@ -1,10 +1,10 @@
 import type { AccessRule, Logger, Principal, PrincipalFor, Schema, SchemaOutput, Transport } from '@quintet/core'
 import type { JobDefinition } from './define-job.ts'
 import { startWorker } from './running-worker.ts'
-import { resolveWorkerOptions, type WorkerOptions } from './worker-options.ts'
+import { resolveWorkerOptions, resolveWorkerQueue, type WorkerOptions } from './worker-options.ts'
 
-/** What a job's handler gets. */
-export interface JobCall<Payload, Services, Caller extends Principal = Principal> {
+/** What the handler of a job gets, by payload, services and principal. */
+export interface CallOfJob<Payload, Services, Caller extends Principal> {
   readonly payload: Payload
   /** Those of the process. */
   readonly services: Services
@@ -19,9 +19,15 @@ export interface JobCall<Payload, Services, Caller extends Principal = Principal
   readonly logger: Logger
 }
 
+/** What a job's handler gets: `JobCall<typeof makeThumbnail, Services>`, or `JobCall<Payload, Services, UserPrincipal>`. */
+export type JobCall<JobOrPayload, Services = unknown, Caller extends Principal = Principal> =
+  JobOrPayload extends JobDefinition<infer Payload, infer Access>
+    ? CallOfJob<SchemaOutput<Payload>, Services, PrincipalFor<Access>>
+    : CallOfJob<JobOrPayload, Services, Caller>
+
 /** Does the work. It may run more than once for one job, so its effect should be the same then; see `withInbox`. */
-export type JobHandler<Payload, Services, Caller extends Principal = Principal> = (
-  call: JobCall<Payload, Services, Caller>,
+export type JobHandler<Payload, Services, Caller extends Principal> = (
+  call: CallOfJob<Payload, Services, Caller>,
 ) => Promise<unknown> | unknown
 
 /**
@@ -35,23 +41,28 @@ export type JobHandler<Payload, Services, Caller extends Principal = Principal> 
  */
 export function worker<Payload extends Schema, Access extends AccessRule, Services = unknown>(
   job: JobDefinition<Payload, Access>,
-  options: WorkerOptions,
+  options: WorkerOptions<Services>,
   handler: JobHandler<SchemaOutput<Payload>, Services, PrincipalFor<Access>>,
 ): Transport {
   const path = `worker ${job.name}`
-  const resolved = resolveWorkerOptions(options, path)
+  const { queue: _queue, ...rest } = options
+  const resolved = resolveWorkerOptions(rest, path)
+  const openQueue = resolveWorkerQueue(options, path)
   if (typeof handler !== 'function') throw new TypeError(`${path}: needs a handler as its third argument.`)
   return {
     name: `worker:${job.name}`,
     operations: [job.operation],
-    start: (host) =>
-      startWorker({
+    start(host) {
+      // The process hands over what its setup returned; the author of the worker says what that is.
+      const services = host.services as Services
+      return startWorker({
         job,
         host,
+        ...openQueue(services),
         options: resolved,
         // The schema has made the payload, and the pipeline has let the principal pass the access rule.
-        handle: (call) =>
-          handler({ ...call, services: host.services } as JobCall<SchemaOutput<Payload>, Services, PrincipalFor<Access>>),
-      }),
+        handle: (call) => handler({ ...call, services } as CallOfJob<SchemaOutput<Payload>, Services, PrincipalFor<Access>>),
+      })
+    },
   }
 }

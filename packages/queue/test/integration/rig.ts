@@ -3,15 +3,13 @@ import { createTestHost, type TestHost, type TestHostOptions } from '@quintet/co
 import type { RunningTransport, Transport } from '@quintet/core'
 import { redisUrl } from '@quintet/test-kit'
 import { Redis } from 'ioredis'
-import { createQueue, type Queue, type WorkerOptions } from '../../src/index.ts'
+import { createQueue, type Queue } from '../../src/index.ts'
 
 export const secret = 'a-secret-of-more-than-32-characters!'
 
 /** A queue with a prefix of its own on the shared Redis, and everything that was started on it. */
 export interface Rig extends AsyncDisposable {
   readonly queue: Queue
-  /** What workers are made with. */
-  readonly jobs: Pick<WorkerOptions, 'connection' | 'secret'> & { readonly prefix: string }
   readonly redis: Redis
   host(options?: TestHostOptions): TestHost
   start(transport: Transport, host?: TestHost): Promise<RunningTransport>
@@ -20,8 +18,6 @@ export interface Rig extends AsyncDisposable {
 export function createRig(url = redisUrl()): Rig {
   const redis = new Redis(url)
   redis.on('error', () => undefined)
-  const connection = new Redis(url, { maxRetriesPerRequest: null })
-  connection.on('error', () => undefined)
   const prefix = `test-${randomBytes(5).toString('hex')}`
   const queue = createQueue({ connection: redis, secret, prefix })
   const hosts: TestHost[] = []
@@ -33,7 +29,6 @@ export function createRig(url = redisUrl()): Rig {
   }
   return {
     queue,
-    jobs: { connection, secret, prefix },
     redis,
     host,
     async start(transport, on = host()) {
@@ -50,7 +45,7 @@ export function createRig(url = redisUrl()): Rig {
         if (keys.length > 0) await redis.del(...keys)
       }
       redis.disconnect()
-      connection.disconnect()
+
     },
   }
 }

@@ -5,14 +5,11 @@ import { until } from '@quintet/test-kit'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { createQueue, defineJob, giveUp, worker, type JobCall } from '../../src/index.ts'
-import { createEnvelopeSigner } from '../../src/envelope.ts'
-import { createRig, secret, type Rig } from './rig.ts'
+import { createRig, type Rig } from './rig.ts'
 
 const Thumbnail = z.strictObject({ objectId: z.string(), width: z.number() })
 const makeThumbnail = defineJob('make-thumbnail', { payload: Thumbnail, backoff: { min: 10, max: 20 } })
 const alice = testUser({ userId: 'alice', tenantId: 'tenant-a', roles: ['editor'], permissions: ['objects:write'] })
-
-const signer = createEnvelopeSigner(secret)
 
 let rig: Rig
 beforeEach(() => {
@@ -27,10 +24,10 @@ const enqueue = (objectId = 'o1', principal: Principal = alice) =>
 
 describe('worker', () => {
   it('hands the handler the payload, the principal of the envelope and the services of the process', async () => {
-    const calls: JobCall<z.infer<typeof Thumbnail>, unknown>[] = []
+    const calls: JobCall<typeof makeThumbnail, { name: string }>[] = []
     const host = rig.host({ provide: { name: 'services' } })
     await rig.start(
-      worker(makeThumbnail, rig.jobs, (call) => void calls.push(call)),
+      worker(makeThumbnail, { queue: (_services: { name: string }) => rig.queue }, (call) => void calls.push(call)),
       host,
     )
     const { id } = await enqueue()
@@ -44,7 +41,7 @@ describe('worker', () => {
     const openScope: InvocationWrapper = (invocation, next) => scope.run(invocation.principal.tenantId, next)
     const seen: string[] = []
     await rig.start(
-      worker(makeThumbnail, rig.jobs, ({ payload }) => void seen.push(`${payload.objectId} in ${scope.getStore()}`)),
+      worker(makeThumbnail, { queue: rig.queue }, ({ payload }) => void seen.push(`${payload.objectId} in ${scope.getStore()}`)),
       rig.host({ wrappers: [openScope] }),
     )
     await Promise.all([enqueue('o1'), enqueue('o2', testUser({ tenantId: 'tenant-b' })), enqueue('o3')])
@@ -55,7 +52,7 @@ describe('worker', () => {
   it('tries again what fails, and counts the attempts', async () => {
     const attempts: number[] = []
     await rig.start(
-      worker(makeThumbnail, rig.jobs, ({ attempt }) => {
+      worker(makeThumbnail, { queue: rig.queue }, ({ attempt }) => {
         attempts.push(attempt)
         if (attempt < 3) throw new Error('not yet')
       }),
@@ -70,7 +67,7 @@ describe('worker', () => {
     let broken = true
     let ran = 0
     await rig.start(
-      worker(twice, rig.jobs, () => {
+      worker(twice, { queue: rig.queue }, () => {
         ran++
         if (broken) throw new Error('disk full')
       }),
@@ -92,7 +89,7 @@ describe('worker', () => {
   it('replays and removes many dead letters', async () => {
     const once = defineJob('once', { payload: z.string(), attempts: 1 })
     let broken = true
-    await rig.start(worker(once, rig.jobs, () => (broken ? Promise.reject(new Error('no')) : undefined)))
+    await rig.start(worker(once, { queue: rig.queue }, () => (broken ? Promise.reject(new Error('no')) : undefined)))
     for (const text of ['a', 'b', 'c']) await rig.queue.enqueue(once, text, { principal: alice })
     await until(async () => (await rig.queue.counts(once)).dead === 3)
     expect(await rig.queue.deadLetters(once, { limit: 2 })).toHaveLength(2)
@@ -107,7 +104,7 @@ describe('worker', () => {
   it('does not try again what a handler gives up', async () => {
     let ran = 0
     await rig.start(
-      worker(makeThumbnail, rig.jobs, () => {
+      worker(makeThumbnail, { queue: rig.queue }, () => {
         ran++
         throw giveUp('the object is no image')
       }),
@@ -121,7 +118,7 @@ describe('worker', () => {
   it('waits as long as an error asks for before the next attempt', async () => {
     const times: number[] = []
     await rig.start(
-      worker(makeThumbnail, rig.jobs, ({ attempt }) => {
+      worker(makeThumbnail, { queue: rig.queue }, ({ attempt }) => {
         times.push(performance.now())
         if (attempt === 1) throw new QuintetError('busy', { code: 'ERR_TEST_BUSY', kind: 'unavailable', retryAfter: 400 })
       }),
@@ -135,7 +132,7 @@ describe('worker', () => {
     const quick = defineJob('quick', { payload: z.string(), timeout: 50, attempts: 2, backoff: { min: 1, max: 1 } })
     const attempts: number[] = []
     await rig.start(
-      worker(quick, rig.jobs, async ({ signal, attempt }) => {
+      worker(quick, { queue: rig.queue }, async ({ signal, attempt }) => {
         attempts.push(attempt)
         if (attempt === 1) await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
       }),
@@ -150,7 +147,7 @@ describe('worker', () => {
     let most = 0
     let done = 0
     await rig.start(
-      worker(makeThumbnail, { ...rig.jobs, concurrency: 2 }, async () => {
+      worker(makeThumbnail, { queue: rig.queue, concurrency: 2 }, async () => {
         most = Math.max(most, ++running)
         await new Promise((resolve) => setTimeout(resolve, 10))
         running--
@@ -166,7 +163,7 @@ describe('worker', () => {
     const order: string[] = []
     const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
     await rig.start(
-      worker(makeThumbnail, { ...rig.jobs, concurrency: 2, tenantConcurrency: 1 }, async ({ principal }) => {
+      worker(makeThumbnail, { queue: rig.queue, concurrency: 2, tenantConcurrency: 1 }, async ({ principal }) => {
         order.push(principal.tenantId)
         if (principal.tenantId === 'tenant-a') await gate
       }),
@@ -182,7 +179,7 @@ describe('worker', () => {
   it('reports its queue to the health of the process', async () => {
     const host = rig.host()
     const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
-    await rig.start(worker(makeThumbnail, { ...rig.jobs, concurrency: 1, maxLag: 1 }, () => gate), host)
+    await rig.start(worker(makeThumbnail, { queue: rig.queue, concurrency: 1, maxLag: 1 }, () => gate), host)
     expect((await host.health.report()).checks['queue:make-thumbnail']).toMatchObject({ status: 'pass' })
     await enqueue('o1')
     await enqueue('o2')
@@ -197,7 +194,7 @@ describe('worker', () => {
   it('runs a system job as the system, for the tenant of whoever enqueued it', async () => {
     const sweep = defineJob('sweep', { payload: z.string(), access: 'system' })
     const seen: Principal[] = []
-    await rig.start(worker(sweep, rig.jobs, ({ principal }) => void seen.push(principal)))
+    await rig.start(worker(sweep, { queue: rig.queue }, ({ principal }) => void seen.push(principal)))
     await rig.queue.enqueue(sweep, 'x')
     await rig.queue.enqueue(sweep, 'y', { principal: systemPrincipal('audit', 'tenant-b') })
     await until(() => seen.length === 2)
@@ -206,7 +203,7 @@ describe('worker', () => {
 
   it('moves a delayed job to its time', async () => {
     const times: number[] = []
-    await rig.start(worker(makeThumbnail, rig.jobs, () => void times.push(Date.now())))
+    await rig.start(worker(makeThumbnail, { queue: rig.queue }, () => void times.push(Date.now())))
     const before = Date.now()
     await rig.queue.enqueue(makeThumbnail, { objectId: 'late', width: 1 }, { principal: alice, delay: '300ms' })
     await until(() => times.length === 1)
@@ -220,7 +217,7 @@ describe('drain', () => {
     let started = 0
     let finished = 0
     const running = await rig.start(
-      worker(makeThumbnail, { ...rig.jobs, concurrency: 1 }, async () => {
+      worker(makeThumbnail, { queue: rig.queue, concurrency: 1 }, async () => {
         started++
         await gate
         finished++
@@ -241,7 +238,7 @@ describe('drain', () => {
     const once = defineJob('once', { payload: z.string(), attempts: 1 })
     let started = 0
     const running = await rig.start(
-      worker(once, rig.jobs, async ({ signal }) => {
+      worker(once, { queue: rig.queue }, async ({ signal }) => {
         started++
         await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }))
       }),
@@ -255,7 +252,7 @@ describe('drain', () => {
     expect(await rig.queue.counts(once)).toMatchObject({ waiting: 1, active: 0, dead: 0 })
 
     const done: number[] = []
-    await rig.start(worker(once, rig.jobs, ({ attempt }) => void done.push(attempt)))
+    await rig.start(worker(once, { queue: rig.queue }, ({ attempt }) => void done.push(attempt)))
     await until(() => done.length === 1)
     expect(done).toEqual([1])
   })
@@ -264,7 +261,7 @@ describe('drain', () => {
     let started = 0
     const { promise: never, resolve: end } = Promise.withResolvers<void>()
     const running = await rig.start(
-      worker(makeThumbnail, { ...rig.jobs, lockDuration: '1s' }, () => {
+      worker(makeThumbnail, { queue: rig.queue, lockDuration: '1s' }, () => {
         started++
         return never
       }),
@@ -276,7 +273,7 @@ describe('drain', () => {
     await running.close()
     expect(performance.now() - before).toBeLessThan(2_500)
     const done: string[] = []
-    await rig.start(worker(makeThumbnail, { ...rig.jobs, lockDuration: '1s' }, ({ jobId }) => void done.push(jobId)))
+    await rig.start(worker(makeThumbnail, { queue: rig.queue, lockDuration: '1s' }, ({ jobId }) => void done.push(jobId)))
     await until(() => done.length === 1)
     end()
   })
@@ -285,7 +282,7 @@ describe('drain', () => {
 describe('envelopes that are not ours', () => {
   const refuse = async (add: (id: string) => Promise<void>, reason: string): Promise<void> => {
     let ran = 0
-    await rig.start(worker(makeThumbnail, rig.jobs, () => void ran++))
+    await rig.start(worker(makeThumbnail, { queue: rig.queue }, () => void ran++))
     await add('forged')
     await until(async () => (await rig.queue.counts(makeThumbnail)).dead === 1)
     expect((await rig.queue.deadLetters(makeThumbnail))[0]).toMatchObject({ reason: expect.stringContaining(reason) as string, attempts: 1 })
@@ -301,7 +298,7 @@ describe('envelopes that are not ours', () => {
   it('are refused when they are nothing of the kind', () => refuse(add('text'), 'it is no envelope'))
 
   it('are refused when another secret signed them', async () => {
-    const other = createQueue({ connection: rig.redis, secret: 'another-secret-of-more-than-32-chars', prefix: rig.jobs.prefix })
+    const other = createQueue({ connection: rig.redis, secret: 'another-secret-of-more-than-32-chars', prefix: rig.queue.prefix })
     await refuse(async () => {
       await other.enqueue(makeThumbnail, payload, { principal: alice })
     }, 'its signature is not one of ours')
@@ -313,8 +310,8 @@ describe('envelopes that are not ours', () => {
     ['more roles', (envelope: Record<string, object>) => ({ ...envelope, ctx: { ...envelope['ctx'], roles: ['admin'] } })],
     ['another payload', (envelope: Record<string, object>) => ({ ...envelope, payload: { objectId: 'o2', width: 1 } })],
   ])('are refused when they were changed to %s', async (_what, change) => {
-    const envelope = signer.seal(
-      { prefix: rig.jobs.prefix, job: 'make-thumbnail', id: 'forged' },
+    const envelope = rig.queue.signer.seal(
+      { prefix: rig.queue.prefix, job: 'make-thumbnail', id: 'forged' },
       alice,
       JSON.stringify(payload),
       undefined,
@@ -325,25 +322,25 @@ describe('envelopes that are not ours', () => {
   it('are refused under another id, for another job or for another prefix', async () => {
     const text = JSON.stringify(payload)
     const addresses = [
-      { prefix: rig.jobs.prefix, job: 'make-thumbnail', id: 'another' },
-      { prefix: rig.jobs.prefix, job: 'remove-object', id: 'forged' },
+      { prefix: rig.queue.prefix, job: 'make-thumbnail', id: 'another' },
+      { prefix: rig.queue.prefix, job: 'remove-object', id: 'forged' },
       { prefix: 'elsewhere', job: 'make-thumbnail', id: 'forged' },
     ]
     for (const address of addresses) {
-      const stolen = signer.seal(address, alice, text, undefined)
-      expect(() => signer.open({ prefix: rig.jobs.prefix, job: 'make-thumbnail', id: 'forged' }, stolen)).toThrow(
+      const stolen = rig.queue.signer.seal(address, alice, text, undefined)
+      expect(() => rig.queue.signer.open({ prefix: rig.queue.prefix, job: 'make-thumbnail', id: 'forged' }, stolen)).toThrow(
         'its signature is not one of ours',
       )
     }
-    await refuse(add(signer.seal(addresses[0] as never, alice, text, undefined)), 'its signature')
+    await refuse(add(rig.queue.signer.seal(addresses[0] as never, alice, text, undefined)), 'its signature')
   })
 
   it('go to the dead letters when the payload of a genuine one does not fit', () =>
     refuse(
       (id) =>
         add(
-          signer.seal(
-            { prefix: rig.jobs.prefix, job: 'make-thumbnail', id },
+          rig.queue.signer.seal(
+            { prefix: rig.queue.prefix, job: 'make-thumbnail', id },
             alice,
             '{"objectId":7}',
             undefined,
@@ -356,8 +353,8 @@ describe('envelopes that are not ours', () => {
     refuse(
       (id) =>
         add(
-          signer.seal(
-            { prefix: rig.jobs.prefix, job: 'make-thumbnail', id },
+          rig.queue.signer.seal(
+            { prefix: rig.queue.prefix, job: 'make-thumbnail', id },
             systemPrincipal('x', 'tenant-a'),
             JSON.stringify(payload),
             undefined,
