@@ -64,7 +64,8 @@ export function toRedisError(thrown: unknown): unknown {
   removeArguments(thrown)
   if (thrown.name === 'ReplyError') return fromReply(thrown)
   if (thrown.message === 'Connection is closed.') {
-    return new RedisError('ERR_REDIS_CLOSED', 'The Redis client is closed.', { cause: thrown })
+    // The same words: libraries on top of ioredis, such as BullMQ, look for them.
+    return new RedisError('ERR_REDIS_CLOSED', 'Connection is closed.', { cause: thrown })
   }
   if (connectionFailure.test(thrown.message) || thrown.name === 'MaxRetriesPerRequestError') {
     return unavailable(thrown)

@@ -29,7 +29,7 @@ export class GuardedRedis extends Redis {
   override sendCommand(...[command, stream]: Parameters<Redis['sendCommand']>): unknown {
     guard(command)
     if (this.#closed) {
-      command.reject(new RedisError('ERR_REDIS_CLOSED', 'The Redis client is closed.'))
+      command.reject(new RedisError('ERR_REDIS_CLOSED', 'Connection is closed.'))
       return command.promise
     }
     return super.sendCommand(command, stream)
@@ -71,7 +71,7 @@ export class GuardedCluster extends Cluster {
       guard(command, (error) => this.#translate(error))
     }
     if (this.#closed) {
-      command.reject(new RedisError('ERR_REDIS_CLOSED', 'The Redis client is closed.'))
+      command.reject(new RedisError('ERR_REDIS_CLOSED', 'Connection is closed.'))
       return command.promise
     }
     return super.sendCommand(command, stream, node)
