@@ -9,7 +9,6 @@ export type OrchestratorErrorCode =
   | 'ERR_ORCHESTRATOR_PROVISION_FAILED'
   | 'ERR_ORCHESTRATOR_START_FAILED'
   | 'ERR_ORCHESTRATOR_STATE_DIRECTORY'
-  | 'ERR_ORCHESTRATOR_STOP_TIMEOUT'
   | 'ERR_ORCHESTRATOR_UNKNOWN_PROCESS'
 
 /**
@@ -21,7 +20,7 @@ export type OrchestratorErrorCode =
  */
 export class OrchestratorError extends Error {
   readonly code: OrchestratorErrorCode
-  readonly kind: 'invalid-input' | 'not-found' | 'conflict' | 'unavailable' | 'timeout'
+  readonly kind: 'invalid-input' | 'not-found' | 'conflict' | 'unavailable'
 
   constructor(
     message: string,
