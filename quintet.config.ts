@@ -1,5 +1,8 @@
 import { defineEcosystem } from '@quintet/core'
 
+/** Where the public keys of the auth app are; its private key leaves it for nobody. */
+const jwksUrl = '${url:auth/http}/.well-known/jwks.json'
+
 /** The five-app fan-out: one app owns identity, four trust its tokens, all behind one gateway. */
 export default defineEcosystem({
   project: 'quintet-example',
@@ -17,16 +20,18 @@ export default defineEcosystem({
       dependsOn: ['auth'],
       startupTimeout: '90s',
       watch: { directory: './apps/example-media' },
+      env: { MEDIA_IDENTITY__JWKS_URL: jwksUrl },
     },
-    { name: 'analytics', bootstrap: './apps/example-analytics/src/bootstrap.ts', dependsOn: ['auth'], watch: { directory: './apps/example-analytics' } },
+    { name: 'analytics', bootstrap: './apps/example-analytics/src/bootstrap.ts', dependsOn: ['auth'], watch: { directory: './apps/example-analytics' }, env: { ANALYTICS_IDENTITY__JWKS_URL: jwksUrl } },
     {
       name: 'ledger',
       bootstrap: './apps/example-ledger/src/bootstrap.ts',
       dependsOn: ['auth'],
       startupTimeout: '120s',
       watch: { directory: './apps/example-ledger' },
+      env: { LEDGER_IDENTITY__JWKS_URL: jwksUrl },
     },
-    { name: 'realtime', bootstrap: './apps/example-realtime/src/bootstrap.ts', dependsOn: ['auth'], watch: { directory: './apps/example-realtime' } },
+    { name: 'realtime', bootstrap: './apps/example-realtime/src/bootstrap.ts', dependsOn: ['auth'], watch: { directory: './apps/example-realtime' }, env: { REALTIME_IDENTITY__JWKS_URL: jwksUrl } },
   ],
   supervision: {
     strategy: 'one_for_one',

@@ -46,13 +46,13 @@ export function createHttpClient(gatewayUrl: string): Client {
       return { status: response.status, headers: response.headers, bytes: Buffer.from(await response.arrayBuffer()) }
     },
     async upload(path, body, contentType, options = {}) {
-      const streamed = body instanceof Uint8Array ? { body } : { body: ReadableStream.from(body), duplex: 'half' as const }
       const response = await fetch(gatewayUrl + path, {
         method: 'POST',
         headers: headersOf(options, { 'content-type': contentType }),
-        ...streamed,
+        body: body instanceof Uint8Array ? Buffer.from(body) : ReadableStream.from(body),
+        duplex: 'half',
         ...signalOf(options),
-      } as RequestInit)
+      })
       return answer(response)
     },
   }

@@ -4,7 +4,9 @@ export interface Stage {
   readonly gatewayUrl: string
   /** The password of the platform's operator, who may turn maintenance on and off. */
   readonly operatorPassword: string
-  /** The process id of one process of an app. */
+  /** Lets the operator through while maintenance is on. */
+  readonly maintenanceToken: string
+  /** The process id of one process of an app; 0 while it has none. */
   pidOf(app: string, process: string): Promise<number>
   /** Stops everything in order; resolves when all processes have ended. */
   stop(): Promise<void>

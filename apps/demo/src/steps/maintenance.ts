@@ -12,8 +12,8 @@ export async function turnMaintenanceOnAndOff(stage: Stage, steps: StepRunner, c
     return { detail: 'only the operator may turn maintenance on: Ada gets 403', value: stringOf(body, 'accessToken') }
   })
   const set = async (on: boolean): Promise<void> => {
-    const token = operator
-    expectStatus(await client.rpc('auth', 'platform.setMaintenance', { on }, { token, headers: { 'x-maintenance-bypass': stage.operatorPassword } }), 200, `maintenance ${on}`)
+    const headers = { 'x-maintenance-token': stage.maintenanceToken }
+    expectStatus(await client.rpc('auth', 'platform.setMaintenance', { on }, { token: operator, headers }), 200, `maintenance ${on}`)
   }
   const listing = async (): Promise<Response> => {
     const answer = await client.rpc('media', 'objects.list', {}, { token: ada.accessToken })

@@ -38,7 +38,7 @@ export async function openListener(gatewayUrl: string, token: string): Promise<L
   const arrivals = new EventTarget()
   const closed = new Promise<number>((resolve) => socket.once('close', resolve))
   socket.on('message', (data) => {
-    const message = JSON.parse(String(data)) as Record<string, unknown>
+    const message = JSON.parse((data as Buffer).toString()) as Record<string, unknown>
     if (message['type'] === 'event') events.push(message['data'] as PlatformMessage)
     else notices.push(message)
     arrivals.dispatchEvent(new Event('message'))

@@ -10,7 +10,7 @@ export async function killMedia(stage: Stage, steps: StepRunner, cast: Cast): Pr
     process.kill(before, 'SIGKILL')
     const { afterMs } = await eventually('the answer', async () => {
       const pid = await stage.pidOf('media', 'http')
-      if (pid === before) return undefined
+      if (pid === before || pid === 0) return undefined
       const answer = await client.rpc('media', 'objects.list', {}, { token: ada.accessToken })
       return answer.status === 200 ? true : undefined
     }, { timeoutMs: 30_000 })

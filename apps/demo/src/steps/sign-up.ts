@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { createHttpClient, type Client } from '../client.ts'
-import { expectStatus, stringOf } from '../expect.ts'
+import { expectStatus, expectThat, stringOf } from '../expect.ts'
 import type { Stage } from '../stage.ts'
 import type { StepRunner } from '../step.ts'
 
@@ -48,7 +48,7 @@ export async function signUpEverybody(stage: Stage, steps: StepRunner): Promise<
     const wrong = await client.rpc('auth', 'account.signIn', { tenant, email, password: 'not the password' })
     const unknown = await client.rpc('auth', 'account.signIn', { tenant, email: 'nobody@example.com', password })
     const [first, second] = [expectStatus(wrong, 401, 'wrong password'), expectStatus(unknown, 401, 'unknown user')]
-    if (first['code'] !== second['code']) throw new Error(`codes differ: ${first['code']} and ${second['code']}`)
+    expectThat(first['code'] === second['code'], 'the two answers can be told apart')
     return `401 ${String(first['code'])} for both`
   })
   return { client, ...people }

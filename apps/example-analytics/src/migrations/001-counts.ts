@@ -1,0 +1,22 @@
+import { rolesHere } from '@quintet/example-platform/roles'
+import { inboxMigration } from '@quintet/queue'
+import { applyPolicies, tenantPolicy } from '@quintet/rls'
+import { sql, type Kysely } from 'kysely'
+
+export async function up(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    create table counts (
+      tenant_id uuid not null,
+      topic text not null,
+      day date not null,
+      count bigint not null,
+      primary key (tenant_id, topic, day)
+    )`.execute(db)
+  const roles = await rolesHere(db)
+  await applyPolicies(db, [tenantPolicy('counts', { for: ['select', 'insert', 'update'] })], roles)
+  await sql.raw(inboxMigration({ tenantRole: roles.tenant, systemRole: roles.system })).execute(db)
+}
+
+export async function down(db: Kysely<unknown>): Promise<void> {
+  await sql`drop table inbox, counts`.execute(db)
+}

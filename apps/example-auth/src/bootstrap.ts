@@ -1,0 +1,32 @@
+import { defineSystem, env, file } from '@quintet/core'
+import { probes } from '@quintet/health'
+import { createRlsInvocationWrapper } from '@quintet/rls'
+import { http } from '@quintet/server'
+import { AuthConfig } from './config.ts'
+import { ensureOperator } from './operator.ts'
+import { createAuthServices } from './services.ts'
+
+/** Identity: users, sessions and the only key that signs. */
+export default defineSystem({
+  name: 'auth',
+  version: '1.0.0',
+  config: { schema: AuthConfig, sources: [file('../config/default.json', { optional: true }), env('AUTH_')] },
+  requires: { postgres: true, redis: true, migrations: './migrations', secrets: ['cnf', 'root', 'operator'] },
+  setup: createAuthServices,
+  auth: ({ manager }) => manager,
+  wrappers: () => [createRlsInvocationWrapper()],
+  processes: [
+    {
+      name: 'http',
+      module: './http.ts',
+      critical: true,
+      transports: {
+        http: http({ port: 3001, requestTimeout: '30s', headersTimeout: '20s', plugins: [probes()] }),
+      },
+    },
+  ],
+  hooks: {
+    afterCreate: ({ services }) => ensureOperator(services.db, services.operatorPassword),
+  },
+  shutdown: { priority: 10, timeout: '10s', drainConnections: true },
+})

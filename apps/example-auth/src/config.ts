@@ -1,0 +1,17 @@
+import { cnfSecret, DatabaseConfig, IdentityConfig, RedisConfig } from '@quintet/example-platform/config'
+import { secret } from '@quintet/core'
+import { z } from 'zod'
+
+export const AuthConfig = z.strictObject({
+  database: DatabaseConfig,
+  redis: RedisConfig,
+  identity: IdentityConfig.prefault({}),
+  secrets: z.strictObject({
+    cnf: cnfSecret,
+    /** The keys of this app alone are derived from it, the signing key among them. */
+    root: secret({ minLength: 32 }),
+    /** The password of the platform's operator. */
+    operator: secret({ minLength: 12 }),
+  }),
+})
+export type AuthConfig = z.output<typeof AuthConfig>

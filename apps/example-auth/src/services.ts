@@ -1,0 +1,53 @@
+import {
+  createJwtAuthManager,
+  createKeyRing,
+  createSessionAuthority,
+  deriveSecrets,
+  type KeyRing,
+  type SessionAuthority,
+} from '@quintet/auth'
+import type { AuthManager, Secret, SetupContext } from '@quintet/core'
+import { openDatabase } from '@quintet/example-platform/database'
+import { createRateLimiter, createRedisClients, type RateLimiter, type RedisClients } from '@quintet/redis'
+import { asSystem } from '@quintet/rls'
+import type { Kysely } from 'kysely'
+import type { AuthConfig } from './config.ts'
+import type { AuthTables } from './schema.ts'
+import { deriveSigningKey } from './signing-key.ts'
+import { rightsOf } from './users.ts'
+
+export interface AuthServices {
+  readonly db: Kysely<AuthTables>
+  readonly redis: RedisClients
+  readonly limiter: RateLimiter
+  readonly keys: KeyRing
+  readonly sessions: SessionAuthority
+  readonly manager: AuthManager
+  readonly operatorPassword: Secret
+}
+
+/** Everything the auth app works with. It alone has the root secret, and with it the key that signs. */
+export async function createAuthServices(context: SetupContext<AuthConfig>): Promise<AuthServices> {
+  const { config, logger, lifecycle } = context
+  const { issuer, audience } = config.identity
+  const redis = lifecycle.use(await createRedisClients({ url: config.redis.url, logger }))
+  const { db } = openDatabase<AuthTables>({ config: config.database, logger, lifecycle })
+  const limiter = createRateLimiter({ client: redis.client('ratelimit'), onUnavailable: 'refuse' })
+  const keys = await createKeyRing({ keys: [{ jwk: deriveSigningKey(config.secrets.root) }] })
+  const sessionRedis = redis.client('sessions')
+  const sessions = lifecycle.use(
+    createSessionAuthority({
+      redis: sessionRedis,
+      keys,
+      secrets: { ...deriveSecrets(config.secrets.root), cnf: config.secrets.cnf },
+      issuer,
+      audience,
+      logger,
+      throttle: { limiter },
+      loadUser: (session) => asSystem('read the rights of a user at refresh', () => rightsOf(db, session)),
+      audit: (event) => logger.info({ audit: event }, 'session event'),
+    }),
+  )
+  const manager = createJwtAuthManager({ logger, keys, sessionRedis, cnf: { secret: config.secrets.cnf }, issuer, audience })
+  return { db, redis, limiter, keys, sessions, manager, operatorPassword: config.secrets.operator }
+}

@@ -1,0 +1,73 @@
+import { QuintetError } from '@quintet/core'
+import type { Kysely, Selectable, Transaction } from 'kysely'
+import type { AuthTables } from './schema.ts'
+
+export type User = Selectable<AuthTables['users']>
+
+export interface NewUser {
+  readonly email: string
+  readonly name: string
+  readonly passwordHash: string
+  readonly roles: readonly string[]
+}
+
+/** @throws QuintetError `ERR_ACCOUNT_TENANT_TAKEN` (conflict). */
+export async function createTenant(trx: Transaction<AuthTables>, slug: string): Promise<string> {
+  const tenant = await trx
+    .insertInto('tenants')
+    .values({ slug })
+    .onConflict((conflict) => conflict.column('slug').doNothing())
+    .returning('id')
+    .executeTakeFirst()
+  if (tenant) return tenant.id
+  throw new QuintetError(`There is a tenant called ${slug} already.`, { code: 'ERR_ACCOUNT_TENANT_TAKEN', kind: 'conflict' })
+}
+
+/** @throws QuintetError `ERR_ACCOUNT_EMAIL_TAKEN` (conflict) when the tenant has a user with this address. */
+export async function createUser(db: Kysely<AuthTables>, tenantId: string, user: NewUser): Promise<User> {
+  const created = await db
+    .insertInto('users')
+    .values({
+      tenant_id: tenantId,
+      email: user.email,
+      name: user.name,
+      password_hash: user.passwordHash,
+      roles: [...user.roles],
+    })
+    .onConflict((conflict) => conflict.columns(['tenant_id', 'email']).doNothing())
+    .returningAll()
+    .executeTakeFirst()
+  if (created) return created
+  throw new QuintetError(`The tenant has a user ${user.email} already.`, { code: 'ERR_ACCOUNT_EMAIL_TAKEN', kind: 'conflict' })
+}
+
+/** The user that signs in with a tenant's name and an address. To be asked as the system, before anybody is known. */
+export async function findForSignIn(db: Kysely<AuthTables>, tenant: string, email: string): Promise<User | undefined> {
+  return db
+    .selectFrom('users')
+    .innerJoin('tenants', 'tenants.id', 'users.tenant_id')
+    .selectAll('users')
+    .where('tenants.slug', '=', tenant)
+    .where('users.email', '=', email)
+    .executeTakeFirst()
+}
+
+export async function getUser(db: Kysely<AuthTables>, id: string): Promise<User> {
+  const user = await db.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
+  if (user) return user
+  throw new QuintetError('There is no such user.', { code: 'ERR_ACCOUNT_NO_USER', kind: 'not-found' })
+}
+
+/** What a user may do now; null when the user is gone. */
+export async function rightsOf(
+  db: Kysely<AuthTables>,
+  user: { readonly tenantId: string; readonly userId: string },
+): Promise<{ readonly roles: readonly string[] } | null> {
+  const found = await db
+    .selectFrom('users')
+    .select('roles')
+    .where('tenant_id', '=', user.tenantId)
+    .where('id', '=', user.userId)
+    .executeTakeFirst()
+  return found ?? null
+}

@@ -1,0 +1,30 @@
+import type { AuthManager, SetupContext } from '@quintet/core'
+import { openDatabase } from '@quintet/example-platform/database'
+import { createEventBus, type EventBus } from '@quintet/example-platform/event-bus'
+import { createVerifier } from '@quintet/example-platform/verifier'
+import { createRedisClients } from '@quintet/redis'
+import type { Kysely } from 'kysely'
+import type { Pool } from 'pg'
+import type { LedgerConfig } from './config.ts'
+import type { LedgerTables } from './schema.ts'
+
+export interface LedgerServices {
+  readonly db: Kysely<LedgerTables>
+  /** Connections of the system login. */
+  readonly systemPool: Pool
+  readonly events: EventBus
+  readonly verifier: AuthManager
+}
+
+export async function createLedgerServices(context: SetupContext<LedgerConfig>): Promise<LedgerServices> {
+  const { config, logger, lifecycle } = context
+  const { database, redis: redisConfig, identity, secrets } = config
+  const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger }))
+  const { db, systemPool } = openDatabase<LedgerTables>({ config: database, logger, lifecycle })
+  return {
+    db,
+    systemPool,
+    events: createEventBus({ redis, systemPool, secret: secrets.jobs }),
+    verifier: createVerifier({ logger, redis, identity, cnf: secrets.cnf }),
+  }
+}

@@ -1,0 +1,20 @@
+import { randomUUID } from 'node:crypto'
+import { withServices } from '@quintet/core'
+import { createLeases } from '@quintet/queue'
+import type { LedgerServices } from '../services.ts'
+import { settle } from '../settlement.ts'
+
+/** One worker of the fleet settles; the others stand by. */
+export default withServices<LedgerServices>().defineProcess({
+  hooks: {
+    afterStart: ({ services, lifecycle, logger }) => {
+      const leases = createLeases({ pool: services.systemPool, holder: `settlement-${randomUUID()}`, duration: '30s' })
+      lifecycle.setInterval(async () => {
+        const lease = await leases.acquire('settlement')
+        if (lease === undefined) return
+        const settled = await settle(services.db, leases, lease)
+        if (settled > 0) logger.info({ settled, epoch: Number(lease.epoch) }, 'transfers settled')
+      }, '2s')
+    },
+  },
+})

@@ -1,0 +1,35 @@
+import { defineSystem, env, file } from '@quintet/core'
+import { probes } from '@quintet/health'
+import { createRlsInvocationWrapper } from '@quintet/rls'
+import { http } from '@quintet/server'
+import { MediaConfig } from './config.ts'
+import { createMediaServices } from './services.ts'
+
+/** Objects: uploads streamed to disk, images transformed by a sibling, thumbnails made from the queue. */
+export default defineSystem({
+  name: 'media',
+  version: '1.0.0',
+  config: { schema: MediaConfig, sources: [file('../config/default.json', { optional: true }), env('MEDIA_')] },
+  requires: { postgres: true, redis: true, migrations: './migrations', secrets: ['cnf', 'jobs'] },
+  setup: createMediaServices,
+  auth: ({ verifier }) => verifier,
+  wrappers: () => [createRlsInvocationWrapper()],
+  processes: [
+    {
+      name: 'http',
+      module: './http.ts',
+      transports: {
+        http: http({ port: 3002, requestTimeout: '5m', maxRequestSize: '10gb', plugins: [probes()] }),
+      },
+      topology: { access: ['image-transform'] },
+    },
+    {
+      name: 'image-transform',
+      module: './workers/image-transform.ts',
+      topology: { expose: true },
+      health: { interval: '30s' },
+    },
+    { name: 'thumbnails', module: './workers/thumbnails.ts', health: { interval: '60s' } },
+  ],
+  shutdown: { timeout: '10s', drainConnections: true },
+})

@@ -1,0 +1,29 @@
+import { rolesHere } from '@quintet/example-platform/roles'
+import { outboxMigration } from '@quintet/queue'
+import { applyPolicies, tenantPolicy } from '@quintet/rls'
+import { sql, type Kysely } from 'kysely'
+
+export async function up(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    create table objects (
+      id uuid primary key,
+      tenant_id uuid not null,
+      owner_id uuid not null,
+      name text not null,
+      content_type text not null,
+      size bigint not null check (size >= 0),
+      sha256 text not null,
+      thumbnail_at timestamptz,
+      version integer not null default 1,
+      created_at timestamptz not null default now()
+    )`.execute(db)
+  await sql`create index objects_by_tenant on objects (tenant_id, id)`.execute(db)
+  const roles = await rolesHere(db)
+  await applyPolicies(db, [tenantPolicy('objects')], roles)
+  await sql.raw(outboxMigration({ tenantRole: roles.tenant, systemRole: roles.system })).execute(db)
+}
+
+export async function down(db: Kysely<unknown>): Promise<void> {
+  await sql`drop table outbox, objects`.execute(db)
+  await sql`drop function outbox_notify`.execute(db)
+}

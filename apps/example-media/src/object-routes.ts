@@ -1,0 +1,114 @@
+import { randomUUID } from 'node:crypto'
+import { QuintetError, withServices, type Route } from '@quintet/core'
+import { z } from 'zod'
+import { Transform } from './image.ts'
+import { getObject, insertObject, viewObject } from './objects.ts'
+import type { MediaServices } from './services.ts'
+
+const { route } = withServices<MediaServices>()
+
+const UploadQuery = z.strictObject({ name: z.string().trim().min(1).max(200) })
+const RenderQuery = z.strictObject({
+  width: z.coerce.number().pipe(Transform.shape.width.unwrap()).optional(),
+  height: z.coerce.number().pipe(Transform.shape.height.unwrap()).optional(),
+  format: Transform.shape.format,
+  quality: z.coerce.number().pipe(Transform.shape.quality.unwrap()).default(80),
+})
+
+/** Takes the bytes of a new object straight to disk; the row and the event exist once all of them are there. */
+const upload = route({
+  method: 'POST',
+  pattern: '/objects',
+  access: 'authenticated',
+  description: 'Stores an object: the body is its content, the query its name.',
+  maxRequestSize: '10gb',
+  timeout: 0,
+  handler: async (request, { services, principal, signal }) => {
+    const { name } = readQuery(UploadQuery, request)
+    if (!request.body) throw new QuintetError('The request has no body.', { code: 'ERR_MEDIA_EMPTY', kind: 'invalid-input' })
+    const id = randomUUID()
+    const contentType = request.headers.get('content-type') ?? 'application/octet-stream'
+    const stored = await services.files.store(principal.tenantId, id, request.body, signal)
+    try {
+      const object = await services.db.transaction().execute(async (trx) => {
+        const inserted = await insertObject(trx, {
+          id,
+          tenantId: principal.tenantId,
+          ownerId: principal.userId,
+          name,
+          contentType,
+          ...stored,
+        })
+        await services.events.publish(trx, 'media.object-stored', principal, { objectId: id, name, contentType, size: stored.size })
+        return inserted
+      })
+      return Response.json(viewObject(object), { status: 201, headers: { location: `objects/${id}/content` } })
+    } catch (error) {
+      await services.files.remove(principal.tenantId, id)
+      throw error
+    }
+  },
+})
+
+const content = route({
+  method: 'GET',
+  pattern: '/objects/:id/content',
+  access: 'authenticated',
+  description: 'The bytes of an object.',
+  timeout: 0,
+  handler: async (_, { params, services, principal }) => {
+    const object = await getObject(services.db, idOf(params))
+    const file = await services.files.read(principal.tenantId, object.id)
+    if (!file) return null
+    // Whatever was uploaded is never run by a browser in the origin of the platform.
+    return new Response(file.stream, {
+      headers: {
+        'content-type': object.content_type,
+        'content-length': String(file.size),
+        'content-disposition': `attachment; filename*=UTF-8''${encodeURIComponent(object.name)}`,
+      },
+    })
+  },
+})
+
+const thumbnail = route({
+  method: 'GET',
+  pattern: '/objects/:id/thumbnail',
+  access: 'authenticated',
+  description: 'The thumbnail of an image, as soon as it is made.',
+  handler: async (_, { params, services, principal }) => {
+    const object = await getObject(services.db, idOf(params))
+    const file = object.thumbnail_at && (await services.files.read(principal.tenantId, object.id, 'thumbnail'))
+    if (!file) return null
+    return new Response(file.stream, { headers: { 'content-type': 'image/webp', 'content-length': String(file.size) } })
+  },
+})
+
+const render = route({
+  method: 'GET',
+  pattern: '/render/image/*',
+  access: 'authenticated',
+  description: 'An image in another size or format, made by a sibling process.',
+  handler: async (request, { params, services }) => {
+    const { width, height, format, quality } = readQuery(RenderQuery, request)
+    const object = await getObject(services.db, idOf({ id: params['*'] ?? '' }))
+    const { bytes } = await services.images.render({ objectId: object.id, format, quality, ...(width && { width }), ...(height && { height }) })
+    return new Response(bytes, {
+      headers: { 'content-type': `image/${format}`, 'cache-control': 'private, max-age=60', etag: `"${object.sha256.slice(0, 16)}"` },
+    })
+  },
+})
+
+export const objectRoutes: readonly Route[] = [upload, content, thumbnail, render]
+
+function idOf(params: Readonly<Record<string, string>>): string {
+  const id = z.uuid().safeParse(params['id'])
+  if (id.success) return id.data
+  throw new QuintetError('The id of an object is a UUID.', { code: 'ERR_MEDIA_BAD_ID', kind: 'invalid-input' })
+}
+
+function readQuery<Shape extends z.ZodType>(schema: Shape, request: Request): z.output<Shape> {
+  const query = schema.safeParse(Object.fromEntries(new URL(request.url).searchParams))
+  if (query.success) return query.data
+  throw new QuintetError(z.prettifyError(query.error), { code: 'ERR_MEDIA_BAD_QUERY', kind: 'invalid-input' })
+}

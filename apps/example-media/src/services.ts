@@ -1,0 +1,53 @@
+import type { AuthManager, SetupContext } from '@quintet/core'
+import { openDatabase } from '@quintet/example-platform/database'
+import { createEventBus, createJobQueue, type EventBus } from '@quintet/example-platform/event-bus'
+import type { PlatformEvent } from '@quintet/example-platform/events'
+import { createVerifier } from '@quintet/example-platform/verifier'
+import type { EnqueueOptions, Queue } from '@quintet/queue'
+import { createRedisClients } from '@quintet/redis'
+import { createClient, type Client } from '@quintet/server/client'
+import type { Kysely } from 'kysely'
+import type { MediaConfig } from './config.ts'
+import type { images } from './image-service.ts'
+import { createObjectFiles, type ObjectFiles } from './object-files.ts'
+import type { MediaTables } from './schema.ts'
+import { makeThumbnail } from './thumbnail-job.ts'
+
+export interface MediaServices {
+  readonly db: Kysely<MediaTables>
+  readonly files: ObjectFiles
+  readonly events: EventBus
+  readonly verifier: AuthManager
+  /** For the process that runs jobs. */
+  readonly jobs: Queue
+  /** The sibling that works on images; for the process that may call it. */
+  readonly images: Client<typeof images>['images']
+}
+
+export async function createMediaServices(context: SetupContext<MediaConfig>): Promise<MediaServices> {
+  const { config, logger, lifecycle, sibling } = context
+  const { database, redis: redisConfig, identity, secrets } = config
+  const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger }))
+  const { db, systemPool } = openDatabase<MediaTables>({ config: database, logger, lifecycle })
+  let client: MediaServices['images'] | undefined
+  let jobs: Queue | undefined
+  return {
+    db,
+    files: createObjectFiles(config.directory),
+    events: createEventBus({ redis, systemPool, secret: secrets.jobs, follow: orderThumbnail }),
+    verifier: createVerifier({ logger, redis, identity, cnf: secrets.cnf }),
+    get jobs() {
+      return (jobs ??= lifecycle.use(createJobQueue(redis, secrets.jobs)))
+    },
+    get images() {
+      return (client ??= createClient<typeof images>(sibling('image-transform')).images)
+    },
+  }
+}
+
+/** An image that has just been stored gets a thumbnail. */
+async function orderThumbnail(event: PlatformEvent, queue: Queue, settings: EnqueueOptions): Promise<void> {
+  const { objectId, contentType } = event.data
+  if (event.topic !== 'media.object-stored' || !String(contentType).startsWith('image/')) return
+  await queue.enqueue(makeThumbnail, { objectId: String(objectId) }, settings)
+}

@@ -1,0 +1,36 @@
+import { defineSystem, env, file } from '@quintet/core'
+import { probes } from '@quintet/health'
+import { channels } from '@quintet/realtime'
+import { http, websocket } from '@quintet/server'
+import { tenantEvents } from './channels.ts'
+import { RealtimeConfig } from './config.ts'
+import { createRealtimeServices, type RealtimeServices } from './services.ts'
+
+/** Notifications over WebSocket, fed by the outboxes of the other apps. */
+export default defineSystem({
+  name: 'realtime',
+  version: '1.0.0',
+  config: { schema: RealtimeConfig, sources: [file('../config/default.json', { optional: true }), env('REALTIME_')] },
+  requires: { redis: true, secrets: ['cnf', 'jobs'] },
+  setup: createRealtimeServices,
+  auth: ({ verifier }) => verifier,
+  processes: [
+    {
+      name: 'live',
+      module: './live.ts',
+      transports: {
+        http: http({ port: 3005, plugins: [probes()] }),
+        websocket: websocket({
+          port: 3006,
+          path: '/',
+          keepAlive: { interval: '30s', timeout: '10s' },
+          protocols: [
+            channels({ redis: ({ redis }: RealtimeServices) => redis.client('cache'), channels: [tenantEvents] }),
+          ],
+        }),
+      },
+    },
+  ],
+  // It stops before the others, so that its clients are told first.
+  shutdown: { priority: -10, timeout: '5s', drainConnections: true },
+})

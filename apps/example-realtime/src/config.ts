@@ -1,0 +1,9 @@
+import { cnfSecret, IdentityConfig, jobsSecret, RedisConfig } from '@quintet/example-platform/config'
+import { z } from 'zod'
+
+export const RealtimeConfig = z.strictObject({
+  redis: RedisConfig,
+  identity: IdentityConfig.prefault({}),
+  secrets: z.strictObject({ cnf: cnfSecret, jobs: jobsSecret }),
+})
+export type RealtimeConfig = z.output<typeof RealtimeConfig>

@@ -1,0 +1,6 @@
+import { withServices } from '@quintet/core'
+import { announcer } from './announce.ts'
+import { channels } from './channels-service.ts'
+import type { RealtimeServices } from './services.ts'
+
+export default withServices<RealtimeServices>().defineProcess({ services: [channels], workers: [announcer] })

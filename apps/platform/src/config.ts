@@ -1,0 +1,20 @@
+import { secret } from '@quintet/core'
+import { z } from 'zod'
+
+/** One logical database for each purpose; sessions are shared by all apps. */
+export const RedisConfig = z.strictObject({ url: secret() })
+
+/** The app's own database. The owner's login is for migrations alone. */
+export const DatabaseConfig = z.strictObject({ url: secret(), systemUrl: secret(), ownerUrl: secret().optional() })
+
+/** Whose tokens are trusted. */
+export const IdentityConfig = z.strictObject({
+  issuer: z.url().default('https://auth.quintet.example'),
+  audience: z.string().default('quintet-example'),
+  jwksUrl: z.url().default('http://127.0.0.1:3001/.well-known/jwks.json'),
+})
+
+/** Binds tokens to sessions; shared by all apps, and no signing key. */
+export const cnfSecret = secret({ minLength: 32 })
+/** Signs the context of jobs; shared by the apps that make or run them. */
+export const jobsSecret = secret({ minLength: 32 })

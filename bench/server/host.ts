@@ -1,0 +1,60 @@
+import {
+  createHealthChecks,
+  createLifecycle,
+  createLogger,
+  createPipeline,
+  nameProcedures,
+  procedure,
+  route,
+  service,
+  silentLogger,
+  type AuthManager,
+  type InvocationObserver,
+  type InvocationWrapper,
+  type TransportHost,
+} from '@quintet/core'
+import { add, AddInput, AddOutput } from './contract.ts'
+
+export interface HostLayers {
+  readonly auth?: AuthManager
+  readonly wrappers?: readonly InvocationWrapper[]
+  /** One JSON line per call, to standard output. */
+  readonly logging?: boolean
+}
+
+const math = service('math', {
+  add: procedure({ access: 'public', input: AddInput, output: AddOutput }, ({ input }) => add(input)),
+})
+
+const upload = route({
+  method: 'POST',
+  pattern: '/upload',
+  access: 'public',
+  maxRequestSize: '10gb',
+  handler: async ({ body }) => {
+    let size = 0
+    for await (const piece of body ?? []) size += (piece as Uint8Array).length
+    return Response.json({ size })
+  },
+})
+
+/** The host of a transport, with the real pipeline. */
+export function createHost({ auth, wrappers = [], logging = false }: HostLayers = {}): TransportHost {
+  const logger = logging ? createLogger() : silentLogger
+  const observers: InvocationObserver[] = logging
+    ? [{ onSettled: ({ operation, ...call }) => logger.info({ ...call, operation: operation.name }, 'call') }]
+    : []
+  return {
+    system: { name: 'bench', version: '0.0.0' },
+    process: 'worker',
+    instance: 0,
+    pipeline: createPipeline({ logger, auth, wrappers, observers }),
+    procedures: nameProcedures([math]),
+    routes: [upload],
+    services: {},
+    health: createHealthChecks(),
+    lifecycle: createLifecycle({ logger }),
+    logger,
+    port: undefined,
+  }
+}
