@@ -11,6 +11,7 @@ export async function gatewaySystem(env: NodeJS.ProcessEnv): Promise<System> {
   const config = settings.config as Omit<Partial<GatewayOptions>, 'routes'>
   const maintenance = clients && {
     redis: clients.client('sessions'),
+    allow: { token: settings.maintenanceToken },
     ...(config.maintenance as object | undefined),
   }
   const http = gatewayTransport({
