@@ -81,6 +81,8 @@ class Manager implements JwtAuthManager {
   readonly #clock: Clock
   readonly #fields: readonly string[]
   readonly #lastSeen: number | undefined
+  readonly #closing = new AbortController()
+  #awaitsTrust = false
   /** What was computed for a verified token; goes with it. */
   readonly #bound = new WeakMap<VerifiedToken, BoundToken>()
 
@@ -114,7 +116,8 @@ class Manager implements JwtAuthManager {
       settings.watchInterval,
     )
     this.#tracked = options.track?.({ prefix: sessionKeyPrefix, load: (key) => this.#load(key) })
-    this.#tracked?.onInvalidate((key) => this.#watcher.invalidated(key))
+    this.#tracked?.onInvalidate((key) => this.#invalidated(key))
+    this.#lookWhenTrusted()
   }
 
   authenticate(credentials: Credentials, options: Partial<AuthenticateOptions> = {}): Promise<Principal> {
@@ -134,12 +137,31 @@ class Manager implements JwtAuthManager {
   }
 
   async close(): Promise<void> {
+    this.#closing.abort()
     this.#watcher.close()
     await this.#tracked?.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  #invalidated(key: string | null): void {
+    this.#watcher.invalidated(key)
+    if (key === null) this.#lookWhenTrusted()
+  }
+
+  /** What was written while nothing could be heard is seen as soon as it can be heard again. */
+  #lookWhenTrusted(): void {
+    if (this.#tracked === undefined || this.#awaitsTrust) return
+    this.#awaitsTrust = true
+    this.#tracked
+      .whenTrusted(this.#closing.signal)
+      .then(() => this.#watcher.invalidated(null))
+      .catch(() => undefined)
+      .finally(() => {
+        this.#awaitsTrust = false
+      })
   }
 
   /** Undefined when the long way must be taken, also to say what is wrong. */

@@ -26,6 +26,7 @@ export interface TrackedSessions {
   get(key: string): Promise<SessionSnapshot | undefined>
   peek(key: string): SessionSnapshot | undefined
   onInvalidate(listener: (key: string | null) => void): Disposable
+  whenTrusted(signal?: AbortSignal): Promise<void>
   close(): Promise<void>
 }
 

@@ -1,0 +1,430 @@
+import { createServer, request as httpRequest, type IncomingHttpHeaders, type Server } from 'node:http'
+import { connect as connectSocket, type AddressInfo } from 'node:net'
+import express from 'express'
+import Fastify from 'fastify'
+import { Hono } from 'hono'
+import type { Redis } from 'ioredis'
+import { WebSocket, WebSocketServer } from 'ws'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Principal } from '@quintet/core'
+import { expressAuth } from '../src/adapters/express.ts'
+import { fastifyAuth, principalOf } from '../src/adapters/fastify.ts'
+import { withAuth as fetchAuth } from '../src/adapters/fetch.ts'
+import { honoAuth, type AuthEnvironment } from '../src/adapters/hono.ts'
+import { withAuth as nodeAuth, type AuthenticatorOptions } from '../src/adapters/node.ts'
+import { upgradeAuth } from '../src/adapters/ws.ts'
+import { cookieNames, createSessionCookies, type SessionCookies, type SessionTokens } from '../src/index.ts'
+import { createTestAuth, type TestAuth } from '../src/testing.ts'
+import { connect } from './support/redis.ts'
+
+let redis: Redis
+let auth: TestAuth
+let cookies: SessionCookies
+beforeAll(async () => {
+  redis = connect()
+  auth = await createTestAuth({ redis, manager: { watchInterval: 20 } })
+  cookies = createSessionCookies({
+    csrfSecret: auth.secrets.csrf,
+    origins: ['https://app.test'],
+    refreshPath: '/session/refresh',
+    clock: auth.clock,
+  })
+})
+afterAll(async () => {
+  await auth.close()
+  redis.disconnect()
+})
+
+interface Served {
+  readonly port: number
+  close(): Promise<void>
+}
+type Serve = (options: AuthenticatorOptions) => Promise<Served>
+
+const show = ({ userId, tenantId, kind }: Principal): object => ({ userId, tenantId, kind })
+
+async function listen(server: Server): Promise<Served> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: async () => {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+/** Serves a handler of Web requests on node:http, as the runtime of a framework would. */
+function serveFetch(handler: (request: Request) => Promise<Response> | Response): Promise<Served> {
+  const server = createServer(async (incoming, outgoing) => {
+    const headers = new Headers()
+    for (let index = 0; index < incoming.rawHeaders.length; index += 2) {
+      headers.append(incoming.rawHeaders[index] ?? '', incoming.rawHeaders[index + 1] ?? '')
+    }
+    const url = `http://${incoming.headers.host}${incoming.url}`
+    const response = await handler(new Request(url, { method: incoming.method ?? 'GET', headers }))
+    outgoing.writeHead(response.status, Object.fromEntries(response.headers)).end(await response.text())
+  })
+  return listen(server)
+}
+
+const adapters: Readonly<Record<string, Serve>> = {
+  fetch: (options) => serveFetch(fetchAuth(options, (_request, principal) => Response.json(show(principal)))),
+  hono: (options) => {
+    const app = new Hono<AuthEnvironment>()
+    app.use('/api/*', honoAuth(options))
+    app.all('/api/me', (context) => context.json(show(context.get('principal'))))
+    return serveFetch((request) => app.fetch(request))
+  },
+  node: (options) =>
+    listen(
+      createServer(
+        nodeAuth(
+          options,
+          (_request, response, principal) => void response.end(JSON.stringify(show(principal))),
+        ),
+      ),
+    ),
+  express: (options) => {
+    const app = express()
+    app.use('/api', expressAuth(options))
+    app.all(
+      '/api/me',
+      (_request, response) => void response.json(show(response.locals['principal'] as Principal)),
+    )
+    return listen(createServer(app))
+  },
+  fastify: async (options) => {
+    const app = Fastify()
+    app.addHook('onRequest', fastifyAuth(options))
+    app.all('/api/me', async (request) => show(principalOf(request)))
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    return { port: (app.server.address() as AddressInfo).port, close: () => app.close() }
+  },
+}
+
+interface Answer {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly body: Record<string, unknown>
+}
+
+/** Headers as a flat list, so that one can be sent twice. */
+function call(
+  port: number,
+  headers: readonly string[] = [],
+  options: { method?: string; path?: string } = {},
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const { method = 'GET', path = '/api/me' } = options
+    const sent = ['host', `127.0.0.1:${port}`, 'content-length', '0', ...headers]
+    const outgoing = httpRequest({ port, host: '127.0.0.1', method, path, headers: sent }, (response) => {
+      let text = ''
+      response.setEncoding('utf8')
+      response.on('data', (chunk: string) => (text += chunk))
+      response.on('end', () => {
+        const body = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>)
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, body })
+      })
+    })
+    outgoing.on('error', reject)
+    outgoing.end()
+  })
+}
+
+const bearer = (tokens: SessionTokens): string[] => ['authorization', `Bearer ${tokens.accessToken}`]
+
+/** What a browser sends back of the cookies that were set. */
+function jar(tokens: SessionTokens): { cookie: string; csrf: string } {
+  const pairs = cookies.set(tokens).map((line) => line.split(';')[0] ?? '')
+  const sent = pairs.filter((pair) => !pair.startsWith(cookieNames.refresh))
+  return {
+    cookie: sent.join('; '),
+    csrf: pairs.find((pair) => pair.startsWith(cookieNames.csrf))?.split('=')[1] ?? '',
+  }
+}
+
+describe.each(Object.entries(adapters))('the %s adapter', (_name, serve) => {
+  async function using<T>(
+    options: Partial<AuthenticatorOptions>,
+    use: (port: number) => Promise<T>,
+  ): Promise<T> {
+    const served = await serve({ manager: auth.manager, ...options })
+    try {
+      return await use(served.port)
+    } finally {
+      await served.close()
+    }
+  }
+
+  it('lets a signed-in caller through, and tells the handler who it is', async () => {
+    await using({}, async (port) => {
+      const { status, body } = await call(port, bearer(await auth.signIn()))
+      expect(status).toBe(200)
+      expect(body).toEqual({ userId: 'alice', tenantId: auth.tenantId, kind: 'user' })
+    })
+  })
+
+  it('challenges a caller without credentials, without an error', async () => {
+    await using({ realm: 'media' }, async (port) => {
+      const { status, headers, body } = await call(port)
+      expect(status).toBe(401)
+      expect(headers['www-authenticate']).toBe('Bearer realm="media"')
+      expect(headers['content-type']).toContain('application/problem+json')
+      expect(body).toMatchObject({ status: 401, code: 'ERR_AUTH_CREDENTIALS_MISSING' })
+    })
+  })
+
+  it('answers each bad token with its code and invalid_token', async () => {
+    const revoked = await auth.signIn()
+    await auth.authority.revoke(revoked.session)
+    const superseded = await auth.signIn()
+    await auth.authority.refresh(superseded.refreshToken)
+    const cold = await auth.token({ cnf: { fp: 'a'.repeat(43) } })
+    await using({}, async (port) => {
+      const cases: readonly [string, string][] = [
+        ['x', 'ERR_AUTH_TOKEN_INVALID'],
+        [revoked.accessToken, 'ERR_AUTH_SESSION_REVOKED'],
+        [superseded.accessToken, 'ERR_AUTH_TOKEN_SUPERSEDED'],
+        [cold, 'ERR_AUTH_SESSION_COLD'],
+        [await auth.token({ exp: 1, iat: 0 }), 'ERR_AUTH_TOKEN_EXPIRED'],
+      ]
+      for (const [token, code] of cases) {
+        const { status, headers, body } = await call(port, ['authorization', `bearer ${token}`])
+        expect(status, code).toBe(401)
+        expect(body['code']).toBe(code)
+        expect(headers['www-authenticate']).toContain('Bearer realm="api", error="invalid_token"')
+      }
+    })
+  })
+
+  it('refuses credentials that are given twice or cannot be read, with 400', async () => {
+    const tokens = await auth.signIn()
+    const { cookie } = jar(tokens)
+    await using({ cookies }, async (port) => {
+      const twice = [
+        [...bearer(tokens), ...bearer(tokens)],
+        [...bearer(tokens), 'cookie', cookie],
+        ['cookie', `${cookie}; ${cookieNames.access}=other`],
+      ]
+      for (const headers of twice) {
+        const { status, body, headers: answered } = await call(port, headers)
+        expect(status).toBe(400)
+        expect(body['code']).toBe('ERR_AUTH_CREDENTIALS_AMBIGUOUS')
+        expect(answered['www-authenticate']).toContain('error="invalid_request"')
+      }
+      for (const header of [
+        'Basic YTpi',
+        'Bearer',
+        `Bearer ${tokens.accessToken} x`,
+        'Bearer a,b',
+        tokens.accessToken,
+      ]) {
+        const { status, body } = await call(port, ['authorization', header])
+        expect([status, body['code']], header).toEqual([400, 'ERR_AUTH_CREDENTIALS_MALFORMED'])
+      }
+    })
+  })
+
+  it('takes no token from the query', async () => {
+    const { accessToken } = await auth.signIn()
+    await using({}, async (port) => {
+      expect((await call(port, [], { path: `/api/me?access_token=${accessToken}` })).status).toBe(401)
+    })
+  })
+
+  it('keeps the access rule', async () => {
+    await using({ access: { roles: ['admin'] } }, async (port) => {
+      const { status, headers, body } = await call(port, bearer(await auth.signIn()))
+      expect([status, body['code']]).toEqual([403, 'ERR_AUTH_FORBIDDEN'])
+      expect(headers['www-authenticate']).toContain('error="insufficient_scope"')
+      expect((await call(port, bearer(await auth.signIn({ roles: ['admin'] })))).status).toBe(200)
+    })
+    await using({ access: 'public' }, async (port) => {
+      expect((await call(port)).body['kind']).toBe('anonymous')
+      expect((await call(port, ['authorization', 'Bearer bad'])).status).toBe(401)
+    })
+  })
+
+  it('takes a cookie, and for a change the CSRF token with it', async () => {
+    const tokens = await auth.signIn()
+    const other = jar(await auth.signIn())
+    const { cookie, csrf } = jar(tokens)
+    await using({ cookies }, async (port) => {
+      const post = (...headers: string[]): Promise<Answer> => call(port, headers, { method: 'POST' })
+      expect((await call(port, ['cookie', cookie])).status).toBe(200)
+      expect((await post('cookie', cookie, 'x-csrf-token', csrf)).status).toBe(200)
+      const refused = [
+        await post('cookie', cookie),
+        await post('cookie', cookie, 'x-csrf-token', 'x'),
+        await post('cookie', cookie, 'x-csrf-token', csrf, 'x-csrf-token', csrf),
+        await post('cookie', cookie.replace(csrf, other.csrf), 'x-csrf-token', other.csrf),
+        await post('cookie', cookie.replace(csrf, 'a.b'), 'x-csrf-token', 'a.b'),
+      ]
+      for (const { status, body } of refused)
+        expect([status, body['code']]).toEqual([403, 'ERR_AUTH_CSRF_REFUSED'])
+      expect((await call(port, bearer(tokens), { method: 'POST' })).status).toBe(200)
+    })
+    await using({}, async (port) => {
+      expect((await call(port, ['cookie', cookie])).status).toBe(401)
+    })
+  })
+
+  it('answers 503 with Retry-After when the session cannot be checked, never 401', async () => {
+    const down = connect('redis://127.0.0.1:1')
+    const broken = await createTestAuth({ redis: down })
+    const tokens = await broken.token({ cnf: { fp: 'a'.repeat(43) } })
+    await using({ manager: broken.manager }, async (port) => {
+      const { status, headers, body } = await call(port, ['authorization', `Bearer ${tokens}`])
+      expect([status, body['code']]).toEqual([503, 'ERR_AUTH_UNAVAILABLE'])
+      expect(headers['retry-after']).toBe('1')
+      expect(headers['www-authenticate']).toBeUndefined()
+    })
+    await broken.close()
+    down.disconnect()
+  })
+
+  it('demands a proof of possession under the DPoP scheme', async () => {
+    await using({ origin: 'https://api.test' }, async (port) => {
+      const { status, headers, body } = await call(port, ['authorization', 'DPoP abc'])
+      expect([status, body['code']]).toEqual([401, 'ERR_AUTH_DPOP_INVALID'])
+      expect(headers['www-authenticate']).toContain('DPoP realm="api", error="invalid_dpop_proof"')
+      const twice = await call(port, ['authorization', 'DPoP abc', 'dpop', 'x', 'dpop', 'y'])
+      expect(twice.status).toBe(400)
+    })
+  })
+
+  it('refuses options that it does not know', async () => {
+    const start = async (options: object): Promise<unknown> => await serve(options as AuthenticatorOptions)
+    const { manager } = auth
+    await expect(start({ manager, acess: 'public' })).rejects.toThrow('Did you mean "access"?')
+    await expect(start({ manager: {} })).rejects.toThrow('manager')
+    await expect(start({ manager, access: 'everybody' })).rejects.toThrow('no access rule')
+    await expect(start({ manager, freshness: 'lax' })).rejects.toThrow('freshness')
+  })
+})
+
+describe('the origin option', () => {
+  it('is what a proof of possession must be made for', async () => {
+    const seen: unknown[] = []
+    const manager = {
+      authenticate: async (credentials: unknown): Promise<Principal> => {
+        seen.push(credentials)
+        throw new Error('seen')
+      },
+    }
+    const served = await (adapters['node'] as Serve)({
+      manager,
+      origin: 'https://api.test',
+      freshness: 'strict',
+    })
+    await call(served.port, ['authorization', 'DPoP abc', 'dpop', 'p'], { path: '/api/me?x=1' })
+    await served.close()
+    expect(seen).toEqual([
+      { scheme: 'dpop', token: 'abc', proof: 'p', method: 'GET', url: 'https://api.test/api/me?x=1' },
+    ])
+  })
+})
+
+describe('session cookies', () => {
+  it('are bound to the host and to TLS, and the refresh token to its path', async () => {
+    const [access, refresh, csrf] = cookies.set(await auth.signIn())
+    expect(access).toMatch(/^__Host-access=[^;]+; Path=\/; Max-Age=300; Secure; HttpOnly; SameSite=Lax$/)
+    expect(refresh).toMatch(
+      /^__Secure-refresh=v1~[^;]+; Path=\/session\/refresh; Max-Age=604800; Secure; HttpOnly; SameSite=Strict$/,
+    )
+    expect(csrf).toMatch(/^__Host-csrf=[^;]+; Path=\/; Max-Age=604800; Secure; SameSite=Strict$/)
+    expect(cookies.clear().every((line) => line.includes('Max-Age=0'))).toBe(true)
+    expect(() => createSessionCookies({ csrfSecret: 'short' })).toThrow('32 bytes')
+    expect(() =>
+      createSessionCookies({ csrfSecret: auth.secrets.csrf, refreshPath: 'x; Domain=evil' }),
+    ).toThrow('path')
+    expect(() => createSessionCookies({ csrfSecret: auth.secrets.csrf, orgins: [] } as never)).toThrow(
+      'origins',
+    )
+  })
+})
+
+describe('the ws adapter', () => {
+  let served: Served
+  const sockets = new WebSocketServer({
+    noServer: true,
+    handleProtocols: (offered) => [...offered][0] ?? false,
+  })
+  beforeAll(async () => {
+    const upgrade = upgradeAuth({ manager: auth.manager, cookies })
+    const server = createServer()
+    server.on('upgrade', async (request, socket, head) => {
+      const principal = await upgrade.admit(request, socket)
+      if (principal === undefined) return
+      sockets.handleUpgrade(request, socket, head, (ws) => {
+        upgrade.guard(ws, principal)
+        ws.send(JSON.stringify(show(principal)))
+      })
+    })
+    served = await listen(server)
+  })
+  afterAll(async () => {
+    for (const client of sockets.clients) client.terminate()
+    sockets.close()
+    await served.close()
+  })
+
+  const open = (protocols: string[], headers: Record<string, string> = {}): WebSocket =>
+    new WebSocket(`ws://127.0.0.1:${served.port}/ws`, protocols, { headers })
+
+  async function outcome(socket: WebSocket): Promise<unknown> {
+    return await new Promise((resolve, reject) => {
+      socket.on('message', (data) => resolve(JSON.parse(String(data))))
+      socket.on('unexpected-response', (_request, response) => {
+        response.resume()
+        resolve(response.statusCode)
+      })
+      socket.on('error', reject)
+    })
+  }
+
+  it('takes the token from the header, a subprotocol entry or the cookie of a known origin', async () => {
+    const tokens = await auth.signIn()
+    const { cookie } = jar(tokens)
+    const ways = [
+      open([], { authorization: `Bearer ${tokens.accessToken}` }),
+      open(['app.v1', `bearer.${tokens.accessToken}`]),
+      open([], { cookie, origin: 'https://app.test' }),
+    ]
+    for (const socket of ways) {
+      expect(await outcome(socket)).toEqual({ userId: 'alice', tenantId: auth.tenantId, kind: 'user' })
+      socket.terminate()
+    }
+  })
+
+  it('refuses the handshake of anybody else', async () => {
+    const tokens = await auth.signIn()
+    const { cookie } = jar(tokens)
+    const token = `bearer.${tokens.accessToken}`
+    expect(await outcome(open([]))).toBe(401)
+    expect(await outcome(open(['bearer.x']))).toBe(401)
+    expect(await outcome(open([], { cookie, origin: 'https://evil.test' }))).toBe(403)
+    expect(await outcome(open([], { cookie }))).toBe(403)
+    expect(await outcome(open([token], { authorization: `Bearer ${tokens.accessToken}` }))).toBe(400)
+  })
+
+  it('closes the socket when its session ends', async () => {
+    const tokens = await auth.signIn()
+    const socket = open([`bearer.${tokens.accessToken}`])
+    await outcome(socket)
+    const closed = new Promise((resolve) =>
+      socket.on('close', (code, reason) => resolve([code, String(reason)])),
+    )
+    await auth.authority.revoke(tokens.session)
+    expect(await closed).toEqual([4401, 'revoked'])
+  })
+
+  it('survives a client that leaves during the handshake', async () => {
+    const socket = connectSocket(served.port, '127.0.0.1')
+    await new Promise<void>((resolve) => socket.once('connect', resolve))
+    socket.write('GET /ws HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n')
+    socket.destroy()
+    expect(await outcome(open([]))).toBe(401)
+  })
+})

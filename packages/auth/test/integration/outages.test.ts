@@ -1,0 +1,319 @@
+import { connect as connectSocket, createServer, type Server, type Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { silentLogger } from '@quintet/core'
+import { createTrackedCache } from '@quintet/redis'
+import { startPrivateRedis, until, type PrivateRedis } from '@quintet/test-kit'
+import { createJwtAuthManager } from '../../src/index.ts'
+import { createTestAuth, type TestAuth } from '../../src/testing.ts'
+import { codeOf } from '../support/code-of.ts'
+import { createSessionDatabase, type SessionDatabase } from '../support/modes.ts'
+import { connect } from '../support/redis.ts'
+
+const bearer = (token: string) => ({ scheme: 'bearer', token }) as const
+
+/** How long a refusal may take at most: the command timeout, and room for a busy machine. */
+const bound = 1_500
+
+async function timed(promise: Promise<unknown>): Promise<[code: string, ms: number]> {
+  const started = performance.now()
+  const code = await codeOf(promise)
+  return [code, performance.now() - started]
+}
+
+async function expectUnavailable(promise: Promise<unknown>): Promise<void> {
+  const [code, ms] = await timed(promise)
+  expect(code).toBe('ERR_AUTH_UNAVAILABLE')
+  expect(ms).toBeLessThan(bound)
+}
+
+const works = (auth: TestAuth, token: string): Promise<boolean> =>
+  codeOf(auth.manager.authenticate(bearer(token))).then((code) => code === 'resolved')
+
+describe('while Redis', () => {
+  let server: PrivateRedis
+  beforeAll(async () => {
+    server = await startPrivateRedis()
+  })
+  afterAll(async () => {
+    await server.stop()
+  })
+
+  it('is frozen, calls are unavailable in bounded time, and work again when it thaws', async () => {
+    const redis = connect(server.url)
+    await using auth = await createTestAuth({ redis })
+    const tokens = await auth.signIn()
+    await auth.manager.authenticate(bearer(tokens.accessToken))
+    server.freeze()
+    try {
+      await expectUnavailable(auth.manager.authenticate(bearer(tokens.accessToken)))
+      await expectUnavailable(auth.authority.refresh(tokens.refreshToken))
+      await expectUnavailable(auth.authority.revoke(tokens.session))
+      await expectUnavailable(auth.signIn())
+      await Promise.all(
+        Array.from({ length: 20 }, () =>
+          expectUnavailable(auth.manager.authenticate(bearer(tokens.accessToken))),
+        ),
+      )
+      // After that many failures nobody waits any more.
+      const [, ms] = await timed(auth.manager.authenticate(bearer(tokens.accessToken)))
+      expect(ms).toBeLessThan(50)
+    } finally {
+      server.thaw()
+    }
+    // The revocation and the refresh reached it in the meantime: what it answers is the truth, and no longer 503.
+    await until(
+      async () =>
+        (await codeOf(auth.manager.authenticate(bearer(tokens.accessToken)))) !== 'ERR_AUTH_UNAVAILABLE',
+    )
+    await until(async () => (await codeOf(auth.signIn())) === 'resolved')
+    redis.disconnect()
+  })
+
+  it('is stopped, calls are unavailable; restarted empty, sessions in Redis alone are gone and new ones work', async () => {
+    const redis = connect(server.url)
+    await using auth = await createTestAuth({ redis })
+    const tokens = await auth.signIn()
+    await server.kill()
+    await expectUnavailable(auth.manager.authenticate(bearer(tokens.accessToken)))
+    await expectUnavailable(auth.authority.refresh(tokens.refreshToken))
+    await server.restart()
+    await until(
+      async () =>
+        (await codeOf(auth.manager.authenticate(bearer(tokens.accessToken)))) === 'ERR_AUTH_SESSION_COLD',
+    )
+    expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('ERR_AUTH_REFRESH_EXPIRED')
+    expect(await works(auth, (await auth.signIn()).accessToken)).toBe(true)
+    redis.disconnect()
+  })
+
+  it('is out of memory, sessions can still be read, and what cannot be written is unavailable', async () => {
+    await using small = await startPrivateRedis({
+      args: ['--maxmemory', '3mb', '--maxmemory-policy', 'noeviction'],
+    })
+    const redis = connect(small.url)
+    await using auth = await createTestAuth({ redis })
+    const tokens = await auth.signIn()
+    await auth.manager.authenticate(bearer(tokens.accessToken))
+    for (const size of [50_000, 1_000, 10]) {
+      for (let index = 0; ; index++) {
+        const written = await redis.set(`fill:${size}:${index}`, 'x'.repeat(size)).catch(() => 'full')
+        if (written !== 'OK') break
+      }
+    }
+    expect(await works(auth, tokens.accessToken)).toBe(true)
+    await expectUnavailable(auth.signIn())
+    await expectUnavailable(auth.authority.refresh(tokens.refreshToken))
+    await redis.flushall()
+    await until(async () => (await codeOf(auth.signIn())) === 'resolved')
+    redis.disconnect()
+  })
+
+  it('has become a read-only replica in a failover, changes are unavailable', async () => {
+    await using replica = await startPrivateRedis()
+    const redis = connect(replica.url)
+    await using auth = await createTestAuth({ redis })
+    const tokens = await auth.signIn()
+    await redis.replicaof('127.0.0.1', '1')
+    await expectUnavailable(auth.signIn())
+    await expectUnavailable(auth.authority.revoke(tokens.session))
+    expect(await works(auth, tokens.accessToken)).toBe(true)
+    await redis.replicaof('NO', 'ONE')
+    expect(await auth.authority.revoke(tokens.session)).toBe(true)
+    redis.disconnect()
+  })
+
+  it('is slow, a call waits no longer than it is told', async () => {
+    const redis = connect(server.url)
+    await until(async () => (await redis.ping()) === 'PONG')
+    await using auth = await createTestAuth({ redis })
+    const { accessToken } = await auth.signIn()
+    const slow = {
+      hmget: () => new Promise<never>(() => undefined),
+      evalsha: () => new Promise<never>(() => undefined),
+      eval: () => new Promise<never>(() => undefined),
+    }
+    const { keys, issuer, audience, secrets, clock } = auth
+    await using manager = createJwtAuthManager({
+      logger: silentLogger,
+      sessionRedis: slow,
+      keys,
+      issuer,
+      audience,
+      cnf: { secret: secrets.cnf },
+      clock,
+      commandTimeout: 30,
+    })
+    const [code, ms] = await timed(manager.authenticate(bearer(accessToken)))
+    expect(code).toBe('ERR_AUTH_UNAVAILABLE')
+    expect(ms).toBeLessThan(200)
+    redis.disconnect()
+  })
+})
+
+describe('with PostgreSQL behind it', () => {
+  let server: PrivateRedis
+  let database: SessionDatabase
+  beforeAll(async () => {
+    server = await startPrivateRedis()
+    database = await createSessionDatabase()
+  })
+  afterAll(async () => {
+    await server.stop()
+    await database[Symbol.asyncDispose]()
+  })
+
+  it('a Redis that comes back empty is filled again, and revoked sessions stay revoked', async () => {
+    const redis = connect(server.url)
+    const store = database.store()
+    await using auth = await createTestAuth({
+      redis,
+      authority: { store },
+      manager: { sessionLookup: (ref) => store.find(ref) },
+    })
+    const alive = await auth.signIn()
+    const revoked = await auth.signIn()
+    await auth.authority.revoke(revoked.session)
+    await server.restart()
+    await until(() => works(auth, alive.accessToken))
+    expect(await codeOf(auth.manager.authenticate(bearer(revoked.accessToken)))).toBe(
+      'ERR_AUTH_SESSION_REVOKED',
+    )
+    const next = await auth.authority.refresh(alive.refreshToken)
+    expect(await works(auth, next.accessToken)).toBe(true)
+    redis.disconnect()
+  })
+
+  it('a refresh changes nothing while Redis is away, so that it can be repeated at any later time', async () => {
+    const redis = connect(server.url)
+    const store = database.store()
+    await using auth = await createTestAuth({ redis, authority: { store, grace: 0 } })
+    const tokens = await auth.signIn()
+    await server.kill()
+    await expectUnavailable(auth.authority.refresh(tokens.refreshToken))
+    await server.restart()
+    await until(async () => (await redis.ping().catch(() => '')) === 'PONG')
+    await until(async () => (await codeOf(auth.authority.refresh(tokens.refreshToken))) === 'resolved')
+    redis.disconnect()
+  })
+
+  it('a revocation that Redis could not hear is not reported as done, and reaches it as soon as it can', async () => {
+    const redis = connect(server.url)
+    const store = database.store()
+    await using auth = await createTestAuth({ redis, authority: { store } })
+    const tokens = await auth.signIn()
+    server.freeze()
+    try {
+      await expectUnavailable(auth.authority.revoke(tokens.session))
+    } finally {
+      server.thaw()
+    }
+    await until(
+      async () =>
+        (await codeOf(auth.manager.authenticate(bearer(tokens.accessToken)))) === 'ERR_AUTH_SESSION_REVOKED',
+    )
+    redis.disconnect()
+  })
+
+  it('an authority that starts anew tells Redis of what was revoked before it crashed', async () => {
+    const redis = connect(server.url)
+    const store = database.store()
+    await using auth = await createTestAuth({ redis, authority: { store } })
+    const tokens = await auth.signIn()
+    await store.revoke(tokens.session, 'administrator')
+    expect(await works(auth, tokens.accessToken)).toBe(true)
+    expect(await auth.authority.reconcile()).toBeGreaterThanOrEqual(1)
+    expect(await codeOf(auth.manager.authenticate(bearer(tokens.accessToken)))).toBe(
+      'ERR_AUTH_SESSION_REVOKED',
+    )
+    redis.disconnect()
+  })
+
+  it('a database that is away makes refresh and sign-in unavailable, and leaves calls alone', async () => {
+    const redis = connect(server.url)
+    const store = Object.assign(database.store(), { rotate: () => Promise.reject(new Error('down')) })
+    await using auth = await createTestAuth({ redis, authority: { store } })
+    const tokens = await auth.signIn()
+    await expectUnavailable(auth.authority.refresh(tokens.refreshToken))
+    expect(await works(auth, tokens.accessToken)).toBe(true)
+    redis.disconnect()
+  })
+})
+
+/** Passes bytes on, until it is told to swallow them while the connection stays open. */
+async function startProxy(port: number): Promise<{ url: string; swallow: () => void; close: () => void }> {
+  const sockets = new Set<Socket>()
+  let swallowing = false
+  const server: Server = createServer((client) => {
+    const upstream = connectSocket(port, '127.0.0.1')
+    for (const [from, to] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(from)
+      from.on('error', () => undefined)
+      from.on('close', () => to.destroy())
+      from.on('data', (bytes) => swallowing || to.write(bytes))
+    }
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    swallow: () => {
+      swallowing = true
+    },
+    close: () => {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+    },
+  }
+}
+
+describe('a half-open connection in tracked mode', () => {
+  it('leaves a revoked session standing for at most the lease', async () => {
+    await using server = await startPrivateRedis()
+    const proxy = await startProxy(server.port)
+    const near = connect(server.url)
+    const far = connect(proxy.url)
+    let trusted: Promise<void> | undefined
+    const auth = await createTestAuth({
+      redis: near,
+    })
+    const { keys, issuer, audience, secrets, clock } = auth
+    const lease = 300
+    const manager = createJwtAuthManager({
+      logger: silentLogger,
+      sessionRedis: far,
+      keys,
+      issuer,
+      audience,
+      cnf: { secret: secrets.cnf },
+      clock,
+      freshness: 'tracked',
+      track: (options) => {
+        const cache = createTrackedCache({ client: far, lease, ...options })
+        trusted = cache.whenTrusted()
+        return cache
+      },
+    })
+    await trusted
+    const { accessToken, session } = await auth.signIn()
+    await manager.authenticate(bearer(accessToken))
+    await manager.authenticate(bearer(accessToken))
+    proxy.swallow()
+    await auth.authority.revoke(session)
+    const revokedAt = performance.now()
+    let lastPass = revokedAt
+    await until(async () => {
+      const code = await codeOf(manager.authenticate(bearer(accessToken)))
+      if (code === 'resolved') lastPass = performance.now()
+      return code !== 'resolved'
+    })
+    expect(lastPass - revokedAt).toBeLessThanOrEqual(lease + 50)
+    await manager.close()
+    await auth.close()
+    far.disconnect()
+    near.disconnect()
+    proxy.close()
+  })
+})

@@ -1,0 +1,537 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Redis } from 'ioredis'
+import { anonymous, silentLogger, type SessionEnd } from '@quintet/core'
+import { createTrackedCache } from '@quintet/redis'
+import { until } from '@quintet/test-kit'
+import {
+  createJwtAuthManager,
+  createKeyRing,
+  createSessionAuthority,
+  createTokenVerifier,
+  deriveSecrets,
+  type JwtAuthManagerOptions,
+  type SessionAuthority,
+  type TrackSessions,
+} from '../src/index.ts'
+import { createTestAuth, type TestAuth } from '../src/testing.ts'
+import { sessionKey } from '../src/sessions/session-keys.ts'
+import { codeOf } from './support/code-of.ts'
+import { createSessionDatabase, type SessionDatabase } from './support/modes.ts'
+import { connect } from './support/redis.ts'
+
+let redis: Redis
+let database: SessionDatabase
+beforeAll(async () => {
+  redis = connect()
+  database = await createSessionDatabase()
+})
+afterAll(async () => {
+  redis.disconnect()
+  await database[Symbol.asyncDispose]()
+})
+
+const bearer = (token: string) => ({ scheme: 'bearer', token }) as const
+const track: TrackSessions = (options) => createTrackedCache({ client: redis, ...options })
+
+describe('createJwtAuthManager', () => {
+  it('answers with an anonymous principal only for a call without credentials', async () => {
+    await using auth = await createTestAuth({ redis })
+    expect(await auth.manager.authenticate({ scheme: 'none' })).toBe(anonymous)
+    expect(await codeOf(auth.manager.authenticate(bearer('')))).toBe('ERR_AUTH_TOKEN_INVALID')
+  })
+
+  it('passes on a principal that the surface has verified itself', async () => {
+    await using auth = await createTestAuth({ redis })
+    const credentials = { scheme: 'attested', principal: anonymous, by: 'link' } as const
+    expect(await auth.manager.authenticate(credentials)).toBe(anonymous)
+  })
+
+  it('gives every call the same frozen principal', async () => {
+    await using auth = await createTestAuth({ redis })
+    const { accessToken } = await auth.signIn({ roles: ['reader'] })
+    const principal = await auth.manager.authenticate(bearer(accessToken))
+    expect(await auth.manager.authenticate(bearer(accessToken))).toBe(principal)
+    expect(() => (principal.roles as string[]).push('admin')).toThrow(TypeError)
+    expect(() => Object.assign(principal, { tenantId: 'other' })).toThrow(TypeError)
+  })
+
+  it('finds nothing under the session of another user or tenant', async () => {
+    await using auth = await createTestAuth({ redis })
+    const { session } = await auth.signIn()
+    const stolen = { sid: session.sessionId, cnf: { fp: 'a'.repeat(43) } }
+    for (const claims of [{ sub: 'mallory' }, { tid: 'other' }]) {
+      const token = await auth.token({ ...stolen, ...claims })
+      expect(await codeOf(auth.manager.authenticate(bearer(token)))).toBe('ERR_AUTH_SESSION_COLD')
+    }
+  })
+
+  it('refuses a genuine token with a wrong binding, and one without any', async () => {
+    await using auth = await createTestAuth({ redis })
+    const { session } = await auth.signIn()
+    const claims = { sid: session.sessionId }
+    const wrong = await auth.token({ ...claims, cnf: { fp: 'a'.repeat(43) } })
+    expect(await codeOf(auth.manager.authenticate(bearer(wrong)))).toBe('ERR_AUTH_TOKEN_SUPERSEDED')
+    for (const unbound of [claims, { ...claims, cnf: {} }]) {
+      expect(await codeOf(auth.manager.authenticate(bearer(await auth.token(unbound))))).toBe(
+        'ERR_AUTH_TOKEN_INVALID',
+      )
+    }
+  })
+
+  it('without binding still asks for the session', async () => {
+    await using auth = await createTestAuth({ redis, manager: { cnf: false } })
+    const { session } = await auth.signIn()
+    const token = await auth.token({ sid: session.sessionId })
+    expect(await codeOf(auth.manager.authenticate(bearer(token)))).toBe('resolved')
+    await auth.authority.revoke(session)
+    expect(await codeOf(auth.manager.authenticate(bearer(token)))).toBe('ERR_AUTH_SESSION_REVOKED')
+  })
+
+  it('accepts tokens that a former cnf secret has bound, as long as it is told of it', async () => {
+    const former = deriveSecrets('the former root secret, long enough')
+    const present = deriveSecrets('the present root secret, long enough')
+    const keys = await createKeyRing()
+    const shared = { issuer: 'i', audience: 'a', keys }
+    await using authority = createSessionAuthority({ redis, secrets: former, ...shared })
+    const { accessToken } = await authority.signIn({ userId: 'u', tenantId: `cnf-${process.pid}` })
+    const make = (cnf: JwtAuthManagerOptions['cnf']) =>
+      createJwtAuthManager({ logger: silentLogger, sessionRedis: redis, cnf, ...shared })
+    await using alone = make({ secret: present.cnf })
+    await using both = make({ secret: present.cnf.reveal(), previousSecrets: [former.cnf] })
+    expect(await codeOf(alone.authenticate(bearer(accessToken)))).toBe('ERR_AUTH_TOKEN_SUPERSEDED')
+    expect(await codeOf(both.authenticate(bearer(accessToken)))).toBe('resolved')
+  })
+
+  it('accepts the token of the generation before for the grace that it is given', async () => {
+    await using auth = await createTestAuth({ redis })
+    await using lenient = createJwtAuthManager({
+      logger: silentLogger,
+      sessionRedis: redis,
+      keys: auth.keys,
+      issuer: auth.issuer,
+      audience: auth.audience,
+      cnf: { secret: auth.secrets.cnf, grace: '10s' },
+      clock: auth.clock,
+    })
+    const first = await auth.signIn()
+    const second = await auth.authority.refresh(first.refreshToken)
+    expect(await codeOf(lenient.authenticate(bearer(first.accessToken)))).toBe('resolved')
+    expect(await codeOf(lenient.authenticate(bearer(second.accessToken)))).toBe('resolved')
+    expect(await codeOf(auth.manager.authenticate(bearer(first.accessToken)))).toBe(
+      'ERR_AUTH_TOKEN_SUPERSEDED',
+    )
+    await auth.authority.refresh(second.refreshToken)
+    expect(await codeOf(lenient.authenticate(bearer(first.accessToken)))).toBe('ERR_AUTH_TOKEN_SUPERSEDED')
+    auth.clock.advance('11s')
+    expect(await codeOf(lenient.authenticate(bearer(second.accessToken)))).toBe('ERR_AUTH_TOKEN_SUPERSEDED')
+  })
+
+  it('shares a verifier that was made before', async () => {
+    await using auth = await createTestAuth({ redis })
+    const jwt = createTokenVerifier({
+      keys: auth.keys,
+      issuer: auth.issuer,
+      audience: auth.audience,
+      clock: auth.clock,
+    })
+    const rest = {
+      logger: silentLogger,
+      sessionRedis: redis,
+      cnf: { secret: auth.secrets.cnf },
+      clock: auth.clock,
+    }
+    await using manager = createJwtAuthManager({ jwt, ...rest })
+    const { accessToken } = await auth.signIn()
+    expect(await codeOf(manager.authenticate(bearer(accessToken)))).toBe('resolved')
+    expect(jwt.recall(accessToken)).toBeDefined()
+    expect(() => createJwtAuthManager({ jwt, issuer: 'x', ...rest } as never)).toThrow('Leave out issuer')
+  })
+
+  it('expires a remembered token on time', async () => {
+    await using auth = await createTestAuth({ redis })
+    const { accessToken } = await auth.signIn()
+    await auth.manager.authenticate(bearer(accessToken))
+    auth.clock.advance('306s')
+    expect(await codeOf(auth.manager.authenticate(bearer(accessToken)))).toBe('ERR_AUTH_TOKEN_EXPIRED')
+  })
+
+  it('marks a session as seen, as often as it is told', async () => {
+    await using auth = await createTestAuth({ redis, manager: { lastSeen: '10s' } })
+    const { accessToken, session } = await auth.signIn()
+    const seen = async (): Promise<number | null> =>
+      (await auth.authority.list(session))[0]?.lastSeenAt ?? null
+    const start = auth.clock.now()
+    await auth.manager.authenticate(bearer(accessToken))
+    await expect.poll(seen).toBe(start)
+    auth.clock.advance('9s')
+    await auth.manager.authenticate(bearer(accessToken))
+    expect(await seen()).toBe(start)
+    auth.clock.advance('2s')
+    await auth.manager.authenticate(bearer(accessToken))
+    await expect.poll(seen).toBe(start + 11_000)
+  })
+
+  it('marks nothing where that is switched off', async () => {
+    await using auth = await createTestAuth({ redis, manager: { lastSeen: false } })
+    const { accessToken, session } = await auth.signIn()
+    await auth.manager.authenticate(bearer(accessToken))
+    await redis.ping()
+    expect((await auth.authority.list(session))[0]?.lastSeenAt).toBeNull()
+  })
+
+  it('says by name which option is wrong', async () => {
+    await using auth = await createTestAuth({ redis })
+    const { keys, secrets, issuer, audience } = auth
+    const good = {
+      logger: silentLogger,
+      sessionRedis: redis,
+      keys,
+      issuer,
+      audience,
+      cnf: { secret: secrets.cnf },
+    }
+    const wrong: readonly [object, string][] = [
+      [{ cnfHmacSecret: 'x' }, 'unknown key "cnfHmacSecret"'],
+      [{ cnf: undefined }, 'cnf: give { secret }'],
+      [{ cnf: { secret: 'short' } }, 'at least 32 bytes'],
+      [{ cnf: { secret: secrets.cnf, grce: 1 } }, 'Did you mean "grace"?'],
+      [{ freshness: 'lazy' }, 'freshness'],
+      [{ freshness: 'tracked' }, 'track'],
+      [{ track }, 'belong together'],
+      [{ sessionRedis: undefined }, 'sessionRedis'],
+      [{ watchInterval: 1 }, 'watchInterval'],
+      [{ dpop: { windw: 1 } }, 'Did you mean "window"?'],
+      [{ audience: undefined }, 'audience'],
+    ]
+    for (const [change, message] of wrong) {
+      expect(() => createJwtAuthManager({ ...good, ...change } as never), message).toThrow(message)
+    }
+  })
+})
+
+describe('a cold session', () => {
+  it('is told apart from a bad one where nobody can look it up', async () => {
+    await using auth = await createTestAuth({ redis })
+    const tokens = await auth.signIn()
+    await redis.del(sessionKey(tokens.session))
+    await expect(auth.manager.authenticate(bearer(tokens.accessToken))).rejects.toMatchObject({
+      code: 'ERR_AUTH_SESSION_COLD',
+      kind: 'unauthenticated',
+      details: { reason: 'session_cold' },
+    })
+  })
+
+  it('is looked up once for 400 calls on four processes', async () => {
+    const store = database.store()
+    let lookups = 0
+    const sessionLookup: typeof store.find = async (ref) => {
+      lookups++
+      return await store.find(ref)
+    }
+    await using auth = await createTestAuth({ redis, authority: { store } })
+    const connections = Array.from({ length: 4 }, () => connect())
+    const managers = connections.map((sessionRedis) =>
+      createJwtAuthManager({
+        logger: silentLogger,
+        sessionRedis,
+        sessionLookup,
+        keys: auth.keys,
+        issuer: auth.issuer,
+        audience: auth.audience,
+        cnf: { secret: auth.secrets.cnf },
+      }),
+    )
+    const { accessToken, session } = await auth.signIn()
+    await redis.del(sessionKey(session))
+    const calls = Array.from({ length: 400 }, (_, index) =>
+      managers[index % 4]?.authenticate(bearer(accessToken)),
+    )
+    const principals = await Promise.all(calls)
+    expect(principals.every((principal) => principal?.sessionId === session.sessionId)).toBe(true)
+    expect(lookups).toBe(1)
+    for (const manager of managers) await manager.close()
+    for (const connection of connections) connection.disconnect()
+  })
+
+  it('of which the store knows nothing, or nothing good, is refused, and not looked up for every call', async () => {
+    const store = database.store()
+    let lookups = 0
+    await using auth = await createTestAuth({
+      redis,
+      authority: { store },
+      manager: {
+        sessionLookup: async (ref) => {
+          lookups++
+          return await store.find(ref)
+        },
+      },
+    })
+    const unknown = await auth.token({ sid: 'unknown', cnf: { fp: 'a'.repeat(43) } })
+    for (let count = 0; count < 5; count++) {
+      expect(await codeOf(auth.manager.authenticate(bearer(unknown)))).toBe('ERR_AUTH_SESSION_REVOKED')
+    }
+    expect(lookups).toBe(1)
+    const { accessToken, session } = await auth.signIn()
+    await auth.authority.revoke(session)
+    await redis.del(sessionKey(session))
+    expect(await codeOf(auth.manager.authenticate(bearer(accessToken)))).toBe('ERR_AUTH_SESSION_REVOKED')
+    expect(await codeOf(auth.manager.authenticate(bearer(accessToken)))).toBe('ERR_AUTH_SESSION_REVOKED')
+    expect(lookups).toBe(2)
+  })
+
+  it('is unavailable when the lookup fails, and comes back when it works again', async () => {
+    const store = database.store()
+    let broken = true
+    await using auth = await createTestAuth({
+      redis,
+      authority: { store },
+      manager: { sessionLookup: (ref) => (broken ? Promise.reject(new Error('db down')) : store.find(ref)) },
+    })
+    const { accessToken, session } = await auth.signIn()
+    await redis.del(sessionKey(session))
+    expect(await codeOf(auth.manager.authenticate(bearer(accessToken)))).toBe('ERR_AUTH_UNAVAILABLE')
+    broken = false
+    expect(await codeOf(auth.manager.authenticate(bearer(accessToken)))).toBe('resolved')
+  })
+
+  it('is unavailable within two seconds when the lookup hangs', async () => {
+    await using auth = await createTestAuth({
+      redis,
+      manager: { sessionLookup: () => new Promise(() => undefined) },
+    })
+    const { accessToken, session } = await auth.signIn()
+    await redis.del(sessionKey(session))
+    const started = performance.now()
+    const codes = await Promise.all(
+      [1, 2, 3].map(() => codeOf(auth.manager.authenticate(bearer(accessToken)))),
+    )
+    expect(codes).toEqual(Array(3).fill('ERR_AUTH_UNAVAILABLE'))
+    expect(performance.now() - started).toBeLessThan(2_000)
+  })
+})
+
+describe('revocation while a session is looked up', () => {
+  async function slowKit(): Promise<{
+    auth: TestAuth
+    authority: SessionAuthority
+    release: () => void
+    reached: Promise<void>
+  }> {
+    const store = database.store()
+    const { promise: gate, resolve: release } = Promise.withResolvers<void>()
+    const { promise: reached, resolve: onReached } = Promise.withResolvers<void>()
+    const auth = await createTestAuth({
+      redis,
+      authority: { store },
+      manager: {
+        sessionLookup: async (ref) => {
+          const found = await store.find(ref)
+          onReached()
+          await gate
+          return found
+        },
+      },
+    })
+    return { auth, authority: auth.authority, release, reached }
+  }
+
+  it('is not undone by what was read before it', async () => {
+    const { auth, authority, release, reached } = await slowKit()
+    await using _ = auth
+    const { accessToken, session } = await auth.signIn()
+    await redis.del(sessionKey(session))
+    const call = codeOf(auth.manager.authenticate(bearer(accessToken)))
+    await reached
+    await authority.revoke(session)
+    release()
+    expect(await call).toBe('ERR_AUTH_SESSION_REVOKED')
+  })
+
+  it('is not undone even when Redis loses the tombstone in between', async () => {
+    const { auth, authority, release, reached } = await slowKit()
+    await using _ = auth
+    const { accessToken, session } = await auth.signIn()
+    await redis.del(sessionKey(session))
+    const call = codeOf(auth.manager.authenticate(bearer(accessToken)))
+    await reached
+    await authority.revoke(session)
+    await redis.del(sessionKey(session))
+    release()
+    expect(await call).toBe('ERR_AUTH_SESSION_REVOKED')
+  })
+
+  it('everywhere reaches a session that Redis did not have in its index', async () => {
+    const { auth, authority, release, reached } = await slowKit()
+    await using _ = auth
+    const { accessToken, session } = await auth.signIn()
+    await redis.del(sessionKey(session), `u:{${auth.tenantId}:alice}`)
+    const call = codeOf(auth.manager.authenticate(bearer(accessToken)))
+    await reached
+    expect(await authority.revokeAll(session)).toEqual([session.sessionId])
+    release()
+    expect(await call).toBe('ERR_AUTH_SESSION_REVOKED')
+  })
+})
+
+describe('tracked freshness', () => {
+  async function tracked(
+    options: { watchInterval?: number } = {},
+  ): Promise<TestAuth & { ready: () => Promise<void> }> {
+    let cache: ReturnType<typeof createTrackedCache> | undefined
+    const auth = await createTestAuth({
+      redis,
+      manager: {
+        freshness: 'tracked',
+        track: (given) => {
+          const made = createTrackedCache({ client: redis, ...given })
+          cache = made as ReturnType<typeof createTrackedCache>
+          return made
+        },
+        ...options,
+      },
+    })
+    return Object.assign(auth, { ready: async () => await cache?.whenTrusted() })
+  }
+
+  it('reads a session once, and sees its end at once', async () => {
+    await using auth = await tracked()
+    await auth.ready()
+    const { accessToken, session } = await auth.signIn()
+    const reads = async (): Promise<number> =>
+      Number(/cmdstat_hmget:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1])
+    await auth.manager.authenticate(bearer(accessToken))
+    await until(async () => (await codeOf(auth.manager.authenticate(bearer(accessToken)))) === 'resolved')
+    const before = await reads()
+    for (let count = 0; count < 200; count++) await auth.manager.authenticate(bearer(accessToken))
+    // Other test files use the same server; 200 reads of ours would show all the same.
+    expect((await reads()) - before).toBeLessThan(150)
+    await auth.authority.revoke(session)
+    await until(
+      async () =>
+        (await codeOf(auth.manager.authenticate(bearer(accessToken)))) === 'ERR_AUTH_SESSION_REVOKED',
+      1_000,
+    )
+  })
+
+  it('sees the revocation at once where a call demands it', async () => {
+    await using auth = await tracked()
+    await auth.ready()
+    for (let count = 0; count < 50; count++) {
+      const { accessToken, session } = await auth.signIn()
+      await auth.manager.authenticate(bearer(accessToken))
+      await auth.authority.revoke(session)
+      const { signal } = new AbortController()
+      const strict = auth.manager.authenticate(bearer(accessToken), { signal, freshness: 'strict' })
+      expect(await codeOf(strict)).toBe('ERR_AUTH_SESSION_REVOKED')
+    }
+  })
+
+  it('looks at the session’s own expiry, whatever Redis has told', async () => {
+    const auth = await createTestAuth({
+      redis,
+      authority: { idle: '1m' },
+      manager: { freshness: 'tracked', track },
+    })
+    await using _ = auth
+    const { accessToken } = await auth.signIn()
+    await auth.manager.authenticate(bearer(accessToken))
+    auth.clock.advance('66s')
+    expect(await codeOf(auth.manager.authenticate(bearer(accessToken)))).toBe('ERR_AUTH_SESSION_EXPIRED')
+  })
+
+  it('leaves no stale entry behind 60 000 revocations under load', async () => {
+    await using auth = await tracked()
+    await auth.ready()
+    const users = 600
+    const rounds = 100
+    let stale = 0
+    const tokens = await Promise.all(
+      Array.from({ length: users }, (_, index) => auth.signIn({ userId: `user-${index}` })),
+    )
+    const keys = tokens.map(({ session }) => sessionKey(session))
+    const bound = tokens.map(({ accessToken }) => bearer(accessToken))
+    await Promise.all(bound.map((credentials) => auth.manager.authenticate(credentials)))
+    for (let round = 0; round < rounds; round++) {
+      // Readers run against the write that ends the session, and against the one that begins it again.
+      const end = redis.pipeline()
+      for (const key of keys) end.hset(key, 'st', 'r')
+      const readers = bound.map((credentials) => codeOf(auth.manager.authenticate(credentials)))
+      await Promise.all([end.exec(), ...readers])
+      await redis.ping()
+      const pending = new Set(bound)
+      const deadline = performance.now() + 1_000
+      while (pending.size > 0 && performance.now() < deadline) {
+        for (const credentials of pending) {
+          if ((await codeOf(auth.manager.authenticate(credentials))) !== 'resolved')
+            pending.delete(credentials)
+        }
+      }
+      stale += pending.size
+      const begin = redis.pipeline()
+      for (const key of keys) begin.hset(key, 'st', 'a')
+      await begin.exec()
+    }
+    expect(stale).toBe(0)
+  }, 60_000)
+})
+
+describe('watch', () => {
+  async function watched(auth: TestAuth): Promise<{
+    ends: SessionEnd[]
+    tokens: Awaited<ReturnType<TestAuth['signIn']>>
+    watch: Disposable
+  }> {
+    const ends: SessionEnd[] = []
+    const tokens = await auth.signIn()
+    const principal = await auth.manager.authenticate(bearer(tokens.accessToken))
+    return { ends, tokens, watch: auth.manager.watch(principal, (end) => ends.push(end)) }
+  }
+
+  it.each(['strict', 'tracked'] as const)('tells of a revocation once, in %s mode', async (freshness) => {
+    const manager = freshness === 'tracked' ? { freshness, track } : { freshness, watchInterval: 20 }
+    await using auth = await createTestAuth({ redis, manager })
+    const { ends, tokens } = await watched(auth)
+    await auth.authority.revoke(tokens.session)
+    await expect.poll(() => ends, { timeout: 2_000 }).toEqual(['revoked'])
+    await auth.authority.revokeAll(tokens.session)
+    await redis.ping()
+    expect(ends).toEqual(['revoked'])
+  })
+
+  it('tells of a revocation that came before it', async () => {
+    await using auth = await createTestAuth({ redis })
+    const tokens = await auth.signIn()
+    const principal = await auth.manager.authenticate(bearer(tokens.accessToken))
+    await auth.authority.revoke(tokens.session)
+    const end = await new Promise((resolve) => auth.manager.watch(principal, resolve))
+    expect(end).toBe('revoked')
+  })
+
+  it('tells of a token that was superseded, and of one that has expired', async () => {
+    await using auth = await createTestAuth({ redis, manager: { watchInterval: 20 } })
+    const one = await watched(auth)
+    await auth.authority.refresh(one.tokens.refreshToken)
+    await expect.poll(() => one.ends).toEqual(['superseded'])
+    const two = await watched(auth)
+    auth.clock.advance('302s')
+    await expect.poll(() => two.ends).toEqual(['expired'])
+  })
+
+  it('takes a session that stays away as expired, not one that is only missed once', async () => {
+    await using auth = await createTestAuth({ redis, manager: { watchInterval: 30 } })
+    const { ends, tokens } = await watched(auth)
+    await redis.del(sessionKey(tokens.session))
+    await expect.poll(() => ends).toEqual(['expired'])
+  })
+
+  it('is silent after its disposal, and for principals without a session', async () => {
+    await using auth = await createTestAuth({ redis, manager: { watchInterval: 20 } })
+    const quiet = await watched(auth)
+    const heard = await watched(auth)
+    quiet.watch[Symbol.dispose]()
+    await auth.authority.revokeAll(quiet.tokens.session)
+    await expect.poll(() => heard.ends).toEqual(['revoked'])
+    expect(quiet.ends).toEqual([])
+    auth.manager.watch(anonymous, () => expect.unreachable())[Symbol.dispose]()
+  })
+})

@@ -1,0 +1,392 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Redis } from 'ioredis'
+import { createSessionAuthority, deriveSecrets, type SessionTokens } from '../src/index.ts'
+import { createTestAuth, createTestClock, type TestAuth, type TestAuthOptions } from '../src/testing.ts'
+import { RefreshTokenCodec } from '../src/sessions/refresh-token.ts'
+import { codeOf } from './support/code-of.ts'
+import { createSessionDatabase, type SessionDatabase } from './support/modes.ts'
+import { connect } from './support/redis.ts'
+
+let redis: Redis
+let database: SessionDatabase
+beforeAll(async () => {
+  redis = connect()
+  database = await createSessionDatabase()
+})
+afterAll(async () => {
+  redis.disconnect()
+  await database[Symbol.asyncDispose]()
+})
+
+const bearer = (token: string) => ({ scheme: 'bearer', token }) as const
+
+describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s', (mode) => {
+  async function kit(options: Omit<TestAuthOptions, 'redis'> = {}): Promise<TestAuth> {
+    if (mode === 'Redis alone') return await createTestAuth({ redis, ...options })
+    // The store needs the clock of the kit, which exists only once the kit does.
+    let clock = createTestClock()
+    const late = { now: () => clock.now(), monotonic: () => clock.monotonic() }
+    const store = database.store(late)
+    const made = await createTestAuth({ redis, ...options, authority: { store, ...options.authority } })
+    clock = made.clock
+    return made
+  }
+  const check = (auth: TestAuth, tokens: SessionTokens): Promise<string> =>
+    codeOf(auth.manager.authenticate(bearer(tokens.accessToken)))
+
+  it('start with a sign-in, and carry what was said there', async () => {
+    await using auth = await kit()
+    const device = { name: 'Laptop', userAgent: 'Firefox' }
+    const tokens = await auth.signIn({
+      roles: ['admin'],
+      permissions: ['a:b'],
+      amr: ['pwd', 'otp'],
+      aal: 2,
+      device,
+    })
+    expect(tokens).toMatchObject({ expiresIn: 300, tokenType: 'Bearer', session: { aal: 2, device } })
+    const principal = await auth.manager.authenticate(bearer(tokens.accessToken))
+    expect(principal).toMatchObject({
+      kind: 'user',
+      userId: 'alice',
+      tenantId: auth.tenantId,
+      sessionId: tokens.session.sessionId,
+      roles: ['admin'],
+      permissions: ['a:b'],
+      claims: { amr: ['pwd', 'otp'], aal: 2 },
+    })
+    expect(auth.events[0]).toMatchObject({ type: 'session.created', aal: 2, userId: 'alice' })
+  })
+
+  it('take ids that are made to break keys', async () => {
+    await using auth = await kit()
+    for (const userId of ['a:b', '{a}', 'a~b', 'ü', 'a b', '%41', 'a/b', '*']) {
+      const tokens = await auth.signIn({ userId, tenantId: `${auth.tenantId}{}:` })
+      const principal = await auth.manager.authenticate(bearer(tokens.accessToken))
+      expect(principal.userId).toBe(userId)
+      await auth.authority.refresh(tokens.refreshToken)
+    }
+    await expect(auth.signIn({ userId: '' })).rejects.toThrow('signIn.userId')
+    await expect(auth.signIn({ userId: 'x'.repeat(201) })).rejects.toThrow('signIn.userId')
+    await expect(auth.signIn({ aal: 4 })).rejects.toThrow('signIn.aal')
+    await expect(auth.signIn({ role: [] } as never)).rejects.toThrow('Did you mean "roles"?')
+  })
+
+  it('give new tokens for a refresh token, and end the former access token at once', async () => {
+    await using auth = await kit()
+    const first = await auth.signIn({ roles: ['reader'] })
+    const second = await auth.authority.refresh(first.refreshToken)
+    expect(await check(auth, first)).toBe('ERR_AUTH_TOKEN_SUPERSEDED')
+    expect(await check(auth, second)).toBe('resolved')
+    expect((await auth.manager.authenticate(bearer(second.accessToken))).roles).toEqual(['reader'])
+    expect(second.session.sessionId).toBe(first.session.sessionId)
+  })
+
+  it('give 50 concurrent refreshes one successor', async () => {
+    await using auth = await kit()
+    const { refreshToken } = await auth.signIn()
+    const all = await Promise.all(Array.from({ length: 50 }, () => auth.authority.refresh(refreshToken)))
+    expect(new Set(all.map((tokens) => tokens.refreshToken)).size).toBe(1)
+    for (const tokens of all) expect(await check(auth, tokens)).toBe('resolved')
+    const refreshed = auth.events.filter((event) => event.type === 'session.refreshed')
+    expect(refreshed.filter((event) => !event.grace)).toHaveLength(1)
+    expect(refreshed.filter((event) => event.grace)).toHaveLength(49)
+  })
+
+  it('let the former refresh token come back within the grace window, counted from its first use', async () => {
+    await using auth = await kit()
+    const first = await auth.signIn()
+    const second = await auth.authority.refresh(first.refreshToken)
+    auth.clock.advance('6s')
+    expect((await auth.authority.refresh(first.refreshToken)).refreshToken).toBe(second.refreshToken)
+    auth.clock.advance('5s')
+    expect(await codeOf(auth.authority.refresh(first.refreshToken))).toBe('ERR_AUTH_REFRESH_REUSED')
+    expect(await check(auth, second)).toBe('ERR_AUTH_SESSION_REVOKED')
+    expect(await codeOf(auth.authority.refresh(second.refreshToken))).toBe('ERR_AUTH_REFRESH_REVOKED')
+    expect(auth.events.map(({ type }) => type)).toContain('session.refresh-reused')
+  })
+
+  it('end when a token of two generations ago comes back, grace or not', async () => {
+    await using auth = await kit()
+    const first = await auth.signIn()
+    const second = await auth.authority.refresh(first.refreshToken)
+    await auth.authority.refresh(second.refreshToken)
+    expect(await codeOf(auth.authority.refresh(first.refreshToken))).toBe('ERR_AUTH_REFRESH_REUSED')
+  })
+
+  it('give no grace where it is 0', async () => {
+    await using auth = await kit({ authority: { grace: 0 } })
+    const first = await auth.signIn()
+    await auth.authority.refresh(first.refreshToken)
+    auth.clock.advance(1)
+    expect(await codeOf(auth.authority.refresh(first.refreshToken))).toBe('ERR_AUTH_REFRESH_REUSED')
+  })
+
+  it('are not touched by forged refresh tokens', async () => {
+    await using auth = await kit()
+    const tokens = await auth.signIn()
+    const parts = tokens.refreshToken.split('~')
+    const altered = parts.map((_, index) =>
+      parts.map((part, at) => (at === index ? `${part}0` : part)).join('~'),
+    )
+    const foreign = new RefreshTokenCodec(deriveSecrets('another root secret, long enough'), 'test')
+    const parsed = foreign.format({
+      ...new RefreshTokenCodec(auth.secrets, 'test').parse(tokens.refreshToken),
+      generation: 1,
+    })
+    const forged = [
+      ...altered,
+      parsed,
+      tokens.accessToken,
+      '',
+      'v1',
+      'x'.repeat(5_000),
+      7 as never,
+      null as never,
+    ]
+    for (const each of forged)
+      expect(await codeOf(auth.authority.refresh(each))).toBe('ERR_AUTH_REFRESH_INVALID')
+    for (const each of forged)
+      expect(await codeOf(auth.authority.signOut(each))).toBe('ERR_AUTH_REFRESH_INVALID')
+    expect(await check(auth, tokens)).toBe('resolved')
+    await auth.authority.refresh(tokens.refreshToken)
+  })
+
+  it('are not touched by a token with a true MAC and a wrong secret', async () => {
+    await using auth = await kit()
+    const tokens = await auth.signIn()
+    const codec = new RefreshTokenCodec(auth.secrets, 'test')
+    const token = codec.parse(tokens.refreshToken)
+    const wrong = codec.format({ ...token, secret: 'A'.repeat(43) })
+    expect(await codeOf(auth.authority.refresh(wrong))).toBe('ERR_AUTH_REFRESH_INVALID')
+    const future = codec.format({ ...token, generation: 9 })
+    expect(await codeOf(auth.authority.refresh(future))).toBe('ERR_AUTH_REFRESH_INVALID')
+    expect(await check(auth, tokens)).toBe('resolved')
+  })
+
+  it('end when they are revoked, for access and refresh, and stay ended', async () => {
+    await using auth = await kit()
+    const tokens = await auth.signIn()
+    expect(await auth.authority.revoke(tokens.session)).toBe(true)
+    expect(await auth.authority.revoke(tokens.session)).toBe(false)
+    expect(await check(auth, tokens)).toBe('ERR_AUTH_SESSION_REVOKED')
+    expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('ERR_AUTH_REFRESH_REVOKED')
+  })
+
+  it('end at a sign-out with the refresh token', async () => {
+    await using auth = await kit()
+    const tokens = await auth.signIn()
+    await auth.authority.signOut(tokens.refreshToken)
+    expect(await check(auth, tokens)).toBe('ERR_AUTH_SESSION_REVOKED')
+  })
+
+  it('end all at once, or all but one, and those of others go on', async () => {
+    await using auth = await kit()
+    const mine = [await auth.signIn(), await auth.signIn(), await auth.signIn()]
+    const bob = await auth.signIn({ userId: 'bob' })
+    const [kept] = mine as [SessionTokens, SessionTokens, SessionTokens]
+    const others = await auth.authority.revokeOthers(kept.session)
+    expect(others.toSorted()).toEqual(
+      mine
+        .slice(1)
+        .map(({ session }) => session.sessionId)
+        .toSorted(),
+    )
+    expect(await Promise.all(mine.map((tokens) => check(auth, tokens)))).toEqual([
+      'resolved',
+      'ERR_AUTH_SESSION_REVOKED',
+      'ERR_AUTH_SESSION_REVOKED',
+    ])
+    const next = await auth.authority.refresh(kept.refreshToken)
+    await auth.authority.revokeAll(kept.session)
+    expect(await check(auth, next)).toBe('ERR_AUTH_SESSION_REVOKED')
+    expect(await codeOf(auth.authority.refresh(next.refreshToken))).toBe('ERR_AUTH_REFRESH_REVOKED')
+    expect(await check(auth, bob)).toBe('resolved')
+    expect(await check(auth, await auth.signIn())).toBe('resolved')
+  })
+
+  it('are listed with device and last use, newest first, and only while they are alive', async () => {
+    await using auth = await kit()
+    const first = await auth.signIn({ device: { name: 'Phone' } })
+    auth.clock.advance('1s')
+    const second = await auth.signIn({ device: { name: 'Laptop' } })
+    auth.clock.advance('1s')
+    const third = await auth.signIn()
+    await auth.authority.revoke(third.session)
+    await check(auth, first)
+    await expect
+      .poll(async () => (await auth.authority.list(first.session))[1]?.lastSeenAt)
+      .toBe(auth.clock.now())
+    const sessions = await auth.authority.list(first.session)
+    expect(sessions.map(({ device }) => device.name)).toEqual(['Laptop', 'Phone'])
+    expect(sessions[0]).toMatchObject({ sessionId: second.session.sessionId, lastSeenAt: null })
+    auth.clock.advance('8d')
+    expect(await auth.authority.list(first.session)).toEqual([])
+  })
+
+  it('end the one that was not refreshed for longest when a user has too many', async () => {
+    await using auth = await kit({ authority: { maxSessionsPerUser: 2 } })
+    const first = await auth.signIn()
+    auth.clock.advance('1s')
+    const second = await auth.signIn()
+    auth.clock.advance('1s')
+    const renewed = await auth.authority.refresh(first.refreshToken)
+    auth.clock.advance('1s')
+    const third = await auth.signIn()
+    expect(await Promise.all([renewed, second, third].map((tokens) => check(auth, tokens)))).toEqual([
+      'resolved',
+      'ERR_AUTH_SESSION_REVOKED',
+      'resolved',
+    ])
+    expect(auth.events).toContainEqual(expect.objectContaining({ reason: 'too-many-sessions' }))
+  })
+
+  it('expire when idle, and at the absolute limit however often they are refreshed', async () => {
+    await using auth = await kit({ authority: { idle: '1h', absolute: '150m' } })
+    let tokens = await auth.signIn()
+    const idle = await auth.signIn()
+    for (let count = 0; count < 2; count++) {
+      auth.clock.advance('59m')
+      tokens = await auth.authority.refresh(tokens.refreshToken)
+    }
+    expect(await codeOf(auth.authority.refresh(idle.refreshToken))).toBe('ERR_AUTH_REFRESH_EXPIRED')
+    expect(tokens.session.expiresAt).toBe(tokens.session.absoluteExpiresAt)
+    auth.clock.advance('31m')
+    tokens = await auth.authority.refresh(tokens.refreshToken)
+    expect(tokens.expiresIn).toBe(60)
+    auth.clock.advance('2m')
+    expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('ERR_AUTH_REFRESH_EXPIRED')
+  })
+
+  it('refuse an access token whose session has run out before it', async () => {
+    await using auth = await kit({ authority: { idle: '1m', accessTtl: '10m' } })
+    const tokens = await auth.signIn()
+    auth.clock.advance('70s')
+    expect(await check(auth, tokens)).toBe('ERR_AUTH_SESSION_EXPIRED')
+  })
+
+  it('rise in assurance by a step-up, of which the former tokens get nothing', async () => {
+    await using auth = await kit()
+    const weak = await auth.signIn({ amr: ['pwd'] })
+    auth.clock.advance('1m')
+    const strong = await auth.authority.stepUp(weak.refreshToken, { aal: 2, amr: ['otp'], roles: ['admin'] })
+    const principal = await auth.manager.authenticate(bearer(strong.accessToken))
+    expect(principal).toMatchObject({ roles: ['admin'], claims: { aal: 2, amr: ['pwd', 'otp'] } })
+    expect(strong.session.authenticatedAt).toBe(auth.clock.now())
+    expect(await codeOf(auth.authority.refresh(weak.refreshToken))).toBe('ERR_AUTH_REFRESH_SUPERSEDED')
+    expect(await codeOf(auth.authority.stepUp(weak.refreshToken, { aal: 3, amr: [] }))).toBe(
+      'ERR_AUTH_REFRESH_SUPERSEDED',
+    )
+    expect(await check(auth, strong)).toBe('resolved')
+    const next = await auth.authority.refresh(strong.refreshToken)
+    expect(next.session).toMatchObject({ aal: 2, amr: ['pwd', 'otp'] })
+  })
+
+  it('read the rights of the user anew at each refresh, and end when the user is gone', async () => {
+    let roles: string[] | null = ['reader']
+    await using auth = await kit({ authority: { loadUser: async () => (roles === null ? null : { roles }) } })
+    const first = await auth.signIn({ roles: ['admin'] })
+    const second = await auth.authority.refresh(first.refreshToken)
+    expect((await auth.manager.authenticate(bearer(second.accessToken))).roles).toEqual(['reader'])
+    roles = null
+    expect(await codeOf(auth.authority.refresh(second.refreshToken))).toBe('ERR_AUTH_REFRESH_REVOKED')
+    expect(await check(auth, second)).toBe('ERR_AUTH_SESSION_REVOKED')
+    expect(auth.events).toContainEqual(
+      expect.objectContaining({ type: 'session.revoked', reason: 'user-gone' }),
+    )
+  })
+
+  it('that are bound to a key are refreshed with that key alone', async () => {
+    await using auth = await kit()
+    const jkt = 'k'.repeat(43)
+    const tokens = await auth.signIn({ jkt })
+    expect(tokens.tokenType).toBe('DPoP')
+    expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('ERR_AUTH_REFRESH_INVALID')
+    expect(await codeOf(auth.authority.refresh(tokens.refreshToken, { jkt: 'x'.repeat(43) }))).toBe(
+      'ERR_AUTH_REFRESH_INVALID',
+    )
+    const next = await auth.authority.refresh(tokens.refreshToken, { jkt })
+    expect(next.tokenType).toBe('DPoP')
+    expect(await check(auth, next)).toBe('ERR_AUTH_TOKEN_INVALID')
+  })
+})
+
+describe('createSessionAuthority', () => {
+  it('says by name which option is wrong', async () => {
+    await using auth = await createTestAuth({ redis })
+    const good = { redis, keys: auth.keys, secrets: auth.secrets, issuer: 'i', audience: 'a' }
+    const wrong: readonly [object, string][] = [
+      [{ acessTtl: '5m' }, 'Did you mean "accessTtl"?'],
+      [{ accessTtl: 'soon' }, 'accessTtl'],
+      [{ accessTtl: 10 }, 'accessTtl'],
+      [{ idle: 0 }, 'idle'],
+      [{ absolute: -1 }, 'absolute'],
+      [{ maxSessionsPerUser: 0 }, 'maxSessionsPerUser'],
+      [{ issuer: '' }, 'issuer'],
+      [{ audience: [] }, 'audience'],
+      [{ redis: {} }, 'redis'],
+      [{ keys: {} }, 'keys'],
+      [{ secrets: { ...auth.secrets, refreshMac: 'short' } }, 'at least 32 bytes'],
+      [{ throttle: { limitter: 1 } }, 'throttle'],
+    ]
+    for (const [change, message] of wrong) {
+      expect(() => createSessionAuthority({ ...good, ...change } as never), message).toThrow(message)
+    }
+  })
+
+  it('puts issuer, audience and client into tokens', async () => {
+    await using auth = await createTestAuth({ redis, authority: { clientId: 'web', accessTtl: '1m' } })
+    const tokens = await auth.signIn()
+    const { claims } = (await auth.manager.authenticate(bearer(tokens.accessToken))) as { claims: object }
+    expect(claims).toMatchObject({ iss: auth.issuer, aud: auth.audience, client_id: 'web' })
+    expect(tokens.expiresIn).toBe(60)
+  })
+
+  it('counts attempts to sign in and to refresh', async () => {
+    const seen: string[] = []
+    let allowed = true
+    const limiter = {
+      consume: async (key: string, limit: object) => {
+        seen.push(`${key} ${JSON.stringify(limit)}`)
+        return { allowed, retryAfter: 2_000 }
+      },
+    }
+    const perAccount = { limit: 3, period: '1m' } as const
+    await using auth = await createTestAuth({ redis, authority: { throttle: { limiter, perAccount } } })
+    await auth.authority.admitSignIn({ account: 'Alice@Example.com ', address: '10.0.0.1' })
+    await auth.authority.admitSignIn({ account: 'alice@example.com' })
+    expect(seen).toHaveLength(3)
+    expect(seen[0]).toBe(seen[2])
+    expect(seen[0]).toContain('"limit":3')
+    expect(seen[1]).toContain('"limit":100')
+    expect(seen.join()).not.toMatch(/alice|10\.0/i)
+    const tokens = await auth.signIn()
+    const next = await auth.authority.refresh(tokens.refreshToken)
+    expect(seen[3]).toContain('"limit":30')
+    allowed = false
+    const refused = auth.authority.refresh(next.refreshToken)
+    await expect(refused).rejects.toMatchObject({
+      code: 'ERR_AUTH_THROTTLED',
+      kind: 'rate-limited',
+      retryAfter: 2_000,
+    })
+    expect(await codeOf(auth.authority.admitSignIn({ account: 'a' }))).toBe('ERR_AUTH_THROTTLED')
+    expect(auth.events.at(-1)).toMatchObject({ type: 'attempt.throttled', what: 'sign-in' })
+    allowed = true
+    await auth.authority.refresh(next.refreshToken)
+  })
+
+  it('is unavailable, not open, when the limiter fails', async () => {
+    const limiter = { consume: () => Promise.reject(new Error('down')) }
+    await using auth = await createTestAuth({ redis, authority: { throttle: { limiter } } })
+    expect(await codeOf(auth.authority.admitSignIn({ account: 'a' }))).toBe('ERR_AUTH_UNAVAILABLE')
+  })
+
+  it('goes on when an audit listener fails', async () => {
+    const audit = (): never => {
+      throw new Error('full disk')
+    }
+    await using auth = await createTestAuth({ redis, authority: { audit } })
+    expect((await auth.signIn()).tokenType).toBe('Bearer')
+  })
+})

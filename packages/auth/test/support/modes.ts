@@ -1,0 +1,29 @@
+import { Pool } from 'pg'
+import { createTestDatabase, type TestDatabase } from '@quintet/test-kit'
+import {
+  createPostgresSessionStore,
+  sessionTablesSql,
+  type PostgresSessionStore,
+} from '../../src/postgres.ts'
+import type { Clock } from '@quintet/core'
+
+/** A database with the tables of sessions. */
+export interface SessionDatabase extends AsyncDisposable {
+  readonly pool: Pool
+  store(clock?: Clock): PostgresSessionStore
+}
+
+export async function createSessionDatabase(): Promise<SessionDatabase> {
+  const database: TestDatabase = await createTestDatabase()
+  const pool = new Pool({ connectionString: database.url, max: 20 })
+  pool.on('error', () => undefined)
+  await pool.query(sessionTablesSql())
+  return {
+    pool,
+    store: (clock) => createPostgresSessionStore(clock === undefined ? { pool } : { pool, clock }),
+    async [Symbol.asyncDispose]() {
+      await pool.end()
+      await database.drop()
+    },
+  }
+}
