@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { EcosystemEvent } from '@quintet/orchestrator'
 import { openStage, type LiveStage } from './live-stage.ts'
 import { parseOptions, defaultPort, usage, type DemoOptions } from './options.ts'
@@ -14,7 +17,9 @@ async function main(): Promise<number> {
     return 0
   }
   console.log(bold('\nQuintet: five apps behind one gateway\n'))
+  await using directory = await temporaryDirectory()
   const stage = await openStage({
+    directory: directory.path,
     ports: options.port === defaultPort ? 'fixed' : 'auto',
     gatewayPort: options.port,
     onEvent: tell,
@@ -52,6 +57,12 @@ async function stay(stage: LiveStage): Promise<void> {
   const ended = new Promise<void>((resolve) => stopping.signal.addEventListener('abort', () => resolve(), { once: true }))
   if (!stopping.signal.aborted) await Promise.race([ended, ecosystem.stopped])
   console.log('  Stopping …')
+}
+
+/** Every demo begins afresh, and leaves nothing behind. */
+async function temporaryDirectory(): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(tmpdir(), 'quintet-demo-'))
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
 }
 
 async function showProcesses({ ecosystem }: LiveStage): Promise<void> {
