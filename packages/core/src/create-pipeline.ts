@@ -1,6 +1,6 @@
 import { decideAccess } from './access.ts'
 import { systemClock, type Clock } from './clock.ts'
-import type { SessionEnd } from './credentials.ts'
+import type { SessionEnd, Credentials } from './credentials.ts'
 import { runInInvocation } from './current-invocation.ts'
 import { QuintetError, toQuintetError } from './errors.ts'
 import type { Invocation, InvocationObserver, InvocationWrapper } from './invocation.ts'
@@ -185,8 +185,7 @@ class CallPipeline implements Pipeline {
     try {
       const identified = this.#authenticate(call)
       call.principal = identified instanceof Promise ? await identified : identified
-      if (call.principal.kind === 'anonymous' && call.incoming.credentials.scheme !== 'none')
-        throw notIdentified()
+      if (call.principal.kind === 'anonymous' && isClaim(call.incoming.credentials)) throw notIdentified()
       const decision = decideAccess(call.operation.access, call.principal)
       if (decision !== 'granted') throw refused(call, decision)
       const pending = steps.input()
@@ -298,6 +297,11 @@ function refused(call: PipelineCall, decision: 'unauthenticated' | 'forbidden'):
     code: 'ERR_CORE_FORBIDDEN',
     kind: 'forbidden',
   })
+}
+
+/** Whether a caller claims to be somebody. Then it is never let in as nobody. */
+function isClaim({ scheme }: Credentials): boolean {
+  return scheme !== 'none' && scheme !== 'attested'
 }
 
 function notIdentified(): QuintetError {

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { getEventListeners } from 'node:events'
 import { describe, expect, it } from 'vitest'
 import {
+  anonymous,
   createPipeline,
   currentInvocation,
   QuintetError,
@@ -133,7 +134,6 @@ describe('run', () => {
     })
 
     it('takes no anonymous principal for credentials that were given', async () => {
-      const { anonymous } = await import('../src/index.ts')
       const pipeline = pipelineWith({ auth: { authenticate: async () => anonymous } })
       await expect(pipeline.run(incomingCall({ credentials: bearer('t') }), answer)).rejects.toMatchObject({
         kind: 'unauthenticated',
@@ -154,6 +154,14 @@ describe('run', () => {
       await pipeline.run(call, answer)
       await pipeline.run({ ...call, operation: { ...call.operation, freshness: 'strict' } }, answer)
       expect(asked).toEqual([undefined, 'strict'])
+    })
+
+    it('takes an anonymous caller whom a surface attests for what it is', async () => {
+      const credentials = { scheme: 'attested', principal: anonymous, by: 'link' } as const
+      expect(await pipelineWith().run(incomingCall({ credentials }), answer)).toBe(21)
+      await expect(
+        pipelineWith().run(incomingCall({ credentials, access: 'authenticated' }), answer),
+      ).rejects.toMatchObject({ kind: 'unauthenticated' })
     })
 
     it('takes what a surface attests, until it has expired', async () => {

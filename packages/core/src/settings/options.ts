@@ -8,7 +8,7 @@ import type { SettingsPool } from './pool.ts'
 export interface SettingsOptions<Schema extends StandardSchemaV1> {
   /** An object schema in which every setting has a default. Values are stored as JSON, as they were given. */
   readonly schema: Schema
-  /** A `pg` pool on a database that has the tables of `settingsSchemaSql`. */
+  /** A `pg` pool on a database that has the tables of `settingsSchemaSql`; not one that is bound to a tenant. */
   readonly pool: SettingsPool
   /** Announces changes at once. Without it they are seen by polling alone. */
   readonly redis?: SettingsRedis

@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { createAttackHost, surfaceAttacks } from '../../src/testing.ts'
+import { findProcedure, noCredentials, streamProcedure } from '../../src/index.ts'
+import { createAttackHost, surfaceAttacks, type AttackHost } from '../../src/testing.ts'
 import { directCall } from '../direct-call.ts'
+import { incomingCall } from '../incoming-call.ts'
+
+function watch(host: AttackHost, token: string | undefined): AsyncGenerator {
+  const { procedure, operation } = findProcedure(host, 'target.watch')
+  const credentials = token === undefined ? noCredentials : ({ scheme: 'bearer', token } as const)
+  return streamProcedure(host, procedure, { ...incomingCall(), operation, credentials }, () => undefined)
+}
 
 describe('surfaceAttacks', () => {
   it.each(surfaceAttacks)('$name: the pipeline itself stands it', async (attack) => {
@@ -18,5 +26,26 @@ describe('surfaceAttacks', () => {
       ),
     )
     expect((await Promise.all(open)).filter((name) => name !== undefined)).toEqual([])
+  })
+})
+
+describe('a stream of the attack host', () => {
+  it.each([undefined, 'revoked', 'superseded', 'expired', 'never-granted'])(
+    'is refused to %s',
+    async (token) => {
+      await using host = createAttackHost()
+      await expect(watch(host, token).next()).rejects.toMatchObject({ kind: 'unauthenticated' })
+      expect(host.ran).toEqual([])
+    },
+  )
+
+  it('runs in the scope of its caller from the first event to the last', async () => {
+    await using host = createAttackHost()
+    const [alice, bob] = [watch(host, 'alice'), watch(host, 'bob')]
+    for (let count = 0; count < 3; count++) {
+      expect((await alice.next()).value).toEqual({ tenantId: 'tenant-a' })
+      expect((await bob.next()).value).toEqual({ tenantId: 'tenant-b' })
+    }
+    expect((await alice.next()).done).toBe(true)
   })
 })

@@ -1,0 +1,311 @@
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import {
+  createApp,
+  createHealthChecks,
+  createLogger,
+  createPipeline,
+  defineProcess,
+  defineSystem,
+  env,
+  procedure,
+  route,
+  service,
+  silentLogger,
+  type App,
+  type AppOptions,
+  type HealthCheck,
+  type HealthChecksOptions,
+  type LoggerOptions,
+  type PipelineOptions,
+  type ProcessOptions,
+  type RouteOptions,
+} from '../src/index.ts'
+import { createTokenAuth, testUser } from '../src/testing.ts'
+import { declaredOptions } from './declared-options.ts'
+import { recordedTransport } from './fake-transport.ts'
+import { incomingCall } from './incoming-call.ts'
+import { recordedLogger } from './recorded-logger.ts'
+
+/** Looks at what is made without and with an option, and what is seen with it. */
+type Effect = readonly [look: (isSet: boolean) => unknown, expected: unknown]
+
+async function withProcess<Result>(
+  options: ProcessOptions,
+  look: (app: App) => Promise<Result> | Result,
+  start: AppOptions = {},
+): Promise<Result> {
+  const system = defineSystem({
+    name: 'media',
+    version: '1.0.0',
+    config: { schema: z.object({ port: z.number().default(1) }), sources: [env('MEDIA_')] },
+    dev: { logLevel: 'silent', sourceMaps: false },
+    setup: ({ process }) => process.instance,
+    processes: [
+      {
+        name: 'http',
+        module: async () => ({ default: defineProcess(options) }),
+        transports: { http: recordedTransport('http') },
+        topology: { expose: true },
+      },
+    ],
+  })
+  await using app = await createApp(system, { logger: silentLogger, env: {}, ...start })
+  return await look(app)
+}
+
+const hello = procedure({ access: 'public' }, () => 'hello')
+const ping = route({ method: 'GET', pattern: '/ping', access: 'public', handler: () => null })
+const answer = { input: () => 1, handle: (input: number) => input }
+const outcome = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    (value) => value,
+    (error: { readonly code?: string }) => error.code,
+  )
+
+const processEffect = (options: ProcessOptions, look: (app: App) => unknown, expected: unknown): Effect => [
+  (isSet) => withProcess(isSet ? options : {}, look),
+  expected,
+]
+const appEffect = (options: AppOptions, look: (app: App) => unknown, expected: unknown): Effect => [
+  (isSet) => outcome(withProcess({}, look, isSet ? options : {})),
+  expected,
+]
+const procedureEffect = (options: object, expected: object): Effect => {
+  const read = (isSet: boolean): unknown => {
+    const made = procedure({ access: 'authenticated', ...(isSet ? options : {}) }, () => 1)
+    return Object.fromEntries(Object.keys(expected).map((key) => [key, made[key as keyof typeof made]]))
+  }
+  return [read, expected]
+}
+const routeEffect = (options: Partial<RouteOptions<'public' | 'system'>>, expected: object): Effect => {
+  const read = (isSet: boolean): unknown => {
+    const made = route({
+      method: 'GET',
+      pattern: '/',
+      access: 'public',
+      handler: () => null,
+      ...(isSet ? options : {}),
+    })
+    return Object.fromEntries(Object.keys(expected).map((key) => [key, made[key as keyof typeof made]]))
+  }
+  return [read, expected]
+}
+const pipelineEffect = (
+  options: Partial<PipelineOptions>,
+  look: (pipeline: ReturnType<typeof createPipeline>) => unknown,
+  expected: unknown,
+): Effect => [(isSet) => look(createPipeline({ logger: silentLogger, ...(isSet ? options : {}) })), expected]
+const healthEffect = (options: HealthChecksOptions, expected: string): Effect => [
+  async (isSet) => (await createHealthChecks(isSet ? options : {}).report()).status,
+  expected,
+]
+const checkEffect = (change: Partial<HealthCheck>, expected: unknown): Effect => [
+  async (isSet) => {
+    const check: HealthCheck = {
+      name: 'db',
+      check: () => Promise.reject(new Error('down')),
+      ...(isSet ? change : {}),
+    }
+    const { checks } = await createHealthChecks({ checks: [check] }).report()
+    return Object.entries(checks).map(([name, { status, detail }]) => `${name} ${status} ${detail}`)
+  },
+  expected,
+]
+const loggerEffect = (options: LoggerOptions, expected: unknown): Effect => [
+  (isSet) => {
+    const lines: string[] = []
+    const destination = { write: (line: string) => void lines.push(line) }
+    createLogger({ destination, ...(isSet ? options : {}) }).debug({}, 'x')
+    return lines.map((line) => (JSON.parse(line) as { system?: string }).system ?? 'line')
+  },
+  expected,
+]
+
+const image = { handler: () => new Response() }
+const handled = recordedLogger()
+const elsewhere: string[] = []
+const seen: string[] = []
+const late = { input: () => 0, handle: () => new Promise<never>(() => {}) }
+const link = recordedTransport('link')
+
+const effects: Readonly<Record<string, Effect>> = {
+  'ProcessOptions.services': processEffect(
+    { services: [service('greetings', { hello })] },
+    (app) => [...app.procedures.keys()],
+    ['greetings.hello'],
+  ),
+  'ProcessOptions.routes': [(isSet) => defineProcess(isSet ? { routes: [ping] } : {}).routes, [ping]],
+  'ProcessOptions.workers': processEffect(
+    { workers: () => [recordedTransport('jobs')] },
+    (app) => [...app.transports.keys()],
+    ['http', 'jobs'],
+  ),
+  'ProcessOptions.hooks': processEffect(
+    { hooks: { onHealthCheck: () => ({ status: 'warn', checks: {} }) } },
+    async (app) => (await app.health.report()).status,
+    'warn',
+  ),
+  'AppOptions.process': appEffect({ process: 'jobs' }, () => 'started', undefined),
+  'AppOptions.instance': appEffect({ instance: 2 }, (app) => [app.instance, app.services], [2, 2]),
+  'AppOptions.baseUrl': [
+    (isSet) => {
+      const system = defineSystem({
+        name: 'media',
+        version: '1.0.0',
+        processes: [{ name: 'http', module: './fixtures/process.ts' }],
+      })
+      const options = { logger: silentLogger, ...(isSet ? { baseUrl: import.meta.dirname } : {}) }
+      return outcome(createApp(system, options).then((app) => app.stop().then(() => 'started')))
+    },
+    'started',
+  ],
+  'AppOptions.logger': appEffect({ logger: handled }, () => handled.lines.at(-1)?.message, 'started'),
+  'AppOptions.env': appEffect({ env: { MEDIA_PORT: '2' } }, (app) => app.config, { port: 2 }),
+  'AppOptions.ports': appEffect(
+    { ports: { http: 7 } },
+    (app) => app.transports.get('http')?.url,
+    'test://http:7',
+  ),
+  'AppOptions.links': appEffect(
+    { links: { expose: () => link, connect: () => Promise.reject(new Error('unused')) as never } },
+    (app) => [...app.transports.keys()],
+    ['link', 'http'],
+  ),
+  'AppOptions.dev': [
+    async (isSet) => {
+      const system = defineSystem({
+        name: 'media',
+        version: '1.0.0',
+        dev: { logLevel: 'silent' },
+        processes: [{ name: 'http', module: async () => ({ default: defineProcess({}) }) }],
+      })
+      const before = process.sourceMapsEnabled
+      process.setSourceMapsEnabled(false)
+      const app = await createApp(system, isSet ? { dev: true } : { logger: silentLogger })
+      await app.stop()
+      const enabled = process.sourceMapsEnabled
+      process.setSourceMapsEnabled(before)
+      return enabled
+    },
+    true,
+  ],
+  'AppOptions.signal': appEffect(
+    { signal: AbortSignal.abort(new Error('no')) },
+    () => 'started',
+    'ERR_CORE_START_FAILED',
+  ),
+  'ProcedureOptions.access': procedureEffect({ access: 'public' }, { access: 'public' }),
+  'ProcedureOptions.description': procedureEffect({ description: 'x' }, { description: 'x' }),
+  'ProcedureOptions.timeout': procedureEffect({ timeout: '1s' }, { timeout: 1_000 }),
+  'ProcedureOptions.maxInputSize': procedureEffect({ maxInputSize: '1kb' }, { maxInputSize: 1_024 }),
+  'ProcedureOptions.freshness': procedureEffect({ freshness: 'strict' }, { freshness: 'strict' }),
+  'RouteOptions.method': routeEffect({ method: 'POST' }, { method: 'POST' }),
+  'RouteOptions.pattern': routeEffect({ pattern: '/x' }, { pattern: '/x' }),
+  'RouteOptions.access': routeEffect({ access: 'system' }, { access: 'system' }),
+  'RouteOptions.description': routeEffect({ description: 'x' }, { description: 'x' }),
+  'RouteOptions.maxRequestSize': routeEffect({ maxRequestSize: '1kb' }, { maxRequestSize: 1_024 }),
+  'RouteOptions.timeout': routeEffect({ timeout: '1s' }, { timeout: 1_000 }),
+  'RouteOptions.freshness': routeEffect({ freshness: 'strict' }, { freshness: 'strict' }),
+  'RouteOptions.handler': routeEffect(image, image),
+  'PipelineOptions.logger': pipelineEffect(
+    { logger: { ...silentLogger, info: (_fields, message = '') => void elsewhere.push(message) } },
+    async (pipeline) => {
+      elsewhere.length = 0
+      await outcome(pipeline.run(incomingCall({ access: 'system' }), answer))
+      return elsewhere
+    },
+    ['objects.list needs a signed-in caller.'],
+  ),
+  'PipelineOptions.auth': pipelineEffect(
+    { auth: createTokenAuth({ t: testUser() }) },
+    (pipeline) =>
+      outcome(pipeline.run(incomingCall({ credentials: { scheme: 'bearer', token: 't' } }), answer)),
+    1,
+  ),
+  'PipelineOptions.wrappers': pipelineEffect(
+    { wrappers: [() => Promise.reject(new Error('no'))] },
+    (pipeline) => outcome(pipeline.run(incomingCall(), answer)),
+    'ERR_CORE_INTERNAL',
+  ),
+  'PipelineOptions.observers': pipelineEffect(
+    { observers: [{ onSettled: (call) => void seen.push(call.outcome) }] },
+    async (pipeline) => {
+      seen.length = 0
+      await pipeline.run(incomingCall(), answer)
+      return seen
+    },
+    ['ok'],
+  ),
+  'PipelineOptions.maxConcurrentCalls': pipelineEffect(
+    { maxConcurrentCalls: 1 },
+    (pipeline) => {
+      void pipeline.run(incomingCall(), late)
+      return outcome(pipeline.run(incomingCall(), answer))
+    },
+    'ERR_CORE_OVERLOADED',
+  ),
+  'PipelineOptions.clock': pipelineEffect(
+    { clock: { now: () => Number.MAX_SAFE_INTEGER, monotonic: () => 0 } },
+    (pipeline) => outcome(pipeline.run(incomingCall({ deadline: Date.now() + 60_000 }), answer)),
+    'ERR_CORE_DEADLINE_EXCEEDED',
+  ),
+  'HealthChecksOptions.checks': healthEffect(
+    { checks: [{ name: 'db', check: () => Promise.reject(new Error()) }] },
+    'fail',
+  ),
+  'HealthChecksOptions.onReport': healthEffect({ onReport: () => ({ status: 'warn', checks: {} }) }, 'warn'),
+  'HealthChecksOptions.clock': [
+    async (isSet) => {
+      let now = 0
+      const health = createHealthChecks(
+        isSet ? { clock: { now: () => now, monotonic: () => (now += 1_000) } } : {},
+      )
+      let runs = 0
+      health.add({ name: 'counted', check: async () => void runs++ })
+      await health.report()
+      await health.report()
+      return runs
+    },
+    2,
+  ],
+  'HealthCheck.name': checkEffect({ name: 'cache' }, ['cache fail down']),
+  'HealthCheck.critical': checkEffect({ critical: false }, ['db warn down']),
+  'HealthCheck.timeout': checkEffect({ timeout: 5, check: () => new Promise(() => {}) }, [
+    'db fail no answer within 5 ms',
+  ]),
+  'LoggerOptions.level': loggerEffect({ level: 'debug' }, ['line']),
+  'LoggerOptions.fields': loggerEffect({ level: 'debug', fields: { system: 'media' } }, ['media']),
+  'LoggerOptions.destination': [
+    (isSet) => {
+      const lines: string[] = []
+      createLogger(
+        isSet ? { destination: { write: () => void lines.push('line') } } : { level: 'silent' },
+      ).info({}, 'x')
+      return lines
+    },
+    ['line'],
+  ],
+}
+
+const declared = [
+  ...declaredOptions('process.ts', ['ProcessOptions']),
+  ...declaredOptions('app.ts', ['AppOptions']),
+  ...declaredOptions('service.ts', ['ProcedureOptions']),
+  ...declaredOptions('route.ts', ['RouteOptions']),
+  ...declaredOptions('pipeline.ts', ['PipelineOptions']),
+  ...declaredOptions('create-health-checks.ts', ['HealthChecksOptions']),
+  ...declaredOptions('health-checks.ts', ['HealthCheck']),
+  ...declaredOptions('logger.ts', ['LoggerOptions']),
+]
+
+describe('every other option', () => {
+  it('has an effect that this table knows', () => {
+    expect(Object.keys(effects).toSorted()).toEqual(declared.toSorted())
+  })
+
+  it.each(Object.entries(effects))('%s', async (_name, [look, expected]) => {
+    expect(await look(false)).not.toEqual(expected)
+    expect(await look(true)).toEqual(expected)
+  })
+})
