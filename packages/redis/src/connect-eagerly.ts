@@ -1,7 +1,7 @@
 import type { Circuit } from './circuit.ts'
 import { describeFailure, RedisError } from './errors.ts'
 import type { GuardedClient } from './guarded-redis.ts'
-import type { ResolvedOptions } from './options.ts'
+import type { ResolvedOptions } from './resolve-options.ts'
 
 /**
  * Resolves when the client is ready, and keeps trying until then.

@@ -1,7 +1,7 @@
 import type { RedisOptions } from 'ioredis'
 import { GuardedCluster, GuardedRedis } from './guarded-redis.ts'
 import type { GuardedClient } from './guarded-redis.ts'
-import type { ResolvedClient, ResolvedOptions } from './options.ts'
+import type { ResolvedClient, ResolvedOptions } from './resolve-options.ts'
 
 export interface ConnectionKind {
   /**

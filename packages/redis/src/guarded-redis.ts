@@ -4,8 +4,6 @@ import { RedisError, toRedisError, unavailable } from './errors.ts'
 
 type SentCommand = Parameters<Redis['sendCommand']>[0]
 
-const inspect = Symbol.for('nodejs.util.inspect.custom')
-
 /** Lets every rejection of the command pass through {@link toRedisError}, however it comes about. */
 function guard(command: SentCommand, translate: (error: Error) => unknown = toRedisError): void {
   const { reject } = command
@@ -23,6 +21,7 @@ export class GuardedRedis extends Redis {
 
   constructor(options: Omit<RedisOptions, 'replyMapping'>, queueWhenDown: boolean) {
     super({ ...options, lazyConnect: true, enableOfflineQueue: true })
+    showAsJson(this)
     if (!queueWhenDown) stopQueueingAfterFirstConnection(this)
   }
 
@@ -43,10 +42,6 @@ export class GuardedRedis extends Redis {
   toJSON(): object {
     return { name: this.options.connectionName, db: this.options.db, status: this.status }
   }
-
-  [inspect](): string {
-    return `Redis ${JSON.stringify(this.toJSON())}`
-  }
 }
 
 /** Cluster options whose replies have the classic shapes. */
@@ -61,6 +56,7 @@ export class GuardedCluster extends Cluster {
 
   constructor(nodes: ClusterNode[], options: LegacyClusterOptions, queueWhenDown: boolean) {
     super(nodes, { ...options, lazyConnect: true, enableOfflineQueue: true })
+    showAsJson(this)
     if (!queueWhenDown) stopQueueingAfterFirstConnection(this)
   }
 
@@ -92,10 +88,6 @@ export class GuardedCluster extends Cluster {
   toJSON(): object {
     return { name: this.options.redisOptions?.connectionName, db: 0, status: this.status }
   }
-
-  [inspect](): string {
-    return `Cluster ${JSON.stringify(this.toJSON())}`
-  }
 }
 
 export type GuardedClient = GuardedRedis | GuardedCluster
@@ -106,4 +98,10 @@ function stopQueueingAfterFirstConnection(client: GuardedClient): void {
   }
   client.once('ready', stop)
   client.once('close', stop)
+}
+
+/** A client that is logged or inspected shows what its `toJSON` gives, and so not its password. */
+function showAsJson(client: GuardedClient): void {
+  const show = (): string => `${client.isCluster ? 'Cluster' : 'Redis'} ${JSON.stringify(client)}`
+  Object.defineProperty(client, Symbol.for('nodejs.util.inspect.custom'), { value: show })
 }

@@ -67,10 +67,14 @@ interface Listener {
  * Makes publish and subscribe with JSON messages that carry their sender.
  *
  * Subscriptions survive a lost connection; what was published meanwhile is lost, and `onGap` says so.
+ *
+ * @throws TypeError for unknown options, and for the client of a cluster, whose connections cannot be duplicated one by one.
  */
 export function createPubSub(options: PubSubOptions): PubSub {
   refuseUnknownKeys(options, ['client', 'prefix', 'instanceId', 'pingInterval', 'logger'], 'createPubSub')
   const { client, prefix = pubSubDefaults.prefix, instanceId = randomUUID(), logger = silentLogger } = options
+  if (client.isCluster)
+    throw new TypeError('createPubSub.client: give a client of one node; a cluster passes messages on.')
   const listeners = new Map<string, Set<Listener>>()
   let closed = false
 

@@ -10,16 +10,15 @@ import { RedisError } from './errors.ts'
 import type { GuardedClient } from './guarded-redis.ts'
 import { createHealthCheck } from './health-check.ts'
 import type { RedisHealthCheckOptions } from './health-check.ts'
-import { resolveRedisClientsOptions } from './options.ts'
 import type {
   ClusterRedisClientsOptions,
   DefaultClientName,
   RedisClientsOptions,
-  ResolvedClient,
-  ResolvedOptions,
   SentinelRedisClientsOptions,
   ServerRedisClientsOptions,
 } from './options.ts'
+import { resolveRedisClientsOptions } from './resolve-options.ts'
+import type { ResolvedClient, ResolvedOptions } from './resolve-options.ts'
 import { createServerChecks } from './server-checks.ts'
 import type { CheckedConnection } from './server-checks.ts'
 import { showAddress } from './server-url.ts'

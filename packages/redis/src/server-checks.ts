@@ -2,7 +2,7 @@ import type { Logger } from '@quintet/core'
 import { checkServer } from './boot-check.ts'
 import { describeFailure, RedisError } from './errors.ts'
 import type { GuardedClient } from './guarded-redis.ts'
-import type { ResolvedOptions } from './options.ts'
+import type { ResolvedOptions } from './resolve-options.ts'
 
 /** One client, and the server that it was given. */
 export interface CheckedConnection {

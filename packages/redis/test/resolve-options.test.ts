@@ -3,7 +3,7 @@ import { defaultClients, redisClientsDefaults } from '../src/index.ts'
 import type { RedisClientsOptions } from '../src/index.ts'
 import { createConnection } from '../src/connection.ts'
 import { GuardedRedis } from '../src/guarded-redis.ts'
-import { resolveRedisClientsOptions } from '../src/options.ts'
+import { resolveRedisClientsOptions } from '../src/resolve-options.ts'
 
 const url = 'redis://localhost'
 
