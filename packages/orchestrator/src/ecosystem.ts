@@ -37,6 +37,8 @@ export interface EcosystemRunOptions {
   /** What processes inherit, and where `DATABASE_URL`, `REDIS_URL` and `PATH` are read. @defaultValue `process.env` */
   readonly env?: Readonly<Record<string, string | undefined>>
   readonly onEvent?: (event: EcosystemEvent) => void
+  /** Processes run under what their system says in `dev`. @defaultValue false */
+  readonly dev?: boolean
   /** Stops the start when it aborts. */
   readonly signal?: AbortSignal
 }
@@ -164,6 +166,7 @@ export async function launchEcosystem(
       return processEnvironment(planned, {
         plan,
         env,
+        dev: options.dev ?? false,
         secrets,
         databases,
         redisUrl: servers.url('redis'),

@@ -10,16 +10,29 @@ const pattern = /ERR_(?:ORCHESTRATOR|INFRASTRUCTURE)_[A-Z_]+/g
 
 describe('errors', () => {
   it('are recognised as errors of Quintet', () => {
-    expect(isQuintetError(new OrchestratorError('x', { code: 'ERR_ORCHESTRATOR_NOT_RUNNING', kind: 'not-found' }))).toBe(true)
-    expect(isQuintetError(new InfrastructureError('x', { code: 'ERR_INFRASTRUCTURE_START_FAILED' }))).toBe(true)
+    expect(
+      isQuintetError(new OrchestratorError('x', { code: 'ERR_ORCHESTRATOR_NOT_RUNNING', kind: 'not-found' })),
+    ).toBe(true)
+    expect(isQuintetError(new InfrastructureError('x', { code: 'ERR_INFRASTRUCTURE_START_FAILED' }))).toBe(
+      true,
+    )
   })
 
   it('have codes that are declared, used and in the README, all three', async () => {
-    const declarations = await Promise.all(['errors.ts', 'infrastructure/errors.ts'].map((file) => readFile(join(source, file), 'utf8')))
+    const declarations = await Promise.all(
+      ['errors.ts', 'infrastructure/errors.ts'].map((file) => readFile(join(source, file), 'utf8')),
+    )
     const declared = new Set(declarations.join('').match(pattern))
-    const files = (await readdir(source, { recursive: true })).filter((file) => file.endsWith('.ts') && !file.endsWith('errors.ts'))
+    const files = (await readdir(source, { recursive: true })).filter(
+      (file) => file.endsWith('.ts') && !file.endsWith('errors.ts'),
+    )
     const texts = await Promise.all(files.map((file) => readFile(join(source, file), 'utf8')))
-    const thrown = new Set(texts.join('').match(new RegExp(`code: '(${pattern.source})'|\\?\\? '(${pattern.source})'`, 'g'))?.map((match) => /ERR_\w+/.exec(match)?.[0] ?? ''))
+    const thrown = new Set(
+      texts
+        .join('')
+        .match(new RegExp(`code: '(${pattern.source})'|\\?\\? '(${pattern.source})'`, 'g'))
+        ?.map((match) => /ERR_\w+/.exec(match)?.[0] ?? ''),
+    )
     const readme = await readFile(join(import.meta.dirname, '../README.md'), 'utf8')
     const documented = new Set(readme.match(pattern))
     expect([...thrown].toSorted()).toEqual([...declared].toSorted())
@@ -27,7 +40,9 @@ describe('errors', () => {
   })
 
   it('are told in a few lines, each cause once', () => {
-    const error = new Error('cannot start', { cause: new Error('the disk is full', { cause: new Error('the disk is full') }) })
+    const error = new Error('cannot start', {
+      cause: new Error('the disk is full', { cause: new Error('the disk is full') }),
+    })
     expect(describeError(error)).toBe('cannot start\n  because: the disk is full')
   })
 })

@@ -42,6 +42,13 @@ function createProgram(): Command {
     .action(async (_options, command: Command) => up(command.optsWithGlobals<UpOptions>()))
 
   program
+    .command('dev')
+    .description('as up --foreground, and restart an app when a file in its watch.directory changes')
+    .option('--port <port>', 'the port of the gateway; 0 for any free one', toPort)
+    .option('--ports <fixed|auto>', 'auto: give every transport a free port', toPorts, 'fixed')
+    .action(async (_options, command: Command) => up({ ...command.optsWithGlobals<UpOptions>(), dev: true }))
+
+  program
     .command('status')
     .description('show every process with its state, pid, uptime, restarts, CPU and memory')
     .action(async (_options, command: Command) => {

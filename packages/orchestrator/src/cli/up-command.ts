@@ -15,6 +15,8 @@ import { loadContext, print, type CommonOptions } from './context.ts'
 import { formatEvent, formatLogLine, formatStatus } from './format.ts'
 
 export interface UpOptions extends CommonOptions {
+  /** Under what the systems say in `dev`, and with restarts when files change; stays in the foreground. */
+  readonly dev?: boolean
   readonly foreground?: boolean
   readonly ports: 'fixed' | 'auto'
   readonly port?: number
@@ -38,24 +40,32 @@ export async function up(options: UpOptions): Promise<void> {
     const line = options.json ? JSON.stringify(event) : formatEvent(event)
     if (line !== undefined) process.stdout.write(`${line}\n`)
   }
+  const say = (message: string): void => show({ type: 'progress', message })
   const input: DaemonInput = {
     plan,
     dataDirectory: state.root,
     ports: options.ports,
     gatewayPort: options.port ?? null,
   }
-  if (options.foreground) {
+  if (options.foreground || options.dev) {
+    await using watching = new AsyncDisposableStack()
     process.exitCode = await serveEcosystem(plan, {
       dataDirectory: state.root,
       ports: options.ports,
       ...(options.port === undefined ? {} : { gatewayPort: options.port }),
       onEvent: show,
-      onLaunched: (ecosystem) =>
-        void ecosystem.follow(undefined, (id, line) => {
+      dev: options.dev ?? false,
+      onLaunched(ecosystem) {
+        ecosystem.follow(undefined, (id, line) => {
           process.stdout.write(
             `${options.json ? JSON.stringify({ type: 'line', id, line }) : formatLogLine(id, line)}\n`,
           )
-        }),
+        })
+        if (options.dev)
+          void import('../dev/watch-apps.ts').then(({ watchApps }) =>
+            watching.use(watchApps(ecosystem, { onMessage: say })),
+          )
+      },
     })
     return
   }

@@ -55,7 +55,7 @@ export function buildPlan(input: PlanInput): Plan {
     version: 1,
     project: ecosystem.project,
     configFile,
-    apps: apps.map(toPlannedApp),
+    apps: apps.map((loaded) => toPlannedApp(loaded, dirname(configFile))),
     processes,
     postgres: ecosystem.infrastructure.postgres,
     redis: ecosystem.infrastructure.redis,
@@ -70,13 +70,14 @@ export function environmentPrefix(app: string): string {
   return `${app.toUpperCase().replaceAll('-', '_')}_`
 }
 
-function toPlannedApp({ app, system, bootstrap }: LoadedApp): PlannedApp {
+function toPlannedApp({ app, system, bootstrap }: LoadedApp, baseUrl: string): PlannedApp {
   const { postgres, redis, secrets, migrations } = system.requires
   return {
     name: app.name,
     bootstrap,
     prefix: environmentPrefix(app.name),
     dependsOn: app.dependsOn,
+    watch: app.watch && { ...app.watch, directory: resolve(baseUrl, app.watch.directory) },
     requires: {
       postgres,
       redis,

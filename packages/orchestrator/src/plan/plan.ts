@@ -26,6 +26,8 @@ export interface PlannedApp {
   /** What its environment variables start with, e.g. `MEDIA_`. */
   readonly prefix: string
   readonly dependsOn: readonly string[]
+  /** Under `quintet dev`: the folder whose changes restart the app, or null. */
+  readonly watch: { readonly directory: string; readonly ignore: readonly string[] } | null
   readonly requires: {
     readonly postgres: boolean
     readonly redis: boolean

@@ -75,7 +75,7 @@ class Runner {
 
   constructor(system: System) {
     this.#system = system
-    this.#logger = makeLogger({ system: system.name })
+    this.#logger = makeLogger(system, { system: system.name })
     const supervisor = findSupervisor(process.env)
     this.#link =
       supervisor &&
@@ -92,7 +92,7 @@ class Runner {
     const urls: Record<string, string> = {}
     try {
       for (const name of chooseProcesses(this.#system, options.process)) {
-        const logger = makeLogger({ system: this.#system.name, process: name, instance })
+        const logger = makeLogger(this.#system, { system: this.#system.name, process: name, instance })
         this.#logger = logger
         const links = await createProcessLinks(this.#system, name, instance, process.env)
         const app = await createApp(this.#system, {
@@ -100,6 +100,7 @@ class Runner {
           instance,
           baseUrl,
           logger,
+          dev,
           ports: portsOf(this.#system, name, options.ports ?? readPorts(process.env)),
           ...(links ? { links } : {}),
           signal: this.#starting.signal,
@@ -196,8 +197,12 @@ class Runner {
   }
 }
 
-function makeLogger(fields: Record<string, unknown>): Logger {
-  return createLogger({ level: (process.env['QUINTET_LOG_LEVEL'] as LogLevel | undefined) ?? 'info', fields })
+const dev = process.env['QUINTET_DEV'] === '1'
+
+function makeLogger(system: System, fields: Record<string, unknown>): Logger {
+  const level =
+    (process.env['QUINTET_LOG_LEVEL'] as LogLevel | undefined) ?? (dev ? system.dev.logLevel : 'info')
+  return createLogger({ level, fields })
 }
 
 /** Those that the process has transports for; with all processes in one, each takes its own. */

@@ -11,6 +11,7 @@ export interface EnvironmentOptions {
   readonly plan: Plan
   /** Our own. */
   readonly env: Environment
+  readonly dev: boolean
   readonly secrets: Secrets
   readonly databases: Readonly<Record<string, DatabaseUrls>>
   readonly redisUrl: string | null
@@ -31,7 +32,7 @@ export function processEnvironment(
   return {
     ...inherited(options.env),
     NODE_COMPILE_CACHE: compileCache(options.env),
-    QUINTET_LOG_LEVEL: options.plan.logging.level,
+    ...(options.dev ? { QUINTET_DEV: '1' } : { QUINTET_LOG_LEVEL: options.plan.logging.level }),
     ...(app ? provided(app, planned, options) : gatewaySettings(planned, options)),
     ...resolveUrls(planned.env, (id, transport) => options.ports.get(id)?.[transport]),
   }

@@ -1,0 +1,107 @@
+import { watch, type FSWatcher } from 'chokidar'
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { matchesGlob, relative } from 'node:path'
+import type { RunningEcosystem } from '../ecosystem.ts'
+import { describeError } from '../errors.ts'
+import type { PlannedApp } from '../plan/plan.ts'
+
+export interface WatchAppsOptions {
+  /** Told about each restart and what it came of. */
+  readonly onMessage: (message: string) => void
+  /** Resolves when all folders have been read. */
+  readonly onReady?: () => void
+}
+
+/** A save often touches several files: wait until it has been quiet for this long, in milliseconds. */
+const quiet = 100
+
+/**
+ * Restarts an app when the content of a file in its folder changes. One restart at a time: what changes
+ * meanwhile leads to one more.
+ */
+export function watchApps(ecosystem: RunningEcosystem, options: WatchAppsOptions): AsyncDisposable {
+  const watched = ecosystem.plan.apps.flatMap((app) =>
+    app.watch ? [watchApp(app, app.watch, ecosystem, options)] : [],
+  )
+  void Promise.all(watched.map(({ ready }) => ready)).then(() => options.onReady?.())
+  return {
+    async [Symbol.asyncDispose]() {
+      await Promise.all(watched.map(({ watcher }) => watcher.close()))
+    },
+  }
+}
+
+function watchApp(
+  app: PlannedApp,
+  { directory, ignore }: NonNullable<PlannedApp['watch']>,
+  ecosystem: RunningEcosystem,
+  { onMessage }: WatchAppsOptions,
+): { readonly watcher: FSWatcher; readonly ready: Promise<void> } {
+  const contents = new Map<string, string>()
+  let changed: string | undefined
+  let timer: NodeJS.Timeout | undefined
+  let restarting = false
+
+  const isIgnored = (path: string): boolean => {
+    const name = relative(directory, path)
+    if (name === '') return false
+    const parts = name.split('/')
+    return (
+      parts.some((part) => part.startsWith('.') || never.has(part)) ||
+      ignore.some((glob) => matchesGlob(name, glob))
+    )
+  }
+
+  /** Whether the content is another one than the last time; a file that is touched has not changed. */
+  async function differs(path: string): Promise<boolean> {
+    const content = await readFile(path).catch(() => undefined)
+    const hash = content === undefined ? '' : createHash('sha256').update(content).digest('base64')
+    const before = contents.get(path)
+    contents.set(path, hash)
+    return before !== hash
+  }
+
+  async function restart(): Promise<void> {
+    if (restarting || changed === undefined) return
+    restarting = true
+    const file = changed
+    changed = undefined
+    try {
+      onMessage(`${app.name}: ${relative(directory, file)} changed, restarting`)
+      await ecosystem.restart(app.name)
+    } catch (error) {
+      onMessage(`${app.name}: the restart failed. ${describeError(error)}`)
+    } finally {
+      restarting = false
+    }
+    schedule()
+  }
+
+  function schedule(): void {
+    clearTimeout(timer)
+    if (changed !== undefined) timer = setTimeout(() => void restart(), quiet)
+  }
+
+  const watcher = watch(directory, { ignored: isIgnored })
+  const initial: Promise<boolean>[] = []
+  let scanned = false
+  const onFile = async (path: string): Promise<void> => {
+    const difference = differs(path)
+    if (!scanned) return void initial.push(difference)
+    if (!(await difference)) return
+    changed = path
+    schedule()
+  }
+  for (const event of ['add', 'change', 'unlink'] as const) watcher.on(event, (path) => void onFile(path))
+  const ready = new Promise<void>((resolve) => {
+    watcher.once('ready', () => {
+      scanned = true
+      void Promise.all(initial).then(() => resolve())
+    })
+  })
+  return { watcher, ready }
+}
+
+/** Folders that nobody edits. */
+const never = new Set(['node_modules', 'dist', 'coverage'])
