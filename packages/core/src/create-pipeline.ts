@@ -147,7 +147,8 @@ class CallPipeline implements Pipeline {
     this.active++
     onBegin?.(call)
     const work = this.#perform(call, steps, wrappers)
-    if (call.deadline === null) return work
+    // A call that is refused at once is over before anybody waits for it.
+    if (call.deadline === null || call.over) return work
     const remaining = call.deadline - call.startedAt
     if (remaining > longestTimer) return work
     return new Promise<Result>((resolve, reject) => {
@@ -190,6 +191,8 @@ class CallPipeline implements Pipeline {
       if (decision !== 'granted') throw refused(call, decision)
       const pending = steps.input()
       const input = pending instanceof Promise ? await pending : pending
+      // Whoever has been answered meanwhile, by the deadline, must not see the handler's effects afterwards.
+      call.throwIfAborted()
       const handle = (): Promise<Result> | Result => steps.handle(input, call)
       return await runInInvocation(
         call,
@@ -201,6 +204,12 @@ class CallPipeline implements Pipeline {
     } finally {
       this.#release(call)
       if (!call.answered) this.#settle(call, failure)
+      else if (failure?.kind === 'internal') {
+        this.#logger.warn(
+          { err: failure.cause, requestId: call.requestId },
+          'a handler failed after its deadline',
+        )
+      }
     }
   }
 

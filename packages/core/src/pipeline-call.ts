@@ -27,6 +27,8 @@ export class PipelineCall implements Invocation {
   readonly startedMonotonic: number
   principal: Principal = anonymous
   timer: NodeJS.Timeout | undefined
+  /** True when nothing of the call runs any more. */
+  over = false
   /** True when the deadline has answered in place of the handler. */
   answered = false
   readonly #parentLogger: Logger
@@ -34,7 +36,6 @@ export class PipelineCall implements Invocation {
   #logger: Logger | undefined
   #controller: AbortController | undefined
   #reason: unknown
-  #released = false
   #caller: AbortSignal | undefined
   #onCallerAbort: (() => void) | undefined
 
@@ -70,7 +71,7 @@ export class PipelineCall implements Invocation {
       controller.abort(this.#reason)
       return controller.signal
     }
-    if (this.#released) return controller.signal
+    if (this.over) return controller.signal
     const caller = this.incoming.signal
     if (caller.aborted) {
       this.abort(canceled(caller.reason))
@@ -89,6 +90,11 @@ export class PipelineCall implements Invocation {
     this.#controller?.abort(reason)
   }
 
+  /** Throws the reason of an abort that this call has been told of. */
+  throwIfAborted(): void {
+    if (this.#reason !== undefined) throw this.#reason
+  }
+
   /** The consumer of a stream has gone: whatever the handler waits for should end. */
   leave(): void {
     this.abort(canceled(undefined))
@@ -101,7 +107,7 @@ export class PipelineCall implements Invocation {
 
   /** Lets go of the caller's signal; the call is over. */
   release(): void {
-    this.#released = true
+    this.over = true
     if (this.#onCallerAbort === undefined) return
     this.#caller?.removeEventListener('abort', this.#onCallerAbort)
     this.#onCallerAbort = undefined

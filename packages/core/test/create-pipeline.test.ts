@@ -292,13 +292,52 @@ describe('run', () => {
       expect(timers()).toBe(before)
     })
 
-    it('swallows the failure of a late handler', async () => {
+    it('leaves no timer behind for a call that is refused at once, and reports it once', async () => {
+      const before = timers()
+      const settled: string[] = []
+      const pipeline = pipelineWith({ observers: [{ onSettled: (call) => settled.push(call.outcome) }] })
+      const call = incomingCall({ access: 'authenticated', timeout: 60_000 })
+      await pipeline.run(call, answer).catch(() => {})
+      expect(timers()).toBe(before)
+      expect(settled).toEqual(['unauthenticated'])
+    })
+
+    it.each(['authentication', 'input'])(
+      'does not run the handler when the deadline has passed in %s',
+      async (step) => {
+        const slow = Promise.withResolvers<void>()
+        let ran = false
+        const pipeline = pipelineWith({
+          auth: {
+            async authenticate() {
+              if (step === 'authentication') await slow.promise
+              return testUser()
+            },
+          },
+        })
+        const call = pipeline.run(incomingCall({ timeout: 5, credentials: bearer('t') }), {
+          input: () => (step === 'input' ? slow.promise : undefined),
+          handle: () => void (ran = true),
+        })
+        await expect(call).rejects.toMatchObject({ kind: 'timeout' })
+        slow.resolve()
+        await expect.poll(() => pipeline.active).toBe(0)
+        expect(ran).toBe(false)
+      },
+    )
+
+    it('logs what a late handler throws, and that alone', async () => {
       const end = Promise.withResolvers<never>()
-      const pipeline = pipelineWith()
+      const logger = recordedLogger()
+      const pipeline = createPipeline({ logger })
       const late = pipeline.run(incomingCall({ timeout: 5 }), { input: () => 0, handle: () => end.promise })
       await expect(late).rejects.toMatchObject({ kind: 'timeout' })
       end.reject(new Error('late failure'))
       await expect.poll(() => pipeline.active).toBe(0)
+      expect(logger.lines.map(({ level, message }) => `${level}: ${message}`)).toEqual([
+        'warn: objects.list took longer than its deadline.',
+        'warn: a handler failed after its deadline',
+      ])
     })
   })
 
