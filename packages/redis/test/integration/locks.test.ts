@@ -48,7 +48,7 @@ describe('createLocks', () => {
       code: 'ERR_REDIS_LOCK_HELD',
       kind: 'conflict',
     })
-    expect(performance.now() - begin).toBeGreaterThan(45)
+    expect(performance.now() - begin).toBeGreaterThanOrEqual(45)
     const controller = new AbortController()
     const waiting = locks.acquire('job', { signal: controller.signal })
     controller.abort(new Error('not needed any more'))
@@ -60,10 +60,10 @@ describe('createLocks', () => {
   })
 
   it('keeps a lock alive for longer than its time to live', async () => {
-    const { locks, prefix } = open({ ttl: 60 })
+    const { locks, prefix } = open({ ttl: 900 })
     await using lock = await locks.acquire('job')
     const begin = performance.now()
-    await until(() => performance.now() - begin > 200)
+    await until(() => performance.now() - begin > 1_200)
     expect(lock.signal.aborted).toBe(false)
     expect(await client.pttl(`${prefix}{job}`)).toBeGreaterThan(0)
     await using longer = await locks.acquire('other', { ttl: '1m' })
@@ -72,7 +72,7 @@ describe('createLocks', () => {
   })
 
   it('aborts its signal when somebody else has it, and leaves theirs alone', async () => {
-    const { locks, prefix } = open({ ttl: 60 })
+    const { locks, prefix } = open({ ttl: 300 })
     const lock = await locks.acquire('job')
     await client.set(`${prefix}{job}`, 'somebody else', 'PX', 60_000)
     await until(() => lock.signal.aborted)
@@ -100,17 +100,16 @@ describe('createLocks', () => {
       url: server.url,
       clients: { locks: { commandTimeout: 50 } },
     })
-    const { locks } = open({ client: clients.client('locks'), ttl: 300 })
+    const { locks } = open({ client: clients.client('locks'), ttl: 1_000 })
     const lock = await locks.acquire('job')
     server.freeze()
     const begin = performance.now()
     await once(lock.signal, 'abort')
-    expect(performance.now() - begin).toBeLessThan(300)
+    expect(performance.now() - begin).toBeLessThan(2_000)
     await expect(locks.tryAcquire('job')).rejects.toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' })
     expect(await lock.release()).toBe(false)
     server.thaw()
-    await until(() => clients.client('locks').ping())
-    await using next = await locks.acquire('job')
+    await using next = await until(() => locks.tryAcquire('job'))
     expect(next.fencingToken).toBeGreaterThan(lock.fencingToken)
   })
 

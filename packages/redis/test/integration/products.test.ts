@@ -23,7 +23,11 @@ describe.each(['redis-server', 'redis-server-8', 'valkey-server', 'keydb-server'
     if (path === undefined) return context.skip(`${binary} is not on PATH`)
     process.env['QUINTET_REDIS_SERVER'] = path
     await using server = await startPrivateRedis()
-    await using clients = await createRedisClients({ url: server.url, bootCheck: 'refuse' })
+    await using clients = await createRedisClients({
+      url: server.url,
+      bootCheck: 'refuse',
+      commandTimeout: '20s',
+    })
     const sessions = clients.client('sessions')
 
     await using tracked = createTrackedCache({
@@ -31,7 +35,7 @@ describe.each(['redis-server', 'redis-server-8', 'valkey-server', 'keydb-server'
       prefix: 's:',
       load: (key) => sessions.get(key),
     })
-    await tracked.whenTrusted(AbortSignal.timeout(5_000))
+    await tracked.whenTrusted(AbortSignal.timeout(20_000))
     expect(await tracked.get('s:1')).toBeNull()
     await sessions.set('s:1', 'one')
     await until(() => tracked.peek('s:1') === undefined)
@@ -39,7 +43,7 @@ describe.each(['redis-server', 'redis-server-8', 'valkey-server', 'keydb-server'
     await sessions.flushdb()
     await until(() => tracked.size === 0)
 
-    const limiter = createRateLimiter({ client: clients.client('ratelimit') })
+    const limiter = createRateLimiter({ client: clients.client('ratelimit'), timeout: '20s' })
     const limit = { limit: 2, period: '1m' } as const
     const results = await Promise.all(Array.from({ length: 3 }, () => limiter.consume('key', limit)))
     expect(results.map(({ allowed, source }) => `${source} ${allowed}`)).toEqual([

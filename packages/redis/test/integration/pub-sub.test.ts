@@ -98,7 +98,7 @@ describe('createPubSub', () => {
   it('notices a server that went silent by its ping', async () => {
     await using server = await startPrivateRedis()
     await using own = plainClient(server.url, 0)
-    await using pubsub = createPubSub({ client: own, pingInterval: 50 })
+    await using pubsub = createPubSub({ client: own, pingInterval: 300 })
     const { promise: gap, resolve } = Promise.withResolvers<void>()
     await pubsub.subscribe('news', () => undefined, { onGap: resolve })
     server.freeze()
@@ -110,7 +110,7 @@ describe('createPubSub', () => {
     })
     server.thaw()
     await gap
-    await pubsub.subscribe('other', () => undefined)
+    await until(() => pubsub.subscribe('other', () => undefined))
     expect(await until(() => own.publish('other', '{}'))).toBe(1)
   })
 

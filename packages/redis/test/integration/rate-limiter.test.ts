@@ -9,7 +9,7 @@ const perMinute = { limit: 10, period: '1m' } as const
 describe('createRateLimiter', () => {
   it('spends, refuses with the time to wait, and starts again after a reset', async () => {
     await using client = plainClient()
-    const limiter = createRateLimiter({ client, prefix: uniquePrefix() })
+    const limiter = createRateLimiter({ client, prefix: uniquePrefix(), timeout: '20s' })
     const first = await limiter.consume('key', perMinute)
     expect(first).toEqual({
       allowed: true,
@@ -34,7 +34,7 @@ describe('createRateLimiter', () => {
   it('takes a burst beside the rate, and a cost', async () => {
     await using client = plainClient()
     const prefix = uniquePrefix()
-    const limiter = createRateLimiter({ client, prefix })
+    const limiter = createRateLimiter({ client, prefix, timeout: '20s' })
     const limit = { limit: 10, period: '1m', burst: 3 } as const
     expect(await limiter.consume('key', limit, { cost: 2 })).toMatchObject({
       allowed: true,
@@ -75,7 +75,7 @@ describe('while Redis is away', () => {
     // A client of somebody else, which itself would wait for ever.
     await using client = plainClient(server.url, 0)
     await client.ping()
-    const limiter = createRateLimiter({ client, timeout: 50, instances: 5, retryInterval: 200 })
+    const limiter = createRateLimiter({ client, timeout: 50, instances: 5, retryInterval: '2s' })
     expect((await limiter.consume('key', perMinute)).source).toBe('redis')
     server.freeze()
     const begin = performance.now()
@@ -83,7 +83,7 @@ describe('while Redis is away', () => {
     for (let index = 0; index < 4; index++) results.push(await limiter.consume('key', perMinute))
     const elapsed = performance.now() - begin
     expect(elapsed).toBeGreaterThan(45)
-    expect(elapsed).toBeLessThan(195)
+    expect(elapsed).toBeLessThan(1_900)
     expect(results.map(({ source, allowed }) => [source, allowed])).toEqual([
       ['local', true],
       ['local', true],
@@ -133,7 +133,7 @@ describe('while Redis is away', () => {
   it('goes on locally when the server is out of memory, and counts in Redis again later', async () => {
     await using server = await startPrivateRedis()
     await using client = plainClient(server.url, 0)
-    const limiter = createRateLimiter({ client, retryInterval: 0 })
+    const limiter = createRateLimiter({ client, retryInterval: 0, timeout: '20s' })
     await client.config('SET', 'maxmemory', '100kb')
     expect((await limiter.consume('key', perMinute)).source).toBe('local')
     await client.config('SET', 'maxmemory', '0')

@@ -1,5 +1,7 @@
 import { Redis } from 'ioredis'
 import { redisUrl } from '@quintet/test-kit'
+import { createRedisClients } from '../../src/index.ts'
+import type { RedisClients, ServerRedisClientsOptions } from '../../src/index.ts'
 
 /** A plain ioredis client of the shared server, on a database that only these tests use. */
 export function plainClient(url: string = redisUrl(), db = 5): Redis & AsyncDisposable {
@@ -10,6 +12,13 @@ export function plainClient(url: string = redisUrl(), db = 5): Redis & AsyncDisp
       client.disconnect()
     },
   })
+}
+
+/** Clients whose commands wait for long, for tests that are not about that: the machine may be busy. */
+export function patientClients<Name extends string>(
+  options: ServerRedisClientsOptions<Name>,
+): Promise<RedisClients<Name>> {
+  return createRedisClients({ commandTimeout: '20s', connectTimeout: '20s', ...options })
 }
 
 let serial = 0
