@@ -14,10 +14,16 @@ export interface WaitingConnection {
  */
 export function openWaitingConnection(given: Redis, logger: Logger): WaitingConnection {
   if (given.options.maxRetriesPerRequest === null) return { connection: given, close: () => undefined }
-  const connection = given.duplicate({ maxRetriesPerRequest: null, enableOfflineQueue: true, lazyConnect: true })
+  const connection = given.duplicate({
+    maxRetriesPerRequest: null,
+    enableOfflineQueue: true,
+    lazyConnect: true,
+  })
   // A duplicate takes no undefined in the place of a number.
   delete connection.options.commandTimeout
   delete connection.options.socketTimeout
-  connection.on('error', (error: Error) => logger.warn({ err: error }, 'a worker has lost its connection to Redis'))
+  connection.on('error', (error: Error) =>
+    logger.warn({ err: error }, 'a worker has lost its connection to Redis'),
+  )
   return { connection, close: () => connection.disconnect() }
 }

@@ -27,7 +27,10 @@ export interface DeadLettersOptions {
 }
 
 /** The latest first. */
-export async function listDeadLetters(queue: BullQueue, options: DeadLettersOptions = {}): Promise<readonly DeadLetter[]> {
+export async function listDeadLetters(
+  queue: BullQueue,
+  options: DeadLettersOptions = {},
+): Promise<readonly DeadLetter[]> {
   refuseUnknownKeys(options, ['offset', 'limit'], 'deadLetters')
   const { offset = 0, limit = 100 } = options
   if (limit < 1) return []
@@ -59,7 +62,10 @@ export async function removeDeadLetter(queue: BullQueue, id: string): Promise<vo
 async function find(queue: BullQueue, id: string): Promise<BullJob> {
   const found = await queue.getJob(id)
   if (found !== undefined && (await found.isFailed())) return found
-  throw new QueueError('ERR_QUEUE_NO_DEAD_LETTER', `${queue.name} has no dead letter with the id ${JSON.stringify(id)}.`)
+  throw new QueueError(
+    'ERR_QUEUE_NO_DEAD_LETTER',
+    `${queue.name} has no dead letter with the id ${JSON.stringify(id)}.`,
+  )
 }
 
 function retry(letter: BullJob): Promise<void> {

@@ -77,7 +77,16 @@ export const jobDefaults = Object.freeze({
   maxPayloadSize: '256kb',
 } as const)
 
-const knownKeys = ['payload', 'access', 'description', 'attempts', 'backoff', 'timeout', 'retention', 'maxPayloadSize']
+const knownKeys = [
+  'payload',
+  'access',
+  'description',
+  'attempts',
+  'backoff',
+  'timeout',
+  'retention',
+  'maxPayloadSize',
+]
 
 /**
  * Defines one kind of job.
@@ -93,7 +102,9 @@ export function defineJob<Payload extends Schema, const Access extends AccessRul
   if (typeof options !== 'object' || options === null) throw new TypeError(`${path}: needs options.`)
   refuseUnknownKeys(options, knownKeys, path)
   if (options.payload?.['~standard'] === undefined) {
-    throw new TypeError(`${path}.payload: is not a Standard Schema. Give one of zod, valibot, arktype or another library that implements it.`)
+    throw new TypeError(
+      `${path}.payload: is not a Standard Schema. Give one of zod, valibot, arktype or another library that implements it.`,
+    )
   }
   const access = options.access ?? jobDefaults.access
   assertAccessRule(access, path)
@@ -124,13 +135,19 @@ function resolveBackoff(given: Duration | BackoffOptions = {}, path: string): Jo
   const backoff = typeof given === 'object' ? given : { min: given }
   refuseUnknownKeys(backoff, ['min', 'max'], path)
   const min = parseDuration(backoff.min ?? jobDefaults.backoff.min, `${path}.min`)
-  const max = parseDuration(backoff.max ?? Math.max(min, parseDuration(jobDefaults.backoff.max)), `${path}.max`)
+  const max = parseDuration(
+    backoff.max ?? Math.max(min, parseDuration(jobDefaults.backoff.max)),
+    `${path}.max`,
+  )
   if (max < min) throw new TypeError(`${path}: max is shorter than min.`)
   return Object.freeze({ min, max })
 }
 
 /** The pause after a number of attempts, in milliseconds. */
-export function pauseAfter(attempts: number, { min, max }: { readonly min: number; readonly max: number }): number {
+export function pauseAfter(
+  attempts: number,
+  { min, max }: { readonly min: number; readonly max: number },
+): number {
   const full = Math.min(max, min * 2 ** Math.min(attempts - 1, 40))
   return Math.round(full / 2 + (Math.random() * full) / 2)
 }

@@ -37,9 +37,17 @@ export interface EnvelopeAddress {
 
 /** Seals and opens envelopes. Whoever can write to Redis but lacks the secret can make none. */
 export interface EnvelopeSigner {
-  seal(address: EnvelopeAddress, principal: Principal, payloadText: string, traceparent: string | undefined): Envelope
+  seal(
+    address: EnvelopeAddress,
+    principal: Principal,
+    payloadText: string,
+    traceparent: string | undefined,
+  ): Envelope
   /** @throws QueueError `ERR_QUEUE_BAD_ENVELOPE` saying what is wrong. */
-  open(address: EnvelopeAddress, data: unknown): { readonly principal: Principal; readonly ctx: EnvelopeContext; readonly payload: unknown }
+  open(
+    address: EnvelopeAddress,
+    data: unknown,
+  ): { readonly principal: Principal; readonly ctx: EnvelopeContext; readonly payload: unknown }
 }
 
 /** Separates this use of the secret from every other one (RFC 5869). */
@@ -77,7 +85,8 @@ export function createEnvelopeSigner(secret: SecretText | readonly SecretText[])
 
 function deriveKey(secret: SecretText): Buffer {
   const text = typeof secret === 'string' ? secret : secret?.reveal?.()
-  if (typeof text !== 'string' || text.length < 32) throw new TypeError('secret: needs at least 32 characters.')
+  if (typeof text !== 'string' || text.length < 32)
+    throw new TypeError('secret: needs at least 32 characters.')
   return Buffer.from(hkdfSync('sha256', text, '', hkdfLabel, 32))
 }
 
@@ -142,11 +151,16 @@ function readEnvelope(data: unknown): Envelope {
 
 function isContext(value: unknown): value is EnvelopeContext {
   if (typeof value !== 'object' || value === null) return false
-  const { kind, tenant, user, roles, permissions, actor, traceparent, issuedAt } = value as Record<string, unknown>
+  const { kind, tenant, user, roles, permissions, actor, traceparent, issuedAt } = value as Record<
+    string,
+    unknown
+  >
   return (
     typeof kind === 'string' &&
     [tenant, user, actor, traceparent].every((each) => each === null || typeof each === 'string') &&
-    [roles, permissions].every((each) => Array.isArray(each) && each.every((name) => typeof name === 'string')) &&
+    [roles, permissions].every(
+      (each) => Array.isArray(each) && each.every((name) => typeof name === 'string'),
+    ) &&
     typeof issuedAt === 'number'
   )
 }

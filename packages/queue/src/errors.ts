@@ -59,16 +59,29 @@ export async function unavailableWhenRedisIs<Result>(run: () => Promise<Result>)
     return await run()
   } catch (error) {
     if (!isConnectionFailure(error)) throw error
-    throw new QueueError('ERR_QUEUE_UNAVAILABLE', 'The queue does not answer now. Try again shortly.', { cause: error, retryAfter: 1_000 })
+    throw new QueueError('ERR_QUEUE_UNAVAILABLE', 'The queue does not answer now. Try again shortly.', {
+      cause: error,
+      retryAfter: 1_000,
+    })
   }
 }
 
-const connectionCodes: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EHOSTUNREACH'])
+const connectionCodes: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EHOSTUNREACH',
+])
 
 function isConnectionFailure(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   if (error instanceof QuintetError) return error.kind === 'unavailable' || error.code === 'ERR_REDIS_CLOSED'
   const { code } = error as { code?: unknown }
   if (typeof code === 'string' && connectionCodes.has(code)) return true
-  return error.name === 'MaxRetriesPerRequestError' || /Connection is closed|Command timed out|isn't writeable/.test(error.message)
+  return (
+    error.name === 'MaxRetriesPerRequestError' ||
+    /Connection is closed|Command timed out|isn't writeable/.test(error.message)
+  )
 }

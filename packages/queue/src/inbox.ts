@@ -1,16 +1,23 @@
+import { parseDuration, type Duration } from '@quintet/core'
 import { execute, type SqlExecutor } from './sql-executor.ts'
 
 /**
  * Runs the function once for each event, in the transaction in which its effect is written: a job that comes again
  * after a crash changes nothing.
  *
- * @param consumer names who takes the event; each consumer has it once.
+ * A second transaction for the same event waits until the first has ended, and runs the function if that rolled back.
+ *
  * @returns whether the function ran.
  */
 export async function withInbox(
   transaction: SqlExecutor,
-  event: { readonly consumer: string; readonly eventId: string; readonly tenantId: string },
-  run: () => Promise<void>,
+  event: {
+    /** Who takes the event; each consumer has it once. */
+    readonly consumer: string
+    readonly eventId: string
+    readonly tenantId: string
+  },
+  run: () => Promise<unknown>,
 ): Promise<boolean> {
   const rows = await execute(
     transaction,
@@ -20,4 +27,20 @@ export async function withInbox(
   if (rows.length === 0) return false
   await run()
   return true
+}
+
+/**
+ * Forgets events that were taken longer ago than any of them could come again; with the system login.
+ *
+ * @returns how many.
+ */
+export async function pruneInbox(system: SqlExecutor, olderThan: Duration): Promise<number> {
+  const seconds = parseDuration(olderThan, 'pruneInbox: olderThan') / 1_000
+  const [row] = await execute<{ pruned: number }>(
+    system,
+    `with gone as (delete from inbox where received_at < now() - make_interval(secs => $1) returning 1)
+     select count(*)::int as pruned from gone`,
+    [seconds],
+  )
+  return row?.pruned ?? 0
 }

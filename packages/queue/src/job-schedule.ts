@@ -27,13 +27,17 @@ export function assertSchedule(job: JobDefinition, schedule: JobSchedule): void 
   assertName(name, `${path}: name`)
   refuseUnknownKeys(schedule, ['every', 'cron', 'timeZone', 'payload', 'tenantId', 'name'], path)
   if (job.operation.access !== 'system') {
-    throw new TypeError(`${path}: only a job with access: 'system' can run by a schedule; no user asks for it.`)
+    throw new TypeError(
+      `${path}: only a job with access: 'system' can run by a schedule; no user asks for it.`,
+    )
   }
-  if ((every === undefined) === (cron === undefined)) throw new TypeError(`${path}: needs either every or cron.`)
+  if ((every === undefined) === (cron === undefined))
+    throw new TypeError(`${path}: needs either every or cron.`)
   if (every !== undefined && parseDuration(every, `${path}: every`) < 100) {
     throw new TypeError(`${path}: every must be at least 100 ms.`)
   }
-  if (timeZone !== undefined && cron === undefined) throw new TypeError(`${path}: timeZone has a meaning for cron only.`)
+  if (timeZone !== undefined && cron === undefined)
+    throw new TypeError(`${path}: timeZone has a meaning for cron only.`)
 }
 
 interface ScheduleParts {
@@ -43,12 +47,20 @@ interface ScheduleParts {
   readonly schedule: JobSchedule
 }
 
-export async function upsertJobSchedule(queue: BullQueue, { job, prefix, signer, schedule }: ScheduleParts): Promise<void> {
+export async function upsertJobSchedule(
+  queue: BullQueue,
+  { job, prefix, signer, schedule }: ScheduleParts,
+): Promise<void> {
   assertSchedule(job, schedule)
   const { name = 'default', every, cron = '', timeZone = 'UTC', tenantId = null } = schedule
   const id = scheduleId(name)
   const text = await serializePayload(job, schedule.payload)
-  const data = signer.seal({ prefix, job: job.name, id }, systemPrincipal(`schedule:${name}`, tenantId), text, undefined)
+  const data = signer.seal(
+    { prefix, job: job.name, id },
+    systemPrincipal(`schedule:${name}`, tenantId),
+    text,
+    undefined,
+  )
   const repeat = every === undefined ? { pattern: cron, tz: timeZone } : { every: parseDuration(every) }
   await queue.upsertJobScheduler(id, repeat, { name: job.name, data, opts: bullOptions(job) })
 }

@@ -34,7 +34,9 @@ alter table outbox enable row level security;
 alter table outbox force row level security;
 drop policy if exists outbox_tenant_insert on outbox;
 create policy outbox_tenant_insert on outbox for insert to ${identifier(tenantRole)}
-  with check (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid));
+  with check (
+    tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid)
+    and (user_id is null or user_id = (select nullif(current_setting('app.user_id', true), '')::uuid)));
 drop policy if exists outbox_system on outbox;
 create policy outbox_system on outbox for all to ${identifier(systemRole)} using (true) with check (true);
 grant insert (topic, key, tenant_id, user_id, payload, traceparent) on outbox to ${identifier(tenantRole)};
@@ -57,9 +59,9 @@ create table if not exists inbox (
   event_id uuid not null,
   tenant_id uuid not null,
   received_at timestamptz not null default now(),
-  primary key (consumer, event_id)
+  primary key (tenant_id, consumer, event_id)
 );
-create index if not exists inbox_by_tenant on inbox (tenant_id);
+create index if not exists inbox_by_age on inbox (received_at);
 alter table inbox enable row level security;
 alter table inbox force row level security;
 drop policy if exists inbox_tenant on inbox;

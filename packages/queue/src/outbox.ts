@@ -1,11 +1,15 @@
 import { currentInvocation, type Principal } from '@quintet/core'
+import { QueueError } from './errors.ts'
 import { execute, type SqlExecutor } from './sql-executor.ts'
 
 /** Something that happened, for others to hear of. */
 export interface OutboxEvent {
   /** What kind of thing, e.g. `ledger.transferred`. */
   readonly topic: string
-  /** Events with the same key are delivered one after another, in the order in which they were committed. */
+  /**
+   * Events with the same key are delivered one after another, in the order in which they were added. Where two
+   * transactions add at the same time, that is the order of their commits if they hold a lock on what the key names.
+   */
   readonly key: string
   /** Facts, as JSON. */
   readonly payload: unknown
@@ -13,10 +17,25 @@ export interface OutboxEvent {
   readonly principal?: Principal
 }
 
+/** An event that was given up, for operators. */
+export interface DeadEvent {
+  readonly id: string
+  readonly topic: string
+  readonly key: string
+  readonly tenantId: string | null
+  readonly attempts: number
+  readonly reason: string
+  readonly diedAt: Date
+}
+
 /** Where events are written, in the transaction of what they tell of. */
 export interface Outbox {
   /** Adds an event: it exists exactly when the transaction commits. */
   add(transaction: SqlExecutor, event: OutboxEvent): Promise<void>
+  /** The latest events that were given up; with the system login. */
+  dead(system: SqlExecutor, options?: { readonly limit?: number }): Promise<readonly DeadEvent[]>
+  /** Has a dead event delivered again; with the system login. @throws QueueError `ERR_QUEUE_NO_DEAD_LETTER` */
+  replay(system: SqlExecutor, id: string): Promise<void>
 }
 
 /** Makes the outbox over the table of `outboxMigration`. */
@@ -43,5 +62,44 @@ export function createOutbox(): Outbox {
         ],
       )
     },
+    async dead(system, { limit = 100 } = {}) {
+      const rows = await execute<DeadRow>(
+        system,
+        `select id, topic, key, tenant_id, attempts, last_error, dead_at from outbox
+         where dead_at is not null order by dead_at desc limit $1`,
+        [limit],
+      )
+      return rows.map((row) => ({
+        id: row.id,
+        topic: row.topic,
+        key: row.key,
+        tenantId: row.tenant_id,
+        attempts: row.attempts,
+        reason: row.last_error ?? '',
+        diedAt: row.dead_at,
+      }))
+    },
+    async replay(system, id) {
+      const rows = await execute(
+        system,
+        `with revived as (
+           update outbox set dead_at = null, attempts = 0, next_attempt_at = now()
+           where id = $1 and dead_at is not null returning id)
+         select id, pg_notify('outbox', '') from revived`,
+        [id],
+      )
+      if (rows.length === 0)
+        throw new QueueError('ERR_QUEUE_NO_DEAD_LETTER', `The outbox has no dead event ${id}.`)
+    },
   }
+}
+
+interface DeadRow {
+  readonly id: string
+  readonly topic: string
+  readonly key: string
+  readonly tenant_id: string | null
+  readonly attempts: number
+  readonly last_error: string | null
+  readonly dead_at: Date
 }

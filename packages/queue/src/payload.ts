@@ -10,7 +10,10 @@ import { QueueError } from './errors.ts'
 export async function serializePayload(job: JobDefinition, payload: unknown): Promise<string> {
   const text = JSON.stringify(payload) ?? 'null'
   if (Buffer.byteLength(text) > job.maxPayloadSize) {
-    throw new QueueError('ERR_QUEUE_PAYLOAD_TOO_LARGE', `${job.name}: the payload is larger than ${job.maxPayloadSize} bytes.`)
+    throw new QueueError(
+      'ERR_QUEUE_PAYLOAD_TOO_LARGE',
+      `${job.name}: the payload is larger than ${job.maxPayloadSize} bytes.`,
+    )
   }
   await parsePayload(job, JSON.parse(text))
   return text

@@ -123,8 +123,15 @@ export function createQueue(options: QueueOptions): Queue {
     const known = queues.get(job.name)
     if (known !== undefined) return known
     // A client that fails fast should do so here too: no waiting until it is connected.
-    const made = new BullQueue(job.name, { connection, prefix, skipWaitingForReady: true, skipVersionCheck: true })
-    made.on('error', (error) => logger.warn({ err: error, job: job.name }, 'a queue has trouble with its connection'))
+    const made = new BullQueue(job.name, {
+      connection,
+      prefix,
+      skipWaitingForReady: true,
+      skipVersionCheck: true,
+    })
+    made.on('error', (error) =>
+      logger.warn({ err: error, job: job.name }, 'a queue has trouble with its connection'),
+    )
     queues.set(job.name, made)
     return made
   }
@@ -142,12 +149,17 @@ export function createQueue(options: QueueOptions): Queue {
       assertMayRun(job, principal)
       const text = await serializePayload(job, payload)
       const { idempotencyKey } = settings
-      const id = idempotencyKey === undefined ? randomUUID() : keyedId(principal.tenantId, idempotencyKey, path)
+      const id =
+        idempotencyKey === undefined ? randomUUID() : keyedId(principal.tenantId, idempotencyKey, path)
       const delay = parseDuration(settings.delay ?? 0, `${path}: delay`)
       const traceparent = settings.traceparent ?? call?.traceparent
       const envelope = signer.seal({ prefix, job: job.name, id }, principal, text, traceparent)
       return unavailableWhenRedisIs(async () => {
-        await target.add(job.name, envelope, { ...bullOptions(job), jobId: id, ...(delay > 0 ? { delay } : {}) })
+        await target.add(job.name, envelope, {
+          ...bullOptions(job),
+          jobId: id,
+          ...(delay > 0 ? { delay } : {}),
+        })
         if (idempotencyKey === undefined) return { id, deduplicated: false }
         // BullMQ answers a known id with what was given, not with what it holds.
         const stored = (await target.getJob(id))?.data as Envelope | undefined
@@ -159,7 +171,8 @@ export function createQueue(options: QueueOptions): Queue {
     replay: (job, id) => unavailableWhenRedisIs(() => replayDeadLetter(bull(job), id)),
     replayAll: (job) => unavailableWhenRedisIs(() => replayDeadLetters(bull(job))),
     removeDeadLetter: (job, id) => unavailableWhenRedisIs(() => removeDeadLetter(bull(job), id)),
-    schedule: (job, schedule) => unavailableWhenRedisIs(() => upsertJobSchedule(bull(job), { job, prefix, signer, schedule })),
+    schedule: (job, schedule) =>
+      unavailableWhenRedisIs(() => upsertJobSchedule(bull(job), { job, prefix, signer, schedule })),
     unschedule: (job, name) => unavailableWhenRedisIs(() => removeJobSchedule(bull(job), name)),
     bull,
     close() {
@@ -171,21 +184,30 @@ export function createQueue(options: QueueOptions): Queue {
 }
 
 function assertConnection(connection: Redis, path: string): void {
-  if (typeof connection?.duplicate !== 'function') throw new TypeError(`${path}: connection must be an ioredis client.`)
+  if (typeof connection?.duplicate !== 'function')
+    throw new TypeError(`${path}: connection must be an ioredis client.`)
   if (connection.options.keyPrefix) {
-    throw new TypeError(`${path}: connection has a keyPrefix, which BullMQ does not bear. Use the option "prefix" of ${path}.`)
+    throw new TypeError(
+      `${path}: connection has a keyPrefix, which BullMQ does not bear. Use the option "prefix" of ${path}.`,
+    )
   }
 }
 
 function parsePrefix(prefix: string = queueDefaults.prefix, path: string): string {
   if (/^[\w\-{}.]{1,100}$/.test(prefix)) return prefix
-  throw new TypeError(`${path}: prefix ${JSON.stringify(prefix)} must be letters, digits, "-", "_" or ".", 100 at most.`)
+  throw new TypeError(
+    `${path}: prefix ${JSON.stringify(prefix)} must be letters, digits, "-", "_" or ".", 100 at most.`,
+  )
 }
 
 function assertMayRun(job: JobDefinition, principal: Principal): void {
   if (decideAccess(job.operation.access, principal) === 'granted') return
-  const hint = principal.kind === 'user' ? '' : ` Name a user as principal, or declare the job with access: 'system'.`
-  throw new QueueError('ERR_QUEUE_FORBIDDEN', `The job ${job.name} may not run for this ${principal.kind} principal.${hint}`)
+  const hint =
+    principal.kind === 'user' ? '' : ` Name a user as principal, or declare the job with access: 'system'.`
+  throw new QueueError(
+    'ERR_QUEUE_FORBIDDEN',
+    `The job ${job.name} may not run for this ${principal.kind} principal.${hint}`,
+  )
 }
 
 function defaultPrincipal(job: JobDefinition, caller: Principal | undefined): Principal {
@@ -201,5 +223,7 @@ function keyedId(tenantId: string | null, key: string, path: string): string {
   if (typeof key !== 'string' || key === '' || key.length > 1_000) {
     throw new TypeError(`${path}: idempotencyKey must be a text of 1 to 1000 characters.`)
   }
-  return `k-${createHash('sha256').update(JSON.stringify([tenantId, key])).digest('base64url')}`
+  return `k-${createHash('sha256')
+    .update(JSON.stringify([tenantId, key]))
+    .digest('base64url')}`
 }

@@ -1,221 +1,205 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { RunningTransport, Transport, TransportHost } from '@quintet/core'
+import { relayBatch, type AfterBatch } from './relay-batch.ts'
 import {
-  parseDuration,
-  refuseUnknownKeys,
-  systemPrincipal,
-  type Duration,
-  type Principal,
-  type RunningTransport,
-  type Transport,
-  type TransportHost,
-} from '@quintet/core'
+  resolveRelayOptions,
+  type RelayClient,
+  type RelayOptions,
+  type RelayPool,
+  type ResolvedRelay,
+} from './relay-options.ts'
 
-/** A connection of its own, as `pg` gives it. */
-export interface RelayClient {
-  query(text: string, values?: unknown[]): Promise<{ readonly rows: unknown[] }>
-  on(event: 'notification' | 'error' | 'end', listener: (argument: never) => void): unknown
-  release(error?: Error | boolean): void
-}
-
-export interface RelayPool {
-  connect(): Promise<RelayClient>
-}
-
-/** An event on its way to those who want to hear of it. */
-export interface DeliveredEvent {
-  /** Stays the same when the event is delivered again: use it as the idempotency key. */
-  readonly id: string
-  readonly topic: string
-  readonly key: string
-  readonly payload: unknown
-  readonly principal: Principal
-  readonly traceparent: string | undefined
-  /** When it was committed, roughly; ISO 8601. */
-  readonly createdAt: string
-}
-
-export interface RelayOptions {
-  /** Connections of the system login, directly to PostgreSQL: LISTEN does not pass a transaction-mode PgBouncer. */
-  readonly pool: RelayPool
-  /** Hands an event on; it may be called again for the same event. What it throws is tried again later. */
-  readonly deliver: (event: DeliveredEvent) => Promise<void>
-  /** Events in one transaction. @defaultValue 100 */
-  readonly batch?: number
-  /** Looks for events also without a notification. @defaultValue `'5s'` */
-  readonly poll?: Duration
-  /** An event that could not be delivered so often is dead: it stays in the table, and those behind it go on. @defaultValue 20 */
-  readonly maxAttempts?: number
-}
-
-export const relayDefaults = Object.freeze({ batch: 100, poll: '5s', maxAttempts: 20 } as const)
-
-interface Row {
-  readonly id: string
-  readonly topic: string
-  readonly key: string
-  readonly tenant_id: string | null
-  readonly user_id: string | null
-  readonly payload: unknown
-  readonly traceparent: string | null
-  readonly created_at: Date
-  readonly attempts: number
-}
+/** How long a batch in progress may take once the process closes, in milliseconds. */
+const closeTime = 500
+const pruneEvery = 3_600_000
+const longestPause = 5_000
 
 /**
  * A transport that hands the events of the outbox on, as soon as they are committed.
  *
- * Each batch is claimed, delivered and deleted in one transaction, so two relays never hold the same event, and an
- * event is lost by no crash. Of the events with one key, only the first is ever in delivery.
+ * Each batch is claimed, delivered and deleted in one transaction, so a crash loses no event, and what it delivered
+ * last is delivered again. Events with one key keep their order, also under several relays.
+ *
+ * @throws TypeError for options that are unknown or make no sense.
  */
 export function relay(options: RelayOptions): Transport {
-  refuseUnknownKeys(options, ['pool', 'deliver', 'batch', 'poll', 'maxAttempts'], 'relay')
-  const poll = parseDuration(options.poll ?? relayDefaults.poll, 'relay: poll')
-  const batch = options.batch ?? relayDefaults.batch
-  const maxAttempts = options.maxAttempts ?? relayDefaults.maxAttempts
-  for (const [name, value] of Object.entries({ batch, maxAttempts })) {
-    if (!Number.isInteger(value) || value < 1)
-      throw new TypeError(`relay: ${name} must be a whole number from 1.`)
-  }
+  const resolved = resolveRelayOptions(options)
   return {
     name: 'outbox-relay',
-    async start(host) {
-      return startRelay({ pool: options.pool, deliver: options.deliver, poll, batch, maxAttempts }, host)
+    start: (host) => Promise.resolve(startRelay(resolved, host)),
+  }
+}
+
+function startRelay(options: ResolvedRelay, host: TransportHost): RunningTransport {
+  const { logger } = host
+  const stopping = new AbortController()
+  const bell = createBell()
+  stopping.signal.addEventListener('abort', bell.ring, { once: true })
+  let inBatch: RelayClient | undefined
+  let listener: Listener | undefined
+  let prunedAt = 0
+
+  const withClient = async <Result>(run: (client: RelayClient) => Promise<Result>): Promise<Result> => {
+    const client = await options.pool.connect()
+    inBatch = client
+    let broken: Error | undefined
+    try {
+      return await run(client)
+    } catch (error) {
+      broken = error as Error
+      throw error
+    } finally {
+      // A client that failed in a transaction is dropped, and the transaction with it.
+      if (inBatch === client) client.release(broken)
+      inBatch = undefined
+    }
+  }
+
+  const prune = async (): Promise<void> => {
+    if (performance.now() - prunedAt < pruneEvery && prunedAt !== 0) return
+    prunedAt = performance.now()
+    const age = options.deadRetention / 1_000
+    await withClient((client) =>
+      client.query('delete from outbox where dead_at < now() - make_interval(secs => $1)', [age]),
+    )
+  }
+
+  const relayAll = async (): Promise<AfterBatch> => {
+    for (;;) {
+      const after = await withClient((client) => relayBatch(client, options, logger))
+      if (after !== 'again' || stopping.signal.aborted) return after
+    }
+  }
+
+  const work = async (): Promise<void> => {
+    let pause = 0
+    while (!stopping.signal.aborted) {
+      bell.reset()
+      try {
+        // Listens before it looks, so that nothing is committed unseen in between.
+        if (listener === undefined || listener.lost) listener = await listen(options.pool, bell.ring)
+        await prune()
+        pause = (await relayAll()) === 'pause' ? nextPause(pause) : 0
+      } catch (error) {
+        if (stopping.signal.aborted) break
+        pause = nextPause(pause)
+        logger.warn({ err: error, retryInMs: pause }, 'the outbox relay will try again')
+      }
+      if (stopping.signal.aborted) break
+      // In a pause, a notification changes nothing.
+      if (pause > 0) await delay(pause, undefined, { signal: stopping.signal }).catch(() => undefined)
+      else await bell.heard(options.poll)
+    }
+    listener?.close()
+  }
+
+  const working = work()
+  addHealthCheck(options.pool, host)
+
+  const stop = (): Promise<void> => {
+    stopping.abort()
+    return working
+  }
+  return {
+    url: undefined,
+    async drain(_reason, signal) {
+      await Promise.race([stop(), aborted(signal)])
+    },
+    async close() {
+      const ended = await Promise.race([stop().then(() => true), delay(closeTime, false)])
+      if (ended) return
+      // Breaks the transaction off: its events stay in the table.
+      const client = inBatch
+      inBatch = undefined
+      client?.release(true)
+      listener?.close()
     },
   }
 }
 
-interface ResolvedRelay {
-  readonly pool: RelayPool
-  readonly deliver: (event: DeliveredEvent) => Promise<void>
-  readonly poll: number
-  readonly batch: number
-  readonly maxAttempts: number
+function nextPause(pause: number): number {
+  return Math.min(longestPause, pause * 2 + 100)
 }
 
-async function startRelay(options: ResolvedRelay, host: TransportHost): Promise<RunningTransport> {
-  const stopping = new AbortController()
-  let wake = Promise.withResolvers<void>()
-  const ring = (): void => wake.resolve()
-  stopping.signal.addEventListener('abort', ring, { once: true })
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}
 
-  const working = (async () => {
-    let listener: RelayClient | undefined
-    let pause = 0
-    while (!stopping.signal.aborted) {
-      wake = Promise.withResolvers<void>()
-      if (stopping.signal.aborted) break
-      try {
-        listener ??= await listen(options.pool, ring, () => {
-          listener = undefined
-          ring()
-        })
-        while (!stopping.signal.aborted && (await relayBatch(options, host))) {}
-        pause = 0
-      } catch (error) {
-        pause = Math.min(5_000, pause * 2 + 100)
-        host.logger.warn({ err: error, retryInMs: pause }, 'the outbox relay will try again')
-      }
-      const timer = setTimeout(ring, pause > 0 ? pause : options.poll)
-      await wake.promise
+interface Bell {
+  readonly ring: () => void
+  reset(): void
+  /** Resolves when it was rung since the last reset, or after the time. */
+  heard(ms: number): Promise<void>
+}
+
+function createBell(): Bell {
+  let rung = Promise.withResolvers<void>()
+  return {
+    ring: () => rung.resolve(),
+    reset() {
+      rung = Promise.withResolvers()
+    },
+    async heard(ms) {
+      const timer = setTimeout(rung.resolve, ms)
+      await rung.promise
       clearTimeout(timer)
-    }
-    listener?.release(true)
-  })()
-
-  const stop = async (): Promise<void> => {
-    stopping.abort()
-    await working
+    },
   }
-  return { url: undefined, drain: stop, close: stop }
 }
 
-async function listen(pool: RelayPool, onEvent: () => void, onLost: () => void): Promise<RelayClient> {
+interface Listener {
+  readonly lost: boolean
+  close(): void
+}
+
+async function listen(pool: RelayPool, ring: () => void): Promise<Listener> {
   const client = await pool.connect()
-  client.on('notification', onEvent)
+  let released = false
+  const close = (): void => {
+    if (released) return
+    released = true
+    client.release(true)
+  }
+  const onLost = (): void => {
+    close()
+    ring()
+  }
+  client.on('notification', ring)
   client.on('error', onLost)
   client.on('end', onLost)
-  await client.query('listen outbox')
-  return client
-}
-
-/** Relays one batch. True when there may be more to do at once. */
-async function relayBatch(options: ResolvedRelay, host: TransportHost): Promise<boolean> {
-  const client = await options.pool.connect()
-  let broken: Error | undefined
   try {
-    await client.query('begin')
-    // The first pending event of each key; a key that another relay works on is passed over whole.
-    const { rows } = await client.query(
-      `select id, topic, key, tenant_id, user_id, payload, traceparent, created_at, attempts
-       from outbox as event
-       where dead_at is null and next_attempt_at <= now()
-         and not exists (
-           select 1 from outbox as earlier
-           where earlier.key = event.key and earlier.position < event.position and earlier.dead_at is null)
-       order by position limit $1 for update skip locked`,
-      [options.batch],
-    )
-    const events = rows as Row[]
-    const outcomes = await Promise.allSettled(events.map((row) => options.deliver(toEvent(row))))
-    const delivered: string[] = []
-    for (const [index, outcome] of outcomes.entries()) {
-      const row = events[index] as Row
-      if (outcome.status === 'fulfilled') delivered.push(row.id)
-      else await recordFailure(client, row, outcome.reason, options.maxAttempts, host)
-    }
-    if (delivered.length > 0) await client.query('delete from outbox where id = any($1::uuid[])', [delivered])
-    await client.query('commit')
-    return delivered.length > 0
+    await client.query('listen outbox')
   } catch (error) {
-    broken = error as Error
+    close()
     throw error
-  } finally {
-    client.release(broken)
   }
-}
-
-async function recordFailure(
-  client: RelayClient,
-  row: Row,
-  reason: unknown,
-  maxAttempts: number,
-  host: TransportHost,
-): Promise<void> {
-  const attempts = row.attempts + 1
-  const dead = attempts >= maxAttempts
-  const message = reason instanceof Error ? reason.message : String(reason)
-  const pauseSeconds = Math.min(300, 0.5 * 2 ** attempts) * (0.75 + Math.random() / 2)
-  await client.query(
-    `update outbox set attempts = $2, last_error = $3, next_attempt_at = now() + make_interval(secs => $4),
-       dead_at = case when $5 then now() end where id = $1`,
-    [row.id, attempts, message.slice(0, 1000), pauseSeconds, dead],
-  )
-  host.logger[dead ? 'error' : 'warn'](
-    { event: row.id, topic: row.topic, attempts, reason: message, dead },
-    'an event was not delivered',
-  )
-}
-
-function toEvent(row: Row): DeliveredEvent {
-  const principal: Principal =
-    row.user_id !== null && row.tenant_id !== null
-      ? {
-          kind: 'user',
-          userId: row.user_id,
-          tenantId: row.tenant_id,
-          sessionId: null,
-          expiresAt: null,
-          roles: [],
-          permissions: [],
-          claims: {},
-        }
-      : systemPrincipal('outbox', row.tenant_id)
   return {
-    id: row.id,
-    topic: row.topic,
-    key: row.key,
-    payload: row.payload,
-    principal,
-    traceparent: row.traceparent ?? undefined,
-    createdAt: row.created_at.toISOString(),
+    get lost() {
+      return released
+    },
+    close,
   }
+}
+
+function addHealthCheck(pool: RelayPool, host: TransportHost): void {
+  host.health.add({
+    name: 'outbox',
+    critical: false,
+    async check() {
+      const client = await pool.connect()
+      try {
+        const { rows } = await client.query(
+          `select count(*) filter (where dead_at is null)::int as pending, count(*) filter (where dead_at is not null)::int as dead,
+             coalesce(extract(epoch from now() - min(created_at) filter (where dead_at is null)), 0)::float as age from outbox`,
+        )
+        const { pending, dead, age } = rows[0] as { pending: number; dead: number; age: number }
+        const detail = `${pending} pending, ${dead} dead, the oldest waits for ${Math.round(age)} s`
+        if (dead > 0) throw new Error(detail)
+        return detail
+      } finally {
+        client.release()
+      }
+    },
+  })
 }

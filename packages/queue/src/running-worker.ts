@@ -1,6 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { isQuintetError, toQuintetError, type Principal, type QuintetError, type RunningTransport, type TransportHost } from '@quintet/core'
-import { DelayedError, UnrecoverableError, WaitingError, Worker as BullWorker, type Job as BullJob } from 'bullmq'
+import {
+  isQuintetError,
+  toQuintetError,
+  type Principal,
+  type QuintetError,
+  type RunningTransport,
+  type TransportHost,
+} from '@quintet/core'
+import {
+  DelayedError,
+  UnrecoverableError,
+  WaitingError,
+  Worker as BullWorker,
+  type Job as BullJob,
+} from 'bullmq'
 import { pauseAfter, type JobDefinition } from './define-job.ts'
 import { openWaitingConnection } from './connection.ts'
 import type { EnvelopeSigner } from './envelope.ts'
@@ -25,7 +38,14 @@ interface WorkerParts {
 const giveBackTime = 500
 
 /** Connects, starts to take jobs, and answers with the handle to stop it. */
-export async function startWorker({ job, queue, owned, host, options, handle }: WorkerParts): Promise<RunningTransport> {
+export async function startWorker({
+  job,
+  queue,
+  owned,
+  host,
+  options,
+  handle,
+}: WorkerParts): Promise<RunningTransport> {
   const { logger } = host
   const { prefix, signer } = queue
   const { connection, close: closeConnection } = openWaitingConnection(queue.connection, logger)
@@ -43,9 +63,14 @@ export async function startWorker({ job, queue, owned, host, options, handle }: 
     lockDuration: options.lockDuration,
     stalledInterval: options.lockDuration,
     maxStalledCount: job.attempts,
-    settings: { backoffStrategy: (attempts, _type, error) => Math.max(retryAfterOf(error), pauseAfter(attempts, job.backoff)) },
+    settings: {
+      backoffStrategy: (attempts, _type, error) =>
+        Math.max(retryAfterOf(error), pauseAfter(attempts, job.backoff)),
+    },
   })
-  bull.on('error', (error) => logger.warn({ err: error, job: job.name }, 'a worker failed outside of its jobs'))
+  bull.on('error', (error) =>
+    logger.warn({ err: error, job: job.name }, 'a worker failed outside of its jobs'),
+  )
   bull.on('failed', (failed, error) => {
     if (failed !== undefined && failed.finishedOn === undefined) return
     logger.error({ job: job.name, jobId: failed?.id, reason: error.message }, 'a job was given up')
@@ -139,7 +164,9 @@ export async function startWorker({ job, queue, owned, host, options, handle }: 
     closeConnection()
     throw error
   }
-  void bull.run().catch((error: unknown) => logger.error({ err: error, job: job.name }, 'a worker has stopped'))
+  void bull
+    .run()
+    .catch((error: unknown) => logger.error({ err: error, job: job.name }, 'a worker has stopped'))
   addHealthCheck({ job, queue, host, options, isRunning: () => draining || bull.isRunning() })
 
   let closing: Promise<void> | undefined
@@ -191,7 +218,10 @@ function toBullError(failure: QuintetError): Error {
 
 function describeFailure(failure: QuintetError): string {
   const { cause } = failure
-  const reason = failure.kind === 'internal' && cause instanceof Error && !isQuintetError(cause) ? cause.message : failure.message
+  const reason =
+    failure.kind === 'internal' && cause instanceof Error && !isQuintetError(cause)
+      ? cause.message
+      : failure.message
   return `${failure.code}: ${reason}`
 }
 
@@ -199,7 +229,9 @@ function retryAfterOf(error: Error | undefined): number {
   return error instanceof JobFailure ? (error.retryAfter ?? 0) : 0
 }
 
-function addHealthCheck(parts: Omit<WorkerParts, 'handle' | 'owned'> & { readonly isRunning: () => boolean }): void {
+function addHealthCheck(
+  parts: Omit<WorkerParts, 'handle' | 'owned'> & { readonly isRunning: () => boolean },
+): void {
   const { job, queue, host, options, isRunning } = parts
   host.health.add({
     name: `queue:${job.name}`,

@@ -15,7 +15,10 @@ export interface ScheduleOptions<Payload extends Schema> extends JobSchedule {
  *
  * @throws TypeError for options that are unknown or make no sense, and for a job that is none of the system's.
  */
-export function schedule<Payload extends Schema>(job: JobDefinition<Payload>, options: ScheduleOptions<Payload>): Transport {
+export function schedule<Payload extends Schema>(
+  job: JobDefinition<Payload>,
+  options: ScheduleOptions<Payload>,
+): Transport {
   const { queue, ...timing } = options
   assertSchedule(job, timing)
   return {

@@ -38,18 +38,26 @@ export interface ResolvedWorkerOptions {
 const knownKeys = ['queue', 'concurrency', 'tenantConcurrency', 'lockDuration', 'maxLag']
 
 /** @throws TypeError for options that are unknown or make no sense. */
-export function resolveWorkerOptions(options: Omit<WorkerOptions, 'queue'>, path: string): ResolvedWorkerOptions {
+export function resolveWorkerOptions(
+  options: Omit<WorkerOptions, 'queue'>,
+  path: string,
+): ResolvedWorkerOptions {
   refuseUnknownKeys(options, knownKeys, path)
   const positive = (value: number, key: string): number => {
     if (Number.isSafeInteger(value) && value >= 1) return value
     throw new TypeError(`${path}: ${key} must be a whole number from 1, not ${String(value)}.`)
   }
-  const lockDuration = parseDuration(options.lockDuration ?? workerDefaults.lockDuration, `${path}: lockDuration`)
+  const lockDuration = parseDuration(
+    options.lockDuration ?? workerDefaults.lockDuration,
+    `${path}: lockDuration`,
+  )
   if (lockDuration < 1_000) throw new TypeError(`${path}: lockDuration must be at least a second.`)
   return {
     concurrency: positive(options.concurrency ?? workerDefaults.concurrency, 'concurrency'),
     tenantConcurrency:
-      options.tenantConcurrency === undefined ? Infinity : positive(options.tenantConcurrency, 'tenantConcurrency'),
+      options.tenantConcurrency === undefined
+        ? Infinity
+        : positive(options.tenantConcurrency, 'tenantConcurrency'),
     lockDuration,
     maxLag: options.maxLag === undefined ? Infinity : parseDuration(options.maxLag, `${path}: maxLag`),
   }
@@ -67,7 +75,8 @@ export function resolveWorkerQueue<Services>(
     }
     return (services) => ({ queue: typeof queue === 'function' ? queue(services) : queue, owned: false })
   }
-  if (connection === undefined || secret === undefined) throw new TypeError(`${path}: needs queue, or connection and secret.`)
+  if (connection === undefined || secret === undefined)
+    throw new TypeError(`${path}: needs queue, or connection and secret.`)
   const made = { connection, secret, ...(prefix === undefined ? {} : { prefix }) }
   return () => ({ queue: createQueue(made), owned: true })
 }

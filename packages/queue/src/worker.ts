@@ -1,4 +1,12 @@
-import type { AccessRule, Logger, Principal, PrincipalFor, Schema, SchemaOutput, Transport } from '@quintet/core'
+import type {
+  AccessRule,
+  Logger,
+  Principal,
+  PrincipalFor,
+  Schema,
+  SchemaOutput,
+  Transport,
+} from '@quintet/core'
 import type { JobDefinition } from './define-job.ts'
 import { startWorker } from './running-worker.ts'
 import { resolveWorkerOptions, resolveWorkerQueue, type WorkerOptions } from './worker-options.ts'
@@ -61,7 +69,8 @@ export function worker<Payload extends Schema, Access extends AccessRule, Servic
         ...openQueue(services),
         options: resolved,
         // The schema has made the payload, and the pipeline has let the principal pass the access rule.
-        handle: (call) => handler({ ...call, services } as CallOfJob<SchemaOutput<Payload>, Services, PrincipalFor<Access>>),
+        handle: (call) =>
+          handler({ ...call, services } as CallOfJob<SchemaOutput<Payload>, Services, PrincipalFor<Access>>),
       })
     },
   }

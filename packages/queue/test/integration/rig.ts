@@ -45,7 +45,6 @@ export function createRig(url = redisUrl()): Rig {
         if (keys.length > 0) await redis.del(...keys)
       }
       redis.disconnect()
-
     },
   }
 }

@@ -9,7 +9,12 @@ import { createRig, type Rig } from './rig.ts'
 
 const Thumbnail = z.strictObject({ objectId: z.string(), width: z.number() })
 const makeThumbnail = defineJob('make-thumbnail', { payload: Thumbnail, backoff: { min: 10, max: 20 } })
-const alice = testUser({ userId: 'alice', tenantId: 'tenant-a', roles: ['editor'], permissions: ['objects:write'] })
+const alice = testUser({
+  userId: 'alice',
+  tenantId: 'tenant-a',
+  roles: ['editor'],
+  permissions: ['objects:write'],
+})
 
 let rig: Rig
 beforeEach(() => {
@@ -27,12 +32,21 @@ describe('worker', () => {
     const calls: JobCall<typeof makeThumbnail, { name: string }>[] = []
     const host = rig.host({ provide: { name: 'services' } })
     await rig.start(
-      worker(makeThumbnail, { queue: (_services: { name: string }) => rig.queue }, (call) => void calls.push(call)),
+      worker(
+        makeThumbnail,
+        { queue: (_services: { name: string }) => rig.queue },
+        (call) => void calls.push(call),
+      ),
       host,
     )
     const { id } = await enqueue()
     const call = await until(() => calls[0])
-    expect(call).toMatchObject({ payload: { objectId: 'o1', width: 10 }, attempt: 1, jobId: id, services: { name: 'services' } })
+    expect(call).toMatchObject({
+      payload: { objectId: 'o1', width: 10 },
+      attempt: 1,
+      jobId: id,
+      services: { name: 'services' },
+    })
     expect(call.principal).toEqual({ ...alice, sessionId: null })
   })
 
@@ -41,7 +55,11 @@ describe('worker', () => {
     const openScope: InvocationWrapper = (invocation, next) => scope.run(invocation.principal.tenantId, next)
     const seen: string[] = []
     await rig.start(
-      worker(makeThumbnail, { queue: rig.queue }, ({ payload }) => void seen.push(`${payload.objectId} in ${scope.getStore()}`)),
+      worker(
+        makeThumbnail,
+        { queue: rig.queue },
+        ({ payload }) => void seen.push(`${payload.objectId} in ${scope.getStore()}`),
+      ),
       rig.host({ wrappers: [openScope] }),
     )
     await Promise.all([enqueue('o1'), enqueue('o2', testUser({ tenantId: 'tenant-b' })), enqueue('o3')])
@@ -76,20 +94,31 @@ describe('worker', () => {
     await until(async () => (await rig.queue.counts(twice)).dead === 1)
     expect(ran).toBe(2)
     const [letter] = await rig.queue.deadLetters(twice)
-    expect(letter).toMatchObject({ id, reason: 'ERR_CORE_INTERNAL: disk full', attempts: 2, tenantId: 'tenant-a', userId: 'alice', payload: 'x' })
+    expect(letter).toMatchObject({
+      id,
+      reason: 'ERR_CORE_INTERNAL: disk full',
+      attempts: 2,
+      tenantId: 'tenant-a',
+      userId: 'alice',
+      payload: 'x',
+    })
     expect(letter?.failedAt).toBeGreaterThanOrEqual(letter?.enqueuedAt ?? Infinity)
     broken = false
     await rig.queue.replay(twice, id)
     await until(async () => (await rig.queue.counts(twice)).completed === 1)
     expect((await rig.queue.counts(twice)).dead).toBe(0)
     await expect(rig.queue.replay(twice, id)).rejects.toMatchObject({ code: 'ERR_QUEUE_NO_DEAD_LETTER' })
-    await expect(rig.queue.removeDeadLetter(twice, 'nothing')).rejects.toMatchObject({ code: 'ERR_QUEUE_NO_DEAD_LETTER' })
+    await expect(rig.queue.removeDeadLetter(twice, 'nothing')).rejects.toMatchObject({
+      code: 'ERR_QUEUE_NO_DEAD_LETTER',
+    })
   })
 
   it('replays and removes many dead letters', async () => {
     const once = defineJob('once', { payload: z.string(), attempts: 1 })
     let broken = true
-    await rig.start(worker(once, { queue: rig.queue }, () => (broken ? Promise.reject(new Error('no')) : undefined)))
+    await rig.start(
+      worker(once, { queue: rig.queue }, () => (broken ? Promise.reject(new Error('no')) : undefined)),
+    )
     for (const text of ['a', 'b', 'c']) await rig.queue.enqueue(once, text, { principal: alice })
     await until(async () => (await rig.queue.counts(once)).dead === 3)
     expect(await rig.queue.deadLetters(once, { limit: 2 })).toHaveLength(2)
@@ -112,7 +141,9 @@ describe('worker', () => {
     await enqueue()
     await until(async () => (await rig.queue.counts(makeThumbnail)).dead === 1)
     expect(ran).toBe(1)
-    expect((await rig.queue.deadLetters(makeThumbnail))[0]?.reason).toBe('ERR_QUEUE_GIVE_UP: the object is no image')
+    expect((await rig.queue.deadLetters(makeThumbnail))[0]?.reason).toBe(
+      'ERR_QUEUE_GIVE_UP: the object is no image',
+    )
   })
 
   it('waits as long as an error asks for before the next attempt', async () => {
@@ -120,7 +151,8 @@ describe('worker', () => {
     await rig.start(
       worker(makeThumbnail, { queue: rig.queue }, ({ attempt }) => {
         times.push(performance.now())
-        if (attempt === 1) throw new QuintetError('busy', { code: 'ERR_TEST_BUSY', kind: 'unavailable', retryAfter: 400 })
+        if (attempt === 1)
+          throw new QuintetError('busy', { code: 'ERR_TEST_BUSY', kind: 'unavailable', retryAfter: 400 })
       }),
     )
     await enqueue()
@@ -129,12 +161,20 @@ describe('worker', () => {
   })
 
   it('aborts the signal of a handler at its timeout, and tries again', async () => {
-    const quick = defineJob('quick', { payload: z.string(), timeout: 50, attempts: 2, backoff: { min: 1, max: 1 } })
+    const quick = defineJob('quick', {
+      payload: z.string(),
+      timeout: 50,
+      attempts: 2,
+      backoff: { min: 1, max: 1 },
+    })
     const attempts: number[] = []
     await rig.start(
       worker(quick, { queue: rig.queue }, async ({ signal, attempt }) => {
         attempts.push(attempt)
-        if (attempt === 1) await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+        if (attempt === 1)
+          await new Promise<void>((resolve) =>
+            signal.addEventListener('abort', () => resolve(), { once: true }),
+          )
       }),
     )
     await rig.queue.enqueue(quick, 'x', { principal: alice })
@@ -163,10 +203,14 @@ describe('worker', () => {
     const order: string[] = []
     const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
     await rig.start(
-      worker(makeThumbnail, { queue: rig.queue, concurrency: 2, tenantConcurrency: 1 }, async ({ principal }) => {
-        order.push(principal.tenantId)
-        if (principal.tenantId === 'tenant-a') await gate
-      }),
+      worker(
+        makeThumbnail,
+        { queue: rig.queue, concurrency: 2, tenantConcurrency: 1 },
+        async ({ principal }) => {
+          order.push(principal.tenantId)
+          if (principal.tenantId === 'tenant-a') await gate
+        },
+      ),
     )
     for (let n = 0; n < 4; n++) await enqueue(`a${n}`)
     await enqueue('b', testUser({ tenantId: 'tenant-b' }))
@@ -179,7 +223,10 @@ describe('worker', () => {
   it('reports its queue to the health of the process', async () => {
     const host = rig.host()
     const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
-    await rig.start(worker(makeThumbnail, { queue: rig.queue, concurrency: 1, maxLag: 1 }, () => gate), host)
+    await rig.start(
+      worker(makeThumbnail, { queue: rig.queue, concurrency: 1, maxLag: 1 }, () => gate),
+      host,
+    )
     expect((await host.health.report()).checks['queue:make-thumbnail']).toMatchObject({ status: 'pass' })
     await enqueue('o1')
     await enqueue('o2')
@@ -198,14 +245,21 @@ describe('worker', () => {
     await rig.queue.enqueue(sweep, 'x')
     await rig.queue.enqueue(sweep, 'y', { principal: systemPrincipal('audit', 'tenant-b') })
     await until(() => seen.length === 2)
-    expect(seen.map(({ kind, tenantId }) => `${kind} ${tenantId}`).toSorted()).toEqual(['system null', 'system tenant-b'])
+    expect(seen.map(({ kind, tenantId }) => `${kind} ${tenantId}`).toSorted()).toEqual([
+      'system null',
+      'system tenant-b',
+    ])
   })
 
   it('moves a delayed job to its time', async () => {
     const times: number[] = []
     await rig.start(worker(makeThumbnail, { queue: rig.queue }, () => void times.push(Date.now())))
     const before = Date.now()
-    await rig.queue.enqueue(makeThumbnail, { objectId: 'late', width: 1 }, { principal: alice, delay: '300ms' })
+    await rig.queue.enqueue(
+      makeThumbnail,
+      { objectId: 'late', width: 1 },
+      { principal: alice, delay: '300ms' },
+    )
     await until(() => times.length === 1)
     expect((times[0] ?? 0) - before).toBeGreaterThanOrEqual(295)
   })
@@ -240,7 +294,9 @@ describe('drain', () => {
     const running = await rig.start(
       worker(once, { queue: rig.queue }, async ({ signal }) => {
         started++
-        await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }))
+        await new Promise((_resolve, reject) =>
+          signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }),
+        )
       }),
     )
     await rig.queue.enqueue(once, 'x', { principal: alice })
@@ -273,7 +329,9 @@ describe('drain', () => {
     await running.close()
     expect(performance.now() - before).toBeLessThan(2_500)
     const done: string[] = []
-    await rig.start(worker(makeThumbnail, { queue: rig.queue, lockDuration: '1s' }, ({ jobId }) => void done.push(jobId)))
+    await rig.start(
+      worker(makeThumbnail, { queue: rig.queue, lockDuration: '1s' }, ({ jobId }) => void done.push(jobId)),
+    )
     await until(() => done.length === 1)
     end()
   })
@@ -285,20 +343,33 @@ describe('envelopes that are not ours', () => {
     await rig.start(worker(makeThumbnail, { queue: rig.queue }, () => void ran++))
     await add('forged')
     await until(async () => (await rig.queue.counts(makeThumbnail)).dead === 1)
-    expect((await rig.queue.deadLetters(makeThumbnail))[0]).toMatchObject({ reason: expect.stringContaining(reason) as string, attempts: 1 })
+    expect((await rig.queue.deadLetters(makeThumbnail))[0]).toMatchObject({
+      reason: expect.stringContaining(reason) as string,
+      attempts: 1,
+    })
     expect(ran).toBe(0)
   }
   const add = (data: unknown) => (id: string) =>
-    rig.queue.bull(makeThumbnail).add('make-thumbnail', data, { jobId: id, attempts: 5 }).then(() => undefined)
+    rig.queue
+      .bull(makeThumbnail)
+      .add('make-thumbnail', data, { jobId: id, attempts: 5 })
+      .then(() => undefined)
   const payload = { objectId: 'o1', width: 1 }
 
   it('are refused when they are not signed', () =>
-    refuse(add({ v: 1, ctx: { tenant: 'tenant-a' }, payload }), 'ERR_QUEUE_BAD_ENVELOPE: The envelope was refused: it is not signed'))
+    refuse(
+      add({ v: 1, ctx: { tenant: 'tenant-a' }, payload }),
+      'ERR_QUEUE_BAD_ENVELOPE: The envelope was refused: it is not signed',
+    ))
 
   it('are refused when they are nothing of the kind', () => refuse(add('text'), 'it is no envelope'))
 
   it('are refused when another secret signed them', async () => {
-    const other = createQueue({ connection: rig.redis, secret: 'another-secret-of-more-than-32-chars', prefix: rig.queue.prefix })
+    const other = createQueue({
+      connection: rig.redis,
+      secret: 'another-secret-of-more-than-32-chars',
+      prefix: rig.queue.prefix,
+    })
     await refuse(async () => {
       await other.enqueue(makeThumbnail, payload, { principal: alice })
     }, 'its signature is not one of ours')
@@ -306,9 +377,21 @@ describe('envelopes that are not ours', () => {
   })
 
   it.each([
-    ['another tenant', (envelope: Record<string, object>) => ({ ...envelope, ctx: { ...envelope['ctx'], tenant: 'tenant-b' } })],
-    ['more roles', (envelope: Record<string, object>) => ({ ...envelope, ctx: { ...envelope['ctx'], roles: ['admin'] } })],
-    ['another payload', (envelope: Record<string, object>) => ({ ...envelope, payload: { objectId: 'o2', width: 1 } })],
+    [
+      'another tenant',
+      (envelope: Record<string, object>) => ({
+        ...envelope,
+        ctx: { ...envelope['ctx'], tenant: 'tenant-b' },
+      }),
+    ],
+    [
+      'more roles',
+      (envelope: Record<string, object>) => ({ ...envelope, ctx: { ...envelope['ctx'], roles: ['admin'] } }),
+    ],
+    [
+      'another payload',
+      (envelope: Record<string, object>) => ({ ...envelope, payload: { objectId: 'o2', width: 1 } }),
+    ],
   ])('are refused when they were changed to %s', async (_what, change) => {
     const envelope = rig.queue.signer.seal(
       { prefix: rig.queue.prefix, job: 'make-thumbnail', id: 'forged' },
@@ -316,7 +399,10 @@ describe('envelopes that are not ours', () => {
       JSON.stringify(payload),
       undefined,
     )
-    await refuse(add(change(envelope as unknown as Record<string, object>)), 'its signature is not one of ours')
+    await refuse(
+      add(change(envelope as unknown as Record<string, object>)),
+      'its signature is not one of ours',
+    )
   })
 
   it('are refused under another id, for another job or for another prefix', async () => {
@@ -328,9 +414,9 @@ describe('envelopes that are not ours', () => {
     ]
     for (const address of addresses) {
       const stolen = rig.queue.signer.seal(address, alice, text, undefined)
-      expect(() => rig.queue.signer.open({ prefix: rig.queue.prefix, job: 'make-thumbnail', id: 'forged' }, stolen)).toThrow(
-        'its signature is not one of ours',
-      )
+      expect(() =>
+        rig.queue.signer.open({ prefix: rig.queue.prefix, job: 'make-thumbnail', id: 'forged' }, stolen),
+      ).toThrow('its signature is not one of ours')
     }
     await refuse(add(rig.queue.signer.seal(addresses[0] as never, alice, text, undefined)), 'its signature')
   })

@@ -1,0 +1,30 @@
+import { systemPrincipal } from '@quintet/core'
+import type { JobDefinition } from './define-job.ts'
+import { giveUp } from './errors.ts'
+import type { Queue } from './queue.ts'
+import type { DeliveredEvent } from './relay-options.ts'
+
+/** The kinds of jobs that follow from each topic. The payload of the event is that of the job. */
+export type Topics = Readonly<Record<string, JobDefinition | readonly JobDefinition[]>>
+
+/**
+ * A way to deliver events: into one queue or several, by topic. The id of the event is the idempotency key, so an event
+ * that comes again makes no second job while the first is remembered. A topic that is not listed makes a dead event.
+ */
+export function deliverTo(
+  queue: Pick<Queue, 'enqueue'>,
+  topics: Topics,
+): (event: DeliveredEvent) => Promise<void> {
+  return async ({ id, topic, payload, principal, traceparent }) => {
+    const jobs = Object.hasOwn(topics, topic) ? topics[topic] : undefined
+    if (jobs === undefined) throw giveUp(`no job takes events of the topic ${topic}`)
+    for (const job of Array.isArray(jobs) ? (jobs as readonly JobDefinition[]) : [jobs as JobDefinition]) {
+      const forSystem = job.operation.access === 'system' && principal.kind !== 'system'
+      await queue.enqueue(job, payload, {
+        principal: forSystem ? systemPrincipal('outbox', principal.tenantId) : principal,
+        idempotencyKey: id,
+        ...(traceparent === undefined ? {} : { traceparent }),
+      })
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import { refuseUnknownKeys } from '@quintet/core'
+import type { Lease, Leases } from './leases.ts'
+
+export interface RecoverStaleOptions<Item> {
+  readonly leases: Leases
+  /** What may have been left behind, e.g. rows in state `running`. */
+  readonly items: Iterable<Item> | AsyncIterable<Item>
+  /** The lease that the owner of an item holds while it works on it. */
+  readonly leaseOf: (item: Item) => string
+  /** Puts one item right, in transactions that are fenced with the lease. */
+  readonly recover: (item: Item, lease: Lease, signal: AbortSignal) => Promise<unknown>
+  /** Items at once. @defaultValue 4 */
+  readonly concurrency?: number
+  /** Ends it early; items in progress are finished. */
+  readonly signal?: AbortSignal
+}
+
+export interface RecoveryReport<Item> {
+  readonly recovered: number
+  /** Items whose owner lives. */
+  readonly held: number
+  readonly failed: readonly { readonly item: Item; readonly reason: unknown }[]
+}
+
+/** What applies where {@link RecoverStaleOptions} says nothing. */
+export const recoverStaleDefaults = Object.freeze({ concurrency: 4 })
+
+/**
+ * Puts right what owners that died have left behind, e.g. when a process starts. An item whose owner holds its lease is
+ * not touched; of several processes that try, one recovers it.
+ *
+ * @throws TypeError for options that are unknown or make no sense.
+ */
+export async function recoverStale<Item>(options: RecoverStaleOptions<Item>): Promise<RecoveryReport<Item>> {
+  refuseUnknownKeys(
+    options,
+    ['leases', 'items', 'leaseOf', 'recover', 'concurrency', 'signal'],
+    'recoverStale',
+  )
+  const { leases, items, leaseOf, recover, signal } = options
+  const concurrency = options.concurrency ?? recoverStaleDefaults.concurrency
+  if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
+    throw new TypeError(
+      `recoverStale: concurrency must be a whole number from 1, not ${String(concurrency)}.`,
+    )
+  }
+  let recovered = 0
+  let held = 0
+  const failed: { readonly item: Item; readonly reason: unknown }[] = []
+  const queue = toAsyncIterator(items)
+
+  const lane = async (): Promise<void> => {
+    while (signal?.aborted !== true) {
+      const next = await queue.next()
+      if (next.done === true) return
+      const item = next.value
+      try {
+        const done = await leases.hold(leaseOf(item), (lease, lost) => recover(item, lease, lost))
+        if (done === undefined) held++
+        else recovered++
+      } catch (reason) {
+        failed.push({ item, reason })
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: concurrency }, lane))
+  return { recovered, held, failed }
+}
+
+async function* toAsyncIterator<Item>(
+  items: Iterable<Item> | AsyncIterable<Item>,
+): AsyncGenerator<Item, void, undefined> {
+  yield* items
+}
