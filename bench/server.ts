@@ -33,9 +33,27 @@ export async function* measureCalls(): AsyncIterable<Figure> {
   const samples = await inRounds(['raw', 'ours', 'orpc', 'trpc'], 8, 700)
   const cpu = (name: string): number[] => samples(name).map((sample) => sample.cpu)
   const rate = (name: string): number[] => samples(name).map((sample) => sample.rate)
-  yield figure('rpc-cpu', median(cpu('ours')), 'us/call', 'raw node:http', medianRatio(cpu('ours'), cpu('raw')))
-  yield figure('rpc-orpc', median(rate('ours')), 'calls/s', 'oRPC 1.16', medianRatio(rate('ours'), rate('orpc')))
-  yield figure('rpc-trpc', median(rate('ours')), 'calls/s', 'tRPC 11.25', medianRatio(rate('ours'), rate('trpc')))
+  yield figure(
+    'rpc-cpu',
+    median(cpu('ours')),
+    'us/call',
+    'raw node:http',
+    medianRatio(cpu('ours'), cpu('raw')),
+  )
+  yield figure(
+    'rpc-orpc',
+    median(rate('ours')),
+    'calls/s',
+    'oRPC 1.16',
+    medianRatio(rate('ours'), rate('orpc')),
+  )
+  yield figure(
+    'rpc-trpc',
+    median(rate('ours')),
+    'calls/s',
+    'tRPC 11.25',
+    medianRatio(rate('ours'), rate('trpc')),
+  )
 }
 
 export async function* measureLayers(): AsyncIterable<Figure> {
@@ -45,7 +63,13 @@ export async function* measureLayers(): AsyncIterable<Figure> {
   for (const layer of layers) {
     const cpu = samples(layer).map((sample) => sample.cpu)
     const added = median(cpu.map((value, round) => value - (bare[round] ?? 0)))
-    yield figure(`rpc-layers-${layer.slice(5)}`, added, 'us/call', 'the same call without it', medianRatio(cpu, bare))
+    yield figure(
+      `rpc-layers-${layer.slice(5)}`,
+      added,
+      'us/call',
+      'the same call without it',
+      medianRatio(cpu, bare),
+    )
   }
 }
 
@@ -53,7 +77,11 @@ const path: Readonly<Record<string, string>> = { orpc: '/rpc/math/add', trpc: '/
 const bodyOf: Readonly<Record<string, string>> = { orpc: JSON.stringify({ json: { a: 1, b: 2 } }) }
 
 /** Measures some servers in turn, round after round, so that what disturbs the machine disturbs all of them. */
-async function inRounds(names: readonly string[], rounds: number, ms: number): Promise<(name: string) => readonly Sample[]> {
+async function inRounds(
+  names: readonly string[],
+  rounds: number,
+  ms: number,
+): Promise<(name: string) => readonly Sample[]> {
   const children = await Promise.all(names.map((name) => startChild(name)))
   const samples = new Map<string, Sample[]>(names.map((name) => [name, []]))
   for (let round = -1; round < rounds; round++) {
@@ -87,7 +115,12 @@ export async function* measureLinks(): AsyncIterable<Figure> {
   const directory = mkdtempSync(join(tmpdir(), 'qb-'))
   const linked = await startChild('link', directory)
   const overHttp = await startChild('raw', join(directory, 'http'))
-  const links = createLinks({ directory, secret: 'the secret of this bench alone', system: 'bench', process: 'caller' })
+  const links = createLinks({
+    directory,
+    secret: 'the secret of this bench alone',
+    system: 'bench',
+    process: 'caller',
+  })
   const caller = systemPrincipal('bench')
   const link = links.connect('worker', () => caller)
   const pool = new Pool('http://localhost', { socketPath: join(directory, 'http'), connections: inFlight })
@@ -95,7 +128,12 @@ export async function* measureLinks(): AsyncIterable<Figure> {
 
   const callLink = (): Promise<unknown> => link.call('math.add', input)
   const callHttp = async (): Promise<unknown> => {
-    const answer = await pool.request({ path: '/', method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(input) })
+    const answer = await pool.request({
+      path: '/',
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(input),
+    })
     return answer.body.json()
   }
   const cpu: number[] = []
@@ -118,10 +156,19 @@ export async function* measureLinks(): AsyncIterable<Figure> {
   await Promise.all([linked.stop(), overHttp.stop()])
   rmSync(directory, { recursive: true })
   yield figure('link-cpu', median(cpu), 'us/call', 'both sides', null)
-  yield figure('link-http', median(rates), 'calls/s', 'undici to node:http over a unix socket', medianRatio(rates, httpRates))
+  yield figure(
+    'link-http',
+    median(rates),
+    'calls/s',
+    'undici to node:http over a unix socket',
+    medianRatio(rates, httpRates),
+  )
 }
 
-async function keepInFlight(call: () => Promise<unknown>, calls: number): Promise<{ readonly calls: number; readonly seconds: number }> {
+async function keepInFlight(
+  call: () => Promise<unknown>,
+  calls: number,
+): Promise<{ readonly calls: number; readonly seconds: number }> {
   let left = calls
   const began = performance.now()
   await Promise.all(
@@ -152,7 +199,13 @@ export async function* measureUploads(): AsyncIterable<Figure> {
   const { maxRss } = await fresh.usage()
   await fresh.stop()
   yield figure('upload-memory', maxRss / mebibyte, 'MiB', '2 GiB uploaded', maxRss / (2048 * mebibyte))
-  yield figure('upload-throughput', median(oursRates), 'MiB/s', 'raw node:http', medianRatio(oursRates, rawRates))
+  yield figure(
+    'upload-throughput',
+    median(oursRates),
+    'MiB/s',
+    'raw node:http',
+    medianRatio(oursRates, rawRates),
+  )
 }
 
 /** Sends so many bytes as one body; gives MiB per second. */
@@ -170,7 +223,8 @@ export async function upload(url: string, size: number): Promise<number> {
   const [answer] = (await answered) as [Buffer]
   const seconds = (performance.now() - began) / 1_000
   socket.destroy()
-  if (!answer.toString('latin1').includes(`"size":${String(size)}`)) throw new Error(`The upload was not taken: ${answer.toString('latin1')}`)
+  if (!answer.toString('latin1').includes(`"size":${String(size)}`))
+    throw new Error(`The upload was not taken: ${answer.toString('latin1')}`)
   return size / mebibyte / seconds
 }
 
@@ -179,9 +233,14 @@ export async function* measureImport(): AsyncIterable<Figure> {
   const root = join(import.meta.dirname, '..')
   const core = join(root, 'packages/core')
   const built = join(core, 'node_modules/.bench')
-  execFileSync(process.execPath, [join(root, 'node_modules/tsup/dist/cli-default.js'), '--out-dir', built], { cwd: core, stdio: 'ignore' })
+  execFileSync(process.execPath, [join(root, 'node_modules/tsup/dist/cli-default.js'), '--out-dir', built], {
+    cwd: core,
+    stdio: 'ignore',
+  })
   const timeOf = (code: string): number =>
-    Number(execFileSync(process.execPath, ['--input-type=module', '-e', code], { cwd: core, encoding: 'utf8' }))
+    Number(
+      execFileSync(process.execPath, ['--input-type=module', '-e', code], { cwd: core, encoding: 'utf8' }),
+    )
   const code = (file: string): string =>
     `const began = performance.now(); await import(${JSON.stringify(file)}); console.log(performance.now() - began)`
   const own: number[] = []
@@ -202,7 +261,9 @@ function figure(name: string, value: number, unit: string, against: string, rati
 function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? (sorted[middle] ?? Number.NaN) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2
+  return sorted.length % 2 === 1
+    ? (sorted[middle] ?? Number.NaN)
+    : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2
 }
 
 /** The median of the ratios of each round, which a slow moment of the machine does not change much. */

@@ -23,7 +23,9 @@ export async function startChild(name: string, place = ''): Promise<Child> {
     execArgv: ['--disable-warning=ExperimentalWarning'],
     env: { ...process.env, NODE_ENV: 'production' },
   })
-  const [{ url }] = (await once(child, 'message', { signal: AbortSignal.timeout(30_000) })) as [{ url: string }]
+  const [{ url }] = (await once(child, 'message', { signal: AbortSignal.timeout(30_000) })) as [
+    { url: string },
+  ]
   return {
     name,
     url,

@@ -8,7 +8,14 @@ export interface Load {
 }
 
 /** Sends the same request again and again over some connections, each as soon as the last is answered. */
-export async function sendLoad(url: string, path: string, body: string, ms: number, connections = 32, headers = ''): Promise<Load> {
+export async function sendLoad(
+  url: string,
+  path: string,
+  body: string,
+  ms: number,
+  connections = 32,
+  headers = '',
+): Promise<Load> {
   const { host, hostname, port } = new URL(url)
   const request = Buffer.from(
     `POST ${path} HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\n${headers}Content-Length: ${String(Buffer.byteLength(body))}\r\n\r\n${body}`,

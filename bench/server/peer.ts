@@ -60,7 +60,12 @@ const peers: Record<string, () => Promise<string>> = {
   async link() {
     const { createLinks } = await import('@quintet/server/link')
     const { createHost } = await import('./host.ts')
-    const links = createLinks({ directory: place, secret: 'the secret of this bench alone', system: 'bench', process: 'worker' })
+    const links = createLinks({
+      directory: place,
+      secret: 'the secret of this bench alone',
+      system: 'bench',
+      process: 'worker',
+    })
     const running = await links.expose().start(createHost())
     return running.url ?? ''
   },
@@ -68,7 +73,12 @@ const peers: Record<string, () => Promise<string>> = {
     const { os } = await import('@orpc/server')
     const { RPCHandler } = await import('@orpc/server/node')
     const handler = new RPCHandler({
-      math: { add: os.input(AddInput).output(AddOutput).handler(({ input }) => add(input)) },
+      math: {
+        add: os
+          .input(AddInput)
+          .output(AddOutput)
+          .handler(({ input }) => add(input)),
+      },
     })
     return serveNode((request, response) => {
       void handler.handle(request, response, { prefix: '/rpc', context: {} })
@@ -79,7 +89,12 @@ const peers: Record<string, () => Promise<string>> = {
     const { createHTTPHandler } = await import('@trpc/server/adapters/standalone')
     const { procedure, router } = initTRPC.create()
     const app = router({
-      math: router({ add: procedure.input(AddInput).output(AddOutput).mutation(({ input }) => add(input)) }),
+      math: router({
+        add: procedure
+          .input(AddInput)
+          .output(AddOutput)
+          .mutation(({ input }) => add(input)),
+      }),
     })
     return serveNode(createHTTPHandler({ router: app, basePath: '/rpc/' }))
   },

@@ -6,19 +6,25 @@ import { isHost } from './trusted-proxies.ts'
  * Refuses a request that two readers could understand differently: two hosts, two lengths, two
  * authorizations, a length beside a transfer coding, a target that is not a plain path.
  *
- * @returns the path and the query of the target.
+ * @returns the path of the target, without its query.
  * @throws QuintetError `ERR_SERVER_BAD_REQUEST`, `ERR_SERVER_METHOD_UNKNOWN`.
  * @see RFC 9112 sections 3.2 and 6.1
  */
-export function admit(request: IncomingMessage): { readonly path: string; readonly query: string } {
+export function admit(request: IncomingMessage): string {
   if (request.method === 'TRACE' || request.method === 'CONNECT') {
     throw serverError('ERR_SERVER_METHOD_UNKNOWN', `The method ${request.method} is not served.`)
   }
   checkHeaders(request.rawHeaders)
   const { host } = request.headers
-  if (host !== undefined && !isHost(host)) throw bad('The Host header is not a host.')
-  return splitTarget(request.url ?? '/', host)
+  if (host !== undefined && host !== lastHost) {
+    if (!isHost(host)) throw bad('The Host header is not a host.')
+    lastHost = host
+  }
+  return pathOf(request.url ?? '/', host)
 }
+
+/** The last good one; most requests name the same. */
+let lastHost: string | undefined
 
 function checkHeaders(rawHeaders: readonly string[]): void {
   let hosts = 0
@@ -32,7 +38,7 @@ function checkHeaders(rawHeaders: readonly string[]): void {
     else if (name.length === 14 && same(name, 'content-length')) lengths++
     else if (name.length === 17 && same(name, 'transfer-encoding')) codings++
     else if (name.length === 13 && same(name, 'authorization')) authorizations++
-    if ((name.length === 14 || name.length === 17) && /^(?:content_length|transfer_encoding)$/i.test(name)) {
+    else if (name.includes('_') && /^(?:content_length|transfer_encoding)$/i.test(name)) {
       throw bad(`The header ${name} is ambiguous.`)
     }
   }
@@ -50,10 +56,7 @@ const plainPath = /^\/[\w\-.~!$&'()*+,;=:@/%[\]{}|^`"<>]*$/
 const badEscape = /%(?![0-9a-f]{2})|%00/i
 const dotSegment = /(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/i
 
-function splitTarget(
-  target: string,
-  host: string | undefined,
-): { readonly path: string; readonly query: string } {
+function pathOf(target: string, host: string | undefined): string {
   let relative = target
   if (!target.startsWith('/')) {
     if (!URL.canParse(target) || host === undefined || new URL(target).host !== host.toLowerCase()) {
@@ -70,7 +73,7 @@ function splitTarget(
   if (path.includes('/.') || path.includes('%2')) {
     if (dotSegment.test(path)) throw bad('The path holds a dot segment.')
   }
-  return { path, query: mark === -1 ? '' : relative.slice(mark) }
+  return path
 }
 
 function isDecodable(path: string): boolean {

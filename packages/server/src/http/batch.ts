@@ -54,8 +54,11 @@ function parseCall(value: unknown): BatchCall {
 async function answerCall(exchange: Exchange, { id, method, input }: BatchCall): Promise<BatchAnswer> {
   try {
     const { procedure, operation } = findProcedure(exchange.site.host, method)
-    if (procedure.mode === 'stream')
+    if (procedure.mode === 'stream') {
+      // Who may not call is told that first, as everywhere.
+      await exchange.site.host.pipeline.authorize(exchange.call(operation))
       throw serverError('ERR_SERVER_MODE_MISMATCH', 'A stream cannot be part of a batch.')
+    }
     const output = await callProcedure(exchange.site.host, procedure, exchange.call(operation), () => {
       if (sizeOf(input) > procedure.maxInputSize) throw tooLarge(procedure.maxInputSize)
       return input

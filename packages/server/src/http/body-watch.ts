@@ -26,8 +26,10 @@ export function createBodyWatch(shortest: number): BodyWatch {
   const watched = new Map<IncomingMessage, Watched>()
   const every = Math.min(1_000, Math.max(20, shortest / 4))
 
+  // The time of the last look is near enough for the start of a body, and costs nothing.
+  let now = performance.now()
   const look = (): void => {
-    const now = performance.now()
+    now = performance.now()
     for (const [request, body] of watched) {
       // A handler that does not read is no fault of the sender.
       const full = request.readableLength >= request.readableHighWaterMark
@@ -35,8 +37,8 @@ export function createBodyWatch(shortest: number): BodyWatch {
         body.seenBytes = body.bytes
         body.seenAt = now
       }
-      const late = body.total > 0 && now - body.startedAt > body.total
-      const stands = body.still > 0 && now - body.seenAt > body.still
+      const late = body.total > 0 && now - body.startedAt > body.total + every
+      const stands = body.still > 0 && now - body.seenAt > body.still + every
       if (!late && !stands) continue
       watched.delete(request)
       body.onTimeout()
@@ -46,8 +48,7 @@ export function createBodyWatch(shortest: number): BodyWatch {
 
   return {
     watch(request, { total, still }, onTimeout) {
-      const startedAt = performance.now()
-      watched.set(request, { total, still, startedAt, onTimeout, bytes: 0, seenBytes: 0, seenAt: startedAt })
+      watched.set(request, { total, still, startedAt: now, onTimeout, bytes: 0, seenBytes: 0, seenAt: now })
     },
     unwatch(request) {
       watched.delete(request)

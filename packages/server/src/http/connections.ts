@@ -22,8 +22,7 @@ export interface Connections {
  * further requests and waits for silent ones for ever.
  */
 export function trackConnections(server: Server): Connections {
-  const sockets = new Set<Socket>()
-  const answering = new Map<Socket, number>()
+  const sockets = new Map<Socket, { answers: number }>()
   const listeners = new Set<() => void>()
   let draining = false
   let onEmpty: (() => void) | undefined
@@ -33,19 +32,27 @@ export function trackConnections(server: Server): Connections {
       socket.destroy()
       return
     }
-    sockets.add(socket)
+    sockets.set(socket, { answers: 0 })
     socket.once('close', () => {
       sockets.delete(socket)
-      answering.delete(socket)
       if (sockets.size === 0) onEmpty?.()
     })
   })
+
+  const onAnswered = function (this: ServerResponse): void {
+    const { socket } = this.req
+    const state = sockets.get(socket)
+    if (state === undefined) return
+    state.answers--
+    // An answer whose headers were sent before the drain promised to keep the connection.
+    if (draining && state.answers === 0) socket.destroySoon()
+  }
 
   return {
     get draining() {
       return draining
     },
-    isAnswering: (socket) => answering.has(socket),
+    isAnswering: (socket) => (sockets.get(socket)?.answers ?? 0) > 0,
     onDrain(listener) {
       if (draining) listener()
       else listeners.add(listener)
@@ -54,26 +61,18 @@ export function trackConnections(server: Server): Connections {
       listeners.delete(listener)
     },
     track(request, response) {
-      const { socket } = request
-      answering.set(socket, (answering.get(socket) ?? 0) + 1)
-      response.once('close', () => {
-        const left = (answering.get(socket) ?? 1) - 1
-        if (left > 0) {
-          answering.set(socket, left)
-          return
-        }
-        answering.delete(socket)
-        // An answer whose headers were sent before the drain promised to keep the connection.
-        if (draining) socket.destroySoon()
-      })
+      const state = sockets.get(request.socket)
+      if (state === undefined) return
+      state.answers++
+      response.on('close', onAnswered)
     },
     async drain(signal) {
       draining = true
       for (const listener of listeners) listener()
       // Requests that have arrived already are read in this turn of the event loop.
       await new Promise((resolve) => setImmediate(resolve))
-      for (const socket of sockets) {
-        if (!answering.has(socket)) socket.destroySoon()
+      for (const [socket, { answers }] of sockets) {
+        if (answers === 0) socket.destroySoon()
       }
       if (sockets.size === 0 || signal.aborted) return
       await new Promise<void>((resolve) => {
@@ -83,7 +82,7 @@ export function trackConnections(server: Server): Connections {
     },
     destroy() {
       draining = true
-      for (const socket of sockets) socket.destroy()
+      for (const socket of sockets.keys()) socket.destroy()
     },
   }
 }

@@ -92,8 +92,10 @@ export class Exchange {
     if (response.headersSent || response.destroyed) return
     const length = Buffer.byteLength(text)
     const headers = this.headers()
-    headers.push('content-type', type, 'cache-control', 'no-store', ...extra)
-    this.#leaveBody()
+    headers.push('content-type', type, ...extra)
+    // What a POST is answered with is stored nowhere without being told so. (RFC 9110, section 9.3.3)
+    if (request.method !== 'POST') headers.push('cache-control', 'no-store')
+    if (!request.complete) this.#leaveBody()
     const threshold = this.site.options.compression
     if (threshold !== undefined && length >= threshold) {
       const coding = chooseCoding(request.headers['accept-encoding'])
@@ -115,7 +117,7 @@ export class Exchange {
 
   sendEmpty(status: number, extra: readonly string[] = []): void {
     if (this.response.headersSent || this.response.destroyed) return
-    this.#leaveBody()
+    if (!this.request.complete) this.#leaveBody()
     const headers = this.headers()
     headers.push(...extra)
     if (status !== 204 && status !== 304) headers.push('content-length', '0')
@@ -149,7 +151,6 @@ export class Exchange {
   /** Does not wait for the rest of a body that nobody wants. */
   #leaveBody(): void {
     const { request, response } = this
-    if (request.complete) return
     const declared = declaredLength(request)
     if (declared !== undefined && declared <= unwantedBytes && !this.#expectsContinue) return
     // The client reads the answer while it still sends, so the connection ends a little later.

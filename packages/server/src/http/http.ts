@@ -83,7 +83,12 @@ function serve(server: Server, site: Site): void {
     site.connections.track(request, response)
     response.on('error', ignore)
     const exchange = new Exchange(site, request, response, expectsContinue)
-    respond(exchange, procedures, routes).catch((error: unknown) => exchange.fail(error))
+    const fail = (error: unknown): void => exchange.fail(error)
+    try {
+      respond(exchange, procedures, routes)?.catch(fail)
+    } catch (error) {
+      fail(error)
+    }
   }
   server.on('request', (request, response) => answer(request, response, false))
   server.on('checkContinue', (request, response) => answer(request, response, true))
@@ -92,25 +97,28 @@ function serve(server: Server, site: Site): void {
   })
 }
 
-async function respond(
+/** Finds out what a request asks for. @returns when it is answered; nothing when it already is. */
+function respond(
   exchange: Exchange,
   procedures: ReadonlyMap<string, NamedProcedure>,
   routes: RouteTable,
-): Promise<void> {
+): Promise<void> | undefined {
   const { request, response, site } = exchange
-  const { path } = admit(request)
+  const path = admit(request)
   for (const plugin of site.options.plugins) {
-    if (plugin.handle(request, response)) return
+    if (plugin.handle(request, response)) return undefined
   }
-  const procedure = procedures.get(path)
   if (request.method === 'OPTIONS' && site.options.cors !== undefined && isPreflight(request)) {
     const headers = site.options.cors.preflight(request)
     if (headers === undefined)
       throw serverError('ERR_SERVER_ORIGIN_REFUSED', 'Pages of this origin may not call.')
     exchange.sendEmpty(204, headers)
-  } else if (procedure !== undefined) await answerRpc(exchange, procedure)
-  else if (path === '/rpc') await answerBatch(exchange)
-  else await answerRoute(exchange, routes, path)
+    return undefined
+  }
+  const procedure = procedures.get(path)
+  if (procedure !== undefined) return answerRpc(exchange, procedure)
+  if (path === '/rpc') return answerBatch(exchange)
+  return answerRoute(exchange, routes, path)
 }
 
 function isPreflight(request: IncomingMessage): boolean {

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { callProcedure, streamProcedure, type NamedProcedure } from '@quintet/core'
 import { serverError } from '../errors.ts'
 import { parseJson } from '../json.ts'
@@ -6,18 +7,18 @@ import type { Exchange } from './exchange.ts'
 import { readBody } from './read-body.ts'
 
 /** Answers `POST /rpc/<service>/<procedure>`. The body is read straight off the connection, and only for a caller who may call. */
-export async function answerRpc(exchange: Exchange, { procedure, operation }: NamedProcedure): Promise<void> {
+export function answerRpc(exchange: Exchange, { procedure, operation }: NamedProcedure): Promise<void> {
   const { host } = exchange.site
   if (exchange.request.method !== 'POST') {
     exchange.fail(methodNotAllowed('POST'), ['allow', 'POST'])
-    return
+    return Promise.resolve()
   }
   const call = exchange.call(operation)
   const readInput = (): Promise<unknown> =>
     readJson(exchange, procedure.maxInputSize, procedure.input !== undefined)
   if (procedure.mode === 'stream') {
     const lastEventId = exchange.request.headers['last-event-id']
-    await sendEvents(exchange, (onBegin) =>
+    return sendEvents(exchange, (onBegin) =>
       streamProcedure(
         host,
         procedure,
@@ -26,11 +27,11 @@ export async function answerRpc(exchange: Exchange, { procedure, operation }: Na
         typeof lastEventId === 'string' ? lastEventId : undefined,
       ),
     )
-    return
   }
-  const result = await callProcedure(host, procedure, call, readInput)
-  if (result === undefined) exchange.sendEmpty(204)
-  else exchange.sendJson(200, JSON.stringify(result))
+  return callProcedure(host, procedure, call, readInput).then((result) => {
+    if (result === undefined) exchange.sendEmpty(204)
+    else exchange.sendJson(200, JSON.stringify(result))
+  })
 }
 
 /**
@@ -39,26 +40,27 @@ export async function answerRpc(exchange: Exchange, { procedure, operation }: Na
  * @throws QuintetError `ERR_SERVER_MEDIA_TYPE_UNSUPPORTED`, `ERR_SERVER_TOO_LARGE`, `ERR_SERVER_BODY_INVALID`,
  *   `ERR_SERVER_REQUEST_TIMEOUT`.
  */
-export async function readJson(exchange: Exchange, limit: number, wanted: boolean): Promise<unknown> {
+export function readJson(exchange: Exchange, limit: number, wanted: boolean): Promise<unknown> {
   const { request, site } = exchange
   exchange.acceptBody()
-  const body = await readBody(request, limit, site.bodies, site.options.requestTimeout)
-  if (body.length === 0) return undefined
-  checkContentType(request.headers['content-type'])
-  if (
-    request.headers['content-encoding'] !== undefined &&
-    request.headers['content-encoding'] !== 'identity'
-  ) {
-    throw serverError('ERR_SERVER_MEDIA_TYPE_UNSUPPORTED', 'The body must not be compressed.')
-  }
-  return wanted ? parseJson(body) : undefined
+  return readBody(request, limit, site.bodies, site.options.requestTimeout).then((body) => {
+    if (body.length === 0) return undefined
+    checkContent(request.headers)
+    return wanted ? parseJson(body) : undefined
+  })
 }
 
 const jsonType = /^application\/json(?:\s*;\s*charset="?utf-?8"?)?\s*$/i
 
-function checkContentType(type: string | undefined): void {
-  if (type === 'application/json' || (type !== undefined && jsonType.test(type))) return
-  throw serverError('ERR_SERVER_MEDIA_TYPE_UNSUPPORTED', 'The body must be application/json in UTF-8.')
+function checkContent(headers: IncomingHttpHeaders): void {
+  const type = headers['content-type']
+  const coding = headers['content-encoding']
+  if (type !== 'application/json' && (type === undefined || !jsonType.test(type))) {
+    throw serverError('ERR_SERVER_MEDIA_TYPE_UNSUPPORTED', 'The body must be application/json in UTF-8.')
+  }
+  if (coding !== undefined && coding !== 'identity') {
+    throw serverError('ERR_SERVER_MEDIA_TYPE_UNSUPPORTED', 'The body must not be compressed.')
+  }
 }
 
 export function methodNotAllowed(allowed: string): Error {

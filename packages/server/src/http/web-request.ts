@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
+import { toBodyStream } from './body-stream.ts'
 
 /**
  * Makes the Web `Request` of an incoming message. It is Hono's lazy one: headers, body and signal come
@@ -18,7 +19,23 @@ export function toWebRequest(incoming: IncomingMessage, outgoing: ServerResponse
     const { pathname, search } = new URL(request.url)
     Object.defineProperty(request, 'url', { value: `${origin}${pathname}${search}`, enumerable: true })
   }
+  if (incoming.method !== 'GET' && incoming.method !== 'HEAD') streamBody(request, incoming)
   return request
+}
+
+/** Lets `body` stream straight off the connection; `text()`, `json()` and the like read it by themselves. */
+function streamBody(request: Request, incoming: IncomingMessage): void {
+  let body: ReadableStream<Uint8Array> | undefined
+  let used = false
+  const inherited = Object.getPrototypeOf(request) as object
+  Object.defineProperties(request, {
+    body: {
+      get: () => (body ??= toBodyStream(incoming, () => (used = true))),
+    },
+    bodyUsed: {
+      get: () => used || (body === undefined && Reflect.get(inherited, 'bodyUsed', request) === true),
+    },
+  })
 }
 
 let made: Request | undefined

@@ -30,6 +30,8 @@ export const frameHeader = 10
 const chunkSize = 64 * 1024
 /** Text longer than this is encoded on its own instead of into the shared chunk. */
 const longText = 16 * 1024
+/** Bytes up to this many are copied into the shared chunk; more are handed on as they are. */
+const shortBytes = 4 * 1024
 
 /** Where frames are written to; a socket fits. */
 export interface FrameSink {
@@ -53,28 +55,16 @@ export class FrameWriter {
     this.#sink = sink
   }
 
-  /** @param pieces text is written as UTF-8, bytes as they are. */
-  write(type: number, id: number, flags: number, pieces: readonly (string | Uint8Array)[]): void {
+  /** @param pieces text is written as UTF-8, bytes as they are, a number as four bytes. */
+  write(type: number, id: number, flags: number, pieces: readonly (string | number | Uint8Array)[]): void {
     this.#reserve(frameHeader)
     const chunk = this.#chunk
     const start = this.#at
     this.#at = start + frameHeader
-    let outside = 0
-    for (const piece of pieces) {
-      if (typeof piece === 'string' && piece.length <= longText) {
-        // Within the same chunk as the header wherever it fits, so that the length can still be filled in.
-        this.#reserve(piece.length * 3)
-        const from = this.#at
-        this.#at += this.#chunk.write(piece, from, 'utf8')
-        outside += this.#at - from
-      } else {
-        const bytes = typeof piece === 'string' ? Buffer.from(piece, 'utf8') : piece
-        this.#handOn()
-        this.#ready.push(bytes)
-        outside += bytes.byteLength
-      }
-    }
-    chunk.writeUInt32LE(frameHeader - 4 + outside, start)
+    let size = 0
+    // The header is filled in at the end, also when the chunk that holds it has been handed on by then.
+    for (const piece of pieces) size += this.#append(piece)
+    chunk.writeUInt32LE(frameHeader - 4 + size, start)
     chunk[start + 4] = type
     chunk[start + 5] = flags
     chunk.writeUInt32LE(id, start + 6)
@@ -82,6 +72,31 @@ export class FrameWriter {
       this.#scheduled = true
       setImmediate(this.#flush)
     }
+  }
+
+  #append(piece: string | number | Uint8Array): number {
+    if (typeof piece === 'number') {
+      this.#reserve(4)
+      this.#chunk.writeUInt32LE(piece, this.#at)
+      this.#at += 4
+      return 4
+    }
+    if (typeof piece === 'string' && piece.length <= longText) {
+      this.#reserve(piece.length * 3)
+      const length = this.#chunk.write(piece, this.#at, 'utf8')
+      this.#at += length
+      return length
+    }
+    const bytes = typeof piece === 'string' ? Buffer.from(piece, 'utf8') : piece
+    if (bytes.byteLength <= shortBytes) {
+      this.#reserve(bytes.byteLength)
+      this.#chunk.set(bytes, this.#at)
+      this.#at += bytes.byteLength
+    } else {
+      this.#handOn()
+      this.#ready.push(bytes)
+    }
+    return bytes.byteLength
   }
 
   #reserve(size: number): void {

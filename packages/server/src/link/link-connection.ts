@@ -6,7 +6,7 @@ import { decodeBody, encodeBody } from './body.ts'
 import { readError, writeCallHead } from './call-head.ts'
 import { binaryFlag, frameType, FrameReader, FrameWriter, type Frame } from './frames.ts'
 import { isSameProof, linkVersion, makeNonce, proveKey, type LinkIdentity } from './handshake.ts'
-import { initialCredit } from './link-session.ts'
+import { initialCredit, noDeadline } from './link-session.ts'
 
 export interface LinkConnectionOptions {
   readonly path: string
@@ -80,12 +80,11 @@ export class LinkConnection {
     const { signal } = options
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
     const body = encodeBody(input)
-    const head = writeCallHead({
-      method,
-      principal,
-      remaining: options.deadline === undefined ? undefined : Math.max(0, options.deadline - Date.now()),
-      lastEventId: options.lastEventId,
-    })
+    const head = writeCallHead({ method, principal, lastEventId: options.lastEventId })
+    const remaining =
+      options.deadline === undefined
+        ? noDeadline
+        : Math.min(noDeadline - 1, Math.max(0, Math.ceil(options.deadline - Date.now())))
     const id = this.#takeId()
     return new Promise((resolve, reject) => {
       const pending: PendingCall = { resolve, reject, signal, items: undefined, onAbort: undefined }
@@ -95,7 +94,8 @@ export class LinkConnection {
         signal.addEventListener('abort', pending.onAbort, { once: true })
       }
       this.#writer.write(frameType.call, id, body.binary ? binaryFlag : 0, [
-        lengthOf(head),
+        remaining,
+        head.length,
         head,
         ...body.pieces,
       ])
@@ -151,9 +151,7 @@ export class LinkConnection {
     if (pending.items === undefined) {
       // Half of the room at a time, so that the sender need not stop and go for each.
       pending.items = new EventQueue((count) => {
-        const credit = Buffer.allocUnsafe(4)
-        credit.writeUInt32LE(count)
-        if (this.#pending.has(id)) this.#writer.write(frameType.credit, id, 0, [credit])
+        if (this.#pending.has(id)) this.#writer.write(frameType.credit, id, 0, [count])
       }, initialCredit / 2)
       pending.items.onLeave = (early) => {
         if (early) this.#cancel(id, new DOMException('The stream is not read any further.', 'AbortError'))
@@ -216,10 +214,4 @@ export class LinkConnection {
     for (const [id, pending] of this.#pending) this.#fail(id, pending, gone)
     this.#onChange()
   }
-}
-
-function lengthOf(head: string): Uint8Array {
-  const length = Buffer.allocUnsafe(4)
-  length.writeUInt32LE(Buffer.byteLength(head))
-  return length
 }

@@ -13,7 +13,7 @@ import {
 } from '@quintet/core'
 import { serverError } from '../errors.ts'
 import { decodeBody, encodeBody } from './body.ts'
-import { readCallHead, writeError, type CallHead } from './call-head.ts'
+import { CallHeadReader, writeError, type CallHead } from './call-head.ts'
 import { binaryFlag, frameType, type Frame, type FrameWriter } from './frames.ts'
 
 /** A procedure as it is called over a link. */
@@ -37,6 +37,7 @@ export class LinkSession {
   readonly #socket: Socket
   readonly #writer: FrameWriter
   readonly #name: string
+  readonly #heads = new CallHeadReader()
   readonly #calls = new Map<number, ServedCall>()
 
   constructor(
@@ -84,18 +85,20 @@ export class LinkSession {
 
   #start(id: number, flags: number, payload: Buffer): void {
     if (this.#calls.has(id)) throw new TypeError('A call id is used twice.')
-    const headLength = payload.readUInt32LE(0)
-    const head = readCallHead(payload.toString('utf8', 4, 4 + headLength))
+    const remaining = payload.readUInt32LE(0)
+    const bodyAt = 8 + payload.readUInt32LE(4)
+    const head = this.#heads.read(payload.subarray(8, bodyAt))
     const found = this.#procedures.get(head.method)
     if (found === undefined) {
       this.#fail(id, serverError('ERR_SERVER_NOT_FOUND', 'There is no such procedure.'))
       return
     }
     const { procedure } = found.named
-    const body = payload.subarray(4 + headLength)
+    const body = payload.subarray(bodyAt)
     const call = new ServedCall(
       found.operation,
       head,
+      remaining,
       `${this.#name}-${String(id)}`,
       procedure.mode === 'stream',
     )
@@ -171,11 +174,11 @@ class ServedCall implements IncomingCall {
   #credit: number = 0
   #onCredit: (() => void) | undefined
 
-  constructor(operation: Operation, head: CallHead, requestId: string, streams: boolean) {
+  constructor(operation: Operation, head: CallHead, remaining: number, requestId: string, streams: boolean) {
     this.operation = operation
     this.credentials = attested(head.principal)
     this.requestId = requestId
-    this.deadline = head.remaining === undefined ? undefined : Date.now() + head.remaining
+    this.deadline = remaining === noDeadline ? undefined : Date.now() + remaining
     this.streams = streams
     this.#credit = initialCredit
   }
@@ -209,6 +212,9 @@ class ServedCall implements IncomingCall {
     }
   }
 }
+
+/** Stands for a call without a deadline, in the place of the milliseconds that its caller will wait. */
+export const noDeadline = 0xffff_ffff
 
 /** Items that a stream may send before its reader has asked for more. */
 export const initialCredit = 16

@@ -28,7 +28,7 @@ export async function admitClient(
   operation: Operation,
   protocols: ReadonlyMap<string, unknown>,
 ): Promise<AdmittedClient> {
-  const { path } = admit(request)
+  const path = admit(request)
   if (path !== options.path) throw serverError('ERR_SERVER_NOT_FOUND', 'There is nothing here.')
   const { origin, upgrade } = request.headers
   if (request.method !== 'GET' || upgrade?.toLowerCase() !== 'websocket') {

@@ -32,7 +32,12 @@ interface Surface {
 /** What became of a call over a link. */
 async function outcomeOf(call: () => Promise<unknown>): Promise<SurfaceOutcome> {
   try {
-    return { ok: true, output: await call() }
+    const output = await call()
+    // A stream inside the process refuses its caller when it is read.
+    if (typeof output === 'object' && output !== null && Symbol.asyncIterator in output) {
+      return { ok: true, output: await collect(output as AsyncIterable<unknown>) }
+    }
+    return { ok: true, output }
   } catch (error) {
     if (!isQuintetError(error)) throw error
     return { ok: false, kind: error.kind, code: error.code, message: error.message }
@@ -215,3 +220,9 @@ describe.each(Object.entries(surfaces))('%s', (surfaceName, open) => {
     }
   })
 })
+
+async function collect(items: AsyncIterable<unknown>): Promise<unknown[]> {
+  const collected: unknown[] = []
+  for await (const item of items) collected.push(item)
+  return collected
+}
