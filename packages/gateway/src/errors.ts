@@ -13,7 +13,6 @@ export type GatewayErrorCode =
   | 'ERR_GATEWAY_OVERLOADED'
   | 'ERR_GATEWAY_RATE_LIMITED'
   | 'ERR_GATEWAY_REQUEST_TIMEOUT'
-  | 'ERR_GATEWAY_STOPPING'
   | 'ERR_GATEWAY_UPSTREAM_FAILED'
   | 'ERR_GATEWAY_UPSTREAM_TIMEOUT'
   | 'ERR_GATEWAY_UPSTREAM_UNREACHABLE'
@@ -37,7 +36,6 @@ export const reasons: Readonly<Record<GatewayErrorCode, Reason>> = Object.freeze
   ERR_GATEWAY_OVERLOADED: { kind: 'unavailable', status: 503, title: 'Service Unavailable' },
   ERR_GATEWAY_RATE_LIMITED: { kind: 'rate-limited', status: 429, title: 'Too Many Requests' },
   ERR_GATEWAY_REQUEST_TIMEOUT: { kind: 'timeout', status: 408, title: 'Request Timeout' },
-  ERR_GATEWAY_STOPPING: { kind: 'closed', status: 503, title: 'Service Unavailable' },
   ERR_GATEWAY_UPSTREAM_FAILED: { kind: 'unavailable', status: 502, title: 'Bad Gateway' },
   ERR_GATEWAY_UPSTREAM_TIMEOUT: { kind: 'timeout', status: 504, title: 'Gateway Timeout' },
   ERR_GATEWAY_UPSTREAM_UNREACHABLE: { kind: 'unavailable', status: 502, title: 'Bad Gateway' },

@@ -115,6 +115,11 @@ describe('generateNginxConfig', () => {
       { routes, maintenance: { redis: { ...redis, port: 0 } } },
       'nginx.maintenance.redis.port',
     ],
+    [
+      'a cookie that ends its line',
+      { routes: [{ ...routes[0], affinity: { cookie: 'a; x' } }] },
+      'has no variable for',
+    ],
     ['no workers', { routes, workers: 0 }, 'nginx.workers'],
   ]
   it.each(wrong)('refuses %s', (_name, options, message) => {

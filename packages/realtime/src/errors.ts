@@ -12,7 +12,8 @@ export type RealtimeErrorCode =
   | 'ERR_REALTIME_UNAVAILABLE'
   | 'ERR_REALTIME_UNKNOWN_CHANNEL'
 
-const kinds: Readonly<Record<RealtimeErrorCode, ErrorKind>> = Object.freeze({
+/** The kind of each code. */
+export const errorKinds: Readonly<Record<RealtimeErrorCode, ErrorKind>> = Object.freeze({
   ERR_REALTIME_BAD_MESSAGE: 'invalid-input',
   ERR_REALTIME_CLOSED: 'closed',
   ERR_REALTIME_FORBIDDEN: 'forbidden',
@@ -30,6 +31,6 @@ export class RealtimeError extends QuintetError<RealtimeErrorCode> {
     message: string,
     options: { readonly retryAfter?: number; readonly cause?: unknown } = {},
   ) {
-    super(message, { code, kind: kinds[code], ...options })
+    super(message, { code, kind: errorKinds[code], ...options })
   }
 }

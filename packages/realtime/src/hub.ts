@@ -179,9 +179,7 @@ export function createHub(options: HubOptions): Hub {
     })
   }
 
-  async function admit(
-    request: IncomingMessage,
-  ): Promise<{
+  async function admit(request: IncomingMessage): Promise<{
     credentials: Credentials
     watch: (close: (reason: string) => void) => Disposable | undefined
   }> {

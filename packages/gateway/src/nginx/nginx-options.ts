@@ -95,6 +95,18 @@ export function resolveNginxOptions(options: NginxOptions): ResolvedNginxOptions
       `nginx: the rate limit of the route ${JSON.stringify(limited.name)} is code and cannot be generated.`,
     )
   for (const value of [...modules, ...resolved.securityHeaders]) assertQuotable(value, 'nginx')
+  for (const { affinity, name } of resolved.routes) {
+    const word =
+      typeof affinity !== 'object'
+        ? 'x'
+        : 'header' in affinity
+          ? affinity.header.replaceAll('-', '_')
+          : affinity.cookie
+    if (!/^\w+$/.test(word))
+      throw new TypeError(
+        `nginx: the affinity of the route ${JSON.stringify(name)} has a name that nginx has no variable for.`,
+      )
+  }
   if (workers !== 'auto') whole(workers, 1, 1_024, 'nginx.workers')
   return {
     ...resolved,

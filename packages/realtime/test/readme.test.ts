@@ -1,0 +1,24 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it, vi } from 'vitest'
+import { errorKinds } from '../src/errors.ts'
+
+const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+
+describe('the README', () => {
+  it('names every code with its kind, and no other', () => {
+    const rows = [...readme.matchAll(/^\| `(ERR_\w+)` \| ([\w-]+) \|/gm)].map(([, code, kind]) => [
+      code,
+      kind,
+    ])
+    expect(rows).toEqual(Object.entries(errorKinds))
+  })
+
+  it('shows the example that runs', async () => {
+    const example = readFileSync(new URL('../examples/rooms.ts', import.meta.url), 'utf8')
+    expect(readme).toContain(example)
+    const print = vi.spyOn(console, 'log').mockImplementation(() => undefined)
+    await import('../examples/rooms.ts')
+    expect(print).toHaveBeenCalledWith({ text: 'Snow' })
+    print.mockRestore()
+  })
+})
