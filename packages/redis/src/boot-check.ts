@@ -1,7 +1,7 @@
 import { describeFailure, isRedisUnavailable } from './errors.ts'
 
 /** The oldest server that this package is tested against. */
-export const minimumVersion = '7.0.0'
+const minimumVersion = '7.0.0'
 
 /** What a server says about itself that matters here. */
 export interface ServerFacts {

@@ -1,4 +1,5 @@
 import type { RedisOptions } from 'ioredis'
+import { backoff } from './backoff.ts'
 import { GuardedCluster, GuardedRedis } from './guarded-redis.ts'
 import type { GuardedClient } from './guarded-redis.ts'
 import type { ResolvedClient, ResolvedOptions } from './resolve-options.ts'
@@ -78,6 +79,8 @@ function connectionSettings(
     connectTimeout: options.connectTimeout,
     // RESP2 costs less CPU per reply, and under RESP3 ioredis 6 drops the pushes that it does not know.
     protocol: 2,
+    // After a failover we may still talk to the former master: the next connection finds the new one.
+    reconnectOnError: (error) => error.message.startsWith('READONLY'),
     ...(blocking
       ? { maxRetriesPerRequest: null }
       : {
@@ -88,13 +91,5 @@ function connectionSettings(
           // How long a connection that was given up may linger before it is destroyed.
           disconnectTimeout: client.commandTimeout,
         }),
-  }
-}
-
-/** For ever, in pauses that double from `min` to `max`, each drawn from its upper half so that clients spread. */
-function backoff({ min, max }: { readonly min: number; readonly max: number }): (attempt: number) => number {
-  return (attempt) => {
-    const full = Math.min(max, min * 2 ** Math.min(attempt - 1, 30))
-    return Math.round(full / 2 + (Math.random() * full) / 2)
   }
 }

@@ -1,5 +1,6 @@
 import type { Clock, Logger } from '@quintet/core'
 import type { Redis, RedisOptions } from 'ioredis'
+import { backoff } from './backoff.ts'
 import { endConnection } from './close-connection.ts'
 import { describeFailure } from './errors.ts'
 
@@ -42,6 +43,7 @@ export function openInvalidationStream(options: InvalidationStreamOptions): Inva
   let leaseUntil = 0
   let previousPing: number | undefined
   let failures = 0
+  const pauseBefore = backoff({ min: 50, max: 1_000 })
 
   const settings: Partial<Omit<RedisOptions, 'replyMapping'>> = {
     // Under RESP3 ioredis 6 drops the pushes that carry invalidations.
@@ -55,10 +57,7 @@ export function openInvalidationStream(options: InvalidationStreamOptions): Inva
     commandTimeout: lease,
     socketTimeout: undefined,
     disconnectTimeout: 50,
-    retryStrategy: (attempt) => {
-      const full = Math.min(1_000, 50 * 2 ** Math.min(Math.max(attempt, failures), 10))
-      return full / 2 + (Math.random() * full) / 2
-    },
+    retryStrategy: (attempt) => pauseBefore(Math.max(attempt, failures)),
   }
   const connection = client.duplicate(settings)
 

@@ -7,7 +7,7 @@ import { parseServerUrl } from './server-url.ts'
 import type { ServerAddress } from './server-url.ts'
 
 /** Where the servers are. */
-export type Target =
+type Target =
   | { readonly kind: 'server' }
   | {
       readonly kind: 'sentinel'

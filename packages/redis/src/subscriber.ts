@@ -1,7 +1,8 @@
 import type { Logger } from '@quintet/core'
 import type { Redis, RedisOptions } from 'ioredis'
-import { describeFailure, RedisError, toRedisError } from './errors.ts'
+import { backoff } from './backoff.ts'
 import { endConnection } from './close-connection.ts'
+import { describeFailure, RedisError, toRedisError } from './errors.ts'
 
 export interface SubscriberOptions {
   readonly client: Redis
@@ -44,10 +45,7 @@ export function openSubscriber(options: SubscriberOptions): Subscriber {
     commandTimeout: pingInterval,
     socketTimeout: undefined,
     disconnectTimeout: 50,
-    retryStrategy: (attempt) => {
-      const full = Math.min(1_000, 50 * 2 ** Math.min(attempt, 10))
-      return full / 2 + (Math.random() * full) / 2
-    },
+    retryStrategy: backoff({ min: 50, max: 1_000 }),
   }
   const connection = client.duplicate(settings)
 

@@ -205,6 +205,24 @@ describe('while the server is away', () => {
     expect(await client.get('kept')).toBe('yes')
   })
 
+  it('leaves a former master after its refusal to write', async () => {
+    await using former = await startPrivateRedis()
+    await using clients = await patientClients({
+      url: former.url,
+      clients: { a: {} },
+      reconnect: { min: 10, max: 20 },
+    })
+    const client = clients.client('a')
+    const id = await client.client('ID')
+    await using plain = disposable(new Redis(former.url))
+    await plain.client.replicaof('127.0.0.1', 1)
+    expect(await failureOf(client.set('key', '1'))).toMatchObject({
+      code: 'ERR_REDIS_UNAVAILABLE',
+      message: 'Redis cannot serve now (READONLY).',
+    })
+    expect(await until(async () => (await client.client('ID')) !== id)).toBe(true)
+  })
+
   it('never sends a command twice that may have run', async () => {
     await using clients = await patientClients({
       url: server.url,
