@@ -16,6 +16,7 @@ export type DefineProcess<Services> = (options: ProcessOptions<Services>) => Pro
 export function defineProcess<Services = unknown>(
   options: ProcessOptions<Services>,
 ): ProcessDefinition<Services> {
+  if (typeof options !== 'object' || options === null) throw new TypeError('defineProcess: needs options.')
   refuseUnknownKeys(options, ['services', 'routes', 'workers', 'hooks'], 'defineProcess')
   const services = Object.freeze([...(options.services ?? [])])
   const routes = Object.freeze([...(options.routes ?? [])])

@@ -30,6 +30,7 @@ const knownKeys = [
 export const route: DefineRoute<unknown> = <const Access extends AccessRule>(
   options: RouteOptions<Access>,
 ): Route => {
+  if (typeof options !== 'object' || options === null) throw new TypeError('route: needs options.')
   const { method, pattern } = options
   const path = `route ${String(method)} ${String(pattern)}`
   refuseUnknownKeys(options, knownKeys, path)

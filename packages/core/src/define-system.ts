@@ -53,6 +53,7 @@ const levels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 
 export function defineSystem<Config = unknown, Services = unknown>(
   options: SystemOptions<Config, Services>,
 ): System<Config, Services> {
+  if (typeof options !== 'object' || options === null) throw new TypeError('defineSystem: needs options.')
   const check = new DefinitionCheck()
   check.object(options, systemKeys, 'system')
   readConfig(check, options.config)

@@ -86,9 +86,12 @@ export class RunningApp<Services> implements App<Services> {
     const transports = this.#started.toReversed()
     for (const hook of hooks) await steps.run('beforeStop', () => hook.beforeStop?.(this))
     if (drainConnections) {
-      for (const { name, running } of transports) {
-        await steps.run(`draining the transport "${name}"`, () => running.drain(reason, steps.signal))
-      }
+      // All begin at once: one that is slow must neither keep the others open to new work nor use up their time.
+      await Promise.all(
+        transports.map(({ name, running }) =>
+          steps.run(`draining the transport "${name}"`, () => running.drain(reason, steps.signal)),
+        ),
+      )
     }
     await steps.run(
       'calls in progress',

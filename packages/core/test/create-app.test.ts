@@ -395,6 +395,32 @@ describe('app.stop', () => {
     await stopped
   })
 
+  it('closes every transport to new work at once, although one takes long to drain', async () => {
+    const events: string[] = []
+    const slow = Promise.withResolvers<void>()
+    const app = await start(
+      system({
+        processes: [
+          {
+            name: 'http',
+            module: async () => ({
+              default: defineProcess({
+                workers: [recordedTransport('jobs', { events, onDrain: () => slow.promise })],
+              }),
+            }),
+            transports: { http: recordedTransport('http', { events }) },
+          },
+        ],
+      }),
+    )
+    const stopped = app.stop()
+    await expect.poll(() => events).toContain('http drain shutdown')
+    expect(events).not.toContain('http close')
+    slow.resolve()
+    await stopped
+    expect(events.slice(-2)).toEqual(['jobs close', 'http close'])
+  })
+
   it('names what hangs when the time has run out, and goes on to the end', async () => {
     const events: string[] = []
     const app = await start(

@@ -2,12 +2,14 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import {
   createApp,
+  defineEcosystem,
   defineProcess,
   defineSystem,
   isProcessDefinition,
   isSystem,
   noCredentials,
   overrides,
+  route,
   silentLogger,
   systemDefaults,
   type App,
@@ -248,6 +250,18 @@ describe('defineSystem', () => {
     expect(isSystem(minimal)).toBe(false)
     expect(isProcessDefinition(defineProcess({}))).toBe(true)
     expect(isProcessDefinition({})).toBe(false)
+  })
+
+  it('needs options', () => {
+    const all: readonly ((options: never) => unknown)[] = [
+      defineSystem,
+      defineProcess,
+      route,
+      defineEcosystem,
+    ]
+    for (const define of all) {
+      for (const nothing of [undefined, null, 7]) expect(() => define(nothing as never)).toThrow(TypeError)
+    }
   })
 
   it('reports all problems at once', () => {
