@@ -10,10 +10,15 @@ export default defineEcosystem({
     services: {
       gateway: { preset: 'quintet', ports: { http: 8080 } },
     },
-    // PostgreSQL and Redis come from what the apps require.
+    // PostgreSQL and Redis are started because the apps require them.
   },
   apps: [
-    { name: 'auth', bootstrap: './apps/example-auth/src/bootstrap.ts', critical: true, watch: { directory: './apps/example-auth' } },
+    {
+      name: 'auth',
+      bootstrap: './apps/example-auth/src/bootstrap.ts',
+      critical: true,
+      watch: { directory: './apps/example-auth' },
+    },
     {
       name: 'media',
       bootstrap: './apps/example-media/src/bootstrap.ts',
@@ -22,7 +27,13 @@ export default defineEcosystem({
       watch: { directory: './apps/example-media' },
       env: { MEDIA_IDENTITY__JWKS_URL: jwksUrl },
     },
-    { name: 'analytics', bootstrap: './apps/example-analytics/src/bootstrap.ts', dependsOn: ['auth'], watch: { directory: './apps/example-analytics' }, env: { ANALYTICS_IDENTITY__JWKS_URL: jwksUrl } },
+    {
+      name: 'analytics',
+      bootstrap: './apps/example-analytics/src/bootstrap.ts',
+      dependsOn: ['auth'],
+      watch: { directory: './apps/example-analytics' },
+      env: { ANALYTICS_IDENTITY__JWKS_URL: jwksUrl },
+    },
     {
       name: 'ledger',
       bootstrap: './apps/example-ledger/src/bootstrap.ts',
@@ -31,7 +42,13 @@ export default defineEcosystem({
       watch: { directory: './apps/example-ledger' },
       env: { LEDGER_IDENTITY__JWKS_URL: jwksUrl },
     },
-    { name: 'realtime', bootstrap: './apps/example-realtime/src/bootstrap.ts', dependsOn: ['auth'], watch: { directory: './apps/example-realtime' }, env: { REALTIME_IDENTITY__JWKS_URL: jwksUrl } },
+    {
+      name: 'realtime',
+      bootstrap: './apps/example-realtime/src/bootstrap.ts',
+      dependsOn: ['auth'],
+      watch: { directory: './apps/example-realtime' },
+      env: { REALTIME_IDENTITY__JWKS_URL: jwksUrl },
+    },
   ],
   supervision: {
     strategy: 'one_for_one',

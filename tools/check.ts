@@ -16,7 +16,9 @@ const gates: readonly Gate[] = [
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !gates.some((gate) => gate.name === name))
 if (unknown.length > 0) {
-  console.error(`No gate is called ${unknown.join(', ')}. Gates: ${gates.map((gate) => gate.name).join(', ')}.`)
+  console.error(
+    `No gate is called ${unknown.join(', ')}. Gates: ${gates.map((gate) => gate.name).join(', ')}.`,
+  )
   process.exit(2)
 }
 

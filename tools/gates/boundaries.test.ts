@@ -32,11 +32,36 @@ describe('boundaries', () => {
   })
 
   it.each([
-    ['core that imports another package', 'packages/core/src/index.ts', '../../redis/src/index.ts', 'core-imports-nothing-of-ours'],
-    ['a base package that imports its neighbour', 'packages/rls/src/index.ts', '../../redis/src/index.ts', 'rls-imports-core-alone'],
-    ['an upper package that imports its neighbour', 'packages/auth/src/index.ts', '../../queue/src/index.ts', 'auth-imports-no-neighbour'],
-    ['a path into another package', 'packages/auth/src/index.ts', '../../core/src/index.ts', 'no-deep-imports'],
-    ['a package that imports an app', 'packages/server/src/index.ts', '../../../apps/example-auth/src/index.ts', 'nobody-imports-apps-or-bench'],
+    [
+      'core that imports another package',
+      'packages/core/src/index.ts',
+      '../../redis/src/index.ts',
+      'core-imports-nothing-of-ours',
+    ],
+    [
+      'a base package that imports its neighbour',
+      'packages/rls/src/index.ts',
+      '../../redis/src/index.ts',
+      'rls-imports-core-alone',
+    ],
+    [
+      'an upper package that imports its neighbour',
+      'packages/auth/src/index.ts',
+      '../../queue/src/index.ts',
+      'auth-imports-no-neighbour',
+    ],
+    [
+      'a path into another package',
+      'packages/auth/src/index.ts',
+      '../../core/src/index.ts',
+      'no-deep-imports',
+    ],
+    [
+      'a package that imports an app',
+      'packages/server/src/index.ts',
+      '../../../apps/example-auth/src/index.ts',
+      'nobody-imports-apps-or-bench',
+    ],
   ])('finds %s', async (_, from, to, rule) => {
     const target = join(dirname(from), to)
     await plant({ [from]: `import '${to}'\n`, [target]: 'export const planted: number = 1\n' })

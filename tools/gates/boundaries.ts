@@ -59,24 +59,27 @@ const rules: IForbiddenRuleType[] = [
  */
 export async function findViolations(root: string): Promise<readonly string[]> {
   const folders = ['packages', 'apps'].filter((folder) => readdirSync(root).includes(folder))
-  const { output } = await cruise(
-    folders,
-    {
-      baseDir: root,
-      parser: 'swc',
-      tsPreCompilationDeps: true,
-      combinedDependencies: true,
-      enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default'], extensions: ['.ts', '.js'] },
-      doNotFollow: { path: 'node_modules' },
-      exclude: { path: '(^|/)(node_modules|dist)/' },
-      validate: true,
-      ruleSet: { forbidden: rules },
+  const { output } = await cruise(folders, {
+    baseDir: root,
+    parser: 'swc',
+    tsPreCompilationDeps: true,
+    combinedDependencies: true,
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default'],
+      extensions: ['.ts', '.js'],
     },
-  )
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '(^|/)(node_modules|dist)/' },
+    validate: true,
+    ruleSet: { forbidden: rules },
+  })
   const result = output as ICruiseResult
   const expected = folders.flatMap((folder) => sourceFiles(join(root, folder))).length
   if (result.summary.totalCruised < expected) {
-    throw new Error(`dependency-cruiser read ${result.summary.totalCruised} modules of ${expected}: its answer is worth nothing.`)
+    throw new Error(
+      `dependency-cruiser read ${result.summary.totalCruised} modules of ${expected}: its answer is worth nothing.`,
+    )
   }
   return result.summary.violations.map(({ rule, from, to }) => `${rule.name}: ${from} -> ${to}`)
 }

@@ -22,7 +22,8 @@ async function checkPacked(directory: string): Promise<readonly string[]> {
   try {
     const packed = await execute('pnpm', ['pack', '--pack-destination', target], directory)
     const tarball = (await readdir(target)).find((file) => file.endsWith('.tgz'))
-    if (packed.code !== 0 || tarball === undefined) return [`${directory}: cannot be packed\n${packed.output}`]
+    if (packed.code !== 0 || tarball === undefined)
+      return [`${directory}: cannot be packed\n${packed.output}`]
     const path = join(target, tarball)
     const problems: string[] = []
     const lint = await execute('publint', ['run', path, '--strict'])
@@ -30,7 +31,8 @@ async function checkPacked(directory: string): Promise<readonly string[]> {
     const types = await execute('attw', [path, '--profile', 'esm-only', '--format', 'ascii'])
     if (types.code !== 0) problems.push(`${directory}: attw\n${types.output}`)
     const sources = await listTarball(path)
-    for (const file of await missingFiles(directory, sources)) problems.push(`${directory}: the tarball lacks ${file}`)
+    for (const file of await missingFiles(directory, sources))
+      problems.push(`${directory}: the tarball lacks ${file}`)
     return problems
   } finally {
     await rm(target, { recursive: true, force: true })
@@ -45,7 +47,10 @@ async function listTarball(path: string): Promise<ReadonlySet<string>> {
 /** The files that the published manifest names and the tarball does not hold. */
 async function missingFiles(directory: string, files: ReadonlySet<string>): Promise<readonly string[]> {
   const manifest = JSON.parse(await readFile(join(directory, 'package.json'), 'utf8')) as {
-    publishConfig: { exports: Record<string, { types: string; default: string }>; bin?: Record<string, string> }
+    publishConfig: {
+      exports: Record<string, { types: string; default: string }>
+      bin?: Record<string, string>
+    }
   }
   const named = [
     ...Object.values(manifest.publishConfig.exports).flatMap((entry) => [entry.types, entry.default]),

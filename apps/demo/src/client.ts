@@ -15,8 +15,16 @@ export interface RequestOptions {
 export interface Client {
   rpc(app: string, method: string, input?: unknown, options?: RequestOptions): Promise<Answer>
   get(path: string, options?: RequestOptions): Promise<Answer>
-  getBytes(path: string, options?: RequestOptions): Promise<{ status: number; headers: Headers; bytes: Buffer }>
-  upload(path: string, body: AsyncIterable<Uint8Array> | Uint8Array, contentType: string, options?: RequestOptions): Promise<Answer>
+  getBytes(
+    path: string,
+    options?: RequestOptions,
+  ): Promise<{ status: number; headers: Headers; bytes: Buffer }>
+  upload(
+    path: string,
+    body: AsyncIterable<Uint8Array> | Uint8Array,
+    contentType: string,
+    options?: RequestOptions,
+  ): Promise<Answer>
 }
 
 export function createHttpClient(gatewayUrl: string): Client {
@@ -43,7 +51,11 @@ export function createHttpClient(gatewayUrl: string): Client {
     },
     async getBytes(path, options = {}) {
       const response = await fetch(gatewayUrl + path, { headers: headersOf(options), ...signalOf(options) })
-      return { status: response.status, headers: response.headers, bytes: Buffer.from(await response.arrayBuffer()) }
+      return {
+        status: response.status,
+        headers: response.headers,
+        bytes: Buffer.from(await response.arrayBuffer()),
+      }
     },
     async upload(path, body, contentType, options = {}) {
       const response = await fetch(gatewayUrl + path, {
@@ -61,5 +73,9 @@ export function createHttpClient(gatewayUrl: string): Client {
 async function answer(response: Response): Promise<Answer> {
   const text = await response.text()
   const isJson = /[/+]json/.test(response.headers.get('content-type') ?? '')
-  return { status: response.status, headers: response.headers, body: isJson && text !== '' ? JSON.parse(text) : undefined }
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: isJson && text !== '' ? JSON.parse(text) : undefined,
+  }
 }

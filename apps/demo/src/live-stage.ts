@@ -25,7 +25,10 @@ export interface LiveStage extends Stage {
 export async function openStage(options: StageOptions): Promise<LiveStage> {
   const ecosystem = await startEcosystem(configFile, {
     ports: options.ports,
-    env: { ...process.env, ...(options.directory && { MEDIA_DIRECTORY: resolve(options.directory, 'objects') }) },
+    env: {
+      ...process.env,
+      ...(options.directory && { MEDIA_DIRECTORY: resolve(options.directory, 'objects') }),
+    },
     ...(options.directory && { dataDirectory: options.directory }),
     ...(options.gatewayPort !== undefined && { gatewayPort: options.gatewayPort }),
     ...(options.onEvent && { onEvent: options.onEvent }),

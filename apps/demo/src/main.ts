@@ -43,7 +43,11 @@ async function perform(stage: LiveStage, options: DemoOptions): Promise<number> 
   })
   const held = results.filter(({ ok }) => ok).length
   const failed = results.length - held
-  console.log(bold(`\n  ${held} steps held, ${failed} failed, ${formatDuration(performance.now() - startedAt)} in all\n`))
+  console.log(
+    bold(
+      `\n  ${held} steps held, ${failed} failed, ${formatDuration(performance.now() - startedAt)} in all\n`,
+    ),
+  )
   if (!options.exit) await stay(stage)
   return failed === 0 && !stopping.signal.aborted ? 0 : options.exit || failed > 0 ? 1 : 0
 }
@@ -51,10 +55,22 @@ async function perform(stage: LiveStage, options: DemoOptions): Promise<number> 
 /** Shows where everything is, until somebody ends it. */
 async function stay(stage: LiveStage): Promise<void> {
   const { gatewayUrl, ecosystem } = stage
-  const docs = ['auth', 'media', 'ledger', 'analytics', 'realtime'].map((app) => [app, `${gatewayUrl}/api/${app}/docs`])
-  console.log(table([['gateway', gatewayUrl], ...docs, ['WebSocket', `${gatewayUrl.replace('http', 'ws')}/ws/`], ['data and logs', ecosystem.dataDirectory]]))
+  const docs = ['auth', 'media', 'ledger', 'analytics', 'realtime'].map((app) => [
+    app,
+    `${gatewayUrl}/api/${app}/docs`,
+  ])
+  console.log(
+    table([
+      ['gateway', gatewayUrl],
+      ...docs,
+      ['WebSocket', `${gatewayUrl.replace('http', 'ws')}/ws/`],
+      ['data and logs', ecosystem.dataDirectory],
+    ]),
+  )
   console.log(dim('\n  Ctrl-C ends it.\n'))
-  const ended = new Promise<void>((resolve) => stopping.signal.addEventListener('abort', () => resolve(), { once: true }))
+  const ended = new Promise<void>((resolve) =>
+    stopping.signal.addEventListener('abort', () => resolve(), { once: true }),
+  )
   if (!stopping.signal.aborted) await Promise.race([ended, ecosystem.stopped])
   console.log('  Stopping …')
 }

@@ -11,7 +11,10 @@ export interface StepResult {
 export interface StepRunner {
   readonly results: readonly StepResult[]
   /** Runs one step. What `play` returns as `detail` is shown; what it returns as `value` is handed on. */
-  step<Value>(name: string, play: () => Promise<{ readonly detail: string; readonly value: Value }>): Promise<Value>
+  step<Value>(
+    name: string,
+    play: () => Promise<{ readonly detail: string; readonly value: Value }>,
+  ): Promise<Value>
   check(name: string, play: () => Promise<string>): Promise<void>
 }
 

@@ -9,7 +9,10 @@ import { createAnalyticsServices } from './services.ts'
 export default defineSystem({
   name: 'analytics',
   version: '1.0.0',
-  config: { schema: AnalyticsConfig, sources: [file('../config/default.json', { optional: true }), env('ANALYTICS_')] },
+  config: {
+    schema: AnalyticsConfig,
+    sources: [file('../config/default.json', { optional: true }), env('ANALYTICS_')],
+  },
   requires: { postgres: true, redis: true, migrations: './migrations', secrets: ['cnf', 'jobs'] },
   setup: createAnalyticsServices,
   auth: ({ verifier }) => verifier,

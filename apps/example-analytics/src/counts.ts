@@ -16,7 +16,9 @@ export async function countEvent(
 }
 
 /** How many events of each topic the tenant has, over all days. */
-export async function totals(db: Kysely<AnalyticsTables>): Promise<readonly { readonly topic: string; readonly count: number }[]> {
+export async function totals(
+  db: Kysely<AnalyticsTables>,
+): Promise<readonly { readonly topic: string; readonly count: number }[]> {
   const rows = await db
     .selectFrom('counts')
     .select(['topic', (column) => column.fn.sum<string>('count').as('count')])

@@ -4,9 +4,17 @@ import { countEvent } from './counts.ts'
 import type { AnalyticsServices } from './services.ts'
 
 /** Counts the events of the other apps, each once, however often its job runs. */
-export const ingest = worker(recordEvent, { queue: ({ jobs }: AnalyticsServices) => jobs, concurrency: 8 }, record)
+export const ingest = worker(
+  recordEvent,
+  { queue: ({ jobs }: AnalyticsServices) => jobs, concurrency: 8 },
+  record,
+)
 
-async function record({ payload, services, principal }: JobCall<typeof recordEvent, AnalyticsServices>): Promise<void> {
+async function record({
+  payload,
+  services,
+  principal,
+}: JobCall<typeof recordEvent, AnalyticsServices>): Promise<void> {
   const { tenantId } = principal
   const { id, topic, occurredAt } = payload
   await services.db.transaction().execute(async (trx) => {

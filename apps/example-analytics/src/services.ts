@@ -14,7 +14,9 @@ export interface AnalyticsServices {
   readonly jobs: Queue
 }
 
-export async function createAnalyticsServices(context: SetupContext<AnalyticsConfig>): Promise<AnalyticsServices> {
+export async function createAnalyticsServices(
+  context: SetupContext<AnalyticsConfig>,
+): Promise<AnalyticsServices> {
   const { config, logger, lifecycle } = context
   const { database, redis: redisConfig, identity, secrets } = config
   const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger }))

@@ -13,7 +13,13 @@ const Email = z.email().max(254).toLowerCase()
 const Password = z.string().min(12).max(256)
 const Name = z.string().trim().min(1).max(100)
 
-const UserView = z.object({ id: z.uuid(), tenantId: z.uuid(), email: z.string(), name: z.string(), roles: z.array(z.string()) })
+const UserView = z.object({
+  id: z.uuid(),
+  tenantId: z.uuid(),
+  email: z.string(),
+  name: z.string(),
+  roles: z.array(z.string()),
+})
 const Tokens = z.object({ accessToken: z.string(), refreshToken: z.string(), expiresIn: z.number() })
 const SignedIn = Tokens.extend({ user: UserView })
 const Nothing = z.strictObject({})
@@ -34,7 +40,12 @@ export const account = service('account', {
       const user = await asSystem('sign up a tenant', () =>
         services.db.transaction().execute(async (trx) => {
           const tenantId = await createTenant(trx, input.tenant)
-          return createUser(trx, tenantId, { email: input.email, name: input.name, passwordHash, roles: ['owner'] })
+          return createUser(trx, tenantId, {
+            email: input.email,
+            name: input.name,
+            passwordHash,
+            roles: ['owner'],
+          })
         }),
       )
       return signIn(services, user)
@@ -51,7 +62,9 @@ export const account = service('account', {
     async ({ input, services, principal }) => {
       const passwordHash = await hashPassword(input.password)
       const { email, name } = input
-      return viewUser(await createUser(services.db, principal.tenantId, { email, name, passwordHash, roles: ['member'] }))
+      return viewUser(
+        await createUser(services.db, principal.tenantId, { email, name, passwordHash, roles: ['member'] }),
+      )
     },
   ),
 
@@ -64,7 +77,9 @@ export const account = service('account', {
     },
     async ({ input, services }) => {
       await services.sessions.admitSignIn({ account: `${input.tenant}/${input.email}` })
-      const user = await asSystem('look up who signs in', () => findForSignIn(services.db, input.tenant, input.email))
+      const user = await asSystem('look up who signs in', () =>
+        findForSignIn(services.db, input.tenant, input.email),
+      )
       await checkPassword(user?.password_hash, input.password)
       return signIn(services, user as User)
     },
@@ -90,10 +105,17 @@ export const account = service('account', {
       access: 'authenticated',
       description: "The caller's sessions.",
       input: Nothing,
-      output: z.object({ items: z.array(z.object({ id: z.string(), current: z.boolean(), createdAt: z.number(), expiresAt: z.number() })) }),
+      output: z.object({
+        items: z.array(
+          z.object({ id: z.string(), current: z.boolean(), createdAt: z.number(), expiresAt: z.number() }),
+        ),
+      }),
     },
     async ({ services, principal }) => {
-      const sessions = await services.sessions.list({ tenantId: principal.tenantId, userId: principal.userId })
+      const sessions = await services.sessions.list({
+        tenantId: principal.tenantId,
+        userId: principal.userId,
+      })
       return {
         items: sessions.map(({ sessionId, createdAt, expiresAt }) => ({
           id: sessionId,
@@ -106,7 +128,12 @@ export const account = service('account', {
   ),
 
   signOut: procedure(
-    { access: 'authenticated', description: "Ends the caller's session, everywhere at once.", input: Nothing, output: Done },
+    {
+      access: 'authenticated',
+      description: "Ends the caller's session, everywhere at once.",
+      input: Nothing,
+      output: Done,
+    },
     async ({ services, principal }) => {
       const { tenantId, userId, sessionId } = principal
       if (sessionId === null) return { ended: 0 }
@@ -116,9 +143,17 @@ export const account = service('account', {
   ),
 
   signOutEverywhere: procedure(
-    { access: 'authenticated', description: "Ends all of the caller's sessions.", input: Nothing, output: Done },
+    {
+      access: 'authenticated',
+      description: "Ends all of the caller's sessions.",
+      input: Nothing,
+      output: Done,
+    },
     async ({ services, principal }) => {
-      const ended = await services.sessions.revokeAll({ tenantId: principal.tenantId, userId: principal.userId })
+      const ended = await services.sessions.revokeAll({
+        tenantId: principal.tenantId,
+        userId: principal.userId,
+      })
       return { ended: ended.length }
     },
   ),

@@ -20,5 +20,8 @@ export async function checkPassword(storedHash: string | undefined, password: st
   decoy ??= hashPassword(crypto.randomUUID())
   const matches = await verify(storedHash ?? (await decoy), password)
   if (storedHash !== undefined && matches) return
-  throw new QuintetError('Tenant, e-mail or password is wrong.', { code: 'ERR_ACCOUNT_BAD_CREDENTIALS', kind: 'unauthenticated' })
+  throw new QuintetError('Tenant, e-mail or password is wrong.', {
+    code: 'ERR_ACCOUNT_BAD_CREDENTIALS',
+    kind: 'unauthenticated',
+  })
 }

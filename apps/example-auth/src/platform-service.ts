@@ -11,7 +11,13 @@ export const platform = service('platform', {
       access: { roles: ['operator'] },
       freshness: 'strict',
       description: 'Turns maintenance mode of the gateway on or off, for everything or for one app.',
-      input: z.strictObject({ on: z.boolean(), app: z.string().regex(/^[a-z][a-z0-9-]*$/).optional() }),
+      input: z.strictObject({
+        on: z.boolean(),
+        app: z
+          .string()
+          .regex(/^[a-z][a-z0-9-]*$/)
+          .optional(),
+      }),
       output: z.object({ key: z.string(), on: z.boolean() }),
     },
     async ({ input, services, principal, logger }) => {

@@ -48,6 +48,13 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
       audit: (event) => logger.info({ audit: event }, 'session event'),
     }),
   )
-  const manager = createJwtAuthManager({ logger, keys, sessionRedis, cnf: { secret: config.secrets.cnf }, issuer, audience })
+  const manager = createJwtAuthManager({
+    logger,
+    keys,
+    sessionRedis,
+    cnf: { secret: config.secrets.cnf },
+    issuer,
+    audience,
+  })
   return { db, redis, limiter, keys, sessions, manager, operatorPassword: config.secrets.operator }
 }

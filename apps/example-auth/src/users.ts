@@ -20,7 +20,10 @@ export async function createTenant(trx: Transaction<AuthTables>, slug: string): 
     .returning('id')
     .executeTakeFirst()
   if (tenant) return tenant.id
-  throw new QuintetError(`There is a tenant called ${slug} already.`, { code: 'ERR_ACCOUNT_TENANT_TAKEN', kind: 'conflict' })
+  throw new QuintetError(`There is a tenant called ${slug} already.`, {
+    code: 'ERR_ACCOUNT_TENANT_TAKEN',
+    kind: 'conflict',
+  })
 }
 
 /** @throws QuintetError `ERR_ACCOUNT_EMAIL_TAKEN` (conflict) when the tenant has a user with this address. */
@@ -38,11 +41,18 @@ export async function createUser(db: Kysely<AuthTables>, tenantId: string, user:
     .returningAll()
     .executeTakeFirst()
   if (created) return created
-  throw new QuintetError(`The tenant has a user ${user.email} already.`, { code: 'ERR_ACCOUNT_EMAIL_TAKEN', kind: 'conflict' })
+  throw new QuintetError(`The tenant has a user ${user.email} already.`, {
+    code: 'ERR_ACCOUNT_EMAIL_TAKEN',
+    kind: 'conflict',
+  })
 }
 
 /** The user that signs in with a tenant's name and an address. To be asked as the system, before anybody is known. */
-export async function findForSignIn(db: Kysely<AuthTables>, tenant: string, email: string): Promise<User | undefined> {
+export async function findForSignIn(
+  db: Kysely<AuthTables>,
+  tenant: string,
+  email: string,
+): Promise<User | undefined> {
   return db
     .selectFrom('users')
     .innerJoin('tenants', 'tenants.id', 'users.tenant_id')

@@ -11,21 +11,38 @@ export async function openAccount(
 ): Promise<Account> {
   return db
     .insertInto('accounts')
-    .values({ tenant_id: account.tenantId, owner_id: account.ownerId, currency: account.currency, balance: 0n })
+    .values({
+      tenant_id: account.tenantId,
+      owner_id: account.ownerId,
+      currency: account.currency,
+      balance: 0n,
+    })
     .returningAll()
     .executeTakeFirstOrThrow()
 }
 
 export async function listAccounts(db: Kysely<LedgerTables>): Promise<readonly Account[]> {
-  return db.selectFrom('accounts').selectAll().where('owner_id', 'is not', null).orderBy('created_at').orderBy('id').execute()
+  return db
+    .selectFrom('accounts')
+    .selectAll()
+    .where('owner_id', 'is not', null)
+    .orderBy('created_at')
+    .orderBy('id')
+    .execute()
 }
 
 /** The tenant's equity account of a currency, made when it is first needed. */
-export async function equityAccount(trx: Transaction<LedgerTables>, tenantId: string, currency: string): Promise<Account> {
+export async function equityAccount(
+  trx: Transaction<LedgerTables>,
+  tenantId: string,
+  currency: string,
+): Promise<Account> {
   await trx
     .insertInto('accounts')
     .values({ tenant_id: tenantId, owner_id: null, currency, balance: 0n })
-    .onConflict((conflict) => conflict.columns(['tenant_id', 'currency']).where('owner_id', 'is', null).doNothing())
+    .onConflict((conflict) =>
+      conflict.columns(['tenant_id', 'currency']).where('owner_id', 'is', null).doNothing(),
+    )
     .execute()
   return trx
     .selectFrom('accounts')

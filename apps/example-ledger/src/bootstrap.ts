@@ -9,7 +9,10 @@ import { createLedgerServices } from './services.ts'
 export default defineSystem({
   name: 'ledger',
   version: '1.0.0',
-  config: { schema: LedgerConfig, sources: [file('../config/default.json', { optional: true }), env('LEDGER_')] },
+  config: {
+    schema: LedgerConfig,
+    sources: [file('../config/default.json', { optional: true }), env('LEDGER_')],
+  },
   requires: { postgres: true, redis: true, migrations: './migrations', secrets: ['cnf', 'jobs'] },
   setup: createLedgerServices,
   auth: ({ verifier }) => verifier,

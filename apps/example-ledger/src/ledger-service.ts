@@ -35,7 +35,8 @@ export const ledger = service('ledger', {
       input: z.strictObject({ currency: Currency, ownerId: z.uuid() }),
       output: AccountView,
     },
-    async ({ input, services, principal }) => viewAccount(await openAccount(services.db, { ...input, tenantId: principal.tenantId })),
+    async ({ input, services, principal }) =>
+      viewAccount(await openAccount(services.db, { ...input, tenantId: principal.tenantId })),
   ),
 
   accounts: procedure(
@@ -66,7 +67,11 @@ export const ledger = service('ledger', {
         to: input.account,
         amount: toMinorUnits(input.amount),
       }
-      return viewTransfer(await postTransfer(services.db, order, (trx, made) => services.events.publish(trx, 'ledger.funded', principal, describeTransfer(made))))
+      return viewTransfer(
+        await postTransfer(services.db, order, (trx, made) =>
+          services.events.publish(trx, 'ledger.funded', principal, describeTransfer(made)),
+        ),
+      )
     },
   ),
 
@@ -79,7 +84,10 @@ export const ledger = service('ledger', {
     },
     async ({ input, services, principal }) => {
       if (input.from === input.to) {
-        throw new QuintetError('An account cannot transfer to itself.', { code: 'ERR_LEDGER_SAME_ACCOUNT', kind: 'invalid-input' })
+        throw new QuintetError('An account cannot transfer to itself.', {
+          code: 'ERR_LEDGER_SAME_ACCOUNT',
+          kind: 'invalid-input',
+        })
       }
       const order = {
         ...input,
@@ -89,7 +97,11 @@ export const ledger = service('ledger', {
         kind: 'transfer' as const,
         amount: toMinorUnits(input.amount),
       }
-      return viewTransfer(await postTransfer(services.db, order, (trx, made) => services.events.publish(trx, 'ledger.transferred', principal, describeTransfer(made))))
+      return viewTransfer(
+        await postTransfer(services.db, order, (trx, made) =>
+          services.events.publish(trx, 'ledger.transferred', principal, describeTransfer(made)),
+        ),
+      )
     },
   ),
 
@@ -102,7 +114,13 @@ export const ledger = service('ledger', {
     },
     async ({ input, services }) => {
       const entries = await listEntries(services.db, input.transfer)
-      return { items: entries.map(({ id, account_id, amount }) => ({ id, account: account_id, amount: toAmount(amount) })) }
+      return {
+        items: entries.map(({ id, account_id, amount }) => ({
+          id,
+          account: account_id,
+          amount: toAmount(amount),
+        })),
+      }
     },
   ),
 })

@@ -48,14 +48,20 @@ export async function postTransfer(
       })
     }
     if (order.kind === 'transfer' && from.owner_id !== order.userId && !order.onBehalf) {
-      throw new QuintetError('Only its owner may move money out of an account.', { code: 'ERR_LEDGER_NOT_YOUR_ACCOUNT', kind: 'forbidden' })
+      throw new QuintetError('Only its owner may move money out of an account.', {
+        code: 'ERR_LEDGER_NOT_YOUR_ACCOUNT',
+        kind: 'forbidden',
+      })
     }
     if (from.owner_id !== null && BigInt(from.balance) < order.amount) {
-      throw new QuintetError(`The account holds ${toAmount(from.balance)} ${from.currency}, less than ${toAmount(order.amount)}.`, {
-        code: 'ERR_LEDGER_OVERDRAFT',
-        kind: 'conflict',
-        details: { balance: toAmount(from.balance), amount: toAmount(order.amount) },
-      })
+      throw new QuintetError(
+        `The account holds ${toAmount(from.balance)} ${from.currency}, less than ${toAmount(order.amount)}.`,
+        {
+          code: 'ERR_LEDGER_OVERDRAFT',
+          kind: 'conflict',
+          details: { balance: toAmount(from.balance), amount: toAmount(order.amount) },
+        },
+      )
     }
 
     const transfer = await trx
@@ -88,12 +94,19 @@ export async function postTransfer(
 }
 
 export async function listEntries(db: Kysely<LedgerTables>, transferId: string): Promise<readonly Entry[]> {
-  return db.selectFrom('entries').selectAll().where('transfer_id', '=', transferId).orderBy('amount').execute()
+  return db
+    .selectFrom('entries')
+    .selectAll()
+    .where('transfer_id', '=', transferId)
+    .orderBy('amount')
+    .execute()
 }
 
 /** Two calls with the same key wait for each other; the second one then finds the first one's transfer. */
 async function serializeKey(trx: Transaction<LedgerTables>, order: Order): Promise<void> {
-  await sql`select pg_advisory_xact_lock(hashtextextended(${`${order.tenantId}/${order.idempotencyKey}`}, 0))`.execute(trx)
+  await sql`select pg_advisory_xact_lock(hashtextextended(${`${order.tenantId}/${order.idempotencyKey}`}, 0))`.execute(
+    trx,
+  )
 }
 
 async function findByKey(trx: Transaction<LedgerTables>, key: string): Promise<Transfer | undefined> {
@@ -114,15 +127,30 @@ function sameTransfer(earlier: Transfer, order: Order): Transfer {
 }
 
 async function equityOf(trx: Transaction<LedgerTables>, order: Order): Promise<{ readonly id: string }> {
-  const target = await trx.selectFrom('accounts').select('currency').where('id', '=', order.to).executeTakeFirst()
-  if (!target) throw new QuintetError(`There is no account ${order.to}.`, { code: 'ERR_LEDGER_NO_ACCOUNT', kind: 'not-found' })
+  const target = await trx
+    .selectFrom('accounts')
+    .select('currency')
+    .where('id', '=', order.to)
+    .executeTakeFirst()
+  if (!target)
+    throw new QuintetError(`There is no account ${order.to}.`, {
+      code: 'ERR_LEDGER_NO_ACCOUNT',
+      kind: 'not-found',
+    })
   return equityAccount(trx, order.tenantId, target.currency)
 }
 
-async function addToBalance(trx: Transaction<LedgerTables>, accountId: string, amount: bigint): Promise<void> {
+async function addToBalance(
+  trx: Transaction<LedgerTables>,
+  accountId: string,
+  amount: bigint,
+): Promise<void> {
   await trx
     .updateTable('accounts')
-    .set((column) => ({ balance: sql<bigint>`${column.ref('balance')} + ${amount.toString()}::bigint`, version: sql<number>`version + 1` }))
+    .set((column) => ({
+      balance: sql<bigint>`${column.ref('balance')} + ${amount.toString()}::bigint`,
+      version: sql<number>`version + 1`,
+    }))
     .where('id', '=', accountId)
     .executeTakeFirstOrThrow()
 }

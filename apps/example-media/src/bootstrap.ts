@@ -9,7 +9,10 @@ import { createMediaServices } from './services.ts'
 export default defineSystem({
   name: 'media',
   version: '1.0.0',
-  config: { schema: MediaConfig, sources: [file('../config/default.json', { optional: true }), env('MEDIA_')] },
+  config: {
+    schema: MediaConfig,
+    sources: [file('../config/default.json', { optional: true }), env('MEDIA_')],
+  },
   requires: { postgres: true, redis: true, migrations: './migrations', secrets: ['cnf', 'jobs'] },
   setup: createMediaServices,
   auth: ({ verifier }) => verifier,

@@ -1,4 +1,10 @@
-import { cnfSecret, DatabaseConfig, IdentityConfig, jobsSecret, RedisConfig } from '@quintet/example-platform/config'
+import {
+  cnfSecret,
+  DatabaseConfig,
+  IdentityConfig,
+  jobsSecret,
+  RedisConfig,
+} from '@quintet/example-platform/config'
 import { z } from 'zod'
 
 export const MediaConfig = z.strictObject({

@@ -18,7 +18,10 @@ export const images = service('images', {
     async ({ input: { objectId, ...transform }, services, principal }) => {
       const object = await getObject(services.db, objectId)
       if (!object.content_type.startsWith('image/')) {
-        throw new QuintetError(`The object is ${object.content_type}, not an image.`, { code: 'ERR_MEDIA_NOT_AN_IMAGE', kind: 'unsupported' })
+        throw new QuintetError(`The object is ${object.content_type}, not an image.`, {
+          code: 'ERR_MEDIA_NOT_AN_IMAGE',
+          kind: 'unsupported',
+        })
       }
       return { bytes: await transformImage(services.files.pathOf(principal.tenantId, object.id), transform) }
     },

@@ -14,7 +14,10 @@ export type Transform = z.infer<typeof Transform>
 const maxPixels = 64 * 1024 * 1024
 
 /** @throws Error when the file is no image, or too large a one. */
-export async function transformImage(path: string, { width, height, format, quality }: Transform): Promise<Uint8Array<ArrayBuffer>> {
+export async function transformImage(
+  path: string,
+  { width, height, format, quality }: Transform,
+): Promise<Uint8Array<ArrayBuffer>> {
   return sharp(path, { limitInputPixels: maxPixels })
     .rotate()
     .resize({ ...(width && { width }), ...(height && { height }), fit: 'inside', withoutEnlargement: true })

@@ -15,10 +15,19 @@ export interface StoredFile {
 export interface ObjectFiles {
   pathOf(tenantId: string, objectId: string, variant?: 'thumbnail'): string
   /** Streams the body to disk. What is written so far is removed when it breaks off. */
-  store(tenantId: string, objectId: string, body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<StoredFile>
+  store(
+    tenantId: string,
+    objectId: string,
+    body: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<StoredFile>
   write(tenantId: string, objectId: string, variant: 'thumbnail', bytes: Uint8Array): Promise<void>
   /** The file as a stream, or undefined when there is none. */
-  read(tenantId: string, objectId: string, variant?: 'thumbnail'): Promise<{ size: number; stream: ReadableStream } | undefined>
+  read(
+    tenantId: string,
+    objectId: string,
+    variant?: 'thumbnail',
+  ): Promise<{ size: number; stream: ReadableStream } | undefined>
   remove(tenantId: string, objectId: string): Promise<void>
 }
 

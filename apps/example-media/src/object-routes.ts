@@ -25,7 +25,8 @@ const upload = route({
   timeout: 0,
   handler: async (request, { services, principal, signal }) => {
     const { name } = readQuery(UploadQuery, request)
-    if (!request.body) throw new QuintetError('The request has no body.', { code: 'ERR_MEDIA_EMPTY', kind: 'invalid-input' })
+    if (!request.body)
+      throw new QuintetError('The request has no body.', { code: 'ERR_MEDIA_EMPTY', kind: 'invalid-input' })
     const id = randomUUID()
     const contentType = request.headers.get('content-type') ?? 'application/octet-stream'
     const stored = await services.files.store(principal.tenantId, id, request.body, signal)
@@ -39,10 +40,18 @@ const upload = route({
           contentType,
           ...stored,
         })
-        await services.events.publish(trx, 'media.object-stored', principal, { objectId: id, name, contentType, size: stored.size })
+        await services.events.publish(trx, 'media.object-stored', principal, {
+          objectId: id,
+          name,
+          contentType,
+          size: stored.size,
+        })
         return inserted
       })
-      return Response.json(viewObject(object), { status: 201, headers: { location: `objects/${id}/content` } })
+      return Response.json(viewObject(object), {
+        status: 201,
+        headers: { location: `objects/${id}/content` },
+      })
     } catch (error) {
       await services.files.remove(principal.tenantId, id)
       throw error
@@ -78,9 +87,12 @@ const thumbnail = route({
   description: 'The thumbnail of an image, as soon as it is made.',
   handler: async (_, { params, services, principal }) => {
     const object = await getObject(services.db, idOf(params))
-    const file = object.thumbnail_at && (await services.files.read(principal.tenantId, object.id, 'thumbnail'))
+    const file =
+      object.thumbnail_at && (await services.files.read(principal.tenantId, object.id, 'thumbnail'))
     if (!file) return null
-    return new Response(file.stream, { headers: { 'content-type': 'image/webp', 'content-length': String(file.size) } })
+    return new Response(file.stream, {
+      headers: { 'content-type': 'image/webp', 'content-length': String(file.size) },
+    })
   },
 })
 
@@ -92,9 +104,19 @@ const render = route({
   handler: async (request, { params, services }) => {
     const { width, height, format, quality } = readQuery(RenderQuery, request)
     const object = await getObject(services.db, idOf({ id: params['*'] ?? '' }))
-    const { bytes } = await services.images.render({ objectId: object.id, format, quality, ...(width && { width }), ...(height && { height }) })
+    const { bytes } = await services.images.render({
+      objectId: object.id,
+      format,
+      quality,
+      ...(width && { width }),
+      ...(height && { height }),
+    })
     return new Response(bytes, {
-      headers: { 'content-type': `image/${format}`, 'cache-control': 'private, max-age=60', etag: `"${object.sha256.slice(0, 16)}"` },
+      headers: {
+        'content-type': `image/${format}`,
+        'cache-control': 'private, max-age=60',
+        etag: `"${object.sha256.slice(0, 16)}"`,
+      },
     })
   },
 })
@@ -104,7 +126,10 @@ export const objectRoutes: readonly Route[] = [upload, content, thumbnail, rende
 function idOf(params: Readonly<Record<string, string>>): string {
   const id = z.uuid().safeParse(params['id'])
   if (id.success) return id.data
-  throw new QuintetError('The id of an object is a UUID.', { code: 'ERR_MEDIA_BAD_ID', kind: 'invalid-input' })
+  throw new QuintetError('The id of an object is a UUID.', {
+    code: 'ERR_MEDIA_BAD_ID',
+    kind: 'invalid-input',
+  })
 }
 
 function readQuery<Shape extends z.ZodType>(schema: Shape, request: Request): z.output<Shape> {

@@ -21,16 +21,29 @@ export const objects = service('objects', {
   ),
 
   get: procedure(
-    { access: 'authenticated', description: 'Describes one object.', input: z.strictObject({ id: z.uuid() }), output: ObjectView },
+    {
+      access: 'authenticated',
+      description: 'Describes one object.',
+      input: z.strictObject({ id: z.uuid() }),
+      output: ObjectView,
+    },
     async ({ input, services }) => viewObject(await getObject(services.db, input.id)),
   ),
 
   remove: procedure(
-    { access: 'authenticated', description: 'Removes an object and its thumbnail.', input: z.strictObject({ id: z.uuid() }), output: z.object({ id: z.uuid() }) },
+    {
+      access: 'authenticated',
+      description: 'Removes an object and its thumbnail.',
+      input: z.strictObject({ id: z.uuid() }),
+      output: z.object({ id: z.uuid() }),
+    },
     async ({ input, services, principal }) => {
       await services.db.transaction().execute(async (trx) => {
         const object = await deleteObject(trx, input.id)
-        await services.events.publish(trx, 'media.object-removed', principal, { objectId: object.id, name: object.name })
+        await services.events.publish(trx, 'media.object-removed', principal, {
+          objectId: object.id,
+          name: object.name,
+        })
       })
       await services.files.remove(principal.tenantId, input.id)
       return { id: input.id }

@@ -17,7 +17,14 @@ export const ObjectView = z.object({
 
 export function viewObject(object: StoredObject): z.infer<typeof ObjectView> {
   const { id, name, content_type, size, sha256, thumbnail_at } = object
-  return { id, name, contentType: content_type, size: Number(size), sha256, hasThumbnail: thumbnail_at !== null }
+  return {
+    id,
+    name,
+    contentType: content_type,
+    size: Number(size),
+    sha256,
+    hasThumbnail: thumbnail_at !== null,
+  }
 }
 
 /** A page of the tenant's objects, newest first, beginning after the one with the id `after`. */

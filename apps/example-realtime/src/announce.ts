@@ -3,9 +3,17 @@ import { worker, type JobCall } from '@quintet/queue'
 import type { RealtimeServices } from './services.ts'
 
 /** Sends the events of the other apps to the WebSocket clients of the tenant in which they happened. */
-export const announcer = worker(announceEvent, { queue: ({ jobs }: RealtimeServices) => jobs, concurrency: 8 }, announce)
+export const announcer = worker(
+  announceEvent,
+  { queue: ({ jobs }: RealtimeServices) => jobs, concurrency: 8 },
+  announce,
+)
 
-async function announce({ payload, services, principal }: JobCall<typeof announceEvent, RealtimeServices>): Promise<void> {
+async function announce({
+  payload,
+  services,
+  principal,
+}: JobCall<typeof announceEvent, RealtimeServices>): Promise<void> {
   const { topic, occurredAt, data } = payload
   await services.publisher.publish('events', { tenantId: principal.tenantId }, { topic, occurredAt, data })
 }

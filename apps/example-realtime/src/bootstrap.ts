@@ -10,7 +10,10 @@ import { createRealtimeServices, type RealtimeServices } from './services.ts'
 export default defineSystem({
   name: 'realtime',
   version: '1.0.0',
-  config: { schema: RealtimeConfig, sources: [file('../config/default.json', { optional: true }), env('REALTIME_')] },
+  config: {
+    schema: RealtimeConfig,
+    sources: [file('../config/default.json', { optional: true }), env('REALTIME_')],
+  },
   requires: { redis: true, secrets: ['cnf', 'jobs'] },
   setup: createRealtimeServices,
   auth: ({ verifier }) => verifier,
@@ -25,7 +28,10 @@ export default defineSystem({
           path: '/',
           keepAlive: { interval: '30s', timeout: '10s' },
           protocols: [
-            channels({ redis: ({ redis }: RealtimeServices) => redis.client('cache'), channels: [tenantEvents] }),
+            channels({
+              redis: ({ redis }: RealtimeServices) => redis.client('cache'),
+              channels: [tenantEvents],
+            }),
           ],
         }),
       },

@@ -14,7 +14,9 @@ export interface RealtimeServices {
   readonly jobs: Queue
 }
 
-export async function createRealtimeServices(context: SetupContext<RealtimeConfig>): Promise<RealtimeServices> {
+export async function createRealtimeServices(
+  context: SetupContext<RealtimeConfig>,
+): Promise<RealtimeServices> {
   const { config, logger, lifecycle } = context
   const { redis: redisConfig, identity, secrets } = config
   const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger }))

@@ -5,7 +5,11 @@ import { z } from 'zod'
 export const RedisConfig = z.strictObject({ url: secret() })
 
 /** The app's own database. The owner's login is for migrations alone. */
-export const DatabaseConfig = z.strictObject({ url: secret(), systemUrl: secret(), ownerUrl: secret().optional() })
+export const DatabaseConfig = z.strictObject({
+  url: secret(),
+  systemUrl: secret(),
+  ownerUrl: secret().optional(),
+})
 
 /** Whose tokens are trusted. */
 export const IdentityConfig = z.strictObject({

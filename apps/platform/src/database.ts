@@ -23,7 +23,11 @@ export function openDatabase<Tables>(options: {
   const url = config.url.reveal()
   const { tenant } = databaseRoles(new URL(url).pathname.slice(1))
   const pool = new Pool({ connectionString: url, max: connections, idleTimeoutMillis: 30_000 })
-  const systemPool = new Pool({ connectionString: config.systemUrl.reveal(), max: 4, idleTimeoutMillis: 30_000 })
+  const systemPool = new Pool({
+    connectionString: config.systemUrl.reveal(),
+    max: 4,
+    idleTimeoutMillis: 30_000,
+  })
   for (const each of [pool, systemPool]) {
     each.on('error', (error) => logger.warn({ err: error }, 'a database connection was lost'))
   }

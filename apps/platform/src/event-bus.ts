@@ -1,6 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { Secret, Transport, UserPrincipal } from '@quintet/core'
-import { createOutbox, createQueue, relay, type EnqueueOptions, type Queue, type SqlExecutor } from '@quintet/queue'
+import {
+  createOutbox,
+  createQueue,
+  relay,
+  type EnqueueOptions,
+  type Queue,
+  type SqlExecutor,
+} from '@quintet/queue'
 import type { RedisClients } from '@quintet/redis'
 import type { Pool } from 'pg'
 import { announceEvent, recordEvent, type PlatformEvent, type Topic } from './events.ts'
@@ -8,7 +15,12 @@ import { announceEvent, recordEvent, type PlatformEvent, type Topic } from './ev
 /** What an app tells the others, through its outbox. */
 export interface EventBus {
   /** Adds an event in the transaction of what it tells of. */
-  publish(transaction: SqlExecutor, topic: Topic, principal: UserPrincipal, data: Record<string, unknown>): Promise<void>
+  publish(
+    transaction: SqlExecutor,
+    topic: Topic,
+    principal: UserPrincipal,
+    data: Record<string, unknown>,
+  ): Promise<void>
   /** Hands committed events to the queues of analytics and realtime. */
   readonly relay: Transport
 }
@@ -37,7 +49,11 @@ export function createEventBus(options: {
       pool: systemPool,
       deliver: async ({ id, payload, principal, traceparent }) => {
         const event = payload as PlatformEvent
-        const settings = { principal, idempotencyKey: id, ...(traceparent === undefined ? {} : { traceparent }) }
+        const settings = {
+          principal,
+          idempotencyKey: id,
+          ...(traceparent === undefined ? {} : { traceparent }),
+        }
         await follow?.(event, queue, settings)
         await queue.enqueue(recordEvent, event, settings)
         await queue.enqueue(announceEvent, event, settings)

@@ -39,5 +39,7 @@ async function execute(statement: string): Promise<void> {
 function required(name: string): string {
   const value = process.env[name]
   if (value) return value
-  throw new Error(`${name} is not set. Run the tests through vitest at the root, whose global setup starts the servers.`)
+  throw new Error(
+    `${name} is not set. Run the tests through vitest at the root, whose global setup starts the servers.`,
+  )
 }

@@ -10,7 +10,9 @@ import { until } from './until.ts'
 export function redisUrl(): string {
   const value = process.env['REDIS_URL']
   if (value) return value
-  throw new Error('REDIS_URL is not set. Run the tests through vitest at the root, whose global setup starts the servers.')
+  throw new Error(
+    'REDIS_URL is not set. Run the tests through vitest at the root, whose global setup starts the servers.',
+  )
 }
 
 export interface PrivateRedisOptions {
@@ -42,7 +44,19 @@ export async function startPrivateRedis(options: PrivateRedisOptions = {}): Prom
   const start = async (): Promise<void> => {
     child = spawn(
       binary,
-      ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--save', '', '--appendonly', 'no', ...(options.args ?? [])],
+      [
+        '--port',
+        String(port),
+        '--bind',
+        '127.0.0.1',
+        '--dir',
+        directory,
+        '--save',
+        '',
+        '--appendonly',
+        'no',
+        ...(options.args ?? []),
+      ],
       { stdio: 'ignore' },
     )
     const exited = new Promise<never>((_, reject) => {

@@ -13,7 +13,9 @@ export async function until<T>(condition: () => T | Promise<T>, timeoutMs = 10_0
       reason = error
     }
     if (performance.now() > end) {
-      throw new Error(`The condition did not hold within ${timeoutMs} ms: ${condition.toString()}`, { cause: reason })
+      throw new Error(`The condition did not hold within ${timeoutMs} ms: ${condition.toString()}`, {
+        cause: reason,
+      })
     }
     await delay(10)
   }

@@ -5,14 +5,21 @@ import type { Cast } from './sign-up.ts'
 
 export async function checkAnalytics(_: Stage, steps: StepRunner, cast: Cast): Promise<void> {
   const { client, ada, grace } = cast
-  const wanted = { 'media.object-stored': 2, 'media.thumbnail-made': 1, 'ledger.transferred': 1, 'ledger.funded': 1 }
+  const wanted = {
+    'media.object-stored': 2,
+    'media.thumbnail-made': 1,
+    'ledger.transferred': 1,
+    'ledger.funded': 1,
+  }
 
   await steps.check('analytics shows the counts', async () => {
     const { value, afterMs } = await eventually('the counts', async () => {
       const counts = await countsOf(client, ada.accessToken)
       return Object.entries(wanted).every(([topic, count]) => counts[topic] === count) ? counts : undefined
     })
-    return `${Object.entries(value).map(([topic, count]) => `${topic} ${count}`).join(', ')}; complete after ${milliseconds(afterMs)}`
+    return `${Object.entries(value)
+      .map(([topic, count]) => `${topic} ${count}`)
+      .join(', ')}; complete after ${milliseconds(afterMs)}`
   })
   await steps.check('the other tenant has counts of its own', async () => {
     const counts = await countsOf(client, grace.accessToken)

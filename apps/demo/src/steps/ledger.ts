@@ -25,7 +25,10 @@ export async function moveMoney(_: Stage, steps: StepRunner, cast: Cast, listene
   })
   await steps.check('the same transfer again counts once', async () => {
     const repeats = await Promise.all(Array.from({ length: 8 }, () => call('transfer', transfer)))
-    expectThat(repeats.every((body) => body['id'] === first), 'a repeat made a transfer of its own')
+    expectThat(
+      repeats.every((body) => body['id'] === first),
+      'a repeat made a transfer of its own',
+    )
     const other = await client.rpc('ledger', 'ledger.transfer', { ...transfer, amount: '31.00' }, options)
     expectStatus(other, 409, 'the same key for another transfer')
     const balances = await balancesOf(call, accounts)
@@ -47,7 +50,11 @@ export async function moveMoney(_: Stage, steps: StepRunner, cast: Cast, listene
   })
   await steps.check('the other tenant cannot move this money', async () => {
     const theirs = { ...transfer, idempotencyKey: randomUUID() }
-    expectStatus(await client.rpc('ledger', 'ledger.transfer', theirs, { token: grace.accessToken }), 404, 'transfer')
+    expectStatus(
+      await client.rpc('ledger', 'ledger.transfer', theirs, { token: grace.accessToken }),
+      404,
+      'transfer',
+    )
     return '404, as for an account that does not exist'
   })
   await steps.check('the WebSocket client receives the ledger event', async () => {

@@ -6,14 +6,29 @@ import type { Cast } from './sign-up.ts'
 export async function turnMaintenanceOnAndOff(stage: Stage, steps: StepRunner, cast: Cast): Promise<void> {
   const { client, ada } = cast
   const operator = await steps.step('the operator signs in', async () => {
-    const credentials = { tenant: 'platform', email: 'operator@platform.example', password: stage.operatorPassword }
+    const credentials = {
+      tenant: 'platform',
+      email: 'operator@platform.example',
+      password: stage.operatorPassword,
+    }
     const body = expectStatus(await client.rpc('auth', 'account.signIn', credentials), 200, 'sign in')
-    expectStatus(await client.rpc('auth', 'platform.setMaintenance', { on: true }, { token: ada.accessToken }), 403, 'as Ada')
-    return { detail: 'only the operator may turn maintenance on: Ada gets 403', value: stringOf(body, 'accessToken') }
+    expectStatus(
+      await client.rpc('auth', 'platform.setMaintenance', { on: true }, { token: ada.accessToken }),
+      403,
+      'as Ada',
+    )
+    return {
+      detail: 'only the operator may turn maintenance on: Ada gets 403',
+      value: stringOf(body, 'accessToken'),
+    }
   })
   const set = async (on: boolean): Promise<void> => {
     const headers = { 'x-maintenance-token': stage.maintenanceToken }
-    expectStatus(await client.rpc('auth', 'platform.setMaintenance', { on }, { token: operator, headers }), 200, `maintenance ${on}`)
+    expectStatus(
+      await client.rpc('auth', 'platform.setMaintenance', { on }, { token: operator, headers }),
+      200,
+      `maintenance ${on}`,
+    )
   }
   const listing = async (): Promise<Response> => {
     const answer = await client.rpc('media', 'objects.list', {}, { token: ada.accessToken })
@@ -32,7 +47,9 @@ export async function turnMaintenanceOnAndOff(stage: Stage, steps: StepRunner, c
   })
   await steps.check('maintenance off: served again', async () => {
     await set(false)
-    const { afterMs } = await eventually('the 200', async () => ((await listing()).status === 200 ? true : undefined))
+    const { afterMs } = await eventually('the 200', async () =>
+      (await listing()).status === 200 ? true : undefined,
+    )
     return `200 after ${milliseconds(afterMs)}`
   })
 }

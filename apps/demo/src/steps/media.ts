@@ -13,13 +13,22 @@ export interface StoredMedia {
 
 const streamSize = 256 * 1024 * 1024
 
-export async function storeAndTransform(_: Stage, steps: StepRunner, cast: Cast, listener: Listener): Promise<StoredMedia> {
+export async function storeAndTransform(
+  _: Stage,
+  steps: StepRunner,
+  cast: Cast,
+  listener: Listener,
+): Promise<StoredMedia> {
   const { client, ada } = cast
   const options = { token: ada.accessToken }
 
   const photoId = await steps.step('upload a JPEG', async () => {
     const photo = await makePhoto(1600, 1200)
-    const body = expectStatus(await client.upload('/api/media/objects?name=harbour.jpg', photo, 'image/jpeg', options), 201, 'upload')
+    const body = expectStatus(
+      await client.upload('/api/media/objects?name=harbour.jpg', photo, 'image/jpeg', options),
+      201,
+      'upload',
+    )
     expectThat(body['size'] === photo.length, `stored ${String(body['size'])} bytes of ${photo.length}`)
     return { detail: `${(photo.length / 1024).toFixed(0)} KiB stored`, value: stringOf(body, 'id') }
   })
@@ -27,7 +36,12 @@ export async function storeAndTransform(_: Stage, steps: StepRunner, cast: Cast,
   const streamId = await steps.step('upload a 256 MB stream', async () => {
     const hash = createHash('sha256')
     const start = performance.now()
-    const answer = await client.upload('/api/media/objects?name=stream.bin', noise(streamSize, hash), 'application/octet-stream', options)
+    const answer = await client.upload(
+      '/api/media/objects?name=stream.bin',
+      noise(streamSize, hash),
+      'application/octet-stream',
+      options,
+    )
     const body = expectStatus(answer, 201, 'upload')
     const seconds = (performance.now() - start) / 1000
     expectThat(body['size'] === streamSize, `stored ${String(body['size'])} bytes of ${streamSize}`)
@@ -37,7 +51,10 @@ export async function storeAndTransform(_: Stage, steps: StepRunner, cast: Cast,
 
   await steps.check('get a transformed image', async () => {
     const answer = await client.getBytes(`/api/media/render/image/${photoId}?width=320&format=webp`, options)
-    expectThat(answer.status === 200, `expected 200, got ${answer.status} ${answer.bytes.toString().slice(0, 200)}`)
+    expectThat(
+      answer.status === 200,
+      `expected 200, got ${answer.status} ${answer.bytes.toString().slice(0, 200)}`,
+    )
     const { format, width, height } = await sharp(answer.bytes).metadata()
     expectThat(format === 'webp' && width === 320 && height === 240, `got ${format} ${width}x${height}`)
     return `webp 320x240, ${(answer.bytes.length / 1024).toFixed(1)} KiB, made by a sibling process`
@@ -70,7 +87,9 @@ async function makePhoto(width: number, height: number): Promise<Buffer> {
       pixels[at++] = 128 + 127 * Math.sin((x + y) / 40)
     }
   }
-  return sharp(pixels, { raw: { width, height, channels: 3 } }).jpeg({ quality: 85 }).toBuffer()
+  return sharp(pixels, { raw: { width, height, channels: 3 } })
+    .jpeg({ quality: 85 })
+    .toBuffer()
 }
 
 /** So many bytes that do not compress, hashed on their way out. */

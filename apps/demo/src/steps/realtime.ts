@@ -25,7 +25,10 @@ export async function hearEvents(stage: Stage, steps: StepRunner, cast: Cast): P
   return steps.step('open a WebSocket and subscribe', async () => {
     await expectRefused(stage.gatewayUrl)
     const listener = await openListener(stage.gatewayUrl, cast.ada.accessToken)
-    return { detail: 'without a token 401 before the upgrade; with one: subscribed to the channel of the tenant', value: listener }
+    return {
+      detail: 'without a token 401 before the upgrade; with one: subscribed to the channel of the tenant',
+      value: listener,
+    }
   })
 }
 
@@ -52,7 +55,16 @@ export async function openListener(gatewayUrl: string, token: string): Promise<L
       if (found !== undefined) return found
       await new Promise((resolve, reject) => {
         arrivals.addEventListener('message', resolve, { once: true, signal })
-        signal.addEventListener('abort', () => reject(new Error(`${what} did not arrive within 15 s; events so far: ${events.map(({ topic }) => topic).join(', ') || 'none'}, notices: ${JSON.stringify(notices)}`)), { once: true })
+        signal.addEventListener(
+          'abort',
+          () =>
+            reject(
+              new Error(
+                `${what} did not arrive within 15 s; events so far: ${events.map(({ topic }) => topic).join(', ') || 'none'}, notices: ${JSON.stringify(notices)}`,
+              ),
+            ),
+          { once: true },
+        )
       })
     }
   }

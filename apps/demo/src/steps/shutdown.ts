@@ -11,14 +11,22 @@ export async function stopInOrder(stage: Stage, steps: StepRunner, cast: Cast): 
     await signIn(client, ada)
     const listener = await openListener(stage.gatewayUrl, ada.accessToken)
     const uploads = Array.from({ length: 4 }, (_, index) =>
-      client.upload(`/api/media/objects?name=slow-${index}.bin`, slowBody(12, 100), 'application/octet-stream', { token: ada.accessToken }),
+      client.upload(
+        `/api/media/objects?name=slow-${index}.bin`,
+        slowBody(12, 100),
+        'application/octet-stream',
+        { token: ada.accessToken },
+      ),
     )
     await delay(300)
     const start = performance.now()
     const stopped = stage.stop()
     const code = await listener.closed
     const notice = listener.notices.find(({ type }) => type === 'server_shutdown')
-    expectThat(notice !== undefined, `no server_shutdown before the close, only ${JSON.stringify(listener.notices)}`)
+    expectThat(
+      notice !== undefined,
+      `no server_shutdown before the close, only ${JSON.stringify(listener.notices)}`,
+    )
     expectThat(code === 1001, `closed with ${code}`)
     for (const answer of await Promise.all(uploads)) expectStatus(answer, 201, 'an upload in flight')
     await stopped

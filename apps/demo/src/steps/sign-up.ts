@@ -40,14 +40,25 @@ export async function signUpEverybody(stage: Stage, steps: StepRunner): Promise<
   })
   await steps.check('sign in with a password', async () => {
     await signIn(client, people.ada)
-    const me = expectStatus(await client.rpc('auth', 'account.me', {}, { token: people.ada.accessToken }), 200, 'me')
+    const me = expectStatus(
+      await client.rpc('auth', 'account.me', {}, { token: people.ada.accessToken }),
+      200,
+      'me',
+    )
     return `Ada is ${stringOf(me, 'email')}`
   })
   await steps.check('a wrong password and an unknown user look the same', async () => {
     const { tenant, email } = people.ada
     const wrong = await client.rpc('auth', 'account.signIn', { tenant, email, password: 'not the password' })
-    const unknown = await client.rpc('auth', 'account.signIn', { tenant, email: 'nobody@example.com', password })
-    const [first, second] = [expectStatus(wrong, 401, 'wrong password'), expectStatus(unknown, 401, 'unknown user')]
+    const unknown = await client.rpc('auth', 'account.signIn', {
+      tenant,
+      email: 'nobody@example.com',
+      password,
+    })
+    const [first, second] = [
+      expectStatus(wrong, 401, 'wrong password'),
+      expectStatus(unknown, 401, 'unknown user'),
+    ]
     expectThat(first['code'] === second['code'], 'the two answers can be told apart')
     return `401 ${String(first['code'])} for both`
   })
@@ -57,12 +68,19 @@ export async function signUpEverybody(stage: Stage, steps: StepRunner): Promise<
 /** Signs somebody in anew and gives them the new tokens. */
 export async function signIn(client: Client, person: Person): Promise<void> {
   const { tenant, email } = person
-  const body = expectStatus(await client.rpc('auth', 'account.signIn', { tenant, email, password: person.password }), 200, 'sign in')
+  const body = expectStatus(
+    await client.rpc('auth', 'account.signIn', { tenant, email, password: person.password }),
+    200,
+    'sign in',
+  )
   person.accessToken = stringOf(body, 'accessToken')
   person.refreshToken = stringOf(body, 'refreshToken')
 }
 
-async function signUp(client: Client, who: { readonly name: string; readonly tenant: string }): Promise<Person> {
+async function signUp(
+  client: Client,
+  who: { readonly name: string; readonly tenant: string },
+): Promise<Person> {
   const email = `${who.name.toLowerCase()}@${who.tenant}.example`
   const body = expectStatus(
     await client.rpc('auth', 'account.signUp', { tenant: who.tenant, email, password, name: who.name }),

@@ -1,7 +1,8 @@
 import { rolesHere } from '@quintet/example-platform/roles'
 import { inboxMigration } from '@quintet/queue'
-import { applyPolicies, tenantPolicy } from '@quintet/rls'
+import { applyPolicies } from '@quintet/rls'
 import { sql, type Kysely } from 'kysely'
+import { policies } from '../policies.ts'
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`
@@ -13,7 +14,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       primary key (tenant_id, topic, day)
     )`.execute(db)
   const roles = await rolesHere(db)
-  await applyPolicies(db, [tenantPolicy('counts', { for: ['select', 'insert', 'update'] })], roles)
+  await applyPolicies(db, policies, roles)
   await sql.raw(inboxMigration({ tenantRole: roles.tenant, systemRole: roles.system })).execute(db)
 }
 

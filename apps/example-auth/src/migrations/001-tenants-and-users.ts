@@ -1,6 +1,7 @@
 import { rolesHere } from '@quintet/example-platform/roles'
-import { applyPolicies, customPolicy, tenantPolicy } from '@quintet/rls'
+import { applyPolicies } from '@quintet/rls'
 import { sql, type Kysely } from 'kysely'
+import { policies } from '../policies.ts'
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`
@@ -20,20 +21,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       created_at timestamptz not null default now(),
       unique (tenant_id, email)
     )`.execute(db)
-  await applyPolicies(
-    db,
-    [
-      customPolicy('tenants', {
-        name: 'own',
-        for: ['select'],
-        using: "id = (select nullif(current_setting('app.tenant_id', true), '')::uuid)",
-        columns: ['id'],
-        tenantColumn: 'id',
-      }),
-      tenantPolicy('users', { for: ['select', 'insert', 'update'] }),
-    ],
-    await rolesHere(db),
-  )
+  await applyPolicies(db, policies, await rolesHere(db))
 }
 
 export async function down(db: Kysely<unknown>): Promise<void> {

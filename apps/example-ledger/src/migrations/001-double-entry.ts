@@ -1,7 +1,8 @@
 import { rolesHere } from '@quintet/example-platform/roles'
 import { leaseMigration, outboxMigration } from '@quintet/queue'
-import { applyPolicies, tenantPolicy } from '@quintet/rls'
+import { applyPolicies } from '@quintet/rls'
 import { sql, type Kysely } from 'kysely'
+import { policies } from '../policies.ts'
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`
@@ -17,7 +18,9 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       constraint no_overdraft check (owner_id is null or balance >= 0),
       unique (tenant_id, id)
     )`.execute(db)
-  await sql`create unique index one_equity_account on accounts (tenant_id, currency) where owner_id is null`.execute(db)
+  await sql`create unique index one_equity_account on accounts (tenant_id, currency) where owner_id is null`.execute(
+    db,
+  )
   await sql`
     create table transfers (
       id uuid primary key default gen_random_uuid(),
@@ -25,7 +28,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       idempotency_key text not null,
       kind text not null check (kind in ('fund', 'transfer')),
       from_account uuid not null,
-      to_account uuid not null check (to_account <> from_account),
+      to_account uuid not null,
       amount bigint not null check (amount > 0),
       currency text not null,
       created_by uuid not null,
@@ -51,16 +54,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     )`.execute(db)
   await sql`create index entries_by_transfer on entries (tenant_id, transfer_id)`.execute(db)
   const roles = await rolesHere(db)
-  await applyPolicies(
-    db,
-    [
-      tenantPolicy('accounts', { for: ['select', 'insert', 'update'] }),
-      // What is posted stays posted: tenants add, and change nothing.
-      tenantPolicy('transfers', { for: ['select', 'insert'] }),
-      tenantPolicy('entries', { for: ['select', 'insert'] }),
-    ],
-    roles,
-  )
+  await applyPolicies(db, policies, roles)
   await sql.raw(outboxMigration({ tenantRole: roles.tenant, systemRole: roles.system })).execute(db)
   await sql.raw(leaseMigration({ systemRole: roles.system })).execute(db)
 }

@@ -8,7 +8,11 @@ import { settle } from '../settlement.ts'
 export default withServices<LedgerServices>().defineProcess({
   hooks: {
     afterStart: ({ services, lifecycle, logger }) => {
-      const leases = createLeases({ pool: services.systemPool, holder: `settlement-${randomUUID()}`, duration: '30s' })
+      const leases = createLeases({
+        pool: services.systemPool,
+        holder: `settlement-${randomUUID()}`,
+        duration: '30s',
+      })
       lifecycle.setInterval(async () => {
         const lease = await leases.acquire('settlement')
         if (lease === undefined) return

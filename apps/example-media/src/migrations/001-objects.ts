@@ -1,7 +1,8 @@
 import { rolesHere } from '@quintet/example-platform/roles'
 import { outboxMigration } from '@quintet/queue'
-import { applyPolicies, tenantPolicy } from '@quintet/rls'
+import { applyPolicies } from '@quintet/rls'
 import { sql, type Kysely } from 'kysely'
+import { policies } from '../policies.ts'
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`
@@ -19,7 +20,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     )`.execute(db)
   await sql`create index objects_by_tenant on objects (tenant_id, id)`.execute(db)
   const roles = await rolesHere(db)
-  await applyPolicies(db, [tenantPolicy('objects')], roles)
+  await applyPolicies(db, policies, roles)
   await sql.raw(outboxMigration({ tenantRole: roles.tenant, systemRole: roles.system })).execute(db)
 }
 

@@ -9,7 +9,11 @@ const thumbnailWidth = 160
 
 const thumbnails = worker(makeThumbnail, { queue: ({ jobs }: MediaServices) => jobs, concurrency: 2 }, make)
 
-async function make({ payload, services, principal }: JobCall<typeof makeThumbnail, MediaServices>): Promise<void> {
+async function make({
+  payload,
+  services,
+  principal,
+}: JobCall<typeof makeThumbnail, MediaServices>): Promise<void> {
   const { db, files, events } = services
   const object = await getObject(db, payload.objectId)
   const path = files.pathOf(principal.tenantId, object.id)

@@ -1,0 +1,70 @@
+import { randomBytes } from 'node:crypto'
+import { createRlsPool, lintCatalogue, type RlsPool, type TablePolicy } from '@quintet/rls'
+import { createMigrator, provisionDatabase } from '@quintet/rls/migrations'
+import { runAttackMatrix, type AttackMatrixOptions } from '@quintet/rls/testing'
+import { Client, Pool } from 'pg'
+
+/** An app's database for one test file, provisioned and migrated as in production. */
+export interface AppDatabase extends AsyncDisposable {
+  /** Held to the context of the running code. */
+  readonly pool: RlsPool
+  /** Of the login that owns the tables. */
+  readonly ownerUrl: string
+  readonly systemPool: Pool
+  /** The role that holds the tenants' rights. */
+  readonly tenantRole: string
+}
+
+/** @param migrations the folder of the app's migrations. */
+export async function openAppDatabase(adminUrl: string, migrations: string): Promise<AppDatabase> {
+  const name = `test_${randomBytes(5).toString('hex')}`
+  const { ownerUrl, url, systemUrl, roles } = await provisionDatabase({ adminUrl, name })
+  await createMigrator({ ownerUrl, folder: migrations }).up()
+  const systemPool = new Pool({ connectionString: systemUrl, max: 4 })
+  const pool = createRlsPool(new Pool({ connectionString: url, max: 8 }), {
+    role: roles.tenant,
+    system: systemPool,
+  })
+  return {
+    pool,
+    ownerUrl,
+    systemPool,
+    tenantRole: roles.tenant,
+    async [Symbol.asyncDispose]() {
+      await pool.end()
+      const admin = new Client({ connectionString: adminUrl })
+      await admin.connect()
+      await admin.query(`drop database ${name} with (force)`)
+      for (const role of [roles.login, roles.system, roles.owner, roles.tenant])
+        await admin.query(`drop role ${role}`)
+      await admin.end()
+    },
+  }
+}
+
+/** What is wrong with the isolation of an app's tenants: attempts that came out otherwise than promised, and findings of the lint. */
+export async function findIsolationFlaws(
+  database: AppDatabase,
+  policies: readonly TablePolicy[],
+  tables: AttackMatrixOptions['tables'] = {},
+): Promise<readonly string[]> {
+  const { failures } = await runAttackMatrix({ pool: database.pool, policies, tables })
+  const owner = new Client({ connectionString: database.ownerUrl })
+  await owner.connect()
+  try {
+    const findings = await lintCatalogue(owner, {
+      tenantRoles: [database.tenantRole],
+      // What the system tells of belongs to no tenant, and no tenant reads the outbox.
+      ignore: ['nullable-tenant:public.outbox'],
+    })
+    return [
+      ...failures.map(
+        ({ table, operation, actor, expected, actual, reason }) =>
+          `${table}: ${operation} by ${actor} was "${actual}", not "${expected}" (${reason ?? ''})`,
+      ),
+      ...findings.map(({ severity, rule, object, message }) => `${severity} ${rule}: ${object}: ${message}`),
+    ]
+  } finally {
+    await owner.end()
+  }
+}
