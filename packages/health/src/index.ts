@@ -24,3 +24,7 @@ export {
 } from './performance-report.ts'
 export { probeDefaults, type ProbeOptions } from './probe-options.ts'
 export { probes } from './probes.ts'
+export { HealthError, type HealthErrorCode } from './errors.ts'
+export { gracefulShutdown, type GracefulShutdown } from './graceful-shutdown.ts'
+export type { AnyServer } from './server-connections.ts'
+export { shutdownDefaults, type ShutdownHook, type ShutdownOptions } from './shutdown-options.ts'

@@ -1,0 +1,177 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { HealthError } from './errors.ts'
+import { followConnections, type AnyServer } from './server-connections.ts'
+import {
+  resolveHook,
+  resolveShutdownOptions,
+  type ResolvedHook,
+  type ShutdownHook,
+  type ShutdownOptions,
+} from './shutdown-options.ts'
+
+/** The handle of {@link gracefulShutdown}. */
+export interface GracefulShutdown extends Disposable {
+  /** Aborts when the shutdown begins, for work that should end by itself. */
+  readonly signal: AbortSignal
+  /** Adds a hook; it runs before those that are there already. */
+  onShutdown(hook: ShutdownHook): void
+  /**
+   * Runs the shutdown without leaving the process. Idempotent.
+   *
+   * @throws HealthError `ERR_HEALTH_SHUTDOWN_FAILED` naming each step that failed or was not done in time.
+   */
+  shutdown(reason?: string): Promise<void>
+}
+
+/** What WebSocket clients are told: RFC 6455, section 7.4.1, "going away". */
+const goingAway = 1001
+
+/**
+ * Lets a process with servers of its own end in order on a signal. To be called before the servers listen.
+ *
+ * Not ready; wait for the balancers; `Connection: close`; stop listening; close idle and silent connections; close
+ * WebSockets with 1001; let requests in progress end; run the hooks in reverse; exit with 0. Each step has its
+ * deadline. When a step failed or hung, the exit code is 1 and the log names it; a second signal exits at once.
+ *
+ * @throws TypeError for options that are unknown or make no sense.
+ */
+export function gracefulShutdown(
+  servers: AnyServer | readonly AnyServer[],
+  options: ShutdownOptions = {},
+): GracefulShutdown {
+  const resolved = resolveShutdownOptions(options)
+  const { logger } = resolved
+  const connections = (
+    Array.isArray(servers) ? (servers as readonly AnyServer[]) : [servers as AnyServer]
+  ).map(followConnections)
+  const hooks: ResolvedHook[] = [...resolved.hooks]
+  const controller = new AbortController()
+  const failures: { readonly step: string; readonly error: Error }[] = []
+  let step = 'beginning'
+  let running: Promise<void> | undefined
+
+  const within = async (
+    name: string,
+    timeout: number,
+    run: (signal: AbortSignal) => unknown,
+  ): Promise<void> => {
+    step = name
+    const late = new AbortController()
+    let timer: NodeJS.Timeout | undefined
+    const expired = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        const error = new Error(`was not done within ${timeout} ms`)
+        late.abort(error)
+        reject(error)
+      }, timeout)
+    })
+    try {
+      await Promise.race([Promise.resolve().then(() => run(late.signal)), expired])
+    } catch (error) {
+      failures.push({ step: name, error: error instanceof Error ? error : new Error(String(error)) })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  const run = async (reason: string): Promise<void> => {
+    logger.info({ reason }, 'shutting down')
+    controller.abort(new DOMException(`The process stops: ${reason}.`, 'AbortError'))
+    resolved.health?.stopAccepting()
+    for (const each of connections) each.discourage()
+    step = 'waiting for the balancers'
+    if (resolved.propagationDelay > 0) await delay(resolved.propagationDelay)
+    for (const each of connections) {
+      each.stopAccepting()
+      each.closeWebSockets(goingAway, 'server_shutdown')
+    }
+    await within(describeOpen(connections), resolved.drainTimeout, () =>
+      Promise.all(connections.map((each) => each.ended())),
+    )
+    for (const each of connections) each.destroy()
+    for (let hook = hooks.pop(); hook !== undefined; hook = hooks.pop()) {
+      await within(`hook ${hook.name}`, hook.timeout, hook.run)
+    }
+    release()
+    if (failures.length > 0) throw describeFailures(failures)
+    logger.info({ reason }, 'shut down')
+  }
+
+  const shutdown = (reason = 'shutdown'): Promise<void> => (running ??= run(reason))
+
+  const exitAfter = async (reason: string, code: number): Promise<void> => {
+    // Keeps the process alive, too: a hook that waits for nothing must not end it with 0.
+    setTimeout(() => {
+      logger.fatal({ step }, `the shutdown took longer than ${resolved.timeout} ms; it hung at: ${step}`)
+      process.exit(1)
+    }, resolved.timeout)
+    try {
+      await shutdown(reason)
+      process.exit(code)
+    } catch (error) {
+      logger.error({ err: error }, error instanceof Error ? error.message : 'the shutdown failed')
+      process.exit(1)
+    }
+  }
+
+  let signalled = false
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (signalled) {
+      logger.fatal({ signal, step }, 'a second signal: leaving at once')
+      process.exit(1)
+    }
+    signalled = true
+    void exitAfter(signal, 0)
+  }
+  const onCrash = (error: unknown): void => {
+    logger.fatal({ err: error }, 'nobody caught this')
+    if (signalled) process.exit(1)
+    signalled = true
+    void exitAfter('failure', 1)
+  }
+  for (const signal of resolved.signals) process.on(signal, onSignal)
+  if (resolved.crashes) {
+    process.on('uncaughtException', onCrash)
+    process.on('unhandledRejection', onCrash)
+  }
+
+  /** Signals stay ours until the process has gone, so that one in the middle does not end it half-way. */
+  const release = (): void => {
+    for (const each of connections) each.release()
+  }
+
+  return {
+    signal: controller.signal,
+    onShutdown(hook) {
+      hooks.push(resolveHook(hook))
+    },
+    shutdown,
+    [Symbol.dispose]() {
+      release()
+      for (const signal of resolved.signals) process.off(signal, onSignal)
+      process.off('uncaughtException', onCrash)
+      process.off('unhandledRejection', onCrash)
+    },
+  }
+}
+
+function describeOpen(
+  connections: readonly { readonly requests: number; readonly webSockets: number }[],
+): string {
+  const requests = connections.reduce((sum, each) => sum + each.requests, 0)
+  const webSockets = connections.reduce((sum, each) => sum + each.webSockets, 0)
+  return `connections (${requests} request(s), ${webSockets} WebSocket(s) at the start)`
+}
+
+function describeFailures(
+  failures: readonly { readonly step: string; readonly error: Error }[],
+): HealthError {
+  const lines = failures.map(({ step, error }) => `- ${step}: ${error.message}`)
+  return new HealthError('ERR_HEALTH_SHUTDOWN_FAILED', `The shutdown was not orderly:\n${lines.join('\n')}`, {
+    steps: failures.map(({ step }) => step),
+    cause: new AggregateError(
+      failures.map(({ error }) => error),
+      `${failures.length} step(s) failed.`,
+    ),
+  })
+}
