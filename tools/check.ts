@@ -8,7 +8,7 @@ const gates: readonly Gate[] = [
   command('lint', 'oxlint', ['--type-aware', '--deny-warnings']),
   command('format', 'oxfmt', ['--check']),
   command('manifests', 'sherif', ['--fail-on-warnings']),
-  command('unused', 'knip', []),
+  command('unused', 'knip', ['--no-config-hints']),
   boundaries,
   packedPackages,
 ]
