@@ -158,7 +158,8 @@ async function startProxy(url: string, delayMs: number) {
 export default async function* measure(): AsyncIterable<Figure> {
   await using stack = new AsyncDisposableStack()
   const given = process.env['DATABASE_URL']
-  const adminUrl = given ?? stack.adopt(await startPostgres({ durable: false }), (server) => server.stop()).url
+  const adminUrl =
+    given ?? stack.adopt(await startPostgres({ durable: false }), (server) => server.stop()).url
   const name = `bench_${randomBytes(4).toString('hex')}`
   const database = await provisionDatabase({ adminUrl, name })
   const execute = async (url: string, ...statements: readonly string[]): Promise<void> => {
@@ -168,7 +169,11 @@ export default async function* measure(): AsyncIterable<Figure> {
     await client.end()
   }
   stack.defer(() =>
-    execute(adminUrl, `drop database ${name} with (force)`, ...Object.values(database.roles).map((role) => `drop role ${role}`)),
+    execute(
+      adminUrl,
+      `drop database ${name} with (force)`,
+      ...Object.values(database.roles).map((role) => `drop role ${role}`),
+    ),
   )
   await execute(
     database.ownerUrl,
@@ -199,7 +204,10 @@ export default async function* measure(): AsyncIterable<Figure> {
     const pool = open(url)
     const db = kyselyOver(pool)
     return {
-      raw: { read: (id) => pool.query('select "id", "tenant_id", "owner", "title", "size" from "notes" where "id" = $1', [id]) },
+      raw: {
+        read: (id) =>
+          pool.query('select "id", "tenant_id", "owner", "title", "size" from "notes" where "id" = $1', [id]),
+      },
       kysely: { read: (id) => db.selectFrom('notes').select(columns).where('id', '=', id).execute() },
     }
   }
@@ -228,13 +236,20 @@ export default async function* measure(): AsyncIterable<Figure> {
   const plain = plainVariants(adminDatabase.href)
   const rls = rlsVariant(database.url)
   const answer = (await rls.read(5)) as readonly { id: number }[]
-  if (answer.length !== 1 || answer[0]?.id !== 5) throw new Error('The query under row-level security found no row.')
+  if (answer.length !== 1 || answer[0]?.id !== 5)
+    throw new Error('The query under row-level security found no row.')
 
   const cpu = await compare(rls, plain.raw, 50, admin)
   yield { name: 'query-cpu', value: cpu.one.cpu, unit: 'us CPU per query', against: 'raw pg', ratio: cpu.cpu }
   for (const concurrency of [1, 50]) {
     const { one, rate } = await compare(rls, plain.kysely, concurrency, admin)
-    yield { name: `query-kysely-${concurrency}`, value: one.perSecond, unit: 'queries/s', against: 'Kysely without RLS', ratio: rate }
+    yield {
+      name: `query-kysely-${concurrency}`,
+      value: one.perSecond,
+      unit: 'queries/s',
+      against: 'Kysely without RLS',
+      ratio: rate,
+    }
   }
   const naive = await compare(rls, naiveVariant(database.url), 50, admin)
   yield {
@@ -246,9 +261,12 @@ export default async function* measure(): AsyncIterable<Figure> {
   }
 
   const counter = stack.use(await startProxy(adminUrl, 0))
-  const counted = kyselyOver(createRlsPool(open(counter.through(database.url), 1), { role: database.roles.tenant }))
+  const counted = kyselyOver(
+    createRlsPool(open(counter.through(database.url), 1), { role: database.roles.tenant }),
+  )
   const inTenant = <Result>(run: () => Promise<Result>) => runWithRlsContext({ tenantId: tenantOf(1) }, run)
-  const readOne = (db: Kysely<Database>) => db.selectFrom('notes').select(columns).where('id', '=', 1).execute()
+  const readOne = (db: Kysely<Database>) =>
+    db.selectFrom('notes').select(columns).where('id', '=', 1).execute()
   await inTenant(() => readOne(counted))
   const count = async (run: () => Promise<unknown>): Promise<number> => {
     counter.state.roundTrips = 0
@@ -256,7 +274,13 @@ export default async function* measure(): AsyncIterable<Figure> {
     return counter.state.roundTrips
   }
   const perQuery = await count(() => readOne(counted))
-  yield { name: 'round-trips-query', value: perQuery, unit: 'round trips', against: 'one for the query alone', ratio: perQuery }
+  yield {
+    name: 'round-trips-query',
+    value: perQuery,
+    unit: 'round trips',
+    against: 'one for the query alone',
+    ratio: perQuery,
+  }
   const queries = 5
   const perTransaction = await count(() =>
     counted.transaction().execute(async (trx) => {
@@ -278,5 +302,11 @@ export default async function* measure(): AsyncIterable<Figure> {
     1,
     admin,
   )
-  yield { name: 'query-latency-1ms', value: far.one.perSecond, unit: 'queries/s', against: 'Kysely without RLS', ratio: far.rate }
+  yield {
+    name: 'query-latency-1ms',
+    value: far.one.perSecond,
+    unit: 'queries/s',
+    against: 'Kysely without RLS',
+    ratio: far.rate,
+  }
 }

@@ -15,7 +15,10 @@ export interface CheckRolesOptions {
 }
 
 /** What is not safe about a login, its role or the tables, one sentence each; empty when all is well. */
-export async function checkRoles(database: Queryable, options: CheckRolesOptions): Promise<readonly string[]> {
+export async function checkRoles(
+  database: Queryable,
+  options: CheckRolesOptions,
+): Promise<readonly string[]> {
   const { rows } = await database.query(rolesStatement, [options.role])
   const found = rows[0] as RolesRow
   const problems: string[] = []
@@ -31,16 +34,22 @@ export async function checkRoles(database: Queryable, options: CheckRolesOptions
   if (found.role_bypass) problems.push(`The role ${options.role} has BYPASSRLS.`)
   if (!found.login_super) {
     if (found.login === options.role) {
-      problems.push(`The login ${found.login} is the tenants' role itself: without a context it would have its rights.`)
+      problems.push(
+        `The login ${found.login} is the tenants' role itself: without a context it would have its rights.`,
+      )
     } else if (!found.is_member) {
-      problems.push(`The login ${found.login} is no member of ${options.role}: grant ${options.role} to ${found.login}.`)
+      problems.push(
+        `The login ${found.login} is no member of ${options.role}: grant ${options.role} to ${found.login}.`,
+      )
     } else if (found.inherits) {
       problems.push(
         `The login ${found.login} inherits the rights of ${options.role}, so it has them without a context: make it NOINHERIT.`,
       )
     }
     for (const other of found.powerful) {
-      problems.push(`The login ${found.login} can become ${other}, which is a superuser, has BYPASSRLS or owns tables.`)
+      problems.push(
+        `The login ${found.login} can become ${other}, which is a superuser, has BYPASSRLS or owns tables.`,
+      )
     }
   }
   for (const table of found.owned) {
@@ -62,11 +71,14 @@ export async function checkRoles(database: Queryable, options: CheckRolesOptions
 export async function assertSafeRoles(pool: Pool, options: CheckRolesOptions): Promise<void> {
   const problems = await checkRoles(pool, options)
   if (problems.length === 0) return
-  throw new RlsError(`The database is not safe for row-level security.\n${problems.map((line) => `- ${line}`).join('\n')}`, {
-    code: 'ERR_RLS_UNSAFE_ROLES',
-    kind: 'internal',
-    details: { problems },
-  })
+  throw new RlsError(
+    `The database is not safe for row-level security.\n${problems.map((line) => `- ${line}`).join('\n')}`,
+    {
+      code: 'ERR_RLS_UNSAFE_ROLES',
+      kind: 'internal',
+      details: { problems },
+    },
+  )
 }
 
 function qualified(table: string): string {

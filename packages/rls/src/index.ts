@@ -7,7 +7,12 @@ export {
   createRlsInvocationWrapper,
   type RlsInvocationWrapperOptions,
 } from './invocation-wrapper.ts'
-export { rlsPoolDefaults, type ConnectionOptions, type RlsPoolOptions, type SystemPoolOptions } from './options.ts'
+export {
+  rlsPoolDefaults,
+  type ConnectionOptions,
+  type RlsPoolOptions,
+  type SystemPoolOptions,
+} from './options.ts'
 export { createRlsPool, createSystemPool, type RlsPool } from './pool/rls-pool.ts'
 export { mapPostgresError } from './postgres-errors.ts'
 export type { IdType } from './settings.ts'
@@ -41,7 +46,12 @@ export {
   type LintOptions,
   type LintRule,
 } from './catalogue/lint.ts'
-export { diffPolicies, formatPolicyDiff, type PolicyChange, type PolicyDiffOptions } from './catalogue/policy-diff.ts'
+export {
+  diffPolicies,
+  formatPolicyDiff,
+  type PolicyChange,
+  type PolicyDiffOptions,
+} from './catalogue/policy-diff.ts'
 export {
   planPolicies,
   readPolicySnapshot,
@@ -60,5 +70,10 @@ export {
 export { backupDatabase, type BackupOptions, type BackupReport } from './data/backup.ts'
 export { restoreDatabase, type RestoreOptions } from './data/restore.ts'
 export { verifyBackup, type VerifyBackupOptions } from './data/verify-backup.ts'
-export { createSingletonJob, singletonJobDefaults, type SingletonJob, type SingletonJobOptions } from './data/singleton-job.ts'
+export {
+  createSingletonJob,
+  singletonJobDefaults,
+  type SingletonJob,
+  type SingletonJobOptions,
+} from './data/singleton-job.ts'
 export { updateVersioned, type VersionedUpdate } from './data/versions.ts'

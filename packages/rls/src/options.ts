@@ -11,7 +11,11 @@ export interface ConnectionOptions {
    * @defaultValue true
    */
   readonly preparedStatements?: boolean
-  /** How many statements one connection keeps; the least recently used one is closed. @defaultValue 256 */
+  /**
+   * How many statements one connection keeps beside that of the context; the least recently used one is
+   * closed.
+   * @defaultValue 256
+   */
   readonly maxPreparedStatements?: number
   /**
    * `'auto'` sends context and statement together, and falls back to an explicit transaction when the
@@ -114,7 +118,9 @@ export function resolveSystemPoolOptions(options: SystemPoolOptions): ResolvedSy
 function resolveConnection(options: ConnectionOptions, path: string): ResolvedConnectionOptions {
   const maxPreparedStatements = options.maxPreparedStatements ?? rlsPoolDefaults.maxPreparedStatements
   if (!Number.isInteger(maxPreparedStatements) || maxPreparedStatements < 1) {
-    throw new TypeError(`${path}.maxPreparedStatements: ${String(maxPreparedStatements)} is no whole number from 1.`)
+    throw new TypeError(
+      `${path}.maxPreparedStatements: ${String(maxPreparedStatements)} is no whole number from 1.`,
+    )
   }
   const protocol = options.protocol ?? rlsPoolDefaults.protocol
   if (protocol !== 'auto' && protocol !== 'transaction') {

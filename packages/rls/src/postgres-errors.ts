@@ -92,7 +92,12 @@ export function mapPostgresError(thrown: unknown): RlsError | undefined {
   const mapping = mappingOf(thrown)
   if (mapping === undefined) return undefined
   const { code, kind, message, retryAfter } = mapping
-  return new RlsError(message, { code, kind, cause: thrown, ...(retryAfter === undefined ? {} : { retryAfter }) })
+  return new RlsError(message, {
+    code,
+    kind,
+    cause: thrown,
+    ...(retryAfter === undefined ? {} : { retryAfter }),
+  })
 }
 
 function mappingOf(thrown: unknown): Mapping | undefined {

@@ -42,7 +42,12 @@ export async function provisionDatabase(options: ProvisionOptions): Promise<Prov
     // Roles belong to the whole server, and PostgreSQL refuses two changes of one at the same time.
     await admin.query('select pg_advisory_lock($1)', [provisionLock])
     for (const role of ['owner', 'login', 'system'] as const) {
-      await ensureRole(admin, roles[role], `login ${role === 'login' ? 'noinherit' : 'inherit'}`, password(role))
+      await ensureRole(
+        admin,
+        roles[role],
+        `login ${role === 'login' ? 'noinherit' : 'inherit'}`,
+        password(role),
+      )
     }
     await ensureRole(admin, roles.tenant, 'nologin noinherit', undefined)
     const inherit = (await versionOf(admin)) >= 160_000 ? ' with inherit false, set true' : ''
@@ -76,7 +81,9 @@ async function ensureRole(
   const { rowCount } = await admin.query('select 1 from pg_roles where rolname = $1', [role])
   if (rowCount === 0) await admin.query(`create role ${name}`)
   const secret = password === undefined ? '' : ` password ${quoteText(password)}`
-  await admin.query(`alter role ${name} nosuperuser nocreatedb nocreaterole nobypassrls ${attributes}${secret}`)
+  await admin.query(
+    `alter role ${name} nosuperuser nocreatedb nocreaterole nobypassrls ${attributes}${secret}`,
+  )
 }
 
 async function ensureDatabase(admin: Client, name: string, owner: string): Promise<void> {
@@ -107,18 +114,24 @@ async function openSchema(database: Client, roles: DatabaseRoles): Promise<void>
   await database.query(`alter default privileges for role ${owner} grant usage on sequences to ${users}`)
   // A function may do with its owner's rights what no policy sees: nobody runs one without a grant.
   await database.query(`alter default privileges for role ${owner} revoke execute on functions from public`)
-  await database.query(`alter default privileges for role ${owner} grant execute on functions to ${quoteName(roles.system)}`)
+  await database.query(
+    `alter default privileges for role ${owner} grant execute on functions to ${quoteName(roles.system)}`,
+  )
 }
 
 async function versionOf(admin: Client): Promise<number> {
-  const { rows } = await admin.query<{ version: number }>("select current_setting('server_version_num')::int as version")
+  const { rows } = await admin.query<{ version: number }>(
+    "select current_setting('server_version_num')::int as version",
+  )
   return rows[0]?.version ?? 0
 }
 
 function derivedPassword(adminUrl: string, role: string): string | undefined {
   const { password } = new URL(adminUrl)
   if (password === '') return undefined
-  return createHmac('sha256', decodeURIComponent(password)).update(`quintet database role ${role}`).digest('base64url')
+  return createHmac('sha256', decodeURIComponent(password))
+    .update(`quintet database role ${role}`)
+    .digest('base64url')
 }
 
 function urlOf(adminUrl: string, database: string, user?: string, password?: string): string {

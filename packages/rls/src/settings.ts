@@ -4,7 +4,13 @@ import { invalid, type RlsContext } from './context.ts'
 export type IdType = 'uuid' | 'bigint' | 'text'
 
 /** The values of {@link contextStatement}: role, user, tenant, is_system, roles. */
-export type ContextSettings = readonly [role: string, user: string, tenant: string, system: string, roles: string]
+export type ContextSettings = readonly [
+  role: string,
+  user: string,
+  tenant: string,
+  system: string,
+  roles: string,
+]
 
 /** Sets role and context for the transaction it runs in, and for nothing after it. */
 export const contextStatement: string =

@@ -1,7 +1,11 @@
 import { runInScope } from '../context.ts'
 import { scopeFrom, type RequestContextOptions } from './request-context.ts'
 
-type ExpressMiddleware<Request> = (request: Request, response: unknown, next: (error?: unknown) => void) => void
+type ExpressMiddleware<Request> = (
+  request: Request,
+  response: unknown,
+  next: (error?: unknown) => void,
+) => void
 
 /**
  * Express middleware that opens the row-level security context of a request for everything behind it.

@@ -13,7 +13,8 @@ export function scopeFrom<Request>(
 ): (request: Request) => RlsScope | undefined {
   refuseUnknownKeys(options, ['context'], path)
   const read = options.context
-  if (typeof read !== 'function') throw new TypeError(`${path}.context: give a function that reads the request.`)
+  if (typeof read !== 'function')
+    throw new TypeError(`${path}.context: give a function that reads the request.`)
   return (request) => {
     const context = read(request)
     return context ? { context: parseRlsContext(context), systemReason: null } : undefined

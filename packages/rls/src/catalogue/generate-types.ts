@@ -8,7 +8,10 @@ export interface GenerateTypesOptions {
 }
 
 /** TypeScript interfaces of the tables and views, for Kysely. */
-export async function generateTypes(database: Queryable, options: GenerateTypesOptions = {}): Promise<string> {
+export async function generateTypes(
+  database: Queryable,
+  options: GenerateTypesOptions = {},
+): Promise<string> {
   refuseUnknownKeys(options, ['schemas'], 'generateTypes')
   const schemas = options.schemas ?? ['public']
   const { relations } = await readCatalogue(database)
@@ -24,7 +27,10 @@ export async function generateTypes(database: Queryable, options: GenerateTypesO
     ...interfaces,
     `export interface Database {\n${members.join('\n')}\n}`,
     '',
-  ].join('\n\n').trimEnd().concat('\n')
+  ]
+    .join('\n\n')
+    .trimEnd()
+    .concat('\n')
 }
 
 function interfaceOf({ name, columns }: CatalogueRelation, schemas: readonly string[]): string {
@@ -40,7 +46,8 @@ function columnType(column: CatalogueColumn): string {
 }
 
 function plainType({ type, labels }: CatalogueColumn): string {
-  if (labels) return labels.map((label) => `'${label.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`).join(' | ')
+  if (labels)
+    return labels.map((label) => `'${label.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`).join(' | ')
   if (type.endsWith('[]')) return `${scalar(type.slice(0, -2))}[]`
   return scalar(type)
 }

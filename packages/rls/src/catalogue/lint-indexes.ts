@@ -18,7 +18,9 @@ export function lintIndexes(subject: LintSubject): LintFinding[] {
 }
 
 function unindexed(table: CatalogueRelation, column: string): LintFinding[] {
-  const filtered = table.policies.some(({ using }) => using !== null && new RegExp(`\\b${column}\\b`).test(using))
+  const filtered = table.policies.some(
+    ({ using }) => using !== null && new RegExp(`\\b${column}\\b`).test(using),
+  )
   if (!filtered || table.indexes.some(({ columns, partial }) => columns[0] === column && !partial)) return []
   return [
     {
@@ -71,6 +73,7 @@ function expressionIndexes(table: CatalogueRelation): LintFinding[] {
       rule: 'expression-index',
       severity: 'warning',
       object: `${table.name}.${name}`,
-      message: 'starts with an expression, which is used under a policy only if its function is LEAKPROOF. Store the value in a column.',
+      message:
+        'starts with an expression, which is used under a policy only if its function is LEAKPROOF. Store the value in a column.',
     }))
 }

@@ -34,18 +34,32 @@ function lintPolicy(policy: CataloguePolicy, object: string, functions: Readonly
       )
     }
     if (settingOutsideSubselect(expression)) {
-      report('setting-outside-subselect', 'warning', 'reads a setting once per row. Write (select current_setting(…)).')
+      report(
+        'setting-outside-subselect',
+        'warning',
+        'reads a setting once per row. Write (select current_setting(…)).',
+      )
     }
     if (/current_setting\([^)]*\)\s*\)*::(?!text\b)/.test(expression) && !/NULLIF\(/i.test(expression)) {
-      report('setting-without-nullif', 'warning', "casts a setting that is '' after use. Write nullif(current_setting(…), '').")
+      report(
+        'setting-without-nullif',
+        'warning',
+        "casts a setting that is '' after use. Write nullif(current_setting(…), '').",
+      )
     }
     if (columnCast.test(expression)) {
       report('column-cast', 'warning', 'casts the column, so no index is used. Cast the setting.')
     }
-    const called = [...expression.matchAll(/\b([a-z_][a-z0-9_.]*)\(/gi)].map(([, name = '']) => bareName(name))
+    const called = [...expression.matchAll(/\b([a-z_][a-z0-9_.]*)\(/gi)].map(([, name = '']) =>
+      bareName(name),
+    )
     const own = called.find((name) => functions.has(name))
     if (own !== undefined) {
-      report('function-in-policy', 'warning', `calls ${own}() for each row. Inline it, or wrap it in a subselect.`)
+      report(
+        'function-in-policy',
+        'warning',
+        `calls ${own}() for each row. Inline it, or wrap it in a subselect.`,
+      )
     }
   }
   return found

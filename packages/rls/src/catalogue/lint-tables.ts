@@ -16,9 +16,14 @@ export function lintTables({ catalogue, isTenant, tenantColumn }: LintSubject): 
       report('owner-is-tenant', 'error', `belongs to ${relation.owner}, who can turn row-level security off.`)
     }
     for (const { grantee, privilege } of open) {
-      if (grantee === 'public') report('grant-to-public', 'error', `gives ${privilege} to everybody. Revoke it from PUBLIC.`)
+      if (grantee === 'public')
+        report('grant-to-public', 'error', `gives ${privilege} to everybody. Revoke it from PUBLIC.`)
       else if (unchecked.has(privilege)) {
-        report('unchecked-privilege', 'error', `gives ${privilege} to ${grantee}, which no policy filters. Revoke it.`)
+        report(
+          'unchecked-privilege',
+          'error',
+          `gives ${privilege} to ${grantee}, which no policy filters. Revoke it.`,
+        )
       }
     }
     if (relation.kind === 'table') lintTable(relation, open.length > 0, tenantColumn, isTenant, report)
@@ -38,20 +43,30 @@ function lintTable(
 ): void {
   const column = table.columns.find(({ name }) => name === tenantColumn)
   if (!table.rowSecurity) {
-    if (open || column) report('rls-disabled', 'error', 'has no row-level security. Enable and force it, and add policies.')
+    if (open || column)
+      report('rls-disabled', 'error', 'has no row-level security. Enable and force it, and add policies.')
     return
   }
-  if (!table.forced) report('force-missing', 'error', 'does not FORCE row-level security, so its owner sees every row.')
+  if (!table.forced)
+    report('force-missing', 'error', 'does not FORCE row-level security, so its owner sees every row.')
   const admitted = table.policies.some(({ permissive, roles }) => permissive && roles.some(isTenant))
   if (open && !admitted) report('no-policy', 'warning', 'is granted to tenants, but no policy admits a row.')
   if (column && !column.notNull) {
-    report('nullable-tenant', 'warning', `allows rows without ${tenantColumn}, which nobody sees. Make it NOT NULL.`)
+    report(
+      'nullable-tenant',
+      'warning',
+      `allows rows without ${tenantColumn}, which nobody sees. Make it NOT NULL.`,
+    )
   }
 }
 
 function lintView(view: CatalogueRelation, report: Report): void {
   if (view.kind === 'materialized-view') {
-    report('materialized-view', 'error', 'is a materialized view, which has no row-level security. Revoke it from tenants.')
+    report(
+      'materialized-view',
+      'error',
+      'is a materialized view, which has no row-level security. Revoke it from tenants.',
+    )
   } else if (!view.securityInvoker) {
     report('view-without-invoker', 'error', "reads with its owner's rights. Set security_invoker = true.")
   }

@@ -61,7 +61,10 @@ export interface LintSubject {
 }
 
 /** Reads the catalogue and holds it against every rule. */
-export async function lintCatalogue(database: Queryable, options: LintOptions): Promise<readonly LintFinding[]> {
+export async function lintCatalogue(
+  database: Queryable,
+  options: LintOptions,
+): Promise<readonly LintFinding[]> {
   return lint(await readCatalogue(database), options)
 }
 
@@ -82,13 +85,17 @@ export function lint(catalogue: Catalogue, options: LintOptions): readonly LintF
     ...lintFunctions(subject),
   ]
     .filter(({ rule, object }) => !ignored.has(rule) && !ignored.has(`${rule}:${object}`))
-    .toSorted((a, b) => compare(a.severity, b.severity) || compare(a.object, b.object) || compare(a.rule, b.rule))
+    .toSorted(
+      (a, b) => compare(a.severity, b.severity) || compare(a.object, b.object) || compare(a.rule, b.rule),
+    )
 }
 
 /** One line per finding, for a terminal. */
 export function formatLint(findings: readonly LintFinding[]): string {
   if (findings.length === 0) return 'Nothing to report.'
-  return findings.map(({ severity, rule, object, message }) => `${severity.padEnd(7)}  ${object}: ${message} (${rule})`).join('\n')
+  return findings
+    .map(({ severity, rule, object, message }) => `${severity.padEnd(7)}  ${object}: ${message} (${rule})`)
+    .join('\n')
 }
 
 function lintDatabase({ catalogue, isTenant }: LintSubject): LintFinding[] {
@@ -102,7 +109,8 @@ function lintDatabase({ catalogue, isTenant }: LintSubject): LintFinding[] {
       rule: 'temporary-tables',
       severity: 'warning',
       object: role,
-      message: 'may create temporary tables, which stay on a pooled connection. Revoke TEMPORARY on the database.',
+      message:
+        'may create temporary tables, which stay on a pooled connection. Revoke TEMPORARY on the database.',
     })
   }
   for (const { owner, grantee, privilege } of catalogue.defaultGrants) {

@@ -45,10 +45,15 @@ function diffTable(
   after: TableSecurity | undefined,
   trusted: Trusted,
 ): PolicyChange[] {
-  const change = (kind: PolicyChange['class'], text: string): PolicyChange => ({ class: kind, table, change: text })
+  const change = (kind: PolicyChange['class'], text: string): PolicyChange => ({
+    class: kind,
+    table,
+    change: text,
+  })
   if (after === undefined) return [change('breaking', 'the table is gone')]
   if (before === undefined) {
-    const open = after.grants.some(({ grantee }) => !trusted.has(grantee)) && !(after.rowSecurity && after.forced)
+    const open =
+      after.grants.some(({ grantee }) => !trusted.has(grantee)) && !(after.rowSecurity && after.forced)
     return [
       open
         ? change('dangerous', 'a new table is open without forced row-level security')
@@ -72,7 +77,11 @@ function diffTable(
 
 type Verdict = readonly [PolicyChange['class'], string]
 
-function diffGrants(before: readonly CatalogueGrant[], after: readonly CatalogueGrant[], trusted: Trusted): Verdict[] {
+function diffGrants(
+  before: readonly CatalogueGrant[],
+  after: readonly CatalogueGrant[],
+  trusted: Trusted,
+): Verdict[] {
   const key = ({ grantee, privilege }: CatalogueGrant): string => `${privilege} to ${grantee}`
   const had = new Set(before.map(key))
   const has = new Set(after.map(key))
@@ -82,7 +91,9 @@ function diffGrants(before: readonly CatalogueGrant[], after: readonly Catalogue
   ]
   return [
     ...after.filter((grant) => !had.has(key(grant))).map((grant) => verdict(grant, 'dangerous', 'grants')),
-    ...before.filter((grant) => !has.has(key(grant))).map((grant) => verdict(grant, 'breaking', 'no longer grants')),
+    ...before
+      .filter((grant) => !has.has(key(grant)))
+      .map((grant) => verdict(grant, 'breaking', 'no longer grants')),
   ]
 }
 
@@ -95,17 +106,28 @@ function diffPolicyLists(
   return names.flatMap((name) => {
     const was = before.find((policy) => policy.name === name)
     const is = after.find((policy) => policy.name === name)
-    const onlyTrusted = [was, is].every((policy) => policy === undefined || policy.roles.every((role) => trusted.has(role)))
+    const onlyTrusted = [was, is].every(
+      (policy) => policy === undefined || policy.roles.every((role) => trusted.has(role)),
+    )
     return diffPolicy(name, was, is).map(([kind, text]): Verdict => [onlyTrusted ? 'safe' : kind, text])
   })
 }
 
-function diffPolicy(name: string, was: CataloguePolicy | undefined, is: CataloguePolicy | undefined): Verdict[] {
+function diffPolicy(
+  name: string,
+  was: CataloguePolicy | undefined,
+  is: CataloguePolicy | undefined,
+): Verdict[] {
   if (was === undefined || is === undefined) {
     const policy = (was ?? is) as CataloguePolicy
     const more = policy.permissive === (is !== undefined)
     const kind = policy.permissive ? 'policy' : 'restrictive policy'
-    return [[more ? 'dangerous' : 'breaking', `the ${kind} ${name} for ${policy.command} is ${is ? 'new' : 'gone'}`]]
+    return [
+      [
+        more ? 'dangerous' : 'breaking',
+        `the ${kind} ${name} for ${policy.command} is ${is ? 'new' : 'gone'}`,
+      ],
+    ]
   }
   if (was.permissive !== is.permissive || was.command !== is.command) {
     return [['dangerous', `the policy ${name} changes from ${describe(was)} to ${describe(is)}`]]
@@ -116,7 +138,10 @@ function diffPolicy(name: string, was: CataloguePolicy | undefined, is: Catalogu
   const removed = was.roles.filter((role) => !is.roles.includes(role) && !is.roles.includes('public'))
   // A restrictive policy for fewer roles admits more; a permissive one for fewer admits less.
   if (added.length > 0) {
-    verdicts.push([is.permissive ? 'dangerous' : 'breaking', `the policy ${name} now holds for ${added.join(', ')}`])
+    verdicts.push([
+      is.permissive ? 'dangerous' : 'breaking',
+      `the policy ${name} now holds for ${added.join(', ')}`,
+    ])
   }
   if (removed.length > 0) {
     verdicts.push([
@@ -129,7 +154,10 @@ function diffPolicy(name: string, was: CataloguePolicy | undefined, is: Catalogu
     ['WITH CHECK', was.check ?? was.using, is.check ?? is.using],
   ] as const) {
     if (normalize(from) === normalize(to)) continue
-    verdicts.push([isNarrowed(from, to) ? 'breaking' : 'dangerous', `${clause} of the policy ${name} changes from ${from ?? 'nothing'} to ${to ?? 'nothing'}`])
+    verdicts.push([
+      isNarrowed(from, to) ? 'breaking' : 'dangerous',
+      `${clause} of the policy ${name} changes from ${from ?? 'nothing'} to ${to ?? 'nothing'}`,
+    ])
   }
   return verdicts.filter(([, text], index) => verdicts.findIndex(([, other]) => other === text) === index)
 }
@@ -142,7 +170,9 @@ function isNarrowed(from: string | null, to: string | null): boolean {
   const literals = now.match(/'(?:[^']|'')*'/g) ?? []
   if (literals.some((literal) => /[()]| or /i.test(literal))) return false
   const inner = stripParentheses(now)
-  return old !== '' && !hasTopLevelOr(inner) && (inner.startsWith(`${old} and `) || inner.endsWith(` and ${old}`))
+  return (
+    old !== '' && !hasTopLevelOr(inner) && (inner.startsWith(`${old} and `) || inner.endsWith(` and ${old}`))
+  )
 }
 
 function hasTopLevelOr(expression: string): boolean {

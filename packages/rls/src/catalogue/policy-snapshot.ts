@@ -19,7 +19,10 @@ export async function readPolicySnapshot(database: Queryable): Promise<PolicySna
   return Object.fromEntries(
     relations
       .filter(({ kind }) => kind === 'table')
-      .map(({ name, rowSecurity, forced, policies, grants }) => [name, { rowSecurity, forced, policies, grants }]),
+      .map(({ name, rowSecurity, forced, policies, grants }) => [
+        name,
+        { rowSecurity, forced, policies, grants },
+      ]),
   )
 }
 

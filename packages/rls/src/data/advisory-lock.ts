@@ -41,6 +41,8 @@ export async function withAdvisoryLock<Result>(
   client.on('end', onLost)
   try {
     await acquire(client, name, timeout, options.signal)
+    lost.signal.throwIfAborted()
+    options.signal?.throwIfAborted()
     const result = await run(lost.signal)
     lost.signal.throwIfAborted()
     return result

@@ -10,7 +10,12 @@ export type BackupLine =
   | { readonly kind: 'table'; readonly table: string; readonly columns: readonly string[] }
   | { readonly kind: 'rows'; readonly rows: readonly string[] }
   | TableSum
-  | { readonly kind: 'sequence'; readonly sequence: string; readonly lastValue: string; readonly isCalled: boolean }
+  | {
+      readonly kind: 'sequence'
+      readonly sequence: string
+      readonly lastValue: string
+      readonly isCalled: boolean
+    }
   | { readonly kind: 'end' }
 
 export interface BackupHeader {
@@ -31,5 +36,9 @@ export interface TableSum {
 }
 
 export function backupInvalid(reason: string, cause?: unknown): RlsError {
-  return new RlsError(`The backup cannot be used: ${reason}`, { code: 'ERR_RLS_BACKUP_INVALID', kind: 'conflict', cause })
+  return new RlsError(`The backup cannot be used: ${reason}`, {
+    code: 'ERR_RLS_BACKUP_INVALID',
+    kind: 'conflict',
+    cause,
+  })
 }

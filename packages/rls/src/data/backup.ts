@@ -36,7 +36,9 @@ export async function backupDatabase(options: BackupOptions): Promise<BackupRepo
   const partial = `${options.file}.partial`
   try {
     await client.query('begin isolation level repeatable read read only')
-    await client.query("set local datestyle = 'ISO'; set local timezone = 'UTC'; set local extra_float_digits = 3")
+    await client.query(
+      "set local datestyle = 'ISO'; set local timezone = 'UTC'; set local extra_float_digits = 3",
+    )
     const report = await write(client, partial, options.file)
     await client.query('commit')
     await rename(partial, options.file)
@@ -49,7 +51,10 @@ export async function backupDatabase(options: BackupOptions): Promise<BackupRepo
 
 async function write(client: Client, partial: string, file: string): Promise<BackupReport> {
   const tables = await readBackupTables(client)
-  await refuseHiddenRows(client, tables.map(({ name }) => name))
+  await refuseHiddenRows(
+    client,
+    tables.map(({ name }) => name),
+  )
   const gzip = createGzip()
   const target = createWriteStream(partial, { mode: 0o600 })
   const written = finished(gzip.pipe(target))
@@ -80,7 +85,9 @@ async function write(client: Client, partial: string, file: string): Promise<Bac
 }
 
 async function writeRows(client: Client, gzip: Gzip, table: string): Promise<void> {
-  await client.query(`declare backup_rows no scroll cursor for select t::text as row from only ${quoteTable(table)} t`)
+  await client.query(
+    `declare backup_rows no scroll cursor for select t::text as row from only ${quoteTable(table)} t`,
+  )
   for (;;) {
     const { rows } = await client.query<{ row: string }>(`fetch ${rowsPerRead} from backup_rows`)
     if (rows.length === 0) break

@@ -27,7 +27,9 @@ export async function restoreDatabase(options: RestoreOptions): Promise<BackupRe
   await client.connect()
   try {
     await client.query('begin')
-    await client.query("set local datestyle = 'ISO'; set local timezone = 'UTC'; set local extra_float_digits = 3")
+    await client.query(
+      "set local datestyle = 'ISO'; set local timezone = 'UTC'; set local extra_float_digits = 3",
+    )
     const report = await read(client, options.file)
     await client.query('commit')
     return report
@@ -54,7 +56,8 @@ async function read(client: Client, file: string): Promise<BackupReport> {
       case 'quintet-backup':
         await refuseOtherMigrations(client, line)
         begun = true
-        if (tables.length > 0) await client.query(`truncate ${tables.map(({ name }) => quoteTable(name)).join(', ')}`)
+        if (tables.length > 0)
+          await client.query(`truncate ${tables.map(({ name }) => quoteTable(name)).join(', ')}`)
         break
       case 'table': {
         const columns = awaited.get(line.table)
@@ -78,7 +81,11 @@ async function read(client: Client, file: string): Promise<BackupReport> {
         break
       }
       case 'sequence':
-        await client.query('select setval($1::regclass, $2::bigint, $3)', [line.sequence, line.lastValue, line.isCalled])
+        await client.query('select setval($1::regclass, $2::bigint, $3)', [
+          line.sequence,
+          line.lastValue,
+          line.isCalled,
+        ])
         break
       case 'end':
         ended = true
@@ -126,7 +133,9 @@ async function refuseOtherMigrations(client: Client, header: BackupHeader): Prom
   const list = (migrations: readonly { name: string; checksum: string | null }[]): string =>
     migrations.map(({ name, checksum }) => `${name} ${checksum ?? ''}`).join('\n')
   if (list(here) === list(header.migrations)) return
-  throw backupInvalid('the database has other migrations than the one it was taken from. Migrate it to the same ones first.')
+  throw backupInvalid(
+    'the database has other migrations than the one it was taken from. Migrate it to the same ones first.',
+  )
 }
 
 /** Keeps triggers from acting on rows that are not new, and references from being checked before the end. */
@@ -143,7 +152,11 @@ async function holdConstraints(client: Client, tables: readonly string[]): Promi
      where f.contype = 'f' and not f.condeferrable and f.conparentid = 0 and n.nspname || '.' || c.relname = any($1)`,
     [tables],
   )
-  const alter = async (found: readonly { table: string; name: string }[], verb: string, end = ''): Promise<void> => {
+  const alter = async (
+    found: readonly { table: string; name: string }[],
+    verb: string,
+    end = '',
+  ): Promise<void> => {
     for (const { table, name } of found) {
       await client.query(`alter table ${quoteTable(table)} ${verb} ${quoteName(name)}${end}`)
     }

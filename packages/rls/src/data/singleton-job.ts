@@ -34,15 +34,21 @@ export const singletonJobDefaults = Object.freeze({ retryAfter: '1s' } as const)
  */
 export function createSingletonJob(options: SingletonJobOptions): SingletonJob {
   refuseUnknownKeys(options, ['pool', 'name', 'run', 'retryAfter', 'logger'], 'createSingletonJob')
-  const retryAfter = parseDuration(options.retryAfter ?? singletonJobDefaults.retryAfter, 'createSingletonJob.retryAfter')
+  const retryAfter = parseDuration(
+    options.retryAfter ?? singletonJobDefaults.retryAfter,
+    'createSingletonJob.retryAfter',
+  )
   const logger = options.logger ?? silentLogger
   const stop = new AbortController()
   let leading = false
 
   const lead = async (lost: AbortSignal): Promise<void> => {
+    const signal = AbortSignal.any([lost, stop.signal])
+    // Whoever waits for the signal alone would wait for ever.
+    if (signal.aborted) return
     leading = true
     try {
-      await options.run(AbortSignal.any([lost, stop.signal]))
+      await options.run(signal)
     } finally {
       leading = false
     }

@@ -26,7 +26,10 @@ export async function verifyBackup(options: VerifyBackupOptions): Promise<Backup
   url.pathname = `/${name}`
   try {
     const { owner, tenant, system } = options.roles
-    await execute(url.href, `grant usage on schema public to ${[owner, tenant, system].map(quoteName).join(', ')}`)
+    await execute(
+      url.href,
+      `grant usage on schema public to ${[owner, tenant, system].map(quoteName).join(', ')}`,
+    )
     await createMigrator({ ownerUrl: url.href, folder: options.folder }).up()
     return await restoreDatabase({ url: url.href, file: options.file })
   } finally {

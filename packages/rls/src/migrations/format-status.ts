@@ -5,6 +5,8 @@ export function formatMigrationStatus(status: readonly MigrationStatus[]): strin
   if (status.length === 0) return 'There are no migrations.'
   const width = Math.max(...status.map(({ name }) => name.length))
   return status
-    .map(({ name, state, appliedAt }) => `${name.padEnd(width)}  ${state.padEnd(7)}  ${appliedAt?.toISOString() ?? ''}`.trimEnd())
+    .map(({ name, state, appliedAt }) =>
+      `${name.padEnd(width)}  ${state.padEnd(7)}  ${appliedAt?.toISOString() ?? ''}`.trimEnd(),
+    )
     .join('\n')
 }

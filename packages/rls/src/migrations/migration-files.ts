@@ -19,12 +19,18 @@ const endings = /\.(?:sql|ts|mts|js|mjs)$/
 
 /** The migrations of a folder in the order in which they run. */
 export async function readMigrationFiles(folder: string): Promise<readonly MigrationFile[]> {
-  const entries = (await readdir(folder)).filter((file) => endings.test(file) && !file.endsWith('.d.ts')).toSorted()
+  const entries = (await readdir(folder))
+    .filter((file) => endings.test(file) && !file.endsWith('.d.ts'))
+    .toSorted()
   const files = await Promise.all(
     entries.map(async (file): Promise<MigrationFile> => {
       const path = resolve(join(folder, file))
       const text = (await readFile(path, 'utf8')).replaceAll('\r\n', '\n')
-      return { name: file.replace(endings, ''), path, checksum: createHash('sha256').update(text).digest('hex') }
+      return {
+        name: file.replace(endings, ''),
+        path,
+        checksum: createHash('sha256').update(text).digest('hex'),
+      }
     }),
   )
   const twice = files.find((file, index) => files[index + 1]?.name === file.name)

@@ -54,7 +54,9 @@ export function createMigrator(options: MigratorOptions): Migrator {
       })
       const done: string[] = []
       for (let step = 0; step < steps; step++) {
-        const { error, results = [] } = await (direction === 'up' ? migrator.migrateToLatest() : migrator.migrateDown())
+        const { error, results = [] } = await (direction === 'up'
+          ? migrator.migrateToLatest()
+          : migrator.migrateDown())
         const culprit = results.find(({ status }) => status === 'Error')
         if (culprit) throw failed(culprit.migrationName, error)
         if (error !== undefined) throw error
@@ -70,7 +72,8 @@ export function createMigrator(options: MigratorOptions): Migrator {
   return {
     up: () => migrate('up', 1),
     async down(steps = 1) {
-      if (!Number.isInteger(steps) || steps < 1) throw new TypeError(`down: ${String(steps)} is no number of steps.`)
+      if (!Number.isInteger(steps) || steps < 1)
+        throw new TypeError(`down: ${String(steps)} is no number of steps.`)
       return migrate('down', steps)
     },
     status: () =>
@@ -124,7 +127,9 @@ async function prepareSchema(db: Kysely<unknown>): Promise<void> {
     // As Kysely's own migrator would create it.
     await sql`create table if not exists ${applied}
       (name varchar(255) primary key, timestamp varchar(255) not null)`.execute(trx)
-    await sql`create table if not exists ${checksums} (name text primary key, checksum text not null)`.execute(trx)
+    await sql`create table if not exists ${checksums} (name text primary key, checksum text not null)`.execute(
+      trx,
+    )
     await sql`grant usage on schema ${sql.id(schema)} to public`.execute(trx)
     await sql`grant select on ${applied}, ${checksums} to public`.execute(trx)
   })

@@ -10,7 +10,11 @@ export interface MigratorOptions {
 }
 
 /** Where migrations are recorded. */
-export const migratorDefaults = Object.freeze({ schema: 'quintet', table: 'migration', lockTable: 'migration_lock' } as const)
+export const migratorDefaults = Object.freeze({
+  schema: 'quintet',
+  table: 'migration',
+  lockTable: 'migration_lock',
+} as const)
 
 export interface ResolvedMigratorOptions {
   readonly ownerUrl: string

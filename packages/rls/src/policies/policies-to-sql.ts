@@ -24,7 +24,9 @@ export function policiesToDownSql(policies: readonly TablePolicy[], roles: Polic
   return [...byTable(policies)].flatMap(([table, rules]) => [
     `revoke all on ${quoteTable(table)} from ${quoteName(roles.tenant)}`,
     ...rules.flatMap((rule) =>
-      statementsOf(rule).map(({ name }) => `drop policy if exists ${quoteName(name)} on ${quoteTable(table)}`),
+      statementsOf(rule).map(
+        ({ name }) => `drop policy if exists ${quoteName(name)} on ${quoteTable(table)}`,
+      ),
     ),
   ])
 }
@@ -50,7 +52,10 @@ function statementsOf(rule: TablePolicy): readonly PolicyStatement[] {
   if (rule.for.length === operations.length) {
     return [{ name: policyName(rule.table, rule.name), operation: 'all' }]
   }
-  return rule.for.map((operation) => ({ name: policyName(rule.table, `${rule.name}_${operation}`), operation }))
+  return rule.for.map((operation) => ({
+    name: policyName(rule.table, `${rule.name}_${operation}`),
+    operation,
+  }))
 }
 
 function admit(rule: TablePolicy, roles: PolicyRoles): readonly string[] {

@@ -45,7 +45,13 @@ export function tenantPolicy(table: string, options: TenantPolicyOptions = {}): 
   refuseUnknownKeys(options, ['for', 'name', 'column', 'type'], `tenantPolicy(${table})`)
   const column = options.column ?? 'tenant_id'
   const rule = tenantRule(column, options.type)
-  return define(table, 'tenant', options, { using: rule, check: rule, columns: [column], tenantColumn: column, userColumn: null })
+  return define(table, 'tenant', options, {
+    using: rule,
+    check: rule,
+    columns: [column],
+    tenantColumn: column,
+    userColumn: null,
+  })
 }
 
 export interface OwnerPolicyOptions<Column extends string = string> extends PolicyOptions {
@@ -101,7 +107,13 @@ export function rolePolicy(table: string, options: RolePolicyOptions): TablePoli
   }
   const column = options.column ?? 'tenant_id'
   const rule = `${tenantRule(column, options.type)} and ${hasAnyRole(options.roles)}`
-  return define(table, 'role', options, { using: rule, check: rule, columns: [column], tenantColumn: column, userColumn: null })
+  return define(table, 'role', options, {
+    using: rule,
+    check: rule,
+    columns: [column],
+    tenantColumn: column,
+    userColumn: null,
+  })
 }
 
 export interface CustomPolicyOptions<Column extends string = string> extends PolicyOptions {
@@ -121,7 +133,9 @@ export function customPolicy(table: string, options: CustomPolicyOptions): Table
     `customPolicy(${table})`,
   )
   if (typeof options.using !== 'string' || options.using.trim() === '') {
-    throw new TypeError(`customPolicy(${table}): using is empty. Give the SQL expression that rows must meet.`)
+    throw new TypeError(
+      `customPolicy(${table}): using is empty. Give the SQL expression that rows must meet.`,
+    )
   }
   return define(table, 'custom', options, {
     using: options.using,
@@ -145,9 +159,16 @@ function define(
   }
   const name = options.name ?? kind
   if (!/^[a-z][a-z0-9_]*$/.test(name)) {
-    throw new TypeError(`${kind}Policy(${table}).name: ${JSON.stringify(name)} must be lower-case letters, digits and underscores.`)
+    throw new TypeError(
+      `${kind}Policy(${table}).name: ${JSON.stringify(name)} must be lower-case letters, digits and underscores.`,
+    )
   }
-  return Object.freeze({ table, name, for: operations.filter((operation) => chosen.includes(operation)), ...rest })
+  return Object.freeze({
+    table,
+    name,
+    for: operations.filter((operation) => chosen.includes(operation)),
+    ...rest,
+  })
 }
 
 function tenantRule(column: string, type: IdType | undefined): string {

@@ -32,10 +32,16 @@ export function createRlsClient(session: Session): PoolClient {
 export type QueryArguments = readonly [config?: unknown, values?: unknown, callback?: unknown]
 
 /** Reads the forms in which pg takes a statement. */
-export function readArguments(args: QueryArguments): { statement: Statement; callback: DriverCallback | undefined } {
+export function readArguments(args: QueryArguments): {
+  statement: Statement
+  callback: DriverCallback | undefined
+} {
   const [config, values, callback] = args
   const isText = typeof config === 'string'
-  if (!isText && (typeof config !== 'object' || config === null || typeof (config as { text?: unknown }).text !== 'string')) {
+  if (
+    !isText &&
+    (typeof config !== 'object' || config === null || typeof (config as { text?: unknown }).text !== 'string')
+  ) {
     throw new TypeError('query: give the statement as text, or as an object with text and values.')
   }
   const given = typeof values === 'function' ? values : callback

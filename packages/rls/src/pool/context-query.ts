@@ -1,8 +1,9 @@
 import type { ContextSettings } from '../settings.ts'
 import { contextStatement } from '../settings.ts'
+import { createContextMessages } from './context-message.ts'
 import { noteStatement } from '../statement-note.ts'
 import type { DriverCallback, DriverConnection, DriverQuery, DriverQueryClass } from './driver.ts'
-import { statementNames, type NamedStatement } from './statement-names.ts'
+import { contextName, statementNames, type NamedStatement } from './statement-names.ts'
 
 /** What travels ahead of a statement, under the same Sync. */
 export interface Flight {
@@ -29,6 +30,7 @@ export type ContextQueryClass = new (
  */
 export function defineContextQuery(Query: DriverQueryClass, options: ContextQueryOptions): ContextQueryClass {
   const { preparedStatements, maxPreparedStatements } = options
+  const contextMessages = createContextMessages()
 
   return class ContextQuery extends Query {
     readonly #flight: Flight
@@ -38,7 +40,12 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
     #parsedNow: NamedStatement[] | undefined
     #failed = false
 
-    constructor(flight: Flight, config: object | string, values?: readonly unknown[], callback?: DriverCallback) {
+    constructor(
+      flight: Flight,
+      config: object | string,
+      values?: readonly unknown[],
+      callback?: DriverCallback,
+    ) {
       super(config, values, callback)
       this.#flight = flight
       this.#ahead = (flight.begin === undefined ? 0 : 1) + (flight.settings === undefined ? 0 : 1)
@@ -54,8 +61,15 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
 
     override prepare(connection: DriverConnection): void {
       const { begin, settings } = this.#flight
-      if (begin !== undefined) this.#write(connection, begin, undefined)
-      if (settings !== undefined) this.#write(connection, contextStatement, settings)
+      if (begin !== undefined) {
+        const name = this.#parse(connection, begin)
+        connection.bind({ portal: '', statement: name, binary: false })
+        connection.execute({ portal: '' })
+      }
+      if (settings !== undefined) {
+        const name = this.#parse(connection, contextStatement, contextName)
+        connection.stream.write(contextMessages(settings, name))
+      }
       if (preparedStatements || this.name) {
         const names = statementNames(connection, maxPreparedStatements)
         this.#statement = names.take(this.text, connection, this.name || undefined)
@@ -68,20 +82,18 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
       else if (this.#statement.state === 'new') this.#markParsed(this.#statement)
     }
 
-    #write(connection: DriverConnection, text: string, values: ContextSettings | undefined): void {
-      let name = ''
-      if (preparedStatements) {
-        const statement = statementNames(connection, maxPreparedStatements).take(text, connection)
-        name = statement.name
-        if (statement.state === 'new') {
-          connection.parse({ text, name })
-          this.#markParsed(statement)
-        }
-      } else {
-        connection.parse({ text, name })
+    /** Parses a statement that goes ahead of ours, unless the connection knows it; returns its name. */
+    #parse(connection: DriverConnection, text: string, givenName?: string): string {
+      if (!preparedStatements) {
+        connection.parse({ text, name: '' })
+        return ''
       }
-      connection.bind({ portal: '', statement: name, values, binary: false })
-      connection.execute({ portal: '' })
+      const statement = statementNames(connection, maxPreparedStatements).take(text, connection, givenName)
+      if (statement.state === 'new') {
+        connection.parse({ text, name: statement.name })
+        this.#markParsed(statement)
+      }
+      return statement.name
     }
 
     #markParsed(statement: NamedStatement): void {

@@ -8,6 +8,7 @@ export interface DriverConnection {
   describe(message: object): void
   close(message: { type: 'S' | 'P'; name: string }): void
   sync(): void
+  readonly stream: { write(bytes: Buffer): unknown }
   parsedStatements: Record<string, string | undefined>
   submittedNamedStatements: Record<string, string | undefined>
 }
@@ -58,7 +59,7 @@ const expectedTrace = [
 function speaksAsExpected(Query: DriverQueryClass): boolean {
   const trace: string[] = []
   const connection = Object.assign(new EventEmitter(), {
-    stream: {},
+    stream: { write: () => trace.push('write') },
     parsedStatements: {},
     submittedNamedStatements: {},
     parse: (message: { name: string; text: string }) => trace.push(`parse:${message.name}:${message.text}`),

@@ -21,7 +21,18 @@ import { createSessionPool, type SessionPool } from './session-pool.ts'
  */
 export interface RlsPool
   extends
-    Pick<Pool, 'connect' | 'query' | 'end' | 'options' | 'totalCount' | 'idleCount' | 'waitingCount' | 'ending' | 'ended'>,
+    Pick<
+      Pool,
+      | 'connect'
+      | 'query'
+      | 'end'
+      | 'options'
+      | 'totalCount'
+      | 'idleCount'
+      | 'waitingCount'
+      | 'ending'
+      | 'ended'
+    >,
     AsyncDisposable {
   /** The driver's client class, with which Kysely opens a connection of its own to cancel a statement. */
   readonly Client: new (options?: object) => PoolClient & { connect(): Promise<PoolClient>; end(): void }
@@ -111,7 +122,8 @@ type Acquire = SessionPool['connect']
 
 function poolOver(pool: Pool, acquire: Acquire, owned: readonly Pool[]): RlsPool {
   let ended: Promise<void> | undefined
-  const end = (): Promise<void> => (ended ??= Promise.all(owned.map((one) => one.end())).then(() => undefined))
+  const end = (): Promise<void> =>
+    (ended ??= Promise.all(owned.map((one) => one.end())).then(() => undefined))
 
   const connect = (callback?: ConnectCallback): Promise<PoolClient> | void => {
     if (callback) {
@@ -195,9 +207,12 @@ function isLost(session: Session): boolean {
 
 /** A pool whose every statement runs in one context. */
 function boundTo(pool: RlsPool, context: RlsContextInput): RlsPool {
-  const within = <Arguments extends readonly unknown[], Result>(
-    run: (...args: Arguments) => Result,
-  ): ((...args: Arguments) => Result) => (...args) => runWithRlsContext(context, () => run(...args))
+  const within =
+    <Arguments extends readonly unknown[], Result>(
+      run: (...args: Arguments) => Result,
+    ): ((...args: Arguments) => Result) =>
+    (...args) =>
+      runWithRlsContext(context, () => run(...args))
 
   const bindClient = (client: PoolClient): PoolClient =>
     new Proxy(client, {

@@ -71,7 +71,10 @@ function send(session: Session, flight: Flight, statement: Statement, callback: 
   }
   const { ContextQuery } = session.options
   if (ContextQuery === undefined) {
-    runExplicitly(session, flight, () => plainQuery(session, statement)).then((result) => settle(null, result), settle)
+    runExplicitly(session, flight, () => plainQuery(session, statement)).then(
+      (result) => settle(null, result),
+      settle,
+    )
     return
   }
   const submit = (): void => {

@@ -25,7 +25,8 @@ export function createSessionPool(pool: Pool, options: SessionPoolOptions): Sess
     readStatement: createStatementReader(),
     settings: createSettingsReader(options),
     system: options.system,
-    onBackgroundError: (error) => options.logger.error({ err: error }, 'a streamed statement failed at its end'),
+    onBackgroundError: (error) =>
+      options.logger.error({ err: error }, 'a streamed statement failed at its end'),
   }
   survive(pool, options.logger)
 
@@ -37,7 +38,9 @@ export function createSessionPool(pool: Pool, options: SessionPoolOptions): Sess
         if (known === undefined) {
           const session = createSession(client, shared)
           // The statement in flight is told; without a listener the same error would end the process.
-          client.on('error', (lost) => options.logger.debug({ err: lost }, 'a connection to the database was lost'))
+          client.on('error', (lost) =>
+            options.logger.debug({ err: lost }, 'a connection to the database was lost'),
+          )
           known = { session, wrapped: createRlsClient(session) }
           sessions.set(client, known)
         } else {

@@ -4,6 +4,9 @@ import type { DriverConnection } from './driver.ts'
 /** Differs between copies of this package, so that two of them never name alike on one connection. */
 const prefix = `q${randomBytes(3).toString('hex')}_`
 
+/** The name of the context statement, the same on every connection. */
+export const contextName: string = `${prefix}context`
+
 /** One prepared statement of one connection. */
 export interface NamedStatement {
   readonly name: string

@@ -12,7 +12,8 @@ export interface StatementTraits {
 }
 
 const comments = /^(?:\s+|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/|;)+/
-const settings = /\bset_config\b|\b(?:re)?set\s+(?:local\s+|session\s+)?(?:role\b|"?app"?\s*\.|all\b|session\s+authorization\b|"?app\.)|^\s*(?:reset|discard)\b/i
+const settings =
+  /\bset_config\b|\b(?:re)?set\s+(?:local\s+|session\s+)?(?:role\b|"?app"?\s*\.|all\b|session\s+authorization\b|"?app\.)|^\s*(?:reset|discard)\b/i
 const connectionState =
   /^(?:listen|prepare|declare|load|discard|create\s+(?:or\s+replace\s+)?(?:local\s+|global\s+)?temp|set\b(?!\s+(?:local|transaction|constraints)\b)|reset\b)|\bpg_(?:try_)?advisory_lock|\bset_config\b|\binto\s+temp/i
 

@@ -22,7 +22,9 @@ export function expectedOutcome(
   const readable = opening('select', rules).length > 0
   if (!granted || ((operation === 'update' || operation === 'delete') && !readable)) return 'refused'
   if (actor === 'own') return 'done'
-  const shared = needed.every((one) => opening(one, rules).some(({ tenantColumn, userColumn }) => tenantColumn === null && userColumn === null))
+  const shared = needed.every((one) =>
+    opening(one, rules).some(({ tenantColumn, userColumn }) => tenantColumn === null && userColumn === null),
+  )
   if (shared) return 'done'
   return operation === 'insert' || operation === 'upsert' ? 'refused' : 'no rows'
 }

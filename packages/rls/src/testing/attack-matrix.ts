@@ -75,7 +75,12 @@ export async function runAttackMatrix(options: AttackMatrixOptions): Promise<Att
         const statement = attackStatement(operation, table, rows.get(table.name) ?? {}, fresh)
         if (statement === undefined) continue
         for (const actor of actors) {
-          const outcome = await attempt(pool, actor, contextOf(actor, victim, attacker, options.roles), statement)
+          const outcome = await attempt(
+            pool,
+            actor,
+            contextOf(actor, victim, attacker, options.roles),
+            statement,
+          )
           const expected = expectedOutcome(operation, actor, rules)
           cases.push({ table: table.name, operation, actor, expected, ...outcome })
         }
@@ -173,7 +178,10 @@ function outcomeOf(error: unknown): Attempt {
   // A reference from another table stands in the way: the rights were there.
   if (code === '23503') return { actual: 'done', reason }
   if (code === '42501') return { actual: 'refused', reason }
-  return { actual: code === 'ERR_RLS_INVALID_CONTEXT' ? 'invalid' : 'error', reason: `${code} ${reason}`.trim() }
+  return {
+    actual: code === 'ERR_RLS_INVALID_CONTEXT' ? 'invalid' : 'error',
+    reason: `${code} ${reason}`.trim(),
+  }
 }
 
 async function readTables({ pool, policies }: AttackMatrixOptions): Promise<readonly CatalogueRelation[]> {
@@ -198,7 +206,10 @@ async function createRows(
     const columns = names.map((name) => `"${name}"`).join(', ')
     const places = names.map((_, index) => `$${index + 1}`).join(', ')
     const values = names.length === 0 ? 'default values' : `(${columns}) values (${places})`
-    const result = await options.pool.query(`insert into ${quoteTable(table.name)} ${values} returning *`, Object.values(row))
+    const result = await options.pool.query(
+      `insert into ${quoteTable(table.name)} ${values} returning *`,
+      Object.values(row),
+    )
     rows.set(table.name, result.rows[0] as SampleRow)
   }
   return rows

@@ -26,7 +26,9 @@ export function attackStatement(
     case 'select':
       return { text: `select * from ${name} where ${where}`, values }
     case 'update': {
-      const writable = table.columns.find(({ generated }) => generated === 'never' || generated === 'identity')
+      const writable = table.columns.find(
+        ({ generated }) => generated === 'never' || generated === 'identity',
+      )
       const column = quoteName(writable?.name ?? key[0] ?? '')
       return { text: `update ${name} set ${column} = ${column} where ${where}`, values }
     }
@@ -36,7 +38,10 @@ export function attackStatement(
       const taken = { ...fresh, ...Object.fromEntries(key.map((column) => [column, row[column]])) }
       const { text, values: all } = insert(table, taken)
       const target = key.map(quoteName).join(', ')
-      return { text: `${text} on conflict (${target}) do update set ${first} = excluded.${first}`, values: all }
+      return {
+        text: `${text} on conflict (${target}) do update set ${first} = excluded.${first}`,
+        values: all,
+      }
     }
   }
 }

@@ -39,7 +39,9 @@ export async function explainTenantStatement(
       const plan = rows[0]?.['QUERY PLAN'][0].Plan
       const nodes = plan === undefined ? [] : flatten(plan)
       return {
-        seqScans: nodes.filter((node) => node['Node Type'] === 'Seq Scan').map((node) => node['Relation Name'] ?? '?'),
+        seqScans: nodes
+          .filter((node) => node['Node Type'] === 'Seq Scan')
+          .map((node) => node['Relation Name'] ?? '?'),
         indexes: nodes.flatMap((node) => node['Index Name'] ?? []),
         plan,
       }

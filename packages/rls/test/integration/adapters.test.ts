@@ -27,13 +27,16 @@ const read = async (): Promise<string> => {
     return (error as { code: string }).code
   }
 }
-const tenantOf = (value: string | string[] | null | undefined) => (typeof value === 'string' ? { tenantId: value } : null)
+const tenantOf = (value: string | string[] | null | undefined) =>
+  typeof value === 'string' ? { tenantId: value } : null
 
 /** Asks as both tenants and as nobody, many at once. */
 const askEverybody = async (ask: (tenant: string | undefined) => Promise<string>): Promise<void> => {
   const asked = Array.from({ length: 30 }, (_, index) => [tenantA, tenantB, undefined][index % 3])
   const answers = await Promise.all(asked.map((tenant) => ask(tenant)))
-  const expected = asked.map((tenant) => (tenant === tenantA ? 'a1 a2' : tenant === tenantB ? 'b1 b2' : '42501'))
+  const expected = asked.map((tenant) =>
+    tenant === tenantA ? 'a1 a2' : tenant === tenantB ? 'b1 b2' : '42501',
+  )
   expect(answers).toEqual(expected)
 }
 
@@ -52,7 +55,13 @@ describe('rlsContext', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
     const ask = async (tenant: string | undefined) =>
-      (await fetch(url, { method: 'POST', body: '{"a":1}', headers: { ...headers(tenant), 'content-type': 'application/json' } })).text()
+      (
+        await fetch(url, {
+          method: 'POST',
+          body: '{"a":1}',
+          headers: { ...headers(tenant), 'content-type': 'application/json' },
+        })
+      ).text()
     await askEverybody(ask)
     expect(await ask('x'.repeat(300))).toBe('ERR_RLS_INVALID_CONTEXT')
     server.closeAllConnections()
@@ -61,7 +70,12 @@ describe('rlsContext', () => {
 
   it('holds a Fastify handler to the tenant of the request', async () => {
     const app = fastify()
-    app.addHook('preHandler', fastifyContext<{ headers: IncomingMessage['headers'] }>({ context: (request) => tenantOf(request.headers['x-tenant']) }))
+    app.addHook(
+      'preHandler',
+      fastifyContext<{ headers: IncomingMessage['headers'] }>({
+        context: (request) => tenantOf(request.headers['x-tenant']),
+      }),
+    )
     app.post('/', read)
     const ask = async (tenant: string | undefined) =>
       (await app.inject({ method: 'POST', url: '/', payload: { a: 1 }, headers: headers(tenant) })).body
@@ -72,7 +86,11 @@ describe('rlsContext', () => {
 
   it('holds a Hono handler to the tenant of the request', async () => {
     const app = new Hono()
-    app.use(honoContext<{ req: { header(name: string): string | undefined } }>({ context: (c) => tenantOf(c.req.header('x-tenant')) }))
+    app.use(
+      honoContext<{ req: { header(name: string): string | undefined } }>({
+        context: (c) => tenantOf(c.req.header('x-tenant')),
+      }),
+    )
     app.post('/', async (c) => c.text(await read()))
     app.onError((error, c) => c.text((error as { code?: string }).code ?? ''))
     const ask = async (tenant: string | undefined) =>

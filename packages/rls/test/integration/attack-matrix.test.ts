@@ -1,5 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ownerPolicy, policiesToSql, rolePolicy, sharedPolicy, tenantPolicy, type RlsPool } from '../../src/index.ts'
+import {
+  ownerPolicy,
+  policiesToSql,
+  rolePolicy,
+  sharedPolicy,
+  tenantPolicy,
+  type RlsPool,
+} from '../../src/index.ts'
 import { assertNoSeqScan, formatAttackMatrix, runAttackMatrix } from '../../src/testing.ts'
 import { contextA, createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
 
@@ -37,8 +44,12 @@ describe('runAttackMatrix', () => {
     const report = await runAttackMatrix({ pool, policies, roles: ['billing'] })
     expect(report.failures, formatAttackMatrix(report)).toEqual([])
     expect(report.cases.length).toBeGreaterThan(150)
-    expect(report.cases.filter(({ actor }) => actor === 'none').every(({ actual }) => actual === 'refused')).toBe(true)
-    expect(report.cases.filter(({ actor }) => actor === 'malformed').every(({ actual }) => actual === 'invalid')).toBe(true)
+    expect(
+      report.cases.filter(({ actor }) => actor === 'none').every(({ actual }) => actual === 'refused'),
+    ).toBe(true)
+    expect(
+      report.cases.filter(({ actor }) => actor === 'malformed').every(({ actual }) => actual === 'invalid'),
+    ).toBe(true)
   })
 
   it('leaves no rows behind', async () => {
@@ -47,19 +58,21 @@ describe('runAttackMatrix', () => {
   })
 
   it('reports a policy that does not hold', async () => {
-    await fixture.asOwner(
-      `alter policy notes_tenant on notes using (true)`,
-    )
+    await fixture.asOwner(`alter policy notes_tenant on notes using (true)`)
     const report = await runAttackMatrix({ pool, policies, roles: ['billing'] })
     await fixture.asOwner(...policiesToSql([tenantPolicy('notes')], fixture.roles))
-    expect(report.failures.map(({ table, operation, actor }) => `${table} ${operation} ${actor}`)).toContain('public.notes select other')
+    expect(report.failures.map(({ table, operation, actor }) => `${table} ${operation} ${actor}`)).toContain(
+      'public.notes select other',
+    )
     expect(formatAttackMatrix(report)).toMatch(/public\.notes select .*\(!\)/)
   })
 })
 
 describe('assertNoSeqScan', () => {
   it('accepts a statement whose policy column leads an index', async () => {
-    await expect(assertNoSeqScan(pool, contextA, 'select * from notes where title = $1', ['a1'])).resolves.toBeUndefined()
+    await expect(
+      assertNoSeqScan(pool, contextA, 'select * from notes where title = $1', ['a1']),
+    ).resolves.toBeUndefined()
   })
 
   it('names the table that has no such index', async () => {

@@ -47,31 +47,66 @@ describe('lintCatalogue', () => {
     expect(await lintWith()).toEqual([])
   })
 
-  const policy = (expression: string): string => `create policy p on notes for select to TENANT using (${expression})`
+  const policy = (expression: string): string =>
+    `create policy p on notes for select to TENANT using (${expression})`
 
   it.each([
     ['rls-disabled', ['alter table notes disable row level security']],
     ['force-missing', ['alter table notes no force row level security']],
     ['no-policy', ['drop policy notes_tenant on notes']],
-    ['nullable-tenant', ['create table loose (id int primary key, tenant_id uuid)', 'alter table loose enable row level security', 'alter table loose force row level security']],
+    [
+      'nullable-tenant',
+      [
+        'create table loose (id int primary key, tenant_id uuid)',
+        'alter table loose enable row level security',
+        'alter table loose force row level security',
+      ],
+    ],
     ['grant-to-public', ['grant select on notes to public']],
     ['unchecked-privilege', ['grant truncate on notes to TENANT']],
     ['default-grant', ['alter default privileges for role OWNER grant select on tables to TENANT']],
     ['temporary-tables', ['grant temporary on database DATABASE to public']],
     ['view-without-invoker', ['create view v as select * from notes', 'grant select on v to TENANT']],
     ['materialized-view', ['create materialized view v as select 1 as n', 'grant select on v to TENANT']],
-    ['security-definer', ["create function f() returns int language sql security definer as 'select 1'", 'grant execute on function f() to TENANT']],
+    [
+      'security-definer',
+      [
+        "create function f() returns int language sql security definer as 'select 1'",
+        'grant execute on function f() to TENANT',
+      ],
+    ],
     ['policy-for-public', ['create policy p on notes for select to public using (false)']],
     ['always-true', ['create policy p on notes for update to TENANT using (true)']],
     ['always-true', ['create policy p on notes for insert to TENANT with check (true)']],
     ['system-flag-in-policy', [policy("(select current_setting('app.is_system', true)) = 'true'")]],
-    ['setting-outside-subselect', [policy("tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid")]],
+    [
+      'setting-outside-subselect',
+      [policy("tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid")],
+    ],
     ['setting-without-nullif', [policy("tenant_id = (select current_setting('app.tenant_id', true)::uuid)")]],
     ['column-cast', [policy("tenant_id::text = (select current_setting('app.tenant_id', true))")]],
-    ['function-in-policy', ["create function mine() returns uuid language sql as 'select null::uuid'", policy('tenant_id = mine()')]],
-    ['unindexed-policy-column', ['alter table notes drop constraint notes_pkey', 'alter table notes drop constraint notes_tenant_id_title_key']],
+    [
+      'function-in-policy',
+      [
+        "create function mine() returns uuid language sql as 'select null::uuid'",
+        policy('tenant_id = mine()'),
+      ],
+    ],
+    [
+      'unindexed-policy-column',
+      [
+        'alter table notes drop constraint notes_pkey',
+        'alter table notes drop constraint notes_tenant_id_title_key',
+      ],
+    ],
     ['unique-across-tenants', ['create unique index by_title on notes (title)']],
-    ['foreign-key-across-tenants', ['create unique index by_id on notes (id)', 'create table replies (tenant_id uuid not null, id int references notes (id))']],
+    [
+      'foreign-key-across-tenants',
+      [
+        'create unique index by_id on notes (id)',
+        'create table replies (tenant_id uuid not null, id int references notes (id))',
+      ],
+    ],
     ['expression-index', ['create index by_lower on notes (lower(title))']],
   ])('reports %s', async (rule, statements) => {
     const { tenant, owner: ownerRole } = fixture.roles
@@ -80,13 +115,18 @@ describe('lintCatalogue', () => {
         text.replaceAll('TENANT', tenant).replaceAll('OWNER', ownerRole).replaceAll('DATABASE', fixture.name),
       ),
     )
-    expect(findings.map((finding) => finding.rule), formatLint(findings)).toContain(rule)
+    expect(
+      findings.map((finding) => finding.rule),
+      formatLint(findings),
+    ).toContain(rule)
   })
 
   it('reports an owner that tenants work under, and an old server', async () => {
     const catalogue = await readCatalogue(owner)
     const findings = lint({ ...catalogue, serverVersion: 150_002 }, { tenantRoles: [fixture.roles.owner] })
-    expect(findings.map(({ rule }) => rule)).toEqual(expect.arrayContaining(['owner-is-tenant', 'server-version']))
+    expect(findings.map(({ rule }) => rule)).toEqual(
+      expect.arrayContaining(['owner-is-tenant', 'server-version']),
+    )
   })
 
   it('leaves out what is ignored, by rule or by place, and knows another tenant column', async () => {
@@ -110,8 +150,11 @@ describe('diffPolicies', () => {
     await owner.query('begin')
     try {
       const before = await readPolicySnapshot(owner)
-      for (const statement of statements) await owner.query(statement.replaceAll('TENANT', roles.tenant).replaceAll('SYSTEM', roles.system))
-      const changes = diffPolicies(before, await readPolicySnapshot(owner), { trustedRoles: [roles.system, roles.owner] })
+      for (const statement of statements)
+        await owner.query(statement.replaceAll('TENANT', roles.tenant).replaceAll('SYSTEM', roles.system))
+      const changes = diffPolicies(before, await readPolicySnapshot(owner), {
+        trustedRoles: [roles.system, roles.owner],
+      })
       return changes.map((change) => change.class)
     } finally {
       await owner.query('rollback')
@@ -149,8 +192,12 @@ describe('diffPolicies', () => {
   it('plans policies without changing anything', async () => {
     const before = await readPolicySnapshot(owner)
     const plan = await planPolicies(owner, [sharedPolicy('notes')], fixture.roles)
-    const changes = diffPolicies(plan.before, plan.after, { trustedRoles: [fixture.roles.system, fixture.roles.owner] })
-    expect(formatPolicyDiff(changes)).toContain('dangerous  public.notes: the policy notes_shared_select for select is new')
+    const changes = diffPolicies(plan.before, plan.after, {
+      trustedRoles: [fixture.roles.system, fixture.roles.owner],
+    })
+    expect(formatPolicyDiff(changes)).toContain(
+      'dangerous  public.notes: the policy notes_shared_select for select is new',
+    )
     expect(formatPolicyDiff(changes)).toContain('breaking   public.notes: no longer grants insert')
     expect(await readPolicySnapshot(owner)).toEqual(before)
     const same = await planPolicies(owner, [tenantPolicy('notes')], fixture.roles)
@@ -163,16 +210,16 @@ describe('formatPolicySnapshot', () => {
     const text = formatPolicySnapshot(await readPolicySnapshot(owner)).replaceAll(fixture.name, 'app')
     expect(text).toMatchInlineSnapshot(`
       "public.notes: row-level security, forced
-        policy notes_system: all for app_system, app_owner using true check true
+        policy notes_system: all for app_owner, app_system using true check true
         policy notes_tenant: all for app_tenant using (tenant_id = ( SELECT (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid AS "nullif")) check (tenant_id = ( SELECT (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid AS "nullif"))
         grant delete to app_system
         grant delete to app_tenant
-        grant insert to app_tenant
         grant insert to app_system
+        grant insert to app_tenant
         grant select to app_system
         grant select to app_tenant
-        grant update to app_tenant
         grant update to app_system
+        grant update to app_tenant
       "
     `)
   })
@@ -221,7 +268,8 @@ describe('generateTypes', () => {
 })
 
 it('keeps statements of policies readable', () => {
-  expect(policiesToSql([tenantPolicy('notes')], { tenant: 't', system: 's', owner: 'o' })).toMatchInlineSnapshot(`
+  expect(policiesToSql([tenantPolicy('notes')], { tenant: 't', system: 's', owner: 'o' }))
+    .toMatchInlineSnapshot(`
     [
       "alter table notes enable row level security",
       "alter table notes force row level security",

@@ -7,7 +7,13 @@ import { Pool, type Notification } from 'pg'
 import { until } from '@quintet/test-kit'
 import { createLogger } from '@quintet/core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { asSystem, createRlsPool, createSystemPool, runWithRlsContext, type RlsPool } from '../../src/index.ts'
+import {
+  asSystem,
+  createRlsPool,
+  createSystemPool,
+  runWithRlsContext,
+  type RlsPool,
+} from '../../src/index.ts'
 import { contextA, contextB, createTwoTenants, tenantA, type TwoTenants } from '../fixtures/two-tenants.ts'
 
 interface Database {
@@ -35,7 +41,8 @@ describe.each([['auto'], ['transaction']] as const)('the explicit path beside pr
     const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool, cursor: Cursor }) })
     const seen: string[] = []
     await runWithRlsContext(contextA, async () => {
-      for await (const row of db.selectFrom('notes').select('title').orderBy('title').stream(1)) seen.push(row.title)
+      for await (const row of db.selectFrom('notes').select('title').orderBy('title').stream(1))
+        seen.push(row.title)
     })
     expect(seen).toEqual(['a1', 'a2'])
   })
@@ -76,11 +83,15 @@ describe.each([['auto'], ['transaction']] as const)('the explicit path beside pr
   it('filters COPY TO, and PostgreSQL refuses COPY FROM', async () => {
     await runWithRlsContext(contextA, async () => {
       const client = await pool.connect()
-      const copied = await text(client.query(copyTo('copy (select title from notes order by title) to stdout')))
+      const copied = await text(
+        client.query(copyTo('copy (select title from notes order by title) to stdout')),
+      )
       expect(copied).toBe('a1\na2\n')
       const stream = client.query(copyFrom('copy notes (tenant_id, title) from stdin'))
       stream.end(`${tenantA}\tcopied\n`)
-      await expect(finished(stream)).rejects.toMatchObject({ message: expect.stringMatching(/COPY FROM not supported/) })
+      await expect(finished(stream)).rejects.toMatchObject({
+        message: expect.stringMatching(/COPY FROM not supported/),
+      })
       expect((await client.query('select count(*)::int as n from notes')).rows).toEqual([{ n: 2 }])
       client.release()
     })
@@ -141,14 +152,16 @@ describe('a connection on its way back', () => {
     expect(await pid(pool)).toBe(before)
   })
 
-  it.each(["set search_path = pg_temp", 'prepare x as select 1', 'select pg_advisory_lock(1)', "select set_config('app.tenant_id', 'x', false)"])(
-    'is destroyed after %s',
-    async (statement) => {
-      const before = await pid(pool)
-      await runWithRlsContext(contextA, () => pool.query(statement))
-      expect(await pid(pool)).not.toBe(before)
-    },
-  )
+  it.each([
+    'set search_path = pg_temp',
+    'prepare x as select 1',
+    'select pg_advisory_lock(1)',
+    "select set_config('app.tenant_id', 'x', false)",
+  ])('is destroyed after %s', async (statement) => {
+    const before = await pid(pool)
+    await runWithRlsContext(contextA, () => pool.query(statement))
+    expect(await pid(pool)).not.toBe(before)
+  })
 
   it('waits for a statement that nobody waited for', async () => {
     const before = await pid(pool)
@@ -167,11 +180,15 @@ describe('forged settings', () => {
     const pool = fixture.pool({}, { max: 1 })
     await runWithRlsContext(contextA, async () => {
       const client = await pool.connect()
-      const titles = async () => (await client.query<{ title: string }>('select title from notes order by 1')).rows.map((r) => r.title)
+      const titles = async () =>
+        (await client.query<{ title: string }>('select title from notes order by 1')).rows.map((r) => r.title)
       await client.query("select set_config('app.tenant_id', $1, false)", [contextB.tenantId])
       expect(await titles()).toEqual(['a1', 'a2'])
       await client.query('begin')
-      await client.query("select set_config('app.is_system', 'true', true), set_config('app.tenant_id', $1, true)", [contextB.tenantId])
+      await client.query(
+        "select set_config('app.is_system', 'true', true), set_config('app.tenant_id', $1, true)",
+        [contextB.tenantId],
+      )
       expect(await titles()).toEqual(['a1', 'a2'])
       await client.query(`set local "app"."tenant_id" = '${contextB.tenantId}'`)
       expect(await titles()).toEqual(['a1', 'a2'])
@@ -201,9 +218,13 @@ describe('forged settings', () => {
 describe('options', () => {
   it('refuses those it does not know', () => {
     const pgPool = fixture.pgPool()
-    expect(() => createRlsPool(pgPool, { role: 'x', roles: 'y' } as never)).toThrow(/unknown key "roles". Did you mean "role"/)
+    expect(() => createRlsPool(pgPool, { role: 'x', roles: 'y' } as never)).toThrow(
+      /unknown key "roles". Did you mean "role"/,
+    )
     expect(() => createRlsPool(pgPool, {} as never)).toThrow(/role is missing/)
-    expect(() => createRlsPool(pgPool, { role: 'x', maxPreparedStatements: 0 })).toThrow(/no whole number from 1/)
+    expect(() => createRlsPool(pgPool, { role: 'x', maxPreparedStatements: 0 })).toThrow(
+      /no whole number from 1/,
+    )
     expect(() => createRlsPool(pgPool, { role: 'x', protocol: 'fast' as never })).toThrow(/neither/)
     expect(() => createRlsPool(pgPool, { role: 'x', tenantIdType: 'int' as never })).toThrow(/none of/)
     expect(() => createSystemPool(pgPool, { role: 'x' } as never)).toThrow(/unknown key/)
@@ -244,7 +265,9 @@ describe('options', () => {
       try {
         return await runWithRlsContext(contextA, async () => {
           for (let turn = 0; turn < 10; turn++) await pool.query(`select ${turn} from notes`)
-          const { rows } = await pool.query<{ n: number }>('select count(*)::int as n from pg_prepared_statements')
+          const { rows } = await pool.query<{ n: number }>(
+            'select count(*)::int as n from pg_prepared_statements',
+          )
           return rows[0]?.n ?? -1
         })
       } finally {
@@ -252,16 +275,22 @@ describe('options', () => {
       }
     }
     expect(await prepared({})).toBe(12)
-    expect(await prepared({ maxPreparedStatements: 4 })).toBe(4)
+    // Four, and the one of the context.
+    expect(await prepared({ maxPreparedStatements: 4 })).toBe(5)
     expect(await prepared({ preparedStatements: false })).toBe(0)
   })
 
   it('takes ids of other types', async () => {
     await fixture.asOwner('create table plain (id int primary key)')
     const pool = fixture.pool({ tenantIdType: 'bigint', userIdType: 'text' })
-    const setting = () => pool.query("select current_setting('app.tenant_id') || current_setting('app.user_id') as both")
-    expect((await runWithRlsContext({ tenantId: '42', userId: 'auth0|x' }, setting)).rows).toEqual([{ both: '42auth0|x' }])
-    await expect(runWithRlsContext({ tenantId: '4x2' }, setting)).rejects.toMatchObject({ code: 'ERR_RLS_INVALID_CONTEXT' })
+    const setting = () =>
+      pool.query("select current_setting('app.tenant_id') || current_setting('app.user_id') as both")
+    expect((await runWithRlsContext({ tenantId: '42', userId: 'auth0|x' }, setting)).rows).toEqual([
+      { both: '42auth0|x' },
+    ])
+    await expect(runWithRlsContext({ tenantId: '4x2' }, setting)).rejects.toMatchObject({
+      code: 'ERR_RLS_INVALID_CONTEXT',
+    })
     await pool.end()
   })
 
@@ -286,7 +315,9 @@ describe('options', () => {
     await strict.end()
 
     const log = lines()
-    const logged = createSystemPool(fixture.pgPool({ connectionString: fixture.systemUrl }), { logger: log.logger })
+    const logged = createSystemPool(fixture.pgPool({ connectionString: fixture.systemUrl }), {
+      logger: log.logger,
+    })
     await asSystem('nightly count', () => logged.query('select count(*) from notes'))
     expect(log.read()).toContain('nightly count')
     await expect(logged.query('select 1')).rejects.toMatchObject({ code: 'ERR_RLS_WRONG_SCOPE' })
@@ -295,7 +326,9 @@ describe('options', () => {
 
   it('refuses asSystem without a system pool, and without a reason', async () => {
     const pool = createRlsPool(fixture.pgPool(), { role: fixture.roles.tenant })
-    await expect(asSystem('try', () => pool.query('select 1'))).rejects.toMatchObject({ code: 'ERR_RLS_NO_SYSTEM_POOL' })
+    await expect(asSystem('try', () => pool.query('select 1'))).rejects.toMatchObject({
+      code: 'ERR_RLS_NO_SYSTEM_POOL',
+    })
     expect(() => asSystem(' ', () => 1)).toThrow(TypeError)
     await pool.end()
   })

@@ -122,12 +122,19 @@ describe('updateVersioned', () => {
     await fixture.asOwner('alter table notes add column version int not null default 1')
     const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: fixture.pool() }) })
     const change = (version: number, title = 'a1') =>
-      updateVersioned<{ version: number; size: number }>(db, { table: 'notes', key: { title }, version, set: { size: 7 } })
+      updateVersioned<{ version: number; size: number }>(db, {
+        table: 'notes',
+        key: { title },
+        version,
+        set: { size: 7 },
+      })
     await runWithRlsContext(contextA, async () => {
       expect(await change(1)).toMatchObject({ version: 2, size: 7 })
       await expect(change(1)).rejects.toMatchObject({ code: 'ERR_RLS_VERSION_CONFLICT', kind: 'conflict' })
       await expect(change(1, 'b1')).rejects.toMatchObject({ code: 'ERR_RLS_VERSION_CONFLICT' })
-      await expect(updateVersioned(db, { table: 'notes', key: {}, version: 1, set: {} })).rejects.toThrow(TypeError)
+      await expect(updateVersioned(db, { table: 'notes', key: {}, version: 1, set: {} })).rejects.toThrow(
+        TypeError,
+      )
       const both = await Promise.allSettled([change(2), change(2)])
       expect(both.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
     })
@@ -172,27 +179,46 @@ describe('backupDatabase', () => {
   it('saves every row, and restore brings each back as it was', async () => {
     const before = await content()
     const report = await backupDatabase({ url: fixture.ownerUrl, file })
-    expect(report.tables).toEqual(expect.arrayContaining([{ table: 'public.tree', rows: 2 }, { table: 'public.notes', rows: 4 }]))
-    await fixture.asOwner('delete from notes', 'update tree set parent = null', "insert into tree (id) values (9)")
+    expect(report.tables).toEqual(
+      expect.arrayContaining([
+        { table: 'public.tree', rows: 2 },
+        { table: 'public.notes', rows: 4 },
+      ]),
+    )
+    await fixture.asOwner(
+      'delete from notes',
+      'update tree set parent = null',
+      'insert into tree (id) values (9)',
+    )
     await restoreDatabase({ url: fixture.ownerUrl, file })
     expect(await content()).toEqual(before)
     expect(await fixture.asAdmin('select count(*)::int as n from told')).toEqual([{ n: 2 }])
-    await fixture.asOwner("insert into tree (id) values (9)", 'delete from tree where id = 9')
+    await fixture.asOwner('insert into tree (id) values (9)', 'delete from tree where id = 9')
     expect(await fixture.asAdmin('select count(*)::int as n from told')).toEqual([{ n: 3 }])
-    await fixture.asOwner(`insert into notes (tenant_id, title) values ('${contextB.tenantId}', 'after')`, `delete from notes where title = 'after'`)
+    await fixture.asOwner(
+      `insert into notes (tenant_id, title) values ('${contextB.tenantId}', 'after')`,
+      `delete from notes where title = 'after'`,
+    )
   })
 
   it('is proven in a database of its own', async () => {
     await backupDatabase({ url: fixture.ownerUrl, file })
     const report = await verifyBackup({ file, adminUrl: fixture.adminUrl, folder, roles: fixture.roles })
     expect(report.tables.find(({ table }) => table === 'public.tree')?.rows).toBe(2)
-    expect(await fixture.asAdmin("select datname from pg_database where datname like 'quintet_verify_%' and datname = 'x'")).toEqual([])
+    expect(
+      await fixture.asAdmin(
+        "select datname from pg_database where datname like 'quintet_verify_%' and datname = 'x'",
+      ),
+    ).toEqual([])
   })
 
   it('refuses damaged, foreign and shortened files, and leaves the database as it was', async () => {
     await backupDatabase({ url: fixture.ownerUrl, file })
     const before = await content()
-    const lines = gunzipSync(await readFile(file)).toString('utf8').trimEnd().split('\n')
+    const lines = gunzipSync(await readFile(file))
+      .toString('utf8')
+      .trimEnd()
+      .split('\n')
     const broken = join(folder, 'broken.gz')
     const attempt = async (bytes: Buffer): Promise<unknown> => {
       await writeFile(broken, bytes)

@@ -32,9 +32,11 @@ afterEach(async () => {
 
 const migrator = () => createMigrator({ ownerUrl: fixture.ownerUrl, folder })
 const tables = async (): Promise<string[]> =>
-  (await fixture.asAdmin<{ name: string }>("select tablename as name from pg_tables where schemaname = 'public' order by 1")).map(
-    ({ name }) => name,
-  )
+  (
+    await fixture.asAdmin<{ name: string }>(
+      "select tablename as name from pg_tables where schemaname = 'public' order by 1",
+    )
+  ).map(({ name }) => name)
 
 describe('createMigrator', () => {
   it('runs what is pending, once, and takes it back step by step', async () => {
@@ -58,7 +60,10 @@ describe('createMigrator', () => {
     await migrator().up()
     await rm(join(folder, '0002_shelf.ts'))
     const status = await migrator().status()
-    expect(status.map(({ name, state }) => `${name} ${state}`)).toEqual(['0001_books applied', '0002_shelf missing'])
+    expect(status.map(({ name, state }) => `${name} ${state}`)).toEqual([
+      '0001_books applied',
+      '0002_shelf missing',
+    ])
     expect(formatMigrationStatus(status)).toMatch(/^0001_books {2}applied {2}\d{4}-/)
     expect(formatMigrationStatus([])).toBe('There are no migrations.')
   })

@@ -28,7 +28,11 @@ const { step } = fc.letrec<{ step: Step; steps: readonly Step[] }>((tie) => ({
     { maxDepth: 4, depthSize: 'small' },
     fc.constant<Step>({ do: 'read' }),
     fc.constant<Step>({ do: 'fail' }),
-    fc.record({ do: fc.constant('scope' as const), as: fc.constantFrom('a', 'b', 'system'), steps: tie('steps') }),
+    fc.record({
+      do: fc.constant('scope' as const),
+      as: fc.constantFrom('a', 'b', 'system'),
+      steps: tie('steps'),
+    }),
     fc.record({ do: fc.constant('transaction' as const), commit: fc.boolean(), steps: tie('steps') }),
     fc.record({ do: fc.constant('savepoint' as const), release: fc.boolean(), steps: tie('steps') }),
     fc.record({ do: fc.constant('together' as const), steps: tie('steps') }),
@@ -36,7 +40,12 @@ const { step } = fc.letrec<{ step: Step; steps: readonly Step[] }>((tie) => ({
 }))
 
 type Viewer = 'a' | 'b' | 'nobody' | 'system'
-const seenBy: Readonly<Record<Viewer, string>> = { a: 'a1 a2', b: 'b1 b2', system: 'a1 a2 b1 b2', nobody: '42501' }
+const seenBy: Readonly<Record<Viewer, string>> = {
+  a: 'a1 a2',
+  b: 'b1 b2',
+  system: 'a1 a2 b1 b2',
+  nobody: '42501',
+}
 
 interface Place {
   readonly client: PoolClient | undefined
@@ -117,14 +126,18 @@ async function runStep(one: Step, place: Place): Promise<boolean> {
 }
 
 describe('any nesting of scopes, transactions and savepoints', () => {
-  it('shows each statement the rows of the scope around it, and restores the outer one', { timeout: 60_000 }, async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 4 }), async (steps) => {
-        await run(steps, { client: undefined, login: undefined, viewer: 'nobody' })
-        expect(currentRlsContext()).toBeUndefined()
-      }),
-      { numRuns: 150, interruptAfterTimeLimit: 20_000 },
-    )
-    expect(await read(pool)).toBe('42501')
-  })
+  it(
+    'shows each statement the rows of the scope around it, and restores the outer one',
+    { timeout: 60_000 },
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 4 }), async (steps) => {
+          await run(steps, { client: undefined, login: undefined, viewer: 'nobody' })
+          expect(currentRlsContext()).toBeUndefined()
+        }),
+        { numRuns: 150, interruptAfterTimeLimit: 20_000 },
+      )
+      expect(await read(pool)).toBe('42501')
+    },
+  )
 })

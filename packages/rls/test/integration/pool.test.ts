@@ -1,7 +1,21 @@
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { asSystem, currentRlsContext, runWithRlsContext, type RlsPool, type RlsPoolOptions } from '../../src/index.ts'
-import { contextA, contextB, createTwoTenants, tenantA, tenantB, userA, type TwoTenants } from '../fixtures/two-tenants.ts'
+import {
+  asSystem,
+  currentRlsContext,
+  runWithRlsContext,
+  type RlsPool,
+  type RlsPoolOptions,
+} from '../../src/index.ts'
+import {
+  contextA,
+  contextB,
+  createTwoTenants,
+  tenantA,
+  tenantB,
+  userA,
+  type TwoTenants,
+} from '../fixtures/two-tenants.ts'
 
 interface Database {
   notes: { id: number; tenant_id: string; title: string; size: number }
@@ -22,7 +36,9 @@ const variants: readonly (readonly [string, Partial<RlsPoolOptions>, object])[] 
 ]
 
 const titles = async (pool: RlsPool): Promise<string[]> =>
-  (await pool.query<{ title: string }>('select title from notes order by title')).rows.map(({ title }) => title)
+  (await pool.query<{ title: string }>('select title from notes order by title')).rows.map(
+    ({ title }) => title,
+  )
 
 describe.each(variants)('a pool with %s', (_, options, config) => {
   let pool: RlsPool
@@ -79,7 +95,10 @@ describe.each(variants)('a pool with %s', (_, options, config) => {
   it('keeps the context of a transaction over its statements', async () => {
     const inserted = await runWithRlsContext(contextA, () =>
       db.transaction().execute(async (trx) => {
-        await trx.insertInto('notes').values({ tenant_id: tenantA, title: 'in trx' } as never).execute()
+        await trx
+          .insertInto('notes')
+          .values({ tenant_id: tenantA, title: 'in trx' } as never)
+          .execute()
         const seen = await trx.selectFrom('notes').select('title').orderBy('title').execute()
         await trx.deleteFrom('notes').where('title', '=', 'in trx').execute()
         return seen.map(({ title }) => title)
@@ -92,7 +111,10 @@ describe.each(variants)('a pool with %s', (_, options, config) => {
     await expect(
       runWithRlsContext(contextA, () =>
         db.transaction().execute(async (trx) => {
-          await trx.insertInto('notes').values({ tenant_id: tenantA, title: 'lost' } as never).execute()
+          await trx
+            .insertInto('notes')
+            .values({ tenant_id: tenantA, title: 'lost' } as never)
+            .execute()
           await sql`select 1/0`.execute(trx)
         }),
       ),
@@ -103,7 +125,8 @@ describe.each(variants)('a pool with %s', (_, options, config) => {
   it('follows nested contexts within one transaction and restores the outer one', async () => {
     const seen = await runWithRlsContext(contextA, () =>
       db.transaction().execute(async (trx) => {
-        const read = async () => (await trx.selectFrom('notes').select('title').orderBy('title').execute()).map((r) => r.title)
+        const read = async () =>
+          (await trx.selectFrom('notes').select('title').orderBy('title').execute()).map((r) => r.title)
         const before = await read()
         const inner = await runWithRlsContext(contextB, read)
         return [before, inner, await read()]
@@ -120,7 +143,9 @@ describe.each(variants)('a pool with %s', (_, options, config) => {
     const client = await pool.connect()
     try {
       const read = async () =>
-        (await client.query<{ title: string }>('select title from notes order by title')).rows.map((r) => r.title)
+        (await client.query<{ title: string }>('select title from notes order by title')).rows.map(
+          (r) => r.title,
+        )
       await runWithRlsContext(contextA, async () => {
         await client.query('begin')
         await client.query('savepoint one')
@@ -174,7 +199,9 @@ describe.each(variants)('a pool with %s', (_, options, config) => {
     await runWithRlsContext(contextA, async () => {
       for (let turn = 0; turn < 3; turn++) {
         await expect(pool.query('selec 1')).rejects.toMatchObject({ code: '42601' })
-        await expect(pool.query({ name: 'mine', text: 'select from nowhere' })).rejects.toMatchObject({ code: '42P01' })
+        await expect(pool.query({ name: 'mine', text: 'select from nowhere' })).rejects.toMatchObject({
+          code: '42P01',
+        })
         await expect(pool.query('select 1 / $1::int', [0])).rejects.toMatchObject({ code: '22012' })
         expect((await pool.query('select 1 / $1::int as one', [1])).rows).toEqual([{ one: 1 }])
       }
@@ -194,11 +221,14 @@ describe.each(variants)('a pool with %s', (_, options, config) => {
       const withClient = await new Promise((resolve, reject) => {
         pool.connect((error, client, done) => {
           if (error || !client) return reject(error)
-          client.query({ text: 'select $1::int as n', values: [7] }, (failure: Error | null, result: { rows: unknown[] }) => {
-            done()
-            if (failure) reject(failure)
-            else resolve(result.rows)
-          })
+          client.query(
+            { text: 'select $1::int as n', values: [7] },
+            (failure: Error | null, result: { rows: unknown[] }) => {
+              done()
+              if (failure) reject(failure)
+              else resolve(result.rows)
+            },
+          )
         })
       })
       expect(withClient).toEqual([{ n: 7 }])
@@ -214,9 +244,10 @@ describe.each(variants)('a pool with %s', (_, options, config) => {
   })
 
   it('refuses a malformed tenant id before anything is sent', async () => {
-    await expect(
-      runWithRlsContext({ tenantId: "x' or true --" }, () => titles(pool)),
-    ).rejects.toMatchObject({ code: 'ERR_RLS_INVALID_CONTEXT', kind: 'invalid-input' })
+    await expect(runWithRlsContext({ tenantId: "x' or true --" }, () => titles(pool))).rejects.toMatchObject({
+      code: 'ERR_RLS_INVALID_CONTEXT',
+      kind: 'invalid-input',
+    })
     expect(await runWithRlsContext(contextA, () => titles(pool))).toEqual(['a1', 'a2'])
   })
 })

@@ -28,42 +28,58 @@ describe('checkRoles', () => {
 
   it('refuses logins and roles for whom no policy holds', async () => {
     const { login, tenant, owner } = fixture.roles
-    expect(await problemsWith([`alter role ${login} superuser`], [`alter role ${login} nosuperuser`])).toMatch(/is a superuser/)
-    expect(await problemsWith([`alter role ${login} bypassrls`], [`alter role ${login} nobypassrls`])).toMatch(/has BYPASSRLS/)
-    expect(await problemsWith([`alter role ${tenant} bypassrls`], [`alter role ${tenant} nobypassrls`])).toMatch(/has BYPASSRLS/)
-    expect(await problemsWith([`grant ${owner} to ${login}`], [`revoke ${owner} from ${login}`])).toMatch(/can become/)
-    expect(await problemsWith(['create table owned ()', `alter table owned owner to ${tenant}`], ['drop table owned'])).toMatch(
-      /owns the table public.owned/,
+    expect(
+      await problemsWith([`alter role ${login} superuser`], [`alter role ${login} nosuperuser`]),
+    ).toMatch(/is a superuser/)
+    expect(
+      await problemsWith([`alter role ${login} bypassrls`], [`alter role ${login} nobypassrls`]),
+    ).toMatch(/has BYPASSRLS/)
+    expect(
+      await problemsWith([`alter role ${tenant} bypassrls`], [`alter role ${tenant} nobypassrls`]),
+    ).toMatch(/has BYPASSRLS/)
+    expect(await problemsWith([`grant ${owner} to ${login}`], [`revoke ${owner} from ${login}`])).toMatch(
+      /can become/,
     )
+    expect(
+      await problemsWith(
+        ['create table owned ()', `alter table owned owner to ${tenant}`],
+        ['drop table owned'],
+      ),
+    ).toMatch(/owns the table public.owned/)
   })
 
   it('refuses a login that has the rights without a context', async () => {
     const { login, tenant } = fixture.roles
-    const [version] = await fixture.asAdmin<{ n: number }>("select current_setting('server_version_num')::int as n")
+    const [version] = await fixture.asAdmin<{ n: number }>(
+      "select current_setting('server_version_num')::int as n",
+    )
     const inherits =
       (version?.n ?? 0) >= 160_000
         ? [`grant ${tenant} to ${login} with inherit true`, `grant ${tenant} to ${login} with inherit false`]
         : [`alter role ${login} inherit`, `alter role ${login} noinherit`]
     expect(await problemsWith([inherits[0] ?? ''], [inherits[1] ?? ''])).toMatch(/make it NOINHERIT/)
-    expect(
-      await problemsWith([`revoke ${tenant} from ${login}`], [`grant ${tenant} to ${login}`]),
-    ).toMatch(/is no member/)
+    expect(await problemsWith([`revoke ${tenant} from ${login}`], [`grant ${tenant} to ${login}`])).toMatch(
+      /is no member/,
+    )
     expect(await checkRoles(fixture.pgPool(), { role: 'nobody_at_all' })).toEqual([
       expect.stringContaining('does not exist'),
     ])
-    expect((await checkRoles(fixture.pgPool(), { role: login })).join()).toMatch(/is the tenants' role itself/)
+    expect((await checkRoles(fixture.pgPool(), { role: login })).join()).toMatch(
+      /is the tenants' role itself/,
+    )
   })
 
   it('refuses tables without forced row-level security, unless they are named', async () => {
     const { tenant } = fixture.roles
     expect(
-      await problemsWith(['alter table notes no force row level security'], ['alter table notes force row level security']),
+      await problemsWith(
+        ['alter table notes no force row level security'],
+        ['alter table notes force row level security'],
+      ),
     ).toMatch(/public.notes has no FORCE/)
     await fixture.asOwner('create table open (id int)', `grant select (id) on open to ${tenant}`)
     expect(await problemsWith([], [])).toMatch(/public.open is open to tenants/)
-    expect(
-      await checkRoles(fixture.pgPool(), { role: tenant, unprotectedTables: ['open'] }),
-    ).toEqual([])
+    expect(await checkRoles(fixture.pgPool(), { role: tenant, unprotectedTables: ['open'] })).toEqual([])
     await fixture.asOwner('drop table open')
   })
 })
@@ -76,7 +92,9 @@ describe('a pool over unsafe roles', () => {
     await expect(attempt).rejects.toMatchObject({ code: 'ERR_RLS_UNSAFE_ROLES' })
     await expect(pool.connect()).rejects.toThrow(/is a superuser/)
     const unchecked = createRlsPool(superuser, { role: fixture.roles.tenant, check: false })
-    expect((await runWithRlsContext(contextA, () => unchecked.query('select 1 as one'))).rows).toEqual([{ one: 1 }])
+    expect((await runWithRlsContext(contextA, () => unchecked.query('select 1 as one'))).rows).toEqual([
+      { one: 1 },
+    ])
     await pool.end()
   })
 
@@ -118,7 +136,11 @@ describe('provisionDatabase', () => {
   })
 
   it('refuses names that are none and options it does not know', async () => {
-    await expect(provisionDatabase({ adminUrl: fixture.adminUrl, name: 'a; drop' })).rejects.toThrow(/no database name/)
-    await expect(provisionDatabase({ adminUrl: '', name: 'a', password: 'x' } as never)).rejects.toThrow(/unknown key/)
+    await expect(provisionDatabase({ adminUrl: fixture.adminUrl, name: 'a; drop' })).rejects.toThrow(
+      /no database name/,
+    )
+    await expect(provisionDatabase({ adminUrl: '', name: 'a', password: 'x' } as never)).rejects.toThrow(
+      /unknown key/,
+    )
   })
 })

@@ -17,7 +17,9 @@ beforeAll(async () => {
   tap = await startWireTap(fixture.url)
   const url = new URL(fixture.url)
   url.port = String(tap.port)
-  db = new Kysely({ dialect: new PostgresDialect({ pool: fixture.pool({}, { connectionString: url.href, max: 1 }) }) })
+  db = new Kysely({
+    dialect: new PostgresDialect({ pool: fixture.pool({}, { connectionString: url.href, max: 1 }) }),
+  })
   await runWithRlsContext(contextA, () => db.selectFrom('notes').select('title').execute())
 })
 afterAll(async () => {

@@ -8,7 +8,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runWithRlsContext, type RlsPool, type RlsPoolOptions } from '../../src/index.ts'
 import { createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
 
-const tenants = Array.from({ length: 16 }, (_, index) => `00000000-0000-4000-8000-${String(index).padStart(12, '0')}`)
+const tenants = Array.from(
+  { length: 16 },
+  (_, index) => `00000000-0000-4000-8000-${String(index).padStart(12, '0')}`,
+)
 
 let fixture: TwoTenants
 
@@ -33,7 +36,8 @@ async function torture(pool: RlsPool, total: number, concurrency: number, distur
   const tally: Tally = { right: 0, wrong: 0, failed: 0 }
   let next = 0
   const own = (tenant: string, rows: readonly { tenant_id: string; seen?: string }[]): void => {
-    const clean = rows.length === 3 && rows.every((row) => row.tenant_id === tenant && (row.seen ?? tenant) === tenant)
+    const clean =
+      rows.length === 3 && rows.every((row) => row.tenant_id === tenant && (row.seen ?? tenant) === tenant)
     if (clean) tally.right++
     else tally.wrong++
   }
@@ -51,8 +55,10 @@ async function torture(pool: RlsPool, total: number, concurrency: number, distur
     await runWithRlsContext({ tenantId: tenant }, async () => {
       if (kind === 10) await pool.query('select 1 / 0 from notes')
       else if (kind === 11) await pool.query('selec nonsense')
-      else if (kind === 12) await pool.query(`insert into notes (tenant_id, title) values ('${tenants[(turn + 1) % 16]}', 'x')`)
-      else if (turn % 500 === 13 && disturb) await pool.query({ text: 'select pg_sleep(0.02)', query_timeout: 5 } as never)
+      else if (kind === 12)
+        await pool.query(`insert into notes (tenant_id, title) values ('${tenants[(turn + 1) % 16]}', 'x')`)
+      else if (turn % 500 === 13 && disturb)
+        await pool.query({ text: 'select pg_sleep(0.02)', query_timeout: 5 } as never)
       else if (kind === 14) {
         const client = await pool.connect()
         try {
@@ -101,7 +107,11 @@ async function disturbBackends(database: string, login: string, signal: AbortSig
   return victims
 }
 
-async function run(total: number, options: Partial<RlsPoolOptions>, config: PoolConfig): Promise<Tally & { victims: number }> {
+async function run(
+  total: number,
+  options: Partial<RlsPoolOptions>,
+  config: PoolConfig,
+): Promise<Tally & { victims: number }> {
   const pool = fixture.pool(options, { max: 2, ...config })
   const stop = new AbortController()
   const victims = disturbBackends(fixture.name, fixture.roles.login, stop.signal)
@@ -115,13 +125,17 @@ async function run(total: number, options: Partial<RlsPoolOptions>, config: Pool
 }
 
 describe('100,000 statements of 16 tenants on two connections', () => {
-  it('leak nothing among errors, timeouts, cancellations and killed backends', { timeout: 180_000 }, async () => {
-    const { right, wrong, failed, victims } = await run(100_000, {}, {})
-    expect(wrong).toBe(0)
-    expect(victims).toBeGreaterThan(0)
-    expect(right).toBeGreaterThan(80_000)
-    expect(failed).toBeGreaterThan(0)
-  })
+  it(
+    'leak nothing among errors, timeouts, cancellations and killed backends',
+    { timeout: 180_000 },
+    async () => {
+      const { right, wrong, failed, victims } = await run(100_000, {}, {})
+      expect(wrong).toBe(0)
+      expect(victims).toBeGreaterThan(0)
+      expect(right).toBeGreaterThan(80_000)
+      expect(failed).toBeGreaterThan(0)
+    },
+  )
 })
 
 describe.each<[string, Partial<RlsPoolOptions>, PoolConfig]>([
@@ -139,57 +153,63 @@ describe.each<[string, Partial<RlsPoolOptions>, PoolConfig]>([
 
 const hasPgBouncer = spawnSync('pgbouncer', ['--version']).status === 0
 
-describe.skipIf(!hasPgBouncer)('through PgBouncer in transaction mode (skipped where pgbouncer is not on PATH)', () => {
-  let folder: string
-  let bouncer: ChildProcess
-  let url: string
+describe.skipIf(!hasPgBouncer)(
+  'through PgBouncer in transaction mode (skipped where pgbouncer is not on PATH)',
+  () => {
+    let folder: string
+    let bouncer: ChildProcess
+    let url: string
 
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'quintet-pgbouncer-'))
-    const server = new URL(fixture.url)
-    const port = await freePort()
-    await writeFile(join(folder, 'users.txt'), `"${server.username}" "${decodeURIComponent(server.password)}"\n`)
-    await writeFile(
-      join(folder, 'pgbouncer.ini'),
-      [
-        '[databases]',
-        `${fixture.name} = host=${server.hostname} port=${server.port} dbname=${fixture.name}`,
-        '[pgbouncer]',
-        'listen_addr = 127.0.0.1',
-        `listen_port = ${port}`,
-        'unix_socket_dir =',
-        'auth_type = trust',
-        `auth_file = ${join(folder, 'users.txt')}`,
-        'pool_mode = transaction',
-        'default_pool_size = 2',
-        'ignore_startup_parameters = extra_float_digits',
-      ].join('\n'),
-    )
-    const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
-    spawnSync('chmod', ['-R', 'a+rX', folder])
-    bouncer = spawn('pgbouncer', [join(folder, 'pgbouncer.ini')], { stdio: 'ignore', ...user })
-    server.port = String(port)
-    url = server.href
-    await until(async () => {
-      const client = new Client({ connectionString: url })
-      client.on('error', () => undefined)
-      await client.connect()
-      await client.end()
-      return true
+    beforeAll(async () => {
+      folder = await mkdtemp(join(tmpdir(), 'quintet-pgbouncer-'))
+      const server = new URL(fixture.url)
+      const port = await freePort()
+      await writeFile(
+        join(folder, 'users.txt'),
+        `"${server.username}" "${decodeURIComponent(server.password)}"\n`,
+      )
+      await writeFile(
+        join(folder, 'pgbouncer.ini'),
+        [
+          '[databases]',
+          `${fixture.name} = host=${server.hostname} port=${server.port} dbname=${fixture.name}`,
+          '[pgbouncer]',
+          'listen_addr = 127.0.0.1',
+          `listen_port = ${port}`,
+          'unix_socket_dir =',
+          'auth_type = trust',
+          `auth_file = ${join(folder, 'users.txt')}`,
+          'pool_mode = transaction',
+          'default_pool_size = 2',
+          'ignore_startup_parameters = extra_float_digits',
+        ].join('\n'),
+      )
+      const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
+      spawnSync('chmod', ['-R', 'a+rX', folder])
+      bouncer = spawn('pgbouncer', [join(folder, 'pgbouncer.ini')], { stdio: 'ignore', ...user })
+      server.port = String(port)
+      url = server.href
+      await until(async () => {
+        const client = new Client({ connectionString: url })
+        client.on('error', () => undefined)
+        await client.connect()
+        await client.end()
+        return true
+      })
     })
-  })
-  afterAll(async () => {
-    const ended = new Promise((resolve) => bouncer.once('exit', resolve))
-    bouncer.kill('SIGKILL')
-    await ended
-    await rm(folder, { recursive: true, force: true })
-  })
+    afterAll(async () => {
+      const ended = new Promise((resolve) => bouncer.once('exit', resolve))
+      bouncer.kill('SIGKILL')
+      await ended
+      await rm(folder, { recursive: true, force: true })
+    })
 
-  it('20 connections on 2 of the server leak nothing', { timeout: 120_000 }, async () => {
-    const pool = fixture.pool({ preparedStatements: false }, { connectionString: url, max: 20 })
-    const { right, wrong } = await torture(pool, 20_000, 40, false)
-    await pool.end()
-    expect(wrong).toBe(0)
-    expect(right).toBeGreaterThan(16_000)
-  })
-})
+    it('20 connections on 2 of the server leak nothing', { timeout: 120_000 }, async () => {
+      const pool = fixture.pool({ preparedStatements: false }, { connectionString: url, max: 20 })
+      const { right, wrong } = await torture(pool, 20_000, 40, false)
+      await pool.end()
+      expect(wrong).toBe(0)
+      expect(right).toBeGreaterThan(16_000)
+    })
+  },
+)

@@ -1,0 +1,75 @@
+import { describe, expect, it } from 'vitest'
+import { createStatementReader, readStatement } from '../src/pool/statement-text.ts'
+
+describe('readStatement', () => {
+  it.each([
+    ['begin', 'begin'],
+    ['  BEGIN ISOLATION LEVEL SERIALIZABLE', 'begin'],
+    ['/* why */ -- and\n start transaction read only', 'begin'],
+    ['commit', 'end'],
+    ['END', 'end'],
+    ['rollback', 'end'],
+    ['abort work', 'end'],
+    ["prepare transaction 'x'", 'end'],
+    ['commit and chain', 'end-and-chain'],
+    ['rollback to savepoint a', 'rollback-to'],
+    ['ROLLBACK WORK TO a', 'rollback-to'],
+    ['savepoint a', 'other'],
+    ['select 1', 'other'],
+    ['beginning', 'other'],
+    ['', 'other'],
+  ])('takes %j for %s', (text, kind) => {
+    expect(readStatement(text).kind).toBe(kind)
+  })
+
+  it.each([
+    'set role x',
+    'SET LOCAL app.tenant_id = 1',
+    'set session "app"."tenant_id" = 1',
+    'reset all',
+    'reset role',
+    'set session authorization x',
+    'discard all',
+    "select set_config('app.tenant_id', 'x', true)",
+    "do $$ begin perform set_config('role', 'x', true); end $$",
+  ])('sees that %j touches settings', (text) => {
+    expect(readStatement(text).touchesSettings).toBe(true)
+  })
+
+  it.each([
+    'listen x',
+    'prepare a as select 1',
+    'declare c cursor with hold for select 1',
+    "load 'x'",
+    'create temp table x ()',
+    'create local temporary table x ()',
+    'select 1 into temp x',
+    'set search_path = x',
+    "set session statement_timeout = '1s'",
+    'select pg_advisory_lock(1)',
+    'select pg_try_advisory_lock(1)',
+  ])('sees that %j stays on the connection', (text) => {
+    expect(readStatement(text).staysOnConnection).toBe(true)
+  })
+
+  it.each([
+    'select * from settings',
+    "set local lock_timeout = '1s'",
+    'set constraints all deferred',
+    'select pg_advisory_xact_lock(1)',
+    "prepare transaction 'x'",
+    'update notes set title = $1',
+    'insert into notes (title) values ($1)',
+  ])('sees nothing in %j', (text) => {
+    expect(readStatement(text)).toMatchObject({ touchesSettings: false, staysOnConnection: false })
+  })
+
+  it('remembers the last texts only', () => {
+    const read = createStatementReader(2)
+    const first = read('select 1')
+    expect(read('select 1')).toBe(first)
+    read('select 2')
+    read('select 3')
+    expect(read('select 1')).not.toBe(first)
+  })
+})
