@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openProcessChannels } from './control/process-channels.ts'
 import { describeStatus, everything } from './describe-status.ts'
@@ -124,6 +124,8 @@ export async function launchEcosystem(
   )
   prepareStateDirectory(state)
   await using made = new AsyncDisposableStack()
+  // Sockets that had to go elsewhere because the data folder's path is too long for them.
+  if (!state.run.startsWith(state.root)) made.defer(() => rm(state.run, { recursive: true, force: true }))
   made.use(takeLock(state.run))
   const secrets = openSecrets(state.secretsFile)
   const ports = await assignPorts(plan, { ports: options.ports ?? 'fixed', gatewayPort: options.gatewayPort })
@@ -246,7 +248,11 @@ export async function launchEcosystem(
     },
     metrics: sampler.history,
     restart: (name) => supervisor.restart(name),
-    secret: (name) => secrets.get(`shared:${name}`),
+    secret(name) {
+      const names = new Set(['maintenance-token', ...plan.apps.flatMap((app) => app.requires.secrets)])
+      if (names.has(name)) return secrets.get(`shared:${name}`)
+      throw new TypeError(`There is no secret "${name}". There are: ${[...names].join(', ')}.`)
+    },
     settled: (signal) => supervisor.settled(signal),
     get failure() {
       return failure

@@ -37,8 +37,9 @@ export interface RunOptions {
  */
 export async function run(options: RunOptions): Promise<void> {
   const { system, baseUrl } = await load(options)
-  const runner = new Runner(system)
-  await runner.run(options, baseUrl)
+  const processes = chooseProcesses(system, options.process)
+  const ports = options.ports ?? readPorts(process.env)
+  await new Runner(system).run({ processes, instance: options.instance ?? 0, ports, baseUrl })
 }
 
 async function load(options: RunOptions): Promise<{ system: System; baseUrl: string }> {
@@ -63,6 +64,13 @@ function chooseProcesses(system: System, wanted: string | undefined): readonly s
 /** The stop is forced by Quintet's own means first; this much later the process ends whatever hangs. */
 const watchdogMargin = 2_000
 
+interface RunnerInput {
+  readonly processes: readonly string[]
+  readonly instance: number
+  readonly ports: Readonly<Record<string, number>>
+  readonly baseUrl: string
+}
+
 class Runner {
   readonly #system: System
   readonly #link: SupervisorLink | undefined
@@ -86,12 +94,11 @@ class Runner {
       })
   }
 
-  async run(options: RunOptions, baseUrl: string): Promise<void> {
+  async run({ processes, instance, ports, baseUrl }: RunnerInput): Promise<void> {
     this.#listen()
-    const instance = options.instance ?? 0
     const urls: Record<string, string> = {}
     try {
-      for (const name of chooseProcesses(this.#system, options.process)) {
+      for (const name of processes) {
         const logger = makeLogger(this.#system, { system: this.#system.name, process: name, instance })
         this.#logger = logger
         const links = await createProcessLinks(this.#system, name, instance, process.env)
@@ -101,7 +108,7 @@ class Runner {
           baseUrl,
           logger,
           dev,
-          ports: portsOf(this.#system, name, options.ports ?? readPorts(process.env)),
+          ports: portsOf(this.#system, name, ports),
           ...(links ? { links } : {}),
           signal: this.#starting.signal,
         })

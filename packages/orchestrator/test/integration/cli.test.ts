@@ -162,6 +162,40 @@ describe('quintet', () => {
     expect(await once(child, 'close')).toEqual([0, null])
   })
 
+  it('runs all processes of a system in one, when none is named', async () => {
+    const child = spawn(process.execPath, [
+      binPath,
+      'run',
+      join(import.meta.dirname, '../fixtures/pair/pair.ts'),
+    ])
+    const lines: string[] = []
+    createInterface(child.stdout).on('line', (line) => lines.push(line))
+    await until(() => lines.filter((line) => line.includes('"started"')).length === 2)
+    const urls = lines.flatMap((line) =>
+      Object.values((JSON.parse(line) as { transports?: Record<string, string> }).transports ?? {}),
+    )
+    const answers = (await Promise.all(urls.map(async (url) => (await fetch(url)).json()))) as {
+      pid: number
+    }[]
+    expect(answers.map(({ pid }) => pid)).toEqual([child.pid, child.pid])
+    child.kill('SIGINT')
+    expect(await once(child, 'close')).toEqual([0, null])
+  })
+
+  it('names the processes of a system when it has no such one', async () => {
+    const child = spawn(process.execPath, [
+      binPath,
+      'run',
+      join(import.meta.dirname, '../fixtures/pair/pair.ts'),
+      '--process',
+      'third',
+    ])
+    let stderr = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+    expect(await once(child, 'close')).toEqual([1, null])
+    expect(stderr).toContain('run: the system "pair" has no process "third". Processes: first, second.')
+  })
+
   it('ends with exit code 1 when something is thrown that nobody catches', async () => {
     const child = spawn(process.execPath, [binPath, 'run', join(trioConfig, '../one.ts')])
     const lines: string[] = []

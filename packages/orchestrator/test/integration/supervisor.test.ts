@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { until } from '@quintet/test-kit'
@@ -228,6 +228,35 @@ describe('startEcosystem', () => {
     expect(one['DATABASE_URL']).toBeUndefined()
   })
 
+  it('tells an app where another one is, whatever port that has', async () => {
+    await using trio = await startTrio((plan) =>
+      withProcess(plan, 'two/http', { env: { PEER: '${url:one/http}/x' } }),
+    )
+    const { environment } = await get(trio.ecosystem, 'two/http')
+    expect(environment['PEER']).toBe(`${trio.ecosystem.urls['one/http']?.['http']}/x`)
+  })
+
+  it('shows its operator the secrets that apps require, and no others', async () => {
+    await using trio = await startTrio()
+    expect(trio.ecosystem.secret('maintenance-token')).toMatch(/^[\w-]{43}$/)
+    expect(() => trio.ecosystem.secret('redis')).toThrow(
+      'There is no secret "redis". There are: maintenance-token.',
+    )
+  })
+
+  it('stops a start that is no longer wanted, and leaves nothing', async () => {
+    const wanted = new AbortController()
+    const failure = startTrio((plan) => withProcess(plan, 'two/http', { command: ['/bin/sleep', '1000'] }), {
+      signal: wanted.signal,
+      onEvent(event) {
+        if (event.type === 'process' && event.id === 'two/http' && event.to === 'starting')
+          wanted.abort(new Error('changed my mind'))
+      },
+    })
+    await expect(failure).rejects.toThrow('changed my mind')
+    expect(await children()).toEqual([])
+  })
+
   it('leaves nothing running when it is killed itself', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'qt-'))
     const module = new URL('../../src/index.ts', import.meta.url).href
@@ -247,3 +276,18 @@ describe('startEcosystem', () => {
     await rm(folder, { recursive: true, force: true })
   })
 })
+
+/** What this process has started and that still runs, guardians that are about to end left out. */
+async function children(): Promise<string[]> {
+  const pids = (await readFile(`/proc/self/task/${process.pid}/children`, 'utf8'))
+    .trim()
+    .split(' ')
+    .filter(Boolean)
+    .map(Number)
+  const commands = await Promise.all(
+    pids.filter(isAlive).map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
+  )
+  return commands
+    .map((command) => command.replaceAll('\0', ' '))
+    .filter((command) => /bin\.|sleep 1000/.test(command))
+}

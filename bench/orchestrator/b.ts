@@ -1,0 +1,3 @@
+import { trivialApp } from './trivial-app.ts'
+
+export default trivialApp('b')

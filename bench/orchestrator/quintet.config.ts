@@ -1,0 +1,6 @@
+import { defineEcosystem } from '@quintet/core'
+
+export default defineEcosystem({
+  project: 'bench',
+  apps: ['a', 'b', 'c', 'd', 'e'].map((name) => ({ name, bootstrap: `./${name}.ts` })),
+})
