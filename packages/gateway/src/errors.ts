@@ -5,6 +5,7 @@ export type GatewayErrorCode =
   | 'ERR_GATEWAY_BAD_REQUEST'
   | 'ERR_GATEWAY_BODY_TOO_LARGE'
   | 'ERR_GATEWAY_HEADERS_TOO_LARGE'
+  | 'ERR_GATEWAY_INTERNAL'
   | 'ERR_GATEWAY_LISTEN_FAILED'
   | 'ERR_GATEWAY_MAINTENANCE'
   | 'ERR_GATEWAY_NOT_IMPLEMENTED'
@@ -28,6 +29,7 @@ export const reasons: Readonly<Record<GatewayErrorCode, Reason>> = Object.freeze
   ERR_GATEWAY_BAD_REQUEST: { kind: 'invalid-input', status: 400, title: 'Bad Request' },
   ERR_GATEWAY_BODY_TOO_LARGE: { kind: 'too-large', status: 413, title: 'Content Too Large' },
   ERR_GATEWAY_HEADERS_TOO_LARGE: { kind: 'too-large', status: 431, title: 'Request Header Fields Too Large' },
+  ERR_GATEWAY_INTERNAL: { kind: 'internal', status: 500, title: 'Internal Server Error' },
   ERR_GATEWAY_LISTEN_FAILED: { kind: 'unavailable', status: 500, title: 'Internal Server Error' },
   ERR_GATEWAY_MAINTENANCE: { kind: 'unavailable', status: 503, title: 'Service Unavailable' },
   ERR_GATEWAY_NOT_IMPLEMENTED: { kind: 'unsupported', status: 501, title: 'Not Implemented' },
