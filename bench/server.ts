@@ -30,7 +30,7 @@ export default async function* measure(): AsyncIterable<Figure> {
 }
 
 export async function* measureCalls(): AsyncIterable<Figure> {
-  const samples = await inRounds(['raw', 'ours', 'orpc', 'trpc'], 8, 700)
+  const samples = await inRounds(['raw', 'ours', 'orpc', 'trpc'], 20, 300)
   const cpu = (name: string): number[] => samples(name).map((sample) => sample.cpu)
   const rate = (name: string): number[] => samples(name).map((sample) => sample.rate)
   yield figure(
@@ -58,7 +58,7 @@ export async function* measureCalls(): AsyncIterable<Figure> {
 
 export async function* measureLayers(): AsyncIterable<Figure> {
   const layers = ['ours-auth', 'ours-rls', 'ours-log']
-  const samples = await inRounds(['ours', ...layers], 6, 700)
+  const samples = await inRounds(['ours', ...layers], 12, 300)
   const bare = samples('ours').map(({ cpu }) => cpu)
   for (const layer of layers) {
     const cpu = samples(layer).map((sample) => sample.cpu)

@@ -46,8 +46,8 @@ export async function sendEvents(
       if (!response.write(text)) await Promise.race([once(response, 'drain'), once(response, 'close')])
       if (response.destroyed) break
     }
-    over = true
     begin()
+    over = true
     response.end('event: end\ndata:\n\n')
   } catch (error) {
     over = true

@@ -1,0 +1,264 @@
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { describe, expect, expectTypeOf, it } from 'vitest'
+import { procedure, QuintetError, service, type ClientLink } from '@quintet/core'
+import { createTestHost, testUser } from '@quintet/core/testing'
+import { z } from 'zod'
+import { createClient, directLink, httpLink, type Client } from '../../src/client.ts'
+import { math, serve } from '../support/serve.ts'
+
+const objects = service('objects', {
+  list: procedure(
+    { access: 'public', input: z.object({ limit: z.number().default(10) }), output: z.array(z.object({ id: z.string(), at: z.coerce.date() })) },
+    () => [],
+  ),
+  get: procedure({ access: 'public', input: z.string() }, ({ input }) => ({ id: input, size: 1 })),
+  maybe: procedure({ access: 'public', input: z.object({ x: z.number() }).optional() }, () => true),
+  ping: procedure({ access: 'public' }, () => 'pong' as const),
+  watch: procedure({ access: 'public', stream: z.object({ id: z.number() }) }, async function* () {
+    yield { id: 1 }
+  }),
+})
+
+describe('the types of a client', () => {
+  type Objects = Client<typeof objects>['objects']
+
+  it('are those of what is sent and what is received', () => {
+    expectTypeOf<Parameters<Objects['list']>[0]>().toEqualTypeOf<{ limit?: number | undefined }>()
+    expectTypeOf<ReturnType<Objects['list']>>().toEqualTypeOf<Promise<{ id: string; at: Date }[]>>()
+    expectTypeOf<ReturnType<Objects['get']>>().toEqualTypeOf<Promise<{ id: string; size: number }>>()
+    expectTypeOf<ReturnType<Objects['ping']>>().toEqualTypeOf<Promise<'pong'>>()
+    expectTypeOf<ReturnType<Objects['watch']>>().toEqualTypeOf<AsyncIterable<{ id: number }>>()
+    expectTypeOf<ReturnType<Objects['get']>>().not.toBeAny()
+  })
+
+  it('ask for an input where there is one', () => {
+    const client = createClient<typeof objects>(directLink(createTestHost({ services: [objects] })))
+    const calls = (): unknown[] => [
+      client.objects.ping(),
+      client.objects.ping(undefined, { deadline: 1 }),
+      client.objects.maybe(),
+      // @ts-expect-error the input is missing
+      client.objects.get(),
+      // @ts-expect-error the input is of another type
+      client.objects.get(7),
+      // @ts-expect-error there is no such procedure
+      client.objects.remove,
+      // @ts-expect-error there is no such service
+      client.accounts,
+    ]
+    expect(calls).toBeTypeOf('function')
+  })
+
+  it('join several services', () => {
+    expectTypeOf<keyof Client<typeof objects | typeof math>>().toEqualTypeOf<'objects' | 'math'>()
+  })
+})
+
+describe('createClient', () => {
+  it('makes something that can be awaited, inspected and serialised without a call', async () => {
+    const called: string[] = []
+    const link: ClientLink = {
+      call: (method) => Promise.resolve(called.push(method)),
+      stream: () => {
+        throw new Error('not called')
+      },
+    }
+    const client = createClient<typeof math>(link)
+    expect(await client).toBe(client)
+    expect(await client.math).toBe(client.math)
+    expect(JSON.stringify({ client })).toBe('{"client":{}}')
+    expect(client.math.add).toBe(client.math.add)
+    expect(called).toEqual([])
+  })
+
+  it('calls without being awaited', async () => {
+    await using host = createTestHost({ services: [math], tokens: { alice: testUser() } })
+    const seen: string[] = []
+    host.pipeline.addObserver({ onSettled: ({ operation }) => seen.push(operation.name) })
+    const client = createClient<typeof math>(directLink(host, { token: 'alice' }))
+    void client.math.nothing()
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(seen).toEqual(['math.nothing'])
+  })
+
+  it('says so when a value is iterated over', async () => {
+    await using host = createTestHost({ services: [math] })
+    const client = createClient<typeof math>(directLink(host))
+    const value = client.math.nothing() as unknown as AsyncIterable<unknown>
+    await new Promise((resolve) => setImmediate(resolve))
+    await expect(value[Symbol.asyncIterator]().next()).rejects.toThrow(/await it instead/)
+  })
+})
+
+describe('directLink', () => {
+  it('calls with a token, as a principal, or as nobody, and refuses both at once', async () => {
+    await using host = createTestHost({ services: [math], tokens: { alice: testUser({ userId: 'alice' }) } })
+    const mine = (link: ClientLink): Promise<unknown> => link.call('math.mine', undefined)
+    expect(await mine(directLink(host, { token: () => 'alice' }))).toBe('alice')
+    expect(await mine(directLink(host, { principal: testUser({ userId: 'bob' }) }))).toBe('bob')
+    await expect(mine(directLink(host))).rejects.toMatchObject({ kind: 'unauthenticated' })
+    expect(() => directLink(host, { token: 'x', principal: testUser() })).toThrow(/not both/)
+    expect(() => directLink(host, { tokn: 'x' } as object)).toThrow(/Did you mean "token"/)
+  })
+})
+
+describe('httpLink', () => {
+  it('gives the error that the server threw', async () => {
+    await using app = await serve()
+    const link = httpLink({ url: `${app.url}/`, token: 'nobody' })
+    const error: unknown = await link.call('math.mine', undefined).catch((thrown: unknown) => thrown)
+    expect(error).toBeInstanceOf(QuintetError)
+    expect(error).toMatchObject({ kind: 'unauthenticated', code: 'ERR_CORE_UNAUTHENTICATED', details: { reason: 'unknown' } })
+    await expect(link.call('math.add', { a: 'x' })).rejects.toMatchObject({ kind: 'unauthenticated' })
+    await expect(httpLink({ url: app.url }).call('math.add', { a: 'x', b: 1 })).rejects.toMatchObject({
+      kind: 'invalid-input',
+      details: { issues: [{ pointer: '/a' }] },
+    })
+  })
+
+  it('asks for the token before each call', async () => {
+    await using app = await serve()
+    const tokens = ['nobody', 'alice']
+    const link = httpLink({ url: app.url, token: () => Promise.resolve(tokens.shift()) })
+    await expect(link.call('math.mine', undefined)).rejects.toMatchObject({ kind: 'unauthenticated' })
+    expect(await link.call('math.mine', undefined)).toBe('alice')
+  })
+
+  it('refuses options that are none', () => {
+    expect(() => httpLink({ url: 'not a url' })).toThrow(/is not a URL/)
+    expect(() => httpLink({ url: 'http://a', timeot: 1 } as never)).toThrow(/Did you mean "timeout"/)
+  })
+
+  it('uses the fetch that it is given, and tells the server how long it waits', async () => {
+    const seen: (string | null)[] = []
+    const fake: typeof fetch = (url, init) => {
+      seen.push(url as string, new Headers(init?.headers).get('x-deadline-ms'))
+      return Promise.resolve(Response.json('ok'))
+    }
+    const link = httpLink({ url: 'http://a.example/api', fetch: fake, timeout: '5s' })
+    expect(await link.call('math.add', {})).toBe('ok')
+    expect(seen).toEqual(['http://a.example/api/rpc/math/add', '5000'])
+  })
+
+  const stub = async (respond: Parameters<typeof createServer>[1]): Promise<{ server: Server; url: string }> => {
+    const server = createServer(respond)
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    return { server, url: `http://127.0.0.1:${String((server.address() as AddressInfo).port)}` }
+  }
+
+  it.each([
+    ['a proxy that has no upstream', 502, 'text/html', '<html>', 'unavailable'],
+    ['a proxy that is too slow', 504, 'text/plain', '', 'timeout'],
+    ['something else', 404, 'text/html', '<html>', 'not-found'],
+    ['a page instead of JSON', 200, 'text/html', '<html>', 'unavailable'],
+    ['a teapot', 418, 'text/html', '', 'invalid-input'],
+  ])('gives a typed error for %s', async (_what, status, type, body, kind) => {
+    const { server, url } = await stub((_request, response) => response.writeHead(status, { 'content-type': type }).end(body))
+    await expect(httpLink({ url }).call('a.b', undefined)).rejects.toMatchObject({ kind, code: 'ERR_SERVER_RESPONSE_INVALID' })
+    server.closeAllConnections()
+    server.close()
+  })
+
+  it('says that there is no server, that it took too long, or why its caller gave up', async () => {
+    const { server, url } = await stub(() => {})
+    const controller = new AbortController()
+    const link = httpLink({ url, timeout: 50 })
+    await expect(link.call('a.b', undefined)).rejects.toMatchObject({ kind: 'timeout' })
+    await expect(link.stream('a.b', undefined)[Symbol.asyncIterator]().next()).rejects.toMatchObject({ kind: 'timeout' })
+    const patient = httpLink({ url, timeout: 0 })
+    await expect(patient.call('a.b', undefined, { deadline: Date.now() + 30 })).rejects.toMatchObject({ kind: 'timeout' })
+    const call = patient.call('a.b', undefined, { signal: controller.signal })
+    controller.abort(new Error('enough'))
+    await expect(call).rejects.toThrow('enough')
+    server.closeAllConnections()
+    server.close()
+    await expect(link.call('a.b', undefined)).rejects.toMatchObject({ code: 'ERR_SERVER_CONNECT_FAILED', kind: 'unavailable' })
+  })
+
+  it('resumes a stream that breaks after its last event', async () => {
+    const asked: (string | undefined)[] = []
+    const { server, url } = await stub((request, response) => {
+      const after = request.headers['last-event-id'] as string | undefined
+      asked.push(after)
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      const from = Number(after ?? 0) + 1
+      for (let id = from; id < from + 2; id++) response.write(`id: ${String(id)}\ndata: {"id":${String(id)}}\n\n`)
+      if (from < 5) setImmediate(() => response.destroy())
+      else response.end('event: end\ndata:\n\n')
+    })
+    const client = createClient<typeof math>(httpLink({ url }))
+    const seen: number[] = []
+    for await (const { id } of client.math.count({ to: 6 })) seen.push(id)
+    expect(seen).toEqual([1, 2, 3, 4, 5, 6])
+    expect(asked).toEqual([undefined, '2', '4'])
+    server.closeAllConnections()
+    server.close()
+  })
+
+  it('ends a stream whose events have no ids with the error', async () => {
+    const { server, url } = await stub((_request, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.write(': comment\r\ndata: {"text":\r\ndata: "two lines"}\r\n\r\n')
+      setImmediate(() => response.destroy())
+    })
+    const events = httpLink({ url }).stream('a.b', undefined)[Symbol.asyncIterator]()
+    expect(await events.next()).toMatchObject({ value: { text: 'two lines' } })
+    await expect(events.next()).rejects.toMatchObject({ kind: 'unavailable' })
+    server.closeAllConnections()
+    server.close()
+  })
+})
+
+describe('a stream over HTTP', () => {
+  it('carries ids, resumes after the given one, and tells the handler when its reader leaves', async () => {
+    const left = Promise.withResolvers<void>()
+    const endless = service('endless', {
+      ticks: procedure({ access: 'public', stream: z.object({ id: z.string() }) }, async function* ({ signal }) {
+        try {
+          for (let id = 0; !signal.aborted; id++) {
+            yield { id: String(id) }
+            await new Promise((resolve) => setImmediate(resolve))
+          }
+        } finally {
+          left.resolve()
+        }
+      }),
+      breaks: procedure({ access: 'public', stream: z.object({ text: z.string() }) }, async function* () {
+        yield { text: 'one' }
+        throw new QuintetError('No more.', { code: 'ERR_TEST', kind: 'conflict' })
+      }),
+      quiet: procedure({ access: 'public', stream: z.string() }, async function* ({ signal }) {
+        await new Promise((resolve) => signal.addEventListener('abort', resolve))
+        yield 'late'
+      }),
+    })
+    await using app = await serve({}, { services: [math, endless] })
+    const text = await (await app.post('/rpc/math/count', { to: 3 }, { 'last-event-id': '1' })).text()
+    expect(text).toBe('id: 2\ndata: {"id":2}\n\nid: 3\ndata: {"id":3}\n\nevent: end\ndata:\n\n')
+
+    const client = createClient<typeof endless>(httpLink({ url: app.url }))
+    for await (const { id } of client.endless.ticks()) if (id === '3') break
+    await left.promise
+
+    const seen: unknown[] = []
+    const broken = async (): Promise<void> => {
+      for await (const event of client.endless.breaks()) seen.push(event)
+    }
+    await expect(broken()).rejects.toMatchObject({ code: 'ERR_TEST', kind: 'conflict' })
+    expect(seen).toEqual([{ text: 'one' }])
+
+    // The head is there before the first event.
+    const quiet = await app.post('/rpc/endless/quiet')
+    expect(quiet.headers.get('content-type')).toBe('text/event-stream')
+    const drained = app.running.drain('deployment', AbortSignal.timeout(5_000))
+    expect(await quiet.text()).toContain('"kind":"closed"')
+    await drained
+  })
+
+  it('that is refused is a plain problem', async () => {
+    await using app = await serve()
+    const answer = await app.post('/rpc/math/count', { to: 'x' })
+    expect([answer.status, answer.headers.get('content-type')]).toEqual([400, 'application/problem+json'])
+  })
+})
