@@ -42,14 +42,16 @@ export interface Settings<Schema extends StandardSchemaV1> extends AsyncDisposab
     value: Inputs<Schema>[Name],
     options: ChangeOptions,
   ): Promise<number>
+  /** As `setAndReload`, for a key and a value that come from outside, e.g. through an admin procedure. */
+  change(key: string, value: unknown, options: ChangeOptions): Promise<number>
   /**
    * Gives a setting the value again that it had at a version (0: the default). A change like any other.
    *
    * @throws QuintetError `ERR_CORE_NOT_FOUND` when there is no such version yet.
    */
-  rollback(key: Key<Schema>, version: number, options: ChangeOptions): Promise<number>
+  rollback(key: string, version: number, options: ChangeOptions): Promise<number>
   /** The changes of a setting, the newest first. @param limit how many, 50 by default */
-  history(key: Key<Schema>, limit?: number): Promise<readonly SettingChange[]>
+  history(key: string, limit?: number): Promise<readonly SettingChange[]>
   /** Calls back after each change of a setting, wherever it was made. */
   subscribe<Name extends Key<Schema>>(
     key: Name,
@@ -121,6 +123,10 @@ class RuntimeSettings<Schema extends StandardSchemaV1> implements Settings<Schem
     value: Inputs<Schema>[Name],
     options: ChangeOptions,
   ): Promise<number> {
+    return this.change(key, value, options)
+  }
+
+  change(key: string, value: unknown, options: ChangeOptions): Promise<number> {
     return this.#change(key, options, async () => {
       const text = JSON.stringify(value)
       // Undefined and functions are nothing in JSON; the schema shall see what it would get back from the store.
@@ -128,7 +134,7 @@ class RuntimeSettings<Schema extends StandardSchemaV1> implements Settings<Schem
     })
   }
 
-  rollback(key: Key<Schema>, version: number, options: ChangeOptions): Promise<number> {
+  rollback(key: string, version: number, options: ChangeOptions): Promise<number> {
     return this.#change(key, options, async (current, query) => {
       if (!Number.isSafeInteger(version) || version < 0 || version >= current) {
         throw new QuintetError(`The settings have no version ${version} to go back to.`, {
@@ -140,7 +146,7 @@ class RuntimeSettings<Schema extends StandardSchemaV1> implements Settings<Schem
     })
   }
 
-  async history(key: Key<Schema>, limit = 50): Promise<readonly SettingChange[]> {
+  async history(key: string, limit = 50): Promise<readonly SettingChange[]> {
     this.#parser.assertKey(key)
     return await this.#store.history(key, limit)
   }

@@ -5,12 +5,16 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { createTestDatabase, redisUrl } from '@quintet/test-kit'
 import {
+  callProcedure,
   createSettings,
   settingsSchemaSql,
+  silentLogger,
+  withServices,
   type Logger,
   type SettingsRedis,
-  silentLogger,
 } from '../../src/index.ts'
+import { createTestHost, testUser } from '../../src/testing.ts'
+import { incomingCall } from '../incoming-call.ts'
 
 const schema = z
   .object({
@@ -263,6 +267,39 @@ describe('createSettings', () => {
     subscription[Symbol.dispose]()
     await settings.setAndReload('commission', 0.3, { actor: 'ada' })
     expect(seen).toEqual([0.2])
+  })
+
+  it('is changed by operators through a procedure', async () => {
+    const settings = await instance(namespace())
+    const { procedure: define } = withServices<{ readonly settings: typeof settings }>()
+    const change = define(
+      {
+        access: { roles: ['operator'] },
+        freshness: 'strict',
+        input: z.object({ key: z.string(), value: z.json() }),
+      },
+      ({ input, services, principal }) =>
+        services.settings.change(input.key, input.value, { actor: principal.userId }),
+    )
+    await using host = createTestHost({
+      provide: { settings },
+      tokens: { operator: testUser({ userId: 'ada', roles: ['operator'] }), user: testUser() },
+    })
+    const call = (token: string, key: string, value: unknown): Promise<unknown> =>
+      callProcedure(
+        host,
+        change,
+        incomingCall({ access: change.access, credentials: { scheme: 'bearer', token } }),
+        () => ({ key, value }),
+      )
+    expect(await call('operator', 'commission', 0.2)).toBe(1)
+    expect(settings.get('commission')).toBe(0.2)
+    expect((await settings.history('commission'))[0]?.actor).toBe('ada')
+    await expect(call('user', 'commission', 0.9)).rejects.toMatchObject({ kind: 'forbidden' })
+    await expect(call('operator', 'commission', 'much')).rejects.toMatchObject({
+      code: 'ERR_CORE_SETTING_INVALID',
+    })
+    await expect(call('operator', 'comission', 0.2)).rejects.toThrow('Did you mean "commission"?')
   })
 
   it('needs a default for every setting, and options that make sense', () => {
