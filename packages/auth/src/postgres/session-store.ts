@@ -88,10 +88,21 @@ class Store implements PostgresSessionStore {
          e.epoch, $11, $12, $13, $14, $15, $16 from t, e
        returning *, epoch as user_epoch`,
       [
-        ...[session.sessionId, session.tenantId, session.userId, session.generation],
-        ...[session.refreshId, session.refreshHash, session.graceAllowed, limits.idle, limits.absolute],
-        ...[session.aal, session.amr, session.roles, session.permissions],
-        ...[JSON.stringify(session.device), session.jkt],
+        session.sessionId,
+        session.tenantId,
+        session.userId,
+        session.generation,
+        session.refreshId,
+        session.refreshHash,
+        session.graceAllowed,
+        limits.idle,
+        limits.absolute,
+        session.aal,
+        session.amr,
+        session.roles,
+        session.permissions,
+        JSON.stringify(session.device),
+        session.jkt,
       ],
     )
     if (row === undefined) throw new Error('PostgreSQL returned no row for a new session.')
@@ -212,16 +223,22 @@ class Store implements PostgresSessionStore {
            (select e.epoch from ${epochs} e where e.tenant_id = s.tenant_id and e.user_id = s.user_id), 0)
        returning s.*`,
       [
-        ...[rotation.sessionId, rotation.tenantId, rotation.userId, rotation.generation],
-        ...[rotation.refreshId, rotation.refreshHash, rotation.nextRefreshId, rotation.nextRefreshHash],
-        ...[rotation.graceAllowed, rotation.idle, change.authenticatedNow === true],
-        ...[
-          change.aal ?? null,
-          change.amr ?? null,
-          change.roles ?? null,
-          change.permissions ?? null,
-          rotation.jkt,
-        ],
+        rotation.sessionId,
+        rotation.tenantId,
+        rotation.userId,
+        rotation.generation,
+        rotation.refreshId,
+        rotation.refreshHash,
+        rotation.nextRefreshId,
+        rotation.nextRefreshHash,
+        rotation.graceAllowed,
+        rotation.idle,
+        change.authenticatedNow === true,
+        change.aal ?? null,
+        change.amr ?? null,
+        change.roles ?? null,
+        change.permissions ?? null,
+        rotation.jkt,
       ],
     )
     return rows[0] === undefined ? undefined : toRecord(rows[0])

@@ -80,27 +80,28 @@ export function toSession(record: SessionRecord, lastSeenAt: number | null = nul
 
 /** The fields of the Redis hash for a record: short names, since there is one hash per session. */
 export function toFields(record: SessionRecord): string[] {
-  return [
-    ...['st', record.state === 'active' ? 'a' : 'r'],
-    ...['gen', String(record.generation)],
-    ...['rt', record.refreshId],
-    ...['rh', record.refreshHash],
-    ...['prt', record.previousId ?? ''],
-    ...['prh', record.previousHash ?? ''],
-    ...['sh', record.graceAllowed ? '1' : '0'],
-    ...['rat', String(record.rotatedAt)],
-    ...['cat', String(record.createdAt)],
-    ...['aut', String(record.authenticatedAt)],
-    ...['exp', String(record.expiresAt)],
-    ...['abs', String(record.absoluteExpiresAt)],
-    ...['ver', String(record.epoch)],
-    ...['aal', String(record.aal)],
-    ...['amr', JSON.stringify(record.amr)],
-    ...['rol', JSON.stringify(record.roles)],
-    ...['prm', JSON.stringify(record.permissions)],
-    ...['dev', JSON.stringify(record.device)],
-    ...['jkt', record.jkt ?? ''],
-  ]
+  const fields = {
+    st: record.state === 'active' ? 'a' : 'r',
+    gen: String(record.generation),
+    rt: record.refreshId,
+    rh: record.refreshHash,
+    prt: record.previousId ?? '',
+    prh: record.previousHash ?? '',
+    sh: record.graceAllowed ? '1' : '0',
+    rat: String(record.rotatedAt),
+    cat: String(record.createdAt),
+    aut: String(record.authenticatedAt),
+    exp: String(record.expiresAt),
+    abs: String(record.absoluteExpiresAt),
+    ver: String(record.epoch),
+    aal: String(record.aal),
+    amr: JSON.stringify(record.amr),
+    rol: JSON.stringify(record.roles),
+    prm: JSON.stringify(record.permissions),
+    dev: JSON.stringify(record.device),
+    jkt: record.jkt ?? '',
+  }
+  return Object.entries(fields).flat()
 }
 
 /** The record of a Redis hash; undefined when it is a tombstone, a placeholder or not whole. */

@@ -69,22 +69,19 @@ export class BoundedRedis {
       this.#probeAt = now + probeInterval
     }
     return new Promise<T>((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const fail = (reason: string): void => {
+        clearTimeout(timer)
         this.#failed()
-        reject(unavailable(`Redis did not answer within ${this.#timeout} ms.`))
-      }, this.#timeout)
-      command().then(
-        (value) => {
+        reject(unavailable(reason))
+      }
+      const timer = setTimeout(() => fail(`Redis did not answer within ${this.#timeout} ms.`), this.#timeout)
+      command()
+        .then((value) => {
           clearTimeout(timer)
           this.#failures = 0
-          resolve(value)
-        },
-        (error: unknown) => {
-          clearTimeout(timer)
-          this.#failed()
-          reject(unavailable(error instanceof Error ? error.message : 'Redis failed.'))
-        },
-      )
+          return resolve(value)
+        })
+        .catch((error: unknown) => fail(error instanceof Error ? error.message : 'Redis failed.'))
     })
   }
 

@@ -157,8 +157,18 @@ export class SessionRegistry {
   /** Remembers for a moment that the store knows no such session. */
   async fillMissing(ref: SessionRef, nonce: string, ttl: number): Promise<void> {
     await this.#redis.run(fillScript, this.#keys(ref), [
-      ...[this.#now(), ref.sessionId, nonce, ttl, 'r', 0, 0, 0, 0, 'unknown'],
-      ...['st', 'r'],
+      this.#now(),
+      ref.sessionId,
+      nonce,
+      ttl,
+      'r',
+      0,
+      0,
+      0,
+      0,
+      'unknown',
+      'st',
+      'r',
     ])
   }
 
@@ -212,10 +222,12 @@ export class SessionRegistry {
 }
 
 function changedFields(change: SessionChange): string[] {
-  return [
-    ...(change.aal === undefined ? [] : ['aal', String(change.aal)]),
-    ...(change.amr === undefined ? [] : ['amr', JSON.stringify(change.amr)]),
-    ...(change.roles === undefined ? [] : ['rol', JSON.stringify(change.roles)]),
-    ...(change.permissions === undefined ? [] : ['prm', JSON.stringify(change.permissions)]),
-  ]
+  const { aal, amr, roles, permissions } = change
+  const fields = {
+    ...(aal === undefined ? {} : { aal: String(aal) }),
+    ...(amr === undefined ? {} : { amr: JSON.stringify(amr) }),
+    ...(roles === undefined ? {} : { rol: JSON.stringify(roles) }),
+    ...(permissions === undefined ? {} : { prm: JSON.stringify(permissions) }),
+  }
+  return Object.entries(fields).flat()
 }

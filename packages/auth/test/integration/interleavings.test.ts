@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, it } from 'vitest'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import type { Redis } from 'ioredis'
 import { isQuintetError, silentLogger } from '@quintet/core'
 import {

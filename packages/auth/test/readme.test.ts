@@ -1,0 +1,73 @@
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { redisUrl } from '@quintet/test-kit'
+import {
+  AuthError,
+  authErrorCodes,
+  jwtAuthManagerDefaults,
+  keyRingDefaults,
+  remoteJwksDefaults,
+  sessionAuthorityDefaults,
+  tokenVerifierDefaults,
+} from '../src/index.ts'
+
+const root = resolve(import.meta.dirname, '..')
+const readme = readFileSync(resolve(root, 'README.md'), 'utf8')
+const run = (file: string) =>
+  spawnSync(process.execPath, [resolve(root, 'examples', file)], {
+    encoding: 'utf8',
+    env: { ...process.env, REDIS_URL: redisUrl() },
+  })
+
+describe('the README', () => {
+  it('lists every error code with its kind, and no other', () => {
+    const rows = [...readme.matchAll(/^\| `(ERR_AUTH_\w+)` \| ([a-z-]+) \|/gm)].map(([, code, kind]) => [
+      code,
+      kind,
+    ])
+    const known = authErrorCodes.map((code) => [code, new AuthError(code).kind])
+    expect(rows.toSorted()).toEqual(known.toSorted())
+  })
+
+  it('shows the example that is run, whole', () => {
+    const example = readFileSync(resolve(root, 'examples/quick-start.ts'), 'utf8')
+    expect(readme).toContain(example.trim())
+  })
+
+  it('names the defaults that the code has', () => {
+    const { accessTtl, idle, absolute, grace, maxSessionsPerUser, clientId, commandTimeout } =
+      sessionAuthorityDefaults
+    const rows: readonly [string, unknown][] = [
+      ...Object.entries({ accessTtl, idle, absolute, grace, clientId }),
+      ['lastSeen', jwtAuthManagerDefaults.lastSeen],
+      ['watchInterval', jwtAuthManagerDefaults.watchInterval],
+      ['freshness', jwtAuthManagerDefaults.freshness],
+      ['clockTolerance', tokenVerifierDefaults.clockTolerance],
+    ]
+    for (const [name, value] of rows) expect(readme).toContain(`| \`${name}\` | \`'${String(value)}'\` |`)
+    expect(readme).toContain(`| \`maxSessionsPerUser\` | ${maxSessionsPerUser} |`)
+    expect(readme).toContain(`| \`commandTimeout\` | ${commandTimeout} ms |`)
+    expect(readme).toContain(`| \`maxTokenLength\` | ${tokenVerifierDefaults.maxTokenLength} |`)
+    const spelled = [keyRingDefaults.prepublish, keyRingDefaults.retain, remoteJwksDefaults.cacheTtl]
+    for (const value of [...spelled, remoteJwksDefaults.cooldown, remoteJwksDefaults.staleIfError]) {
+      expect(readme).toContain(`\`'${value}'\``)
+    }
+  })
+})
+
+describe('the examples', () => {
+  it('quick-start signs in, verifies and revokes', () => {
+    const { stdout, stderr, status } = run('quick-start.ts')
+    expect(stderr).toBe('')
+    expect(stdout).toBe('alice of acme\nThe session was revoked. Sign in again.\n')
+    expect(status).toBe(0)
+  })
+
+  it('express challenges an anonymous caller', () => {
+    const { stdout, stderr } = run('express.ts')
+    expect(stderr).toBe('')
+    expect(stdout).toBe('401 Bearer realm="api"\n')
+  })
+})
