@@ -1,9 +1,23 @@
-import type { Ecosystem } from '@quintet/core'
+import { refuseUnknownKeys, type Ecosystem } from '@quintet/core'
+import type { GatewayOptions } from '@quintet/gateway'
 import { binPath } from '../bin-path.ts'
 import type { PlannedGateway, PlannedProcess, PlannedRoute } from './plan.ts'
 
 /** The name under which the gateway appears among the apps. */
 const gatewayApp = 'gateway'
+
+/** What the ecosystem file may say about it; the rest is worked out here, or cannot stand in a file. */
+const configurable: readonly (keyof GatewayOptions)[] = [
+  'host',
+  'trustedProxies',
+  'maintenance',
+  'timeouts',
+  'maxHeaderSize',
+  'maxConnections',
+  'retries',
+  'ejection',
+  'securityHeaders',
+]
 
 /**
  * The gateway as a process of its own, with a route for every app that others can reach: HTTP under
@@ -31,6 +45,7 @@ export function planGateway(
   }
   const service = services[0]?.[1]
   if (!service) return undefined
+  refuseUnknownKeys(service.config, configurable, 'infrastructure.services.gateway.config')
   if (processes.some((each) => each.app === gatewayApp)) {
     throw new TypeError(`apps: "${gatewayApp}" is the name of the gateway; give the app another.`)
   }

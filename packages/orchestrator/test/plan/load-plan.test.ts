@@ -124,6 +124,20 @@ describe('loadPlan', () => {
       /ports: unknown key "https"/,
     ],
     [
+      'an option that the gateway does not have',
+      () =>
+        load(
+          [['a', '']],
+          `infrastructure: { services: { gateway: { preset: 'quintet', config: { timeout: '1s' } } } }`,
+        ),
+      /infrastructure\.services\.gateway\.config: unknown key "timeout"\. Did you mean "timeouts"\?/,
+    ],
+    [
+      'an address of a process that does not exist',
+      () => load([['a', '', "env: { PEER: '${url:b/http}' }"]]),
+      /PEER/,
+    ],
+    [
       'a gateway that leads nowhere',
       () => load([['a', '']], `infrastructure: { services: { gateway: { preset: 'quintet' } } }`),
       /no app has a transport that it could lead to/,
