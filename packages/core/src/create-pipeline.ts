@@ -2,13 +2,15 @@ import { decideAccess } from './access.ts'
 import { systemClock, type Clock } from './clock.ts'
 import type { SessionEnd, Credentials } from './credentials.ts'
 import { runInInvocation } from './current-invocation.ts'
-import { QuintetError, toQuintetError } from './errors.ts'
+import { toQuintetError, type QuintetError } from './errors.ts'
 import type { Invocation, InvocationObserver, InvocationWrapper } from './invocation.ts'
 import type { Logger } from './logger.ts'
 import type { CallSteps, IncomingCall, Pipeline, PipelineOptions } from './pipeline.ts'
 import { PipelineCall, type Ending } from './pipeline-call.ts'
 import { anonymous, type Principal } from './principal.ts'
 import { logFailure } from './log-failure.ts'
+import { deadlineExceeded, expired, notIdentified, overloaded, refused, stopping } from './refusals.ts'
+import { runWrapped } from './run-wrapped.ts'
 import { createHandover } from './stream-handover.ts'
 
 /** What applies where {@link PipelineOptions} says nothing. */
@@ -165,13 +167,7 @@ class CallPipeline implements Pipeline {
 
   #refusal(call: PipelineCall): QuintetError | undefined {
     if (this.#draining) return stopping()
-    if (this.active >= this.#limit) {
-      return new QuintetError('Too many calls are in progress. Try again shortly.', {
-        code: 'ERR_CORE_OVERLOADED',
-        kind: 'unavailable',
-        retryAfter: 1_000,
-      })
-    }
+    if (this.active >= this.#limit) return overloaded()
     // Also true for a deadline that is not a number.
     if (call.deadline !== null && !(call.deadline > call.startedAt)) return deadlineExceeded(call)
     return undefined
@@ -219,13 +215,7 @@ class CallPipeline implements Pipeline {
     if (credentials.scheme === 'attested') {
       const { principal, by } = credentials
       const runsOut = principal.kind === 'user' && principal.expiresAt !== null && by !== 'envelope'
-      if (runsOut && !(principal.expiresAt > call.startedAt)) {
-        throw new QuintetError('The credentials have expired.', {
-          code: 'ERR_CORE_UNAUTHENTICATED',
-          kind: 'unauthenticated',
-          details: { reason: 'expired' },
-        })
-      }
+      if (runsOut && !(principal.expiresAt > call.startedAt)) throw expired()
       return principal
     }
     if (this.#auth === undefined) throw notIdentified()
@@ -272,65 +262,7 @@ const principalSteps: CallSteps<undefined, Principal> = {
   handle: (_input, invocation) => invocation.principal,
 }
 
-/** Runs the handler inside all wrappers, and holds each to its contract: `next` once, and not left behind. */
-async function runWrapped<Result>(
-  call: PipelineCall,
-  wrappers: readonly InvocationWrapper[],
-  handle: () => Promise<Result> | Result,
-): Promise<Result> {
-  let state = 'waiting' as 'waiting' | 'running' | 'settled'
-  const enter = async (index: number): Promise<Result> => {
-    const wrapper = wrappers[index]
-    if (wrapper !== undefined) return await wrapper(call, () => enter(index + 1))
-    if (state !== 'waiting') throw new Error('An invocation wrapper called next() more than once.')
-    state = 'running'
-    try {
-      return await handle()
-    } finally {
-      state = 'settled'
-    }
-  }
-  const result = await enter(0)
-  if (state === 'settled') return result
-  throw new Error('An invocation wrapper returned without calling next() or without waiting for it.')
-}
-
-function refused(call: PipelineCall, decision: 'unauthenticated' | 'forbidden'): QuintetError {
-  if (decision === 'unauthenticated') {
-    return new QuintetError(`${call.operation.name} needs a signed-in caller.`, {
-      code: 'ERR_CORE_UNAUTHENTICATED',
-      kind: 'unauthenticated',
-    })
-  }
-  return new QuintetError(`You may not use ${call.operation.name}.`, {
-    code: 'ERR_CORE_FORBIDDEN',
-    kind: 'forbidden',
-  })
-}
-
 /** Whether a caller claims to be somebody. Then it is never let in as nobody. */
 function isClaim({ scheme }: Credentials): boolean {
   return scheme !== 'none' && scheme !== 'attested'
-}
-
-function notIdentified(): QuintetError {
-  return new QuintetError('The credentials were not accepted.', {
-    code: 'ERR_CORE_UNAUTHENTICATED',
-    kind: 'unauthenticated',
-  })
-}
-
-function deadlineExceeded(call: PipelineCall): QuintetError {
-  return new QuintetError(`${call.operation.name} took longer than its deadline.`, {
-    code: 'ERR_CORE_DEADLINE_EXCEEDED',
-    kind: 'timeout',
-  })
-}
-
-function stopping(): QuintetError {
-  return new QuintetError('The process is stopping. Try again shortly.', {
-    code: 'ERR_CORE_STOPPING',
-    kind: 'unavailable',
-    retryAfter: 1_000,
-  })
 }
