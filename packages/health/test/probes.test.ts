@@ -18,7 +18,7 @@ interface Answer {
 
 const open: (() => Promise<void>)[] = []
 afterEach(async () => {
-  for (const close of open.splice(0).reverse()) await close()
+  for (const close of open.splice(0).toReversed()) await close()
 })
 
 async function serve(options: ProbeOptions = {}): Promise<Site> {

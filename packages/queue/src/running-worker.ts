@@ -2,7 +2,6 @@ import { setTimeout as delay } from 'node:timers/promises'
 import {
   isQuintetError,
   toQuintetError,
-  type Principal,
   type QuintetError,
   type RunningTransport,
   type TransportHost,
@@ -21,17 +20,15 @@ import { isPermanent } from './errors.ts'
 import { addressOf } from './job-schedule.ts'
 import { parsePayload } from './payload.ts'
 import type { Queue } from './queue.ts'
-import type { CallOfJob } from './worker.ts'
+import type { JobCall } from './worker.ts'
 import type { ResolvedWorkerOptions } from './worker-options.ts'
 
 interface WorkerParts {
   readonly job: JobDefinition
   readonly host: TransportHost
   readonly queue: Queue
-  /** True when the queue was made for this worker alone. */
-  readonly owned: boolean
   readonly options: ResolvedWorkerOptions
-  readonly handle: (call: Omit<CallOfJob<unknown, unknown, Principal>, 'services'>) => unknown
+  readonly handle: (call: Omit<JobCall<JobDefinition>, 'services'>) => unknown
 }
 
 /** How long handlers that were told to stop may take to put their jobs back, in milliseconds. */
@@ -41,7 +38,6 @@ const giveBackTime = 500
 export async function startWorker({
   job,
   queue,
-  owned,
   host,
   options,
   handle,
@@ -112,7 +108,7 @@ export async function startWorker({
           handle: (payload, invocation) =>
             handle({
               payload,
-              principal: invocation.principal,
+              principal: invocation.principal as JobCall<JobDefinition>['principal'],
               signal: invocation.signal,
               attempt: bullJob.attemptsMade + 1,
               jobId: bullJob.id ?? '',
@@ -160,7 +156,6 @@ export async function startWorker({
     await bull.waitUntilReady()
   } catch (error) {
     await bull.close(true)
-    if (owned) await queue.close()
     closeConnection()
     throw error
   }
@@ -177,7 +172,6 @@ export async function startWorker({
     // BullMQ gives a job back after the processor has returned; without this, a close in between would lose that.
     if (active === 0) await Promise.race([bull.close(), delay(giveBackTime)])
     await bull.close(true)
-    if (owned) await queue.close()
     closeConnection()
   }
 
@@ -229,9 +223,7 @@ function retryAfterOf(error: Error | undefined): number {
   return error instanceof JobFailure ? (error.retryAfter ?? 0) : 0
 }
 
-function addHealthCheck(
-  parts: Omit<WorkerParts, 'handle' | 'owned'> & { readonly isRunning: () => boolean },
-): void {
+function addHealthCheck(parts: Omit<WorkerParts, 'handle'> & { readonly isRunning: () => boolean }): void {
   const { job, queue, host, options, isRunning } = parts
   host.health.add({
     name: `queue:${job.name}`,

@@ -1,20 +1,9 @@
 import { parseDuration, refuseUnknownKeys, type Duration } from '@quintet/core'
-import type { Redis } from 'ioredis'
-import type { SecretText } from './envelope.ts'
-import { createQueue, type Queue } from './queue.ts'
+import type { Queue } from './queue.ts'
 
 export interface WorkerOptions<Services = unknown> {
-  /**
-   * Where the jobs are; give this, or `connection` and `secret`. A function gets the services of the process when the
-   * worker starts.
-   */
-  readonly queue?: Queue | ((services: Services) => Queue)
-  /** An ioredis client without a key prefix. It stays its owner's. For a process that enqueues nothing. */
-  readonly connection?: Redis
-  /** The secret with which jobs are signed; of several, any. */
-  readonly secret?: SecretText | readonly SecretText[]
-  /** What stands before every key, with `connection`. @defaultValue `'quintet'` */
-  readonly prefix?: string
+  /** Where the jobs are. A function gets the services of the process when the worker starts. */
+  readonly queue: Queue | ((services: Services) => Queue)
   /** Jobs at once in this process. @defaultValue 4 */
   readonly concurrency?: number
   /** Jobs of one tenant at once in this process, so that one tenant cannot take every place. @defaultValue no limit */
@@ -61,22 +50,4 @@ export function resolveWorkerOptions(
     lockDuration,
     maxLag: options.maxLag === undefined ? Infinity : parseDuration(options.maxLag, `${path}: maxLag`),
   }
-}
-
-/** The queue that the options name, or that their connection and secret make; whether it was made here. */
-export function resolveWorkerQueue<Services>(
-  options: WorkerOptions<Services>,
-  path: string,
-): (services: Services) => { readonly queue: Queue; readonly owned: boolean } {
-  const { queue, connection, secret, prefix } = options
-  if (queue !== undefined) {
-    if (connection !== undefined || secret !== undefined || prefix !== undefined) {
-      throw new TypeError(`${path}: takes either queue, or connection and secret.`)
-    }
-    return (services) => ({ queue: typeof queue === 'function' ? queue(services) : queue, owned: false })
-  }
-  if (connection === undefined || secret === undefined)
-    throw new TypeError(`${path}: needs queue, or connection and secret.`)
-  const made = { connection, secret, ...(prefix === undefined ? {} : { prefix }) }
-  return () => ({ queue: createQueue(made), owned: true })
 }

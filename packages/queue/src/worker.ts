@@ -1,23 +1,15 @@
-import type {
-  AccessRule,
-  Logger,
-  Principal,
-  PrincipalFor,
-  Schema,
-  SchemaOutput,
-  Transport,
-} from '@quintet/core'
+import type { Logger, PrincipalFor, SchemaOutput, Transport } from '@quintet/core'
 import type { JobDefinition } from './define-job.ts'
 import { startWorker } from './running-worker.ts'
-import { resolveWorkerOptions, resolveWorkerQueue, type WorkerOptions } from './worker-options.ts'
+import { resolveWorkerOptions, type WorkerOptions } from './worker-options.ts'
 
-/** What the handler of a job gets, by payload, services and principal. */
-export interface CallOfJob<Payload, Services, Caller extends Principal> {
-  readonly payload: Payload
+/** What a job's handler gets. */
+export interface JobCall<Job extends JobDefinition, Services = unknown> {
+  readonly payload: SchemaOutput<Job['payload']>
   /** Those of the process. */
   readonly services: Services
   /** For whom it runs, as the signed envelope says. */
-  readonly principal: Caller
+  readonly principal: PrincipalFor<Job['operation']['access']>
   /** The same for every attempt. */
   readonly jobId: string
   /** Counts from 1. */
@@ -27,15 +19,9 @@ export interface CallOfJob<Payload, Services, Caller extends Principal> {
   readonly logger: Logger
 }
 
-/** What a job's handler gets: `JobCall<typeof makeThumbnail, Services>`, or `JobCall<Payload, Services, UserPrincipal>`. */
-export type JobCall<JobOrPayload, Services = unknown, Caller extends Principal = Principal> =
-  JobOrPayload extends JobDefinition<infer Payload, infer Access>
-    ? CallOfJob<SchemaOutput<Payload>, Services, PrincipalFor<Access>>
-    : CallOfJob<JobOrPayload, Services, Caller>
-
 /** Does the work. It may run more than once for one job, so its effect should be the same then; see `withInbox`. */
-export type JobHandler<Payload, Services, Caller extends Principal> = (
-  call: CallOfJob<Payload, Services, Caller>,
+export type JobHandler<Job extends JobDefinition, Services = unknown> = (
+  call: JobCall<Job, Services>,
 ) => Promise<unknown> | unknown
 
 /**
@@ -47,15 +33,15 @@ export type JobHandler<Payload, Services, Caller extends Principal> = (
  *
  * @throws TypeError for options that are unknown or make no sense.
  */
-export function worker<Payload extends Schema, Access extends AccessRule, Services = unknown>(
-  job: JobDefinition<Payload, Access>,
+export function worker<Job extends JobDefinition, Services = unknown>(
+  job: Job,
   options: WorkerOptions<Services>,
-  handler: JobHandler<SchemaOutput<Payload>, Services, PrincipalFor<Access>>,
+  handler: JobHandler<Job, Services>,
 ): Transport {
   const path = `worker ${job.name}`
-  const { queue: _queue, ...rest } = options
+  const { queue, ...rest } = options
   const resolved = resolveWorkerOptions(rest, path)
-  const openQueue = resolveWorkerQueue(options, path)
+  if (queue === undefined) throw new TypeError(`${path}: needs a queue.`)
   if (typeof handler !== 'function') throw new TypeError(`${path}: needs a handler as its third argument.`)
   return {
     name: `worker:${job.name}`,
@@ -66,11 +52,10 @@ export function worker<Payload extends Schema, Access extends AccessRule, Servic
       return startWorker({
         job,
         host,
-        ...openQueue(services),
+        queue: typeof queue === 'function' ? queue(services) : queue,
         options: resolved,
         // The schema has made the payload, and the pipeline has let the principal pass the access rule.
-        handle: (call) =>
-          handler({ ...call, services } as CallOfJob<SchemaOutput<Payload>, Services, PrincipalFor<Access>>),
+        handle: (call) => handler({ ...call, services } as JobCall<Job, Services>),
       })
     },
   }

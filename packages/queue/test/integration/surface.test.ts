@@ -1,0 +1,96 @@
+import { anonymous, isQuintetError, type ErrorKind, type Principal } from '@quintet/core'
+import {
+  createAttackHost,
+  surfaceAttacks,
+  type SurfaceAdapter,
+  type SurfaceOutcome,
+} from '@quintet/core/testing'
+import { until } from '@quintet/test-kit'
+import { afterAll, beforeAll, describe, it } from 'vitest'
+import { z } from 'zod'
+import { defineJob, worker, type JobDefinition } from '../../src/index.ts'
+import { serializePayload } from '../../src/payload.ts'
+import { createRig, type Rig } from './rig.ts'
+
+const kinds: Readonly<Record<string, ErrorKind>> = {
+  ERR_CORE_UNAUTHENTICATED: 'unauthenticated',
+  ERR_CORE_FORBIDDEN: 'forbidden',
+  ERR_CORE_DEADLINE_EXCEEDED: 'timeout',
+  ERR_CORE_INTERNAL: 'internal',
+  ERR_QUEUE_BAD_PAYLOAD: 'invalid-input',
+}
+
+const host = createAttackHost()
+const jobs = new Map<string, JobDefinition>()
+const outputs = new Map<string, unknown>()
+let rig: Rig
+let sent = 0
+
+beforeAll(async () => {
+  rig = createRig()
+  for (const [name, { procedure }] of host.procedures) {
+    if (procedure.mode === 'stream') continue
+    const job = defineJob(name.replace('.', '-'), {
+      payload: procedure.input ?? z.unknown(),
+      access: procedure.access,
+      timeout: procedure.timeout,
+      maxPayloadSize: procedure.maxInputSize,
+      attempts: 1,
+    })
+    jobs.set(name, job)
+    await rig.start(
+      worker(job, { queue: rig.queue, concurrency: 8 }, async ({ payload, jobId, ...call }) => {
+        const rest = { input: payload, requestId: jobId, deadline: null, lastEventId: undefined }
+        const output: unknown = await procedure.handler({ ...call, ...rest } as never)
+        // What a handler returns after its deadline reaches nobody.
+        if (!call.signal.aborted) outputs.set(jobId, output ?? null)
+      }),
+      host,
+    )
+  }
+})
+afterAll(async () => {
+  await rig[Symbol.asyncDispose]()
+})
+
+/** Whom a token stands for, as the process that enqueues finds out. */
+async function principalOf(token: string | undefined): Promise<Principal> {
+  if (token === undefined) return anonymous
+  return await host.auth.authenticate({ scheme: 'bearer', token }, { signal: new AbortController().signal })
+}
+
+/** Seals the job for the caller and adds it past the checks of `enqueue`, so that the worker's own are under attack. */
+const surface: SurfaceAdapter = {
+  host,
+  async call({ method, input, token }): Promise<SurfaceOutcome> {
+    const job = jobs.get(method)
+    if (job === undefined) return { ok: false, kind: 'not-found', code: 'ERR_CORE_NOT_FOUND' }
+    try {
+      const principal = await principalOf(token)
+      const text = JSON.stringify(input) ?? 'null'
+      if (text.length > job.maxPayloadSize) await serializePayload(job, input)
+      const id = `attack-${sent++}`
+      const envelope = rig.queue.signer.seal(
+        { prefix: rig.queue.prefix, job: job.name, id },
+        principal,
+        text,
+        undefined,
+      )
+      await rig.queue.bull(job).add(job.name, envelope, { jobId: id, attempts: 1 })
+      const code = await until(async () => {
+        if (outputs.has(id)) return 'done'
+        const dead = await rig.queue.bull(job).getJob(id)
+        return dead?.failedReason?.split(':')[0]
+      })
+      if (code === 'done') return { ok: true, output: outputs.get(id) }
+      return { ok: false, kind: kinds[code] ?? 'internal', code }
+    } catch (error) {
+      if (isQuintetError(error)) return { ok: false, kind: error.kind, code: error.code }
+      throw error
+    }
+  },
+}
+
+describe('the job surface stands', () => {
+  it.each(surfaceAttacks)('$name', (attack) => attack.run(surface))
+})
