@@ -3,7 +3,7 @@ import { defineConfig } from 'tsup'
 
 /**
  * Builds the JavaScript of one package: an entry for each of its exports (and bins), as ESM, with the
- * package's dependencies left outside. Declarations come from `tsc -b`.
+ * package's dependencies left outside. Declarations come from `tsc` afterwards.
  */
 const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as {
   exports: Record<string, string>
@@ -16,7 +16,7 @@ export default defineConfig({
   target: 'node24',
   platform: 'node',
   splitting: true,
-  clean: ['dist/**/*.js', 'dist/**/*.map'],
+  clean: true,
   sourcemap: true,
   outDir: 'dist',
   dts: false,

@@ -23,7 +23,8 @@ export async function execute(
   args: readonly string[],
   directory?: string,
 ): Promise<{ code: number; output: string }> {
-  const child = spawn(program, args, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] })
+  const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1' }
+  const child = spawn(program, args, { cwd: directory, env, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text))
   child.stderr.setEncoding('utf8').on('data', (text: string) => (output += text))
