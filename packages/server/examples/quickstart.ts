@@ -1,4 +1,12 @@
-import { createApp, defineProcess, defineSystem, procedure, route, service } from '@quintet/core'
+import {
+  createApp,
+  defineProcess,
+  defineSystem,
+  procedure,
+  route,
+  service,
+  silentLogger,
+} from '@quintet/core'
 import { http } from '@quintet/server'
 import { createClient, httpLink } from '@quintet/server/client'
 import { z } from 'zod'
@@ -28,6 +36,7 @@ await using app = await createApp(
     version: '1.0.0',
     processes: [{ name: 'main', module: async () => main, transports: { http: http() } }],
   }),
+  { logger: silentLogger },
 )
 
 const url = app.transports.get('http')?.url ?? ''

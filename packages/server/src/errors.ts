@@ -9,7 +9,6 @@ export type ServerErrorCode =
   | 'ERR_SERVER_CONNECT_FAILED'
   | 'ERR_SERVER_CONNECTION_LIMIT'
   | 'ERR_SERVER_HEADERS_TOO_LARGE'
-  | 'ERR_SERVER_LINK_REFUSED'
   | 'ERR_SERVER_MEDIA_TYPE_UNSUPPORTED'
   | 'ERR_SERVER_METHOD_NOT_ALLOWED'
   | 'ERR_SERVER_METHOD_UNKNOWN'
@@ -20,7 +19,6 @@ export type ServerErrorCode =
   | 'ERR_SERVER_REQUEST_TIMEOUT'
   | 'ERR_SERVER_RESPONSE_INVALID'
   | 'ERR_SERVER_SCHEME_UNSUPPORTED'
-  | 'ERR_SERVER_SLOW_CONSUMER'
   | 'ERR_SERVER_TOO_LARGE'
 
 const kinds: Readonly<Record<ServerErrorCode, ErrorKind>> = {
@@ -31,7 +29,6 @@ const kinds: Readonly<Record<ServerErrorCode, ErrorKind>> = {
   ERR_SERVER_CONNECT_FAILED: 'unavailable',
   ERR_SERVER_CONNECTION_LIMIT: 'unavailable',
   ERR_SERVER_HEADERS_TOO_LARGE: 'too-large',
-  ERR_SERVER_LINK_REFUSED: 'unauthenticated',
   ERR_SERVER_MEDIA_TYPE_UNSUPPORTED: 'unsupported',
   ERR_SERVER_METHOD_NOT_ALLOWED: 'unsupported',
   ERR_SERVER_METHOD_UNKNOWN: 'unsupported',
@@ -42,7 +39,6 @@ const kinds: Readonly<Record<ServerErrorCode, ErrorKind>> = {
   ERR_SERVER_REQUEST_TIMEOUT: 'timeout',
   ERR_SERVER_RESPONSE_INVALID: 'unavailable',
   ERR_SERVER_SCHEME_UNSUPPORTED: 'unauthenticated',
-  ERR_SERVER_SLOW_CONSUMER: 'closed',
   ERR_SERVER_TOO_LARGE: 'too-large',
 }
 

@@ -29,11 +29,13 @@ export interface LinksOptions {
 }
 
 /** What applies where {@link LinksOptions} says nothing. */
-export const linksDefaults = Object.freeze({
+export const linksDefaults: Readonly<
+  Required<Pick<LinksOptions, 'instance' | 'maxFrameSize' | 'connectTimeout'>>
+> = Object.freeze({
   instance: 0,
   maxFrameSize: '16mb',
   connectTimeout: '2s',
-}) satisfies Partial<LinksOptions>
+})
 
 const knownKeys = [
   'directory',

@@ -1,7 +1,7 @@
 import {
   isQuintetError,
   parseDuration,
-  QuintetError,
+  type QuintetError,
   refuseUnknownKeys,
   toQuintetError,
   type CallOptions,
@@ -25,7 +25,7 @@ export interface HttpLinkOptions {
 }
 
 /** What applies where {@link HttpLinkOptions} says nothing. */
-export const httpLinkDefaults = Object.freeze({ timeout: '30s' }) satisfies Partial<HttpLinkOptions>
+export const httpLinkDefaults: Readonly<{ timeout: '30s' }> = Object.freeze({ timeout: '30s' })
 
 /**
  * Reaches an app over HTTP.

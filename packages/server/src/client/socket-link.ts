@@ -26,7 +26,7 @@ export interface SocketLinkOptions {
 }
 
 /** What applies where {@link SocketLinkOptions} says nothing. */
-export const socketLinkDefaults = Object.freeze({ timeout: '30s' }) satisfies Partial<SocketLinkOptions>
+export const socketLinkDefaults: Readonly<{ timeout: '30s' }> = Object.freeze({ timeout: '30s' })
 
 /** A link over one WebSocket connection, which is made with the first call and again after it broke. */
 export interface SocketLink extends ClientLink, AsyncDisposable {

@@ -7,7 +7,7 @@ export interface CompressionOptions {
 }
 
 /** What applies where {@link CompressionOptions} says nothing. */
-export const compressionDefaults = Object.freeze({ threshold: '4kb' }) satisfies CompressionOptions
+export const compressionDefaults: Readonly<{ threshold: '4kb' }> = Object.freeze({ threshold: '4kb' })
 
 /** The threshold in bytes, or undefined for no compression. */
 export function resolveCompression(options: false | CompressionOptions | undefined): number | undefined {

@@ -66,7 +66,24 @@ export interface OpenApiOptions {
 }
 
 /** What applies where {@link HttpOptions} says nothing. */
-export const httpDefaults = Object.freeze({
+export const httpDefaults: Readonly<
+  Required<
+    Pick<
+      HttpOptions,
+      | 'name'
+      | 'port'
+      | 'host'
+      | 'requestTimeout'
+      | 'headersTimeout'
+      | 'keepAliveTimeout'
+      | 'maxRequestSize'
+      | 'uploadProgressTimeout'
+      | 'maxConnections'
+      | 'maxBatchCalls'
+      | 'maxBatchSize'
+    >
+  > & { openapi: Required<Omit<OpenApiOptions, 'converters'>> }
+> = Object.freeze({
   name: 'http',
   port: 0,
   host: '127.0.0.1',
@@ -79,7 +96,7 @@ export const httpDefaults = Object.freeze({
   maxBatchCalls: 32,
   maxBatchSize: '1mb',
   openapi: Object.freeze({ path: '/openapi.json', docs: '/docs', access: 'public' }),
-}) satisfies HttpOptions
+})
 
 export interface ResolvedHttpOptions {
   readonly name: string

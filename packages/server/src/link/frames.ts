@@ -1,5 +1,5 @@
 /** The kinds of frames on a link. */
-export const frameType = Object.freeze({
+export const frameType = {
   hello: 1,
   proof: 2,
   welcome: 3,
@@ -13,7 +13,7 @@ export const frameType = Object.freeze({
   credit: 10,
   /** The sender is about to stop: no new calls, please. */
   leaving: 11,
-})
+} as const
 
 /** The body is not JSON alone: binary values follow it. */
 export const binaryFlag = 1

@@ -1,5 +1,5 @@
 /** Why a WebSocket connection is closed, beyond the codes of RFC 6455. */
-export const closeCode = Object.freeze({
+export const closeCode = {
   /** The process is about to stop; connect again after the time that it said. */
   goingAway: 1001,
   /** A message that the protocol cannot read. */
@@ -11,4 +11,4 @@ export const closeCode = Object.freeze({
   sessionEnded: 4401,
   /** The client reads too slowly. */
   slowConsumer: 4008,
-})
+} as const

@@ -43,7 +43,24 @@ export interface WebSocketOptions {
 }
 
 /** What applies where {@link WebSocketOptions} says nothing. */
-export const webSocketDefaults = Object.freeze({
+export const webSocketDefaults: Readonly<
+  Required<
+    Pick<
+      WebSocketOptions,
+      | 'name'
+      | 'port'
+      | 'host'
+      | 'path'
+      | 'access'
+      | 'handshakeTimeout'
+      | 'maxPayload'
+      | 'maxBufferedBytes'
+      | 'slowConsumer'
+      | 'maxConnections'
+      | 'maxConnectionsPerUser'
+    >
+  > & { keepAlive: Required<NonNullable<WebSocketOptions['keepAlive']>> }
+> = Object.freeze({
   name: 'websocket',
   port: 0,
   host: '127.0.0.1',
@@ -56,7 +73,7 @@ export const webSocketDefaults = Object.freeze({
   slowConsumer: 'disconnect',
   maxConnections: 10_000,
   maxConnectionsPerUser: 20,
-}) satisfies WebSocketOptions
+})
 
 export interface ResolvedWebSocketOptions {
   readonly name: string

@@ -9,7 +9,11 @@ import { math, serve } from '../support/serve.ts'
 
 const objects = service('objects', {
   list: procedure(
-    { access: 'public', input: z.object({ limit: z.number().default(10) }), output: z.array(z.object({ id: z.string(), at: z.coerce.date() })) },
+    {
+      access: 'public',
+      input: z.object({ limit: z.number().default(10) }),
+      output: z.array(z.object({ id: z.string(), at: z.coerce.date() })),
+    },
     () => [],
   ),
   get: procedure({ access: 'public', input: z.string() }, ({ input }) => ({ id: input, size: 1 })),
@@ -65,8 +69,8 @@ describe('createClient', () => {
       },
     }
     const client = createClient<typeof math>(link)
-    expect(await client).toBe(client)
-    expect(await client.math).toBe(client.math)
+    expect(await Promise.resolve(client)).toBe(client)
+    expect(await Promise.resolve(client.math)).toBe(client.math)
     expect(JSON.stringify({ client })).toBe('{"client":{}}')
     expect(client.math.add).toBe(client.math.add)
     expect(called).toEqual([])
@@ -109,7 +113,11 @@ describe('httpLink', () => {
     const link = httpLink({ url: `${app.url}/`, token: 'nobody' })
     const error: unknown = await link.call('math.mine', undefined).catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(QuintetError)
-    expect(error).toMatchObject({ kind: 'unauthenticated', code: 'ERR_CORE_UNAUTHENTICATED', details: { reason: 'unknown' } })
+    expect(error).toMatchObject({
+      kind: 'unauthenticated',
+      code: 'ERR_CORE_UNAUTHENTICATED',
+      details: { reason: 'unknown' },
+    })
     await expect(link.call('math.add', { a: 'x' })).rejects.toMatchObject({ kind: 'unauthenticated' })
     await expect(httpLink({ url: app.url }).call('math.add', { a: 'x', b: 1 })).rejects.toMatchObject({
       kind: 'invalid-input',
@@ -141,7 +149,9 @@ describe('httpLink', () => {
     expect(seen).toEqual(['http://a.example/api/rpc/math/add', '5000'])
   })
 
-  const stub = async (respond: Parameters<typeof createServer>[1]): Promise<{ server: Server; url: string }> => {
+  const stub = async (
+    respond: Parameters<typeof createServer>[1],
+  ): Promise<{ server: Server; url: string }> => {
     const server = createServer(respond)
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     return { server, url: `http://127.0.0.1:${String((server.address() as AddressInfo).port)}` }
@@ -154,8 +164,13 @@ describe('httpLink', () => {
     ['a page instead of JSON', 200, 'text/html', '<html>', 'unavailable'],
     ['a teapot', 418, 'text/html', '', 'invalid-input'],
   ])('gives a typed error for %s', async (_what, status, type, body, kind) => {
-    const { server, url } = await stub((_request, response) => response.writeHead(status, { 'content-type': type }).end(body))
-    await expect(httpLink({ url }).call('a.b', undefined)).rejects.toMatchObject({ kind, code: 'ERR_SERVER_RESPONSE_INVALID' })
+    const { server, url } = await stub((_request, response) =>
+      response.writeHead(status, { 'content-type': type }).end(body),
+    )
+    await expect(httpLink({ url }).call('a.b', undefined)).rejects.toMatchObject({
+      kind,
+      code: 'ERR_SERVER_RESPONSE_INVALID',
+    })
     server.closeAllConnections()
     server.close()
   })
@@ -165,15 +180,22 @@ describe('httpLink', () => {
     const controller = new AbortController()
     const link = httpLink({ url, timeout: 50 })
     await expect(link.call('a.b', undefined)).rejects.toMatchObject({ kind: 'timeout' })
-    await expect(link.stream('a.b', undefined)[Symbol.asyncIterator]().next()).rejects.toMatchObject({ kind: 'timeout' })
+    await expect(link.stream('a.b', undefined)[Symbol.asyncIterator]().next()).rejects.toMatchObject({
+      kind: 'timeout',
+    })
     const patient = httpLink({ url, timeout: 0 })
-    await expect(patient.call('a.b', undefined, { deadline: Date.now() + 30 })).rejects.toMatchObject({ kind: 'timeout' })
+    await expect(patient.call('a.b', undefined, { deadline: Date.now() + 30 })).rejects.toMatchObject({
+      kind: 'timeout',
+    })
     const call = patient.call('a.b', undefined, { signal: controller.signal })
     controller.abort(new Error('enough'))
     await expect(call).rejects.toThrow('enough')
     server.closeAllConnections()
     server.close()
-    await expect(link.call('a.b', undefined)).rejects.toMatchObject({ code: 'ERR_SERVER_CONNECT_FAILED', kind: 'unavailable' })
+    await expect(link.call('a.b', undefined)).rejects.toMatchObject({
+      code: 'ERR_SERVER_CONNECT_FAILED',
+      kind: 'unavailable',
+    })
   })
 
   it('resumes a stream that breaks after its last event', async () => {
@@ -183,7 +205,8 @@ describe('httpLink', () => {
       asked.push(after)
       response.writeHead(200, { 'content-type': 'text/event-stream' })
       const from = Number(after ?? 0) + 1
-      for (let id = from; id < from + 2; id++) response.write(`id: ${String(id)}\ndata: {"id":${String(id)}}\n\n`)
+      for (let id = from; id < from + 2; id++)
+        response.write(`id: ${String(id)}\ndata: {"id":${String(id)}}\n\n`)
       if (from < 5) setImmediate(() => response.destroy())
       else response.end('event: end\ndata:\n\n')
     })
@@ -214,16 +237,19 @@ describe('a stream over HTTP', () => {
   it('carries ids, resumes after the given one, and tells the handler when its reader leaves', async () => {
     const left = Promise.withResolvers<void>()
     const endless = service('endless', {
-      ticks: procedure({ access: 'public', stream: z.object({ id: z.string() }) }, async function* ({ signal }) {
-        try {
-          for (let id = 0; !signal.aborted; id++) {
-            yield { id: String(id) }
-            await new Promise((resolve) => setImmediate(resolve))
+      ticks: procedure(
+        { access: 'public', stream: z.object({ id: z.string() }) },
+        async function* ({ signal }) {
+          try {
+            for (let id = 0; !signal.aborted; id++) {
+              yield { id: String(id) }
+              await new Promise((resolve) => setImmediate(resolve))
+            }
+          } finally {
+            left.resolve()
           }
-        } finally {
-          left.resolve()
-        }
-      }),
+        },
+      ),
       breaks: procedure({ access: 'public', stream: z.object({ text: z.string() }) }, async function* () {
         yield { text: 'one' }
         throw new QuintetError('No more.', { code: 'ERR_TEST', kind: 'conflict' })

@@ -15,37 +15,73 @@ const withZod = service('zod', {
     {
       access: 'authenticated',
       description: 'Makes one.',
-      input: z.object({ name: z.string().min(1).max(20), size: z.int().min(0).max(99).default(1), tags: z.array(z.enum(['a', 'b'])).max(3) }),
+      input: z.object({
+        name: z.string().min(1).max(20),
+        size: z.int().min(0).max(99).default(1),
+        tags: z.array(z.enum(['a', 'b'])).max(3),
+      }),
       output: z.object({ id: z.uuid(), name: z.string(), size: z.number(), tags: z.array(z.string()) }),
     },
     ({ input }) => ({ id: crypto.randomUUID(), ...input }),
   ),
   nothing: procedure({ access: { roles: ['admin'] } }, () => {}),
-  events: procedure({ access: 'public', input: z.object({ to: z.int().min(0).max(3) }), stream: z.object({ id: z.number() }) }, async function* ({ input }) {
-    for (let id = 1; id <= input.to; id++) yield { id }
-  }),
+  events: procedure(
+    {
+      access: 'public',
+      input: z.object({ to: z.int().min(0).max(3) }),
+      stream: z.object({ id: z.number() }),
+    },
+    async function* ({ input }) {
+      for (let id = 1; id <= input.to; id++) yield { id }
+    },
+  ),
 })
 
 const withValibot = service('valibot', {
   double: procedure(
-    { access: 'authenticated', input: v.object({ value: v.pipe(v.number(), v.integer(), v.minValue(-100), v.maxValue(100)) }), output: v.object({ value: v.number() }) },
+    {
+      access: 'authenticated',
+      input: v.object({ value: v.pipe(v.number(), v.integer(), v.minValue(-100), v.maxValue(100)) }),
+      output: v.object({ value: v.number() }),
+    },
     ({ input }) => ({ value: input.value * 2 }),
   ),
 })
 
 const withArktype = service('arktype', {
   join: procedure(
-    { access: 'public', input: type({ left: 'string <= 10', 'right?': 'string <= 10' }), output: type({ text: 'string', length: 'number' }) },
-    ({ input }) => ({ text: input.left + (input.right ?? ''), length: input.left.length + (input.right ?? '').length }),
+    {
+      access: 'public',
+      input: type({ left: 'string <= 10', 'right?': 'string <= 10' }),
+      output: type({ text: 'string', length: 'number' }),
+    },
+    ({ input }) => ({
+      text: input.left + (input.right ?? ''),
+      length: input.left.length + (input.right ?? '').length,
+    }),
   ),
 })
 
 const files = [
-  route({ method: 'GET', pattern: '/files/:name/*', access: 'authenticated', description: 'A file.', handler: () => new Response('x') }),
-  route({ method: 'PUT', pattern: '/files/:name/*', access: { permissions: ['write'] }, handler: () => new Response(null, { status: 204 }) }),
+  route({
+    method: 'GET',
+    pattern: '/files/:name/*',
+    access: 'authenticated',
+    description: 'A file.',
+    handler: () => new Response('x'),
+  }),
+  route({
+    method: 'PUT',
+    pattern: '/files/:name/*',
+    access: { permissions: ['write'] },
+    handler: () => new Response(null, { status: 204 }),
+  }),
 ]
 
-const converters = { valibot: ((schema: Schema) => valibotToJsonSchema(schema as v.GenericSchema) as JsonSchema) satisfies SchemaConverter }
+const converters = {
+  valibot: ((schema: Schema) =>
+    valibotToJsonSchema(schema as v.GenericSchema) as JsonSchema) satisfies SchemaConverter,
+}
 
 const start = () =>
   serve(
@@ -60,8 +96,18 @@ const start = () =>
 interface Operation {
   readonly operationId: string
   readonly security: readonly unknown[]
-  readonly requestBody?: { readonly content: { readonly 'application/json': { readonly schema: JsonSchema } } }
-  readonly responses: Readonly<Record<string, { readonly content?: Readonly<Record<string, { readonly schema: JsonSchema }>>; readonly 'x-event-schema'?: JsonSchema }>>
+  readonly requestBody?: {
+    readonly content: { readonly 'application/json': { readonly schema: JsonSchema } }
+  }
+  readonly responses: Readonly<
+    Record<
+      string,
+      {
+        readonly content?: Readonly<Record<string, { readonly schema: JsonSchema }>>
+        readonly 'x-event-schema'?: JsonSchema
+      }
+    >
+  >
 }
 
 describe('/openapi.json', () => {
@@ -82,24 +128,45 @@ describe('/openapi.json', () => {
       summary: 'Makes one.',
       'x-access': 'authenticated',
       security: [{ bearer: [] }],
-      requestBody: { content: { 'application/json': { schema: { required: ['name', 'tags'], properties: { name: { maxLength: 20 } } } } } },
+      requestBody: {
+        content: {
+          'application/json': {
+            schema: { required: ['name', 'tags'], properties: { name: { maxLength: 20 } } },
+          },
+        },
+      },
     })
-    expect(document.paths['/rpc/zod/nothing']?.['post']).toMatchObject({ 'x-access': 'role admin', responses: { 204: {} } })
+    expect(document.paths['/rpc/zod/nothing']?.['post']).toMatchObject({
+      'x-access': 'role admin',
+      responses: { 204: {} },
+    })
     expect(document.paths['/rpc/valibot/double']?.['post']).toMatchObject({
-      requestBody: { content: { 'application/json': { schema: { properties: { value: { type: 'integer', minimum: -100 } } } } } },
+      requestBody: {
+        content: {
+          'application/json': { schema: { properties: { value: { type: 'integer', minimum: -100 } } } },
+        },
+      },
     })
     expect(document.paths['/rpc/arktype/join']?.['post']).toMatchObject({
       security: [],
       requestBody: { content: { 'application/json': { schema: { required: ['left'] } } } },
     })
     expect(document.paths['/files/{name}/{rest}']).toMatchObject({
-      get: { summary: 'A file.', parameters: [{ name: 'name', in: 'path' }, { name: 'rest', in: 'path' }] },
+      get: {
+        summary: 'A file.',
+        parameters: [
+          { name: 'name', in: 'path' },
+          { name: 'rest', in: 'path' },
+        ],
+      },
       put: { 'x-access': 'permission write' },
     })
   })
 
   it('describes a schema that cannot be told as any value', async () => {
-    const custom: Schema<unknown, unknown> = { '~standard': { version: 1, vendor: 'own', validate: (value) => ({ value }) } }
+    const custom: Schema<unknown, unknown> = {
+      '~standard': { version: 1, vendor: 'own', validate: (value) => ({ value }) },
+    }
     const odd = service('odd', {
       own: procedure({ access: 'public', input: custom }, () => 1),
       valibot: procedure({ access: 'public', input: v.string() }, () => 1),
@@ -142,7 +209,9 @@ describe('/openapi.json', () => {
           served++
           if (response.status === 204) expect(operation.responses['204']).toBeDefined()
           else if (response.headers.get('content-type') === 'text/event-stream') {
-            const events = [...text.matchAll(/^data: (.+)$/gm)].map(([, data = '']) => JSON.parse(data) as unknown)
+            const events = [...text.matchAll(/^data: (.+)$/gm)].map(
+              ([, data = '']) => JSON.parse(data) as unknown,
+            )
             expect(events.every((event) => isEvent(event))).toBe(true)
           } else expect(fits(JSON.parse(text))).toBe(true)
         }),
@@ -156,7 +225,10 @@ describe('/openapi.json', () => {
 
 /** Values of a schema most of the time, and others. */
 function valueOf(schema: JsonSchema): fc.Arbitrary<unknown> {
-  return fc.oneof({ weight: 4, arbitrary: fitting(schema) }, { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 2, noUnicodeString: true } as object) })
+  return fc.oneof(
+    { weight: 4, arbitrary: fitting(schema) },
+    { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 2, noUnicodeString: true } as object) },
+  )
 }
 
 function fitting(schema: JsonSchema): fc.Arbitrary<unknown> {
@@ -165,15 +237,23 @@ function fitting(schema: JsonSchema): fc.Arbitrary<unknown> {
     case 'object': {
       const properties = Object.entries((schema['properties'] ?? {}) as Record<string, JsonSchema>)
       const required = (schema['required'] ?? []) as string[]
-      return fc.record(Object.fromEntries(properties.map(([name, member]) => [name, fitting(member)])), { requiredKeys: required, noNullPrototype: true })
+      return fc.record(Object.fromEntries(properties.map(([name, member]) => [name, fitting(member)])), {
+        requiredKeys: required,
+        noNullPrototype: true,
+      })
     }
     case 'array':
-      return fc.array(fitting((schema['items'] ?? {}) as JsonSchema), { maxLength: Number(schema['maxItems'] ?? 4) })
+      return fc.array(fitting((schema['items'] ?? {}) as JsonSchema), {
+        maxLength: Number(schema['maxItems'] ?? 4),
+      })
     case 'integer':
     case 'number':
       return fc.integer({ min: Number(schema['minimum'] ?? -5), max: Number(schema['maximum'] ?? 5) })
     case 'string':
-      return fc.string({ minLength: Number(schema['minLength'] ?? 0), maxLength: Number(schema['maxLength'] ?? 8) })
+      return fc.string({
+        minLength: Number(schema['minLength'] ?? 0),
+        maxLength: Number(schema['maxLength'] ?? 8),
+      })
     default:
       return fc.jsonValue()
   }
