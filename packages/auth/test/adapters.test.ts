@@ -388,11 +388,12 @@ describe('the ws adapter', () => {
     const tokens = await auth.signIn()
     const { cookie } = jar(tokens)
     const ways = [
-      open([], { authorization: `Bearer ${tokens.accessToken}` }),
-      open(['app.v1', `bearer.${tokens.accessToken}`]),
-      open([], { cookie, origin: 'https://app.test' }),
+      () => open([], { authorization: `Bearer ${tokens.accessToken}` }),
+      () => open(['app.v1', `bearer.${tokens.accessToken}`]),
+      () => open([], { cookie, origin: 'https://app.test' }),
     ]
-    for (const socket of ways) {
+    for (const way of ways) {
+      const socket = way()
       expect(await outcome(socket)).toEqual({ userId: 'alice', tenantId: auth.tenantId, kind: 'user' })
       socket.terminate()
     }
