@@ -29,7 +29,7 @@ async function measure(sockets: readonly WebSocket[], send: () => Promise<unknow
   for (const socket of sockets) socket.on('message', onMessage)
   const begin = performance.now()
   const cpu = process.cpuUsage()
-  for (let index = 0; index < events; index++) await send()
+  await Promise.all(Array.from({ length: events }, send))
   await all
   const { user, system } = process.cpuUsage(cpu)
   for (const socket of sockets) socket.off('message', onMessage)
