@@ -28,7 +28,7 @@ export async function loadPlan(configFile: string): Promise<Plan> {
   })
   const [output, noise, ending] = await Promise.all([
     readAll(child.stdio[3] as NodeJS.ReadableStream),
-    Promise.all([child.stdout, child.stderr].map((stream) => (stream ? readAll(stream) : ''))),
+    Promise.all([child.stdout, child.stderr].map((stream) => readAll(stream as NodeJS.ReadableStream))),
     new Promise<string>((done, fail) => {
       child.once('error', fail)
       child.once('close', (code, signal) =>

@@ -222,7 +222,7 @@ describe('startEcosystem', () => {
     )
     const one = (await get(trio.ecosystem, 'one/http')).environment
     const two = (await get(trio.ecosystem, 'two/http')).environment
-    expect(one).toMatchObject({ GREETING: 'hello' })
+    expect(one).toMatchObject({ GREETING: 'hello', QUINTET_LOG_LEVEL: 'info' })
     expect(one['ONE_SECRETS__CNF']).toMatch(/^[\w-]{43}$/)
     expect(Object.keys(two).filter((name) => name.includes('SECRETS__'))).toEqual([])
     expect(one['DATABASE_URL']).toBeUndefined()
