@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { STATUS_CODES, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
   createPipeline,
-  noCredentials,
   parseDuration,
   parseSize,
   refuseUnknownKeys,
@@ -14,17 +13,17 @@ import {
   type AuthManager,
   type Credentials,
   type Duration,
-  type ErrorKind,
   type Logger,
   type Operation,
-  type QuintetError,
+  type Principal,
   type Size,
   type StopReason,
 } from '@quintet/core'
 import { WebSocketServer, type WebSocket } from 'ws'
-import type { RealtimeConnection } from './connection.ts'
 import { createEngine } from './engine.ts'
 import { RealtimeError } from './errors.ts'
+import { createHubConnection } from './hub-connection.ts'
+import { readHandshake, refuseHandshake } from './hub-handshake.ts'
 import { channelsKeys, resolveChannelsOptions, type ChannelsOptions } from './options.ts'
 import type { RealtimeSession } from './session.ts'
 import { realtimeProtocolName } from './wire.ts'
@@ -69,18 +68,10 @@ interface Live {
   answered: boolean
 }
 
-const statuses: Readonly<Partial<Record<ErrorKind, number>>> = {
-  'invalid-input': 400,
-  unauthenticated: 401,
-  forbidden: 403,
-  'rate-limited': 429,
-  unavailable: 503,
-  closed: 503,
-}
+/** So many connections are closed together when the hub stops, with a pause between, and told to come back spread out. */
 const closeBatch = 200
 const closePause = 50
 const reconnectSpread = 5_000
-const longestTimer = 2_147_483_647
 
 /** @throws TypeError when an option is unknown or out of range. */
 export function createHub(options: HubOptions): Hub {
@@ -132,34 +123,15 @@ export function createHub(options: HubOptions): Hub {
     parseDuration(keepAlive ?? hubDefaults.keepAlive, 'hub.keepAlive'),
   )
 
-  function open(
-    socket: WebSocket,
-    credentials: Credentials,
-    watch: (close: (reason: string) => void) => Disposable | undefined,
-  ): void {
-    const controller = new AbortController()
-    const connection: RealtimeConnection = {
-      id: randomUUID(),
-      credentials,
-      signal: controller.signal,
-      send(message) {
-        if (socket.readyState !== socket.OPEN) return false
-        socket.send(message)
-        return true
-      },
-      get bufferedBytes() {
-        return socket.bufferedAmount
-      },
-      close(code, reason) {
-        socket.close(code, reason)
-        // The close frame of one who does not read waits behind all the rest.
-        if (socket.bufferedAmount > 0) socket.terminate()
-      },
-    }
+  function authorize(credentials: Credentials, signal: AbortSignal): Promise<Principal> {
+    return pipeline.authorize({ operation: connect, credentials, requestId: randomUUID(), signal })
+  }
+
+  function open(socket: WebSocket, principal: Principal, credentials: Credentials): void {
+    const connection = createHubConnection({ socket, principal, credentials, auth, authorize })
     const session = engine.open(connection)
     const entry: Live = { socket, session, answered: true }
     live.add(entry)
-    const watching = watch((reason) => socket.close(4401, reason))
     socket.on('pong', () => (entry.answered = true))
     socket.on('error', () => undefined)
     socket.on('message', (data, isBinary) => {
@@ -172,50 +144,10 @@ export function createHub(options: HubOptions): Hub {
     })
     socket.once('close', (code) => {
       live.delete(entry)
-      watching?.[Symbol.dispose]()
-      controller.abort(new DOMException('The connection closed.', 'AbortError'))
+      connection.closed()
       session.closed(code)
       if (live.size === 0) onEmpty?.()
     })
-  }
-
-  async function admit(request: IncomingMessage): Promise<{
-    credentials: Credentials
-    watch: (close: (reason: string) => void) => Disposable | undefined
-  }> {
-    if (draining) throw new RealtimeError('ERR_REALTIME_CLOSED', 'The server is about to stop.')
-    if (live.size >= most)
-      throw new RealtimeError('ERR_REALTIME_UNAVAILABLE', 'There are too many connections.')
-    const { origin } = request.headers
-    if (origin !== undefined && !origins.includes(origin))
-      throw new RealtimeError('ERR_REALTIME_FORBIDDEN', 'This origin may not connect.')
-    const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((entry) => entry.trim())
-    if (!offered.includes(realtimeProtocolName))
-      throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', `Offer the subprotocol ${realtimeProtocolName}.`)
-    const credentials = credentialsOf(request, offered)
-    const principal = await pipeline.authorize({
-      operation: connect,
-      credentials,
-      requestId: randomUUID(),
-      signal: AbortSignal.timeout(connect.timeout),
-    })
-    return {
-      credentials,
-      watch(close) {
-        const watching = auth?.watch?.(principal, close)
-        const expiresAt = principal.kind === 'user' ? principal.expiresAt : null
-        const timer =
-          expiresAt === null
-            ? undefined
-            : setTimeout(() => close('expired'), Math.min(longestTimer, Math.max(0, expiresAt - Date.now())))
-        return {
-          [Symbol.dispose]() {
-            clearTimeout(timer)
-            watching?.[Symbol.dispose]()
-          },
-        }
-      },
-    }
   }
 
   async function close(): Promise<void> {
@@ -233,11 +165,15 @@ export function createHub(options: HubOptions): Hub {
     async handleUpgrade(request, socket, head) {
       socket.on('error', () => socket.destroy())
       try {
-        const { credentials, watch } = await admit(request)
+        if (draining) throw new RealtimeError('ERR_REALTIME_CLOSED', 'The server is about to stop.')
+        if (live.size >= most)
+          throw new RealtimeError('ERR_REALTIME_UNAVAILABLE', 'There are too many connections.')
+        const credentials = readHandshake(request, origins)
+        const principal = await authorize(credentials, AbortSignal.timeout(connect.timeout))
         if (socket.destroyed) return
-        server.handleUpgrade(request, socket, head, (client) => open(client, credentials, watch))
+        server.handleUpgrade(request, socket, head, (client) => open(client, principal, credentials))
       } catch (thrown) {
-        refuse(socket, toQuintetError(thrown))
+        refuseHandshake(socket, toQuintetError(thrown))
       }
     },
     async drain(reason, signal) {
@@ -257,33 +193,4 @@ export function createHub(options: HubOptions): Hub {
     close,
     [Symbol.asyncDispose]: close,
   }
-}
-
-function credentialsOf(request: IncomingMessage, offered: readonly string[]): Credentials {
-  const fromHeader = /^bearer +([\w\-.~+/]+=*)$/i.exec(request.headers.authorization ?? '')?.[1]
-  const entries = offered.filter((entry) => entry.startsWith('bearer.'))
-  if (entries.length > 1 || (entries.length > 0 && request.headers.authorization !== undefined)) {
-    throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'The token is given more than once.')
-  }
-  if (request.headers.authorization !== undefined && fromHeader === undefined)
-    throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'The Authorization header is not understood.')
-  const token = fromHeader ?? entries[0]?.slice('bearer.'.length)
-  return token === undefined ? noCredentials : { scheme: 'bearer', token }
-}
-
-function refuse(socket: Duplex, error: QuintetError): void {
-  const status = statuses[error.kind] ?? 500
-  const detail = error.kind === 'internal' ? 'Something failed on our side.' : error.message
-  const body = JSON.stringify({
-    type: 'about:blank',
-    title: STATUS_CODES[status],
-    status,
-    detail,
-    code: error.code,
-  })
-  socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nconnection: close\r\ncontent-type: application/problem+json\r\n` +
-      `${status === 401 ? 'www-authenticate: Bearer\r\n' : ''}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-    () => socket.destroy(),
-  )
 }

@@ -24,6 +24,12 @@ describe('createGateway', () => {
     await upstream.stop()
   })
 
+  it('listens where it is told', async () => {
+    await using other = await startGateway({ host: '127.0.0.2', routes: [appRoute([upstream.url])] })
+    expect(other.url).toMatch(/^http:\/\/127\.0\.0\.2:\d+$/)
+    expect((await fetch(`${other.url}/livez`)).status).toBe(200)
+  })
+
   it('strips the prefix of the route and keeps the query', async () => {
     const echo = (await (await fetch(`${gateway.url}/api/app/objects/1?a=b`)).json()) as Echo
     expect(echo.url).toBe('/objects/1?a=b')

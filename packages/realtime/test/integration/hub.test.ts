@@ -175,6 +175,44 @@ describe('createHub', () => {
     await expect(fixed.publish('rooms/1', 'x')).rejects.toMatchObject({ code: 'ERR_REALTIME_CLOSED' })
   })
 
+  it('goes on with a renewed token of the same session, and of no other', async () => {
+    const { url } = await start()
+    auth.grant('old', testUser({ userId: 'cleo', sessionId: 's-cleo' }))
+    const client = connect(url, 'old')
+    await until(() => client.status === 'open')
+    auth.grant('new', testUser({ userId: 'cleo', sessionId: 's-cleo' }))
+    await client.renew('new')
+    await client.subscribe('rooms/1', { onEvent: () => undefined }).ready
+    await expect(client.renew('alice')).rejects.toMatchObject({ code: 'ERR_REALTIME_FORBIDDEN' })
+    await expect(client.renew('forged')).rejects.toMatchObject({ kind: 'unauthenticated' })
+    expect(client.status).toBe('open')
+  })
+
+  it('ends a connection when its token runs out', async () => {
+    const { url } = await start()
+    auth.grant('brief', testUser({ sessionId: 's-brief', expiresAt: Date.now() + 200 }))
+    const socket = new WebSocket(url, ['quintet.realtime.v1', 'bearer.brief'])
+    expect(await new Promise((resolve) => socket.once('close', resolve))).toBe(4401)
+  })
+
+  it('asks its own access rule, and hands its services to handlers', async () => {
+    const echo = channel('echo', {
+      access: 'authenticated',
+      message: z.string(),
+      onMessage: ({ data, services }) => `${(services as { greeting: string }).greeting} ${data}`,
+    })
+    auth.grant('editor', testUser({ sessionId: 's-editor', roles: ['editor'] }))
+    const { url } = await start({
+      access: { roles: ['editor'] },
+      services: { greeting: 'hello' },
+      channels: [echo],
+    })
+    expect(await refusal(url, ['quintet.realtime.v1', 'bearer.alice'])).toBe(403)
+    const client = connect(url, 'editor')
+    await until(() => client.status === 'open')
+    expect(await client.publish('echo', 'you')).toBe('hello you')
+  })
+
   it('refuses in plain HTTP whoever may not connect', async () => {
     const { url } = await start({ origins: ['https://app.example'], maxConnections: 1 })
     const protocol = 'quintet.realtime.v1'

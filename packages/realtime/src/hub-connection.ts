@@ -1,0 +1,94 @@
+import { randomUUID } from 'node:crypto'
+import type { AuthManager, Credentials, Principal } from '@quintet/core'
+import type { WebSocket } from 'ws'
+import type { RealtimeConnection } from './connection.ts'
+import { RealtimeError } from './errors.ts'
+
+/** The close code of a connection whose session has ended. */
+const sessionEnded = 4401
+const longestTimer = 2_147_483_647
+
+export interface HubConnectionSetup {
+  readonly socket: WebSocket
+  readonly principal: Principal
+  readonly credentials: Credentials
+  readonly auth: AuthManager | undefined
+  /** Checks credentials as at the handshake. */
+  readonly authorize: (credentials: Credentials, signal: AbortSignal) => Promise<Principal>
+}
+
+/** A connection of the hub. It is closed when the session of its user ends or its token runs out. */
+export interface HubConnection extends RealtimeConnection {
+  /** To be called when the socket has closed. */
+  closed(): void
+}
+
+export function createHubConnection({
+  socket,
+  auth,
+  authorize,
+  ...first
+}: HubConnectionSetup): HubConnection {
+  const controller = new AbortController()
+  let { principal, credentials } = first
+  let watching: Disposable | undefined
+  let expiry: NodeJS.Timeout | undefined
+
+  function end(reason: string): void {
+    socket.close(sessionEnded, reason)
+  }
+
+  function follow(): void {
+    stopFollowing()
+    watching = auth?.watch?.(principal, end)
+    if (principal.kind !== 'user' || principal.expiresAt === null) return
+    const left = Math.max(0, principal.expiresAt - Date.now())
+    // What runs out in more than 24 days is checked with the next message anyway.
+    if (left < longestTimer) expiry = setTimeout(end, left, 'expired')
+  }
+
+  function stopFollowing(): void {
+    clearTimeout(expiry)
+    watching?.[Symbol.dispose]()
+  }
+
+  follow()
+  return {
+    id: randomUUID(),
+    signal: controller.signal,
+    get credentials() {
+      return credentials
+    },
+    get bufferedBytes() {
+      return socket.bufferedAmount
+    },
+    send(message) {
+      if (socket.readyState !== socket.OPEN) return false
+      socket.send(message)
+      return true
+    },
+    async renew(token) {
+      const next: Credentials = { scheme: 'bearer', token }
+      const renewed = await authorize(next, controller.signal)
+      const same =
+        renewed.kind === principal.kind &&
+        renewed.userId === principal.userId &&
+        renewed.tenantId === principal.tenantId &&
+        renewed.sessionId === principal.sessionId
+      if (!same)
+        throw new RealtimeError('ERR_REALTIME_FORBIDDEN', 'The new token belongs to another session.')
+      principal = renewed
+      credentials = next
+      follow()
+    },
+    close(code, reason) {
+      socket.close(code, reason)
+      // The close frame of one who does not read waits behind all the rest.
+      if (socket.bufferedAmount > 0) socket.terminate()
+    },
+    closed() {
+      stopFollowing()
+      controller.abort(new DOMException('The connection closed.', 'AbortError'))
+    },
+  }
+}
