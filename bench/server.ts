@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { systemPrincipal } from '@quintet/core'
 import { createLinks } from '@quintet/server/link'
 import { Pool } from 'undici'
+import { startRedis } from '../packages/orchestrator/src/infrastructure/index.ts'
 import type { Figure } from './run.ts'
 import { startChild, type Child } from './server/child.ts'
 import { sendLoad } from './server/load.ts'
@@ -29,7 +30,7 @@ export default async function* measure(): AsyncIterable<Figure> {
   yield* measureImport()
 }
 
-export async function* measureCalls(): AsyncIterable<Figure> {
+async function* measureCalls(): AsyncIterable<Figure> {
   const samples = await inRounds(['raw', 'ours', 'orpc', 'trpc'], 20, 300)
   const cpu = (name: string): number[] => samples(name).map((sample) => sample.cpu)
   const rate = (name: string): number[] => samples(name).map((sample) => sample.rate)
@@ -56,9 +57,10 @@ export async function* measureCalls(): AsyncIterable<Figure> {
   )
 }
 
-export async function* measureLayers(): AsyncIterable<Figure> {
+async function* measureLayers(): AsyncIterable<Figure> {
+  await using redis = await startRedis()
   const layers = ['ours-auth', 'ours-rls', 'ours-log']
-  const samples = await inRounds(['ours', ...layers], 12, 300)
+  const samples = await inRounds(['ours', ...layers], 12, 300, { REDIS_URL: redis.url })
   const bare = samples('ours').map(({ cpu }) => cpu)
   for (const layer of layers) {
     const cpu = samples(layer).map((sample) => sample.cpu)
@@ -81,8 +83,9 @@ async function inRounds(
   names: readonly string[],
   rounds: number,
   ms: number,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<(name: string) => readonly Sample[]> {
-  const children = await Promise.all(names.map((name) => startChild(name)))
+  const children = await Promise.all(names.map((name) => startChild(name, '', env)))
   const samples = new Map<string, Sample[]>(names.map((name) => [name, []]))
   for (let round = -1; round < rounds; round++) {
     for (const child of children) {
@@ -111,7 +114,7 @@ async function sampleCalls(child: Child, ms: number): Promise<Sample> {
 
 const inFlight = 64
 
-export async function* measureLinks(): AsyncIterable<Figure> {
+async function* measureLinks(): AsyncIterable<Figure> {
   const directory = mkdtempSync(join(tmpdir(), 'qb-'))
   const linked = await startChild('link', directory)
   const overHttp = await startChild('raw', join(directory, 'http'))
@@ -181,7 +184,7 @@ async function keepInFlight(
 
 const mebibyte = 1024 ** 2
 
-export async function* measureUploads(): AsyncIterable<Figure> {
+async function* measureUploads(): AsyncIterable<Figure> {
   const ours = await startChild('ours')
   const raw = await startChild('raw-upload')
   const oursRates: number[] = []
@@ -209,7 +212,7 @@ export async function* measureUploads(): AsyncIterable<Figure> {
 }
 
 /** Sends so many bytes as one body; gives MiB per second. */
-export async function upload(url: string, size: number): Promise<number> {
+async function upload(url: string, size: number): Promise<number> {
   const { host, hostname, port } = new URL(url)
   const socket = connect({ port: Number(port), host: hostname })
   await once(socket, 'connect')
@@ -229,7 +232,7 @@ export async function upload(url: string, size: number): Promise<number> {
 }
 
 /** How long `import '@quintet/core'` takes, from the built files that are published. */
-export async function* measureImport(): AsyncIterable<Figure> {
+async function* measureImport(): AsyncIterable<Figure> {
   const root = join(import.meta.dirname, '..')
   const core = join(root, 'packages/core')
   const built = join(core, 'node_modules/.bench')

@@ -1,5 +1,12 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** The types are stripped once, and not by each server again: what runs in production is built and holds no compiler. */
+const compiled = mkdtempSync(join(tmpdir(), 'qc-'))
+process.on('exit', () => rmSync(compiled, { recursive: true }))
 
 /** What a process has used since it began. */
 export interface Usage {
@@ -17,11 +24,19 @@ export interface Child {
   stop(): Promise<void>
 }
 
-export async function startChild(name: string, place = ''): Promise<Child> {
+/**
+ * @param place a path to listen at, instead of a port.
+ * @param env of the process, beside that of this one.
+ */
+export async function startChild(
+  name: string,
+  place = '',
+  env: Readonly<Record<string, string>> = {},
+): Promise<Child> {
   const child: ChildProcess = fork(new URL('peer.ts', import.meta.url), [name, place], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     execArgv: ['--disable-warning=ExperimentalWarning'],
-    env: { ...process.env, NODE_ENV: 'production' },
+    env: { ...process.env, ...env, NODE_ENV: 'production', NODE_COMPILE_CACHE: compiled },
   })
   const [{ url }] = (await once(child, 'message', { signal: AbortSignal.timeout(30_000) })) as [
     { url: string },
