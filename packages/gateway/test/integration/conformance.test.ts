@@ -121,6 +121,83 @@ describe('a request that two servers could read in two ways', () => {
   })
 })
 
+describe('a request hidden in another', () => {
+  const codings = [
+    'Transfer-Encoding: chunked',
+    'Transfer-Encoding:chunked',
+    'Transfer-Encoding:\tchunked',
+    'Transfer-Encoding: \tchunked',
+    'Transfer-Encoding: chunked ',
+    'Transfer-Encoding: chunked\t',
+    'Transfer-Encoding : chunked',
+    'Transfer-Encoding\t: chunked',
+    ' Transfer-Encoding: chunked',
+    'Transfer-Encoding: CHUNKED',
+    'transfer-encoding: chunKed',
+    'Transfer-Encoding: "chunked"',
+    "Transfer-Encoding: 'chunked'",
+    'Transfer-Encoding: chunked;q=1',
+    'Transfer-Encoding: chunked,',
+    'Transfer-Encoding: ,chunked',
+    'Transfer-Encoding: chunked, chunked',
+    'Transfer-Encoding: identity',
+    'Transfer-Encoding: identity, chunked',
+    'Transfer-Encoding: cow\r\nTransfer-Encoding: chunked',
+    'Transfer-Encoding: chunked\r\nTransfer-Encoding: cow',
+    'Transfer_Encoding: chunked',
+    'Transfer.Encoding: chunked',
+    'Transfer-Encoding: \u0000chunked',
+    'Transfer-Encoding: \u000bchunked',
+    'Transfer-Encoding: \u00a0chunked',
+    'Transfer-Encoding:\r\n chunked',
+    'X: y\r\n\tTransfer-Encoding: chunked',
+    'X: y\rTransfer-Encoding: chunked',
+    'X: y\nTransfer-Encoding: chunked',
+    'Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked',
+  ]
+  const lengths = [
+    '',
+    'Content-Length: 4\r\n',
+    'Content-Length: 70\r\n',
+    'Connection: Content-Length\r\nContent-Length: 4\r\n',
+    'Content_Length: 4\r\n',
+  ]
+
+  it('never reaches an upstream as one of its own', async () => {
+    const urls: string[] = []
+    const upstream = createServer((request, response) => {
+      urls.push(request.url ?? '')
+      request.resume().on('end', () => response.end())
+    })
+    await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve))
+    const { port } = upstream.address() as { port: number }
+    await using gateway = await startGateway({
+      routes: [appRoute([`http://127.0.0.1:${port}`])],
+      timeouts: { idle: 100 },
+    })
+    const hidden = 'GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n'
+    const bodies = [`0\r\n\r\n${hidden}`, `1\r\nZ\r\nQ\r\n\r\n${hidden}`, `26;x=\n\r\n${hidden}\r\n0\r\n\r\n`]
+    for (const method of ['GET', 'POST', 'DELETE', 'OPTIONS']) {
+      const requests = codings.flatMap((coding) =>
+        lengths.flatMap((length) =>
+          bodies.map(
+            (body) => `${method} /api/app/x HTTP/1.1\r\nHost: a\r\n${length}${coding}\r\n\r\n${body}`,
+          ),
+        ),
+      )
+      await Promise.all(
+        requests.map((request) =>
+          exchangeRaw(gateway.url, request, (received) => received.includes('\r\n\r\n')),
+        ),
+      )
+    }
+    expect(urls.length).toBeGreaterThan(0)
+    expect(new Set(urls)).toEqual(new Set(['/x']))
+    upstream.close()
+    upstream.closeAllConnections()
+  })
+})
+
 describe('an answer that is not what it should be', () => {
   const request = 'GET /api/app/ HTTP/1.1\r\nHost: a\r\n\r\n'
 

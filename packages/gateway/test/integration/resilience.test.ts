@@ -342,6 +342,33 @@ describe('drain', () => {
     await until(() => gateway.status().connections === 0)
   })
 
+  it('fails no request of clients that keep asking: they are answered, or refused a new connection', async () => {
+    await using upstream = await startUpstream((_request, response) => response.end('done'))
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    const outcomes = new Map<string, number>()
+    let answered = 0
+    const clients = Array.from({ length: 16 }, async () => {
+      for (;;) {
+        try {
+          const response = await fetch(`${gateway.url}/api/app/`)
+          const outcome = `${response.status} ${await response.text()}`
+          outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
+          answered += 1
+        } catch (error) {
+          const code = String(((error as Error).cause as { code?: string } | undefined)?.code)
+          outcomes.set(code, (outcomes.get(code) ?? 0) + 1)
+          return
+        }
+      }
+    })
+    await until(() => answered > 300)
+    await gateway.drain('restart', AbortSignal.timeout(5_000))
+    await gateway.close()
+    await Promise.all(clients)
+    expect([...outcomes.keys()].toSorted()).toEqual(['200 done', 'ECONNREFUSED'])
+    expect(outcomes.get('ECONNREFUSED')).toBe(16)
+  })
+
   it('answers a request that was on its way on a kept connection, and says that it is not ready', async () => {
     await using upstream = await startUpstream()
     await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
