@@ -23,7 +23,7 @@ export interface ThrottleOptions {
   readonly perAccount?: AttemptLimit
   /** Attempts to sign in from one address, to whatever account. @defaultValue 100 in 15 minutes */
   readonly perAddress?: AttemptLimit
-  /** Refreshes of one session. @defaultValue 30 in a minute */
+  /** Refreshes of one session. @defaultValue 60 in a minute */
   readonly perSession?: AttemptLimit
 }
 
@@ -34,7 +34,7 @@ export const throttleDefaults: Readonly<{
 }> = Object.freeze({
   perAccount: Object.freeze({ limit: 10, period: '15m' }),
   perAddress: Object.freeze({ limit: 100, period: '15m' }),
-  perSession: Object.freeze({ limit: 30, period: '1m' }),
+  perSession: Object.freeze({ limit: 60, period: '1m' }),
 })
 
 /** Counts attempts. Keys hold hashes, so that nobody reads accounts and addresses out of Redis. */

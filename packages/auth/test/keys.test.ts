@@ -224,6 +224,18 @@ describe('remoteJwks', () => {
     expect((await keys.find(kid))?.kid).toBe(kid)
   })
 
+  it('asks again soon when the issuer was not there at first', async () => {
+    const clock = createTestClock()
+    const ring = await createKeyRing()
+    set = ring.jwks()
+    const keys = await serve({ clock, cooldown: '1h' })
+    status = 503
+    expect(await codeOf(keys.find(ring.signer().kid))).toBe('ERR_AUTH_UNAVAILABLE')
+    status = 200
+    clock.advance('1s')
+    expect((await keys.find(ring.signer().kid))?.kid).toBe(ring.signer().kid)
+  })
+
   it('passes over keys for other purposes, and trusts no set that is broken, too large or shows secrets', async () => {
     const ring = await createKeyRing()
     const kid = ring.signer().kid

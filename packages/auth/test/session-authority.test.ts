@@ -296,6 +296,20 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     )
   })
 
+  it('change nothing when the rights of the user cannot be read', async () => {
+    let broken = true
+    const loadUser = async (): Promise<{ roles: string[] }> => {
+      if (broken) throw new Error('db down')
+      return { roles: [] }
+    }
+    await using auth = await kit({ authority: { loadUser, grace: 0 } })
+    const tokens = await auth.signIn()
+    expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('ERR_AUTH_UNAVAILABLE')
+    broken = false
+    auth.clock.advance('1m')
+    expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('resolved')
+  })
+
   it('that are bound to a key are refreshed with that key alone', async () => {
     await using auth = await kit()
     const jkt = 'k'.repeat(43)
@@ -362,7 +376,7 @@ describe('createSessionAuthority', () => {
     expect(seen.join()).not.toMatch(/alice|10\.0/i)
     const tokens = await auth.signIn()
     const next = await auth.authority.refresh(tokens.refreshToken)
-    expect(seen[3]).toContain('"limit":30')
+    expect(seen[3]).toContain('"limit":60')
     allowed = false
     const refused = auth.authority.refresh(next.refreshToken)
     await expect(refused).rejects.toMatchObject({

@@ -27,7 +27,11 @@ export interface RemoteJwksOptions {
   readonly algorithms?: readonly VerificationAlgorithm[]
   /** How long a set is used before it is fetched again. @defaultValue `'10m'` */
   readonly cacheTtl?: Duration
-  /** The least time between two fetches, e.g. when tokens with unknown key ids come in. @defaultValue `'10s'` */
+  /**
+   * The least time between two fetches, e.g. when tokens with unknown key ids come in. Until the first set has come,
+   * a second at most.
+   * @defaultValue `'10s'`
+   */
   readonly cooldown?: Duration
   /** How long beyond `cacheTtl` a set is used while it cannot be fetched. @defaultValue `'1h'` */
   readonly staleIfError?: Duration
@@ -62,6 +66,8 @@ const knownKeys = [
 ]
 const loopback = new Set(['localhost', '127.0.0.1', '[::1]'])
 const maxKeys = 64
+/** An issuer that starts after us should not be waited for longer than this. */
+const firstCooldown = 1_000
 
 /**
  * Verification keys from an issuer's JWKS endpoint: fetched at the first use, cached, fetched again when
@@ -113,7 +119,8 @@ class RemoteJwks implements VerificationKeys {
     const known = this.#keys?.get(kid)
     const age = now - this.#fetchedAt
     if (known !== undefined && age < this.#cacheTtl) return known
-    if (this.#running !== undefined || now - this.#triedAt >= this.#cooldown) await this.#refresh()
+    const cooldown = this.#keys === undefined ? Math.min(this.#cooldown, firstCooldown) : this.#cooldown
+    if (this.#running !== undefined || now - this.#triedAt >= cooldown) await this.#refresh()
     const usable = this.#clock.monotonic() - this.#fetchedAt < this.#cacheTtl + this.#staleIfError
     const found = usable ? this.#keys?.get(kid) : undefined
     // With the issuer unreachable nobody knows whether the key exists: that is an outage, not a bad token.

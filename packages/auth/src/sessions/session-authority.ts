@@ -1,5 +1,5 @@
 import { randomBytes, type KeyObject } from 'node:crypto'
-import { refuseUnknownKeys, systemClock, type Clock } from '@quintet/core'
+import { isQuintetError, refuseUnknownKeys, systemClock, type Clock } from '@quintet/core'
 import { createAudit, type AuthEvent } from '../audit.ts'
 import { AuthError, Refusal, type AuthErrorCode } from '../errors.ts'
 import { secretKey } from '../secrets.ts'
@@ -376,7 +376,8 @@ class Authority implements SessionAuthority {
   async #rights(token: RefreshToken): Promise<SessionChange> {
     if (this.#options.loadUser === undefined) return {}
     const ref = onlyRef(token)
-    const rights = await this.#options.loadUser(ref)
+    const { loadUser } = this.#options
+    const rights = await this.#stored(() => loadUser(ref))
     if (rights === null) {
       await this.revoke(ref, 'user-gone')
       throw new AuthError('ERR_AUTH_REFRESH_REVOKED')
@@ -399,11 +400,12 @@ class Authority implements SessionAuthority {
     }
   }
 
-  /** What the store throws is an outage to the caller. */
+  /** What the store or the user's rights fail with is an outage to the caller. */
   async #stored<T>(step: () => Promise<T>): Promise<T> {
     try {
       return await step()
     } catch (error) {
+      if (isQuintetError(error)) throw error
       throw new AuthError('ERR_AUTH_UNAVAILABLE', { cause: error })
     }
   }

@@ -1,0 +1,112 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Redis } from 'ioredis'
+import { createRateLimiter } from '@quintet/redis'
+import { createPostgresSessionStore, sessionTablesSql } from '../src/postgres.ts'
+import { createTestAuth, createTestClock } from '../src/testing.ts'
+import { codeOf } from './support/code-of.ts'
+import { createSessionDatabase, type SessionDatabase } from './support/modes.ts'
+import { connect } from './support/redis.ts'
+
+let redis: Redis
+let database: SessionDatabase
+beforeAll(async () => {
+  redis = connect()
+  database = await createSessionDatabase()
+})
+afterAll(async () => {
+  redis.disconnect()
+  await database[Symbol.asyncDispose]()
+})
+
+describe('createPostgresSessionStore', () => {
+  it('uses the schema and the names that it is given', async () => {
+    const { pool } = database
+    const names = { schema: 'identity', sessions: 'logins', epochs: 'login_epochs' }
+    await pool.query('create schema identity')
+    await pool.query(sessionTablesSql(names))
+    await using auth = await createTestAuth({
+      redis,
+      authority: { store: createPostgresSessionStore({ pool, ...names }) },
+    })
+    const tokens = await auth.signIn()
+    await auth.authority.refresh(tokens.refreshToken)
+    await auth.authority.revokeAll(tokens.session)
+    const { rows } = await pool.query(
+      'select generation, revoked_reason, s.epoch < e.epoch as outdated from identity.logins s join identity.login_epochs e using (tenant_id, user_id)',
+    )
+    expect(rows).toEqual([{ generation: 2, revoked_reason: 'signed-out-everywhere', outdated: true }])
+  })
+
+  it('refuses names that are not plain, and options that it does not know', () => {
+    const { pool } = database
+    for (const name of ['a"; drop table x; --', 'Upper', '', '1a']) {
+      expect(() => sessionTablesSql({ sessions: name })).toThrow('not a plain lower-case name')
+      expect(() => createPostgresSessionStore({ pool, schema: name })).toThrow('not a plain lower-case name')
+    }
+    expect(() => createPostgresSessionStore({ pool, schmea: 'x' } as never)).toThrow('Did you mean "schema"?')
+    expect(() => createPostgresSessionStore({ pool: undefined as never })).toThrow('pool')
+  })
+
+  it('waits for a statement no longer than it is told', async () => {
+    const { pool } = database
+    const store = createPostgresSessionStore({ pool, queryTimeout: 100 })
+    await using auth = await createTestAuth({ redis, authority: { store } })
+    const tokens = await auth.signIn()
+    const locker = await pool.connect()
+    await locker.query('begin')
+    await locker.query('select 1 from auth_sessions where id = $1 for update', [tokens.session.sessionId])
+    const started = performance.now()
+    expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('ERR_AUTH_UNAVAILABLE')
+    expect(performance.now() - started).toBeLessThan(1_000)
+    await locker.query('rollback')
+    locker.release()
+  })
+
+  it('deletes what ended long ago, and nothing else', async () => {
+    const clock = createTestClock()
+    const store = database.store(clock)
+    await database.pool.query('delete from auth_sessions')
+    const make = async (sessionId: string): Promise<void> => {
+      const ids = { sessionId, tenantId: 'prune', userId: 'u' }
+      const token = { generation: 1, refreshId: 'r', refreshHash: 'h', previousId: null, previousHash: null }
+      const rest = { graceAllowed: true, aal: 1, amr: [], roles: [], permissions: [], device: {}, jkt: null }
+      await store.create(
+        { ...ids, ...token, ...rest },
+        { idle: 1_000, absolute: 10_000, maxSessionsPerUser: 9 },
+      )
+    }
+    await make('old')
+    clock.advance('2h')
+    await make('revoked')
+    await store.revoke({ sessionId: 'revoked', tenantId: 'prune', userId: 'u' }, 'signed-out')
+    await make('new')
+    expect(await store.prune('1h')).toBe(1)
+    const { rows } = await database.pool.query<{ id: string }>('select id from auth_sessions order by id')
+    expect(rows.map(({ id }) => id)).toEqual(['new', 'revoked'])
+    expect(await store.recentlyRevoked(1_000)).toEqual([
+      { sessionId: 'revoked', tenantId: 'prune', userId: 'u' },
+    ])
+  })
+
+  it('finds a session only by all of its ids', async () => {
+    const store = database.store()
+    await using auth = await createTestAuth({ redis, authority: { store } })
+    const { session } = await auth.signIn()
+    expect((await store.find(session))?.record.state).toBe('active')
+    expect(await store.find({ ...session, userId: 'mallory' })).toBeUndefined()
+    expect(await store.find({ ...session, tenantId: 'other' })).toBeUndefined()
+    expect(await store.revoke({ ...session, tenantId: 'other' }, 'x')).toBe(false)
+  })
+})
+
+describe('throttle', () => {
+  it('works with the rate limiter of @quintet/redis', async () => {
+    const limiter = createRateLimiter({ client: redis, prefix: `throttle-${process.pid}:` })
+    const perAccount = { limit: 2, period: '1m' } as const
+    await using auth = await createTestAuth({ redis, authority: { throttle: { limiter, perAccount } } })
+    const attempt = { account: 'alice@example.com', address: '10.0.0.1' }
+    await auth.authority.admitSignIn(attempt)
+    await auth.authority.admitSignIn(attempt)
+    expect(await codeOf(auth.authority.admitSignIn(attempt))).toBe('ERR_AUTH_THROTTLED')
+  })
+})
