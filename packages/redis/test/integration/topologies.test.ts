@@ -141,7 +141,7 @@ describe('TLS', () => {
     try {
       for (const scheme of ['rediss', 'redis']) {
         await using clients = await createRedisClients({
-          url: `${scheme}://127.0.0.1:${port}`,
+          url: `${scheme}://:${target.password}@127.0.0.1:${port}`,
           tls,
           clients: { a: { db: 5 } },
         })

@@ -293,7 +293,8 @@ describe('in doubt', () => {
 describe('a half-open connection', () => {
   it('is stale for at most the lease, counted from the write', async () => {
     await using proxy = await startProxy(redisUrl())
-    const client = new Redis({ port: proxy.port, db: 5 })
+    const { password } = new URL(redisUrl())
+    const client = new Redis({ port: proxy.port, db: 5, password })
     client.on('error', () => undefined)
     try {
       const lease = 800
