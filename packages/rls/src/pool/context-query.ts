@@ -1,9 +1,14 @@
-import type { ContextSettings } from '../settings.ts'
-import { contextStatement } from '../settings.ts'
+import { contextStatement, type ContextSettings } from '../settings.ts'
 import { createContextMessages } from './context-message.ts'
 import { noteStatement } from '../statement-note.ts'
-import type { DriverCallback, DriverConnection, DriverQuery, DriverQueryClass } from './driver.ts'
-import { contextName, statementNames, type NamedStatement } from './statement-names.ts'
+import type {
+  DriverCallback,
+  DriverConnection,
+  DriverQuery,
+  DriverQueryClass,
+  RowDescription,
+} from './driver.ts'
+import { contextName, statementNames, type NamedStatement, type StatementNames } from './statement-names.ts'
 
 /** What travels ahead of a statement, under the same Sync. */
 export interface Flight {
@@ -36,8 +41,11 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
     readonly #flight: Flight
     /** Statements ahead of ours whose answers are not ours. */
     #ahead: number
+    #names: StatementNames | undefined
     #statement: NamedStatement | undefined
     #parsedNow: NamedStatement[] | undefined
+    /** The description of the rows, where it is known and was not asked for. */
+    #known: RowDescription | null | undefined
     #failed = false
 
     constructor(
@@ -61,34 +69,38 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
 
     override prepare(connection: DriverConnection): void {
       const { begin, settings } = this.#flight
+      const names = statementNames(connection, maxPreparedStatements)
+      this.#names = names
       if (begin !== undefined) {
-        const name = this.#parse(connection, begin)
+        const name = this.#parse(connection, names, begin)
         connection.bind({ portal: '', statement: name, binary: false })
         connection.execute({ portal: '' })
       }
       if (settings !== undefined) {
-        const name = this.#parse(connection, contextStatement, contextName)
+        const name = this.#parse(connection, names, contextStatement, contextName)
         connection.stream.write(contextMessages(settings, name))
       }
       if (preparedStatements || this.name) {
-        const names = statementNames(connection, maxPreparedStatements)
-        this.#statement = names.take(this.text, connection, this.name || undefined)
+        this.#statement = names.take(this.text, this.name || undefined)
         this.name = this.#statement.name
+        this.#known = this.binary ? undefined : this.#statement.rows
+        super.prepare(this.#known === undefined ? connection : names.undescribed)
+      } else {
+        super.prepare(connection)
+        return
       }
-      super.prepare(connection)
-      if (this.#statement === undefined) return
       // A value that cannot be sent fails within prepare, which then has closed the statement.
       if (this.#failed) this.#statement.state = 'doubtful'
       else if (this.#statement.state === 'new') this.#markParsed(this.#statement)
     }
 
     /** Parses a statement that goes ahead of ours, unless the connection knows it; returns its name. */
-    #parse(connection: DriverConnection, text: string, givenName?: string): string {
+    #parse(connection: DriverConnection, names: StatementNames, text: string, givenName?: string): string {
       if (!preparedStatements) {
         connection.parse({ text, name: '' })
         return ''
       }
-      const statement = statementNames(connection, maxPreparedStatements).take(text, connection, givenName)
+      const statement = names.take(text, givenName)
       if (statement.state === 'new') {
         connection.parse({ text, name: statement.name })
         this.#markParsed(statement)
@@ -101,17 +113,42 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
       ;(this.#parsedNow ??= []).push(statement)
     }
 
+    override handleRowDescription(message: RowDescription): void {
+      if (this.#statement && !this.binary) this.#statement.rows = message
+      super.handleRowDescription(message)
+    }
+
     override handleDataRow(message: unknown): void {
-      if (this.#ahead === 0) super.handleDataRow(message)
+      if (this.#ahead > 0) return
+      this.#describe()
+      super.handleDataRow(message)
     }
 
     override handleCommandComplete(message: unknown, connection: DriverConnection): void {
-      if (this.#ahead === 0) super.handleCommandComplete(message, connection)
-      else this.#ahead--
+      if (this.#ahead > 0) {
+        this.#ahead--
+        return
+      }
+      this.#describe()
+      // It was asked for its rows and has none.
+      if (this.#statement && this.#statement.rows === undefined && !this.binary) this.#statement.rows = null
+      super.handleCommandComplete(message, connection)
+    }
+
+    /** Tells the result its columns before the first row, as the description would have. */
+    #describe(): void {
+      const known = this.#known
+      if (!known) return
+      this.#known = null
+      super.handleRowDescription(known)
     }
 
     override handleError(error: Error, connection: DriverConnection): void {
       for (const statement of this.#parsedNow ?? []) statement.state = 'doubtful'
+      // Outdated by a change of its table, or gone with a DISCARD or DEALLOCATE of somebody's.
+      const { code } = error as { code?: unknown }
+      if (code === '0A000' && this.#statement) this.#statement.state = 'doubtful'
+      if (code === '26000') this.#names?.doubtAll()
       this.#failed = true
       noteStatement(error, this.text)
       super.handleError(error, connection)

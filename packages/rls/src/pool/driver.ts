@@ -13,6 +13,11 @@ export interface DriverConnection {
   submittedNamedStatements: Record<string, string | undefined>
 }
 
+/** The columns of a result, as pg hands them to a query. */
+export interface RowDescription {
+  readonly fields: readonly unknown[]
+}
+
 export type DriverCallback = (error: Error | null | undefined, result?: unknown) => void
 
 /** The part of pg's Query that {@link defineContextQuery} builds on. */
@@ -20,10 +25,12 @@ export interface DriverQuery extends EventEmitter {
   text: string
   name: string | undefined
   callback: DriverCallback | undefined
+  binary: boolean | undefined
   requiresPreparation(): boolean
   hasBeenParsed(connection: DriverConnection): boolean
   submit(connection: DriverConnection): Error | null
   prepare(connection: DriverConnection): void
+  handleRowDescription(message: RowDescription): void
   handleDataRow(message: unknown): void
   handleCommandComplete(message: unknown, connection: DriverConnection): void
   handleError(error: Error, connection: DriverConnection): void
@@ -75,7 +82,7 @@ function speaksAsExpected(Query: DriverQueryClass): boolean {
       trace.push(`callback:${error ? 'error' : String((result as { rows: unknown[] }).rows.length)}`)
     })
     query.submit(connection)
-    ;(query as unknown as { handleRowDescription(message: object): void }).handleRowDescription({
+    query.handleRowDescription({
       fields: [{ name: 'x', dataTypeID: 25, format: 'text' }],
     })
     query.handleDataRow({ fields: ['x'] })

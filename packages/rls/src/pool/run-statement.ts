@@ -63,21 +63,22 @@ function takeBegin(session: Session): string | undefined {
 function send(session: Session, flight: Flight, statement: Statement, callback: DriverCallback): void {
   session.pending++
   let settled = false
+  // Outside of a transaction a statement that PostgreSQL would not run can be sent again.
+  let again = !session.inTransaction && flight.begin === undefined
   const settle: DriverCallback = (error, result) => {
     if (settled) return
+    if (again && error && isOutdated(error)) {
+      again = false
+      submit()
+      return
+    }
     settled = true
     session.pending--
     callback(error, result)
   }
   const { ContextQuery } = session.options
-  if (ContextQuery === undefined) {
-    runExplicitly(session, flight, () => plainQuery(session, statement)).then(
-      (result) => settle(null, result),
-      settle,
-    )
-    return
-  }
   const submit = (): void => {
+    if (ContextQuery === undefined) return
     try {
       const query = new ContextQuery(flight, statement.config, statement.values, settle)
       const timeout = (statement.config as { query_timeout?: number }).query_timeout
@@ -87,8 +88,21 @@ function send(session: Session, flight: Flight, statement: Statement, callback: 
       process.nextTick(settle, error)
     }
   }
+  if (ContextQuery === undefined) {
+    runExplicitly(session, flight, () => plainQuery(session, statement)).then(
+      (result) => settle(null, result),
+      settle,
+    )
+    return
+  }
   if (session.tail === undefined) submit()
   else void session.tail.then(submit)
+}
+
+/** A table has changed since the statement was prepared; its columns are other ones now. */
+function isOutdated(error: Error): boolean {
+  const { code, routine } = error as { code?: unknown; routine?: unknown }
+  return code === '0A000' && routine === 'RevalidateCachedQuery'
 }
 
 function plainQuery(session: Session, statement: Statement): Promise<unknown> {

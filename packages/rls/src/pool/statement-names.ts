@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { DriverConnection } from './driver.ts'
+import type { DriverConnection, RowDescription } from './driver.ts'
 
 /** Differs between copies of this package, so that two of them never name alike on one connection. */
 const prefix = `q${randomBytes(3).toString('hex')}_`
@@ -12,15 +12,24 @@ export interface NamedStatement {
   readonly name: string
   /** `doubtful`: a Parse was sent and its flight failed, so nobody knows whether the name exists. */
   state: 'new' | 'parsed' | 'doubtful'
+  /**
+   * What PostgreSQL said about its rows: null for none, undefined as long as it has not been asked. It holds
+   * as long as the statement does, since PostgreSQL refuses (0A000) to run one whose rows have changed.
+   */
+  rows: RowDescription | null | undefined
 }
 
 /** The prepared statements of one connection, of which the least recently used give way. */
 export interface StatementNames {
+  /** The connection, which does not ask for a description. */
+  readonly undescribed: DriverConnection
   /**
    * The statement for a text, under the given name or one of ours. Writes Close for a name that must
    * go first.
    */
-  take(text: string, connection: DriverConnection, name?: string): NamedStatement
+  take(text: string, name?: string): NamedStatement
+  /** Nobody knows any more which names exist. */
+  doubtAll(): void
 }
 
 const known = new WeakMap<DriverConnection, StatementNames>()
@@ -28,49 +37,57 @@ const known = new WeakMap<DriverConnection, StatementNames>()
 export function statementNames(connection: DriverConnection, limit: number): StatementNames {
   let names = known.get(connection)
   if (!names) {
-    names = createStatementNames(limit)
+    names = createStatementNames(connection, limit)
     known.set(connection, names)
   }
   return names
 }
 
-function createStatementNames(limit: number): StatementNames {
+function createStatementNames(connection: DriverConnection, limit: number): StatementNames {
   const ours = new Map<string, NamedStatement>()
   const given = new Map<string, NamedStatement>()
   let serial = 0
 
-  const close = (name: string, connection: DriverConnection): void => {
+  const close = (name: string): void => {
     connection.close({ type: 'S', name })
     delete connection.parsedStatements[name]
     delete connection.submittedNamedStatements[name]
   }
-  const settle = (statement: NamedStatement, connection: DriverConnection): NamedStatement => {
+  const settle = (statement: NamedStatement): NamedStatement => {
     if (statement.state === 'doubtful') {
-      close(statement.name, connection)
+      close(statement.name)
       statement.state = 'new'
+      statement.rows = undefined
     }
     return statement
   }
 
   return {
-    take(text, connection, name) {
+    doubtAll() {
+      for (const statement of [...ours.values(), ...given.values()]) statement.state = 'doubtful'
+    },
+    undescribed: Object.create(connection, { describe: { value: () => undefined } }) as DriverConnection,
+    take(text, name) {
       if (name !== undefined) {
         let statement = given.get(name)
-        if (!statement) given.set(name, (statement = { name, state: 'new' }))
-        return settle(statement, connection)
+        if (!statement) given.set(name, (statement = { name, state: 'new', rows: undefined }))
+        return settle(statement)
       }
       const ready = ours.get(text)
       if (ready) {
-        ours.delete(text)
-        ours.set(text, ready)
-        return settle(ready, connection)
+        // The order matters only once places are about to run out.
+        if (ours.size * 2 > limit) {
+          ours.delete(text)
+          ours.set(text, ready)
+        }
+        return settle(ready)
       }
       if (ours.size >= limit) {
         const [oldestText, oldest] = ours.entries().next().value as [string, NamedStatement]
         ours.delete(oldestText)
-        close(oldest.name, connection)
+        close(oldest.name)
       }
-      const statement: NamedStatement = { name: `${prefix}${++serial}`, state: 'new' }
+      const statement: NamedStatement = { name: `${prefix}${++serial}`, state: 'new', rows: undefined }
       ours.set(text, statement)
       return statement
     },

@@ -11,7 +11,9 @@ import {
   asSystem,
   createRlsPool,
   createSystemPool,
+  policiesToSql,
   runWithRlsContext,
+  tenantPolicy,
   type RlsPool,
 } from '../../src/index.ts'
 import { contextA, contextB, createTwoTenants, tenantA, type TwoTenants } from '../fixtures/two-tenants.ts'
@@ -172,6 +174,54 @@ describe('a connection on its way back', () => {
       await late
     })
     expect(await pid(pool)).toBe(before)
+  })
+})
+
+describe('named statements', () => {
+  it('go on when their table changes, or when somebody discards them', async () => {
+    await fixture.asOwner(
+      'create table changing (tenant_id uuid not null, id int primary key)',
+      ...policiesToSql([tenantPolicy('changing')], fixture.roles),
+      `insert into changing values ('${tenantA}', 1)`,
+    )
+    const pool = fixture.pool({}, { max: 1 })
+    const before = await pid(pool)
+    await runWithRlsContext(contextA, async () => {
+      const read = () => pool.query('select * from changing where id = $1', [1])
+      expect((await read()).rows).toEqual([{ tenant_id: tenantA, id: 1 }])
+      expect((await read()).fields.map(({ name }) => name)).toEqual(['tenant_id', 'id'])
+      await fixture.asOwner('alter table changing add column more text')
+      expect((await read()).rows).toEqual([{ tenant_id: tenantA, id: 1, more: null }])
+      await fixture.asOwner('alter table changing drop column more, add column less int default 2')
+      expect((await read()).rows).toEqual([{ tenant_id: tenantA, id: 1, less: 2 }])
+      const client = await pool.connect()
+      await client.query('deallocate all')
+      await expect(client.query('select * from changing where id = $1', [1])).rejects.toMatchObject({
+        code: '26000',
+      })
+      expect((await client.query('select * from changing where id = $1', [1])).rows).toHaveLength(1)
+      client.release()
+    })
+    expect(await pid(pool)).toBe(before)
+    await pool.end()
+  })
+
+  it('tell the columns of a result without rows, and read other rows in other forms', async () => {
+    const pool = fixture.pool({}, { max: 1 })
+    await runWithRlsContext(contextA, async () => {
+      const text = 'select title, size from notes where title = $1'
+      for (let turn = 0; turn < 3; turn++) {
+        const none = await pool.query(text, ['nothing'])
+        expect([none.rows, none.fields.map(({ name }) => name)]).toEqual([[], ['title', 'size']])
+        expect((await pool.query({ text, values: ['a1'], rowMode: 'array' })).rows).toEqual([['a1', 0]])
+        expect((await pool.query({ text, values: ['a1'], binary: true } as { text: string })).rows).toEqual([
+          { title: 'a1', size: 0 },
+        ])
+        expect((await pool.query({ text, values: ['a1'] })).rows).toEqual([{ title: 'a1', size: 0 }])
+        expect((await pool.query('update notes set size = size where title = $1', ['a1'])).rowCount).toBe(1)
+      }
+    })
+    await pool.end()
   })
 })
 
