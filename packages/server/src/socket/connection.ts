@@ -172,8 +172,9 @@ export class Connection implements AuthenticatedConnection {
     clearTimeout(this.#expiry)
     this.#watch?.[Symbol.dispose]()
     const { principal } = this
+    if (principal.kind !== 'user') return
     this.#watch = this.host.pipeline.watch(principal, (end) => this.#sessionEnded(end))
-    if (principal.kind === 'user' && principal.expiresAt !== null) {
+    if (principal.expiresAt !== null) {
       const left = Math.min(longestTimer, Math.max(0, principal.expiresAt - Date.now()))
       this.#expiry = setTimeout(() => this.close(closeCode.sessionEnded, 'expired'), left)
     }
