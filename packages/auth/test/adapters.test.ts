@@ -6,7 +6,7 @@ import { Hono } from 'hono'
 import type { Redis } from 'ioredis'
 import { WebSocket, WebSocketServer } from 'ws'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Principal } from '@quintet/core'
+import type { AuthenticateOptions, Principal } from '@quintet/core'
 import { expressAuth } from '../src/adapters/express.ts'
 import { fastifyAuth, principalOf } from '../src/adapters/fastify.ts'
 import { withAuth as fetchAuth } from '../src/adapters/fetch.ts'
@@ -304,12 +304,12 @@ describe.each(Object.entries(adapters))('the %s adapter', (_name, serve) => {
   })
 })
 
-describe('the origin option', () => {
-  it('is what a proof of possession must be made for', async () => {
+describe('origin and freshness', () => {
+  it('are what a proof of possession must be made for, and what the manager is asked for', async () => {
     const seen: unknown[] = []
     const manager = {
-      authenticate: async (credentials: unknown): Promise<Principal> => {
-        seen.push(credentials)
+      authenticate: async (credentials: unknown, options: AuthenticateOptions): Promise<Principal> => {
+        seen.push(credentials, options.freshness)
         throw new Error('seen')
       },
     }
@@ -322,6 +322,7 @@ describe('the origin option', () => {
     await served.close()
     expect(seen).toEqual([
       { scheme: 'dpop', token: 'abc', proof: 'p', method: 'GET', url: 'https://api.test/api/me?x=1' },
+      'strict',
     ])
   })
 })

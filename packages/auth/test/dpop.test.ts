@@ -127,6 +127,20 @@ describe('a token that is bound to a key', () => {
     }
   })
 
+  it('must carry a nonce where the manager is told to ask for one', async () => {
+    const nonces = createDpopNonces({ secret: auth.secrets.dpopNonce })
+    await using strict = await createTestAuth({ redis, manager: { dpop: { nonces, window: '2m' } } })
+    const { jkt, prove } = await prover()
+    const { accessToken: token } = await strict.signIn({ jkt })
+    const iat = Math.floor(strict.clock.now() / 1_000) - 100
+    const attempt = (nonce?: string): Promise<string> => {
+      const given = prove({ ...claimsFor(token), iat, nonce })
+      return codeOf(strict.manager.authenticate({ scheme: 'dpop', token, proof: given, method, url }))
+    }
+    expect(await attempt()).toBe('ERR_AUTH_DPOP_NONCE_REQUIRED')
+    expect(await attempt(nonces.issue())).toBe('resolved')
+  })
+
   it('is refreshed through a verifier at the refresh endpoint', async () => {
     const { jkt, prove } = await prover()
     const tokens = await auth.signIn({ jkt })

@@ -224,6 +224,7 @@ describe('a cold session', () => {
   it('is looked up once for 400 calls on four processes', async () => {
     const store = database.store()
     let lookups = 0
+    const warmed: string[] = []
     const sessionLookup: typeof store.find = async (ref) => {
       lookups++
       return await store.find(ref)
@@ -235,6 +236,7 @@ describe('a cold session', () => {
         logger: silentLogger,
         sessionRedis,
         sessionLookup,
+        audit: ({ type }) => warmed.push(type),
         keys: auth.keys,
         issuer: auth.issuer,
         audience: auth.audience,
@@ -249,6 +251,7 @@ describe('a cold session', () => {
     const principals = await Promise.all(calls)
     expect(principals.every((principal) => principal?.sessionId === session.sessionId)).toBe(true)
     expect(lookups).toBe(1)
+    expect(warmed).toEqual(['session.warmed'])
     for (const manager of managers) await manager.close()
     for (const connection of connections) connection.disconnect()
   })
@@ -522,6 +525,18 @@ describe('watch', () => {
     const { ends, tokens } = await watched(auth)
     await redis.del(sessionKey(tokens.session))
     await expect.poll(() => ends).toEqual(['expired'])
+  })
+
+  it('goes on for others when one listener fails', async () => {
+    await using auth = await createTestAuth({ redis, manager: { watchInterval: 20 } })
+    const tokens = await auth.signIn()
+    const principal = await auth.manager.authenticate(bearer(tokens.accessToken))
+    auth.manager.watch(principal, () => {
+      throw new Error('socket gone')
+    })
+    const ended = new Promise((resolve) => auth.manager.watch(principal, resolve))
+    await auth.authority.revoke(tokens.session)
+    expect(await ended).toBe('revoked')
   })
 
   it('is silent after its disposal, and for principals without a session', async () => {

@@ -9,6 +9,7 @@ import {
   keySet,
   remoteJwks,
   serveJwks,
+  type Jwk,
   type JwkSet,
   type RemoteJwksOptions,
 } from '../src/index.ts'
@@ -258,6 +259,14 @@ describe('remoteJwks', () => {
     set = ring.jwks()
     server?.close()
     expect(await codeOf((await serve({ maxSize: 20 })).find(kid))).toBe('ERR_AUTH_UNAVAILABLE')
+  })
+
+  it('accepts keys for other algorithms only where they are named', async () => {
+    const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 })
+    set = { keys: [{ ...(publicKey.export({ format: 'jwk' }) as Jwk), kid: 'r', alg: 'RS256' }] }
+    expect(await (await serve()).find('r')).toBeUndefined()
+    server?.close()
+    expect(await (await serve({ algorithms: ['RS256'] })).find('r')).toMatchObject({ algorithm: 'RS256' })
   })
 
   it('does not wait for an issuer that hangs, nor follow where it points', async () => {

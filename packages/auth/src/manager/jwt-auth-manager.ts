@@ -5,6 +5,7 @@ import {
   type AuthManager,
   type Clock,
   type Credentials,
+  type Logger,
   type Principal,
   type SessionEnd,
   type UserPrincipal,
@@ -79,6 +80,7 @@ class Manager implements JwtAuthManager {
   readonly #watcher: SessionWatcher
   readonly #dpop: DpopVerifier
   readonly #clock: Clock
+  readonly #logger: Logger
   readonly #fields: readonly string[]
   readonly #lastSeen: number | undefined
   readonly #closing = new AbortController()
@@ -90,6 +92,7 @@ class Manager implements JwtAuthManager {
     const path = 'createJwtAuthManager'
     this.#verifier = settings.verifier
     this.#clock = options.clock ?? systemClock
+    this.#logger = options.logger
     this.#lastSeen = settings.lastSeen
     this.#redis = new BoundedRedis(
       options.sessionRedis,
@@ -133,7 +136,13 @@ class Manager implements JwtAuthManager {
     if (principal.kind !== 'user' || principal.sessionId === null)
       return { [Symbol.dispose]: () => undefined }
     const { cnf } = principal.claims as { readonly cnf?: { readonly fp?: string; readonly jkt?: string } }
-    return this.#watcher.watch(bind(principal, cnf), onEnd)
+    return this.#watcher.watch(bind(principal, cnf), (end) => {
+      try {
+        onEnd(end)
+      } catch (error) {
+        this.#logger.error({ err: error, end }, 'what was to happen at the end of a session failed')
+      }
+    })
   }
 
   async close(): Promise<void> {

@@ -21,7 +21,9 @@ export interface TestAuthOptions {
   /** A real Redis. Every kit uses a tenant of its own, so that tests do not meet. */
   readonly redis: SessionRedis
   /** Of the authority, beyond what the kit sets. */
-  readonly authority?: Partial<Omit<SessionAuthorityOptions, 'redis' | 'keys' | 'secrets' | 'clock'>>
+  readonly authority?: Partial<
+    Omit<SessionAuthorityOptions, 'redis' | 'keys' | 'secrets' | 'issuer' | 'audience' | 'clock'>
+  >
   /** Of the manager, beyond what the kit sets. */
   readonly manager?: Partial<
     Pick<
@@ -63,15 +65,15 @@ export async function createTestAuth(options: TestAuthOptions): Promise<TestAuth
   const clock = createTestClock()
   const keys = await createKeyRing({ clock })
   const secrets = deriveSecrets(randomBytes(32))
-  const issuer = options.authority?.issuer ?? 'https://auth.test'
+  const issuer = 'https://auth.test'
   const audience = 'test'
   const tenantId = `test-${randomBytes(6).toString('hex')}`
   const events: AuthEvent[] = []
   const authority = createSessionAuthority({
-    issuer,
-    audience,
     audit: (event) => events.push(event),
     ...options.authority,
+    issuer,
+    audience,
     redis,
     keys,
     secrets,

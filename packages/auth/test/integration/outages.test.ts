@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { silentLogger } from '@quintet/core'
 import { createTrackedCache } from '@quintet/redis'
 import { startPrivateRedis, until, type PrivateRedis } from '@quintet/test-kit'
-import { createJwtAuthManager } from '../../src/index.ts'
+import { createJwtAuthManager, createSessionAuthority } from '../../src/index.ts'
 import { createTestAuth, type TestAuth } from '../../src/testing.ts'
 import { codeOf } from '../support/code-of.ts'
 import { createSessionDatabase, type SessionDatabase } from '../support/modes.ts'
@@ -147,6 +147,18 @@ describe('while Redis', () => {
     const [code, ms] = await timed(manager.authenticate(bearer(accessToken)))
     expect(code).toBe('ERR_AUTH_UNAVAILABLE')
     expect(ms).toBeLessThan(200)
+    const patience = { commandTimeout: 30 }
+    await using authority = createSessionAuthority({
+      issuer,
+      audience,
+      keys,
+      secrets,
+      redis: slow,
+      ...patience,
+    })
+    const [refused, waited] = await timed(authority.signIn({ userId: 'u', tenantId: 't' }))
+    expect(refused).toBe('ERR_AUTH_UNAVAILABLE')
+    expect(waited).toBeLessThan(200)
     redis.disconnect()
   })
 })
