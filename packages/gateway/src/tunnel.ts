@@ -2,6 +2,9 @@ import type { Duplex } from 'node:stream'
 import type { StopReason } from '@quintet/core'
 import { createFrameTracker } from './frame-tracker.ts'
 
+/** How long a client may take to answer the close frame before its connection is cut. */
+const farewellPatience = 3_000
+
 /** An open WebSocket through the gateway: two sockets and nothing in between but back-pressure. */
 export interface Tunnel {
   /** Tells the client that the server goes away and closes with 1001, at the next end of a frame. */
@@ -24,6 +27,7 @@ export function openTunnel(
   let farewell: { readonly notice: Buffer | undefined; readonly close: Buffer } | undefined
   let left = false
   let open = 2
+  let patience: NodeJS.Timeout | undefined
 
   function forward(chunk: Buffer): void {
     if (left) return
@@ -56,8 +60,10 @@ export function openTunnel(
       other.end()
       other.resume()
       open -= 1
-      if (open === 0) onClosed()
-      else setTimeout(() => other.destroy(), 1_000).unref()
+      if (open === 0) {
+        clearTimeout(patience)
+        onClosed()
+      } else setTimeout(() => other.destroy(), 1_000).unref()
     }
   }
 
@@ -70,6 +76,11 @@ export function openTunnel(
   client.on('close', end(upstream))
   upstream.on('close', end(client))
 
+  function destroy(): void {
+    client.destroy()
+    upstream.destroy()
+  }
+
   return {
     leave(reason, reconnectAfterMs) {
       if (farewell) return
@@ -79,11 +90,9 @@ export function openTunnel(
         close: frame(0x8, Buffer.concat([Buffer.from([1001 >> 8, 1001 & 0xff]), Buffer.from(reason)])),
       }
       sayFarewell()
+      patience = setTimeout(destroy, farewellPatience)
     },
-    destroy() {
-      client.destroy()
-      upstream.destroy()
-    },
+    destroy,
   }
 }
 

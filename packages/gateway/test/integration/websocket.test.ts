@@ -215,4 +215,21 @@ describe('drain with WebSockets', () => {
     expect(new Set(lengths)).toEqual(new Set([1024 * 1024]))
     await drained
   })
+
+  it('does not wait for a client that never answers the close frame', async () => {
+    const { url, sockets } = await startSockets()
+    const gateway = await through(url)
+    const { hostname, port } = new URL(gateway.url)
+    const socket = connect(Number(port), hostname)
+    cleanups.push(() => void socket.destroy())
+    socket.write(
+      'GET /ws/ HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+    )
+    await once(sockets, 'connection')
+    await until(() => gateway.status().websockets === 1)
+    const at = performance.now()
+    await gateway.drain('shutdown', AbortSignal.timeout(10_000))
+    expect(performance.now() - at).toBeLessThan(6_000)
+    expect(gateway.status().websockets).toBe(0)
+  })
 })
