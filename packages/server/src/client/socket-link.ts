@@ -13,6 +13,8 @@ import { resumeStream } from './resume.ts'
 
 /** The subprotocol that this link speaks. */
 const rpcProtocolName = 'quintet.rpc.v1'
+/** Events that the server sends before it waits to be asked for more. */
+const streamCredit = 64
 
 export interface SocketLinkOptions {
   /** Where the WebSocket transport is, e.g. `wss://app.example/ws`. */
@@ -79,7 +81,7 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
         { once: true },
       )
     })
-    socket.addEventListener('message', ({ data }) => receive(waiting, data))
+    socket.addEventListener('message', ({ data }) => receive(waiting, socket, data))
     socket.addEventListener('close', ({ code, reason }) => {
       connecting = undefined
       settleAll(describeClose(code, reason))
@@ -201,7 +203,7 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
   }
 }
 
-function receive(waiting: Map<number, Waiting>, data: unknown): void {
+function receive(waiting: Map<number, Waiting>, socket: WebSocket, data: unknown): void {
   if (typeof data !== 'string') return
   const message = JSON.parse(data) as {
     type?: string
@@ -215,7 +217,10 @@ function receive(waiting: Map<number, Waiting>, data: unknown): void {
   if (call === undefined) return
   if (message.type === 'item' || message.type === 'end') {
     if (call.events === undefined) {
-      call.events = new EventQueue()
+      // Half of the room at a time, so that the server need not stop and go for each.
+      call.events = new EventQueue((count) => {
+        if (waiting.has(id)) socket.send(JSON.stringify({ type: 'credit', id, count }))
+      }, streamCredit / 2)
       call.resolve(call.events)
     }
     if (message.type === 'item') call.events.push(message.event)

@@ -21,8 +21,8 @@ export const rpcProtocolName = 'quintet.rpc.v1'
 
 /** Calls of one connection at once. */
 const maxCalls = 128
-/** A stream waits while so much waits to be sent, in bytes. */
-const streamPause = 256 * 1024
+/** Items that a stream may send before its reader has asked for more. */
+export const streamCredit = 64
 
 /** One conversation of RPC; opened by the transport alone, which knows the credentials. */
 export function openRpcSession(connection: AuthenticatedConnection): DrainableSession {
@@ -46,7 +46,7 @@ class RpcSession implements DrainableSession {
   readonly #connection: AuthenticatedConnection
   readonly #host: TransportHost
   readonly #calls = new Map<CallId, AbortController>()
-  readonly #streams = new Set<AbortController>()
+  readonly #streams = new Map<CallId, StreamFlow>()
   #stopping = false
   #onIdle: (() => void)[] = []
 
@@ -78,11 +78,15 @@ class RpcSession implements DrainableSession {
     } else if (type === 'call') this.#call(id, message, data.length)
     else if (type === 'cancel')
       this.#calls.get(id)?.abort(new DOMException('The caller canceled the call.', 'AbortError'))
+    else if (type === 'credit') this.#grant(id, message['count'])
     else if (type === 'renew') this.#renew(id, message['token'])
     else
       this.#refuse(
         id,
-        serverError('ERR_SERVER_BODY_INVALID', 'The type of the message must be call, cancel or renew.'),
+        serverError(
+          'ERR_SERVER_BODY_INVALID',
+          'The type of the message must be call, cancel, credit or renew.',
+        ),
       )
   }
 
@@ -90,7 +94,7 @@ class RpcSession implements DrainableSession {
     this.#stopping = true
     this.#send({ type: 'shutdown', reason, reconnectAfterMs })
     const gone = serverError('ERR_SERVER_CLOSED', 'The server is about to stop. Resume at another one.')
-    for (const controller of this.#streams) controller.abort(gone)
+    for (const { controller } of this.#streams.values()) controller.abort(gone)
   }
 
   whenIdle(): Promise<void> {
@@ -157,20 +161,27 @@ class RpcSession implements DrainableSession {
         this.#send({ type: 'result', id, output })
         return
       }
-      this.#streams.add(controller)
+      const flow = new StreamFlow(controller)
+      this.#streams.set(id, flow)
       const resumeAfter = typeof lastEventId === 'string' ? lastEventId : undefined
       for await (const event of streamProcedure(this.#host, procedure, call, input, resumeAfter)) {
         if (!this.#send({ type: 'item', id, event })) break
-        while (this.#connection.bufferedBytes > streamPause && !this.#connection.signal.aborted) await pause()
+        await flow.spend()
       }
       this.#send({ type: 'end', id })
     } catch (error) {
       this.#refuse(id, error, call.requestId)
     } finally {
-      this.#streams.delete(controller)
+      this.#streams.delete(id)
       this.#calls.delete(id)
       if (this.#calls.size === 0) this.#wake()
     }
+  }
+
+  #grant(id: CallId, count: unknown): void {
+    if (typeof count === 'number' && Number.isInteger(count) && count > 0) this.#streams.get(id)?.grant(count)
+    else
+      this.#refuse(id, serverError('ERR_SERVER_BODY_INVALID', 'The count must be a positive whole number.'))
   }
 
   #renew(id: CallId, token: unknown): void {
@@ -218,7 +229,27 @@ function readInput({ procedure }: NamedProcedure, input: unknown, messageSize: n
   return input
 }
 
-/** Until the socket may have sent something. */
-function pause(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 10))
+/** Holds a stream to the pace of its reader. */
+class StreamFlow {
+  readonly controller: AbortController
+  #credit = streamCredit
+  #wake: (() => void) | undefined
+
+  constructor(controller: AbortController) {
+    this.controller = controller
+    controller.signal.addEventListener('abort', () => this.#wake?.(), { once: true })
+  }
+
+  grant(count: number): void {
+    this.#credit += count
+    this.#wake?.()
+  }
+
+  /** Takes the credit of one item, and waits for more when it was the last. */
+  async spend(): Promise<void> {
+    this.#credit--
+    while (this.#credit <= 0 && !this.controller.signal.aborted) {
+      await new Promise<void>((resolve) => (this.#wake = resolve))
+    }
+  }
 }

@@ -214,6 +214,31 @@ describe('quintet.rpc.v1', () => {
     await until(() => app.host.pipeline.active === 0)
   })
 
+  it('streams at the pace of the reader', async () => {
+    await using app = await start()
+    const { socket, received } = await open(app)
+    const count = (): number =>
+      received.filter((message) => (message as { type: string }).type === 'item').length
+    socket.send(JSON.stringify({ type: 'call', id: 1, method: 'math.count', input: { to: 200 } }))
+    await until(() => count() === 64)
+    socket.send(JSON.stringify({ type: 'call', id: 2, method: 'math.nothing' }))
+    await until(() => received.length > 64)
+    expect(count()).toBe(64)
+    socket.send(JSON.stringify({ type: 'credit', id: 1, count: 10 }))
+    await until(() => count() === 74)
+    socket.send(JSON.stringify({ type: 'credit', id: 1, count: -1 }))
+    await until(() => received.length > 75)
+    expect(received.at(-1)).toMatchObject({
+      type: 'error',
+      id: 1,
+      error: { code: 'ERR_SERVER_BODY_INVALID' },
+    })
+    await using link = app.link('alice')
+    let seen = 0
+    for await (const _event of link.stream('math.count', { to: 1_000 })) seen++
+    expect(seen).toBe(1_000)
+  })
+
   it('refuses a session at once that was revoked while the connection is open', async () => {
     await using app = await start({}, { observers: [] })
     const { socket, received, closed } = await open(app)
