@@ -3,9 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Duplex } from 'node:stream'
 import {
-  QuintetError,
   type Operation,
-  type Principal,
   type RunningTransport,
   type SocketProtocol,
   type StopReason,
@@ -16,6 +14,7 @@ import { WebSocketServer } from 'ws'
 import { serverError } from '../errors.ts'
 import { toProblem } from '../problem.ts'
 import { closeCode } from './close-codes.ts'
+import { ConnectionLimits } from './connection-limits.ts'
 import { Connection, type AuthenticatedConnection, type DrainableSession } from './connection.ts'
 import { resolveWebSocketOptions, type ResolvedWebSocketOptions, type WebSocketOptions } from './options.ts'
 import { openRpcSession, rpcProtocolName } from './rpc-protocol.ts'
@@ -69,9 +68,7 @@ class SocketHub implements RunningTransport {
   readonly #sockets = new Set<Duplex>()
   readonly #upgrades: WebSocketServer
   readonly #connections = new Set<Connection>()
-  readonly #perUser = new Map<string, number>()
-  /** Handshakes that were let in and have no connection yet; they count against the limits too. */
-  #admitted = 0
+  readonly #limits: ConnectionLimits
   #chosen = new WeakMap<IncomingMessage, string>()
   #draining = false
   #nextId = 1
@@ -82,6 +79,7 @@ class SocketHub implements RunningTransport {
     this.#host = host
     this.#options = options
     this.#operation = operation
+    this.#limits = new ConnectionLimits(options.maxConnections, options.maxConnectionsPerUser)
     this.#protocols = new Map<string, OpenSession>([
       [rpcProtocolName, openRpcSession],
       ...options.protocols.map((protocol: SocketProtocol): [string, OpenSession] => [
@@ -179,16 +177,15 @@ class SocketHub implements RunningTransport {
       (client) => {
         socket.off('error', onError)
         if (socket.destroyed) {
-          this.#release(client.principal)
+          this.#limits.leave(client.principal)
           return
         }
         this.#chosen.set(request, client.protocol)
         // A handshake that ws itself refuses never becomes a connection.
-        const onClose = (): void => this.#release(client.principal)
+        const onClose = (): void => this.#limits.leave(client.principal)
         socket.once('close', onClose)
         this.#upgrades.handleUpgrade(request, socket, head, (webSocket) => {
           socket.off('close', onClose)
-          this.#admitted--
           this.#open(client, webSocket)
         })
       },
@@ -199,48 +196,15 @@ class SocketHub implements RunningTransport {
   async #admit(request: IncomingMessage): Promise<AdmittedClient> {
     if (this.#draining)
       throw serverError('ERR_SERVER_CLOSED', 'The server is about to stop. Connect to another one.')
-    if (this.#connections.size + this.#admitted >= this.#options.maxConnections) {
-      throw serverError('ERR_SERVER_CONNECTION_LIMIT', 'There are too many connections. Try again later.', {
-        retryAfter: 5_000,
-      })
-    }
-    this.#admitted++
+    this.#limits.enter()
     try {
       const client = await admitClient(request, this.#host, this.#options, this.#operation, this.#protocols)
-      this.#countUser(client.principal)
+      this.#limits.enterUser(client.principal)
       return client
     } catch (error) {
-      this.#admitted--
+      this.#limits.leave()
       throw error
     }
-  }
-
-  /** @throws QuintetError when the user has as many connections as one may have. */
-  #countUser(principal: Principal): void {
-    const user = userOf(principal)
-    if (user === undefined) return
-    const count = this.#perUser.get(user) ?? 0
-    if (count >= this.#options.maxConnectionsPerUser) {
-      throw new QuintetError('You have too many connections. Close one first.', {
-        code: 'ERR_SERVER_CONNECTION_LIMIT',
-        kind: 'rate-limited',
-        retryAfter: 5_000,
-      })
-    }
-    this.#perUser.set(user, count + 1)
-  }
-
-  #forgetUser(principal: Principal): void {
-    const user = userOf(principal)
-    if (user === undefined) return
-    const left = (this.#perUser.get(user) ?? 1) - 1
-    if (left > 0) this.#perUser.set(user, left)
-    else this.#perUser.delete(user)
-  }
-
-  #release(principal: Principal): void {
-    this.#admitted--
-    this.#forgetUser(principal)
   }
 
   #open(
@@ -259,7 +223,7 @@ class SocketHub implements RunningTransport {
     this.#connections.add(connection)
     const onClosed = (): void => {
       this.#connections.delete(connection)
-      this.#forgetUser(principal)
+      this.#limits.leave(principal)
       if (this.#connections.size === 0) this.#onEmpty?.()
     }
     try {
@@ -273,10 +237,6 @@ class SocketHub implements RunningTransport {
     }
     if (this.#draining) connection.close(closeCode.goingAway, 'shutdown')
   }
-}
-
-function userOf({ tenantId, userId }: Principal): string | undefined {
-  return userId === null ? undefined : JSON.stringify([tenantId, userId])
 }
 
 function refuseRequest(_request: IncomingMessage, response: ServerResponse): void {
