@@ -28,7 +28,7 @@ interface WorkerParts {
   readonly host: TransportHost
   readonly queue: Queue
   readonly options: ResolvedWorkerOptions
-  readonly handle: (call: Omit<JobCall<JobDefinition>, 'services'>) => unknown
+  readonly handle: (call: JobCall<JobDefinition>) => unknown
 }
 
 /** How long handlers that were told to stop may take to put their jobs back, in milliseconds. */
@@ -108,11 +108,17 @@ export async function startWorker({
           handle: (payload, invocation) =>
             handle({
               payload,
+              services: host.services,
               principal: invocation.principal as JobCall<JobDefinition>['principal'],
-              signal: invocation.signal,
               attempt: bullJob.attemptsMade + 1,
               jobId: bullJob.id ?? '',
-              logger: invocation.logger,
+              // Made only when asked for: most handlers need neither.
+              get signal() {
+                return invocation.signal
+              },
+              get logger() {
+                return invocation.logger
+              },
             }),
         },
       )

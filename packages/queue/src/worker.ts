@@ -46,17 +46,15 @@ export function worker<Job extends JobDefinition, Services = unknown>(
   return {
     name: `worker:${job.name}`,
     operations: [job.operation],
-    start(host) {
-      // The process hands over what its setup returned; the author of the worker says what that is.
-      const services = host.services as Services
-      return startWorker({
+    start: (host) =>
+      startWorker({
         job,
         host,
-        queue: typeof queue === 'function' ? queue(services) : queue,
+        // The process hands over what its setup returned; the author of the worker says what that is.
+        queue: typeof queue === 'function' ? queue(host.services as Services) : queue,
         options: resolved,
         // The schema has made the payload, and the pipeline has let the principal pass the access rule.
-        handle: (call) => handler({ ...call, services } as JobCall<Job, Services>),
-      })
-    },
+        handle: (call) => handler(call as JobCall<Job, Services>),
+      }),
   }
 }

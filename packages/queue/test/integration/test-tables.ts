@@ -36,7 +36,11 @@ export async function createTestTables(): Promise<TestTables> {
     `create table effects (event_id uuid not null); grant all on effects to ${tenantRole}, ${systemRole}`,
   )
   const system = new Pool({ connectionString: database.url, options: `-c role=${systemRole}`, max: 10 })
-  system.on('error', () => undefined)
+  for (const pool of [owner, system]) {
+    pool.on('error', () => undefined)
+    // A client may still be on its way out when the database is dropped.
+    pool.on('connect', (client) => void client.on('error', () => undefined))
+  }
   return {
     database,
     owner,
