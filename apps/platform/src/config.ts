@@ -4,12 +4,8 @@ import { z } from 'zod'
 /** One logical database for each purpose; sessions are shared by all apps. */
 export const RedisConfig = z.strictObject({ url: secret() })
 
-/** The app's own database. The owner's login is for migrations alone. */
-export const DatabaseConfig = z.strictObject({
-  url: secret(),
-  systemUrl: secret(),
-  ownerUrl: secret().optional(),
-})
+/** The app's own database: the tenants' login, and that for work across tenants. The owner's is for migrations alone. */
+export const DatabaseConfig = z.strictObject({ url: secret(), systemUrl: secret() })
 
 /** Whose tokens are trusted. */
 export const IdentityConfig = z.strictObject({

@@ -100,7 +100,7 @@ export interface DevOptions {
 export interface RequirementOptions {
   /**
    * A database of its own, with an owner, a tenant and a system login. The app is told
-   * `<PREFIX>DATABASE__OWNER_URL`, `__URL` and `__SYSTEM_URL`.
+   * `<PREFIX>DATABASE__URL` and `__SYSTEM_URL`; the owner's login is for migrations alone.
    */
   readonly postgres?: boolean
   /** Told as `<PREFIX>REDIS__URL`. */

@@ -1,6 +1,6 @@
 import { secret, type Secret } from '@quintet/core'
 import { z } from 'zod'
-import { gatewayDefaults } from './options.ts'
+import { gatewayDefaults, type GatewayOptions } from './options.ts'
 import { resolveRoute, type GatewayRouteOptions } from './route-options.ts'
 
 /** What the gateway of an ecosystem is told by its environment. */
@@ -9,6 +9,11 @@ export interface GatewayConfiguration {
   readonly host: string
   readonly port: number
   readonly trustedProxies: readonly string[]
+  readonly timeouts?: GatewayOptions['timeouts'] | undefined
+  readonly retries?: GatewayOptions['retries'] | undefined
+  readonly ejection?: GatewayOptions['ejection'] | undefined
+  readonly securityHeaders?: GatewayOptions['securityHeaders'] | undefined
+  readonly maxConnections?: number | undefined
   readonly redis?: { readonly url: Secret } | undefined
   readonly maintenance: {
     /** What operators send in `x-maintenance-token`. */
@@ -35,11 +40,27 @@ const routes = z.string().transform((text, context): readonly GatewayRouteOption
   }
 })
 
+/** Options of the gateway as JSON text; the gateway itself checks what they say. */
+const json = <Options>(): z.ZodType<Options, string> =>
+  z.string().transform((text, context): Options => {
+    try {
+      return JSON.parse(text) as Options
+    } catch {
+      context.addIssue({ code: 'custom', message: 'must be JSON' })
+      return z.NEVER
+    }
+  })
+
 export const GatewayConfig: z.ZodType<GatewayConfiguration> = z.strictObject({
   routes,
   host: z.string().min(1).default(gatewayDefaults.host),
   port: z.number().int().min(0).max(65_535).default(gatewayDefaults.port),
   trustedProxies: z.array(z.string()).default([]),
+  timeouts: json<GatewayOptions['timeouts']>().optional(),
+  retries: json<GatewayOptions['retries']>().optional(),
+  ejection: json<GatewayOptions['ejection']>().optional(),
+  securityHeaders: json<GatewayOptions['securityHeaders']>().optional(),
+  maxConnections: z.number().int().positive().optional(),
   redis: z.strictObject({ url: secret() }).optional(),
   maintenance: z
     .strictObject({

@@ -8,7 +8,8 @@ const redisPatience = 1_000
 
 /**
  * The gateway as an app of an ecosystem, configured by its environment: `GATEWAY_ROUTES` (JSON, a list of
- * {@link GatewayRouteOptions}), `GATEWAY_PORT`, `GATEWAY_HOST`, `GATEWAY_TRUSTED_PROXIES`, `GATEWAY_REDIS__URL`
+ * {@link GatewayRouteOptions}), `GATEWAY_PORT`, `GATEWAY_HOST`, `GATEWAY_TRUSTED_PROXIES`, `GATEWAY_MAX_CONNECTIONS`,
+ * `GATEWAY_TIMEOUTS`, `GATEWAY_RETRIES`, `GATEWAY_EJECTION` and `GATEWAY_SECURITY_HEADERS` (JSON), `GATEWAY_REDIS__URL`
  * for the maintenance flags, `GATEWAY_MAINTENANCE__TOKEN` and `GATEWAY_MAINTENANCE__ALLOW` for operators.
  */
 const system: System<GatewayConfiguration, GatewayTransportOptions> = defineSystem<
@@ -19,10 +20,10 @@ const system: System<GatewayConfiguration, GatewayTransportOptions> = defineSyst
   version: '0.0.0',
   config: { schema: GatewayConfig, sources: [env('GATEWAY_')] },
   async setup({ config, logger, lifecycle }) {
-    const { routes, host, port, trustedProxies, maintenance } = config
-    const options = { routes, host, port, trustedProxies }
-    if (config.redis === undefined) return options
-    const redis = await connect(config.redis.url, (error) =>
+    const { maintenance, redis: redisConfig, ...rest } = config
+    const options = withoutUndefined(rest)
+    if (redisConfig === undefined) return options
+    const redis = await connect(redisConfig.url, (error) =>
       logger.debug({ err: error }, 'Redis is not there.'),
     )
     lifecycle.onStop('redis', () => redis.disconnect())
@@ -40,20 +41,28 @@ const system: System<GatewayConfiguration, GatewayTransportOptions> = defineSyst
   },
   processes: [
     {
-      name: 'main',
+      name: 'http',
       module: async () => ({ default: defineProcess<GatewayTransportOptions>({}) }),
       critical: true,
-      transports: { gateway: configuredTransport() },
+      transports: { http: configuredTransport() },
     },
   ],
 })
 
 export default system
 
+/** An option that is not set is left out, so that the gateway's default applies. */
+function withoutUndefined(
+  options: Omit<GatewayConfiguration, 'maintenance' | 'redis'>,
+): GatewayTransportOptions {
+  const set = Object.entries(options).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(set) as unknown as GatewayTransportOptions
+}
+
 /** The transport whose options are what `setup` returned. */
 function configuredTransport(): Transport {
   return {
-    name: 'gateway',
+    name: 'http',
     port: 8080,
     start: (host) => gatewayTransport(host.services as GatewayTransportOptions).start(host),
   }

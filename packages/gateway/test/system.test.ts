@@ -18,9 +18,9 @@ describe('the gateway as a system', () => {
         GATEWAY_MAINTENANCE__ALLOW: '10.0.0.0/8,192.168.0.0/16',
         GATEWAY_TRUSTED_PROXIES: '10.1.1.1',
       },
-      ports: { gateway: 0 },
+      ports: { http: 0 },
     })
-    const url = app.transports.get('gateway')?.url
+    const url = app.transports.get('http')?.url
     expect(((await (await fetch(`${url}/api/media/x`)).json()) as Echo).url).toBe('/x')
     const redis = new Redis(server.url)
     await redis.set('platform:maintenance', '1')

@@ -42,7 +42,6 @@ export async function config(name: string | undefined, options: CommonOptions): 
 function providedVariables({ prefix, requires }: PlannedApp): Map<string, string> {
   const variables = new Map<string, string>()
   if (requires.postgres) {
-    variables.set('database.ownerUrl', `${prefix}DATABASE__OWNER_URL`)
     variables.set('database.url', `${prefix}DATABASE__URL`)
     variables.set('database.systemUrl', `${prefix}DATABASE__SYSTEM_URL`)
   }

@@ -1,18 +1,20 @@
+import { fileURLToPath } from 'node:url'
 import { refuseUnknownKeys, type Ecosystem } from '@quintet/core'
-import type { GatewayOptions } from '@quintet/gateway'
 import { binPath } from '../bin-path.ts'
 import type { PlannedGateway, PlannedProcess, PlannedRoute } from './plan.ts'
+
+/** The gateway is an app like any other; its package brings the system. */
+const systemFile = fileURLToPath(import.meta.resolve('@quintet/gateway/system'))
 
 /** The name under which the gateway appears among the apps. */
 const gatewayApp = 'gateway'
 
 /** What the ecosystem file may say about it; the rest is worked out here, or cannot stand in a file. */
-const configurable: readonly (keyof GatewayOptions)[] = [
+const configurable = [
   'host',
   'trustedProxies',
   'maintenance',
   'timeouts',
-  'maxHeaderSize',
   'maxConnections',
   'retries',
   'ejection',
@@ -61,7 +63,7 @@ export function planGateway(
       process: 'http',
       instance: 0,
       kind: 'service',
-      command: [process.execPath, binPath, 'run', '@gateway', '--process', 'http'],
+      command: [process.execPath, binPath, 'run', systemFile, '--process', 'http'],
       cwd,
       env: service.env,
       ports: { http: service.ports['http'] ?? 8080 },

@@ -17,7 +17,7 @@ import { findSupervisor, linkToSupervisor, type SupervisorLink } from './supervi
 import { describeHandles } from './watchdog.ts'
 
 export interface RunOptions {
-  /** The file whose default export is the system; `@gateway` for the one that the supervisor brings. */
+  /** The file whose default export is the system. */
   readonly bootstrap: string
   /** @defaultValue all processes of the system, in this one */
   readonly process?: string
@@ -43,10 +43,6 @@ export async function run(options: RunOptions): Promise<void> {
 }
 
 async function load(options: RunOptions): Promise<{ system: System; baseUrl: string }> {
-  if (options.bootstrap === '@gateway') {
-    const { gatewaySystem } = await import('./gateway-system.ts')
-    return { system: await gatewaySystem(process.env), baseUrl: process.cwd() }
-  }
   const bootstrap = resolve(options.bootstrap)
   return { system: await loadSystem(bootstrap, 'run'), baseUrl: dirname(bootstrap) }
 }

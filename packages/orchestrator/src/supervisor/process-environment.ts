@@ -3,7 +3,6 @@ import type { Environment } from '../infrastructure/environment.ts'
 import { linkVariables } from '../control/messages.ts'
 import type { Plan, PlannedApp, PlannedProcess } from '../plan/plan.ts'
 import { resolveUrls } from '../plan/url-references.ts'
-import type { GatewaySettings } from '../runner/gateway-settings.ts'
 import type { DatabaseUrls } from '../servers/provision.ts'
 import type { Secrets } from '../state/secrets.ts'
 
@@ -59,7 +58,6 @@ function provided(
     [linkVariables.secret]: options.secrets.get(`links:${app.name}`),
   }
   if (database) {
-    values[`${prefix}DATABASE__OWNER_URL`] = database.ownerUrl
     values[`${prefix}DATABASE__URL`] = database.url
     values[`${prefix}DATABASE__SYSTEM_URL`] = database.systemUrl
   }
@@ -81,11 +79,23 @@ function gatewaySettings(planned: PlannedProcess, options: EnvironmentOptions): 
       ({ processId, transport }) => `http://127.0.0.1:${options.ports.get(processId)?.[transport] ?? 0}`,
     ),
   }))
-  const settings: GatewaySettings = {
-    routes,
-    config: gateway.config,
-    redisUrl: options.redisUrl,
-    maintenanceToken: options.secrets.get('shared:maintenance-token'),
+  const { maintenance, ...config } = gateway.config
+  return {
+    ...toVariables('GATEWAY_', config),
+    ...toVariables('GATEWAY_MAINTENANCE__', (maintenance as Record<string, unknown> | undefined) ?? {}),
+    GATEWAY_ROUTES: JSON.stringify(routes),
+    GATEWAY_MAINTENANCE__TOKEN: options.secrets.get('shared:maintenance-token'),
+    ...(options.redisUrl === null ? {} : { GATEWAY_REDIS__URL: options.redisUrl }),
   }
-  return { QUINTET_GATEWAY: JSON.stringify(settings) }
+}
+
+/** Options as environment variables: names in capitals, lists with commas, objects as JSON. */
+function toVariables(prefix: string, options: Readonly<Record<string, unknown>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(options).map(([key, value]) => {
+      const name = prefix + key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
+      if (Array.isArray(value)) return [name, value.join(',')]
+      return [name, typeof value === 'object' ? JSON.stringify(value) : String(value)]
+    }),
+  )
 }
