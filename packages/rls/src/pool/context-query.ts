@@ -68,41 +68,53 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
     }
 
     override prepare(connection: DriverConnection): void {
-      const { begin, settings } = this.#flight
       const names = statementNames(connection, maxPreparedStatements)
       this.#names = names
+      try {
+        this.#writeAhead(names)
+        this.#writeOwn(names)
+      } finally {
+        names.send()
+      }
+    }
+
+    #writeAhead(names: StatementNames): void {
+      const { begin, settings } = this.#flight
+      const { described } = names
       if (begin !== undefined) {
-        const name = this.#parse(connection, names, begin)
-        connection.bind({ portal: '', statement: name, binary: false })
-        connection.execute({ portal: '' })
+        described.bind({ portal: '', statement: this.#parse(names, begin), binary: false })
+        described.execute({ portal: '' })
       }
       if (settings !== undefined) {
-        const name = this.#parse(connection, names, contextStatement, contextName)
-        connection.stream.write(contextMessages(settings, name))
+        const name = this.#parse(names, contextStatement, contextName)
+        described.stream.write(contextMessages(settings, name))
       }
-      if (preparedStatements || this.name) {
-        this.#statement = names.take(this.text, this.name || undefined)
-        this.name = this.#statement.name
-        this.#known = this.binary ? undefined : this.#statement.rows
-        super.prepare(this.#known === undefined ? connection : names.undescribed)
-      } else {
-        super.prepare(connection)
+    }
+
+    #writeOwn(names: StatementNames): void {
+      if (!preparedStatements && !this.name) {
+        super.prepare(names.described)
         return
       }
+      const statement = names.take(this.text, this.name || undefined)
+      this.#statement = statement
+      this.name = statement.name
+      this.#known = this.binary ? undefined : statement.rows
+      super.prepare(this.#known === undefined ? names.described : names.undescribed)
       // A value that cannot be sent fails within prepare, which then has closed the statement.
-      if (this.#failed) this.#statement.state = 'doubtful'
-      else if (this.#statement.state === 'new') this.#markParsed(this.#statement)
+      if (this.#failed) statement.state = 'doubtful'
+      else if (statement.state === 'new') this.#markParsed(statement)
     }
 
     /** Parses a statement that goes ahead of ours, unless the connection knows it; returns its name. */
-    #parse(connection: DriverConnection, names: StatementNames, text: string, givenName?: string): string {
+    #parse(names: StatementNames, text: string, givenName?: string): string {
       if (!preparedStatements) {
-        connection.parse({ text, name: '' })
+        names.described.parse({ text, name: '' })
         return ''
       }
       const statement = names.take(text, givenName)
       if (statement.state === 'new') {
-        connection.parse({ text, name: statement.name })
+        names.described.parse({ text, name: statement.name })
         this.#markParsed(statement)
       }
       return statement.name

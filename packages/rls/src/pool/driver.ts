@@ -8,7 +8,7 @@ export interface DriverConnection {
   describe(message: object): void
   close(message: { type: 'S' | 'P'; name: string }): void
   sync(): void
-  readonly stream: { write(bytes: Buffer): unknown }
+  readonly stream: { readonly writable: boolean; write(bytes: Buffer): unknown }
   parsedStatements: Record<string, string | undefined>
   submittedNamedStatements: Record<string, string | undefined>
 }
@@ -66,7 +66,7 @@ const expectedTrace = [
 function speaksAsExpected(Query: DriverQueryClass): boolean {
   const trace: string[] = []
   const connection = Object.assign(new EventEmitter(), {
-    stream: { write: () => trace.push('write') },
+    stream: { writable: true, write: () => trace.push('write') },
     parsedStatements: {},
     submittedNamedStatements: {},
     parse: (message: { name: string; text: string }) => trace.push(`parse:${message.name}:${message.text}`),
