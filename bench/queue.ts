@@ -120,6 +120,8 @@ async function* measureRelay(): AsyncIterable<Figure> {
   const url = new URL(server.url)
   url.pathname = `/${database}`
   const own = new Pool({ connectionString: url.href })
+  // Its clients may still be on their way out when the database is dropped.
+  own.on('error', () => undefined)
   const { rows } = await own.query<{ role: string }>('select current_user as role')
   const role = rows[0]?.role ?? 'postgres'
   await own.query(outboxMigration({ tenantRole: role, systemRole: role }))

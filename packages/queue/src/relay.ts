@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { RunningTransport, Transport, TransportHost } from '@quintet/core'
+import { checkOut } from './check-out.ts'
 import { relayBatch, type AfterBatch } from './relay-batch.ts'
 import {
   resolveRelayOptions,
@@ -40,7 +41,7 @@ function startRelay(options: ResolvedRelay, host: TransportHost): RunningTranspo
   let prunedAt = 0
 
   const withClient = async <Result>(run: (client: RelayClient) => Promise<Result>): Promise<Result> => {
-    const client = await options.pool.connect()
+    const client = await checkOut(options.pool)
     inBatch = client
     let broken: Error | undefined
     try {
@@ -154,7 +155,7 @@ interface Listener {
 }
 
 async function listen(pool: RelayPool, ring: () => void): Promise<Listener> {
-  const client = await pool.connect()
+  const client = await checkOut(pool)
   let released = false
   const close = (): void => {
     if (released) return
@@ -187,7 +188,7 @@ function addHealthCheck(pool: RelayPool, host: TransportHost): void {
     name: 'outbox',
     critical: false,
     async check() {
-      const client = await pool.connect()
+      const client = await checkOut(pool)
       try {
         const { rows } = await client.query(
           `select count(*) filter (where dead_at is null)::int as pending, count(*) filter (where dead_at is not null)::int as dead,

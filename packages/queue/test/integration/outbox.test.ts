@@ -243,6 +243,23 @@ describe('relay', () => {
     await until(() => seen.length === 1)
   })
 
+  it('survives that its connection is cut in the middle of a batch, and delivers again', async () => {
+    await add('x')
+    const seen: unknown[] = []
+    const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
+    await startRelay(async ({ payload }) => {
+      seen.push(payload)
+      if (seen.length === 1) await gate
+    })
+    await until(() => seen.length === 1)
+    const cut = await tables.owner.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle in transaction' and datname = current_database()`,
+    )
+    expect(cut.rowCount).toBe(1)
+    openGate()
+    await until(async () => seen.length === 2 && (await rows()) === 0)
+  })
+
   it('loses nothing when its process is killed in the middle of a batch', async () => {
     for (let n = 0; n < 8; n++) await add(n)
     const list = `${rig.queue.prefix}:delivered`
