@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import type { DestinationStream, LoggerOptions as PinoOptions, pino as Pino } from 'pino'
+import { redactFields } from './redact-fields.ts'
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
 
@@ -23,33 +24,27 @@ export interface LoggerOptions {
   readonly destination?: DestinationStream
 }
 
-/** Field names whose values never reach a log line, wherever they stand in the first two levels. */
-const redactedFields = [
-  'authorization',
-  'cookie',
-  'password',
-  'secret',
-  'token',
-  'accessToken',
-  'refreshToken',
-  'set-cookie',
-]
-
 /** A JSON logger (pino) with ISO timestamps, level names, and secrets redacted. */
 export function createLogger(options: LoggerOptions = {}): Logger {
-  const settings: PinoOptions = {
-    level: options.level ?? 'info',
-    base: options.fields ?? {},
-    timestamp: () => `,"time":"${new Date().toISOString()}"`,
-    formatters: { level: (label) => ({ level: label }) },
-    redact: {
-      paths: redactedFields.flatMap((field) => [`["${field}"]`, `*["${field}"]`, `*.*["${field}"]`]),
-      censor: '[redacted]',
-    },
-  }
   // Loaded here, because it takes as long to load as the rest of this package, and many who import it bring a logger.
   const pino: typeof Pino = createRequire(import.meta.url)('pino')
-  return options.destination ? pino(settings, options.destination) : pino(settings)
+  const settings: PinoOptions = {
+    level: options.level ?? 'info',
+    base: redactFields(options.fields ?? {}) as Record<string, unknown>,
+    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    formatters: {
+      level: (label) => ({ level: label }),
+      log: (fields) => redactFields(fields) as Record<string, unknown>,
+    },
+    serializers: { err: (error: Error) => redactFields(pino.stdSerializers.err(error)) },
+  }
+  const logger = options.destination ? pino(settings, options.destination) : pino(settings)
+  // pino hands the fields of a child to no formatter. Its children inherit this.
+  const { child } = logger
+  logger.child = function (this: typeof logger, fields: object) {
+    return child.call(this, redactFields(fields))
+  } as typeof child
+  return logger
 }
 
 /** A logger that drops everything. */

@@ -40,16 +40,27 @@ describe('createLogger', () => {
     }
     const text = JSON.stringify(
       lines((logger) =>
-        logger.error({
-          ...secrets,
-          headers: secrets,
-          call: { headers: secrets },
-          key: new Secret('hunter2'),
-        }),
+        logger
+          .child({ token: 'hunter2' })
+          .child({ Authorization: 'hunter2' })
+          .error({
+            ...secrets,
+            headers: secrets,
+            call: { headers: secrets },
+            list: [secrets],
+            err: Object.assign(new Error('failed'), { details: secrets }),
+            key: new Secret('hunter2'),
+          }),
       ),
     )
     expect(text).not.toContain('hunter2')
     expect(text).toContain('[redacted]')
     expect(text).toContain('[secret]')
+  })
+
+  it('leaves the fields that it is given as they are', () => {
+    const fields = { a: { token: 'hunter2' }, list: [1, 2] }
+    lines((logger) => logger.info(fields))
+    expect(fields).toEqual({ a: { token: 'hunter2' }, list: [1, 2] })
   })
 })
