@@ -62,7 +62,13 @@ const story = fc.array(fc.array(step, { minLength: 2, maxLength: 8 }), { minLeng
 function held<T extends object>(target: T, methods: readonly (keyof T)[], scheduler: fc.Scheduler): T {
   const wrapped = methods.map((name) => {
     const method = target[name] as (...args: unknown[]) => Promise<unknown>
-    return [name, (...args: unknown[]) => scheduler.schedule(method.apply(target, args))]
+    const call = (...args: unknown[]): Promise<unknown> => {
+      const answer = method.apply(target, args)
+      // It may fail before the scheduler looks at it.
+      answer.catch(() => undefined)
+      return scheduler.schedule(answer)
+    }
+    return [name, call]
   })
   return Object.fromEntries(wrapped) as T
 }
