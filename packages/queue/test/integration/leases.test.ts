@@ -78,7 +78,7 @@ describe('createLeases', () => {
 
   it('lets nobody take over before a fenced transaction has ended', async () => {
     const name = randomUUID()
-    const first = holder('first', 100)
+    const first = holder('first', 1_000)
     const second = holder('second')
     const lease = (await first.acquire(name)) as Lease
     const order: string[] = []
@@ -87,7 +87,7 @@ describe('createLeases', () => {
       await first.fence(trx, lease)
       taking = until(() => second.acquire(name)).then(() => order.push('taken over'))
       // By now the lease has run out, and the other one asks.
-      await new Promise((resolve) => setTimeout(resolve, 200))
+      await new Promise((resolve) => setTimeout(resolve, 1_200))
       order.push('written')
     })
     await taking
@@ -96,10 +96,10 @@ describe('createLeases', () => {
 
   it('holds a lease for longer than its duration while the work lasts, and releases it then', async () => {
     const name = randomUUID()
-    const long = holder('long', 150)
+    const long = holder('long', 800)
     const other = holder('other')
     const answer = await long.hold(name, async (lease, signal) => {
-      const end = performance.now() + 500
+      const end = performance.now() + 1_600
       while (performance.now() < end) {
         expect(await other.acquire(name)).toBeUndefined()
         await new Promise((resolve) => setTimeout(resolve, 25))
@@ -148,7 +148,7 @@ describe('recoverStale', () => {
       leaseOf: (item) => item,
       recover: async (item) => {
         most = Math.max(most, ++running)
-        await new Promise((resolve) => setTimeout(resolve, 5))
+        await until(() => most >= 4)
         touched.push(item)
         running--
         if (item === items[7]) throw new Error('broken')

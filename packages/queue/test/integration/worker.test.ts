@@ -189,7 +189,7 @@ describe('worker', () => {
     await rig.start(
       worker(makeThumbnail, { queue: rig.queue, concurrency: 2 }, async () => {
         most = Math.max(most, ++running)
-        await new Promise((resolve) => setTimeout(resolve, 10))
+        await until(() => most >= 2)
         running--
         done++
       }),
