@@ -15,8 +15,8 @@ interface Database {
 const rows = 100_000
 const tenantCount = 100
 const poolSize = 10
-const rounds = 9
-const roundMs = 350
+const rounds = 31
+const roundMs = 100
 
 const tenants = Array.from(
   { length: tenantCount },
@@ -32,6 +32,7 @@ interface Sample {
   readonly perSecond: number
   /** CPU of this process and of PostgreSQL for one query, in microseconds. */
   readonly cpu: number
+  readonly queries: number
 }
 
 const tenantOf = (id: number): string => tenants[id % tenantCount] ?? ''
@@ -52,7 +53,11 @@ async function runRound({ read }: Variant, concurrency: number): Promise<Sample>
   await Promise.all(Array.from({ length: concurrency }, worker))
   const seconds = (performance.now() - begin) / 1_000
   const used = process.cpuUsage(own)
-  return { perSecond: done / seconds, cpu: (used.user + used.system + postgresCpu() - before) / done }
+  return {
+    perSecond: done / seconds,
+    cpu: (used.user + used.system + postgresCpu() - before) / done,
+    queries: done,
+  }
 }
 
 /** Microseconds of CPU that all processes of the server under test have used. */
@@ -72,15 +77,25 @@ function postgresCpu(): number {
 /** The server processes that answer the pools, found before each comparison. */
 let backends: readonly number[] = []
 
+interface Comparison {
+  /** Queries of the one, in the middle round. */
+  readonly perSecond: number
+  /** Of the one to the other, in the middle round. */
+  readonly rate: number
+  /** Microseconds for one query of the one. */
+  readonly cpu: number
+  readonly cpuRatio: number
+}
+
 /** Ratios of the one to the other, round by round in turn, so that both see the same machine. */
 async function compare(
   one: Variant,
   other: Variant,
   concurrency: number,
   admin: Client,
-): Promise<{ one: Sample; other: Sample; rate: number; cpu: number }> {
+): Promise<Comparison> {
   // Code is compiled and plans are chosen before anything is counted.
-  for (let round = 0; round < 4; round++) {
+  for (let round = 0; round < 12; round++) {
     await runRound(one, concurrency)
     await runRound(other, concurrency)
   }
@@ -97,17 +112,19 @@ async function compare(
   }
   const middle = (read: (sample: { one: Sample; other: Sample }) => number): number =>
     samples.map(read).toSorted((a, b) => a - b)[Math.floor(rounds / 2)] ?? Number.NaN
+  const cpu = averageCpu(samples.map((sample) => sample.one))
   return {
-    one: { perSecond: middle((s) => s.one.perSecond), cpu: middle((s) => s.one.cpu) },
-    other: { perSecond: middle((s) => s.other.perSecond), cpu: middle((s) => s.other.cpu) },
-    rate: middle((s) => s.one.perSecond / s.other.perSecond),
-    // Over all rounds: the clock of /proc is too coarse for one.
-    cpu: total(samples.map((s) => s.one)) / total(samples.map((s) => s.other)),
+    perSecond: middle((sample) => sample.one.perSecond),
+    rate: middle((sample) => sample.one.perSecond / sample.other.perSecond),
+    cpu,
+    cpuRatio: cpu / averageCpu(samples.map((sample) => sample.other)),
   }
 }
 
-function total(samples: readonly Sample[]): number {
-  return samples.reduce((sum, { cpu }) => sum + cpu, 0)
+/** CPU of all rounds over their queries: the clock of /proc is too coarse for one round. */
+function averageCpu(samples: readonly Sample[]): number {
+  const queries = samples.reduce((sum, sample) => sum + sample.queries, 0)
+  return samples.reduce((sum, sample) => sum + sample.cpu * sample.queries, 0) / queries
 }
 
 /** A proxy in front of the server that counts round trips and holds messages back. */
@@ -244,12 +261,18 @@ export default async function* measure(): AsyncIterable<Figure> {
     throw new Error('The query under row-level security found no row.')
 
   const cpu = await compare(rls, plain.raw, 50, admin)
-  yield { name: 'query-cpu', value: cpu.one.cpu, unit: 'us CPU per query', against: 'raw pg', ratio: cpu.cpu }
+  yield {
+    name: 'query-cpu',
+    value: cpu.cpu,
+    unit: 'us CPU per query',
+    against: 'raw pg',
+    ratio: cpu.cpuRatio,
+  }
   for (const concurrency of [1, 50]) {
-    const { one, rate } = await compare(rls, plain.kysely, concurrency, admin)
+    const { perSecond, rate } = await compare(rls, plain.kysely, concurrency, admin)
     yield {
       name: `query-kysely-${concurrency}`,
-      value: one.perSecond,
+      value: perSecond,
       unit: 'queries/s',
       against: 'Kysely without RLS',
       ratio: rate,
@@ -258,7 +281,7 @@ export default async function* measure(): AsyncIterable<Figure> {
   const naive = await compare(rls, naiveVariant(database.url), 50, admin)
   yield {
     name: 'query-naive-50',
-    value: naive.one.perSecond,
+    value: naive.perSecond,
     unit: 'queries/s',
     against: 'BEGIN, set_config, query, COMMIT through Kysely',
     ratio: naive.rate,
@@ -308,7 +331,7 @@ export default async function* measure(): AsyncIterable<Figure> {
   )
   yield {
     name: 'query-latency-1ms',
-    value: far.one.perSecond,
+    value: far.perSecond,
     unit: 'queries/s',
     against: 'Kysely without RLS',
     ratio: far.rate,
