@@ -69,14 +69,21 @@ export class BoundedRedis {
       this.#probeAt = now + probeInterval
     }
     return new Promise<T>((resolve, reject) => {
+      let settled = false
       const fail = (reason: string): void => {
+        if (settled) return
+        settled = true
         clearTimeout(timer)
         this.#failed()
         reject(unavailable(reason))
       }
-      const timer = setTimeout(() => fail(`Redis did not answer within ${this.#timeout} ms.`), this.#timeout)
+      const timer = setTimeout(() => {
+        // In a process that is late itself, the answer may have come and not been read: that is looked at first.
+        setImmediate(() => fail(`Redis did not answer within ${this.#timeout} ms.`))
+      }, this.#timeout)
       command()
         .then((value) => {
+          settled = true
           clearTimeout(timer)
           this.#failures = 0
           return resolve(value)

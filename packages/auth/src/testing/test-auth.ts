@@ -28,10 +28,20 @@ export interface TestAuthOptions {
   readonly manager?: Partial<
     Pick<
       JwtAuthManagerOptions,
-      'freshness' | 'track' | 'sessionLookup' | 'lastSeen' | 'watchInterval' | 'cnf' | 'dpop'
+      | 'freshness'
+      | 'track'
+      | 'sessionLookup'
+      | 'lastSeen'
+      | 'watchInterval'
+      | 'cnf'
+      | 'dpop'
+      | 'commandTimeout'
     >
   >
 }
+
+/** Machines that run tests are busy. */
+const patience = '1s'
 
 /** Who signs in; everything has a default. */
 export type TestUser = Partial<SignIn>
@@ -71,6 +81,7 @@ export async function createTestAuth(options: TestAuthOptions): Promise<TestAuth
   const events: AuthEvent[] = []
   const authority = createSessionAuthority({
     audit: (event) => events.push(event),
+    commandTimeout: patience,
     ...options.authority,
     issuer,
     audience,
@@ -82,6 +93,7 @@ export async function createTestAuth(options: TestAuthOptions): Promise<TestAuth
   const manager = createJwtAuthManager({
     logger: silentLogger,
     cnf: { secret: secrets.cnf },
+    commandTimeout: patience,
     ...options.manager,
     keys,
     issuer,
