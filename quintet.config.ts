@@ -3,12 +3,15 @@ import { defineEcosystem } from '@quintet/core'
 /** Where the public keys of the auth app are; its private key leaves it for nobody. */
 const jwksUrl = '${url:auth/http}/.well-known/jwks.json'
 
+/** Many small processes share one machine: a small young generation costs each a little speed and saves it some 20 MB. */
+const small = { NODE_OPTIONS: '--max-semi-space-size=4' }
+
 /** The five-app fan-out: one app owns identity, four trust its tokens, all behind one gateway. */
 export default defineEcosystem({
   project: 'quintet-example',
   infrastructure: {
     services: {
-      gateway: { preset: 'quintet', ports: { http: 8080 } },
+      gateway: { preset: 'quintet', ports: { http: 8080 }, env: small },
     },
     // PostgreSQL and Redis are started because the apps require them.
   },
@@ -18,6 +21,7 @@ export default defineEcosystem({
       bootstrap: './apps/example-auth/src/bootstrap.ts',
       critical: true,
       watch: { directory: './apps/example-auth' },
+      env: small,
     },
     {
       name: 'media',
@@ -25,14 +29,14 @@ export default defineEcosystem({
       dependsOn: ['auth'],
       startupTimeout: '90s',
       watch: { directory: './apps/example-media' },
-      env: { MEDIA_IDENTITY__JWKS_URL: jwksUrl },
+      env: { ...small, MEDIA_IDENTITY__JWKS_URL: jwksUrl },
     },
     {
       name: 'analytics',
       bootstrap: './apps/example-analytics/src/bootstrap.ts',
       dependsOn: ['auth'],
       watch: { directory: './apps/example-analytics' },
-      env: { ANALYTICS_IDENTITY__JWKS_URL: jwksUrl },
+      env: { ...small, ANALYTICS_IDENTITY__JWKS_URL: jwksUrl },
     },
     {
       name: 'ledger',
@@ -40,14 +44,14 @@ export default defineEcosystem({
       dependsOn: ['auth'],
       startupTimeout: '120s',
       watch: { directory: './apps/example-ledger' },
-      env: { LEDGER_IDENTITY__JWKS_URL: jwksUrl },
+      env: { ...small, LEDGER_IDENTITY__JWKS_URL: jwksUrl },
     },
     {
       name: 'realtime',
       bootstrap: './apps/example-realtime/src/bootstrap.ts',
       dependsOn: ['auth'],
       watch: { directory: './apps/example-realtime' },
-      env: { REALTIME_IDENTITY__JWKS_URL: jwksUrl },
+      env: { ...small, REALTIME_IDENTITY__JWKS_URL: jwksUrl },
     },
   ],
   supervision: {

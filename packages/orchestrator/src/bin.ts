@@ -15,6 +15,8 @@ async function main(args: readonly string[]): Promise<void> {
   switch (verb) {
     case '@evaluate':
       return (await import('./plan/evaluate.ts')).evaluate(operand)
+    case '@compile':
+      return (await import('./plan/compile.ts')).compile(args.slice(1))
     case '@provision':
       return (await import('./servers/provision.ts')).provision()
     case '@migrate':

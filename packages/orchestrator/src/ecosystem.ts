@@ -7,6 +7,7 @@ import type { EcosystemStatus } from './ecosystem-status.ts'
 import { OrchestratorError } from './errors.ts'
 import { openProcessLog, type ProcessLog } from './logs/process-log.ts'
 import { createSampler, type Sample } from './metrics/sampler.ts'
+import { compilePlan } from './plan/compile.ts'
 import { loadPlan } from './plan/load-plan.ts'
 import type { Plan } from './plan/plan.ts'
 import { provisionApps } from './servers/app-databases.ts'
@@ -132,6 +133,7 @@ export async function launchEcosystem(
   const stopped = Promise.withResolvers<number>()
   let fail: (reason: string) => void = () => undefined
   options.signal?.throwIfAborted()
+  const compiled = compilePlan(plan, env as NodeJS.ProcessEnv, options.signal)
   const servers = await startServers({
     plan,
     state,
@@ -205,6 +207,7 @@ export async function launchEcosystem(
     // What goes wrong on the way down is in the logs; the failure is what is told.
     stop(reason).catch(() => undefined)
   }
+  await compiled
   supervisor.start()
 
   return {
