@@ -26,7 +26,11 @@ export default defineSystem({
     },
   ],
   hooks: {
-    afterCreate: ({ services }) => ensureOperator(services.db, services.operatorPassword),
+    afterCreate: async ({ services }) => {
+      await ensureOperator(services.db, services.operatorPassword)
+      // Revocations of the last moment, should Redis have forgotten them.
+      await services.sessions.reconcile()
+    },
   },
   shutdown: { priority: 10, timeout: '10s', drainConnections: true },
 })

@@ -6,6 +6,7 @@ import {
   type KeyRing,
   type SessionAuthority,
 } from '@quintet/auth'
+import { createPostgresSessionStore } from '@quintet/auth/postgres'
 import type { AuthManager, Secret, SetupContext } from '@quintet/core'
 import { openDatabase } from '@quintet/example-platform/database'
 import { createRateLimiter, createRedisClients, type RateLimiter, type RedisClients } from '@quintet/redis'
@@ -31,10 +32,12 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
   const { config, logger, lifecycle } = context
   const { issuer, audience } = config.identity
   const redis = lifecycle.use(await createRedisClients({ url: config.redis.url, logger }))
-  const { db } = openDatabase<AuthTables>({ config: config.database, logger, lifecycle })
+  const { db, systemPool } = openDatabase<AuthTables>({ config: config.database, logger, lifecycle })
   const limiter = createRateLimiter({ client: redis.client('ratelimit'), onUnavailable: 'refuse' })
   const keys = await createKeyRing({ keys: [{ jwk: deriveSigningKey(config.secrets.root) }] })
   const sessionRedis = redis.client('sessions')
+  // PostgreSQL is the point of truth, Redis what every app reads. What Redis loses comes back from here.
+  const store = createPostgresSessionStore({ pool: systemPool })
   const sessions = lifecycle.use(
     createSessionAuthority({
       redis: sessionRedis,
@@ -43,6 +46,7 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
       issuer,
       audience,
       logger,
+      store,
       throttle: { limiter },
       loadUser: (session) => asSystem('read the rights of a user at refresh', () => rightsOf(db, session)),
       audit: (event) => logger.info({ audit: event }, 'session event'),
@@ -55,6 +59,7 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
     cnf: { secret: config.secrets.cnf },
     issuer,
     audience,
+    sessionLookup: store.find.bind(store),
   })
   return { db, redis, limiter, keys, sessions, manager, operatorPassword: config.secrets.operator }
 }

@@ -17,11 +17,11 @@ beforeEach(async () => {
   )
   await writeFile(
     join(folder, '0002_shelf.ts'),
-    `export async function up(db: { schema: never }): Promise<void> {
-      await (db as any).schema.createTable('shelf').addColumn('id', 'integer').execute()
+    `export async function up(db) {
+      await db.schema.createTable('shelf').addColumn('id', 'integer').execute()
     }
-    export async function down(db: { schema: never }): Promise<void> {
-      await (db as any).schema.dropTable('shelf').execute()
+    export async function down(db) {
+      await db.schema.dropTable('shelf').execute()
     }\n`,
   )
 })
