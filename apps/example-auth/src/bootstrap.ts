@@ -26,7 +26,8 @@ export default defineSystem({
     },
   ],
   hooks: {
-    afterCreate: async ({ services }) => {
+    afterCreate: async ({ health, services }) => {
+      for (const check of services.checks) health.add(check)
       await ensureOperator(services.db, services.operatorPassword)
       // Revocations of the last moment, should Redis have forgotten them.
       await services.sessions.reconcile()

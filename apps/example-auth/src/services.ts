@@ -7,7 +7,7 @@ import {
   type SessionAuthority,
 } from '@quintet/auth'
 import { createPostgresSessionStore } from '@quintet/auth/postgres'
-import type { AuthManager, Secret, SetupContext } from '@quintet/core'
+import type { AuthManager, HealthCheck, Secret, SetupContext } from '@quintet/core'
 import { openDatabase } from '@quintet/example-platform/database'
 import { createRateLimiter, createRedisClients, type RateLimiter, type RedisClients } from '@quintet/redis'
 import { asSystem } from '@quintet/rls'
@@ -18,6 +18,8 @@ import { deriveSigningKey } from './signing-key.ts'
 import { rightsOf } from './users.ts'
 
 export interface AuthServices {
+  /** What the app cannot work without. */
+  readonly checks: readonly HealthCheck[]
   readonly db: Kysely<AuthTables>
   readonly redis: RedisClients
   readonly limiter: RateLimiter
@@ -32,7 +34,7 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
   const { config, logger, lifecycle } = context
   const { issuer, audience } = config.identity
   const redis = lifecycle.use(await createRedisClients({ url: config.redis.url, logger }))
-  const { db, systemPool } = openDatabase<AuthTables>({ config: config.database, logger, lifecycle })
+  const { db, systemPool, check } = openDatabase<AuthTables>({ config: config.database, logger, lifecycle })
   const limiter = createRateLimiter({ client: redis.client('ratelimit'), onUnavailable: 'refuse' })
   const keys = await createKeyRing({ keys: [{ jwk: deriveSigningKey(config.secrets.root) }] })
   const sessionRedis = redis.client('sessions')
@@ -61,5 +63,6 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
     audience,
     sessionLookup: store.find.bind(store),
   })
-  return { db, redis, limiter, keys, sessions, manager, operatorPassword: config.secrets.operator }
+  const checks = [redis.healthCheck(), check]
+  return { checks, db, redis, limiter, keys, sessions, manager, operatorPassword: config.secrets.operator }
 }

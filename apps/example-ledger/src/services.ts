@@ -1,4 +1,4 @@
-import type { AuthManager, SetupContext } from '@quintet/core'
+import type { AuthManager, HealthCheck, SetupContext } from '@quintet/core'
 import { openDatabase } from '@quintet/example-platform/database'
 import { createEventBus, type EventBus } from '@quintet/example-platform/event-bus'
 import { createVerifier } from '@quintet/example-platform/verifier'
@@ -9,6 +9,8 @@ import type { LedgerConfig } from './config.ts'
 import type { LedgerTables } from './schema.ts'
 
 export interface LedgerServices {
+  /** What the app cannot work without. */
+  readonly checks: readonly HealthCheck[]
   readonly db: Kysely<LedgerTables>
   /** Connections of the system login. */
   readonly systemPool: Pool
@@ -20,8 +22,9 @@ export async function createLedgerServices(context: SetupContext<LedgerConfig>):
   const { config, logger, lifecycle } = context
   const { database, redis: redisConfig, identity, secrets } = config
   const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger }))
-  const { db, systemPool } = openDatabase<LedgerTables>({ config: database, logger, lifecycle })
+  const { db, systemPool, check } = openDatabase<LedgerTables>({ config: database, logger, lifecycle })
   return {
+    checks: [redis.healthCheck(), check],
     db,
     systemPool,
     events: createEventBus({ redis, systemPool, secret: secrets.jobs }),

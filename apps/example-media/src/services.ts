@@ -1,4 +1,4 @@
-import type { AuthManager, SetupContext } from '@quintet/core'
+import type { AuthManager, HealthCheck, SetupContext } from '@quintet/core'
 import { openDatabase } from '@quintet/example-platform/database'
 import { createEventBus, createJobQueue, type EventBus } from '@quintet/example-platform/event-bus'
 import type { PlatformEvent } from '@quintet/example-platform/events'
@@ -14,6 +14,8 @@ import type { MediaTables } from './schema.ts'
 import { makeThumbnail } from './thumbnail-job.ts'
 
 export interface MediaServices {
+  /** What the app cannot work without. */
+  readonly checks: readonly HealthCheck[]
   readonly db: Kysely<MediaTables>
   readonly files: ObjectFiles
   readonly events: EventBus
@@ -28,10 +30,11 @@ export async function createMediaServices(context: SetupContext<MediaConfig>): P
   const { config, logger, lifecycle, sibling } = context
   const { database, redis: redisConfig, identity, secrets } = config
   const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger }))
-  const { db, systemPool } = openDatabase<MediaTables>({ config: database, logger, lifecycle })
+  const { db, systemPool, check } = openDatabase<MediaTables>({ config: database, logger, lifecycle })
   let client: MediaServices['images'] | undefined
   let jobs: Queue | undefined
   return {
+    checks: [redis.healthCheck(), check],
     db,
     files: createObjectFiles(config.directory),
     events: createEventBus({ redis, systemPool, secret: secrets.jobs, follow: orderThumbnail }),

@@ -1,4 +1,4 @@
-import type { Lifecycle, Logger, Secret } from '@quintet/core'
+import type { HealthCheck, Lifecycle, Logger, Secret } from '@quintet/core'
 import { createRlsPool, databaseRoles } from '@quintet/rls'
 import { Kysely, PostgresDialect } from 'kysely'
 import { Pool } from 'pg'
@@ -9,6 +9,8 @@ export interface Database<Tables> {
   readonly db: Kysely<Tables>
   /** Connections of the system login, for relays and leases. */
   readonly systemPool: Pool
+  /** Whether PostgreSQL answers. */
+  readonly check: HealthCheck
 }
 
 /** Opens the database of an app. Both pools end with the process. */
@@ -36,5 +38,11 @@ export function openDatabase<Tables>(options: {
   })
   // Ends both pools.
   lifecycle.onStop('database', () => db.destroy())
-  return { db, systemPool }
+  const check: HealthCheck = {
+    name: 'postgres',
+    check: async () => {
+      await systemPool.query('select 1')
+    },
+  }
+  return { db, systemPool, check }
 }
