@@ -13,6 +13,6 @@ export const MediaConfig = z.strictObject({
   identity: IdentityConfig.prefault({}),
   secrets: z.strictObject({ cnf: cnfSecret, jobs: jobsSecret }),
   /** The folder of the objects' bytes. */
-  directory: z.string().min(1).default('.quintet/media'),
+  directory: z.string().min(1).default('../.quintet/objects'),
 })
 export type MediaConfig = z.output<typeof MediaConfig>

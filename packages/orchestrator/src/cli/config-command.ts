@@ -1,10 +1,14 @@
 import { describeConfig, loadConfig, type ConfigEntry } from '@quintet/core'
 import { dirname } from 'node:path'
 import { loadSystem } from '../plan/load-system.ts'
-import type { PlannedApp } from '../plan/plan.ts'
+import type { Plan, PlannedApp } from '../plan/plan.ts'
+import { resolveUrls, type FindPort } from '../plan/url-references.ts'
 import { loadContext, print, type CommonOptions } from './context.ts'
 import { table } from './format.ts'
 import { selectApps } from './select-apps.ts'
+
+/** Stands for what the supervisor provides; as long as a secret must be. */
+const standIn = 'provided by quintet when the app runs, and not known before'
 
 /** Prints every value of every app's configuration with where it comes from. Secrets are not shown. */
 export async function config(name: string | undefined, options: CommonOptions): Promise<void> {
@@ -14,12 +18,13 @@ export async function config(name: string | undefined, options: CommonOptions): 
     const system = await loadSystem(app.bootstrap, app.name)
     if (!system.config) continue
     const provided = providedVariables(app)
-    const set = plan.processes.find((each) => each.app === app.name && each.kind === 'service')?.env ?? {}
+    const service = plan.processes.find((each) => each.app === app.name && each.kind === 'service')
+    const set = resolveUrls(service?.env ?? {}, plannedPort(plan))
     const loaded = await loadConfig({
       ...system.config,
       env: {
         ...process.env,
-        ...Object.fromEntries([...provided.values()].map((variable) => [variable, 'provided when it runs'])),
+        ...Object.fromEntries([...provided.values()].map((variable) => [variable, standIn])),
         ...set,
       },
       baseUrl: dirname(app.bootstrap),
@@ -36,6 +41,11 @@ export async function config(name: string | undefined, options: CommonOptions): 
       ...all.map((entry) => [entry.app, entry.path, JSON.stringify(entry.value), entry.origin]),
     ]),
   )
+}
+
+/** The ports that the plan names, which are those of a start with fixed ports. */
+function plannedPort(plan: Plan): FindPort {
+  return (id, transport) => plan.processes.find((each) => each.id === id)?.ports[transport]
 }
 
 /** The variables that the supervisor will set, by the path of the configuration that they stand for. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync } from 'node:fs'
 import { homedir, platform, tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { OrchestratorError } from '../errors.ts'
 import { isRoot } from '../infrastructure/server-user.ts'
 
@@ -80,6 +80,7 @@ export function stateDirectory(root: string): StateDirectory {
 export function prepareStateDirectory(state: StateDirectory): void {
   try {
     // Others may pass through to the data of the servers that run as another user, and see nothing on the way.
+    mkdirSync(dirname(state.root), { recursive: true })
     mkdirSync(state.root, { recursive: true, mode: 0o700 })
     if (isRoot()) chmodSync(state.root, 0o711)
     for (const folder of [state.logs, state.run]) {
