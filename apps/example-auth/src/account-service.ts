@@ -160,8 +160,14 @@ export const account = service('account', {
 })
 
 /** Everybody may sign up, so all of them together are held to a pace. */
-async function admitSignUp({ limiter }: AuthServices): Promise<void> {
-  const { allowed, retryAfter } = await limiter.consume('sign-up', { limit: 60, period: '1m' })
+async function admitSignUp({ limiter, settings }: AuthServices): Promise<void> {
+  if (!settings.get('signUpOpen')) {
+    throw new QuintetError('Sign-up is closed.', { code: 'ERR_ACCOUNT_SIGN_UP_CLOSED', kind: 'forbidden' })
+  }
+  const { allowed, retryAfter } = await limiter.consume('sign-up', {
+    limit: settings.get('signUpsPerMinute'),
+    period: '1m',
+  })
   if (allowed) return
   throw new QuintetError('Too many sign-ups. Try again shortly.', {
     code: 'ERR_ACCOUNT_TOO_MANY_SIGN_UPS',

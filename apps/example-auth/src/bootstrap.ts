@@ -28,6 +28,7 @@ export default defineSystem({
   hooks: {
     afterCreate: async ({ health, services }) => {
       for (const check of services.checks) health.add(check)
+      await services.settings.loadAndApply()
       await ensureOperator(services.db, services.operatorPassword)
       // Revocations of the last moment, should Redis have forgotten them.
       await services.sessions.reconcile()

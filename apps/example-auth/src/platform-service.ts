@@ -29,4 +29,43 @@ export const platform = service('platform', {
       return { key, on: input.on }
     },
   ),
+
+  settings: procedure(
+    {
+      access: { roles: ['operator'] },
+      description: 'The settings that apply now, and the version up to which changes are in them.',
+      input: z.strictObject({}),
+      output: z.object({ version: z.int(), values: z.record(z.string(), z.unknown()) }),
+    },
+    async ({ services: { settings } }) => ({ version: settings.version, values: settings.values }),
+  ),
+
+  setSetting: procedure(
+    {
+      access: { roles: ['operator'] },
+      freshness: 'strict',
+      description: 'Changes a setting in every process at once, with a record of who did.',
+      input: z.strictObject({ key: z.string(), value: z.unknown(), reason: z.string().max(500).optional() }),
+      output: z.object({ version: z.int() }),
+    },
+    async ({ input: { key, value, reason }, services, principal }) => ({
+      version: await services.settings.change(key, value, {
+        actor: principal.userId,
+        ...(reason && { reason }),
+      }),
+    }),
+  ),
+
+  rollbackSetting: procedure(
+    {
+      access: { roles: ['operator'] },
+      freshness: 'strict',
+      description: 'Gives a setting the value again that it had at a version; 0 for its default.',
+      input: z.strictObject({ key: z.string(), version: z.int().min(0) }),
+      output: z.object({ version: z.int() }),
+    },
+    async ({ input: { key, version }, services, principal }) => ({
+      version: await services.settings.rollback(key, version, { actor: principal.userId }),
+    }),
+  ),
 })

@@ -7,13 +7,21 @@ import {
   type SessionAuthority,
 } from '@quintet/auth'
 import { createPostgresSessionStore } from '@quintet/auth/postgres'
-import type { AuthManager, HealthCheck, Secret, SetupContext } from '@quintet/core'
+import {
+  createSettings,
+  type AuthManager,
+  type HealthCheck,
+  type Secret,
+  type Settings,
+  type SetupContext,
+} from '@quintet/core'
 import { openDatabase } from '@quintet/example-platform/database'
 import { createRateLimiter, createRedisClients, type RateLimiter, type RedisClients } from '@quintet/redis'
 import { asSystem } from '@quintet/rls'
 import type { Kysely } from 'kysely'
 import type { AuthConfig } from './config.ts'
 import type { AuthTables } from './schema.ts'
+import { AuthSettings } from './settings.ts'
 import { deriveSigningKey } from './signing-key.ts'
 import { rightsOf } from './users.ts'
 
@@ -26,6 +34,7 @@ export interface AuthServices {
   readonly keys: KeyRing
   readonly sessions: SessionAuthority
   readonly manager: AuthManager
+  readonly settings: Settings<typeof AuthSettings>
   readonly operatorPassword: Secret
 }
 
@@ -63,6 +72,25 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
     audience,
     sessionLookup: store.find.bind(store),
   })
+  const settings = lifecycle.use(
+    createSettings({
+      schema: AuthSettings,
+      pool: systemPool,
+      redis: { publisher: redis.client('cache'), subscriber: redis.duplicate('cache', { blocking: true }) },
+      namespace: 'auth',
+      logger,
+    }),
+  )
   const checks = [redis.healthCheck(), check]
-  return { checks, db, redis, limiter, keys, sessions, manager, operatorPassword: config.secrets.operator }
+  return {
+    checks,
+    db,
+    redis,
+    limiter,
+    keys,
+    sessions,
+    manager,
+    settings,
+    operatorPassword: config.secrets.operator,
+  }
 }

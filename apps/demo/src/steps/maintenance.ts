@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { eventually, expectStatus, expectThat, milliseconds, stringOf } from '../expect.ts'
 import type { Stage } from '../stage.ts'
 import type { StepRunner } from '../step.ts'
@@ -51,5 +52,33 @@ export async function turnMaintenanceOnAndOff(stage: Stage, steps: StepRunner, c
       (await listing()).status === 200 ? true : undefined,
     )
     return `200 after ${milliseconds(afterMs)}`
+  })
+
+  await steps.check('a setting changes in the running app, and back', async () => {
+    const token = operator
+    const signUp = (): Promise<number> => {
+      const tenant = `late-${randomUUID().slice(0, 8)}`
+      const person = { tenant, email: `late@${tenant}.example`, password: randomUUID(), name: 'Late' }
+      return client.rpc('auth', 'account.signUp', person).then(({ status }) => status)
+    }
+    const change = { key: 'signUpOpen', value: false, reason: 'for the demo' }
+    const changed = expectStatus(
+      await client.rpc('auth', 'platform.setSetting', change, { token }),
+      200,
+      'close sign-up',
+    )
+    const closed = await signUp()
+    const bad = await client.rpc(
+      'auth',
+      'platform.setSetting',
+      { key: 'signUpsPerMinute', value: 0 },
+      { token },
+    )
+    expectStatus(bad, 400, 'a value that the schema refuses')
+    const back = { key: 'signUpOpen', version: 0 }
+    expectStatus(await client.rpc('auth', 'platform.rollbackSetting', back, { token }), 200, 'open it again')
+    const open = await signUp()
+    expectThat(closed === 403 && open === 200, `closed: ${closed}, open: ${open}`)
+    return `version ${String(changed['version'])} closed sign-up (403), a rollback opened it; a bad value was refused`
   })
 }

@@ -1,0 +1,14 @@
+import { settingsSchemaSql } from '@quintet/core'
+import { keepToSystem } from '@quintet/example-platform/roles'
+import { sql, type Kysely } from 'kysely'
+
+const tables = ['quintet_settings', 'quintet_settings_history', 'quintet_settings_version']
+
+export async function up(db: Kysely<unknown>): Promise<void> {
+  await sql.raw(settingsSchemaSql).execute(db)
+  await keepToSystem(db, tables)
+}
+
+export async function down(db: Kysely<unknown>): Promise<void> {
+  for (const table of tables) await sql`drop table ${sql.id(table)}`.execute(db)
+}
