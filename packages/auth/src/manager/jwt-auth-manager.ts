@@ -14,7 +14,7 @@ import { createAudit } from '../audit.ts'
 import { dpopVerifier, type DpopVerifier } from '../dpop/dpop-verifier.ts'
 import { AuthError, Refusal, type AuthErrorCode } from '../errors.ts'
 import { secretKey } from '../secrets.ts'
-import { isId, sessionKey, sessionKeyPrefix, type SessionRef } from '../sessions/session-keys.ts'
+import { isId, isSessionId, sessionKey, sessionKeyPrefix, type SessionRef } from '../sessions/session-keys.ts'
 import { BoundedRedis, defaultCommandTimeout } from '../sessions/session-redis.ts'
 import { SessionRegistry } from '../sessions/session-registry.ts'
 import { SessionWarmer } from '../sessions/session-warmer.ts'
@@ -220,8 +220,8 @@ class Manager implements JwtAuthManager {
     const known = this.#bound.get(verified)
     if (known !== undefined) return known
     const { claims } = verified
-    if (!isId(claims.sub) || !isId(claims.tid) || !isId(claims.sid))
-      throw invalid('An id in the token is too long.')
+    if (!isId(claims.sub) || !isId(claims.tid) || !isSessionId(claims.sid))
+      throw invalid('The token names a user, tenant or session by an id that is not accepted.')
     if (this.#check.binds && claims.cnf?.fp === undefined) throw invalid('The token is not bound ("cnf.fp").')
     const principal: UserPrincipal = Object.freeze({
       kind: 'user',

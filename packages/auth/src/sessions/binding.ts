@@ -7,7 +7,7 @@ import { escapeId } from './session-keys.ts'
  * generation of its session; it does not prove that the caller holds a key.
  */
 export function fingerprint(key: KeyObject, tenantId: string, sessionId: string, refreshId: string): string {
-  return hmac(key, `${escapeId(tenantId)}|${escapeId(sessionId)}|${refreshId}`).toString('base64url')
+  return hmac(key, `${escapeId(tenantId)}|${sessionId}|${refreshId}`).toString('base64url')
 }
 
 /** Compares in constant time. */

@@ -1,7 +1,7 @@
 import { hash, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto'
 import { Refusal } from '../errors.ts'
 import { hmac, secretKey, type AuthSecrets } from '../secrets.ts'
-import { escapeId, unescapeId, type SessionRef } from './session-keys.ts'
+import { escapeId, isSessionId, unescapeId, type SessionRef } from './session-keys.ts'
 
 /** What a refresh token says, once its MAC has proved that it is ours. */
 export interface RefreshToken extends SessionRef {
@@ -80,7 +80,8 @@ export class RefreshTokenCodec {
       tenantId === undefined ||
       userId === undefined ||
       !Number.isSafeInteger(generation) ||
-      ![sessionId, refreshId, secret].every((each) => each !== undefined && part.test(each))
+      !isSessionId(sessionId) ||
+      ![refreshId, secret].every((each) => each !== undefined && part.test(each))
     ) {
       throw new Refusal('The refresh token has a part that cannot be read.')
     }

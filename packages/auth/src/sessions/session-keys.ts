@@ -12,19 +12,41 @@ export interface UserRef {
 }
 
 const plain = /^[A-Za-z0-9._@-]+$/
-const maxIdLength = 200
+/** Long enough for a URI, and short enough that two of them fit into every token. */
+const maxIdBytes = 200
+const control = /\p{Cc}/u
 
 /** What {@link sessionKey} begins with; the prefix to track. */
 export const sessionKeyPrefix = 's:'
 
-/** True for an id that can be part of a key. */
+/**
+ * True for the id of a tenant or a user: 1 to 200 bytes of UTF-8 without control characters. Half a surrogate pair is
+ * no text: all of them are one byte sequence, and so would be one user.
+ */
 export function isId(value: unknown): value is string {
-  return typeof value === 'string' && value !== '' && value.length <= maxIdLength
+  return (
+    typeof value === 'string' &&
+    value !== '' &&
+    value.length <= maxIdBytes &&
+    (plain.test(value) ||
+      (value.isWellFormed() && !control.test(value) && Buffer.byteLength(value) <= maxIdBytes))
+  )
 }
 
-/** @throws TypeError when the id is empty or too long. */
-export function assertId(value: unknown, path: string): void {
-  if (!isId(value)) throw new TypeError(`${path}: give a text of 1 to ${maxIdLength} characters.`)
+/** True for the id of a session: one that is the same in keys, indexes and tokens. */
+export function isSessionId(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= maxIdBytes && plain.test(value)
+}
+
+/** @throws TypeError when it is not the id of a tenant or a user. */
+export function assertId(value: unknown, path: string): asserts value is string {
+  if (isId(value)) return
+  throw new TypeError(`${path}: give a text of 1 to ${maxIdBytes} bytes (UTF-8) without control characters.`)
+}
+
+/** @throws TypeError when it is not the id of a session. */
+export function assertSessionId(value: unknown, path: string): asserts value is string {
+  if (!isSessionId(value)) throw new TypeError(`${path}: is not the id of a session.`)
 }
 
 /** One spelling of an id in keys and tokens that is free of braces, colons and tildes: percent-encoded UTF-8. */
@@ -55,7 +77,7 @@ function tag({ tenantId, userId }: UserRef): string {
 
 /** The hash of a session. */
 export function sessionKey(ref: SessionRef): string {
-  return `${sessionKeyPrefix}${tag(ref)}:${escapeId(ref.sessionId)}`
+  return `${sessionKeyPrefix}${tag(ref)}:${ref.sessionId}`
 }
 
 /** The sorted set of a user's sessions, by expiry. */
@@ -70,5 +92,5 @@ export function epochKey(user: UserRef): string {
 
 /** When the session was last used. Not in the hash, whose every write is an invalidation. */
 export function seenKey(ref: SessionRef): string {
-  return `seen:${tag(ref)}:${escapeId(ref.sessionId)}`
+  return `seen:${tag(ref)}:${ref.sessionId}`
 }
