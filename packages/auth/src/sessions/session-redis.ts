@@ -12,9 +12,12 @@ export interface SessionRedis {
 /** How long one command may take until the answer is "unavailable". */
 export const defaultCommandTimeout: Duration = 400
 
-/** After so many failures in a row further commands fail at once, until a single one has succeeded again. */
+/** After so many commands in a row that found no working Redis, further ones fail at once, until one has been answered. */
 const failuresToOpen = 5
 const probeInterval = 250
+
+/** Replies of a server that is there and cannot serve: it loads, fails over or is stuck. */
+const awayReply = /^(?:BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|READONLY|TRYAGAIN)\b/
 
 /** A script, sent by its digest, and in full only to a server that does not know it. */
 export interface SessionScript {
@@ -29,6 +32,9 @@ export function defineScript(lua: string): SessionScript {
 /**
  * Talks to Redis in bounded time: a command that is not answered within the timeout, or that fails for
  * whatever reason, is `ERR_AUTH_UNAVAILABLE`. Never a pass, and never a reason to throw tokens away.
+ *
+ * Where Redis does not answer, soon nobody waits for it any more. A command that Redis refuses (out of memory, an
+ * error in a script) does not count: others may well succeed.
  */
 export class BoundedRedis {
   readonly #redis: SessionRedis
@@ -38,8 +44,8 @@ export class BoundedRedis {
   #probeAt = 0
 
   constructor(redis: SessionRedis, timeout: Duration, path: string, clock: Clock = systemClock) {
-    if (typeof redis?.hmget !== 'function' || typeof redis.evalsha !== 'function') {
-      throw new TypeError(`${path}: give a Redis client (ioredis).`)
+    for (const name of ['hmget', 'evalsha', 'eval'] as const) {
+      if (typeof redis?.[name] !== 'function') throw new TypeError(`${path}: give a Redis client (ioredis).`)
     }
     this.#redis = redis
     this.#timeout = parseDuration(timeout, `${path} command timeout`)
@@ -70,32 +76,38 @@ export class BoundedRedis {
     }
     return new Promise<T>((resolve, reject) => {
       let settled = false
-      const fail = (reason: string): void => {
-        if (settled) return
+      const settle = (away: boolean): boolean => {
+        if (settled) return false
         settled = true
         clearTimeout(timer)
-        this.#failed()
-        reject(unavailable(reason))
+        this.#note(away)
+        return true
       }
-      const timer = setTimeout(() => {
-        // In a process that is late itself, the answer may have come and not been read: that is looked at first.
-        setImmediate(() => fail(`Redis did not answer within ${this.#timeout} ms.`))
-      }, this.#timeout)
+      const giveUp = (): void => {
+        if (settle(true)) reject(unavailable(`Redis did not answer within ${this.#timeout} ms.`))
+      }
+      // In a process that is late itself, the answer may have come and not been read: that is looked at first.
+      const timer = setTimeout(() => setImmediate(giveUp), this.#timeout)
       command()
-        .then((value) => {
-          settled = true
-          clearTimeout(timer)
-          this.#failures = 0
-          return resolve(value)
+        .then((value) => settle(false) && resolve(value))
+        .catch((error: unknown) => {
+          if (!settle(isAway(error))) return
+          reject(unavailable(error instanceof Error ? error.message : 'Redis failed.'))
         })
-        .catch((error: unknown) => fail(error instanceof Error ? error.message : 'Redis failed.'))
     })
   }
 
-  #failed(): void {
-    this.#failures++
-    this.#probeAt = this.#clock.monotonic() + probeInterval
+  #note(away: boolean): void {
+    this.#failures = away ? this.#failures + 1 : 0
+    if (away) this.#probeAt = this.#clock.monotonic() + probeInterval
   }
+}
+
+/** Whether a failure says that Redis cannot be reached or cannot serve at all; a client may have wrapped it. */
+function isAway(error: unknown): boolean {
+  const chain = [error, (error as Error | undefined)?.cause]
+  const reply = chain.find((each) => each instanceof Error && each.name === 'ReplyError') as Error | undefined
+  return reply === undefined || awayReply.test(reply.message)
 }
 
 /** Carries the message alone: what a client hangs on its errors holds the arguments of the command. */

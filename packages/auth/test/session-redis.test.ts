@@ -1,0 +1,97 @@
+import type { Redis } from 'ioredis'
+import { describe, expect, it } from 'vitest'
+import { createRedisClients } from '@quintet/redis'
+import { startPrivateRedis, until } from '@quintet/test-kit'
+import { BoundedRedis, defineScript } from '../src/sessions/session-redis.ts'
+import { createTestClock } from '../src/testing.ts'
+import { codeOf } from './support/code-of.ts'
+import { connect } from './support/redis.ts'
+
+const broken = defineScript(`return redis.call('NO-SUCH-COMMAND')`)
+const write = defineScript(`return redis.call('SET', KEYS[1], ARGV[1])`)
+
+const fail = async (redis: BoundedRedis, times: number, command = broken): Promise<void> => {
+  for (let count = 0; count < times; count++) {
+    expect(await codeOf(redis.run(command, ['bounded'], ['x']))).toBe('ERR_AUTH_UNAVAILABLE')
+  }
+}
+const read = (redis: BoundedRedis): Promise<string> => codeOf(redis.hmget('bounded:none', ['st']))
+/** Whether the command was sent at all. */
+async function asks(client: Redis, redis: BoundedRedis): Promise<boolean> {
+  const before = await client.info('commandstats')
+  await read(redis)
+  const calls = (text: string): number => Number(/cmdstat_hmget:calls=(\d+)/.exec(text)?.[1] ?? 0)
+  return calls(await client.info('commandstats')) > calls(before)
+}
+
+describe('the circuit of BoundedRedis', () => {
+  it('stays closed for commands that Redis refuses, whatever their number', async () => {
+    await using server = await startPrivateRedis()
+    const client = connect(server.url)
+    const redis = new BoundedRedis(client, '2s', 'test')
+    await fail(redis, 50)
+    expect(await read(redis)).toBe('resolved')
+    client.disconnect()
+  })
+
+  it.each(['plain', 'of @quintet/redis'])(
+    'stays closed while Redis is out of memory, so that sessions can be read, with a client %s',
+    async (kind) => {
+      await using server = await startPrivateRedis()
+      const plain = connect(server.url)
+      await using clients = await createRedisClients({ url: server.url, bootCheck: 'off' })
+      const redis = new BoundedRedis(kind === 'plain' ? plain : clients.client('sessions'), '2s', 'test')
+      await plain.config('SET', 'maxmemory', '1')
+      await fail(redis, 50, write)
+      expect(await read(redis)).toBe('resolved')
+      plain.disconnect()
+    },
+  )
+
+  it('opens when Redis is not there, is asked once in a while, and closes with the first answer', async () => {
+    await using server = await startPrivateRedis()
+    const client = connect(server.url)
+    const clock = createTestClock()
+    const redis = new BoundedRedis(client, '150ms', 'test', clock)
+    expect(await read(redis)).toBe('resolved')
+    server.freeze()
+    for (let count = 0; count < 5; count++) expect(await read(redis)).toBe('ERR_AUTH_UNAVAILABLE')
+    server.thaw()
+    await client.ping()
+    expect(await asks(client, redis)).toBe(false)
+    clock.advance(251)
+    expect(await asks(client, redis)).toBe(true)
+    expect(await asks(client, redis)).toBe(true)
+    client.disconnect()
+  })
+
+  it('opens when Redis is there and cannot serve, such as a replica that is written to', async () => {
+    await using server = await startPrivateRedis()
+    const client = connect(server.url)
+    const redis = new BoundedRedis(client, '2s', 'test', createTestClock())
+    await client.replicaof('127.0.0.1', '1')
+    await fail(redis, 5, write)
+    expect(await asks(client, redis)).toBe(false)
+    client.disconnect()
+  })
+
+  it('opens when the connection is refused', async () => {
+    const client = connect('redis://127.0.0.1:1')
+    const clock = createTestClock()
+    const redis = new BoundedRedis(client, '2s', 'test', clock)
+    await until(() => client.status === 'reconnecting')
+    for (let count = 0; count < 5; count++) expect(await read(redis)).toBe('ERR_AUTH_UNAVAILABLE')
+    const started = performance.now()
+    for (let count = 0; count < 100; count++) expect(await read(redis)).toBe('ERR_AUTH_UNAVAILABLE')
+    expect(performance.now() - started).toBeLessThan(100)
+    client.disconnect()
+  })
+
+  it('wants a client that can do what is needed', () => {
+    for (const client of [undefined, {}, { hmget: () => undefined, evalsha: () => undefined }]) {
+      expect(() => new BoundedRedis(client as never, 1, 'createX.redis')).toThrow(
+        'createX.redis: give a Redis',
+      )
+    }
+  })
+})
