@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Redis } from 'ioredis'
-import { createRateLimiter } from '@quintet/redis'
 import { createPostgresSessionStore, sessionTablesSql } from '../src/postgres.ts'
 import { createTestAuth, createTestClock } from '../src/testing.ts'
 import { codeOf } from './support/code-of.ts'
@@ -96,17 +95,5 @@ describe('createPostgresSessionStore', () => {
     expect(await store.find({ ...session, userId: 'mallory' })).toBeUndefined()
     expect(await store.find({ ...session, tenantId: 'other' })).toBeUndefined()
     expect(await store.revoke({ ...session, tenantId: 'other' }, 'x')).toBe(false)
-  })
-})
-
-describe('throttle', () => {
-  it('works with the rate limiter of @quintet/redis', async () => {
-    const limiter = createRateLimiter({ client: redis, prefix: `throttle-${process.pid}:` })
-    const perAccount = { limit: 2, period: '1m' } as const
-    await using auth = await createTestAuth({ redis, authority: { throttle: { limiter, perAccount } } })
-    const attempt = { account: 'alice@example.com', address: '10.0.0.1' }
-    await auth.authority.admitSignIn(attempt)
-    await auth.authority.admitSignIn(attempt)
-    expect(await codeOf(auth.authority.admitSignIn(attempt))).toBe('ERR_AUTH_THROTTLED')
   })
 })
