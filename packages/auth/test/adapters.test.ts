@@ -1,19 +1,26 @@
 import { createServer, request as httpRequest, type IncomingHttpHeaders, type Server } from 'node:http'
-import { connect as connectSocket, type AddressInfo } from 'node:net'
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
+import { connect as connectSocket, type AddressInfo, type Socket } from 'node:net'
 import express from 'express'
 import Fastify from 'fastify'
 import { Hono } from 'hono'
 import type { Redis } from 'ioredis'
 import { WebSocket, WebSocketServer } from 'ws'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { AuthenticateOptions, Principal } from '@quintet/core'
+import { QuintetError, type AuthenticateOptions, type Principal } from '@quintet/core'
 import { expressAuth } from '../src/adapters/express.ts'
 import { fastifyAuth, principalOf } from '../src/adapters/fastify.ts'
 import { withAuth as fetchAuth } from '../src/adapters/fetch.ts'
 import { honoAuth, type AuthEnvironment } from '../src/adapters/hono.ts'
-import { withAuth as nodeAuth, type AuthenticatorOptions } from '../src/adapters/node.ts'
+import { nodeFacts, withAuth as nodeAuth, type AuthenticatorOptions } from '../src/adapters/node.ts'
 import { upgradeAuth } from '../src/adapters/ws.ts'
-import { cookieNames, createSessionCookies, type SessionCookies, type SessionTokens } from '../src/index.ts'
+import {
+  cookieNames,
+  createSessionCookies,
+  guard,
+  type SessionCookies,
+  type SessionTokens,
+} from '../src/index.ts'
 import { createTestAuth, type TestAuth } from '../src/testing.ts'
 import { connect } from './support/redis.ts'
 
@@ -22,7 +29,11 @@ let auth: TestAuth
 let cookies: SessionCookies
 beforeAll(async () => {
   redis = connect()
-  auth = await createTestAuth({ redis, manager: { watchInterval: 20 } })
+  auth = await createTestAuth({
+    redis,
+    authority: { maxSessionsPerUser: 1_000 },
+    manager: { watchInterval: 20 },
+  })
   cookies = createSessionCookies({
     csrfSecret: auth.secrets.csrf,
     origins: ['https://app.test'],
@@ -39,14 +50,21 @@ interface Served {
   readonly port: number
   close(): Promise<void>
 }
+interface Listening extends Served {
+  connections(): Promise<number>
+}
 type Serve = (options: AuthenticatorOptions) => Promise<Served>
 
 const show = ({ userId, tenantId, kind }: Principal): object => ({ userId, tenantId, kind })
 
-async function listen(server: Server): Promise<Served> {
+async function listen(server: Server): Promise<Listening> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
     port: (server.address() as AddressInfo).port,
+    connections: () =>
+      new Promise((resolve, reject) =>
+        server.getConnections((error, count) => (error ? reject(error) : resolve(count))),
+      ),
     close: async () => {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
@@ -62,6 +80,7 @@ function serveFetch(handler: (request: Request) => Promise<Response> | Response)
       headers.append(incoming.rawHeaders[index] ?? '', incoming.rawHeaders[index + 1] ?? '')
     }
     const url = `http://${incoming.headers.host}${incoming.url}`
+    if (!URL.canParse(url)) return void outgoing.writeHead(400).end()
     const response = await handler(new Request(url, { method: incoming.method ?? 'GET', headers }))
     outgoing.writeHead(response.status, Object.fromEntries(response.headers)).end(await response.text())
   })
@@ -294,6 +313,68 @@ describe.each(Object.entries(adapters))('the %s adapter', (_name, serve) => {
     })
   })
 
+  it('answers HEAD as GET, without a body', async () => {
+    await using({}, async (port) => {
+      const refused = await call(port, [], { method: 'HEAD' })
+      expect([refused.status, refused.body]).toEqual([401, {}])
+      expect(refused.headers['www-authenticate']).toBe('Bearer realm="api"')
+      expect((await call(port, bearer(await auth.signIn()), { method: 'HEAD' })).status).toBe(200)
+    })
+  })
+
+  it('tells nobody to cache a refusal, and gives its reason in one word', async () => {
+    await using({}, async (port) => {
+      const { headers, body } = await call(port, ['authorization', 'Bearer x'])
+      expect(headers['cache-control']).toBe('no-store')
+      expect(body).toEqual({
+        type: 'about:blank',
+        title: 'Unauthorized',
+        status: 401,
+        detail: 'The access token was not accepted.',
+        code: 'ERR_AUTH_TOKEN_INVALID',
+        details: { reason: 'invalid' },
+      })
+    })
+  })
+
+  it('survives whatever an access rule throws', async () => {
+    const thrown: readonly [unknown, number][] = [
+      [new Error('no database at 10.0.0.1'), 500],
+      [
+        new QuintetError('Nicht für dich “…”\r\nset-cookie: a=b', { code: 'ERR_APP_X', kind: 'forbidden' }),
+        403,
+      ],
+      [undefined, 500],
+    ]
+    for (const [error, expected] of thrown) {
+      const access = guard('throws', () => {
+        throw error
+      })
+      await using({ access, realm: 'ä"\n' }, async (port) => {
+        const { status, headers, body } = await call(port, bearer(await auth.signIn()))
+        expect(status).toBe(expected)
+        expect(headers['set-cookie']).toBeUndefined()
+        expect(JSON.stringify(body)).not.toContain('10.0.0.1')
+        if (expected === 403) expect(headers['www-authenticate']).toMatch(/^Bearer realm="", error="[ -~]+$/)
+      })
+    }
+  })
+
+  it('takes a request for any host and target as it comes', async () => {
+    const tokens = await auth.signIn()
+    await using({ origin: 'https://api.test' }, async (port) => {
+      for (const host of ['', 'a b', '[::', 'evil.test/x', 'h:99999', 'ü']) {
+        const socket = connectSocket(port, '127.0.0.1')
+        const authorization = `authorization: Bearer ${tokens.accessToken}`
+        const lines = [`GET /api/me HTTP/1.1`, `host: ${host}`, authorization, 'connection: close']
+        socket.write(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
+        const [first] = (await text(socket)).split('\r\n')
+        // Servers may refuse such a host themselves; what they let through is nobody's failure.
+        expect(first, host).toMatch(/^HTTP\/1\.1 (?:200|400|404)/)
+      }
+    })
+  })
+
   it('refuses options that it does not know', async () => {
     const start = async (options: object): Promise<unknown> => await serve(options as AuthenticatorOptions)
     const { manager } = auth
@@ -301,6 +382,63 @@ describe.each(Object.entries(adapters))('the %s adapter', (_name, serve) => {
     await expect(start({ manager: {} })).rejects.toThrow('manager')
     await expect(start({ manager, access: 'everybody' })).rejects.toThrow('no access rule')
     await expect(start({ manager, freshness: 'lax' })).rejects.toThrow('freshness')
+  })
+})
+
+async function text(socket: Socket): Promise<string> {
+  let all = ''
+  socket.setEncoding('utf8')
+  for await (const chunk of socket) all += String(chunk)
+  return all
+}
+
+describe('the facts of a request of Node', () => {
+  const facts = (target: string, host: string | undefined): string => {
+    const request = { method: 'GET', url: target, headers: { host }, rawHeaders: [], socket: {} }
+    return nodeFacts(request as unknown as Parameters<typeof nodeFacts>[0]).url
+  }
+
+  it('have an address that is always a URL, of the host that was asked and no other', () => {
+    expect(facts('/a?b=c', 'api.test:8080')).toBe('http://api.test:8080/a?b=c')
+    expect(facts('//evil.test/a', 'api.test')).toBe('http://api.test//evil.test/a')
+    expect(facts('http://evil.test/a?b', 'api.test')).toBe('http://api.test/a?b')
+    expect(facts('*', 'api.test')).toBe('http://api.test/')
+    for (const host of [undefined, '', 'a b', 'x/y', '[::']) {
+      expect(facts('/a', host)).toBe('http://unknown.invalid/a')
+    }
+  })
+})
+
+describe('HTTP/2', () => {
+  it('is read by the Node and the Fastify adapter', async () => {
+    const tokens = await auth.signIn()
+    const plain = createHttp2Server((request, response) => {
+      const handler = nodeAuth(
+        { manager: auth.manager },
+        (_request, answer, principal) => void answer.end(principal.userId),
+      )
+      void handler(request as never, response as never)
+    })
+    const fastify = Fastify({ http2: true })
+    fastify.addHook('onRequest', fastifyAuth({ manager: auth.manager }))
+    fastify.get('/', async (request) => principalOf(request).userId)
+    await fastify.ready()
+    for (const server of [plain, fastify.server]) {
+      await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
+      const client = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+      const ask = async (headers: Record<string, string | string[]>): Promise<[unknown, string]> => {
+        const stream = client.request({ ':path': '/', ...headers })
+        const status = new Promise((resolve) => stream.on('response', (head) => resolve(head[':status'])))
+        let body = ''
+        for await (const chunk of stream) body += String(chunk)
+        return [await status, body]
+      }
+      expect(await ask({ authorization: `Bearer ${tokens.accessToken}` })).toEqual([200, 'alice'])
+      expect((await ask({}))[0]).toBe(401)
+      client.close()
+    }
+    await fastify.close()
+    await new Promise((resolve) => plain.close(resolve))
   })
 })
 
@@ -347,7 +485,7 @@ describe('session cookies', () => {
 })
 
 describe('the ws adapter', () => {
-  let served: Served
+  let served: Listening
   const sockets = new WebSocketServer({
     noServer: true,
     handleProtocols: (offered) => [...offered][0] ?? false,
@@ -422,10 +560,73 @@ describe('the ws adapter', () => {
     expect(await closed).toEqual([4401, 'revoked'])
   })
 
+  it('hears nothing more from a client whose session has ended, and cuts off one that does not close', async () => {
+    const tokens = await auth.signIn()
+    const socket = open([`bearer.${tokens.accessToken}`])
+    await outcome(socket)
+    const [here] = [...sockets.clients].filter(({ readyState }) => readyState === WebSocket.OPEN).slice(-1)
+    const heard: string[] = []
+    here?.on('message', (data) => heard.push(String(data)))
+    socket.send('before')
+    await expect.poll(() => heard).toEqual(['before'])
+    // A client that reads nothing answers no close.
+    socket.pause()
+    const gone = new Promise((resolve) => here?.on('close', resolve))
+    await auth.authority.revoke(tokens.session)
+    await expect.poll(() => here?.readyState).toBe(WebSocket.CLOSING)
+    socket.send('after')
+    expect(await gone).toBe(1006)
+    expect(heard).toEqual(['before'])
+    socket.terminate()
+  })
+
+  const handshake = 'GET /ws HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n'
+
+  it('closes the connection of whom it refuses, also if the client keeps it open', async () => {
+    const socket = connectSocket({ port: served.port, host: '127.0.0.1', allowHalfOpen: true })
+    socket.write(handshake)
+    expect(await text(socket)).toMatch(
+      /^HTTP\/1\.1 401 Unauthorized\r\n[\s\S]*"ERR_AUTH_CREDENTIALS_MISSING"/,
+    )
+    await expect.poll(() => served.connections()).toBe(0)
+    socket.destroy()
+  })
+
+  it('survives clients that reset the connection at whatever moment', async () => {
+    for (let delay = 0; delay < 30; delay++) {
+      const socket = connectSocket(served.port, '127.0.0.1')
+      socket.on('error', () => undefined)
+      await new Promise<void>((resolve) => socket.once('connect', resolve))
+      socket.write(handshake)
+      for (let turn = 0; turn < delay % 6; turn++) await new Promise((resolve) => setImmediate(resolve))
+      socket.resetAndDestroy()
+    }
+    expect(await outcome(open([]))).toBe(401)
+  })
+
+  it('has a listener for the failures of a connection that it has refused', async () => {
+    const upgrade = upgradeAuth({ manager: auth.manager })
+    const server = createServer()
+    const own = await listen(server)
+    const refused = new Promise<Socket>((resolve) => {
+      server.on('upgrade', async (request, socket) => {
+        expect(await upgrade.admit(request, socket)).toBeUndefined()
+        resolve(socket as Socket)
+      })
+    })
+    const client = connectSocket(own.port, '127.0.0.1')
+    client.write(handshake)
+    const socket = await refused
+    socket.emit('error', new Error('read ECONNRESET'))
+    expect(socket.destroyed).toBe(true)
+    client.destroy()
+    await own.close()
+  })
+
   it('survives a client that leaves during the handshake', async () => {
     const socket = connectSocket(served.port, '127.0.0.1')
     await new Promise<void>((resolve) => socket.once('connect', resolve))
-    socket.write('GET /ws HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n')
+    socket.write(handshake)
     socket.destroy()
     expect(await outcome(open([]))).toBe(401)
   })

@@ -13,9 +13,8 @@ import { nodeFacts } from '../http/node-facts.ts'
 export function expressAuth(options: AuthenticatorOptions): RequestHandler {
   const authenticator = createAuthenticator(options, 'expressAuth')
   return async (request, response, next) => {
-    const plain = nodeFacts(request)
     // Under a mount path, Express shortens `url`.
-    const facts = { ...plain, url: new URL(request.originalUrl, plain.url).href }
+    const facts = nodeFacts(request, { target: request.originalUrl })
     let principal: Principal
     try {
       principal = await authenticator.admit(facts)

@@ -29,7 +29,7 @@ export function fastifyAuth(
 }
 
 /** The caller of a request behind {@link fastifyAuth}. @throws TypeError when the hook has not run for it. */
-export function principalOf(request: FastifyRequest): Principal {
+export function principalOf(request: Pick<FastifyRequest, 'id'>): Principal {
   const principal = principals.get(request)
   if (principal === undefined) throw new TypeError('principalOf: fastifyAuth has not run for this request.')
   return principal

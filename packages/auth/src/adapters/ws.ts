@@ -7,7 +7,9 @@ import { nodeFacts } from '../http/node-facts.ts'
 /** The part of a WebSocket of `ws` that is needed. */
 export interface AuthenticatedSocket {
   close(code: number, reason: string): void
+  terminate(): void
   once(event: 'close', listener: () => void): unknown
+  removeAllListeners(event: 'message'): unknown
 }
 
 /** Authenticates WebSocket handshakes, and closes sockets when their sessions end. */
@@ -18,12 +20,18 @@ export interface UpgradeAuth {
    * `bearer.<token>`, or in the cookie.
    */
   admit(request: IncomingMessage, socket: Duplex): Promise<Principal | undefined>
-  /** Closes the WebSocket with 4401 and the reason when the principal's session ends. */
+  /**
+   * Closes the WebSocket with 4401 and the reason when the principal's session ends. From then on no message of the
+   * client reaches a listener, and a client that does not answer the close is cut off after a second.
+   */
   guard(socket: AuthenticatedSocket, principal: Principal): void
 }
 
 /** The close code of a WebSocket whose session has ended. */
 export const sessionEndedCode = 4401
+
+/** How long the client of an ended session may take to close, in milliseconds. */
+const closeTimeout = 1_000
 
 /**
  * Makes the authentication for a WebSocket server of `ws` in `noServer` mode.
@@ -43,7 +51,9 @@ export function upgradeAuth(options: AuthenticatorOptions): UpgradeAuth {
       socket.on('error', onError)
       try {
         const principal = await authenticator.admit(facts)
-        return socket.destroyed ? undefined : principal
+        if (socket.destroyed) return undefined
+        socket.off('error', onError)
+        return principal
       } catch (error) {
         const { status, headers, body } = authenticator.refuse(error, facts)
         const lines = Object.entries({
@@ -52,17 +62,23 @@ export function upgradeAuth(options: AuthenticatorOptions): UpgradeAuth {
           connection: 'close',
         })
         const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+        // Whoever is refused may neither hold the connection open nor, by resetting it, find nobody to handle that.
+        socket.once('finish', onError)
         socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${head}\r\n${body}`)
         return undefined
-      } finally {
-        socket.off('error', onError)
       }
     },
     guard(socket, principal) {
-      const watch = options.manager.watch?.(principal, (end: SessionEnd) =>
-        socket.close(sessionEndedCode, end),
-      )
-      socket.once('close', () => watch?.[Symbol.dispose]())
+      let cutOff: NodeJS.Timeout | undefined
+      const watch = options.manager.watch?.(principal, (end: SessionEnd) => {
+        socket.removeAllListeners('message')
+        socket.close(sessionEndedCode, end)
+        cutOff = setTimeout(() => socket.terminate(), closeTimeout)
+      })
+      socket.once('close', () => {
+        clearTimeout(cutOff)
+        watch?.[Symbol.dispose]()
+      })
     },
   }
 }

@@ -1,7 +1,6 @@
 import {
   assertAccessRule,
   decideAccess,
-  isQuintetError,
   refuseUnknownKeys,
   toQuintetError,
   type AccessRule,
@@ -76,7 +75,7 @@ export function createAuthenticator(options: AuthenticatorOptions, path: string)
       return principal
     },
     refuse(thrown, request) {
-      const error = isQuintetError(thrown) ? thrown : toQuintetError(thrown)
+      const error = toQuintetError(thrown)
       const scheme = /^dpop /i.test(request.header('authorization')[0] ?? '') ? 'DPoP' : 'Bearer'
       const { status, headers } = toChallenge(error, {
         scheme,

@@ -1,17 +1,42 @@
 import type { IncomingMessage } from 'node:http'
+import type { Http2ServerRequest } from 'node:http2'
 import type { RequestFacts } from './request-facts.ts'
 
-/** The facts of a request of `node:http`. Reads each header as often as it was sent. */
+export interface NodeFactsOptions {
+  /** True for a WebSocket handshake. @defaultValue false */
+  readonly upgrade?: boolean
+  /** The request target as the client sent it, where a framework has rewritten `url`. @defaultValue `request.url` */
+  readonly target?: string
+}
+
+/** The facts of a request of `node:http` or `node:http2`. Reads each header as often as it was sent. */
 export function nodeFacts(
-  request: IncomingMessage,
-  options: { readonly upgrade?: boolean } = {},
+  request: IncomingMessage | Http2ServerRequest,
+  options: NodeFactsOptions = {},
 ): RequestFacts {
   const encrypted = 'encrypted' in request.socket && request.socket.encrypted === true
-  const host = request.headers.host ?? 'localhost'
+  const { rawHeaders } = request
   return {
     method: request.method ?? 'GET',
-    url: `${encrypted ? 'https' : 'http'}://${host}${request.url ?? '/'}`,
-    header: (name) => request.headersDistinct[name] ?? [],
+    url: addressOf(
+      `${encrypted ? 'https' : 'http'}://${String(request.headers[':authority'] ?? request.headers.host ?? '')}`,
+      options.target ?? request.url ?? '/',
+    ),
+    header: (name) =>
+      rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === name),
     upgrade: options.upgrade === true,
   }
+}
+
+/** Always a URL: both parts are what a client sent. The target is never taken for a host, whatever it looks like. */
+function addressOf(origin: string, target: string): string {
+  const base =
+    URL.canParse(origin) && new URL(origin).pathname === '/'
+      ? new URL(origin).origin
+      : 'http://unknown.invalid'
+  if (target.startsWith('/')) return `${base}${target}`
+  // The absolute form that proxies are asked in (RFC 9112 section 3.2.2).
+  if (!URL.canParse(target)) return `${base}/`
+  const { pathname, search } = new URL(target)
+  return `${base}${pathname.startsWith('/') ? pathname : '/'}${search}`
 }
