@@ -27,8 +27,11 @@ export type AuthEvent =
 
 export type AuthEventType = AuthEvent['type']
 
-/** Receives every event with its time. It must not block; what it throws is logged and goes no further. */
-export type AuditListener = (event: AuthEvent & { readonly at: number }) => void
+/**
+ * Receives every event with its time. It must not block, and nobody waits for it; what it throws or rejects with is
+ * logged and goes no further.
+ */
+export type AuditListener = (event: AuthEvent & { readonly at: number }) => unknown
 
 export function createAudit(
   listener: AuditListener | undefined,
@@ -37,10 +40,8 @@ export function createAudit(
 ): (event: AuthEvent) => void {
   if (listener === undefined) return () => undefined
   return (event) => {
-    try {
-      listener({ ...event, at: now() })
-    } catch (error) {
+    Promise.try(listener, { ...event, at: now() }).catch((error: unknown) => {
       logger.error({ err: error, event: event.type }, 'an audit listener failed')
-    }
+    })
   }
 }

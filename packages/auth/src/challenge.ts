@@ -1,4 +1,4 @@
-import { isQuintetError, toQuintetError } from '@quintet/core'
+import { refuseUnknownKeys, toQuintetError } from '@quintet/core'
 
 /** How a refusal looks in HTTP. */
 export interface AuthChallenge {
@@ -14,17 +14,21 @@ export interface ChallengeOptions {
   readonly scheme?: 'Bearer' | 'DPoP'
 }
 
+/** What must not stand in a parameter (RFC 6750 section 3); a line break or a letter beyond ASCII would break the header. */
+const unquotable = /[^\x20\x21\x23-\x5B\x5D-\x7E]/g
+
 /**
  * The status and headers for an error of this package or of core, after RFC 6750 section 3, RFC 9449 section 7.1
  * and RFC 9470. An outage is 503 with `Retry-After`, never 401: a client must not throw its tokens away for it.
  */
 export function toChallenge(thrown: unknown, options: ChallengeOptions = {}): AuthChallenge {
-  const error = isQuintetError(thrown) ? thrown : toQuintetError(thrown)
+  refuseUnknownKeys(options, ['realm', 'scheme'], 'toChallenge')
+  const error = toQuintetError(thrown)
   const scheme = options.scheme ?? 'Bearer'
   const challenge = (code?: string, extra: Readonly<Record<string, string>> = {}): string => {
     const parts = { realm: options.realm ?? 'api', ...(code === undefined ? {} : { error: code }), ...extra }
     return `${scheme} ${Object.entries(parts)
-      .map(([name, value]) => `${name}="${value.replace(/["\\]/g, '')}"`)
+      .map(([name, value]) => `${name}="${value.replace(unquotable, '')}"`)
       .join(', ')}`
   }
   const described = { error_description: error.message }
@@ -65,7 +69,7 @@ function unauthenticated(
   if (code === 'ERR_AUTH_DPOP_NONCE_REQUIRED') {
     return {
       'www-authenticate': challenge('use_dpop_nonce', described),
-      ...(typeof nonce === 'string' ? { 'dpop-nonce': nonce } : {}),
+      ...(typeof nonce === 'string' ? { 'dpop-nonce': nonce.replace(unquotable, '') } : {}),
     }
   }
   const error = code === 'ERR_AUTH_DPOP_INVALID' ? 'invalid_dpop_proof' : 'invalid_token'

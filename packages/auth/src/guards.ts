@@ -2,15 +2,16 @@ import {
   decideAccess,
   describeAccess,
   parseDuration,
+  refuseUnknownKeys,
   type AccessRule,
   type Duration,
-  type Principal,
+  type UserPrincipal,
 } from '@quintet/core'
 import { AuthError } from './errors.ts'
 
 /** An access rule made of a predicate. */
 export interface Guard {
-  readonly allow: (principal: Principal) => boolean
+  readonly allow: (principal: UserPrincipal) => boolean
   readonly description: string
 }
 
@@ -28,15 +29,12 @@ export function hasPermission(...permissions: readonly [string, ...string[]]): {
 
 /** A signed-in user of one of the tenants. */
 export function inTenant(...tenantIds: readonly [string, ...string[]]): Guard {
-  return guard(
-    `tenant ${tenantIds.join(' or ')}`,
-    ({ tenantId }) => tenantId !== null && tenantIds.includes(tenantId),
-  )
+  return guard(`tenant ${tenantIds.join(' or ')}`, ({ tenantId }) => tenantIds.includes(tenantId))
 }
 
 /** A signed-in user for whom the predicate holds. */
-export function guard(description: string, allow: (principal: Principal) => boolean): Guard {
-  return Object.freeze({ description, allow: (principal: Principal) => allow(principal) === true })
+export function guard(description: string, allow: (principal: UserPrincipal) => boolean): Guard {
+  return Object.freeze({ description, allow: (principal: UserPrincipal) => allow(principal) === true })
 }
 
 /** Whoever satisfies every rule. */
@@ -69,7 +67,11 @@ export interface StepUpRule {
  * @see RFC 9470
  */
 export function steppedUp(rule: StepUpRule, now: () => number = Date.now): Guard {
+  refuseUnknownKeys(rule, ['aal', 'amr', 'maxAge'], 'steppedUp')
   const { aal, amr } = rule
+  if (aal !== undefined && ![1, 2, 3].includes(aal)) {
+    throw new TypeError(`steppedUp.aal: ${JSON.stringify(aal)} must be 1, 2 or 3.`)
+  }
   const maxAge = rule.maxAge === undefined ? undefined : parseDuration(rule.maxAge, 'steppedUp.maxAge')
   if (aal === undefined && amr === undefined && maxAge === undefined) {
     throw new TypeError('steppedUp: ask for aal, amr or maxAge.')
@@ -80,7 +82,6 @@ export function steppedUp(rule: StepUpRule, now: () => number = Date.now): Guard
     ...(maxAge === undefined ? [] : [`a sign-in within ${maxAge / 1_000} s`]),
   ]
   return guard(wanted.join(', '), (principal) => {
-    if (principal.kind !== 'user') return false
     const { aal: reached, amr: used, auth_time: provedAt } = principal.claims
     const enough =
       (aal === undefined || (typeof reached === 'number' && reached >= aal)) &&

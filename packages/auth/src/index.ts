@@ -24,7 +24,7 @@ export {
 } from './keys/key-ring.ts'
 export { keySet, type JwkSet, type KeySetOptions } from './keys/key-set.ts'
 export { remoteJwks, remoteJwksDefaults, type FetchJwks, type RemoteJwksOptions } from './keys/remote-jwks.ts'
-export { jwksAnswer, serveJwks, type JwksAnswer } from './keys/serve-jwks.ts'
+export { jwksAnswer, serveJwks, type JwksAnswer, type JwksAnswerOptions } from './keys/serve-jwks.ts'
 export type { VerificationKey, VerificationKeys } from './keys/verification-keys.ts'
 export { createJwtAuthManager, type JwtAuthManager } from './manager/jwt-auth-manager.ts'
 export {

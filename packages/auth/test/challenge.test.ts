@@ -1,3 +1,4 @@
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { QuintetError, type ErrorKind } from '@quintet/core'
 import { AuthError, toChallenge, type AuthErrorCode } from '../src/index.ts'
@@ -48,6 +49,30 @@ describe('toChallenge', () => {
   it('speaks the scheme of the client and names the realm', () => {
     const { headers } = toChallenge(new AuthError('ERR_AUTH_TOKEN_INVALID'), { scheme: 'DPoP', realm: 'a"b' })
     expect(headers['www-authenticate']).toContain('DPoP realm="ab"')
+  })
+
+  it('is a header whatever the message, the realm and the nonce are', () => {
+    const strange = fc.string({ unit: 'binary' })
+    fc.assert(
+      fc.property(strange, strange, strange, (message, realm, nonce) => {
+        for (const [code, kind] of [
+          ['ERR_APP_X', 'forbidden'],
+          ['ERR_APP_X', 'unauthenticated'],
+          ['ERR_APP_X', 'invalid-input'],
+          ['ERR_AUTH_DPOP_NONCE_REQUIRED', 'unauthenticated'],
+        ] as const) {
+          const { headers } = toChallenge(new QuintetError(message, { code, kind, details: { nonce } }), {
+            realm,
+          })
+          for (const value of Object.values(headers)) expect(value).toMatch(/^[\x20-\x7e]*$/)
+          expect(headers['www-authenticate']).toMatch(/^Bearer \w+="[^"\\]*"(?:, \w+="[^"\\]*")*$/)
+        }
+      }),
+    )
+  })
+
+  it('refuses options that it does not know', () => {
+    expect(() => toChallenge(new Error('x'), { relm: 'x' } as never)).toThrow('Did you mean "realm"?')
   })
 
   it('gives the nonce, and what a step-up must reach', () => {

@@ -202,6 +202,10 @@ describe('createJwtAuthManager', () => {
       [{ watchInterval: 1 }, 'watchInterval'],
       [{ dpop: { windw: 1 } }, 'Did you mean "window"?'],
       [{ audience: undefined }, 'audience'],
+      [{ logger: undefined }, 'logger'],
+      [{ sessionLookup: database.store() }, 'sessionLookup: give a function'],
+      [{ audit: 'log' }, 'audit: give a function'],
+      [{ freshness: 'tracked', track: {} }, 'track: give a function'],
     ]
     for (const [change, message] of wrong) {
       expect(() => createJwtAuthManager({ ...good, ...change } as never), message).toThrow(message)

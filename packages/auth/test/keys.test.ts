@@ -68,6 +68,29 @@ describe('createKeyRing', () => {
     expect(await ring.find(first)).toBeUndefined()
   })
 
+  it('keeps a former key for as long as the tokens of an authority live, however short it was told to', async () => {
+    const clock = createTestClock()
+    const ring = await createKeyRing({ clock, prepublish: 0, retain: '1m' })
+    ring.retainAtLeast(20 * 60_000)
+    ring.retainAtLeast(1)
+    const verifier = createTokenVerifier({
+      keys: ring,
+      issuer: 'i',
+      audience: 'a',
+      clock,
+      clockTolerance: '20m',
+    })
+    const former = ring.signer().kid
+    const token = await tokenOf(ring, clock.now())
+    await ring.prepublish()
+    ring.rotate()
+    clock.advance('19m')
+    expect(await codeOf(verifier.verify(token))).toBe('resolved')
+    clock.advance('61s')
+    expect(await ring.find(former)).toBeUndefined()
+    expect(await codeOf(verifier.verify(token))).toBe('ERR_AUTH_TOKEN_INVALID')
+  })
+
   it('refuses at once what a dropped key has signed, remembered or not', async () => {
     const ring = await createKeyRing({ prepublish: 0 })
     const verifier = createTokenVerifier({ keys: ring, issuer: 'i', audience: 'a' })
@@ -136,6 +159,11 @@ describe('serveJwks', () => {
     )
     expect(again.status).toBe(304)
     expect(jwksAnswer(ring).body).toBe(JSON.stringify(ring.jwks()))
+    const head = serveJwks(ring, new Request('http://auth.test/jwks', { method: 'HEAD' }))
+    expect([head.status, head.headers.get('etag'), await head.text()]).toEqual([200, etag, ''])
+    const post = serveJwks(ring, new Request('http://auth.test/jwks', { method: 'POST' }))
+    expect([post.status, post.headers.get('allow'), await post.text()]).toEqual([405, 'GET, HEAD', ''])
+    expect(() => jwksAnswer(ring, { maxage: 1 } as never)).toThrow('Did you mean "maxAge"?')
   })
 })
 

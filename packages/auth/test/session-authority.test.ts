@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Redis } from 'ioredis'
+import { createLogger } from '@quintet/core'
 import { createSessionAuthority, deriveSecrets, type SessionTokens } from '../src/index.ts'
 import { createTestAuth, createTestClock, type TestAuth, type TestAuthOptions } from '../src/testing.ts'
 import { RefreshTokenCodec } from '../src/sessions/refresh-token.ts'
@@ -68,8 +69,65 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     }
     await expect(auth.signIn({ userId: '' })).rejects.toThrow('signIn.userId')
     await expect(auth.signIn({ userId: 'x'.repeat(201) })).rejects.toThrow('signIn.userId')
+    for (const tenantId of ['a\nb', 'a\0', '\uD800']) {
+      await expect(auth.signIn({ tenantId })).rejects.toThrow('signIn.tenantId')
+    }
     await expect(auth.signIn({ aal: 4 })).rejects.toThrow('signIn.aal')
     await expect(auth.signIn({ role: [] } as never)).rejects.toThrow('Did you mean "roles"?')
+  })
+
+  it('can be refreshed under the longest ids that are taken', async () => {
+    await using auth = await kit()
+    const tokens = await auth.signIn({ userId: '電'.repeat(66), tenantId: 'ü'.repeat(100) })
+    const next = await auth.authority.refresh(tokens.refreshToken)
+    expect(await check(auth, next)).toBe('resolved')
+  })
+
+  it('end under the name that they have, and no other', async () => {
+    await using auth = await kit()
+    const tokens = await auth.signIn()
+    for (const sessionId of ['a:b', '', 'x}', 7 as never]) {
+      const ref = { ...tokens.session, sessionId }
+      await expect(auth.authority.revoke(ref)).rejects.toThrow('revoke.sessionId')
+      await expect(auth.authority.revokeOthers(ref)).rejects.toThrow('revokeOthers.sessionId')
+    }
+    expect(await check(auth, tokens)).toBe('resolved')
+    const other = await auth.signIn()
+    const ended = await auth.authority.revokeOthers({ ...tokens.session, sessionId: 'unknown-session-id' })
+    expect(ended).toHaveLength(2)
+    expect([await check(auth, tokens), await check(auth, other)]).toEqual([
+      'ERR_AUTH_SESSION_REVOKED',
+      'ERR_AUTH_SESSION_REVOKED',
+    ])
+  })
+
+  it('never begin with rights that no verifier would read', async () => {
+    await using auth = await kit()
+    const wrong: readonly [object, string][] = [
+      [{ roles: 'admin' }, 'signIn.roles: give a list'],
+      [{ permissions: [1] }, 'signIn.permissions: give a list'],
+      [{ amr: { pwd: true } }, 'signIn.amr: give a list'],
+      [{ roles: Array.from({ length: 500 }, (_, index) => `role-${index}`) }, 'more than the 4096'],
+      [{ device: { nmae: 'x' } }, 'Did you mean "name"?'],
+      [{ device: { name: 7 } }, 'signIn.device.name'],
+    ]
+    for (const [user, message] of wrong) await expect(auth.signIn(user)).rejects.toThrow(message)
+    expect(await auth.authority.list({ userId: 'alice', tenantId: auth.tenantId })).toEqual([])
+    const most = Array.from({ length: 70 }, (_, index) => `${'role'.repeat(13)}${index}`)
+    const tokens = await auth.signIn({ roles: most })
+    expect((await auth.manager.authenticate(bearer(tokens.accessToken))).roles).toEqual(most)
+    const refused = auth.authority.stepUp(tokens.refreshToken, { aal: 2, amr: 'otp' as never })
+    await expect(refused).rejects.toThrow('stepUp.amr: give a list')
+    expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('resolved')
+  })
+
+  it('show of the device what a client may say, cut and without control characters', async () => {
+    await using auth = await kit()
+    const { session } = await auth.signIn({
+      device: { name: 'a\0b\nc', userAgent: 'x'.repeat(10_000), address: '\uD800' },
+    })
+    const [listed] = await auth.authority.list(session)
+    expect(listed?.device).toEqual({ name: 'a b c', userAgent: 'x'.repeat(256), address: '\uFFFD' })
   })
 
   it('give new tokens for a refresh token, and end the former access token at once', async () => {
@@ -329,6 +387,7 @@ describe('createSessionAuthority', () => {
   it('says by name which option is wrong', async () => {
     await using auth = await createTestAuth({ redis })
     const good = { redis, keys: auth.keys, secrets: auth.secrets, issuer: 'i', audience: 'a' }
+    const limiter = { consume: async () => ({ allowed: true, retryAfter: 0 }) }
     const wrong: readonly [object, string][] = [
       [{ acessTtl: '5m' }, 'Did you mean "accessTtl"?'],
       [{ accessTtl: 'soon' }, 'accessTtl'],
@@ -342,6 +401,13 @@ describe('createSessionAuthority', () => {
       [{ keys: {} }, 'keys'],
       [{ secrets: { ...auth.secrets, refreshMac: 'short' } }, 'at least 32 bytes'],
       [{ throttle: { limitter: 1 } }, 'throttle'],
+      [{ throttle: {} }, 'throttle.limiter: give a rate limiter'],
+      [{ throttle: { limiter, perAccount: { limit: 0, period: '1m' } } }, 'throttle.perAccount.limit: 0'],
+      [{ throttle: { limiter, perAddress: { limit: 1, period: 'soon' } } }, 'throttle.perAddress.period'],
+      [{ throttle: { limiter, perSession: { limt: 1, period: '1m' } } }, 'Did you mean "limit"?'],
+      [{ store: { find: () => undefined } }, 'store: has no create()'],
+      [{ loadUser: {} }, 'loadUser: give a function'],
+      [{ audit: [] }, 'audit: give a function'],
     ]
     for (const [change, message] of wrong) {
       expect(() => createSessionAuthority({ ...good, ...change } as never), message).toThrow(message)
@@ -360,8 +426,8 @@ describe('createSessionAuthority', () => {
     const seen: string[] = []
     let allowed = true
     const limiter = {
-      consume: async (key: string, limit: object) => {
-        seen.push(`${key} ${JSON.stringify(limit)}`)
+      consume: async (key: string, limit: object, { onUnavailable }: { onUnavailable: string }) => {
+        seen.push(`${key} ${JSON.stringify(limit)} ${onUnavailable}`)
         return { allowed, retryAfter: 2_000 }
       },
     }
@@ -377,6 +443,11 @@ describe('createSessionAuthority', () => {
     const tokens = await auth.signIn()
     const next = await auth.authority.refresh(tokens.refreshToken)
     expect(seen[3]).toContain('"limit":60')
+    expect(seen.map((line) => line.split(' ').at(-1))).toEqual(['refuse', 'refuse', 'refuse', 'local'])
+    await expect(auth.authority.admitSignIn({ account: 'a', adress: 'x' } as never)).rejects.toThrow(
+      '"address"',
+    )
+    await expect(auth.authority.admitSignIn({} as never)).rejects.toThrow('admitSignIn.account')
     allowed = false
     const refused = auth.authority.refresh(next.refreshToken)
     await expect(refused).rejects.toMatchObject({
@@ -396,11 +467,28 @@ describe('createSessionAuthority', () => {
     expect(await codeOf(auth.authority.admitSignIn({ account: 'a' }))).toBe('ERR_AUTH_UNAVAILABLE')
   })
 
-  it('goes on when an audit listener fails', async () => {
-    const audit = (): never => {
-      throw new Error('full disk')
+  it('keeps the keys of its ring for as long as its tokens live', async () => {
+    await using auth = await createTestAuth({ redis, authority: { accessTtl: '1h' } })
+    const tokens = await auth.signIn()
+    await auth.keys.prepublish()
+    auth.clock.advance('15m')
+    auth.keys.rotate()
+    auth.clock.advance('44m')
+    expect(await codeOf(auth.manager.authenticate(bearer(tokens.accessToken)))).toBe('resolved')
+    auth.clock.advance('20m')
+    expect(auth.keys.list()).toHaveLength(1)
+  })
+
+  it.each(['throws', 'rejects'] as const)('goes on when an audit listener %s, and logs it', async (how) => {
+    const lines: string[] = []
+    const sink = { write: (line: string) => void lines.push(line) }
+    const logger = createLogger({ level: 'error', destination: sink })
+    const audit = (): Promise<void> => {
+      if (how === 'throws') throw new Error('full disk')
+      return Promise.reject(new Error('full disk'))
     }
-    await using auth = await createTestAuth({ redis, authority: { audit } })
+    await using auth = await createTestAuth({ redis, authority: { audit, logger } })
     expect((await auth.signIn()).tokenType).toBe('Bearer')
+    await expect.poll(() => lines.join()).toMatch(/full disk.*an audit listener failed/)
   })
 })

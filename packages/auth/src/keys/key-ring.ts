@@ -24,8 +24,8 @@ export interface KeyRingOptions {
    */
   readonly prepublish?: Duration
   /**
-   * How long tokens of a former signing key are accepted: the life of an access token plus clock skew.
-   * Then the key is dropped.
+   * How long tokens of a former signing key are accepted: the life of an access token plus clock skew. Then the key is
+   * dropped. An authority whose tokens live longer makes it longer.
    * @defaultValue `'6m'`
    */
   readonly retain?: Duration
@@ -77,6 +77,8 @@ export interface KeyRing extends VerificationKeys {
   rotate(): KeyInfo
   /** Forgets a key at once, e.g. one that leaked: its tokens are refused from now on. If it was the signing key, the oldest prepublished one takes over. */
   drop(kid: string): void
+  /** Keeps keys that sign no more for at least so many milliseconds; an authority asks for the life of its tokens. */
+  retainAtLeast(ms: number): void
   /** Takes over a whole new set, e.g. what another instance has stored. */
   replace(keys: readonly KeyInput[]): Promise<void>
   /** Every key with its private part. Keep it where secrets are kept. */
@@ -118,7 +120,7 @@ export async function createKeyRing(options: KeyRingOptions = {}): Promise<KeyRi
 class Ring implements KeyRing {
   readonly algorithm: SigningAlgorithm
   readonly #prepublishMs: number
-  readonly #retainMs: number
+  #retainMs: number
   readonly #clock: Clock
   #keys: readonly Held[] = []
   #epoch = 0
@@ -189,6 +191,12 @@ class Ring implements KeyRing {
     this.#set(this.#keys.filter((key) => key.kid !== kid))
     const next = held.state === 'signing' ? oldest(this.#keys, 'prepublished') : undefined
     if (next !== undefined) this.#promote(next, this.#clock.now())
+  }
+
+  retainAtLeast(ms: number): void {
+    if (ms <= this.#retainMs) return
+    this.#retainMs = ms
+    this.#set(this.#keys)
   }
 
   async replace(inputs: readonly KeyInput[]): Promise<void> {

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { parseDuration, type Duration } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys, type Duration } from '@quintet/core'
 import type { KeyRing } from './key-ring.ts'
 
 /** What to answer at `/.well-known/jwks.json`. */
@@ -8,8 +8,14 @@ export interface JwksAnswer {
   readonly headers: Readonly<Record<string, string>>
 }
 
+export interface JwksAnswerOptions {
+  /** How long the set may be cached; shorter than `prepublish` of the ring. @defaultValue `'5m'` */
+  readonly maxAge?: Duration
+}
+
 /** The public keys of a ring with the headers to cache them by. @see RFC 7517 section 8.5 */
-export function jwksAnswer(ring: KeyRing, options: { readonly maxAge?: Duration } = {}): JwksAnswer {
+export function jwksAnswer(ring: KeyRing, options: JwksAnswerOptions = {}): JwksAnswer {
+  refuseUnknownKeys(options, ['maxAge'], 'jwksAnswer')
   const seconds = Math.floor(parseDuration(options.maxAge ?? '5m', 'jwksAnswer.maxAge') / 1_000)
   const body = JSON.stringify(ring.jwks())
   return {
@@ -24,13 +30,11 @@ export function jwksAnswer(ring: KeyRing, options: { readonly maxAge?: Duration 
   }
 }
 
-/** Answers a request for the JWKS, with 304 where the client has it already. */
-export function serveJwks(
-  ring: KeyRing,
-  request: Request,
-  options: { readonly maxAge?: Duration } = {},
-): Response {
+/** Answers a request for the JWKS, with 304 where the client has it already, and 405 to anything but GET and HEAD. */
+export function serveJwks(ring: KeyRing, request: Request, options: JwksAnswerOptions = {}): Response {
   const { body, headers } = jwksAnswer(ring, options)
+  if (request.method !== 'GET' && request.method !== 'HEAD')
+    return new Response(null, { status: 405, headers: { allow: 'GET, HEAD' } })
   if (request.headers.get('if-none-match') === headers['etag'])
     return new Response(null, { status: 304, headers })
   return new Response(request.method === 'HEAD' ? null : body, { status: 200, headers })

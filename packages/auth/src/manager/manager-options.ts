@@ -115,6 +115,11 @@ export interface ResolvedManagerOptions {
 
 export function resolveManagerOptions(options: JwtAuthManagerOptions): ResolvedManagerOptions {
   refuseUnknownKeys(options, [...new Set([...ownKeys, ...tokenVerifierKeys])], path)
+  if (typeof options.logger?.error !== 'function') throw new TypeError(`${path}.logger: give a logger.`)
+  for (const name of ['sessionLookup', 'track', 'audit'] as const) {
+    if (options[name] !== undefined && typeof options[name] !== 'function')
+      throw new TypeError(`${path}.${name}: give a function.`)
+  }
   if (options.cnf === undefined) {
     throw new TypeError(
       `${path}.cnf: give { secret }, or false to accept tokens that are not bound to a refresh.`,

@@ -9,7 +9,7 @@ import {
 import type { AuditListener } from '../audit.ts'
 import type { KeyRing } from '../keys/key-ring.ts'
 import type { AuthSecrets } from '../secrets.ts'
-import { throttleDefaults, type ThrottleOptions } from '../throttle.ts'
+import { checkThrottle, type ThrottleOptions } from '../throttle.ts'
 import { defaultCommandTimeout, type SessionRedis } from './session-redis.ts'
 import type { SessionRef } from './session-keys.ts'
 import type { SessionStore } from './session-store.ts'
@@ -94,8 +94,8 @@ const knownKeys = [
   'clock',
 ]
 
-/** How far beyond the life of an access token a tombstone stays: clock skew and the longest re-warm. */
-const tombstoneMargin = 60_000
+/** How far beyond the life of an access token tombstones and keys stay: clock skew and the longest re-warm. */
+const margin = 60_000
 
 export interface ResolvedAuthorityOptions {
   readonly clientId: string
@@ -112,8 +112,22 @@ const path = 'createSessionAuthority'
 
 export function resolveAuthorityOptions(options: SessionAuthorityOptions): ResolvedAuthorityOptions {
   refuseUnknownKeys(options, knownKeys, path)
-  if (options.throttle !== undefined) {
-    refuseUnknownKeys(options.throttle, ['limiter', ...Object.keys(throttleDefaults)], `${path}.throttle`)
+  if (options.throttle !== undefined) checkThrottle(options.throttle)
+  for (const name of ['audit', 'loadUser'] as const) {
+    if (options[name] !== undefined && typeof options[name] !== 'function')
+      throw new TypeError(`${path}.${name}: give a function.`)
+  }
+  for (const name of [
+    'create',
+    'find',
+    'rotate',
+    'revoke',
+    'revokeAll',
+    'list',
+    'recentlyRevoked',
+  ] as const) {
+    if (options.store !== undefined && typeof options.store[name] !== 'function')
+      throw new TypeError(`${path}.store: has no ${name}().`)
   }
   if (typeof options.keys?.signer !== 'function') throw new TypeError(`${path}.keys: give a key ring.`)
   if (typeof options.issuer !== 'string' || options.issuer === '')
@@ -138,7 +152,7 @@ export function resolveAuthorityOptions(options: SessionAuthorityOptions): Resol
     absolute: duration('absolute', 1_000),
     grace: duration('grace', 0),
     maxSessionsPerUser,
-    tombstoneTtl: accessTtl + tombstoneMargin,
+    tombstoneTtl: accessTtl + margin,
     logger: options.logger ?? silentLogger,
   }
 }

@@ -13,7 +13,7 @@ import {
 } from './authority-options.ts'
 import { Projector } from './projector.ts'
 import { hashSecret, newRefreshId, RefreshTokenCodec, type RefreshToken } from './refresh-token.ts'
-import { assertId, type SessionRef, type UserRef } from './session-keys.ts'
+import { assertId, assertSessionId, type SessionRef, type UserRef } from './session-keys.ts'
 import { toSession, type Device, type Session, type SessionRecord } from './session-record.ts'
 import { BoundedRedis } from './session-redis.ts'
 import { SessionRegistry } from './session-registry.ts'
@@ -68,7 +68,7 @@ export interface SessionAuthority extends AsyncDisposable {
   /**
    * Counts an attempt to sign in, before the password is looked at. Does nothing without `throttle`.
    *
-   * @throws AuthError `ERR_AUTH_THROTTLED`
+   * @throws AuthError `ERR_AUTH_THROTTLED`, or `ERR_AUTH_UNAVAILABLE` while attempts cannot be counted
    */
   admitSignIn(attempt: { readonly account: string; readonly address?: string }): Promise<void>
   /** Starts a session. The caller has verified the user. */
@@ -109,6 +109,9 @@ const refusals: Readonly<Record<Exclude<RotationResult['outcome'], 'OK' | 'GRACE
 }
 
 const signInKeys = ['userId', 'tenantId', 'roles', 'permissions', 'amr', 'aal', 'device', 'jkt']
+/** In bytes of JSON. With all else in it a token stays below what verifiers look at. */
+const maxListsSize = 4_096
+const maxDeviceText = 256
 const jktPattern = /^[A-Za-z0-9_-]{43}$/
 
 /**
@@ -135,6 +138,7 @@ class Authority implements SessionAuthority {
     const path = 'createSessionAuthority'
     this.#options = options
     this.#settings = settings
+    options.keys.retainAtLeast(settings.tombstoneTtl)
     this.#clock = options.clock ?? systemClock
     this.#codec = new RefreshTokenCodec(options.secrets, `${path}.secrets`)
     this.#bindingKey = secretKey(options.secrets.cnf, `${path}.secrets.cnf`)
@@ -150,13 +154,10 @@ class Authority implements SessionAuthority {
     this.#throttle = options.throttle === undefined ? undefined : new Throttle(options.throttle, this.#audit)
   }
 
-  async admitSignIn({
-    account,
-    address,
-  }: {
-    readonly account: string
-    readonly address?: string
-  }): Promise<void> {
+  async admitSignIn(attempt: { readonly account: string; readonly address?: string }): Promise<void> {
+    refuseUnknownKeys(attempt, ['account', 'address'], 'admitSignIn')
+    const { account, address } = attempt
+    if (typeof account !== 'string') throw new TypeError('admitSignIn.account: is no text.')
     await this.#throttle?.signIn(account, address)
   }
 
@@ -180,7 +181,7 @@ class Authority implements SessionAuthority {
       amr: user.amr ?? [],
       roles: user.roles ?? [],
       permissions: user.permissions ?? [],
-      device: user.device ?? {},
+      device: toDevice(user.device ?? {}),
       jkt: user.jkt ?? null,
     }
     const { record, ended } = await this.#create(session)
@@ -202,6 +203,7 @@ class Authority implements SessionAuthority {
   async stepUp(refreshToken: string, proved: StepUp): Promise<SessionTokens> {
     refuseUnknownKeys(proved, ['aal', 'amr', 'roles', 'permissions', 'jkt'], 'stepUp')
     checkLevel(proved.aal, 'stepUp.aal')
+    checkLists(proved, 'stepUp')
     const token = this.#read(refreshToken)
     await this.#throttle?.refresh(token.sessionId)
     const rights = await this.#rights(token)
@@ -382,7 +384,9 @@ class Authority implements SessionAuthority {
       await this.revoke(ref, 'user-gone')
       throw new AuthError('ERR_AUTH_REFRESH_REVOKED')
     }
-    return { roles: rights.roles, permissions: rights.permissions ?? [] }
+    const { roles, permissions = [] } = rights
+    checkLists({ roles, permissions }, 'loadUser')
+    return { roles, permissions }
   }
 
   async #methodsOf(ref: SessionRef): Promise<readonly string[]> {
@@ -448,7 +452,7 @@ function checkSignIn(user: SignIn): void {
   refuseUnknownKeys(user, signInKeys, 'signIn')
   checkUser(user, 'signIn')
   checkLevel(user.aal ?? 1, 'signIn.aal')
-  refuseUnknownKeys(user.device ?? {}, ['name', 'userAgent', 'address'], 'signIn.device')
+  checkLists(user, 'signIn')
   if (user.jkt !== undefined && !jktPattern.test(user.jkt)) {
     throw new TypeError('signIn.jkt: is not a JWK thumbprint (SHA-256, base64url).')
   }
@@ -458,6 +462,45 @@ function checkLevel(aal: number, path: string): void {
   if (![1, 2, 3].includes(aal)) throw new TypeError(`${path}: ${JSON.stringify(aal)} must be 1, 2 or 3.`)
 }
 
+/** What is too much for a token is refused before anything has changed: nobody could use the session. */
+function checkLists(lists: Pick<SignIn, 'roles' | 'permissions' | 'amr'>, path: string): void {
+  let size = 0
+  for (const name of ['roles', 'permissions', 'amr'] as const) {
+    const list = lists[name] ?? []
+    if (!Array.isArray(list) || !list.every((each) => typeof each === 'string')) {
+      throw new TypeError(`${path}.${name}: give a list of texts.`)
+    }
+    size += Buffer.byteLength(JSON.stringify(list))
+  }
+  if (size > maxListsSize) {
+    throw new TypeError(
+      `${path}: roles, permissions and amr take ${size} bytes, more than the ${maxListsSize} that fit into an access token.`,
+    )
+  }
+}
+
+/** What a client says of itself can be long and strange; it is only shown. */
+function toDevice(device: Device): Device {
+  const known = ['name', 'userAgent', 'address'] as const
+  refuseUnknownKeys(device, known, 'signIn.device')
+  return Object.fromEntries(
+    known.flatMap((name) => {
+      const text = device[name]
+      if (text === undefined) return []
+      if (typeof text !== 'string') throw new TypeError(`signIn.device.${name}: is no text.`)
+      return [
+        [
+          name,
+          text
+            .slice(0, maxDeviceText)
+            .toWellFormed()
+            .replace(/\p{Cc}/gu, ' '),
+        ],
+      ]
+    }),
+  )
+}
+
 function checkUser(user: UserRef, path: string): void {
   assertId(user.tenantId, `${path}.tenantId`)
   assertId(user.userId, `${path}.userId`)
@@ -465,7 +508,7 @@ function checkUser(user: UserRef, path: string): void {
 
 function checkRef(ref: SessionRef, path: string): SessionRef {
   checkUser(ref, path)
-  assertId(ref.sessionId, `${path}.sessionId`)
+  assertSessionId(ref.sessionId, `${path}.sessionId`)
   return onlyRef(ref)
 }
 

@@ -1,6 +1,6 @@
 import type { SessionRef } from './session-keys.ts'
 
-/** What a user's list of sessions shows of the device. */
+/** What a user's list of sessions shows of the device; 256 characters of each are kept. */
 export interface Device {
   readonly name?: string
   readonly userAgent?: string
