@@ -12,6 +12,7 @@ import { logFailure } from './log-failure.ts'
 import { deadlineExceeded, expired, notIdentified, overloaded, refused, stopping } from './refusals.ts'
 import { runWrapped } from './run-wrapped.ts'
 import { createHandover } from './stream-handover.ts'
+import { TimeLimit } from './time-limit.ts'
 
 /** What applies where {@link PipelineOptions} says nothing. */
 export const pipelineDefaults = { maxConcurrentCalls: 10_000 } as const
@@ -38,6 +39,7 @@ class CallPipeline implements Pipeline {
   readonly #observers: InvocationObserver[]
   readonly #limit: number
   readonly #clock: Clock
+  readonly #limits = new Map<number, TimeLimit>()
   readonly #ending: Ending = { listening: new Set(), reason: undefined }
   #draining = false
   #onIdle: (() => void)[] = []
@@ -154,15 +156,24 @@ class CallPipeline implements Pipeline {
     const remaining = call.deadline - call.startedAt
     if (remaining > longestTimer) return work
     return new Promise<Result>((resolve, reject) => {
-      call.timer = setTimeout(() => {
+      call.onDue = () => {
         const late = deadlineExceeded(call)
         call.answered = true
         call.abort(late)
         this.#settle(call, late)
         reject(late)
-      }, remaining)
+      }
+      // Calls with the time of their operation share a timer; a caller's own deadline needs one of its own.
+      if (remaining === call.operation.timeout) call.startTime(this.#limitOf(remaining))
+      else call.timer = setTimeout(call.onDue, remaining)
       work.then(resolve, reject)
     })
+  }
+
+  #limitOf(duration: number): TimeLimit {
+    let limit = this.#limits.get(duration)
+    if (limit === undefined) this.#limits.set(duration, (limit = new TimeLimit(duration)))
+    return limit
   }
 
   #refusal(call: PipelineCall): QuintetError | undefined {
@@ -225,7 +236,6 @@ class CallPipeline implements Pipeline {
   }
 
   #release(call: PipelineCall): void {
-    clearTimeout(call.timer)
     call.release()
     this.active--
     if (this.active === 0 && this.#onIdle.length > 0) {

@@ -5,6 +5,7 @@ import type { Logger } from './logger.ts'
 import type { Operation } from './operation.ts'
 import type { IncomingCall } from './pipeline.ts'
 import { anonymous, type Principal } from './principal.ts'
+import type { TimeLimit, Timed } from './time-limit.ts'
 
 /** How a pipeline tells its calls that the process stops. */
 export interface Ending {
@@ -18,7 +19,7 @@ export interface Ending {
  * One call in the pipeline, and the invocation that wrappers and handlers see. The abort controller and the
  * child logger are made only when somebody asks for them: most calls need neither.
  */
-export class PipelineCall implements Invocation {
+export class PipelineCall implements Invocation, Timed {
   readonly incoming: IncomingCall
   readonly operation: Operation
   readonly requestId: string
@@ -26,6 +27,11 @@ export class PipelineCall implements Invocation {
   readonly startedAt: number
   readonly startedMonotonic: number
   principal: Principal = anonymous
+  dueAt = 0
+  earlier: Timed | undefined
+  later: Timed | undefined
+  onDue: () => void = ignore
+  /** Of a call whose deadline is the caller's own. */
   timer: NodeJS.Timeout | undefined
   /** True when nothing of the call runs any more. */
   over = false
@@ -33,6 +39,7 @@ export class PipelineCall implements Invocation {
   answered = false
   readonly #parentLogger: Logger
   readonly #ending: Ending
+  #limit: TimeLimit | undefined
   #logger: Logger | undefined
   #controller: AbortController | undefined
   #reason: unknown
@@ -105,15 +112,26 @@ export class PipelineCall implements Invocation {
     return failure.kind === 'canceled' && this.#reason instanceof QuintetError ? this.#reason : failure
   }
 
-  /** Lets go of the caller's signal; the call is over. */
+  /** Has the call end with the others of its time limit. */
+  startTime(limit: TimeLimit): void {
+    this.#limit = limit
+    limit.add(this)
+  }
+
+  /** Lets go of the deadline and of the caller's signal; the call is over. */
   release(): void {
     this.over = true
+    if (this.timer !== undefined) clearTimeout(this.timer)
+    // A call that was answered by its deadline has been taken out by it.
+    if (!this.answered) this.#limit?.delete(this)
     if (this.#onCallerAbort === undefined) return
     this.#caller?.removeEventListener('abort', this.#onCallerAbort)
     this.#onCallerAbort = undefined
     this.#ending.listening.delete(this)
   }
 }
+
+function ignore(): void {}
 
 function earliest(now: number, timeout: number, deadline: number | undefined): number | null {
   if (deadline === undefined) return timeout > 0 ? now + timeout : null

@@ -1,8 +1,11 @@
 import type { IncomingMessage } from 'node:http'
 
+/** How many bytes may wait for their reader. To stop a connection and start it again costs more than a piece does. */
+const waitingBytes = 256 * 1024
+
 /**
- * The body of a message as a stream that takes from the connection only what its reader asks for: no
- * piece is copied, and at most one waits.
+ * The body of a message as a stream that begins to take from the connection when its reader asks, and pauses it
+ * when the reader falls behind. No piece is copied.
  */
 export function toBodyStream(incoming: IncomingMessage, onRead: () => void): ReadableStream<Uint8Array> {
   let settled = false
@@ -13,7 +16,7 @@ export function toBodyStream(incoming: IncomingMessage, onRead: () => void): Rea
         incoming.on('data', (piece: Buffer) => {
           if (settled) return
           controller.enqueue(piece)
-          if ((controller.desiredSize ?? 0) <= 0) incoming.pause()
+          if ((controller.desiredSize ?? 0) <= -waitingBytes) incoming.pause()
         })
         incoming.on('end', () => {
           if (settled) return
@@ -38,6 +41,6 @@ export function toBodyStream(incoming: IncomingMessage, onRead: () => void): Rea
         incoming.resume()
       },
     },
-    { highWaterMark: 0 },
+    { highWaterMark: 0, size: (piece) => piece.length },
   )
 }

@@ -1,64 +1,107 @@
 import type { IncomingMessage } from 'node:http'
 
-interface Watched {
-  /** Milliseconds for the whole body; 0 for no limit. */
-  readonly total: number
-  /** Milliseconds without a byte while more is wanted; 0 for no limit. */
-  readonly still: number
-  readonly startedAt: number
-  readonly onTimeout: () => void
-  bytes: number
-  seenBytes: number
-  seenAt: number
+/** A body that is being sent. */
+export interface WatchedBody {
+  /** To be called with each piece of it. */
+  progress(bytes: number): void
+  /** Nobody waits for it any more. */
+  unwatch(): void
 }
 
 /** Holds the senders of bodies to their time, with one timer for all. */
 export interface BodyWatch {
-  watch(request: IncomingMessage, limits: { total: number; still: number }, onTimeout: () => void): void
-  unwatch(request: IncomingMessage): void
-  /** To be called with each piece of a body. */
-  progress(request: IncomingMessage, bytes: number): void
+  watch(
+    request: IncomingMessage,
+    limits: {
+      /** Milliseconds for the whole body; 0 for no limit. */
+      readonly total: number
+      /** Milliseconds without a byte while more is wanted; 0 for no limit. */
+      readonly still: number
+    },
+    onTimeout: () => void,
+  ): WatchedBody
   close(): void
 }
 
 /** @param shortest the shortest limit that will be watched, in milliseconds; it is noticed within a quarter of that. */
 export function createBodyWatch(shortest: number): BodyWatch {
-  const watched = new Map<IncomingMessage, Watched>()
+  const watched: Body[] = []
   const every = Math.min(1_000, Math.max(20, shortest / 4))
 
   // The time of the last look is near enough for the start of a body, and costs nothing.
   let now = performance.now()
   const look = (): void => {
     now = performance.now()
-    for (const [request, body] of watched) {
-      // A handler that does not read is no fault of the sender.
-      const full = request.readableLength >= request.readableHighWaterMark
-      if (body.bytes !== body.seenBytes || full) {
-        body.seenBytes = body.bytes
-        body.seenAt = now
-      }
-      const late = body.total > 0 && now - body.startedAt > body.total + every
-      const stands = body.still > 0 && now - body.seenAt > body.still + every
-      if (!late && !stands) continue
-      watched.delete(request)
+    for (const body of watched.filter((candidate) => candidate.isLate(now, every))) {
+      body.unwatch()
       body.onTimeout()
     }
   }
   const timer = setInterval(look, every).unref()
 
   return {
-    watch(request, { total, still }, onTimeout) {
-      watched.set(request, { total, still, startedAt: now, onTimeout, bytes: 0, seenBytes: 0, seenAt: now })
-    },
-    unwatch(request) {
-      watched.delete(request)
-    },
-    progress(request, bytes) {
-      const body = watched.get(request)
-      if (body !== undefined) body.bytes += bytes
-    },
+    watch: (request, { total, still }, onTimeout) => new Body(watched, request, total, still, now, onTimeout),
     close() {
       clearInterval(timer)
     },
+  }
+}
+
+class Body implements WatchedBody {
+  readonly onTimeout: () => void
+  readonly #all: Body[]
+  readonly #request: IncomingMessage
+  readonly #total: number
+  readonly #still: number
+  readonly #startedAt: number
+  /** Its place among all, which changes; -1 once it is watched no more. */
+  #index: number
+  #bytes = 0
+  #seenBytes = 0
+  #seenAt: number
+
+  constructor(
+    all: Body[],
+    request: IncomingMessage,
+    total: number,
+    still: number,
+    now: number,
+    onTimeout: () => void,
+  ) {
+    this.onTimeout = onTimeout
+    this.#all = all
+    this.#request = request
+    this.#total = total
+    this.#still = still
+    this.#startedAt = this.#seenAt = now
+    this.#index = all.push(this) - 1
+  }
+
+  progress(bytes: number): void {
+    this.#bytes += bytes
+  }
+
+  unwatch(): void {
+    if (this.#index === -1) return
+    // The last one takes its place, which spares a search.
+    const last = this.#all.pop()
+    if (last !== undefined && last !== this) {
+      this.#all[this.#index] = last
+      last.#index = this.#index
+    }
+    this.#index = -1
+  }
+
+  isLate(now: number, every: number): boolean {
+    // A handler that does not read is no fault of the sender.
+    const full = this.#request.readableLength >= this.#request.readableHighWaterMark
+    if (this.#bytes !== this.#seenBytes || full) {
+      this.#seenBytes = this.#bytes
+      this.#seenAt = now
+    }
+    return (
+      (this.#total > 0 && now - this.#startedAt > this.#total + every) ||
+      (this.#still > 0 && now - this.#seenAt > this.#still + every)
+    )
   }
 }

@@ -1,4 +1,5 @@
 import { serverError } from '../errors.ts'
+import type { WatchedBody } from './body-watch.ts'
 import type { Exchange } from './exchange.ts'
 import { declaredLength, tooLarge } from './read-body.ts'
 
@@ -21,8 +22,9 @@ export function limitBody(exchange: Exchange, limit: number, onBreach: (error: E
   let progressAt = performance.now()
   if (declared === 0) return { progressAt: () => progressAt }
 
+  let watched: WatchedBody | undefined
   const breach = (error: Error): void => {
-    site.bodies.unwatch(request)
+    watched?.unwatch()
     onBreach(error)
   }
   // The parser hands each piece of the body to `push`: the one place that all of them pass, also under back-pressure.
@@ -30,11 +32,11 @@ export function limitBody(exchange: Exchange, limit: number, onBreach: (error: E
   let size = 0
   request.push = (piece: Uint8Array | null, encoding?: BufferEncoding): boolean => {
     if (piece === null) {
-      site.bodies.unwatch(request)
+      watched?.unwatch()
       return push(null)
     }
     progressAt = performance.now()
-    site.bodies.progress(request, piece.length)
+    watched?.progress(piece.length)
     if (size > limit) return true
     size += piece.length
     if (size > limit) {
@@ -44,10 +46,10 @@ export function limitBody(exchange: Exchange, limit: number, onBreach: (error: E
     return push(piece, encoding)
   }
   if (!request.complete && site.options.uploadProgressTimeout > 0) {
-    site.bodies.watch(request, { total: 0, still: site.options.uploadProgressTimeout }, () => {
+    watched = site.bodies.watch(request, { total: 0, still: site.options.uploadProgressTimeout }, () => {
       breach(serverError('ERR_SERVER_REQUEST_TIMEOUT', 'The body of the request stood still for too long.'))
     })
-    request.once('close', () => site.bodies.unwatch(request))
+    request.once('close', watched.unwatch.bind(watched))
   }
   return { progressAt: () => progressAt }
 }

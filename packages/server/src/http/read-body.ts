@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { serverError } from '../errors.ts'
-import type { BodyWatch } from './body-watch.ts'
+import type { BodyWatch, WatchedBody } from './body-watch.ts'
 
 /** The length that a request declares; undefined when it is sent in chunks, 0 when there is no body. */
 export function declaredLength(request: IncomingMessage): number | undefined {
@@ -27,12 +27,10 @@ export function readBody(
     let first: Buffer | undefined
     let rest: Buffer[] | undefined
     let size = 0
-    const settle = (): void => {
-      watch.unwatch(request)
-      request.off('data', onData).off('end', onEnd).off('close', onClose)
-    }
+    let watched: WatchedBody | undefined
     const fail = (error: Error): void => {
-      settle()
+      watched?.unwatch()
+      request.off('data', onData).off('end', onEnd).off('close', onClose)
       reject(error)
     }
     const onData = (chunk: Buffer): void => {
@@ -43,15 +41,18 @@ export function readBody(
       } else if (first === undefined) first = chunk
       else (rest ??= [first]).push(chunk)
     }
+    // The listeners go with the request, which has no more to tell; taking them off would cost more than they do.
     const onEnd = (): void => {
-      settle()
+      watched?.unwatch()
       resolve(rest === undefined ? (first ?? Buffer.alloc(0)) : Buffer.concat(rest, size))
     }
-    const onClose = (): void => fail(new DOMException('The client went away.', 'AbortError'))
+    const onClose = (): void => {
+      if (!request.readableEnded) fail(new DOMException('The client went away.', 'AbortError'))
+    }
     request.on('data', onData).on('end', onEnd).on('close', onClose)
-    // Most bodies are there with their headers and need no watch.
+    // A body that arrived during the authentication needs no watch.
     if (timeout > 0 && !request.complete) {
-      watch.watch(request, { total: timeout, still: 0 }, () => {
+      watched = watch.watch(request, { total: timeout, still: 0 }, () => {
         fail(serverError('ERR_SERVER_REQUEST_TIMEOUT', 'The body of the request took too long to arrive.'))
       })
     }
