@@ -225,41 +225,6 @@ describe('a cold session', () => {
     })
   })
 
-  it('is looked up once for 400 calls on four processes', async () => {
-    const store = database.store()
-    let lookups = 0
-    const warmed: string[] = []
-    const sessionLookup: typeof store.find = async (ref) => {
-      lookups++
-      return await store.find(ref)
-    }
-    await using auth = await createTestAuth({ redis, authority: { store } })
-    const connections = Array.from({ length: 4 }, () => connect())
-    const managers = connections.map((sessionRedis) =>
-      createJwtAuthManager({
-        logger: silentLogger,
-        sessionRedis,
-        sessionLookup,
-        audit: ({ type }) => warmed.push(type),
-        keys: auth.keys,
-        issuer: auth.issuer,
-        audience: auth.audience,
-        cnf: { secret: auth.secrets.cnf },
-      }),
-    )
-    const { accessToken, session } = await auth.signIn()
-    await redis.del(sessionKey(session))
-    const calls = Array.from({ length: 400 }, (_, index) =>
-      managers[index % 4]?.authenticate(bearer(accessToken)),
-    )
-    const principals = await Promise.all(calls)
-    expect(principals.every((principal) => principal?.sessionId === session.sessionId)).toBe(true)
-    expect(lookups).toBe(1)
-    expect(warmed).toEqual(['session.warmed'])
-    for (const manager of managers) await manager.close()
-    for (const connection of connections) connection.disconnect()
-  })
-
   it('of which the store knows nothing, or nothing good, is refused, and not looked up for every call', async () => {
     const store = database.store()
     let lookups = 0

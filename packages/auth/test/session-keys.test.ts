@@ -26,7 +26,7 @@ const bindingKey = secretKey(secrets.cnf, 'test')
 const anything = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 12 }),
   fc.string({
-    unit: fc.constantFrom(...':{}~|%. @-_\\/*?[]\n\r\0aA1', 'ü', '\uFFFD', '\uD800', '\u{1F600}'),
+    unit: fc.constantFrom(...':{}~|%. @-_\\/*?[]\n\r\0aA1'.split(''), 'ü', '\uFFFD', '\uD800', '\u{1F600}'),
   }),
   fc.string({ unit: fc.constantFrom('s', 'e', 'u', ':', '{', '}', '%3A', '%7B', '%25', 'seen') }),
   fc.string({ minLength: 195, maxLength: 205 }),
@@ -81,7 +81,7 @@ describe('the keys of a session', () => {
   })
 
   it('are never shared by two texts that differ in one character', () => {
-    const units = [...':{}~|%. @-_\\/*?[]aA1', 'ü', '\uFFFD', '\uD800', '\uDBFF', '\uDC00', 'é', 'e\u0301']
+    const units = [...':{}~|%. @-_\\/*?[]aA1'.split(''), 'ü', '\uFFFD', '\uD800', '\uDBFF', '\uDC00', 'é', 'e\u0301']
     const keys = new Map<string, string>()
     for (const userId of units.flatMap((one) => [one, ...units.map((other) => one + other)]).filter(isId)) {
       const key = sessionKey({ tenantId: 't', userId, sessionId: 's' })

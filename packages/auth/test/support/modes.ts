@@ -9,6 +9,7 @@ import type { Clock } from '@quintet/core'
 
 /** A database with the tables of sessions. */
 export interface SessionDatabase extends AsyncDisposable {
+  readonly url: string
   readonly pool: Pool
   store(clock?: Clock): PostgresSessionStore
 }
@@ -19,6 +20,7 @@ export async function createSessionDatabase(): Promise<SessionDatabase> {
   pool.on('error', () => undefined)
   await pool.query(sessionTablesSql())
   return {
+    url: database.url,
     pool,
     store: (clock) => createPostgresSessionStore(clock === undefined ? { pool } : { pool, clock }),
     async [Symbol.asyncDispose]() {
