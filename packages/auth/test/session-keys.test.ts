@@ -81,7 +81,16 @@ describe('the keys of a session', () => {
   })
 
   it('are never shared by two texts that differ in one character', () => {
-    const units = [...':{}~|%. @-_\\/*?[]aA1'.split(''), 'ü', '\uFFFD', '\uD800', '\uDBFF', '\uDC00', 'é', 'e\u0301']
+    const units = [
+      ...':{}~|%. @-_\\/*?[]aA1'.split(''),
+      'ü',
+      '\uFFFD',
+      '\uD800',
+      '\uDBFF',
+      '\uDC00',
+      'é',
+      'e\u0301',
+    ]
     const keys = new Map<string, string>()
     for (const userId of units.flatMap((one) => [one, ...units.map((other) => one + other)]).filter(isId)) {
       const key = sessionKey({ tenantId: 't', userId, sessionId: 's' })

@@ -65,7 +65,7 @@ describe('a session that Redis has lost', () => {
         const { accessToken: token, session } = await authority.signIn(user)
         await redis.del(sessionKey(session))
         const answers = await Promise.all(children.map((child) => ask(child, { token, calls: 100 })))
-        expect(answers.map(({ outcomes }) => outcomes)).toEqual(Array(4).fill({ resolved: 100 }))
+        expect(answers.map(({ outcomes }) => outcomes)).toEqual(children.map(() => ({ resolved: 100 })))
         expect(answers.reduce((sum, { warmed }) => sum + warmed, 0)).toBe(1)
         const { rows } = await database.pool.query<{ count: string }>(
           'select count(*) from cold_lookups where session_id = $1',
@@ -76,7 +76,7 @@ describe('a session that Redis has lost', () => {
     } finally {
       const ends = children.map((child) => once(child, 'exit'))
       for (const child of children) child.disconnect()
-      expect(await Promise.all(ends)).toEqual(Array(4).fill([0, null]))
+      expect(await Promise.all(ends)).toEqual(children.map(() => [0, null]))
     }
   })
 })
