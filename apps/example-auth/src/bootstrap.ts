@@ -5,6 +5,7 @@ import { http } from '@quintet/server'
 import { AuthConfig } from './config.ts'
 import { ensureOperator } from './operator.ts'
 import { createAuthServices } from './services.ts'
+import { authSettings } from './settings.ts'
 
 /** Identity: users, sessions and the only key that signs. */
 export default defineSystem({
@@ -13,6 +14,7 @@ export default defineSystem({
   config: { schema: AuthConfig, sources: [file('../config/default.json', { optional: true }), env('AUTH_')] },
   requires: { postgres: true, redis: true, migrations: './migrations', secrets: ['cnf', 'root', 'operator'] },
   setup: createAuthServices,
+  settings: authSettings,
   auth: ({ manager }) => manager,
   wrappers: () => [createRlsInvocationWrapper()],
   processes: [

@@ -21,7 +21,7 @@ import { asSystem } from '@quintet/rls'
 import type { Kysely } from 'kysely'
 import type { AuthConfig } from './config.ts'
 import type { AuthTables } from './schema.ts'
-import { AuthSettings } from './settings.ts'
+import { authSettings, type AuthSettings } from './settings.ts'
 import { deriveSigningKey } from './signing-key.ts'
 import { rightsOf } from './users.ts'
 
@@ -74,10 +74,9 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
   })
   const settings = lifecycle.use(
     createSettings({
-      schema: AuthSettings,
+      ...authSettings,
       pool: systemPool,
       redis: { publisher: redis.client('cache'), subscriber: redis.duplicate('cache', { blocking: true }) },
-      namespace: 'auth',
       logger,
     }),
   )

@@ -6,3 +6,6 @@ export const AuthSettings = z.strictObject({
   /** Of all tenants together. */
   signUpsPerMinute: z.int().min(1).max(100_000).default(60),
 })
+
+/** Known to the system, for `quintet settings`, and to the services that follow them. */
+export const authSettings = { schema: AuthSettings, namespace: 'auth' }

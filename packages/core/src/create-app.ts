@@ -115,7 +115,8 @@ class ProcessStart<Config, Services> {
     const auth = await steps.run('auth', () => system.auth?.(services, context))
     const wrappers = await steps.run('wrappers', () => system.wrappers?.(services, context) ?? [])
     const workers = await steps.run('workers', () => definition.workers(services))
-    const pipeline = createPipeline({ logger: this.#logger, auth, wrappers })
+    const { maxConcurrentCalls } = this.#entry
+    const pipeline = createPipeline({ logger: this.#logger, auth, wrappers, maxConcurrentCalls })
     const health = createHealthChecks({ onReport: reportThrough(hooks) })
     const procedures = nameProcedures(definition.services)
     const app = new RunningApp<Services>({

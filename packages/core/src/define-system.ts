@@ -1,15 +1,19 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { hookProblems } from './assert-hooks.ts'
+import { pipelineDefaults } from './create-pipeline.ts'
 import { brandDefinition, isDefinition } from './definition-brand.ts'
 import { DefinitionCheck } from './definition-check.ts'
 import type { Hooks } from './hooks.ts'
 import { nearestKey } from './known-keys.ts'
 import type { LogLevel } from './logger.ts'
+import { settingsDefaults } from './settings/options.ts'
+import { createSettingValues } from './settings/setting-values.ts'
 import type { ProcessEntry, ResolvedProcess, System, SystemOptions } from './system.ts'
 import type { Transport } from './transport.ts'
 
 /** What applies where {@link SystemOptions} says nothing. */
 export const systemDefaults = {
-  process: { critical: false, instances: 1, startupTimeout: '30s' },
+  process: { critical: false, instances: 1, startupTimeout: '30s', ...pipelineDefaults },
   health: { interval: '15s', timeout: '5s', retries: 3 },
   shutdown: { timeout: '10s', priority: 0, drainConnections: true },
   dev: { logLevel: 'debug', sourceMaps: true },
@@ -20,6 +24,7 @@ const systemKeys = [
   'version',
   'config',
   'setup',
+  'settings',
   'auth',
   'wrappers',
   'processes',
@@ -38,6 +43,7 @@ const processKeys = [
   'topology',
   'health',
   'startupTimeout',
+  'maxConcurrentCalls',
   'env',
   'hooks',
 ]
@@ -66,6 +72,7 @@ export function defineSystem<Config = unknown, Services = unknown>(
     version: check.text(options.version, 'version'),
     config: options.config,
     setup: options.setup,
+    settings: readSettings(check, options.settings),
     auth: options.auth,
     wrappers: options.wrappers,
     processes: readProcesses(check, options.processes),
@@ -87,15 +94,34 @@ export function isSystem(value: unknown): value is System {
 function readConfig(check: DefinitionCheck, value: unknown): void {
   if (value === undefined) return
   const config = check.object(value, ['schema', 'sources'], 'config')
-  const { schema } = config
-  const isObject = (typeof schema === 'object' && schema !== null) || typeof schema === 'function'
-  if (!isObject || !('~standard' in schema))
-    check.note('config.schema', 'must be a zod schema or another Standard Schema.')
+  checkSchema(check, config['schema'], 'config.schema')
   check.list(config['sources'], 'config.sources').forEach((source, index) => {
     const isSource = typeof source === 'object' && source !== null && 'read' in source && 'label' in source
     if (!isSource)
       check.note(`config.sources[${index}]`, 'is not a source. Use file(), env() or overrides().')
   })
+}
+
+function checkSchema(check: DefinitionCheck, value: unknown, path: string): value is StandardSchemaV1 {
+  const isObject = (typeof value === 'object' && value !== null) || typeof value === 'function'
+  if (isObject && '~standard' in value) return true
+  check.note(path, 'must be a zod schema or another Standard Schema.')
+  return false
+}
+
+function readSettings(check: DefinitionCheck, value: unknown): System['settings'] {
+  if (value === undefined) return undefined
+  const entry = check.object(value, ['schema', 'namespace'], 'settings')
+  const namespace = check.name(entry['namespace'] ?? settingsDefaults.namespace, 'settings.namespace')
+  const { schema } = entry
+  if (!checkSchema(check, schema, 'settings.schema')) return undefined
+  try {
+    createSettingValues(schema, 'settings.schema')
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error
+    check.problems.push(error.message)
+  }
+  return Object.freeze({ schema, namespace })
 }
 
 function readProcesses<Services>(
@@ -178,6 +204,12 @@ function readProcess<Services>(
     }),
     health: readHealth(check, entry['health'], `${path}.health`),
     startupTimeout: check.span(entry['startupTimeout'], defaults.startupTimeout, `${path}.startupTimeout`),
+    maxConcurrentCalls: check.integer(
+      entry['maxConcurrentCalls'],
+      defaults.maxConcurrentCalls,
+      1,
+      `${path}.maxConcurrentCalls`,
+    ),
     env: check.env(entry['env'], `${path}.env`),
     hooks: readHooks<Services>(check, entry['hooks'], `${path}.hooks`),
   })

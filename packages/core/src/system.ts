@@ -31,6 +31,13 @@ export interface SystemOptions<Config = unknown, Services = unknown> {
   }
   /** Makes the services of a process. What it returns is what handlers get as `services`. */
   readonly setup?: (context: SetupContext<Config>) => Promise<Services> | Services
+  /** The runtime settings of the app, which `quintet settings` shows and changes. Give the same to `createSettings`. */
+  readonly settings?: {
+    /** An object schema in which every setting has a default. */
+    readonly schema: StandardSchemaV1
+    /** @defaultValue `'default'` */
+    readonly namespace?: string
+  }
   readonly auth?: (services: Services, context: SetupContext<Config>) => AuthManager | Promise<AuthManager>
   /** The first one is the outermost. */
   readonly wrappers?: (services: Services, context: SetupContext<Config>) => readonly InvocationWrapper[]
@@ -60,6 +67,8 @@ export interface ProcessEntry<Services = unknown> {
   readonly health?: false | ProbeOptions
   /** How long it may take until it is ready. @defaultValue `'30s'` */
   readonly startupTimeout?: Duration
+  /** How many calls may be in progress at once, over every way in; further ones are refused. @defaultValue 10 000 */
+  readonly maxConcurrentCalls?: number
   /** Environment variables of this process; they win over those of the system. */
   readonly env?: Readonly<Record<string, string>>
   readonly hooks?: Hooks<Services>
@@ -120,6 +129,7 @@ export interface System<Config = unknown, Services = unknown> {
   readonly version: string
   readonly config: SystemOptions<Config, Services>['config']
   readonly setup: SystemOptions<Config, Services>['setup']
+  readonly settings: { readonly schema: StandardSchemaV1; readonly namespace: string } | undefined
   readonly auth: SystemOptions<Config, Services>['auth']
   readonly wrappers: SystemOptions<Config, Services>['wrappers']
   readonly processes: readonly ResolvedProcess<Services>[]
@@ -148,6 +158,7 @@ export interface ResolvedProcess<Services = unknown> {
   readonly topology: { readonly expose: boolean; readonly access: readonly string[] }
   readonly health: false | { readonly interval: number; readonly timeout: number; readonly retries: number }
   readonly startupTimeout: number
+  readonly maxConcurrentCalls: number
   readonly env: Readonly<Record<string, string>>
   readonly hooks: Hooks<Services>
 }

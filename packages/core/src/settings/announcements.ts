@@ -26,6 +26,9 @@ export interface Announcements {
   close(): Promise<void>
 }
 
+/** A connection that is away may queue a command for as long as it likes; nobody waits longer than this, in milliseconds. */
+const patience = 1_000
+
 export function createAnnouncements(
   redis: SettingsRedis | undefined,
   namespace: string,
@@ -35,10 +38,14 @@ export function createAnnouncements(
   let listener: ((channel: string, message: string) => void) | undefined
 
   const attempt = async (what: string, run: () => Promise<unknown>): Promise<void> => {
+    const { promise: late, reject } = Promise.withResolvers<never>()
+    const timer = setTimeout(() => reject(new Error(`no answer within ${patience} ms`)), patience)
     try {
-      await run()
+      await Promise.race([run(), late])
     } catch (error) {
       logger.warn({ err: error, channel }, `settings: could not ${what}; changes are still seen by polling`)
+    } finally {
+      clearTimeout(timer)
     }
   }
 

@@ -91,7 +91,7 @@ class RuntimeSettings<Schema extends StandardSchemaV1> implements Settings<Schem
   constructor(options: SettingsOptions<Schema>) {
     this.#options = resolveSettingsOptions(options)
     const { schema, pool, redis, namespace, logger } = this.#options
-    this.#parser = createSettingValues(schema)
+    this.#parser = createSettingValues(schema, 'createSettings.schema')
     this.#store = createSettingsStore(pool, namespace)
     this.#announcements = createAnnouncements(redis, namespace, logger)
     this.#current = this.#parser.defaults

@@ -19,15 +19,13 @@ export interface SettingValues {
   parse(stored: ReadonlyMap<string, unknown>): Promise<SettingsTree>
 }
 
-/** @throws TypeError when a setting has no default. */
-export function createSettingValues(schema: StandardSchemaV1): SettingValues {
+/** @throws TypeError, starting with the path, when a setting has no default. */
+export function createSettingValues(schema: StandardSchemaV1, path: string): SettingValues {
   const empty = schema['~standard'].validate({})
-  if (empty instanceof Promise) throw new TypeError('createSettings.schema: must not be asynchronous.')
+  if (empty instanceof Promise) throw new TypeError(`${path}: must not be asynchronous.`)
   if (empty.issues !== undefined) {
     const missing = empty.issues.map((issue) => `${pathOf(issue).join('.')} (${issue.message})`)
-    throw new TypeError(
-      `createSettings.schema: every setting needs a default. Without: ${missing.join(', ')}.`,
-    )
+    throw new TypeError(`${path}: every setting needs a default. Without: ${missing.join(', ')}.`)
   }
   const defaults = Object.freeze({ ...(empty.value as SettingsTree) })
   const keys = Object.keys(defaults)

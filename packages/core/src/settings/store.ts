@@ -7,8 +7,6 @@ interface StoredSettings {
   readonly version: number
   /** The values as they were given, by key. */
   readonly values: ReadonlyMap<string, unknown>
-  /** The version at which each was last changed. */
-  readonly versions: ReadonlyMap<string, number>
 }
 
 /** One change of a setting. */
@@ -53,7 +51,7 @@ export function createSettingsStore(pool: SettingsPool, namespace: string): Sett
   const load = async (query: SettingsQuery): Promise<StoredSettings> => {
     // One statement, hence one snapshot: the version belongs to these values.
     const { rows } = await query.query(
-      `select v.version, s.key, s.value, s.version as key_version
+      `select v.version, s.key, s.value
          from quintet_settings_version v
          left join quintet_settings s on s.namespace = v.namespace
         where v.namespace = $1`,
@@ -63,8 +61,16 @@ export function createSettingsStore(pool: SettingsPool, namespace: string): Sett
     return {
       version: Number((rows[0] as Row | undefined)?.['version'] ?? 0),
       values: new Map(stored.map((row) => [String(row['key']), row['value']])),
-      versions: new Map(stored.map((row) => [String(row['key']), Number(row['key_version'])])),
     }
+  }
+
+  /** From the history, for a setting that went back to its default is stored nowhere else. */
+  const lastChange = async (query: SettingsQuery, key: string): Promise<number> => {
+    const { rows } = await query.query(
+      'select max(version) as version from quintet_settings_history where namespace = $1 and key = $2',
+      [namespace, key],
+    )
+    return Number((rows[0] as Row)['version'] ?? 0)
   }
 
   return {
@@ -86,7 +92,8 @@ export function createSettingsStore(pool: SettingsPool, namespace: string): Sett
         )
         const version = Number((rows[0] as Row)['version'])
         const stored = await load(query)
-        assertExpected(request, stored.versions.get(request.key) ?? 0)
+        if (request.expectedVersion !== undefined)
+          assertExpected(request, await lastChange(query, request.key))
         const value = await request.decide(stored, query)
         const { key, actor, reason } = request
         if (value === undefined) {
@@ -143,7 +150,7 @@ export function createSettingsStore(pool: SettingsPool, namespace: string): Sett
 }
 
 function assertExpected({ key, expectedVersion }: ChangeRequest, version: number): void {
-  if (expectedVersion === undefined || expectedVersion === version) return
+  if (expectedVersion === version) return
   throw new QuintetError(
     `The setting "${key}" is at version ${version}, not at ${expectedVersion}: somebody else has changed it. Read it again.`,
     { code: 'ERR_CORE_SETTINGS_CONFLICT', kind: 'conflict', details: { key, version } },

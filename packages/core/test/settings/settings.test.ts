@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis'
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { Pool } from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -123,6 +124,54 @@ describe('createSettings', () => {
     expect(performance.now() - startedAt).toBeLessThan(1_000)
   })
 
+  it('notices within a second a change while its connection to Redis stays dead', async () => {
+    const name = namespace()
+    const publisher = new Redis(redisUrl())
+    const subscriber = new Redis(redisUrl(), { retryStrategy: () => null })
+    cleanup.defer(async () => publisher.disconnect())
+    const id = await subscriber.client('ID')
+    const settings = await instance(name, { redis: { publisher, subscriber } })
+    const other = await instance(name, { redis: connect() })
+    const ended = once(subscriber, 'end')
+    await publisher.client('KILL', 'ID', id)
+    await ended
+    const startedAt = performance.now()
+    await other.setAndReload('commission', 0.6, { actor: 'ada' })
+    await expect.poll(() => settings.get('commission'), { interval: 10, timeout: 2_000 }).toBe(0.6)
+    expect(performance.now() - startedAt).toBeLessThan(1_000)
+  })
+
+  it('follows on after all of its connections to PostgreSQL were ended', async () => {
+    const name = namespace()
+    const own = new Pool({ connectionString: database.url, application_name: name })
+    own.on('error', () => {})
+    cleanup.defer(() => own.end())
+    const settings = await instance(name, { pool: own })
+    await pool.query('select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1', [
+      name,
+    ])
+    const startedAt = performance.now()
+    await (await instance(name)).setAndReload('commission', 0.7, { actor: 'ada' })
+    await expect.poll(() => settings.get('commission'), { interval: 10, timeout: 3_000 }).toBe(0.7)
+    expect(performance.now() - startedAt).toBeLessThan(1_500)
+  })
+
+  it('starts and changes without waiting for a Redis that does not answer', async () => {
+    const connection = (): Redis => {
+      const redis = new Redis({ host: '127.0.0.1', port: 1, maxRetriesPerRequest: null })
+      redis.on('error', () => {})
+      cleanup.defer(async () => redis.disconnect())
+      return redis
+    }
+    const redis = { publisher: connection(), subscriber: connection() }
+    const startedAt = performance.now()
+    const settings = await instance(namespace(), { redis })
+    await settings.setAndReload('commission', 0.8, { actor: 'ada' })
+    await settings.close()
+    expect(performance.now() - startedAt).toBeLessThan(4_000)
+    expect(settings.get('commission')).toBe(0.8)
+  })
+
   it('goes on when Redis cannot be reached', async () => {
     const warnings: string[] = []
     const logger: Logger = { ...silentLogger, warn: (_fields, message = '') => void warnings.push(message) }
@@ -209,6 +258,10 @@ describe('createSettings', () => {
     ).rejects.toMatchObject({ code: 'ERR_CORE_SETTINGS_CONFLICT', kind: 'conflict', details: { version: 1 } })
     await settings.setAndReload('commission', 0.3, { actor: 'bob', expectedVersion: 1 })
     expect(settings.get('commission')).toBe(0.3)
+    await settings.rollback('commission', 0, { actor: 'ada', expectedVersion: 2 })
+    await expect(
+      settings.setAndReload('commission', 0.4, { actor: 'bob', expectedVersion: 0 }),
+    ).rejects.toMatchObject({ details: { version: 3 } })
   })
 
   it('puts changes of several processes into one order', async () => {
