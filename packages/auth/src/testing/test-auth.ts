@@ -14,6 +14,7 @@ import {
 } from '../sessions/session-authority.ts'
 import type { SessionRedis } from '../sessions/session-redis.ts'
 import type { AccessClaims } from '../tokens/access-claims.ts'
+import type { TokenVerifierOptions } from '../tokens/token-verifier.ts'
 import { signAccessToken } from '../tokens/sign-access-token.ts'
 import { createTestClock, type TestClock } from './test-clock.ts'
 
@@ -35,8 +36,10 @@ export interface TestAuthOptions {
       | 'watchInterval'
       | 'cnf'
       | 'dpop'
+      | 'audit'
       | 'commandTimeout'
-    >
+    > &
+      Pick<TokenVerifierOptions, 'clockTolerance' | 'tokenCache' | 'maxTokenLength'>
   >
 }
 
