@@ -382,6 +382,8 @@ describe.each(Object.entries(adapters))('the %s adapter', (_name, serve) => {
     await expect(start({ manager: {} })).rejects.toThrow('manager')
     await expect(start({ manager, access: 'everybody' })).rejects.toThrow('no access rule')
     await expect(start({ manager, freshness: 'lax' })).rejects.toThrow('freshness')
+    for (const origin of ['api.test', 'https://api.test/', 'https://api.test/x'])
+      await expect(start({ manager, origin })).rejects.toThrow('is no origin')
   })
 })
 
@@ -478,6 +480,9 @@ describe('session cookies', () => {
     expect(() =>
       createSessionCookies({ csrfSecret: auth.secrets.csrf, refreshPath: 'x; Domain=evil' }),
     ).toThrow('path')
+    expect(() =>
+      createSessionCookies({ csrfSecret: auth.secrets.csrf, origins: ['https://app.test/'] }),
+    ).toThrow('is no origin')
     expect(() => createSessionCookies({ csrfSecret: auth.secrets.csrf, orgins: [] } as never)).toThrow(
       'origins',
     )

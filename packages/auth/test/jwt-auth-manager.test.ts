@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Redis } from 'ioredis'
 import { anonymous, silentLogger, type SessionEnd } from '@quintet/core'
 import { createTrackedCache } from '@quintet/redis'
-import { until } from '@quintet/test-kit'
+import { startPrivateRedis, until } from '@quintet/test-kit'
 import {
   createJwtAuthManager,
   createKeyRing,
@@ -15,6 +15,7 @@ import {
 } from '../src/index.ts'
 import { createTestAuth, type TestAuth } from '../src/testing.ts'
 import { sessionKey } from '../src/sessions/session-keys.ts'
+import { maxLookups } from '../src/sessions/session-warmer.ts'
 import { codeOf } from './support/code-of.ts'
 import { createSessionDatabase, type SessionDatabase } from './support/modes.ts'
 import { connect } from './support/redis.ts'
@@ -279,6 +280,85 @@ describe('a cold session', () => {
     )
     expect(codes).toEqual(Array(3).fill('ERR_AUTH_UNAVAILABLE'))
     expect(performance.now() - started).toBeLessThan(2_000)
+  })
+})
+
+describe('many cold sessions', () => {
+  it('are looked up few at a time, and all come back', async () => {
+    const store = database.store()
+    let running = 0
+    let most = 0
+    await using auth = await createTestAuth({
+      redis,
+      authority: { store },
+      manager: {
+        sessionLookup: async (ref) => {
+          most = Math.max(most, ++running)
+          try {
+            return await store.find(ref)
+          } finally {
+            running--
+          }
+        },
+      },
+    })
+    const users = Array.from({ length: 300 }, (_, index) => `user-${index}`)
+    const all = await Promise.all(users.map((userId) => auth.signIn({ userId })))
+    await redis.del(...all.map(({ session }) => sessionKey(session)))
+    const codes = await Promise.all(
+      all.map(({ accessToken }) => codeOf(auth.manager.authenticate(bearer(accessToken)))),
+    )
+    expect(new Set(codes)).toEqual(new Set(['resolved']))
+    expect(most).toBeGreaterThan(1)
+    expect(most).toBeLessThanOrEqual(maxLookups)
+  })
+
+  it('are unavailable in time when the database hangs, and come back when it does not', async () => {
+    let hangs = true
+    const store = database.store()
+    await using auth = await createTestAuth({
+      redis,
+      authority: { store },
+      manager: { sessionLookup: (ref) => (hangs ? new Promise(() => undefined) : store.find(ref)) },
+    })
+    const users = Array.from({ length: 120 }, (_, index) => `user-${index}`)
+    const all = await Promise.all(users.map((userId) => auth.signIn({ userId })))
+    await redis.del(...all.map(({ session }) => sessionKey(session)))
+    const started = performance.now()
+    const call = (): Promise<string[]> =>
+      Promise.all(all.map(({ accessToken }) => codeOf(auth.manager.authenticate(bearer(accessToken)))))
+    expect(new Set(await call())).toEqual(new Set(['ERR_AUTH_UNAVAILABLE']))
+    expect(performance.now() - started).toBeLessThan(2_500)
+    hangs = false
+    expect(new Set(await call())).toEqual(new Set(['resolved']))
+  })
+
+  it('that nobody has signed cost neither a read nor a lookup', async () => {
+    await using server = await startPrivateRedis()
+    const own = connect(server.url)
+    let lookups = 0
+    await using auth = await createTestAuth({
+      redis: own,
+      manager: {
+        sessionLookup: async () => {
+          lookups++
+          return undefined
+        },
+      },
+    })
+    const { accessToken } = await auth.signIn()
+    const [header = '', payload = '', signature = ''] = accessToken.split('.')
+    const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as object
+    await own.config('RESETSTAT')
+    for (let index = 0; index < 500; index++) {
+      const forged = Buffer.from(JSON.stringify({ ...claims, sid: `flood-${index}` })).toString('base64url')
+      expect(await codeOf(auth.manager.authenticate(bearer(`${header}.${forged}.${signature}`)))).toBe(
+        'ERR_AUTH_TOKEN_INVALID',
+      )
+    }
+    expect(lookups).toBe(0)
+    expect(await own.info('commandstats')).not.toMatch(/cmdstat_(?:hmget|evalsha|eval):/)
+    own.disconnect()
   })
 })
 

@@ -58,7 +58,12 @@ export function createAuthenticator(options: AuthenticatorOptions, path: string)
   if (options.freshness !== undefined && options.freshness !== 'strict') {
     throw new TypeError(`${path}.freshness: must be 'strict' or left out.`)
   }
-  const origin = options.origin === undefined ? undefined : new URL(options.origin).origin
+  const { origin } = options
+  if (origin !== undefined && (!URL.canParse(origin) || new URL(origin).origin !== origin)) {
+    throw new TypeError(
+      `${path}.origin: ${JSON.stringify(origin)} is no origin such as "https://api.example.com".`,
+    )
+  }
   return {
     async admit(request, signal = never) {
       const facts = origin === undefined ? request : { ...request, url: relocate(request.url, origin) }

@@ -59,6 +59,12 @@ export function createSessionCookies(options: SessionCookiesOptions): SessionCoo
   if (!/^\/[A-Za-z0-9/_.-]*$/.test(refreshPath))
     throw new TypeError(`${path}.refreshPath: is not a plain path.`)
   const origins = new Set(options.origins ?? [])
+  for (const each of origins) {
+    if (!URL.canParse(each) || new URL(each).origin !== each)
+      throw new TypeError(
+        `${path}.origins: ${JSON.stringify(each)} is no origin such as "https://app.example.com".`,
+      )
+  }
   const clock = options.clock ?? systemClock
   const sign = (sessionId: string, random: string): string =>
     hmac(key, `${sessionId}|${random}`).toString('base64url')

@@ -12,6 +12,8 @@ export type SessionLookup = (ref: SessionRef) => Promise<StoredSession | undefin
 const claimTtl = 2_000
 const deadline = 1_500
 const negativeTtl = 1_000
+/** Lookups of one process at once: when Redis has lost everything, the database must not go down as well. */
+export const maxLookups = 50
 
 /**
  * Brings sessions back into Redis that it has lost. However many calls and processes ask for one at once, the
@@ -24,6 +26,8 @@ export class SessionWarmer {
   readonly #lookup: SessionLookup
   readonly #onWarmed: ((ref: SessionRef) => void) | undefined
   readonly #flights = new Map<string, Promise<void>>()
+  readonly #waiting = new Set<() => void>()
+  #free = maxLookups
 
   constructor(registry: SessionRegistry, lookup: SessionLookup, onWarmed?: (ref: SessionRef) => void) {
     this.#registry = registry
@@ -47,19 +51,48 @@ export class SessionWarmer {
 
   async #warm(ref: SessionRef): Promise<void> {
     const until = performance.now() + deadline
-    while (performance.now() < until) {
-      const nonce = randomBytes(9).toString('base64url')
-      const claim = await this.#registry.claim(ref, nonce, claimTtl)
-      if (claim === 'HELD') return
-      if (claim === 'CLAIMED') {
-        if (await this.#fill(ref, nonce, until)) return
-      } else {
-        await delay(5 + Math.random() * 20)
+    await this.#turn(until)
+    try {
+      while (performance.now() < until) {
+        const nonce = randomBytes(9).toString('base64url')
+        const claim = await this.#registry.claim(ref, nonce, claimTtl)
+        if (claim === 'HELD') return
+        if (claim === 'CLAIMED') {
+          if (await this.#fill(ref, nonce, until)) return
+        } else {
+          await delay(5 + Math.random() * 20)
+        }
       }
+    } finally {
+      this.#next()
     }
-    throw new AuthError('ERR_AUTH_UNAVAILABLE', {
-      cause: new Refusal('The session was not re-warmed in time.'),
-    })
+    throw late()
+  }
+
+  /** Resolves when this flight is one of the few that may ask. */
+  async #turn(until: number): Promise<void> {
+    if (this.#free > 0) {
+      this.#free--
+      return
+    }
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#waiting.add(resolve)
+    try {
+      await within(until - performance.now(), promise)
+    } catch {
+      this.#waiting.delete(resolve)
+      throw late()
+    }
+  }
+
+  #next(): void {
+    const [next] = this.#waiting
+    if (next === undefined) {
+      this.#free++
+      return
+    }
+    this.#waiting.delete(next)
+    next()
   }
 
   /** False when the claim was lost on the way, and everything must begin again. */
@@ -82,11 +115,17 @@ export class SessionWarmer {
   }
 }
 
+function late(): AuthError {
+  return new AuthError('ERR_AUTH_UNAVAILABLE', {
+    cause: new Refusal('The session was not re-warmed in time.'),
+  })
+}
+
 async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>()
+  const { promise: timeout, reject } = Promise.withResolvers<never>()
   const timer = setTimeout(() => reject(new Error('took too long')), ms)
   try {
-    return await Promise.race([promise, late])
+    return await Promise.race([promise, timeout])
   } finally {
     clearTimeout(timer)
   }
