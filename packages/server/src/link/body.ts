@@ -1,4 +1,5 @@
 import { serverError } from '../errors.ts'
+import type { ByteRange } from './byte-range.ts'
 
 /** A value as it travels on a link: JSON, with the binary values that JSON cannot hold behind it. */
 export interface EncodedBody {
@@ -32,16 +33,15 @@ export function encodeBody(value: unknown): EncodedBody {
 }
 
 /** @throws QuintetError `ERR_SERVER_BODY_INVALID`; a RangeError when the parts do not fit together. */
-export function decodeBody(payload: Buffer, binary: boolean): unknown {
+export function decodeBody(payload: ByteRange, binary: boolean): unknown {
   if (payload.length === 0) return undefined
   if (!binary) return parse(payload)
   const length = payload.readUInt32LE(0)
-  const index = parse(payload.subarray(4, 4 + length)) as BinaryIndex
+  const index = parse(payload.slice(4, 4 + length)) as BinaryIndex
   let value = index.value
   let at = 4 + length
   for (const [path, size] of index.binary) {
-    if (at + size > payload.length) throw new RangeError('A binary value is longer than its frame.')
-    const bytes = new Uint8Array(payload.subarray(at, at + size))
+    const bytes = payload.slice(at, at + size).copy()
     at += size
     if (path.length === 0) value = bytes
     else putAt(value, path, bytes)
@@ -50,9 +50,9 @@ export function decodeBody(payload: Buffer, binary: boolean): unknown {
 }
 
 /** A sibling has proved itself, so its JSON is not searched for what only an attacker would write. */
-function parse(bytes: Buffer): unknown {
+function parse(bytes: ByteRange): unknown {
   try {
-    return JSON.parse(bytes.toString('utf8'))
+    return JSON.parse(bytes.toString())
   } catch (error) {
     throw serverError('ERR_SERVER_BODY_INVALID', 'The input is not JSON.', { cause: error })
   }

@@ -1,5 +1,6 @@
 import { anonymous, isErrorKind, QuintetError, type Principal } from '@quintet/core'
 import { toProblem } from '../problem.ts'
+import type { ByteRange } from './byte-range.ts'
 
 /** What a call says beside its input and its deadline. */
 export interface CallHead {
@@ -34,11 +35,11 @@ export class CallHeadReader {
   readonly #known = new Map<string, CallHead>()
 
   /** @throws TypeError when it is no head. */
-  read(bytes: Buffer): CallHead {
+  read(bytes: ByteRange): CallHead {
     const key = bytes.toString('latin1')
     let head = this.#known.get(key)
     if (head === undefined) {
-      head = parseHead(bytes.toString('utf8'))
+      head = parseHead(bytes.toString())
       if (this.#known.size >= maxKnownHeads) this.#known.clear()
       if (head.lastEventId === undefined) this.#known.set(key, head)
     }

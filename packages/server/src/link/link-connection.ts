@@ -4,6 +4,7 @@ import { EventQueue } from '../client/event-queue.ts'
 import { serverError } from '../errors.ts'
 import { decodeBody, encodeBody } from './body.ts'
 import { readError, writeCallHead } from './call-head.ts'
+import { CallNumbers, CallSlots } from './call-slots.ts'
 import { binaryFlag, frameType, FrameReader, FrameWriter, type Frame } from './frames.ts'
 import { isSameProof, linkVersion, makeNonce, proveKey, type LinkIdentity } from './handshake.ts'
 import { initialCredit, noDeadline } from './link-session.ts'
@@ -18,11 +19,14 @@ export interface LinkConnectionOptions {
 }
 
 interface PendingCall {
+  readonly id: number
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
   items: EventQueue | undefined
   readonly signal: AbortSignal | undefined
   onAbort: (() => void) | undefined
+  /** Nobody waits for it here any more, and the other side has not ended it yet. */
+  left: boolean
 }
 
 const handshakeTimeout = 5_000
@@ -33,10 +37,10 @@ export class LinkConnection {
   readonly #options: LinkConnectionOptions
   readonly #socket: Socket
   readonly #writer: FrameWriter
-  readonly #pending = new Map<number, PendingCall>()
+  readonly #pending = new CallSlots<PendingCall>()
+  readonly #numbers = new CallNumbers()
   readonly #timer: NodeJS.Timeout
   readonly #onChange: () => void
-  #nextId = 1
   #state: 'connecting' | 'ready' | 'leaving' | 'closed' = 'connecting'
   #expected: string | undefined
 
@@ -70,7 +74,7 @@ export class LinkConnection {
     return this.#state === 'closed'
   }
 
-  /** Calls that wait for their answer. */
+  /** Calls that the other side has not ended. */
   get active(): number {
     return this.#pending.size
   }
@@ -85,12 +89,24 @@ export class LinkConnection {
       options.deadline === undefined
         ? noDeadline
         : Math.min(noDeadline - 1, Math.max(0, Math.ceil(options.deadline - Date.now())))
-    const id = this.#takeId()
+    const id = this.#numbers.take()
+    if (id === undefined)
+      return Promise.reject(
+        serverError('ERR_SERVER_CONNECTION_LIMIT', 'The link has no room for more calls.'),
+      )
     return new Promise((resolve, reject) => {
-      const pending: PendingCall = { resolve, reject, signal, items: undefined, onAbort: undefined }
+      const pending: PendingCall = {
+        id,
+        resolve,
+        reject,
+        signal,
+        items: undefined,
+        onAbort: undefined,
+        left: false,
+      }
       this.#pending.set(id, pending)
       if (signal !== undefined) {
-        pending.onAbort = () => this.#cancel(id, signal.reason)
+        pending.onAbort = () => this.#cancel(pending, signal.reason)
         signal.addEventListener('abort', pending.onAbort, { once: true })
       }
       this.#writer.write(frameType.call, id, body.binary ? binaryFlag : 0, [
@@ -106,13 +122,6 @@ export class LinkConnection {
     this.#socket.destroy()
   }
 
-  #takeId(): number {
-    do {
-      this.#nextId = this.#nextId >= 0xffff_ffff ? 1 : this.#nextId + 1
-    } while (this.#pending.has(this.#nextId))
-    return this.#nextId
-  }
-
   #frame(frame: Frame): void {
     if (this.#state === 'connecting') {
       this.#handshake(frame)
@@ -124,37 +133,34 @@ export class LinkConnection {
       return
     }
     const pending = this.#pending.get(frame.id)
-    // An answer that crossed with the cancellation of its call.
-    if (pending === undefined) return
-    const binary = (frame.flags & binaryFlag) !== 0
-    switch (frame.type) {
-      case frameType.result:
-        this.#forget(frame.id, pending)
-        pending.resolve(decodeBody(frame.payload, binary))
-        break
-      case frameType.error:
-        this.#fail(frame.id, pending, readError(frame.payload.toString('utf8')))
-        break
-      case frameType.item:
-        this.#items(frame.id, pending).push(decodeBody(frame.payload, binary))
-        break
-      case frameType.end:
-        this.#items(frame.id, pending).end()
-        this.#forget(frame.id, pending)
-        break
-      default:
-        throw new TypeError(`A frame of type ${String(frame.type)} is not expected.`)
+    if (pending === undefined) throw new TypeError('There is no call of this number.')
+    const { type, payload } = frame
+    const isLast = type === frameType.result || type === frameType.error || type === frameType.end
+    if (!isLast && type !== frameType.item)
+      throw new TypeError(`A frame of type ${String(type)} is not expected.`)
+    if (isLast) {
+      this.#pending.delete(pending.id)
+      this.#numbers.giveBack(pending.id)
     }
+    // An answer that crossed with the cancellation of its call.
+    if (pending.left) return
+    if (isLast) this.#leave(pending)
+    const binary = (frame.flags & binaryFlag) !== 0
+    if (type === frameType.result) pending.resolve(decodeBody(payload, binary))
+    else if (type === frameType.item) this.#items(pending).push(decodeBody(payload, binary))
+    else if (type === frameType.end) this.#items(pending).end()
+    else this.#fail(pending, readError(payload.toString()))
   }
 
-  #items(id: number, pending: PendingCall): EventQueue {
+  #items(pending: PendingCall): EventQueue {
     if (pending.items === undefined) {
       // Half of the room at a time, so that the sender need not stop and go for each.
       pending.items = new EventQueue((count) => {
-        if (this.#pending.has(id)) this.#writer.write(frameType.credit, id, 0, [count])
+        if (!pending.left) this.#writer.write(frameType.credit, pending.id, 0, [count])
       }, initialCredit / 2)
       pending.items.onLeave = (early) => {
-        if (early) this.#cancel(id, new DOMException('The stream is not read any further.', 'AbortError'))
+        if (early)
+          this.#cancel(pending, new DOMException('The stream is not read any further.', 'AbortError'))
       }
       pending.resolve(pending.items)
     }
@@ -162,7 +168,7 @@ export class LinkConnection {
   }
 
   #handshake({ type, payload }: Frame): void {
-    const said = JSON.parse(payload.toString('utf8')) as Record<string, unknown>
+    const said = JSON.parse(payload.toString()) as Record<string, unknown>
     const { key, caller, callee, path } = this.#options
     if (type === frameType.hello && this.#expected === undefined) {
       if (said['version'] !== linkVersion)
@@ -187,21 +193,21 @@ export class LinkConnection {
     }
   }
 
-  #cancel(id: number, reason: unknown): void {
-    const pending = this.#pending.get(id)
-    if (pending === undefined) return
-    if (!this.#socket.destroyed) this.#writer.write(frameType.cancel, id, 0, [])
-    this.#fail(id, pending, reason)
+  /** The number of the call is free again only when the other side has ended it. */
+  #cancel(pending: PendingCall, reason: unknown): void {
+    if (pending.left) return
+    if (!this.#socket.destroyed) this.#writer.write(frameType.cancel, pending.id, 0, [])
+    this.#fail(pending, reason)
   }
 
-  #fail(id: number, pending: PendingCall, error: unknown): void {
-    this.#forget(id, pending)
+  #fail(pending: PendingCall, error: unknown): void {
+    this.#leave(pending)
     if (pending.items === undefined) pending.reject(error)
     else pending.items.fail(error)
   }
 
-  #forget(id: number, pending: PendingCall): void {
-    this.#pending.delete(id)
+  #leave(pending: PendingCall): void {
+    pending.left = true
     if (pending.onAbort !== undefined) pending.signal?.removeEventListener('abort', pending.onAbort)
   }
 
@@ -211,7 +217,7 @@ export class LinkConnection {
     const gone = toQuintetError(
       serverError('ERR_SERVER_CLOSED', 'The sibling process ended the link before it had answered.'),
     )
-    for (const [id, pending] of this.#pending) this.#fail(id, pending, gone)
+    for (const pending of this.#pending) if (!pending.left) this.#fail(pending, gone)
     this.#onChange()
   }
 }

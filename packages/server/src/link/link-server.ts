@@ -129,7 +129,7 @@ class ServedConnection {
 
   #admit({ type, payload }: Frame): void {
     if (type !== frameType.proof) throw new TypeError('The caller did not prove itself.')
-    const said = JSON.parse(payload.toString('utf8')) as Record<string, unknown>
+    const said = JSON.parse(payload.toString()) as Record<string, unknown>
     const { identity, key } = this.#options
     const nonces = { caller: String(said['nonce']), callee: this.#nonce }
     const caller: LinkIdentity = {

@@ -13,7 +13,9 @@ import {
 } from '@quintet/core'
 import { serverError } from '../errors.ts'
 import { decodeBody, encodeBody } from './body.ts'
+import type { ByteRange } from './byte-range.ts'
 import { CallHeadReader, writeError, type CallHead } from './call-head.ts'
+import { CallSlots } from './call-slots.ts'
 import { binaryFlag, frameType, type Frame, type FrameWriter } from './frames.ts'
 
 /** A procedure as it is called over a link. */
@@ -38,7 +40,8 @@ export class LinkSession {
   readonly #writer: FrameWriter
   readonly #name: string
   readonly #heads = new CallHeadReader()
-  readonly #calls = new Map<number, ServedCall>()
+  readonly #calls = new CallSlots<ServedCall>()
+  #served = 0
 
   constructor(
     host: TransportHost,
@@ -72,34 +75,32 @@ export class LinkSession {
 
   /** The sibling has gone. */
   closed(): void {
-    for (const call of this.#calls.values())
-      call.abort(new DOMException('The caller went away.', 'AbortError'))
+    for (const call of this.#calls) call.abort(new DOMException('The caller went away.', 'AbortError'))
   }
 
   /** Breaks off the streams, which have no end of their own, so that their readers go elsewhere. */
   endStreams(): void {
-    for (const call of this.#calls.values()) {
+    for (const call of this.#calls) {
       if (call.streams) call.abort(serverError('ERR_SERVER_CLOSED', 'The process is about to stop.'))
     }
   }
 
-  #start(id: number, flags: number, payload: Buffer): void {
-    if (this.#calls.has(id)) throw new TypeError('A call id is used twice.')
+  #start(id: number, flags: number, payload: ByteRange): void {
     const remaining = payload.readUInt32LE(0)
     const bodyAt = 8 + payload.readUInt32LE(4)
-    const head = this.#heads.read(payload.subarray(8, bodyAt))
+    const head = this.#heads.read(payload.slice(8, bodyAt))
     const found = this.#procedures.get(head.method)
     if (found === undefined) {
       this.#fail(id, serverError('ERR_SERVER_NOT_FOUND', 'There is no such procedure.'))
       return
     }
     const { procedure } = found.named
-    const body = payload.subarray(bodyAt)
+    const body = payload.slice(bodyAt)
     const call = new ServedCall(
       found.operation,
       head,
       remaining,
-      `${this.#name}-${String(id)}`,
+      `${this.#name}-${String(++this.#served)}`,
       procedure.mode === 'stream',
     )
     this.#calls.set(id, call)
