@@ -1,9 +1,12 @@
-import type { Principal } from '@quintet/core'
+import type { AccessRule, Principal, PrincipalFor } from '@quintet/core'
 import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
 import { fetchFacts } from '../http/fetch-facts.ts'
 
 /** A handler of a Web `Request` from a caller who was let through. */
-export type AuthenticatedHandler = (request: Request, principal: Principal) => Promise<Response> | Response
+export type AuthenticatedHandler<Caller extends Principal = Principal> = (
+  request: Request,
+  principal: Caller,
+) => Promise<Response> | Response
 
 /**
  * Puts authentication before a handler of Web requests.
@@ -11,14 +14,14 @@ export type AuthenticatedHandler = (request: Request, principal: Principal) => P
  * @example
  * const handler = withAuth({ manager }, (request, principal) => Response.json({ hello: principal.userId }))
  */
-export function withAuth(
-  options: AuthenticatorOptions,
-  handler: AuthenticatedHandler,
+export function withAuth<const Access extends AccessRule = 'authenticated'>(
+  options: AuthenticatorOptions<Access>,
+  handler: AuthenticatedHandler<PrincipalFor<Access>>,
 ): (request: Request) => Promise<Response> {
   const authenticator = createAuthenticator(options, 'withAuth')
   return async (request) => {
     const facts = fetchFacts(request)
-    let principal: Principal
+    let principal: PrincipalFor<Access>
     try {
       principal = await authenticator.admit(facts, request.signal)
     } catch (error) {

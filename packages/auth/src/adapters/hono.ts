@@ -1,11 +1,14 @@
-import type { Principal } from '@quintet/core'
+import type { AccessRule, Principal, PrincipalFor } from '@quintet/core'
 import type { MiddlewareHandler } from 'hono'
 import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
 import { fetchFacts } from '../http/fetch-facts.ts'
 
-/** What {@link honoAuth} sets: `context.get('principal')`. Give it to `new Hono<AuthEnvironment>()`. */
-export interface AuthEnvironment {
-  Variables: { principal: Principal }
+/**
+ * What {@link honoAuth} sets: `context.get('principal')`. Give it to `new Hono<AuthEnvironment<UserPrincipal>>()`, or
+ * without a type where callers may be anonymous.
+ */
+export interface AuthEnvironment<Caller extends Principal = Principal> {
+  Variables: { principal: Caller }
 }
 
 /**
@@ -14,11 +17,13 @@ export interface AuthEnvironment {
  * @example
  * app.use('/api/*', honoAuth({ manager }))
  */
-export function honoAuth(options: AuthenticatorOptions): MiddlewareHandler<AuthEnvironment> {
+export function honoAuth<const Access extends AccessRule = 'authenticated'>(
+  options: AuthenticatorOptions<Access>,
+): MiddlewareHandler<AuthEnvironment<PrincipalFor<Access>>> {
   const authenticator = createAuthenticator(options, 'honoAuth')
   return async (context, next) => {
     const facts = fetchFacts(context.req.raw)
-    let principal: Principal
+    let principal: PrincipalFor<Access>
     try {
       principal = await authenticator.admit(facts, context.req.raw.signal)
     } catch (error) {

@@ -1,13 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Principal } from '@quintet/core'
+import type { AccessRule, Principal, PrincipalFor } from '@quintet/core'
 import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
 import { nodeFacts } from '../http/node-facts.ts'
 
 /** A listener for requests of callers who were let through. */
-export type AuthenticatedListener = (
+export type AuthenticatedListener<Caller extends Principal = Principal> = (
   request: IncomingMessage,
   response: ServerResponse,
-  principal: Principal,
+  principal: Caller,
 ) => Promise<void> | void
 
 /**
@@ -16,14 +16,14 @@ export type AuthenticatedListener = (
  * @example
  * createServer(withAuth({ manager }, (request, response, principal) => response.end(principal.userId)))
  */
-export function withAuth(
-  options: AuthenticatorOptions,
-  listener: AuthenticatedListener,
+export function withAuth<const Access extends AccessRule = 'authenticated'>(
+  options: AuthenticatorOptions<Access>,
+  listener: AuthenticatedListener<PrincipalFor<Access>>,
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   const authenticator = createAuthenticator(options, 'withAuth')
   return async (request, response) => {
     const facts = nodeFacts(request)
-    let principal: Principal
+    let principal: PrincipalFor<Access>
     try {
       principal = await authenticator.admit(facts)
     } catch (error) {

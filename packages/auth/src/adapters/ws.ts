@@ -1,6 +1,6 @@
 import { STATUS_CODES, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { Principal, SessionEnd } from '@quintet/core'
+import type { AccessRule, Principal, PrincipalFor, SessionEnd } from '@quintet/core'
 import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
 import { nodeFacts } from '../http/node-facts.ts'
 
@@ -13,13 +13,13 @@ export interface AuthenticatedSocket {
 }
 
 /** Authenticates WebSocket handshakes, and closes sockets when their sessions end. */
-export interface UpgradeAuth {
+export interface UpgradeAuth<Caller extends Principal = Principal> {
   /**
    * Authenticates a handshake, before `handleUpgrade`. Undefined when it was refused: the answer has been sent and
    * the socket is closed. The token comes in the `Authorization` header, in a subprotocol entry
    * `bearer.<token>`, or in the cookie.
    */
-  admit(request: IncomingMessage, socket: Duplex): Promise<Principal | undefined>
+  admit(request: IncomingMessage, socket: Duplex): Promise<Caller | undefined>
   /**
    * Closes the WebSocket with 4401 and the reason when the principal's session ends. From then on no message of the
    * client reaches a listener, and a client that does not answer the close is cut off after a second.
@@ -42,7 +42,9 @@ const closeTimeout = 1_000
  *   if (principal) sockets.handleUpgrade(request, socket, head, (ws) => auth.guard(ws, principal))
  * })
  */
-export function upgradeAuth(options: AuthenticatorOptions): UpgradeAuth {
+export function upgradeAuth<const Access extends AccessRule = 'authenticated'>(
+  options: AuthenticatorOptions<Access>,
+): UpgradeAuth<PrincipalFor<Access>> {
   const authenticator = createAuthenticator(options, 'upgradeAuth')
   return {
     async admit(request, socket) {

@@ -5,7 +5,7 @@ import {
   toQuintetError,
   type AccessRule,
   type AuthManager,
-  type Principal,
+  type PrincipalFor,
 } from '@quintet/core'
 import { toChallenge } from '../challenge.ts'
 import { AuthError } from '../errors.ts'
@@ -14,10 +14,10 @@ import type { RequestFacts } from './request-facts.ts'
 import type { SessionCookies } from './session-cookies.ts'
 
 /** What every adapter takes. */
-export interface AuthenticatorOptions {
+export interface AuthenticatorOptions<Access extends AccessRule = AccessRule> {
   readonly manager: AuthManager
   /** Who gets through. @defaultValue `'authenticated'` */
-  readonly access?: AccessRule
+  readonly access?: Access
   /** Takes the access token from a cookie as well, under the CSRF rules. */
   readonly cookies?: SessionCookies
   /** The `realm` of challenges. @defaultValue `'api'` */
@@ -40,20 +40,23 @@ export interface AuthRefusal {
 }
 
 /** Lets requests through or refuses them; what is common to all adapters. */
-export interface Authenticator {
+export interface Authenticator<Access extends AccessRule> {
   /** Resolves to the caller, or rejects. */
-  admit(request: RequestFacts, signal?: AbortSignal): Promise<Principal>
+  admit(request: RequestFacts, signal?: AbortSignal): Promise<PrincipalFor<Access>>
   refuse(thrown: unknown, request: RequestFacts): AuthRefusal
 }
 
 const knownKeys = ['manager', 'access', 'cookies', 'realm', 'freshness', 'origin']
 const never = new AbortController().signal
 
-export function createAuthenticator(options: AuthenticatorOptions, path: string): Authenticator {
+export function createAuthenticator<Access extends AccessRule>(
+  options: AuthenticatorOptions<Access>,
+  path: string,
+): Authenticator<Access> {
   refuseUnknownKeys(options, knownKeys, path)
   if (typeof options.manager?.authenticate !== 'function')
     throw new TypeError(`${path}.manager: give an auth manager.`)
-  const access = options.access ?? 'authenticated'
+  const access: AccessRule = options.access ?? 'authenticated'
   assertAccessRule(access, path)
   if (options.freshness !== undefined && options.freshness !== 'strict') {
     throw new TypeError(`${path}.freshness: must be 'strict' or left out.`)
@@ -77,7 +80,8 @@ export function createAuthenticator(options: AuthenticatorOptions, path: string)
       const decision = decideAccess(access, principal)
       if (decision === 'unauthenticated') throw new AuthError('ERR_AUTH_CREDENTIALS_MISSING')
       if (decision === 'forbidden') throw new AuthError('ERR_AUTH_FORBIDDEN')
-      return principal
+      // What the rule has just decided.
+      return principal as PrincipalFor<Access>
     },
     refuse(thrown, request) {
       const error = toQuintetError(thrown)
