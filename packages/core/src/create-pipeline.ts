@@ -172,7 +172,7 @@ class CallPipeline implements Pipeline {
 
   #limitOf(duration: number): TimeLimit {
     let limit = this.#limits.get(duration)
-    if (limit === undefined) this.#limits.set(duration, (limit = new TimeLimit(duration)))
+    if (limit === undefined) this.#limits.set(duration, (limit = new TimeLimit(duration, this.#clock)))
     return limit
   }
 

@@ -115,7 +115,7 @@ export class PipelineCall implements Invocation, Timed {
   /** Has the call end with the others of its time limit. */
   startTime(limit: TimeLimit): void {
     this.#limit = limit
-    limit.add(this)
+    limit.add(this, this.startedMonotonic)
   }
 
   /** Lets go of the deadline and of the caller's signal; the call is over. */

@@ -1,6 +1,8 @@
+import type { Clock } from './clock.ts'
+
 /** Something that has a limited time; it stands in the list of its {@link TimeLimit}. */
 export interface Timed {
-  /** On the clock of `performance.now()`. */
+  /** On the monotonic clock. */
   dueAt: number
   earlier: Timed | undefined
   later: Timed | undefined
@@ -17,17 +19,20 @@ export interface Timed {
  */
 export class TimeLimit {
   readonly #duration: number
+  readonly #clock: Clock
   #first: Timed | undefined
   #last: Timed | undefined
   #timer: NodeJS.Timeout | undefined
 
   /** @param duration milliseconds; at most what Node's timers can hold. */
-  constructor(duration: number) {
+  constructor(duration: number, clock: Clock) {
     this.#duration = duration
+    this.#clock = clock
   }
 
-  add(timed: Timed): void {
-    timed.dueAt = performance.now() + this.#duration
+  /** @param startedAt when its time began, on the monotonic clock; not before that of the one added last. */
+  add(timed: Timed, startedAt: number): void {
+    timed.dueAt = startedAt + this.#duration
     timed.earlier = this.#last
     if (this.#last !== undefined) this.#last.later = timed
     else {
@@ -56,7 +61,7 @@ export class TimeLimit {
 
   #end(): void {
     this.#timer = undefined
-    const now = performance.now()
+    const now = this.#clock.monotonic()
     // Node's timers count whole milliseconds and may be early by less than one.
     while (this.#first !== undefined && this.#first.dueAt - now < 1) {
       const due = this.#first

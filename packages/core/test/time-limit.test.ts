@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { systemClock } from '../src/clock.ts'
 import { TimeLimit, type Timed } from '../src/time-limit.ts'
 
 interface Recorded extends Timed {
@@ -30,23 +31,23 @@ const pause = (milliseconds: number): Promise<void> =>
 
 describe('a time limit', () => {
   it('ends each in its turn, none before its time', async () => {
-    const limit = new TimeLimit(40)
+    const limit = new TimeLimit(40, systemClock)
     const ended: string[] = []
     const early = timed('early', ended)
-    limit.add(early)
+    limit.add(early, performance.now())
     await pause(20)
     const late = timed('late', ended)
-    limit.add(late)
+    limit.add(late, performance.now())
     await expect.poll(() => ended).toEqual(['early', 'late'])
     for (const { startedAt, endedAt = 0 } of [early, late])
       expect(endedAt - startedAt).toBeGreaterThanOrEqual(39)
   })
 
   it('lets go of those that were over in time: the first, the last and one between', async () => {
-    const limit = new TimeLimit(20)
+    const limit = new TimeLimit(20, systemClock)
     const ended: string[] = []
     const all = ['a', 'b', 'c', 'd', 'e'].map((name) => timed(name, ended))
-    for (const entry of all) limit.add(entry)
+    for (const entry of all) limit.add(entry, performance.now())
     for (const index of [0, 2, 4]) {
       const entry = all[index]
       if (entry !== undefined) limit.delete(entry)
@@ -58,29 +59,29 @@ describe('a time limit', () => {
 
   it('needs one timer for all, and keeps the process alive only while there is something to end', () => {
     const before = timers()
-    const limit = new TimeLimit(60_000)
+    const limit = new TimeLimit(60_000, systemClock)
     const all = Array.from({ length: 1_000 }, (_, index) => timed(String(index)))
-    for (const entry of all) limit.add(entry)
+    for (const entry of all) limit.add(entry, performance.now())
     expect(timers()).toBe(before + 1)
     for (const entry of all) limit.delete(entry)
     expect(timers()).toBe(before)
     const again = timed('again')
-    limit.add(again)
+    limit.add(again, performance.now())
     expect(timers()).toBe(before + 1)
     limit.delete(again)
     expect(timers()).toBe(before)
   })
 
   it('goes on when one that is due adds another', async () => {
-    const limit = new TimeLimit(10)
+    const limit = new TimeLimit(10, systemClock)
     const ended: string[] = []
     const second = timed('second', ended)
     const first = timed('first', ended)
     first.onDue = () => {
       ended.push('first')
-      limit.add(second)
+      limit.add(second, performance.now())
     }
-    limit.add(first)
+    limit.add(first, performance.now())
     await expect.poll(() => ended).toEqual(['first', 'second'])
   })
 })

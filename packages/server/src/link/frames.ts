@@ -36,7 +36,7 @@ const longText = 16 * 1024
 const shortBytes = 4 * 1024
 
 /** So many frames are written at once even before the turn is over: the other side begins while this one goes on. */
-const framesPerWrite = Number(process.env['FPW'] ?? 16)
+const framesPerWrite = 16
 
 /** Where frames are written to; a socket fits. */
 export interface FrameSink {
