@@ -36,6 +36,13 @@ describe('the README', () => {
     expect(readme).toContain(example.trim())
   })
 
+  it('shows every adapter as it is run', () => {
+    const example = readFileSync(resolve(root, 'examples/adapters.ts'), 'utf8')
+    const shown = example.slice(example.indexOf('// Web requests'), example.indexOf('// From here on'))
+    expect(shown.length).toBeGreaterThan(1_000)
+    expect(readme).toContain(shown.trim())
+  })
+
   it('names the defaults that the code has', () => {
     const { accessTtl, idle, absolute, grace, maxSessionsPerUser, clientId, commandTimeout } =
       sessionAuthorityDefaults
@@ -63,6 +70,23 @@ describe('the examples', () => {
     expect(stderr).toBe('')
     expect(stdout).toBe('alice of acme\nThe session was revoked. Sign in again.\n')
     expect(status).toBe(0)
+  })
+
+  it('adapters refuses and admits in front of every framework', () => {
+    const { stdout, stderr, status } = run('adapters.ts')
+    const http = ['fetch', 'hono', 'node', 'express', 'fastify']
+    expect(stderr).toBe('')
+    expect(stdout.trim().split('\n')).toEqual([
+      ...http.map((name) => `${name} 401 Bearer realm="api" {"userId":"alice"}`),
+      'ws 401 chat {"userId":"alice"}',
+      'ws 4401 revoked',
+    ])
+    expect(status).toBe(0)
+  })
+
+  it('cookies lets a browser in, and a change only with its CSRF token', () => {
+    const { stdout, stderr, status } = run('cookies.ts')
+    expect([stderr, stdout, status]).toEqual(['', '403\n{"renamed":"alice"}\n', 0])
   })
 
   it('express challenges an anonymous caller', () => {
