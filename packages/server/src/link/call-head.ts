@@ -10,44 +10,66 @@ export interface CallHead {
   readonly lastEventId: string | undefined
 }
 
-/** Heads that were written before: the same user calls the same procedures again and again. */
-const written = new WeakMap<Principal, Map<string, Buffer>>()
+/** Heads that a link remembers, so that they are sent and read once and not with each call. */
+const rememberedHeads = 1_024
+/** In the place of a number: a head that is not remembered. */
+const once = 0xffff_ffff
 
-export function writeCallHead(head: CallHead): Buffer {
-  const { method, principal, lastEventId } = head
-  if (lastEventId !== undefined || !Object.isFrozen(principal)) return encodeHead(head)
-  let heads = written.get(principal)
-  if (heads === undefined) written.set(principal, (heads = new Map()))
-  let bytes = heads.get(method)
-  if (bytes === undefined) heads.set(method, (bytes = encodeHead(head)))
-  return bytes
-}
+/** Writes the heads of one link: the same users call the same procedures again and again. */
+export class CallHeadWriter {
+  readonly #numbers = new WeakMap<Principal, Map<string, number>>()
+  /** Who has each number; the one that was given first loses it to the next new head. */
+  readonly #holders: Map<string, number>[] = []
+  readonly #methods: string[] = []
+  #next = 0
 
-function encodeHead({ method, principal, lastEventId }: CallHead): Buffer {
-  return Buffer.from(
-    JSON.stringify({ m: method, p: principal.kind === 'anonymous' ? null : principal, l: lastEventId }),
-    'utf8',
-  )
-}
-
-/** Reads heads, and remembers those that come often. */
-export class CallHeadReader {
-  readonly #known = new Map<string, CallHead>()
-
-  /** @throws TypeError when it is no head. */
-  read(bytes: ByteRange): CallHead {
-    const key = bytes.toString('latin1')
-    let head = this.#known.get(key)
-    if (head === undefined) {
-      head = parseHead(bytes.toString())
-      if (this.#known.size >= maxKnownHeads) this.#known.clear()
-      if (head.lastEventId === undefined) this.#known.set(key, head)
-    }
-    return head
+  /** @returns the pieces of a frame: the number of the head, the length of what follows, and the head if it is new. */
+  write(head: CallHead): readonly (number | Uint8Array)[] {
+    const { method, principal, lastEventId } = head
+    if (lastEventId !== undefined || !Object.isFrozen(principal)) return withBytes(once, head)
+    let numbers = this.#numbers.get(principal)
+    if (numbers === undefined) this.#numbers.set(principal, (numbers = new Map()))
+    const known = numbers.get(method)
+    if (known !== undefined) return [known, 0]
+    const number = this.#next
+    this.#next = (number + 1) % rememberedHeads
+    this.#holders[number]?.delete(this.#methods[number] ?? '')
+    this.#holders[number] = numbers
+    this.#methods[number] = method
+    numbers.set(method, number)
+    return withBytes(number, head)
   }
 }
 
-const maxKnownHeads = 256
+function withBytes(
+  number: number,
+  { method, principal, lastEventId }: CallHead,
+): readonly (number | Uint8Array)[] {
+  const text = JSON.stringify({
+    m: method,
+    p: principal.kind === 'anonymous' ? null : principal,
+    l: lastEventId,
+  })
+  const bytes = Buffer.from(text, 'utf8')
+  return [number, bytes.length, bytes]
+}
+
+/** Reads the heads of one link. */
+export class CallHeadReader {
+  readonly #known: CallHead[] = []
+
+  /** @throws TypeError when there is no such head. */
+  read(number: number, bytes: ByteRange): CallHead {
+    if (bytes.length === 0) {
+      const head = this.#known[number]
+      if (head === undefined) throw new TypeError('A call refers to a head that was not sent.')
+      return head
+    }
+    const head = parseHead(bytes.toString())
+    if (number < rememberedHeads && head.lastEventId === undefined) this.#known[number] = head
+    return head
+  }
+}
 
 function parseHead(text: string): CallHead {
   const head = JSON.parse(text) as { m?: unknown; p?: unknown; l?: unknown }

@@ -3,7 +3,7 @@ import { toQuintetError, type CallOptions, type Principal } from '@quintet/core'
 import { EventQueue } from '../client/event-queue.ts'
 import { serverError } from '../errors.ts'
 import { decodeBody, encodeBody } from './body.ts'
-import { readError, writeCallHead } from './call-head.ts'
+import { CallHeadWriter, readError } from './call-head.ts'
 import { CallNumbers, CallSlots } from './call-slots.ts'
 import { binaryFlag, frameType, FrameReader, FrameWriter, type Frame } from './frames.ts'
 import { isSameProof, linkVersion, makeNonce, proveKey, type LinkIdentity } from './handshake.ts'
@@ -39,6 +39,7 @@ export class LinkConnection {
   readonly #writer: FrameWriter
   readonly #pending = new CallSlots<PendingCall>()
   readonly #numbers = new CallNumbers()
+  readonly #heads = new CallHeadWriter()
   readonly #timer: NodeJS.Timeout
   readonly #onChange: () => void
   #state: 'connecting' | 'ready' | 'leaving' | 'closed' = 'connecting'
@@ -84,7 +85,6 @@ export class LinkConnection {
     const { signal } = options
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
     const body = encodeBody(input)
-    const head = writeCallHead({ method, principal, lastEventId: options.lastEventId })
     const remaining =
       options.deadline === undefined
         ? noDeadline
@@ -109,10 +109,10 @@ export class LinkConnection {
         pending.onAbort = () => this.#cancel(pending, signal.reason)
         signal.addEventListener('abort', pending.onAbort, { once: true })
       }
+      const head = this.#heads.write({ method, principal, lastEventId: options.lastEventId })
       this.#writer.write(frameType.call, id, body.binary ? binaryFlag : 0, [
         remaining,
-        head.length,
-        head,
+        ...head,
         ...body.pieces,
       ])
     })

@@ -87,8 +87,8 @@ export class LinkSession {
 
   #start(id: number, flags: number, payload: ByteRange): void {
     const remaining = payload.readUInt32LE(0)
-    const bodyAt = 8 + payload.readUInt32LE(4)
-    const head = this.#heads.read(payload.slice(8, bodyAt))
+    const bodyAt = 12 + payload.readUInt32LE(8)
+    const head = this.#heads.read(payload.readUInt32LE(4), payload.slice(12, bodyAt))
     const found = this.#procedures.get(head.method)
     if (found === undefined) {
       this.#fail(id, serverError('ERR_SERVER_NOT_FOUND', 'There is no such procedure.'))

@@ -107,6 +107,31 @@ describe('createLinks', () => {
 })
 
 describe('a link', () => {
+  it('gives the late answer of a call that was canceled to no other call', async () => {
+    let finish = (_value: string): void => undefined
+    const host = createTestHost({
+      services: [
+        service('slow', {
+          // It does not listen to its signal, so its answer comes when it comes.
+          answer: procedure({ access: 'public' }, () => new Promise<string>((resolve) => (finish = resolve))),
+          echo: procedure({ access: 'public', input: z.number() }, ({ input }) => input),
+        }),
+      ],
+    })
+    const running = await links('worker').expose().start(host)
+    await using link = connect()
+    const leave = new AbortController()
+    const first = link.call('slow.answer', undefined, { signal: leave.signal })
+    await link.call('slow.echo', 0)
+    leave.abort(new Error('Not wanted any more.'))
+    await expect(first).rejects.toThrow('Not wanted any more.')
+    const others = Array.from({ length: 50 }, (_, index) => link.call('slow.echo', index))
+    finish('late')
+    expect(await Promise.all(others)).toEqual(Array.from({ length: 50 }, (_, index) => index))
+    expect(await link.call('slow.echo', 7)).toBe(7)
+    await running.close()
+  })
+
   it('carries calls with the principal, a request id, deadlines and typed errors', async () => {
     const running = await expose()
     await using link = connect()
