@@ -1,24 +1,51 @@
 import { readFileSync } from 'node:fs'
 
 /**
- * The members that the interfaces of a source file declare, as `Interface.member` (and `Interface.member.inner` for
- * an object type written in place), so that a test notices when one is added.
+ * The members that an interface of a source file declares, as `Interface.member` (and `Interface.member.inner` for an
+ * object type written in place), and those of every other interface of the file that it mentions, so that a test
+ * notices when one is added. Interfaces named in `except` are no options.
  */
-export function declaredOptions(file: string, interfaces: readonly string[]): readonly string[] {
-  const source = readFileSync(new URL(`../src/${file}`, import.meta.url), 'utf8')
-  return interfaces.flatMap((name) => {
-    const body = new RegExp(
-      `^export interface ${name}(?:<[^{]*>)?(?: extends [^{]+)? \\{\\n([\\s\\S]*?)^\\}`,
-      'm',
-    ).exec(source)?.[1]
-    if (body === undefined) throw new Error(`${file} declares no interface ${name}.`)
+export function declaredOptions(
+  file: string,
+  root: string,
+  except: readonly string[] = [],
+): readonly string[] {
+  const source = readFileSync(new URL(`../src/${file}`, import.meta.url), 'utf8').replaceAll(
+    /\/\*\*[\s\S]*?\*\//g,
+    '',
+  )
+  const bodies = new Map(
+    [
+      ...source.matchAll(/^(?:export )?interface (\w+)(?:<[^{]*>)?(?: extends [^{]+)? \{\n([\s\S]*?)^\}/gm),
+    ].map(([, name = '', body = '']) => [name, body]),
+  )
+  if (!bodies.has(root)) throw new Error(`${file} declares no interface ${root}.`)
+  const seen = new Set(except)
+  const found: string[] = []
+  const visit = (name: string): void => {
+    const body = bodies.get(name)
+    if (body === undefined || seen.has(name)) return
+    seen.add(name)
     let outer = ''
-    return [...body.matchAll(/^( {2}| {4})readonly (\w+)\??:(.*)$/gm)].flatMap(
-      ([, indent, member = '', rest = '']) => {
-        if (indent?.length === 4) return [`${name}.${outer}.${member}`]
-        outer = member
-        return rest.trim() === '{' ? [] : [`${name}.${member}`]
-      },
-    )
-  })
+    for (const [, indent, member = '', rest = ''] of body.matchAll(
+      /^( {2}| {4})(?:readonly )?['"]?(\w+)['"]?\??[:(](.*)$/gm,
+    )) {
+      if (rest.trim() === 'never') continue
+      const opens = rest.trim() === '{'
+      if (indent?.length === 2) outer = opens ? member : ''
+      if (indent?.length === 2 && !opens) found.push(`${name}.${member}`)
+      if (indent?.length === 4 && outer !== '') found.push(`${name}.${outer}.${member}`)
+    }
+    for (const [mentioned] of body.matchAll(/\b[A-Z]\w+/g)) visit(mentioned)
+  }
+  visit(root)
+  return found
+}
+
+/** The options whose effect the supervisor's own table shows: how each gets into the plan, and the test of what it does there. */
+export function supervisedOptions(): readonly string[] {
+  const table = new URL('../../orchestrator/test/plan/every-option.test.ts', import.meta.url)
+  return [...readFileSync(table, 'utf8').matchAll(/^ {2}'([A-Z]\w+\.[\w.]+)': \{/gm)].map(
+    ([, name = '']) => name,
+  )
 }

@@ -6,7 +6,7 @@ import {
   type Ecosystem,
   type EcosystemOptions,
 } from '../src/index.ts'
-import { declaredOptions } from './declared-options.ts'
+import { declaredOptions, supervisedOptions } from './declared-options.ts'
 
 const minimal: EcosystemOptions = { project: 'platform', apps: [{ name: 'auth', bootstrap: './auth.ts' }] }
 const loose = (options: unknown): EcosystemOptions => options as EcosystemOptions
@@ -178,11 +178,15 @@ function service(change: object): Partial<EcosystemOptions> {
   return { infrastructure: { services: { s: { preset: 'quintet', ...change } } } }
 }
 
-const interfaces = [...new Set(Object.keys(effects).map((name) => name.split('.')[0] ?? ''))]
-
 describe('every option of defineEcosystem', () => {
   it('has an effect that this table knows', () => {
-    expect(Object.keys(effects).toSorted()).toEqual(declaredOptions('ecosystem.ts', interfaces).toSorted())
+    expect(Object.keys(effects).toSorted()).toEqual(
+      declaredOptions('ecosystem.ts', 'EcosystemOptions').toSorted(),
+    )
+  })
+
+  it('does something in the supervisor, which has a table of its own', () => {
+    expect(supervisedOptions()).toEqual(expect.arrayContaining(Object.keys(effects)))
   })
 
   it.each(Object.entries(effects))('%s shows in the result', (_name, [options, read, expected]) => {

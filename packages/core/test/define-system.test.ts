@@ -1,3 +1,4 @@
+import node from 'node:process'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import {
@@ -5,21 +6,23 @@ import {
   defineEcosystem,
   defineProcess,
   defineSystem,
+  env,
   isProcessDefinition,
   isSystem,
-  noCredentials,
   overrides,
   route,
   silentLogger,
   systemDefaults,
   type App,
   type AppOptions,
+  type Links,
   type ProcessEntry,
+  type SetupContext,
   type System,
   type SystemOptions,
 } from '../src/index.ts'
 import { testUser } from '../src/testing.ts'
-import { declaredOptions } from './declared-options.ts'
+import { declaredOptions, supervisedOptions } from './declared-options.ts'
 import { recordedTransport } from './fake-transport.ts'
 import { incomingCall } from './incoming-call.ts'
 
@@ -29,195 +32,329 @@ const loose = (options: unknown): SystemOptions => options as SystemOptions
 const process = (change: object): object => ({ processes: [{ name: 'http', module, ...change }] })
 const first = (system: System) => system.processes[0]
 
-/** Starts the process, looks, and stops it. */
-async function running<Result>(
-  system: System,
-  look: (app: App) => Promise<Result> | Result,
-  options: AppOptions = {},
-): Promise<Result> {
-  await using app = await createApp(system, { logger: silentLogger, env: {}, ...options })
-  return await look(app)
+type Start = (options?: AppOptions) => Promise<App>
+
+/** An option that is seen at work in a process of the system: with it, and without it (on top of a base). */
+type Effect = readonly [change: object, look: (start: Start) => unknown, expected: unknown, base?: object]
+
+/** An option that only the supervisor acts on: seen here in the definition that it reads, and at work in its own tests. */
+interface Supervised {
+  readonly change: object
+  readonly read: (system: System) => unknown
+  readonly expected: unknown
 }
 
-/** What the process does when the named hook is called. */
-function hookEffect(name: string): Effect {
+const user = testUser()
+const bearer = incomingCall({ credentials: { scheme: 'bearer', token: 't' } })
+const answer = { input: () => 1, handle: (input: number) => input }
+const outcome = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    (value) => value,
+    (error: { readonly code?: string; readonly message: string }) => error.code ?? error.message,
+  )
+const ofApp =
+  (look: (app: App) => unknown): Effect[1] =>
+  async (start) =>
+    await look(await start())
+
+const hookNames = [
+  'beforeCreate',
+  'afterCreate',
+  'beforeStart',
+  'afterStart',
+  'beforeStop',
+  'afterStop',
+  'onHealthCheck',
+]
+
+/** What the process does when its hooks are called, from the start to the end. */
+function hookEffect(name: string, where: (hooks: object) => object): Effect {
   const events: string[] = []
   return [
-    { hooks: { [name]: () => void events.push(name) } },
-    async (system) => {
+    where({ [name]: () => void events.push(name) }),
+    async (start) => {
       events.length = 0
-      await running(system, (app) => app.health.report())
+      const app = await start()
+      await app.health.report()
+      await app.stop()
       return events
     },
     [name],
   ]
 }
 
-type Effect = readonly [object, (system: System) => unknown, unknown]
-
 const schema = z.object({ port: z.number().default(1) })
-const user = testUser()
-const bearer = incomingCall({ credentials: { scheme: 'bearer', token: 't' } })
-const answer = { input: () => 1, handle: (input: number) => input }
+const fromEnv = { config: { schema, sources: [env('MEDIA_')] } }
+const portOf = ofApp((app) => (app.config as { readonly port: number } | undefined)?.port)
+const links: Links = {
+  expose: () => recordedTransport('link'),
+  connect: (sibling) =>
+    ({ to: sibling, async [Symbol.asyncDispose]() {} }) as unknown as ReturnType<Links['connect']>,
+}
+const connected: unknown[] = []
+const drained: string[] = []
+const logged: string[] = []
 
-/**
- * For every declared option: a value other than the default, how to see its effect, and what is seen. What only the
- * supervisor acts on is seen in the definition that it reads.
- */
+/** A transport that writes down that it was drained, and one that gives up only when it is told to. */
+const draining = process({
+  transports: { http: recordedTransport('http', { onDrain: (reason) => void drained.push(reason) }) },
+})
+const hanging = process({
+  transports: {
+    http: recordedTransport('http', {
+      onDrain: (_reason, signal) =>
+        new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
+    }),
+  },
+})
+
 const effects: Readonly<Record<string, Effect>> = {
-  'SystemOptions.name': [{ name: 'other' }, (system) => running(system, (app) => app.system.name), 'other'],
-  'SystemOptions.version': [
-    { version: '2.0.0' },
-    (system) => running(system, (app) => app.system.version),
-    '2.0.0',
-  ],
-  'SystemOptions.config.schema': [
-    { config: { schema } },
-    (system) => running(system, (app) => app.config),
-    { port: 1 },
-  ],
+  'SystemOptions.name': [{ name: 'other' }, ofApp((app) => app.system.name), 'other'],
+  'SystemOptions.version': [{ version: '2.0.0' }, ofApp((app) => app.system.version), '2.0.0'],
+  'SystemOptions.config.schema': [{ config: { schema } }, ofApp((app) => app.config), { port: 1 }],
   'SystemOptions.config.sources': [
     { config: { schema, sources: [overrides({ port: 2 })] } },
-    (system) => running(system, (app) => app.config),
+    ofApp((app) => app.config),
     { port: 2 },
   ],
-  'SystemOptions.setup': [
-    { setup: () => ({ a: 1 }) },
-    (system) => running(system, (app) => app.services),
-    { a: 1 },
-  ],
+  'SystemOptions.setup': [{ setup: () => ({ a: 1 }) }, ofApp((app) => app.services), { a: 1 }],
   'SystemOptions.auth': [
     { auth: () => ({ authenticate: async () => user }) },
-    (system) => running(system, (app) => app.pipeline.authorize(bearer).catch(() => undefined)),
+    ofApp((app) => app.pipeline.authorize(bearer).catch(() => undefined)),
     user,
   ],
   'SystemOptions.wrappers': [
-    { wrappers: () => [() => Promise.resolve('wrapped')] },
-    (system) =>
-      running(system, (app) =>
-        app.pipeline.run({ ...bearer, credentials: noCredentials }, answer).catch(() => 'held'),
-      ),
-    'held',
+    { wrappers: () => [() => Promise.reject(new Error('held'))] },
+    ofApp((app) => outcome(app.pipeline.run(incomingCall(), answer))),
+    'ERR_CORE_INTERNAL',
   ],
-  'SystemOptions.processes': [
-    process({ name: 'jobs' }),
-    (system) => running(system, (app) => app.process),
-    'jobs',
+  'SystemOptions.processes': [process({ name: 'jobs' }), ofApp((app) => app.process), 'jobs'],
+  ...Object.fromEntries(
+    hookNames.map((name) => [`Hooks.${name}`, hookEffect(name, (hooks) => ({ hooks }))] as const),
+  ),
+  'SystemOptions.hooks': hookEffect('afterCreate', (hooks) => ({ hooks })),
+  'SystemOptions.shutdown': [
+    { shutdown: { timeout: 5 }, ...hanging },
+    async (start) => outcome((await start()).stop()),
+    'ERR_CORE_STOP_FAILED',
   ],
-  'SystemOptions.hooks': hookEffect('afterCreate'),
-  'SystemOptions.shutdown': [{ shutdown: { timeout: '1s' } }, (system) => system.shutdown.timeout, 1_000],
-  'SystemOptions.dev': [{ dev: { logLevel: 'trace' } }, (system) => system.dev.logLevel, 'trace'],
-  'SystemOptions.env': [{ env: { A: '1' } }, (system) => system.env, { A: '1' }],
-  'SystemOptions.requires': [{ requires: { redis: true } }, (system) => system.requires.redis, true],
-  'ProcessEntry.name': [process({ name: 'jobs' }), (system) => running(system, (app) => app.process), 'jobs'],
+  'SystemOptions.dev': [
+    { dev: { logLevel: 'silent' } },
+    async (start) => (await startedUnderDev(start)).lines,
+    0,
+  ],
+  'SystemOptions.env': [{ env: { MEDIA_PORT: '2' } }, portOf, 2, fromEnv],
+  'ProcessEntry.name': [process({ name: 'jobs' }), ofApp((app) => app.process), 'jobs'],
   'ProcessEntry.module': [
     process({ module: async () => ({ default: defineProcess({ workers: [recordedTransport('w')] }) }) }),
-    (system) => running(system, (app) => [...app.transports.keys()]),
+    ofApp((app) => [...app.transports.keys()]),
     ['w'],
   ],
-  'ProcessEntry.critical': [process({ critical: true }), (system) => first(system)?.critical, true],
-  'ProcessEntry.instances': [process({ instances: 3 }), (system) => first(system)?.instances, 3],
   'ProcessEntry.transports': [
     process({ transports: { http: recordedTransport('http') } }),
-    (system) => running(system, (app) => [...app.transports.keys()]),
+    ofApp((app) => [...app.transports.keys()]),
     ['http'],
   ],
   'ProcessEntry.topology': [
     process({ topology: { expose: true } }),
-    (system) =>
-      running(system, (app) => [...app.transports.keys()], {
-        links: {
-          expose: () => recordedTransport('link'),
-          connect: () => Promise.reject(new Error('unused')) as never,
-        },
-      }),
+    async (start) => [...(await start({ links })).transports.keys()],
     ['link'],
   ],
-  'ProcessEntry.health': [process({ health: false }), (system) => first(system)?.health, false],
   'ProcessEntry.startupTimeout': [
     process({
       startupTimeout: 5,
       transports: { http: recordedTransport('http', { onStart: () => new Promise(() => {}) }) },
     }),
-    (system) =>
-      system.processes[0]?.startupTimeout === 5
-        ? running(system, () => '').catch((error: Error) => error.message)
-        : '',
+    (start) => start().then(undefined, (error: Error) => error.message),
     'media/http could not start: the transport "http" failed: it was not done after 5 ms (startupTimeout).',
   ],
-  'ProcessEntry.env': [process({ env: { A: '1' } }), (system) => first(system)?.env, { A: '1' }],
-  'ProcessEntry.hooks': [
-    process({ hooks: { onHealthCheck: () => ({ status: 'warn', checks: {} }) } }),
-    (system) => running(system, async (app) => (await app.health.report()).status),
-    'warn',
+  'ProcessEntry.maxConcurrentCalls': [
+    process({ maxConcurrentCalls: 1 }),
+    async (start) => {
+      const { pipeline } = await start()
+      const finish = Promise.withResolvers<number>()
+      const first = pipeline.run(incomingCall(), { input: () => 1, handle: () => finish.promise })
+      const second = await outcome(pipeline.run(incomingCall(), answer))
+      finish.resolve(1)
+      await first
+      return second
+    },
+    'ERR_CORE_OVERLOADED',
   ],
+  'ProcessEntry.env': [
+    process({ env: { MEDIA_PORT: '3' } }),
+    portOf,
+    3,
+    { ...fromEnv, env: { MEDIA_PORT: '2' } },
+  ],
+  'ProcessEntry.hooks': hookEffect('onHealthCheck', (hooks) => process({ hooks })),
   'TopologyOptions.expose': [
     process({ topology: { expose: true } }),
-    (system) => first(system)?.topology.expose,
-    true,
+    async (start) => [...(await start({ links })).transports.keys()],
+    ['link'],
   ],
   'TopologyOptions.access': [
     {
+      setup: ({ sibling }: SetupContext<unknown>) => void connected.push(sibling('images')),
       processes: [
         { name: 'http', module, topology: { access: ['images'] } },
         { name: 'images', module, topology: { expose: true } },
       ],
     },
-    (system) => first(system)?.topology.access,
-    ['images'],
+    async (start) => {
+      connected.length = 0
+      await start({ links, process: 'http' })
+      return connected.length
+    },
+    1,
   ],
-  'ProbeOptions.interval': [
-    process({ health: { interval: '1m' } }),
-    (system) => first(system)?.health,
-    { interval: 60_000, timeout: 5_000, retries: 3 },
+  'ShutdownOptions.timeout': [
+    { shutdown: { timeout: 5 }, ...hanging },
+    async (start) => outcome((await start()).stop()),
+    'ERR_CORE_STOP_FAILED',
   ],
-  'ProbeOptions.timeout': [
-    process({ health: { timeout: '1s' } }),
-    (system) => first(system)?.health,
-    { interval: 15_000, timeout: 1_000, retries: 3 },
-  ],
-  'ProbeOptions.retries': [
-    process({ health: { retries: 1 } }),
-    (system) => first(system)?.health,
-    { interval: 15_000, timeout: 5_000, retries: 1 },
-  ],
-  'ShutdownOptions.timeout': [{ shutdown: { timeout: '2s' } }, (system) => system.shutdown.timeout, 2_000],
-  'ShutdownOptions.priority': [{ shutdown: { priority: -10 } }, (system) => system.shutdown.priority, -10],
   'ShutdownOptions.drainConnections': [
     { shutdown: { drainConnections: false } },
-    (system) => system.shutdown.drainConnections,
+    async (start) => {
+      drained.length = 0
+      await (await start()).stop()
+      return [...drained]
+    },
+    [],
+    draining,
+  ],
+  'DevOptions.logLevel': [
+    { dev: { logLevel: 'silent' } },
+    async (start) => (await startedUnderDev(start)).lines,
+    0,
+  ],
+  'DevOptions.sourceMaps': [
+    { dev: { sourceMaps: false } },
+    async (start) => (await startedUnderDev(start)).sourceMaps,
     false,
-  ],
-  'DevOptions.logLevel': [{ dev: { logLevel: 'warn' } }, (system) => system.dev.logLevel, 'warn'],
-  'DevOptions.sourceMaps': [{ dev: { sourceMaps: false } }, (system) => system.dev.sourceMaps, false],
-  'RequirementOptions.postgres': [
-    { requires: { postgres: true } },
-    (system) => system.requires.postgres,
-    true,
-  ],
-  'RequirementOptions.redis': [{ requires: { redis: true } }, (system) => system.requires.redis, true],
-  'RequirementOptions.migrations': [
-    { requires: { postgres: true, migrations: './migrations' } },
-    (system) => system.requires.migrations,
-    './migrations',
-  ],
-  'RequirementOptions.secrets': [
-    { requires: { secrets: ['cnf'] } },
-    (system) => system.requires.secrets,
-    ['cnf'],
   ],
 }
 
-const interfaces = [...new Set(Object.keys(effects).map((name) => name.split('.')[0] ?? ''))]
+const supervised: Readonly<Record<string, Supervised>> = {
+  'SystemOptions.settings.schema': {
+    change: { settings: { schema } },
+    read: (system) => system.settings,
+    expected: { schema, namespace: 'default' },
+  },
+  'SystemOptions.settings.namespace': {
+    change: { settings: { schema, namespace: 'media' } },
+    read: (system) => system.settings?.namespace,
+    expected: 'media',
+  },
+  'SystemOptions.requires': {
+    change: { requires: { redis: true } },
+    read: (system) => system.requires.redis,
+    expected: true,
+  },
+  'ProcessEntry.critical': {
+    change: process({ critical: true }),
+    read: (system) => first(system)?.critical,
+    expected: true,
+  },
+  'ProcessEntry.instances': {
+    change: process({ instances: 3 }),
+    read: (system) => first(system)?.instances,
+    expected: 3,
+  },
+  'ProcessEntry.health': {
+    change: process({ health: false }),
+    read: (system) => first(system)?.health,
+    expected: false,
+  },
+  'ProbeOptions.interval': {
+    change: process({ health: { interval: '1m' } }),
+    read: (system) => first(system)?.health,
+    expected: { interval: 60_000, timeout: 5_000, retries: 3 },
+  },
+  'ProbeOptions.timeout': {
+    change: process({ health: { timeout: '1s' } }),
+    read: (system) => first(system)?.health,
+    expected: { interval: 15_000, timeout: 1_000, retries: 3 },
+  },
+  'ProbeOptions.retries': {
+    change: process({ health: { retries: 1 } }),
+    read: (system) => first(system)?.health,
+    expected: { interval: 15_000, timeout: 5_000, retries: 1 },
+  },
+  'ShutdownOptions.priority': {
+    change: { shutdown: { priority: -10 } },
+    read: (system) => system.shutdown.priority,
+    expected: -10,
+  },
+  'RequirementOptions.postgres': {
+    change: { requires: { postgres: true } },
+    read: (system) => system.requires.postgres,
+    expected: true,
+  },
+  'RequirementOptions.redis': {
+    change: { requires: { redis: true } },
+    read: (system) => system.requires.redis,
+    expected: true,
+  },
+  'RequirementOptions.migrations': {
+    change: { requires: { postgres: true, migrations: './migrations' } },
+    read: (system) => system.requires.migrations,
+    expected: './migrations',
+  },
+  'RequirementOptions.secrets': {
+    change: { requires: { secrets: ['cnf'] } },
+    read: (system) => system.requires.secrets,
+    expected: ['cnf'],
+  },
+}
+
+/** How many lines are logged, and whether source maps are on, when the process starts under dev. */
+async function startedUnderDev(start: Start): Promise<{ lines: number; sourceMaps: boolean }> {
+  const { stdout, sourceMapsEnabled } = node
+  const write = stdout.write.bind(stdout)
+  logged.length = 0
+  node.setSourceMapsEnabled(false)
+  stdout.write = (chunk: string | Uint8Array) => logged.push(String(chunk)) > 0
+  try {
+    await (await start({ dev: true, logger: undefined as never })).stop()
+    return { lines: logged.length, sourceMaps: node.sourceMapsEnabled }
+  } finally {
+    stdout.write = write
+    node.setSourceMapsEnabled(sourceMapsEnabled)
+  }
+}
 
 describe('every option of defineSystem', () => {
-  it('has an effect that this table knows', () => {
-    expect(Object.keys(effects).toSorted()).toEqual(declaredOptions('system.ts', interfaces).toSorted())
+  it('has an effect that these tables know', () => {
+    const declared = [
+      ...declaredOptions('system.ts', 'SystemOptions', ['SetupContext']),
+      ...declaredOptions('hooks.ts', 'Hooks'),
+    ]
+    expect([...Object.keys(effects), ...Object.keys(supervised)].toSorted()).toEqual(declared.toSorted())
   })
 
-  it.each(Object.entries(effects))('%s', async (_name, [options, look, expected]) => {
-    expect(await look(defineSystem(loose({ ...minimal, ...options })))).toEqual(expected)
-    expect(await look(defineSystem(minimal))).not.toEqual(expected)
+  it('that is for the supervisor does something there, which has a table of its own', () => {
+    const missing = Object.keys(supervised).filter((name) => !supervisedOptions().includes(name))
+    expect(missing).toEqual([])
+  })
+
+  it.each(Object.entries(effects))('%s', async (_name, [change, look, expected, base]) => {
+    const seen = async (options: object): Promise<unknown> => {
+      const system = defineSystem(loose({ ...minimal, ...base, ...options }))
+      await using started = new AsyncDisposableStack()
+      return await look(async (more = {}) => {
+        const app = await createApp(system, { logger: silentLogger, env: {}, ...more })
+        started.defer(() => app.stop().catch(() => {}))
+        return app
+      })
+    }
+    expect(await seen(change)).toEqual(expected)
+    expect(await seen({})).not.toEqual(expected)
+  })
+
+  it.each(Object.entries(supervised))('%s is in the definition', (_name, { change, read, expected }) => {
+    expect(read(defineSystem(loose({ ...minimal, ...change })))).toEqual(expected)
+    expect(read(defineSystem(minimal))).not.toEqual(expected)
   })
 })
 

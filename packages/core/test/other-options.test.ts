@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import {
+  callProcedure,
   createApp,
   createHealthChecks,
   createLogger,
@@ -9,19 +11,23 @@ import {
   defineSystem,
   env,
   procedure,
+  procedureOperation,
   route,
+  routeOperation,
   service,
   silentLogger,
   type App,
   type AppOptions,
+  type AuthManager,
   type HealthCheck,
   type HealthChecksOptions,
   type LoggerOptions,
+  type Operation,
   type PipelineOptions,
+  type ProcedureCall,
   type ProcessOptions,
-  type RouteOptions,
 } from '../src/index.ts'
-import { createTokenAuth, testUser } from '../src/testing.ts'
+import { createTestHost, createTokenAuth, testUser } from '../src/testing.ts'
 import { declaredOptions } from './declared-options.ts'
 import { recordedTransport } from './fake-transport.ts'
 import { incomingCall } from './incoming-call.ts'
@@ -71,26 +77,45 @@ const appEffect = (options: AppOptions, look: (app: App) => unknown, expected: u
   (isSet) => outcome(withProcess({}, look, isSet ? options : {})),
   expected,
 ]
-const procedureEffect = (options: object, expected: object): Effect => {
-  const read = (isSet: boolean): unknown => {
-    const made = procedure({ access: 'authenticated', ...(isSet ? options : {}) }, () => 1)
-    return Object.fromEntries(Object.keys(expected).map((key) => [key, made[key as keyof typeof made]]))
-  }
-  return [read, expected]
-}
-const routeEffect = (options: Partial<RouteOptions<'public' | 'system'>>, expected: object): Effect => {
-  const read = (isSet: boolean): unknown => {
-    const made = route({
-      method: 'GET',
-      pattern: '/',
-      access: 'public',
-      handler: () => null,
-      ...(isSet ? options : {}),
-    })
-    return Object.fromEntries(Object.keys(expected).map((key) => [key, made[key as keyof typeof made]]))
-  }
-  return [read, expected]
-}
+/** What a caller of a procedure gets; anybody may call it. */
+const procedureEffect = (
+  options: object,
+  expected: unknown,
+  handler: (call: ProcedureCall<never, unknown>) => unknown = () => 'answered',
+): Effect => [
+  async (isSet) => {
+    const made = procedure({ access: 'public', ...(isSet ? options : {}) }, handler as never)
+    await using host = createTestHost({ services: [service('objects', { list: made })] })
+    return await outcome(
+      callProcedure(
+        host,
+        made,
+        incomingCall({ operation: procedureOperation('objects.list', made) }),
+        () => ({ a: '1' }),
+      ),
+    )
+  },
+  expected,
+]
+/** How fresh the session must be, as the auth manager is told. */
+const freshnessEffect = (operation: (isSet: boolean) => Operation): Effect => [
+  async (isSet) => {
+    const told: unknown[] = []
+    const auth: AuthManager = {
+      async authenticate(_credentials, { freshness }) {
+        told.push(freshness)
+        return testUser()
+      },
+    }
+    const pipeline = createPipeline({ logger: silentLogger, auth })
+    await pipeline.run(
+      incomingCall({ operation: operation(isSet), credentials: { scheme: 'bearer', token: 't' } }),
+      answer,
+    )
+    return told
+  },
+  ['strict'],
+]
 const pipelineEffect = (
   options: Partial<PipelineOptions>,
   look: (pipeline: ReturnType<typeof createPipeline>) => unknown,
@@ -122,7 +147,11 @@ const loggerEffect = (options: LoggerOptions, expected: unknown): Effect => [
   expected,
 ]
 
-const image = { handler: () => new Response() }
+const documented = [
+  'openapi/document.test.ts',
+  'describes every procedure and route, with its access rule and the schemas of each library',
+] as const
+const streamed = ['socket/websocket.test.ts', 'calls, streams and resumes with a typed client'] as const
 const handled = recordedLogger()
 const elsewhere: string[] = []
 const seen: string[] = []
@@ -195,19 +224,40 @@ const effects: Readonly<Record<string, Effect>> = {
     () => 'started',
     'ERR_CORE_START_FAILED',
   ),
-  'ProcedureOptions.access': procedureEffect({ access: 'public' }, { access: 'public' }),
-  'ProcedureOptions.description': procedureEffect({ description: 'x' }, { description: 'x' }),
-  'ProcedureOptions.timeout': procedureEffect({ timeout: '1s' }, { timeout: 1_000 }),
-  'ProcedureOptions.maxInputSize': procedureEffect({ maxInputSize: '1kb' }, { maxInputSize: 1_024 }),
-  'ProcedureOptions.freshness': procedureEffect({ freshness: 'strict' }, { freshness: 'strict' }),
-  'RouteOptions.method': routeEffect({ method: 'POST' }, { method: 'POST' }),
-  'RouteOptions.pattern': routeEffect({ pattern: '/x' }, { pattern: '/x' }),
-  'RouteOptions.access': routeEffect({ access: 'system' }, { access: 'system' }),
-  'RouteOptions.description': routeEffect({ description: 'x' }, { description: 'x' }),
-  'RouteOptions.maxRequestSize': routeEffect({ maxRequestSize: '1kb' }, { maxRequestSize: 1_024 }),
-  'RouteOptions.timeout': routeEffect({ timeout: '1s' }, { timeout: 1_000 }),
-  'RouteOptions.freshness': routeEffect({ freshness: 'strict' }, { freshness: 'strict' }),
-  'RouteOptions.handler': routeEffect(image, image),
+  'ProcedureOptions.access': procedureEffect({ access: 'authenticated' }, 'ERR_CORE_UNAUTHENTICATED'),
+  'ProcedureOptions.timeout': procedureEffect(
+    { timeout: 5 },
+    'ERR_CORE_DEADLINE_EXCEEDED',
+    ({ signal }) =>
+      new Promise((resolve) => {
+        const timer = setTimeout(resolve, 50, 'answered')
+        signal.addEventListener('abort', () => clearTimeout(timer), { once: true })
+      }),
+  ),
+  'ProcedureOptions.freshness': freshnessEffect((isSet) =>
+    procedureOperation(
+      'objects.list',
+      procedure({ access: 'public', ...(isSet && { freshness: 'strict' }) }, () => 1),
+    ),
+  ),
+  'CallProcedureOptions.input': procedureEffect(
+    { input: z.object({ a: z.coerce.number() }) },
+    { a: 1 },
+    ({ input }) => input,
+  ),
+  'CallProcedureOptions.output': procedureEffect({ output: z.number() }, 'ERR_CORE_INTERNAL'),
+  'RouteOptions.freshness': freshnessEffect((isSet) =>
+    routeOperation(
+      route({
+        method: 'GET',
+        pattern: '/',
+        access: 'public',
+        handler: () => null,
+        ...(isSet && { freshness: 'strict' }),
+      }),
+      0,
+    ),
+  ),
   'PipelineOptions.logger': pipelineEffect(
     { logger: { ...silentLogger, info: (_fields, message = '') => void elsewhere.push(message) } },
     async (pipeline) => {
@@ -270,6 +320,7 @@ const effects: Readonly<Record<string, Effect>> = {
     2,
   ],
   'HealthCheck.name': checkEffect({ name: 'cache' }, ['cache fail down']),
+  'HealthCheck.check': checkEffect({ check: async () => 'ready' }, ['db pass ready']),
   'HealthCheck.critical': checkEffect({ critical: false }, ['db warn down']),
   'HealthCheck.timeout': checkEffect({ timeout: 5, check: () => new Promise(() => {}) }, [
     'db fail no answer within 5 ms',
@@ -288,20 +339,57 @@ const effects: Readonly<Record<string, Effect>> = {
   ],
 }
 
+/** Options that a surface acts on, and the test that shows it there. */
+const surfaces: Readonly<Record<string, readonly [file: string, test: string]>> = {
+  'ProcedureOptions.description': documented,
+  'ProcedureOptions.maxInputSize': ['http/rpc.test.ts', 'holds each call to the size of its procedure'],
+  'StreamProcedureOptions.input': streamed,
+  'StreamProcedureOptions.stream': streamed,
+  'RouteOptions.method': [
+    'http/routes.test.ts',
+    'is asked for by its own method; others get 405 with Allow, and HEAD goes to GET',
+  ],
+  'RouteOptions.pattern': [
+    'http/routes.test.ts',
+    'gets its parameters decoded, the rest of a wildcard, and the caller',
+  ],
+  'RouteOptions.access': ['integration/conformance.test.ts', 'stands $name'],
+  'RouteOptions.description': documented,
+  'RouteOptions.maxRequestSize': [
+    'http/routes.test.ts',
+    'holds a streamed body to its own limit, or to that of the transport',
+  ],
+  'RouteOptions.timeout': [
+    'http/routes.test.ts',
+    'that does not answer in time gives 504, by its own timeout or that of the transport',
+  ],
+  'RouteOptions.handler': [
+    'http/routes.test.ts',
+    'that answers null leaves the request to the next one, and the last to 404',
+  ],
+}
+
 const declared = [
-  ...declaredOptions('process.ts', ['ProcessOptions']),
-  ...declaredOptions('app.ts', ['AppOptions']),
-  ...declaredOptions('service.ts', ['ProcedureOptions']),
-  ...declaredOptions('route.ts', ['RouteOptions']),
-  ...declaredOptions('pipeline.ts', ['PipelineOptions']),
-  ...declaredOptions('create-health-checks.ts', ['HealthChecksOptions']),
-  ...declaredOptions('health-checks.ts', ['HealthCheck']),
-  ...declaredOptions('logger.ts', ['LoggerOptions']),
+  ...declaredOptions('process.ts', 'ProcessOptions'),
+  ...declaredOptions('app.ts', 'AppOptions'),
+  ...declaredOptions('service.ts', 'ProcedureOptions'),
+  ...declaredOptions('procedure.ts', 'CallProcedureOptions'),
+  ...declaredOptions('procedure.ts', 'StreamProcedureOptions'),
+  ...declaredOptions('route.ts', 'RouteOptions', ['RouteContext']),
+  ...declaredOptions('pipeline.ts', 'PipelineOptions'),
+  ...declaredOptions('create-health-checks.ts', 'HealthChecksOptions'),
+  ...declaredOptions('health-checks.ts', 'HealthCheck'),
+  ...declaredOptions('logger.ts', 'LoggerOptions'),
 ]
 
 describe('every other option', () => {
   it('has an effect that this table knows', () => {
-    expect(Object.keys(effects).toSorted()).toEqual(declared.toSorted())
+    expect([...Object.keys(effects), ...Object.keys(surfaces)].toSorted()).toEqual(declared.toSorted())
+  })
+
+  it.each(Object.entries(surfaces))('%s is shown at work by a test of the server', (_name, [file, test]) => {
+    const source = readFileSync(new URL(`../../server/test/${file}`, import.meta.url), 'utf8')
+    expect(source).toContain(`'${test}'`)
   })
 
   it.each(Object.entries(effects))('%s', async (_name, [look, expected]) => {

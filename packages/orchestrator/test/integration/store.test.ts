@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { until } from '@quintet/test-kit'
+import { freePort, postgresUrl, redisUrl, until } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadPlan, startEcosystem, type EcosystemEvent, type Plan } from '../../src/index.ts'
 
@@ -72,6 +72,25 @@ describe('an app that requires servers', () => {
     await expect(startEcosystem(broken, { dataDirectory: folder, env })).rejects.toThrow(
       /store\/migrate failed[\s\S]*nothing/,
     )
+  })
+
+  it('uses the servers and the ports that the ecosystem file names', async () => {
+    const [postgresPort, redisPort] = [await freePort(), await freePort()]
+    const other = await mkdtemp(join(tmpdir(), 'qt-'))
+    const started = async (change: Partial<Plan>): Promise<string[]> => {
+      await using ecosystem = await startEcosystem({ ...plan, ...change }, { dataDirectory: other, env })
+      return (await ecosystem.status()).servers.map(({ name, source, port }) => `${name} ${source} ${port}`)
+    }
+    const redis = new URL(redisUrl())
+    redis.pathname = ''
+    expect(
+      await started({ postgres: { url: null, port: postgresPort }, redis: { url: redis.href, port: null } }),
+    ).toEqual([`postgres embedded ${postgresPort}`, `redis external ${redis.port}`])
+    const postgres = new URL(postgresUrl())
+    expect(
+      await started({ postgres: { url: postgres.href, port: null }, redis: { url: null, port: redisPort } }),
+    ).toEqual([`postgres external ${postgres.port}`, `redis path ${redisPort}`])
+    await rm(other, { recursive: true, force: true })
   })
 
   it('says what is wrong with a DATABASE_URL, and leaves nothing half-started', async () => {

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { until } from '@quintet/test-kit'
+import { freePort, until } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
 import { startEcosystem, type Plan, type PlannedProcess } from '../../src/index.ts'
 import { get, isAlive, startTrio, trioConfig, trioPlan } from './trio.ts'
@@ -226,6 +226,29 @@ describe('startEcosystem', () => {
     expect(one['ONE_SECRETS__CNF']).toMatch(/^[\w-]{43}$/)
     expect(Object.keys(two).filter((name) => name.includes('SECRETS__'))).toEqual([])
     expect(one['DATABASE_URL']).toBeUndefined()
+  })
+
+  it('gives each process the environment, the log level and the gateway that the ecosystem file says', async () => {
+    const port = await freePort()
+    await using trio = await startTrio((plan) => ({
+      ...withProcess(withProcess(plan, 'two/http', { env: { A: '2' } }), 'gateway/http', {
+        env: { QUINTET_LOG_LEVEL: 'info' },
+        ports: { http: port },
+      }),
+      gateway: plan.gateway && { ...plan.gateway, config: { securityHeaders: { 'x-from': 'file' } } },
+      logging: { ...plan.logging, level: 'error' },
+    }))
+    const { ecosystem } = trio
+    expect((await get(ecosystem, 'two/http')).environment).toMatchObject({
+      A: '2',
+      QUINTET_LOG_LEVEL: 'error',
+    })
+    // A process says at level info that it has started.
+    expect(ecosystem.logs('two/http').some((line) => line.includes('"started"'))).toBe(false)
+    expect(ecosystem.logs('gateway/http').some((line) => line.includes('"started"'))).toBe(true)
+    expect(new URL(ecosystem.gatewayUrl ?? '').port).toBe(String(port))
+    const answer = await fetch(`${ecosystem.gatewayUrl}/api/two/`)
+    expect(answer.headers.get('x-from')).toBe('file')
   })
 
   it('tells an app where another one is, whatever port that has', async () => {

@@ -69,6 +69,14 @@ describe('loadPlan', () => {
     })
   })
 
+  it('leaves out an app that is not enabled', async () => {
+    const plan = await load([
+      ['a', ''],
+      ['b', '', 'enabled: false'],
+    ])
+    expect(plan).toMatchObject({ apps: [{ name: 'a' }], processes: [{ id: 'a/http' }] })
+  })
+
   const bad: readonly (readonly [string, () => Promise<unknown>, RegExp])[] = [
     [
       'a file that is not there',
@@ -105,9 +113,14 @@ describe('loadPlan', () => {
       /"b" depends on "a" and so stops before it, but its shutdown\.priority 15/,
     ],
     [
-      'an app that requires what the ecosystem forbids',
+      'an app that requires a Redis that the ecosystem forbids',
       () => load([['a', 'requires: { redis: true }']], 'infrastructure: { redis: false }'),
       /infrastructure\.redis: is false, but the app "a" requires it/,
+    ],
+    [
+      'an app that requires a PostgreSQL that the ecosystem forbids',
+      () => load([['a', 'requires: { postgres: true }']], 'infrastructure: { postgres: false }'),
+      /infrastructure\.postgres: is false, but the app "a" requires it/,
     ],
     [
       'a preset that does not exist',
