@@ -251,6 +251,7 @@ function readHealth(check: DefinitionCheck, value: unknown, path: string): Resol
     interval,
     timeout,
     retries: check.integer(entry['retries'], defaults.retries, 1, `${path}.retries`),
+    isTimed: entry['interval'] !== undefined || entry['timeout'] !== undefined,
   })
 }
 

@@ -156,9 +156,17 @@ export interface ResolvedProcess<Services = unknown> {
   readonly instances: number
   readonly transports: Readonly<Record<string, Transport>>
   readonly topology: { readonly expose: boolean; readonly access: readonly string[] }
-  readonly health: false | { readonly interval: number; readonly timeout: number; readonly retries: number }
+  readonly health: false | ResolvedProbe
   readonly startupTimeout: number
   readonly maxConcurrentCalls: number
   readonly env: Readonly<Record<string, string>>
   readonly hooks: Hooks<Services>
+}
+
+export interface ResolvedProbe {
+  readonly interval: number
+  readonly timeout: number
+  readonly retries: number
+  /** False when the process says neither interval nor timeout, so that those of the ecosystem apply. */
+  readonly isTimed: boolean
 }

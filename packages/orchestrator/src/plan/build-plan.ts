@@ -26,9 +26,6 @@ export interface PlanInput {
   readonly apps: readonly LoadedApp[]
 }
 
-/** The probe that core gives to a process that says nothing about its health. */
-const unsaidProbe = { interval: 15_000, timeout: 5_000 }
-
 /**
  * Works out which processes there are, what each waits for and in which order they stop.
  *
@@ -178,9 +175,8 @@ function portsOf(entry: ResolvedProcess, instance: number): Record<string, numbe
 
 function probeOf(entry: ResolvedProcess, ecosystem: Ecosystem): PlannedProcess['health'] {
   if (entry.health === false) return false
-  const unsaid =
-    entry.health.interval === unsaidProbe.interval && entry.health.timeout === unsaidProbe.timeout
-  return unsaid ? { ...entry.health, ...ecosystem.monitoring.healthCheck } : entry.health
+  const { interval, timeout, retries, isTimed } = entry.health
+  return isTimed ? { interval, timeout, retries } : { ...ecosystem.monitoring.healthCheck, retries }
 }
 
 function assertServers(ecosystem: Ecosystem, apps: readonly LoadedApp[]): void {

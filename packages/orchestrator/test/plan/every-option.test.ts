@@ -406,6 +406,13 @@ function planOf({ ecosystem, app, system, process }: Change): Plan {
 }
 
 describe('every option that the supervisor acts on', () => {
+  it('is that of the process where it says something, also when that is the default', () => {
+    const ecosystem = { monitoring: { healthCheck: { interval: '30s', timeout: '20s' } } }
+    const health = (process: Partial<ProcessEntry>) => web(planOf({ ecosystem, process }))?.health
+    expect(health({ health: { interval: '15s' } })).toEqual({ interval: 15_000, timeout: 5_000, retries: 3 })
+    expect(health({ health: { retries: 1 } })).toEqual({ interval: 30_000, timeout: 20_000, retries: 1 })
+  })
+
   const planned = Object.entries(rows).filter(([, row]) => row.change !== undefined)
 
   it.each(planned)('%s gets into the plan', (_name, { change = {}, read, expected }) => {
