@@ -1,7 +1,9 @@
-import { describeConfig, loadConfig, type ConfigEntry } from '@quintet/core'
+import { describeConfig, loadConfig, type ConfigEntry, type System } from '@quintet/core'
 import { dirname } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import { describeError, OrchestratorError } from '../errors.ts'
 import { loadSystem } from '../plan/load-system.ts'
-import type { Plan, PlannedApp } from '../plan/plan.ts'
+import type { Plan, PlannedApp, PlannedProcess } from '../plan/plan.ts'
 import { resolveUrls, type FindPort } from '../plan/url-references.ts'
 import { loadContext, print, type CommonOptions } from './context.ts'
 import { table } from './format.ts'
@@ -10,37 +12,93 @@ import { selectApps } from './select-apps.ts'
 /** Stands for what the supervisor provides; as long as a secret must be. */
 const standIn = 'provided by quintet when the app runs, and not known before'
 
-/** Prints every value of every app's configuration with where it comes from. Secrets are not shown. */
+/** One value as it is printed. */
+interface Entry extends ConfigEntry {
+  readonly app: string
+  /** Null where all processes of the app have the same. */
+  readonly process: string | null
+}
+
+/**
+ * Prints every value of every app's configuration with where it comes from. Secrets are not shown.
+ *
+ * @throws OrchestratorError `ERR_ORCHESTRATOR_CONFIG_INVALID` with the problems of all apps.
+ */
 export async function config(name: string | undefined, options: CommonOptions): Promise<void> {
   const { plan } = await loadContext(options)
-  const entries: (ConfigEntry & { readonly app: string })[] = []
+  const entries: Entry[] = []
+  const problems = new Set<string>()
   for (const app of selectApps(plan, name)) {
     const system = await loadSystem(app.bootstrap, app.name)
-    if (!system.config) continue
-    const provided = providedVariables(app)
-    const service = plan.processes.find((each) => each.app === app.name && each.kind === 'service')
-    const set = resolveUrls(service?.env ?? {}, plannedPort(plan))
-    const loaded = await loadConfig({
-      ...system.config,
-      env: {
-        ...process.env,
-        ...Object.fromEntries([...provided.values()].map((variable) => [variable, standIn])),
-        ...set,
-      },
-      baseUrl: dirname(app.bootstrap),
-    })
-    for (const entry of describeConfig(loaded)) {
-      const variable = provided.get(entry.path)
-      const origin = variable !== undefined && !(variable in set) ? 'provided by quintet' : entry.origin
-      entries.push({ app: app.name, ...entry, origin })
+    const read: Entry[] = []
+    const processes = plan.processes.filter(
+      (each) => each.app === app.name && each.kind === 'service' && each.instance === 0,
+    )
+    for (const planned of processes) {
+      if (!system.config) continue
+      try {
+        const described = await describe(system.config, app, planned, plan)
+        read.push(...described.map((entry) => ({ app: app.name, process: planned.process, ...entry })))
+      } catch (error) {
+        problems.add(`${app.name}: ${describeError(error)}`)
+      }
     }
+    entries.push(...mergeProcesses(read, processes.length))
+  }
+  if (problems.size > 0) {
+    throw new OrchestratorError([...problems].join('\n'), {
+      code: 'ERR_ORCHESTRATOR_CONFIG_INVALID',
+      kind: 'invalid-input',
+    })
   }
   print(options, entries, (all) =>
     table([
       ['APP', 'KEY', 'VALUE', 'ORIGIN'],
-      ...all.map((entry) => [entry.app, entry.path, JSON.stringify(entry.value), entry.origin]),
+      ...all.map(({ app, process: only, path, value, origin }) => [
+        only === null ? app : `${app}/${only}`,
+        path,
+        JSON.stringify(value),
+        origin,
+      ]),
     ]),
   )
+}
+
+/** The configuration that one process of an app gets. */
+async function describe(
+  declared: NonNullable<System['config']>,
+  app: PlannedApp,
+  planned: PlannedProcess,
+  plan: Plan,
+): Promise<readonly ConfigEntry[]> {
+  const provided = providedVariables(app)
+  const set = resolveUrls(planned.env, plannedPort(plan))
+  const loaded = await loadConfig({
+    ...declared,
+    env: {
+      ...process.env,
+      ...Object.fromEntries([...provided.values()].map((variable) => [variable, standIn])),
+      ...set,
+    },
+    baseUrl: dirname(app.bootstrap),
+  })
+  return describeConfig(loaded).map((entry) => {
+    const variable = provided.get(entry.path)
+    const isProvided = variable !== undefined && !(variable in set)
+    return isProvided ? { ...entry, origin: 'provided by quintet' } : entry
+  })
+}
+
+/** Entries that all processes of an app share become one. */
+function mergeProcesses(entries: readonly Entry[], processes: number): Entry[] {
+  const groups = Object.values(Object.groupBy(entries, ({ path }) => path)).map((group = []) => {
+    const [first] = group
+    const isShared =
+      group.length === processes &&
+      group.every(({ value, origin }) => isDeepStrictEqual([value, origin], [first?.value, first?.origin]))
+    return isShared && first !== undefined ? [{ ...first, process: null }] : group
+  })
+  return groups.flat()
 }
 
 /** The ports that the plan names, which are those of a start with fixed ports. */

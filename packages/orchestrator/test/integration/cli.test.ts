@@ -212,14 +212,20 @@ describe('quintet', () => {
     ).toBe(true)
   })
 
-  it('lists every way in with its access rule', async () => {
-    const store = join(trioConfig, '../../store/quintet.config.ts')
-    const answer = await new Promise<string>((resolve) => {
-      execFile(process.execPath, [binPath, 'routes', '--json', '--config', store], (_error, stdout) =>
-        resolve(stdout),
+  const store = join(trioConfig, '../../store/quintet.config.ts')
+  const ofStore = (command: string, env: Record<string, string> = {}, ...more: string[]): Promise<Answer> =>
+    new Promise((resolve) => {
+      const args = [binPath, command, 'store', '--config', store, ...more]
+      execFile(
+        process.execPath,
+        args,
+        { env: { ...process.env, NO_COLOR: '1', ...env } },
+        (error, stdout, stderr) => resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr }),
       )
     })
-    expect(JSON.parse(answer)).toContainEqual({
+
+  it('lists every way in with its access rule', async () => {
+    expect(JSON.parse((await ofStore('routes', {}, '--json')).stdout)).toContainEqual({
       app: 'store',
       process: 'prices',
       surface: 'rpc',
@@ -228,20 +234,47 @@ describe('quintet', () => {
     })
   })
 
-  it('shows configuration with its origin and without its secrets', async () => {
-    const store = join(trioConfig, '../../store/quintet.config.ts')
-    const answer = await new Promise<string>((resolve) => {
-      execFile(
-        process.execPath,
-        [binPath, 'config', 'store', '--json', '--config', store],
-        (_error, stdout) => resolve(stdout),
-      )
-    })
-    expect(JSON.parse(answer)).toContainEqual({
+  it('shows each value of the configuration with its origin, by process where they differ, and no secret', async () => {
+    const env = { STORE_MENU__DISHES_PER_PAGE: '30', STORE_MENU__API_KEY: 'hunter2' }
+    const { code, stdout, stderr } = await ofStore('config', env, '--json')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const entry = (path: string, value: unknown, origin: string, only: string | null = null) => ({
       app: 'store',
-      path: 'secrets.mailKey',
-      value: '[secret]',
-      origin: 'provided by quintet',
+      process: only,
+      path,
+      value,
+      origin,
     })
+    expect(JSON.parse(stdout)).toEqual([
+      entry('database.systemUrl', '[secret]', 'provided by quintet'),
+      entry('database.url', '[secret]', 'provided by quintet'),
+      entry('menu.apiKey', '[redacted]', 'env STORE_*'),
+      entry('menu.currency', 'EUR', 'overrides'),
+      entry('menu.dishesPerPage', 30, 'env STORE_*'),
+      entry('menu.languages', ['de', 'fr'], 'env STORE_*', 'prices'),
+      entry('menu.languages', ['en'], 'default', 'http'),
+      entry('menu.title', 'Today', 'store.json'),
+      entry('redis.url', '[secret]', 'provided by quintet'),
+      entry('secrets.cnf', '[secret]', 'provided by quintet'),
+      entry('secrets.mailKey', '[secret]', 'provided by quintet'),
+    ])
+    expect((await ofStore('config', env)).stdout).toMatch(
+      /store\/prices +menu\.languages +\["de","fr"\] +env STORE_\*\n/,
+    )
+  })
+
+  it('says everything that is wrong with a configuration at once', async () => {
+    const answer = await ofStore('config', {
+      STORE_MENU__DISHES_PER_PAGE: 'many',
+      STORE_MENU__TITEL: 'hunter2',
+      STORE_DATABSE__URL: 'hunter2',
+    })
+    expect(answer).toMatchObject({ code: 1, stdout: '' })
+    expect(answer.stderr).toContain(
+      '- menu.dishesPerPage: Invalid input: expected number, received string (given: "many") [env STORE_*]',
+    )
+    expect(answer.stderr).toContain('- menu: unknown key "titel". Did you mean "title"? [env STORE_*]')
+    expect(answer.stderr).toContain('- unknown key "databse". Did you mean "database"? [env STORE_*]')
+    expect(answer.stderr).not.toContain('hunter2')
   })
 })
