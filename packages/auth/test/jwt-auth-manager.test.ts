@@ -11,6 +11,7 @@ import {
   deriveSecrets,
   type JwtAuthManagerOptions,
   type SessionAuthority,
+  type TrackedSessions,
   type TrackSessions,
 } from '../src/index.ts'
 import { createTestAuth, type TestAuth } from '../src/testing.ts'
@@ -18,6 +19,7 @@ import { sessionKey } from '../src/sessions/session-keys.ts'
 import { maxLookups } from '../src/sessions/session-warmer.ts'
 import { codeOf } from './support/code-of.ts'
 import { createSessionDatabase, type SessionDatabase } from './support/modes.ts'
+import { startProxy } from './support/proxy.ts'
 import { connect } from './support/redis.ts'
 
 let redis: Redis
@@ -548,6 +550,37 @@ describe('watch', () => {
     await auth.authority.revokeAll(tokens.session)
     await redis.ping()
     expect(ends).toEqual(['revoked'])
+  })
+
+  it('in tracked mode tells of what happened while nothing could be heard, as soon as it can be heard again', async () => {
+    await using server = await startPrivateRedis()
+    await using proxy = await startProxy(server.port)
+    const client = connect(server.url)
+    const listening = connect(proxy.url)
+    let cache: TrackedSessions | undefined
+    const auth = await createTestAuth({
+      redis: client,
+      manager: {
+        freshness: 'tracked',
+        watchInterval: '1h',
+        track: (options) => (cache = createTrackedCache({ client: listening, ...options })),
+      },
+    })
+    await cache?.whenTrusted()
+    const { ends, tokens } = await watched(auth)
+    const reads = async (): Promise<number> =>
+      Number(/cmdstat_hmget:calls=(\d+)/.exec(await client.info('commandstats'))?.[1])
+    const before = await reads()
+    proxy.cut()
+    // What it reads when the connection is lost says that the session is alive.
+    await until(async () => (await reads()) > before)
+    await auth.authority.revoke(tokens.session)
+    expect(ends).toEqual([])
+    proxy.restore()
+    await expect.poll(() => ends, { timeout: 5_000 }).toEqual(['revoked'])
+    await auth.close()
+    client.disconnect()
+    listening.disconnect()
   })
 
   it('tells of a revocation that came before it', async () => {

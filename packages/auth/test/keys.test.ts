@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { generateKeyPairSync } from 'node:crypto'
+import { calculateJwkThumbprint } from 'jose/jwk/thumbprint'
 import { afterEach, describe, expect, it } from 'vitest'
 import {
   createKeyRing,
@@ -41,6 +42,7 @@ describe('createKeyRing', () => {
     const ring = await createKeyRing()
     const [key] = ring.jwks().keys
     expect(Object.keys(key ?? {}).toSorted()).toEqual(['alg', 'crv', 'kid', 'kty', 'use', 'x'])
+    expect(key?.kid).toBe(await calculateJwkThumbprint(key as Parameters<typeof calculateJwkThumbprint>[0]))
     expect((await createKeyRing({ algorithm: 'HS256' })).jwks().keys).toEqual([])
   })
 

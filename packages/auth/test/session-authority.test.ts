@@ -4,6 +4,7 @@ import { createLogger } from '@quintet/core'
 import { createSessionAuthority, deriveSecrets, type SessionTokens } from '../src/index.ts'
 import { createTestAuth, createTestClock, type TestAuth, type TestAuthOptions } from '../src/testing.ts'
 import { RefreshTokenCodec } from '../src/sessions/refresh-token.ts'
+import { indexKey, sessionKey } from '../src/sessions/session-keys.ts'
 import { codeOf } from './support/code-of.ts'
 import { createSessionDatabase, type SessionDatabase } from './support/modes.ts'
 import { connect } from './support/redis.ts'
@@ -316,6 +317,21 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('ERR_AUTH_REFRESH_EXPIRED')
   })
 
+  it('stay in Redis until they expire, and their tombstones until no access token can be alive', async () => {
+    await using auth = await kit({ authority: { idle: '1h', absolute: '90m', accessTtl: '10m' } })
+    const minutes = async (key: string): Promise<number> => (await redis.pttl(key)) / 60_000
+    const tokens = await auth.signIn()
+    const key = sessionKey(tokens.session)
+    expect(await minutes(key)).toBeCloseTo(60, 0)
+    auth.clock.advance('50m')
+    const next = await auth.authority.refresh(tokens.refreshToken)
+    expect(await minutes(key)).toBeCloseTo(40, 0)
+    expect(await minutes(indexKey(tokens.session))).toBeGreaterThan(39)
+    await auth.authority.revoke(next.session)
+    expect(await minutes(key)).toBeGreaterThan(10.5)
+    expect(await redis.hgetall(key)).toEqual({ st: 'r', why: 'signed-out' })
+  })
+
   it('refuse an access token whose session has run out before it', async () => {
     await using auth = await kit({ authority: { idle: '1m', accessTtl: '10m' } })
     const tokens = await auth.signIn()
@@ -366,6 +382,42 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     broken = false
     auth.clock.advance('1m')
     expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('resolved')
+  })
+
+  it('leave an event of every kind, with ids and a time and nothing else that matters', async () => {
+    let allowed = true
+    const limiter = { consume: async () => ({ allowed, retryAfter: 7 }) }
+    await using auth = await kit({ authority: { throttle: { limiter } } })
+    const first = await auth.signIn({ amr: ['pwd'] })
+    const second = await auth.authority.refresh(first.refreshToken)
+    await auth.authority.stepUp(second.refreshToken, { aal: 2, amr: ['otp'] })
+    await codeOf(auth.authority.refresh('forged'))
+    await codeOf(auth.authority.refresh(first.refreshToken))
+    const last = await auth.signIn()
+    await auth.authority.revoke(last.session, 'administrator')
+    await codeOf(auth.authority.refresh(last.refreshToken))
+    await auth.authority.revokeAll(last.session)
+    allowed = false
+    await codeOf(auth.authority.admitSignIn({ account: 'alice' }))
+    const at = auth.clock.now()
+    const { sessionId } = first.session
+    const user = { userId: 'alice', tenantId: auth.tenantId }
+    const one = { at, ...user, sessionId }
+    const other = { at, ...user, sessionId: last.session.sessionId }
+    expect(auth.events).toEqual([
+      { type: 'session.created', ...one, aal: 1, amr: ['pwd'] },
+      { type: 'session.refreshed', ...one, generation: 2, grace: false },
+      { type: 'session.refreshed', ...one, generation: 3, grace: false },
+      { type: 'session.stepped-up', ...one, aal: 2, amr: ['pwd', 'otp'] },
+      { type: 'refresh.refused', at, reason: 'not-ours' },
+      { type: 'session.refresh-reused', ...one, generation: 1 },
+      { type: 'session.revoked', ...one, reason: 'reused' },
+      { type: 'session.created', ...other, aal: 1, amr: [] },
+      { type: 'session.revoked', ...other, reason: 'administrator' },
+      { type: 'refresh.refused', at, reason: 'revoked', sessionId: last.session.sessionId },
+      { type: 'user.sessions-revoked', at, ...user, reason: 'signed-out-everywhere', sessionIds: [] },
+      { type: 'attempt.throttled', at, what: 'sign-in', retryAfter: 7 },
+    ])
   })
 
   it('that are bound to a key are refreshed with that key alone', async () => {

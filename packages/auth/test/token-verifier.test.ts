@@ -1,6 +1,12 @@
 import { createPrivateKey, sign as signBytes, createHmac } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { createTokenVerifier, createKeyRing, keySet, type TokenVerifierOptions } from '../src/index.ts'
+import {
+  createTokenVerifier,
+  createKeyRing,
+  keySet,
+  type TokenVerifier,
+  type TokenVerifierOptions,
+} from '../src/index.ts'
 import { createTestClock } from '../src/testing.ts'
 import { codeOf } from './support/code-of.ts'
 
@@ -225,6 +231,36 @@ describe('createTokenVerifier', () => {
     for (const token of tokens) await few.verify(token)
     expect(tokens.filter((token) => few.recall(token) !== undefined).length).toBeLessThanOrEqual(4)
     expect(few.recall(tokens.at(-1) ?? '')).toBeDefined()
+  })
+
+  it('remembers nothing that was verified while its key went away', async () => {
+    const source = await createKeyRing({ algorithm: 'ES256', clock, keys: [{ jwk: stored?.jwk ?? {} }] })
+    const keys = {
+      get epoch() {
+        return source.epoch
+      },
+      find: async (id: string) => {
+        const key = await source.find(id)
+        source.drop(id)
+        // Another call has noticed, and emptied the cache.
+        late.recall(good)
+        return key
+      },
+    }
+    const late: TokenVerifier = createTokenVerifier({ ...options, keys })
+    expect(await codeOf(late.verify(good))).toBe('resolved')
+    expect(late.recall(good)).toBeUndefined()
+    expect(await codeOf(late.verify(good))).toBe('ERR_AUTH_TOKEN_INVALID')
+  })
+
+  it('remembers no failure', async () => {
+    let knows = false
+    const all = await keySet(publicSet)
+    const keys = { epoch: 0, find: async (id: string) => (knows ? await all.find(id) : undefined) }
+    const learning = createTokenVerifier({ ...options, keys })
+    expect(await codeOf(learning.verify(good))).toBe('ERR_AUTH_TOKEN_INVALID')
+    knows = true
+    expect(await codeOf(learning.verify(good))).toBe('resolved')
   })
 
   it('refuses longer tokens than it is told to look at', async () => {
