@@ -16,6 +16,8 @@ import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { betterAuth } from 'better-auth'
+import { memoryAdapter } from 'better-auth/adapters/memory'
 import { createVerifier } from 'fast-jwt'
 import { Redis } from 'ioredis'
 import { importJWK, jwtVerify } from 'jose'
@@ -143,6 +145,34 @@ function withFastJwt(redis: Redis, key: string, tokens: SessionTokens, cnf: stri
     const expected = createHmac('sha256', cnf).update(`${tenantId}|${payload.sid}|${refreshId}`).digest()
     if (state !== 'a' || !timingSafeEqual(expected, Buffer.from(payload.cnf.fp, 'base64url')))
       throw new Error('refused')
+  }
+}
+
+/** better-auth as its users set it up for sessions in Redis, which it reads at each check as ours does. */
+async function withBetterAuth(redis: Redis): Promise<() => Promise<void>> {
+  const auth = betterAuth({
+    baseURL: issuer,
+    secret: 'the secret of the bench alone, long enough',
+    database: memoryAdapter({ user: [], session: [], account: [], verification: [] }),
+    secondaryStorage: {
+      get: (key) => redis.get(`better:${key}`),
+      getAndDelete: (key) => redis.getdel(`better:${key}`),
+      increment: (key) => redis.incr(`better:${key}`),
+      set: (key, value) => redis.set(`better:${key}`, value),
+      delete: async (key) => void (await redis.del(`better:${key}`)),
+    },
+    emailAndPassword: { enabled: true },
+    rateLimit: { enabled: false },
+    telemetry: { enabled: false },
+    logger: { disabled: true },
+  })
+  const account = { email: 'alice@auth.bench', password: 'correct horse battery', name: 'Alice' }
+  const answer = await auth.api.signUpEmail({ body: account, asResponse: true })
+  const cookie = answer.headers.getSetCookie().map((line) => line.split(';')[0])
+  const headers = new Headers({ cookie: cookie.join('; ') })
+  return async () => {
+    const found = await auth.api.getSession({ headers })
+    if (found?.user.email !== account.email) throw new Error('refused')
   }
 }
 
@@ -308,6 +338,7 @@ export default async function* measure(): AsyncIterable<Figure> {
         tracked: () => tracked.authenticate(credentials),
         byHand: byHand(redis, publicKey, tokens, cnf),
         fastJwt: withFastJwt(redis, pem, tokens, cnf),
+        betterAuth: await withBetterAuth(redis),
       },
       20_000,
     )
@@ -335,6 +366,14 @@ export default async function* measure(): AsyncIterable<Figure> {
       unit: 'calls/s',
       against: 'ours (strict) divided by fast-jwt with its cache + HMGET + HMAC',
       ratio: rate('strict') / rate('fastJwt'),
+    }
+
+    yield {
+      name: 'check-better-auth',
+      value: rate('betterAuth'),
+      unit: 'calls/s',
+      against: 'ours (strict) divided by getSession of better-auth 1.7 with its sessions in Redis',
+      ratio: rate('strict') / rate('betterAuth'),
     }
 
     const nextVictim = async (): Promise<Victim> => {

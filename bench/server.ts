@@ -142,13 +142,14 @@ async function* measureLinks(): AsyncIterable<Figure> {
   const cpu: number[] = []
   const rates: number[] = []
   const httpRates: number[] = []
-  for (let round = -1; round < 8; round++) {
+  for (let round = -1; round < 12; round++) {
     const own = process.cpuUsage()
     const before = await linked.usage()
-    const fast = await keepInFlight(callLink, round < 0 ? 20_000 : 60_000)
+    const fast = await keepInFlight(callLink, round < 0 ? 200_000 : 60_000)
     const after = await linked.usage()
     const used = process.cpuUsage(own)
-    const slow = await keepInFlight(callHttp, round < 0 ? 3_000 : 8_000)
+    const slow = await keepInFlight(callHttp, round < 0 ? 40_000 : 12_000)
+    // The first round only warms up: as many calls as each needs to be compiled.
     if (round < 0) continue
     cpu.push((after.cpu - before.cpu + used.user + used.system) / fast.calls)
     rates.push(fast.calls / fast.seconds)
@@ -189,7 +190,7 @@ async function* measureUploads(): AsyncIterable<Figure> {
   const raw = await startChild('raw-upload')
   const oursRates: number[] = []
   const rawRates: number[] = []
-  for (let round = -1; round < 5; round++) {
+  for (let round = -1; round < 11; round++) {
     const rate = await upload(ours.url, 256 * mebibyte)
     const rawRate = await upload(raw.url, 256 * mebibyte)
     if (round < 0) continue
