@@ -18,6 +18,8 @@ export function redisUrl(): string {
 export interface PrivateRedisOptions {
   /** Further arguments of redis-server, e.g. `['--maxmemory', '2mb']`. */
   readonly args?: readonly string[]
+  /** The program. @defaultValue `QUINTET_REDIS_SERVER`, or `redis-server` */
+  readonly binary?: string
 }
 
 /** A Redis server of one test alone, to be hurt. */
@@ -35,7 +37,7 @@ export interface PrivateRedis extends AsyncDisposable {
 }
 
 export async function startPrivateRedis(options: PrivateRedisOptions = {}): Promise<PrivateRedis> {
-  const binary = process.env['QUINTET_REDIS_SERVER'] ?? 'redis-server'
+  const binary = options.binary ?? process.env['QUINTET_REDIS_SERVER'] ?? 'redis-server'
   const directory = await mkdtemp(join(tmpdir(), 'quintet-redis-'))
   const port = await freePort()
   const url = `redis://127.0.0.1:${port}`

@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:tls'
-import { redisUrl, startPrivateRedis, until } from '@quintet/test-kit'
+import { redisUrl, until } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
 import { createLocks, createRateLimiter, createRedisClients, isRedisUnavailable } from '../../src/index.ts'
-import { startClusterNode, startSentinel } from '../support/processes.ts'
+import { startClusterNode, startReplicated, startSentinel } from '../support/processes.ts'
 import { plainClient, uniquePrefix } from '../support/servers.ts'
 
 describe('a cluster', () => {
@@ -86,8 +86,8 @@ describe('a cluster', () => {
 
 describe('sentinels', () => {
   it('lead to the master, and to the new one after a failover, without a restart of ours', async () => {
-    await using master = await startPrivateRedis()
-    await using replica = await startPrivateRedis({ args: ['--replicaof', '127.0.0.1', String(master.port)] })
+    await using servers = await startReplicated()
+    const { master, replica } = servers
     await using sentinel = await startSentinel(master.port)
     await using clients = await createRedisClients({
       sentinel: { name: 'main', nodes: [{ host: '127.0.0.1', port: sentinel.port }] },

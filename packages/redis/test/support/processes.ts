@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort, startPrivateRedis, until } from '@quintet/test-kit'
-import type { PrivateRedis } from '@quintet/test-kit'
+import type { PrivateRedis, PrivateRedisOptions } from '@quintet/test-kit'
 import { plainClient } from './servers.ts'
 
 /** A cluster of one node that serves all slots. */
@@ -17,8 +17,24 @@ export async function startClusterNode(): Promise<PrivateRedis> {
   return node
 }
 
+/** A master and a replica of it. */
+export async function startReplicated(
+  start: (options?: PrivateRedisOptions) => Promise<PrivateRedis> = startPrivateRedis,
+): Promise<{ readonly master: PrivateRedis; readonly replica: PrivateRedis } & AsyncDisposable> {
+  await using starting = new AsyncDisposableStack()
+  const master = starting.use(await start())
+  const replica = starting.use(await start({ args: ['--replicaof', '127.0.0.1', String(master.port)] }))
+  await using client = plainClient(master.url, 0)
+  await until(async () => /slave0:.*state=online/.test(await client.info('replication')))
+  const servers = starting.move()
+  return { master, replica, [Symbol.asyncDispose]: () => servers.disposeAsync() }
+}
+
 /** A sentinel that watches the master and replaces it soon after it is gone. */
-export async function startSentinel(masterPort: number): Promise<{ port: number } & AsyncDisposable> {
+export async function startSentinel(
+  masterPort: number,
+  binary = process.env['QUINTET_REDIS_SERVER'] ?? 'redis-server',
+): Promise<{ port: number } & AsyncDisposable> {
   const directory = await mkdtemp(join(tmpdir(), 'quintet-sentinel-'))
   const port = await freePort()
   const config = join(directory, 'sentinel.conf')
@@ -33,9 +49,7 @@ export async function startSentinel(masterPort: number): Promise<{ port: number 
       'sentinel failover-timeout main 3000',
     ].join('\n'),
   )
-  const child = spawn(process.env['QUINTET_REDIS_SERVER'] ?? 'redis-server', [config, '--sentinel'], {
-    stdio: 'ignore',
-  })
+  const child = spawn(binary, [config, '--sentinel'], { stdio: 'ignore' })
   await using client = plainClient(`redis://127.0.0.1:${port}`, 0)
   await until(async () => String(await client.call('SENTINEL', 'MASTER', 'main')).includes('num-slaves,1'))
   return {
