@@ -4,6 +4,7 @@ import { brandDefinition, isDefinition } from './definition-brand.ts'
 import { nameProcedures } from './define-service.ts'
 import { refuseUnknownKeys } from './known-keys.ts'
 import type { ProcessDefinition, ProcessOptions } from './process.ts'
+import type { Transport } from './transport.ts'
 
 /** The `defineProcess` function for one type of services. */
 export type DefineProcess<Services> = (options: ProcessOptions<Services>) => ProcessDefinition<Services>
@@ -41,10 +42,30 @@ export function defineProcess<Services = unknown>(
   const definition: ProcessDefinition<Services> = {
     services,
     routes,
-    workers: typeof workers === 'function' ? workers : () => workers ?? [],
+    workers: typeof workers === 'function' ? withoutWays(workers) : () => workers ?? [],
+    operations: Object.freeze(
+      typeof workers === 'function' ? [] : (workers ?? []).flatMap((worker) => worker.operations ?? []),
+    ),
     hooks: Object.freeze({ ...options.hooks }),
   }
   return Object.freeze(brandDefinition('process', definition))
+}
+
+/** Holds a function that makes workers to those that open no way in: nobody could see its rule before the process runs. */
+function withoutWays<Services>(
+  make: (services: Services) => readonly Transport[] | Promise<readonly Transport[]>,
+): (services: Services) => Promise<readonly Transport[]> {
+  return async (services) => {
+    const made = await make(services)
+    for (const { name, operations = [] } of made) {
+      const [operation] = operations
+      if (operation === undefined) continue
+      throw new TypeError(
+        `defineProcess.workers: "${name}" opens ${operation.name}, which must be listed itself, not made by a function. A job's worker takes its queue from the services: worker(job, { queue: (services) => services.queue }, handler).`,
+      )
+    }
+    return made
+  }
 }
 
 /** Recognises what {@link defineProcess} returns, e.g. the default export of a module. */

@@ -1,4 +1,5 @@
 import type { Hooks } from './hooks.ts'
+import type { Operation } from './operation.ts'
 import type { Route } from './route.ts'
 import type { Service } from './service.ts'
 import type { Transport } from './transport.ts'
@@ -8,7 +9,10 @@ export interface ProcessOptions<Services = unknown> {
   readonly services?: readonly Service[]
   /** Served by the HTTP transport. */
   readonly routes?: readonly Route[]
-  /** Queue workers and other transports that need no port. A function gets the services that `setup` made. */
+  /**
+   * Queue workers and other transports that need no port. A function gets the services that `setup` made; what it
+   * makes must open no way in of its own, because `quintet routes` could not show it.
+   */
   readonly workers?:
     | readonly Transport[]
     | ((services: Services) => readonly Transport[] | Promise<readonly Transport[]>)
@@ -20,5 +24,7 @@ export interface ProcessDefinition<Services = unknown> {
   readonly services: readonly Service[]
   readonly routes: readonly Route[]
   readonly workers: (services: Services) => readonly Transport[] | Promise<readonly Transport[]>
+  /** The ways in that its workers open. */
+  readonly operations: readonly Operation[]
   readonly hooks: Hooks<Services>
 }

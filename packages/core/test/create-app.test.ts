@@ -18,10 +18,12 @@ import {
   type Links,
   type Logger,
   type Principal,
+  type ProcessOptions,
   type SystemOptions,
 } from '../src/index.ts'
 import { createTokenAuth, testUser } from '../src/testing.ts'
 import { recordedTransport } from './fake-transport.ts'
+import { incomingCall } from './incoming-call.ts'
 
 const objects = service('objects', {
   list: procedure({ access: 'authenticated' }, ({ principal }) => [principal.userId]),
@@ -313,6 +315,20 @@ describe('createApp', () => {
     expect(app.transports.get('http')?.url).toBe('test://whatever:4711')
     expect([...(http.host?.procedures.keys() ?? [])]).toEqual(['objects.list'])
     await expect(start(definition, { ports: { htp: 1 } })).rejects.toThrow('Did you mean "http"?')
+  })
+
+  it('takes a way in only from workers that are listed, so that its rule can be seen before it runs', async () => {
+    const job = { ...recordedTransport('jobs'), operations: [incomingCall({ access: 'system' }).operation] }
+    const using = (workers: NonNullable<ProcessOptions['workers']>) => defineProcess({ workers })
+    expect(using([job]).operations).toEqual(job.operations)
+    expect(using(() => [job]).operations).toEqual([])
+    const run = (definition: ReturnType<typeof defineProcess>) =>
+      start(system({ processes: [{ name: 'http', module: async () => ({ default: definition }) }] }))
+    await (await run(using([job]))).stop()
+    await (await run(using(() => [recordedTransport('relay')]))).stop()
+    await expect(run(using(() => [job]))).rejects.toThrow(
+      'defineProcess.workers: "jobs" opens objects.list, which must be listed itself',
+    )
   })
 
   it('imports a module by path, relative to baseUrl', async () => {

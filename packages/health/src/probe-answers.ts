@@ -1,4 +1,4 @@
-import type { HealthChecks, Logger } from '@quintet/core'
+import type { AccessRule, HealthChecks, Logger, Operation } from '@quintet/core'
 import type { EventLoopWatch } from './event-loop.ts'
 import { metricsContentType } from './metrics.ts'
 import type { Caller } from './operator.ts'
@@ -21,7 +21,25 @@ export interface ProbeSubject {
   readonly logger: Logger
 }
 
-const paths = ['/livez', '/ok', '/readyz', '/startupz', '/health', '/metrics']
+const openPaths = ['/livez', '/ok', '/readyz', '/startupz']
+const operatorPaths = ['/health', '/metrics']
+const paths = [...openPaths, ...operatorPaths]
+
+/** The probes as ways in. They are answered before the pipeline, by their own guard; nothing decides by these rules. */
+export function probeOperations(prefix: string): readonly Operation[] {
+  const operators: AccessRule = { allow: () => false, description: 'operators' }
+  const way = (path: string, access: AccessRule): Operation => ({
+    surface: 'route',
+    name: `GET ${prefix}${path}`,
+    access,
+    freshness: undefined,
+    timeout: 0,
+  })
+  return [
+    ...openPaths.map((path) => way(path, 'public')),
+    ...operatorPaths.map((path) => way(path, operators)),
+  ]
+}
 
 /** Answers one request; undefined for a path that is no probe. */
 export type AnswerProbe = (method: string, path: string, caller: Caller) => Promise<ProbeAnswer> | undefined

@@ -3,7 +3,7 @@ import { observeCalls } from './call-metrics.ts'
 import { watchEventLoop } from './event-loop.ts'
 import { includeNodeMetrics } from './node-metrics.ts'
 import { createPerformanceMonitor } from './performance-report.ts'
-import { createProbeAnswers, type AnswerProbe } from './probe-answers.ts'
+import { createProbeAnswers, probeOperations, type AnswerProbe } from './probe-answers.ts'
 import { resolveProbeOptions, type ProbeOptions } from './probe-options.ts'
 import { writeProbe } from './write-answer.ts'
 
@@ -24,6 +24,7 @@ export function probes(options: ProbeOptions = {}): HttpPlugin {
   let answerProbe: AnswerProbe | undefined
   return {
     name: 'probes',
+    operations: probeOperations(resolved.prefix),
     start(host) {
       if (answerProbe !== undefined)
         throw new TypeError('probes: is started already. Each process needs a value of its own.')

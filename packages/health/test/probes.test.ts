@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http'
 import { request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createTestHost, type TestHost } from '@quintet/core/testing'
-import { noCredentials, systemPrincipal } from '@quintet/core'
+import { describeAccess, noCredentials, systemPrincipal } from '@quintet/core'
 import { afterEach, describe, expect, it } from 'vitest'
 import { probes, type ProbeOptions } from '../src/index.ts'
 
@@ -106,6 +106,18 @@ describe('probes', () => {
     const { get } = await serve()
     for (const path of ['/', '/livez/', '/readyzz', '/metrics/x', '//livez'])
       expect((await get(path)).status).toBe(404)
+  })
+
+  it('says what it answers, and whom', () => {
+    const ways = probes({ prefix: '/internal' }).operations ?? []
+    expect(ways.map(({ name, access }) => `${name} ${describeAccess(access)}`)).toEqual([
+      'GET /internal/livez public',
+      'GET /internal/ok public',
+      'GET /internal/readyz public',
+      'GET /internal/startupz public',
+      'GET /internal/health operators',
+      'GET /internal/metrics operators',
+    ])
   })
 
   it('answers under a prefix only', async () => {

@@ -5,7 +5,6 @@ import {
   type Operation,
   type ProcessDefinition,
   type ResolvedProcess,
-  type Transport,
 } from '@quintet/core'
 import { dirname, resolve } from 'node:path'
 import { importDefault, loadSystem } from '../plan/load-system.ts'
@@ -20,6 +19,7 @@ interface Way {
   readonly surface: string
   readonly name: string
   readonly access: string
+  readonly description: string
 }
 
 /** Prints every way into every app with its access rule. */
@@ -35,8 +35,8 @@ export async function routes(name: string | undefined, options: CommonOptions): 
   }
   print(options, ways, (all) =>
     table([
-      ['APP', 'PROCESS', 'SURFACE', 'NAME', 'ACCESS'],
-      ...all.map((way) => [way.app, way.process, way.surface, way.name, way.access]),
+      ['APP', 'PROCESS', 'SURFACE', 'NAME', 'ACCESS', 'DESCRIPTION'],
+      ...all.map((way) => [way.app, way.process, way.surface, way.name, way.access, way.description]),
     ]),
   )
 }
@@ -47,32 +47,21 @@ async function waysInto(entry: ResolvedProcess, baseUrl: string): Promise<Omit<W
       ? (await entry.module()).default
       : await importDefault(resolve(baseUrl, entry.module))
   const definition = module as ProcessDefinition
-  const workers = await workersOf(definition)
-  const operations: Operation[] = [
-    ...[...nameProcedures(definition.services).values()].map(({ operation }) => operation),
-    ...definition.routes.map((route) => routeOperation(route, 0)),
-    ...[...Object.values(entry.transports), ...(workers ?? [])].flatMap(
-      (transport) => transport.operations ?? [],
-    ),
-  ]
-  const known = operations.map(({ surface, name, access }) => ({
+  const way = ({ surface, name, access }: Operation, description: string): Omit<Way, 'app' | 'process'> => ({
     surface,
     name,
     access: describeAccess(access),
-  }))
-  return workers === undefined
-    ? [
-        ...known,
-        { surface: 'job', name: '(workers are made from services: known when it runs)', access: 'system' },
-      ]
-    : known
-}
-
-/** Workers that need no services can be asked; those that do are made when the process starts. */
-async function workersOf(definition: ProcessDefinition): Promise<readonly Transport[] | undefined> {
-  try {
-    return await definition.workers(undefined)
-  } catch {
-    return undefined
-  }
+    description,
+  })
+  const opened = [
+    ...Object.values(entry.transports).flatMap((transport) => transport.operations ?? []),
+    ...definition.operations,
+  ]
+  return [
+    ...[...nameProcedures(definition.services).values()].map(({ operation, procedure }) =>
+      way(operation, procedure.description),
+    ),
+    ...definition.routes.map((route) => way(routeOperation(route, 0), route.description)),
+    ...opened.map((operation) => way(operation, '')),
+  ]
 }

@@ -225,13 +225,15 @@ describe('quintet', () => {
     })
 
   it('lists every way in with its access rule', async () => {
-    expect(JSON.parse((await ofStore('routes', {}, '--json')).stdout)).toContainEqual({
-      app: 'store',
-      process: 'prices',
-      surface: 'rpc',
-      name: 'prices.of',
-      access: 'public',
-    })
+    const { stdout } = await ofStore('routes', {}, '--json')
+    expect((JSON.parse(stdout) as Record<string, string>[]).map((way) => Object.values(way))).toEqual([
+      ['store', 'http', 'route', 'GET /menu/:day', 'role guest or cook', 'What there is.'],
+      ['store', 'http', 'job', 'job:order', 'system', ''],
+      ['store', 'prices', 'rpc', 'prices.of', 'public', ''],
+    ])
+    expect((await ofStore('routes')).stdout).toMatch(
+      /store +http +route +GET \/menu\/:day +role guest or cook +What there is\.\n/,
+    )
   })
 
   it('shows each value of the configuration with its origin, by process where they differ, and no secret', async () => {

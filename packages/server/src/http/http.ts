@@ -29,7 +29,10 @@ export function http(options: HttpOptions = {}): Transport {
   return {
     name: resolved.name,
     port: resolved.port,
-    operations: resolved.openapi === undefined ? [] : openApiOperations(resolved.openapi),
+    operations: [
+      ...(resolved.openapi === undefined ? [] : openApiOperations(resolved.openapi)),
+      ...resolved.plugins.flatMap((plugin) => plugin.operations ?? []),
+    ],
     async start(host: TransportHost): Promise<RunningTransport> {
       const server = createServer({
         headersTimeout: resolved.headersTimeout,

@@ -86,6 +86,9 @@ describe('http options', () => {
     const seen: string[] = []
     const plugin: HttpPlugin = {
       name: 'probe',
+      operations: [
+        { surface: 'route', name: 'GET /livez', access: 'public', freshness: undefined, timeout: 0 },
+      ],
       start: (host) => void seen.push(host.process),
       handle(request, response) {
         if (request.url !== '/livez') return false
@@ -97,6 +100,8 @@ describe('http options', () => {
     expect(await (await fetch(`${app.url}/livez`)).text()).toBe('alive')
     expect((await app.post('/rpc/math/nothing')).status).toBe(204)
     expect(seen).toEqual(['main'])
+    const ways = http({ plugins: [plugin], openapi: false }).operations?.map(({ name }) => name)
+    expect(ways).toEqual(['GET /livez'])
   })
 
   it('credentials reads them from elsewhere', async () => {
