@@ -9,7 +9,8 @@ import {
 import { calculateJwkThumbprint } from 'jose/jwk/thumbprint'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Redis } from 'ioredis'
-import { createDpopNonces, createDpopVerifier } from '../src/index.ts'
+import { createTrackedCache } from '@quintet/redis'
+import { createDpopNonces, createDpopVerifier, type TrackedSessions } from '../src/index.ts'
 import { createTestAuth, type TestAuth } from '../src/testing.ts'
 import { codeOf } from './support/code-of.ts'
 import { connect } from './support/redis.ts'
@@ -74,6 +75,35 @@ describe('a token that is bound to a key', () => {
     const { accessToken: token } = await auth.signIn()
     const credentials = { scheme: 'dpop', token, proof: prove(claimsFor(token)), method, url } as const
     expect(await codeOf(auth.manager.authenticate(credentials))).toBe('ERR_AUTH_TOKEN_INVALID')
+  })
+
+  it('does not pass as a bearer token from memory either, nor twice with one proof', async () => {
+    let cache: TrackedSessions | undefined
+    await using tracked = await createTestAuth({
+      redis,
+      manager: {
+        freshness: 'tracked',
+        track: (options) => (cache = createTrackedCache({ client: redis, ...options })),
+      },
+    })
+    await cache?.whenTrusted()
+    const { jkt, prove } = await prover()
+    const { accessToken: token } = await tracked.signIn({ jkt })
+    const iat = Math.floor(tracked.clock.now() / 1_000)
+    const withProof = {
+      scheme: 'dpop',
+      token,
+      proof: prove({ ...claimsFor(token), iat }),
+      method,
+      url,
+    } as const
+    expect(await codeOf(tracked.manager.authenticate(withProof))).toBe('resolved')
+    for (let count = 0; count < 3; count++) {
+      expect(await codeOf(tracked.manager.authenticate({ scheme: 'bearer', token }))).toBe(
+        'ERR_AUTH_TOKEN_INVALID',
+      )
+      expect(await codeOf(tracked.manager.authenticate(withProof))).toBe('ERR_AUTH_DPOP_INVALID')
+    }
   })
 
   it('passes once for each proof', async () => {

@@ -264,6 +264,17 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     expect(await check(auth, await auth.signIn())).toBe('resolved')
   })
 
+  it('cannot be refreshed after all were ended, also if Redis had lost the list of them', async () => {
+    await using auth = await kit()
+    const tokens = await auth.signIn()
+    const bob = await auth.signIn({ userId: 'bob' })
+    await redis.del(indexKey(tokens.session))
+    await auth.authority.revokeAll(tokens.session)
+    expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('ERR_AUTH_REFRESH_REVOKED')
+    expect(await codeOf(auth.authority.refresh(bob.refreshToken))).toBe('resolved')
+    expect(await codeOf(auth.authority.refresh((await auth.signIn()).refreshToken))).toBe('resolved')
+  })
+
   it('are listed with device and last use, newest first, and only while they are alive', async () => {
     await using auth = await kit()
     const first = await auth.signIn({ device: { name: 'Phone' } })
