@@ -83,6 +83,7 @@ describe('the README', () => {
       `| \`critical\` | ${defaults.critical} |`,
       `| \`instances\` | ${defaults.instances} |`,
       `| \`startupTimeout\` | \`'${defaults.startupTimeout}'\` |`,
+      `| \`maxConcurrentCalls\` | ${defaults.maxConcurrentCalls.toLocaleString('en').replace(',', ' ')} |`,
       `\`{ interval: '${health.interval}', timeout: '${health.timeout}', retries: ${health.retries} }\``,
       `(\`pollInterval\`, \`'${settingsDefaults.pollInterval}'\`)`,
     ]) {
