@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Redis } from 'ioredis'
+import { until } from '@quintet/test-kit'
 import { createPostgresSessionStore, sessionTablesSql } from '../src/postgres.ts'
 import { createTestAuth, createTestClock } from '../src/testing.ts'
+import { sessionKey } from '../src/sessions/session-keys.ts'
 import { codeOf } from './support/code-of.ts'
 import { createSessionDatabase, type SessionDatabase } from './support/modes.ts'
 import { connect } from './support/redis.ts'
@@ -59,6 +61,25 @@ describe('createPostgresSessionStore', () => {
     expect(performance.now() - started).toBeLessThan(1_000)
     await locker.query('rollback')
     locker.release()
+  })
+
+  it('ends a session for good whose used refresh token came back, whatever Redis forgets', async () => {
+    const store = database.store()
+    await using auth = await createTestAuth({
+      redis,
+      authority: { store, grace: 0 },
+      manager: { sessionLookup: (ref) => store.find(ref) },
+    })
+    const first = await auth.signIn()
+    const second = await auth.authority.refresh(first.refreshToken)
+    await until(
+      async () => (await codeOf(auth.authority.refresh(first.refreshToken))) === 'ERR_AUTH_REFRESH_REUSED',
+    )
+    expect((await store.find(first.session))?.record).toMatchObject({ state: 'revoked', reason: 'reused' })
+    await redis.del(sessionKey(first.session))
+    expect(await codeOf(auth.manager.authenticate({ scheme: 'bearer', token: second.accessToken }))).toBe(
+      'ERR_AUTH_SESSION_REVOKED',
+    )
   })
 
   it('deletes what ended long ago, and nothing else', async () => {

@@ -2,7 +2,9 @@ import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { BoundedRedis } from '../src/sessions/session-redis.ts'
+import { epochKey, sessionKey } from '../src/sessions/session-keys.ts'
 import { SessionRegistry } from '../src/sessions/session-registry.ts'
+import type { NewSession } from '../src/sessions/session-store.ts'
 import { connect } from './support/redis.ts'
 
 let redis: Redis
@@ -17,28 +19,28 @@ afterEach(() => {
   redis.disconnect()
 })
 
+const newSession = (): NewSession => ({
+  sessionId: randomUUID(),
+  tenantId: randomUUID(),
+  userId: randomUUID(),
+  generation: 1,
+  refreshId: 'first',
+  refreshHash: 'hash of the first',
+  previousId: null,
+  previousHash: null,
+  graceAllowed: true,
+  aal: 1,
+  amr: ['pwd'],
+  roles: [],
+  permissions: [],
+  device: {},
+  jkt: null,
+})
+const limits = { idle: 60_000, absolute: 120_000, maxSessionsPerUser: 10 }
+
 describe('advance', () => {
   it('never takes a session back to an earlier generation, in whatever order rotations arrive', async () => {
-    const { record } = await registry.create(
-      {
-        sessionId: randomUUID(),
-        tenantId: randomUUID(),
-        userId: randomUUID(),
-        generation: 1,
-        refreshId: 'first',
-        refreshHash: 'hash of the first',
-        previousId: null,
-        previousHash: null,
-        graceAllowed: true,
-        aal: 1,
-        amr: ['pwd'],
-        roles: [],
-        permissions: [],
-        device: {},
-        jkt: null,
-      },
-      { idle: 60_000, absolute: 120_000, maxSessionsPerUser: 10 },
-    )
+    const { record } = await registry.create(newSession(), limits)
     const rotated = (generation: number): typeof record => ({
       ...record,
       generation,
@@ -49,5 +51,55 @@ describe('advance', () => {
     expect((await registry.read(record)).record).toMatchObject({ generation: 3, refreshId: 'refresh 3' })
     expect(await registry.advance(rotated(4))).toBe('OK')
     expect((await registry.read(record)).record).toMatchObject({ generation: 4, refreshId: 'refresh 4' })
+  })
+
+  it('does nothing for a session that ended with all others of its user', async () => {
+    const { record } = await registry.create(newSession(), limits)
+    await redis.set(epochKey(record), '1')
+    expect(await registry.advance({ ...record, generation: 2 })).toBe('REVOKED')
+    expect((await registry.read(record)).record).toMatchObject({ generation: 1 })
+  })
+
+  it('throws away the claim of somebody who may have read the generation before', async () => {
+    const { record } = await registry.create(newSession(), limits)
+    await redis.del(sessionKey(record))
+    expect(await registry.claim(record, 'nonce', 2_000)).toBe('CLAIMED')
+    expect(await registry.advance({ ...record, generation: 2 })).toBe('COLD')
+    expect(await registry.fill(record, 'nonce', { record, userEpoch: 0 })).toBe('LOST')
+    expect((await registry.read(record)).record).toBeUndefined()
+  })
+})
+
+describe('fill', () => {
+  it('leaves a tombstone for a session that ended with all others of its user', async () => {
+    const { record } = await registry.create(newSession(), limits)
+    await redis.del(sessionKey(record))
+    await registry.claim(record, 'nonce', 2_000)
+    await redis.set(epochKey(record), '3')
+    expect(await registry.fill(record, 'nonce', { record: { ...record, epoch: 2 }, userEpoch: 2 })).toBe(
+      'REVOKED',
+    )
+    expect(await redis.hget(sessionKey(record), 'st')).toBe('r')
+  })
+
+  it('takes the user’s epoch over from the database, and never back', async () => {
+    const { record } = await registry.create(newSession(), limits)
+    for (const [userEpoch, expected] of [
+      [4, '4'],
+      [2, '4'],
+    ] as const) {
+      await redis.del(sessionKey(record))
+      await registry.claim(record, 'nonce', 2_000)
+      expect(await registry.fill(record, 'nonce', { record: { ...record, epoch: 4 }, userEpoch })).toBe('OK')
+      expect(await redis.get(epochKey(record))).toBe(expected)
+    }
+  })
+
+  it('leaves a tombstone for a session that has run out', async () => {
+    const { record } = await registry.create(newSession(), limits)
+    await redis.del(sessionKey(record))
+    await registry.claim(record, 'nonce', 2_000)
+    const found = { record: { ...record, expiresAt: Date.now() - 1 }, userEpoch: 0 }
+    expect(await registry.fill(record, 'nonce', found)).toBe('REVOKED')
   })
 })
