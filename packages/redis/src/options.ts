@@ -67,7 +67,8 @@ export interface CommonRedisClientsOptions<Name extends string> {
   readonly reconnect?: { readonly min?: Duration; readonly max?: Duration }
   /**
    * What to do when a server is too old or evicts keys it must not: `'refuse'` to start (and fail the
-   * health check after a reconnect), `'warn'`, or `'off'`.
+   * health check when a lazy or later connection finds it), `'warn'`, or `'off'`. Of a cluster every
+   * master is asked.
    * @defaultValue `'warn'`
    */
   readonly bootCheck?: 'refuse' | 'warn' | 'off'

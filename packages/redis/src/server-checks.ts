@@ -30,31 +30,35 @@ export function createServerChecks(
   const byServer = Map.groupBy(connections, ({ server }) => server)
   const problems = new Map<string, readonly string[]>()
 
-  async function check(server: string, onServer: readonly CheckedConnection[]): Promise<readonly string[]> {
-    const [first] = onServer
-    if (first === undefined) return []
-    const mustStay = onServer.filter(({ mayEvict }) => !mayEvict).map(({ name }) => name)
-    const found = await checkServer(first.connection, mustStay)
+  /** Asks through the given connection, on behalf of every client of its server. */
+  async function check({ server, connection }: CheckedConnection): Promise<readonly string[]> {
+    const mustStay = (byServer.get(server) ?? []).filter(({ mayEvict }) => !mayEvict).map(({ name }) => name)
+    const nodes = 'nodes' in connection ? connection.nodes('master') : [connection]
+    const found = [...new Set((await Promise.all(nodes.map((node) => checkServer(node, mustStay)))).flat())]
+    const known = problems.get(server)?.join()
     problems.set(server, found)
-    if (found.length > 0) logger.warn({ server, problems: found }, 'redis server does not suit')
+    if (found.length > 0 && found.join() !== known)
+      logger.warn({ server, problems: found }, 'redis server does not suit')
     return found
   }
 
   return {
     async atStart() {
       if (mode === 'off') return
-      const found = (
-        await Promise.all([...byServer].map(([server, onServer]) => check(server, onServer)))
-      ).flat()
+      const firsts = [...byServer.values()].flatMap((onServer) => onServer.slice(0, 1))
+      const found = (await Promise.all(firsts.map(check))).flat()
       if (mode === 'refuse' && found.length > 0)
         throw new RedisError('ERR_REDIS_UNSUITABLE', found.join('\n'))
     },
     watch() {
       if (mode === 'off') return
-      for (const [server, onServer] of byServer) {
-        onServer[0]?.connection.on('ready', () => {
-          check(server, onServer).catch((error: unknown) => {
-            logger.debug({ server, reason: describeFailure(error) }, 'redis server could not be checked')
+      for (const checked of connections) {
+        checked.connection.on('ready', () => {
+          check(checked).catch((error: unknown) => {
+            logger.debug(
+              { server: checked.server, reason: describeFailure(error) },
+              'redis server could not be checked',
+            )
           })
         })
       }

@@ -148,7 +148,8 @@ describe('while the server is away', () => {
       expect(error).toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE', kind: 'unavailable', retryAfter: 1_000 })
       expect(elapsed).toBeGreaterThan(90)
       expect(elapsed).toBeLessThan(2_000)
-      await until(() => clients.circuit('a').state !== 'closed')
+      // The kernel still accepts the next connection; the server does not answer on it.
+      await until(() => clients.circuit('a').state === 'half-open')
       // At once: there is no connection on which it could wait.
       const later = await failureOf(client.get('key'))
       expect(later).toMatchObject({
@@ -317,6 +318,32 @@ describe('boot check', () => {
     })
     expect(reason).toMatch(/^sessions: maxmemory-policy is allkeys-lru/)
   })
+
+  it('fails the health check of lazy clients, whichever connects first, and warns once', async () => {
+    await using server = await startPrivateRedis({ args: ['--maxmemory-policy', 'allkeys-lru'] })
+    const warnings: string[] = []
+    await using clients = await patientClients({
+      url: server.url,
+      bootCheck: 'refuse',
+      connect: 'lazy',
+      logger: collectingLogger(warnings),
+    })
+    await clients.client('cache').ping()
+    const { signal } = new AbortController()
+    const check = clients.healthCheck()
+    const reason = await until(() =>
+      Promise.resolve(check.check(signal)).then(
+        () => undefined,
+        (error: Error) => error.message,
+      ),
+    )
+    expect(reason).toMatch(/^cache: maxmemory-policy is allkeys-lru, so keys of sessions, queue, locks/)
+    await clients.client('locks').ping()
+    await until(async () =>
+      (await failureOf(Promise.resolve(check.check(signal)))).message.includes('; locks'),
+    )
+    expect(warnings.filter((line) => line.includes('does not suit'))).toHaveLength(1)
+  })
 })
 
 describe('close', () => {
@@ -353,6 +380,26 @@ describe('close', () => {
     await until(() => away.circuit('a').state === 'open')
     await away.close()
     expect(await failureOf(away.client('a').ping())).toMatchObject({ code: 'ERR_REDIS_CLOSED' })
+  })
+
+  it('lets a blocking duplicate wait for a server that is away, where a request client fails at once', async () => {
+    await using server = await startPrivateRedis()
+    await using clients = await patientClients({
+      url: server.url,
+      clients: { a: { commandTimeout: '1s' } },
+      reconnect: { min: 10, max: 20 },
+    })
+    const blocking = clients.duplicate('a', { blocking: true })
+    const requests = clients.duplicate('a')
+    await Promise.all([blocking.ping(), requests.ping()])
+    await server.kill()
+    await until(() => [blocking, requests].every(({ status }) => status !== 'ready'))
+    const waiting = blocking.blpop('jobs', 0)
+    expect(await failureOf(requests.ping())).toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' })
+    await server.restart()
+    await until(() => clients.client('a').rpush('jobs', 'one'))
+    expect(await waiting).toEqual(['jobs', 'one'])
+    await until(() => requests.ping())
   })
 
   it('closes blocking duplicates, which have no command timeout', async () => {

@@ -3,9 +3,9 @@ import { connect } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:tls'
 import { redisUrl, until } from '@quintet/test-kit'
-import { describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createLocks, createRateLimiter, createRedisClients, isRedisUnavailable } from '../../src/index.ts'
-import { startClusterNode, startReplicated, startSentinel } from '../support/processes.ts'
+import { startCluster, startClusterNode, startReplicated, startSentinel } from '../support/processes.ts'
 import { plainClient, uniquePrefix } from '../support/servers.ts'
 
 describe('a cluster', () => {
@@ -81,6 +81,68 @@ describe('a cluster', () => {
     await expect(createRedisClients({ cluster, clients: { a: {} }, connectTimeout: 200 })).rejects.toThrow(
       /found no server within 200 ms: Connection is closed/,
     )
+  })
+})
+
+describe('a cluster of three masters', () => {
+  let cluster: Awaited<ReturnType<typeof startCluster>>
+  beforeAll(async () => {
+    cluster = await startCluster()
+  })
+  afterAll(() => cluster[Symbol.asyncDispose]())
+
+  it('is refused when any master may evict what must stay', async () => {
+    await using plain = plainClient(cluster.masters[2]?.url, 0)
+    await plain.config('SET', 'maxmemory-policy', 'allkeys-lfu')
+    const nodes = cluster.masters.map(({ port }) => ({ host: '127.0.0.1', port }))
+    // Often enough that asking one master, whichever, would not do.
+    for (let attempt = 0; attempt < 6; attempt++) {
+      const starting = createRedisClients({
+        cluster: { nodes },
+        bootCheck: 'refuse',
+        commandTimeout: '20s',
+        connectTimeout: '20s',
+      })
+      await expect(starting).rejects.toMatchObject({
+        code: 'ERR_REDIS_UNSUITABLE',
+        message: expect.stringContaining('maxmemory-policy is allkeys-lfu') as string,
+      })
+    }
+    await plain.config('SET', 'maxmemory-policy', 'noeviction')
+  })
+
+  it('serves what other masters have while one is away, and the rest after its replica took over', async () => {
+    const nodes = cluster.masters.map(({ port }) => ({ host: '127.0.0.1', port }))
+    await using clients = await createRedisClients({
+      cluster: { nodes },
+      clients: { a: {} },
+      bootCheck: 'refuse',
+      commandTimeout: '1s',
+      connectTimeout: '20s',
+      reconnect: { min: 10, max: 50 },
+    })
+    const client = clients.client('a')
+    const [first] = cluster.masters
+    const keys = Array.from({ length: 30 }, (_, index) => `key:${index}`)
+    await until(() => Promise.all(keys.map((key) => client.set(key, key))))
+    await using plain = plainClient(first?.url, 0)
+    const onFirst = new Set((await plain.keys('*')).map((key) => key.slice('a:'.length)))
+    expect(onFirst.size).toBeGreaterThan(0)
+    expect(onFirst.size).toBeLessThan(keys.length)
+    await until(async () => (await plain.wait(1, 100)) === 1)
+
+    await first?.kill()
+    const begin = performance.now()
+    const outcomes = await Promise.allSettled(keys.map((key) => client.get(key)))
+    expect(performance.now() - begin).toBeLessThan(5_000)
+    for (const [index, outcome] of outcomes.entries()) {
+      const key = keys[index] ?? ''
+      if (!onFirst.has(key)) expect(outcome).toMatchObject({ status: 'fulfilled', value: key })
+      else expect(outcome).toMatchObject({ reason: { code: 'ERR_REDIS_UNAVAILABLE' } })
+    }
+    const read = await until(() => Promise.all(keys.map((key) => client.get(key))), 30_000)
+    expect(read).toEqual(keys)
+    await until(() => client.set(keys[0] ?? '', 'written again'))
   })
 })
 

@@ -8,13 +8,57 @@ import { plainClient } from './servers.ts'
 
 /** A cluster of one node that serves all slots. */
 export async function startClusterNode(): Promise<PrivateRedis> {
-  const node = await startPrivateRedis({
-    args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'],
-  })
+  const node = await startPrivateRedis({ args: await clusterArguments() })
   await using client = plainClient(node.url, 0)
   await client.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
   await until(async () => String(await client.cluster('INFO')).includes('cluster_state:ok'))
   return node
+}
+
+/** Three masters with a third of the slots each, and a replica of the first. */
+export async function startCluster(): Promise<
+  { readonly masters: readonly PrivateRedis[]; readonly replica: PrivateRedis } & AsyncDisposable
+> {
+  await using starting = new AsyncDisposableStack()
+  await using admins = new AsyncDisposableStack()
+  const nodes = await Promise.all(
+    Array.from({ length: 4 }, async () => {
+      const args = await clusterArguments()
+      const server = await startPrivateRedis({ args })
+      return { server, bus: String(args.at(-1)), admin: plainClient(server.url, 0) }
+    }),
+  )
+  for (const { server, admin } of nodes) {
+    starting.use(server)
+    admins.use(admin)
+  }
+  const [first, second, third, fourth] = nodes
+  if (first === undefined || second === undefined || third === undefined || fourth === undefined)
+    throw new Error('unreachable')
+  for (const { server, bus } of [second, third, fourth])
+    await first.admin.call('CLUSTER', 'MEET', '127.0.0.1', String(server.port), bus)
+  await first.admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '5460')
+  await second.admin.call('CLUSTER', 'ADDSLOTSRANGE', '5461', '10922')
+  await third.admin.call('CLUSTER', 'ADDSLOTSRANGE', '10923', '16383')
+  const id = String(await first.admin.call('CLUSTER', 'MYID'))
+  await until(async () => (await fourth.admin.call('CLUSTER', 'REPLICATE', id)) === 'OK')
+  for (const { admin } of nodes)
+    await until(async () => String(await admin.cluster('INFO')).includes('cluster_state:ok'))
+  await until(async () => /slave0:.*state=online/.test(await first.admin.info('replication')))
+  await until(async () => String(await second.admin.cluster('NODES')).includes(`slave ${id}`))
+  const servers = starting.move()
+  return {
+    masters: [first.server, second.server, third.server],
+    replica: fourth.server,
+    [Symbol.asyncDispose]: () => servers.disposeAsync(),
+  }
+}
+
+/** The port of the bus is the last: the default, ten thousand above that of the server, may not exist. */
+async function clusterArguments(): Promise<string[]> {
+  const bus = String(await freePort())
+  const announced = ['--cluster-announce-ip', '127.0.0.1', '--cluster-node-timeout', '1500']
+  return ['--cluster-enabled', 'yes', ...announced, '--cluster-port', bus]
 }
 
 /** A master and a replica of it. */
