@@ -21,7 +21,7 @@ export async function createAnalyticsServices(
 ): Promise<AnalyticsServices> {
   const { config, logger, lifecycle } = context
   const { database, redis: redisConfig, identity, secrets } = config
-  const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger }))
+  const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger, bootCheck: 'refuse' }))
   const { db, check } = openDatabase<AnalyticsTables>({ config: database, logger, lifecycle })
   return {
     checks: [redis.healthCheck(), check],

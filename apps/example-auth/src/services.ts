@@ -42,7 +42,9 @@ export interface AuthServices {
 export async function createAuthServices(context: SetupContext<AuthConfig>): Promise<AuthServices> {
   const { config, logger, lifecycle } = context
   const { issuer, audience } = config.identity
-  const redis = lifecycle.use(await createRedisClients({ url: config.redis.url, logger }))
+  const redis = lifecycle.use(
+    await createRedisClients({ url: config.redis.url, logger, bootCheck: 'refuse' }),
+  )
   const { db, systemPool, check } = openDatabase<AuthTables>({ config: config.database, logger, lifecycle })
   const limiter = createRateLimiter({ client: redis.client('ratelimit'), onUnavailable: 'refuse' })
   const keys = await createKeyRing({ keys: [{ jwk: deriveSigningKey(config.secrets.root) }] })

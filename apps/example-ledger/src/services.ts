@@ -21,7 +21,7 @@ export interface LedgerServices {
 export async function createLedgerServices(context: SetupContext<LedgerConfig>): Promise<LedgerServices> {
   const { config, logger, lifecycle } = context
   const { database, redis: redisConfig, identity, secrets } = config
-  const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger }))
+  const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger, bootCheck: 'refuse' }))
   const { db, systemPool, check } = openDatabase<LedgerTables>({ config: database, logger, lifecycle })
   return {
     checks: [redis.healthCheck(), check],

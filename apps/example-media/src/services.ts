@@ -29,7 +29,7 @@ export interface MediaServices {
 export async function createMediaServices(context: SetupContext<MediaConfig>): Promise<MediaServices> {
   const { config, logger, lifecycle, sibling } = context
   const { database, redis: redisConfig, identity, secrets } = config
-  const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger }))
+  const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger, bootCheck: 'refuse' }))
   const { db, systemPool, check } = openDatabase<MediaTables>({ config: database, logger, lifecycle })
   let client: MediaServices['images'] | undefined
   let jobs: Queue | undefined

@@ -19,7 +19,7 @@ export async function createRealtimeServices(
 ): Promise<RealtimeServices> {
   const { config, logger, lifecycle } = context
   const { redis: redisConfig, identity, secrets } = config
-  const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger }))
+  const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger, bootCheck: 'refuse' }))
   return {
     redis,
     verifier: createVerifier({ logger, redis, identity, cnf: secrets.cnf }),
