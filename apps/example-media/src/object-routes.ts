@@ -7,7 +7,17 @@ import type { MediaServices } from './services.ts'
 
 const { route } = withServices<MediaServices>()
 
-const UploadQuery = z.strictObject({ name: z.string().trim().min(1).max(200) })
+const UploadQuery = z.strictObject({
+  name: z
+    .string()
+    .trim()
+    .min(1)
+    .max(200)
+    .regex(/^\P{C}*$/u, 'must not hold control characters'),
+})
+/** @see RFC 9110 section 8.3.1 */
+const mediaType =
+  /^[\w!#$&^.+-]{1,64}\/[\w!#$&^.+-]{1,64}(?:\s*;\s*[\w!#$&^.+-]+=(?:[\w!#$&^.+-]+|"[ -~]*"))*$/
 const RenderQuery = z.strictObject({
   width: z.coerce.number().pipe(Transform.shape.width.unwrap()).optional(),
   height: z.coerce.number().pipe(Transform.shape.height.unwrap()).optional(),
@@ -29,6 +39,11 @@ const upload = route({
       throw new QuintetError('The request has no body.', { code: 'ERR_MEDIA_EMPTY', kind: 'invalid-input' })
     const id = randomUUID()
     const contentType = request.headers.get('content-type') ?? 'application/octet-stream'
+    if (contentType.length > 200 || !mediaType.test(contentType))
+      throw new QuintetError('The content type is no media type.', {
+        code: 'ERR_MEDIA_BAD_TYPE',
+        kind: 'invalid-input',
+      })
     const stored = await services.files.store(principal.tenantId, id, request.body, signal)
     try {
       const object = await services.db.transaction().execute(async (trx) => {
