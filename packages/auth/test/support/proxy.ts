@@ -12,7 +12,8 @@ export interface Proxy extends AsyncDisposable {
   restore(): void
 }
 
-export async function startProxy(port: number): Promise<Proxy> {
+/** Answers take `delay` milliseconds longer; what clients send passes at once. */
+export async function startProxy(port: number, delay = 0): Promise<Proxy> {
   const sockets = new Set<Socket>()
   let state: 'open' | 'silent' | 'cut' = 'open'
   const server = createServer((client) => {
@@ -25,7 +26,11 @@ export async function startProxy(port: number): Promise<Proxy> {
       sockets.add(from)
       from.on('error', () => undefined)
       from.on('close', () => to.destroy())
-      from.on('data', (bytes) => state === 'silent' || to.write(bytes))
+      from.on('data', (bytes) => {
+        if (state === 'silent') return
+        if (delay === 0 || to === upstream) to.write(bytes)
+        else setTimeout(() => to.write(bytes), delay)
+      })
     }
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
