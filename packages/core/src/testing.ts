@@ -1,5 +1,13 @@
 export { createAttackHost, type AttackHost } from './testing/attack-host.ts'
 export {
+  forgedContextAttacks,
+  leavingAttacks,
+  textAttacks,
+  type ForgeableSurface,
+  type LeavableSurface,
+  type TextSurface,
+} from './testing/further-attacks.ts'
+export {
   surfaceAttacks,
   type SurfaceAdapter,
   type SurfaceAttack,

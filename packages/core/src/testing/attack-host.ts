@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { z } from 'zod'
 import { service } from '../define-service.ts'
+import { toQuintetError, type ErrorKind } from '../errors.ts'
 import type { InvocationWrapper } from '../invocation.ts'
 import type { Principal } from '../principal.ts'
 import { procedure } from '../procedure.ts'
@@ -13,6 +14,10 @@ export interface AttackHost extends TestHost {
   readonly ran: string[]
   /** Resolves when the signal of the handler of `target.late` has aborted. */
   readonly lateAborted: Promise<void>
+  /** Resolves when the handler of `target.endless` has begun, which ends only when its signal aborts. */
+  readonly endlessBegun: Promise<void>
+  /** Resolves to the kind of the reason for which that signal aborted. */
+  readonly endlessAborted: Promise<ErrorKind>
 }
 
 /** What `target.whoami` says: whom the handler saw, and whom the wrapper around it saw. */
@@ -38,6 +43,8 @@ export function createAttackHost(
   const openScope: InvocationWrapper = (invocation, next) => scope.run(invocation.principal, next)
   const ran: string[] = []
   const { promise: lateAborted, resolve: onLateAborted } = Promise.withResolvers<void>()
+  const begun = Promise.withResolvers<void>()
+  const aborted = Promise.withResolvers<ErrorKind>()
 
   const see = (name: string, principal: Principal): SeenCaller => {
     ran.push(name)
@@ -80,6 +87,12 @@ export function createAttackHost(
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
       onLateAborted()
     }),
+    endless: procedure({ access: 'authenticated' }, async ({ signal }) => {
+      const ended = new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+      begun.resolve()
+      await ended
+      aborted.resolve(toQuintetError(signal.reason).kind)
+    }),
     watch: procedure(
       { access: 'authenticated', stream: z.object({ tenantId: z.string().nullable() }) },
       async function* () {
@@ -107,5 +120,10 @@ export function createAttackHost(
   })
   host.auth.end('revoked', 'revoked')
   host.auth.end('superseded', 'superseded')
-  return Object.assign(host, { ran, lateAborted })
+  return Object.assign(host, {
+    ran,
+    lateAborted,
+    endlessBegun: begun.promise,
+    endlessAborted: aborted.promise,
+  })
 }

@@ -22,9 +22,9 @@ export interface SurfaceAdapter {
 }
 
 /** One attack. It rejects (with an `AssertionError`) when the surface lets it through or falls over. */
-export interface SurfaceAttack {
+export interface SurfaceAttack<Surface extends SurfaceAdapter = SurfaceAdapter> {
   readonly name: string
-  run(surface: SurfaceAdapter): Promise<void>
+  run(surface: Surface): Promise<void>
 }
 
 /** What an attacker puts into a body, hoping that the server takes it for context. */
@@ -253,7 +253,8 @@ function refused(
   }
 }
 
-async function expectRefusal(
+/** The call must be refused as one of the kinds, and no handler must have run (unless `untouched` is false). */
+export async function expectRefusal(
   surface: SurfaceAdapter,
   request: SurfaceRequest,
   kinds: readonly ErrorKind[],
@@ -270,7 +271,7 @@ async function expectRefusal(
   if (untouched) assert.equal(surface.host.ran.length, before, `${what} was refused, but a handler ran`)
 }
 
-async function expectOk(surface: SurfaceAdapter, request: SurfaceRequest): Promise<unknown> {
+export async function expectOk(surface: SurfaceAdapter, request: SurfaceRequest): Promise<unknown> {
   const outcome = await surface.call(request)
   assert.ok(
     outcome.ok,
@@ -279,7 +280,8 @@ async function expectOk(surface: SurfaceAdapter, request: SurfaceRequest): Promi
   return outcome.output
 }
 
-async function whoami(
+/** Whom a handler saw. */
+export async function whoami(
   surface: SurfaceAdapter,
   token: string | undefined,
   input: unknown,

@@ -1,6 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { findProcedure, noCredentials, streamProcedure } from '../../src/index.ts'
-import { createAttackHost, surfaceAttacks, type AttackHost } from '../../src/testing.ts'
+import { callProcedure, findProcedure, noCredentials, streamProcedure } from '../../src/index.ts'
+import {
+  createAttackHost,
+  forgedContextAttacks,
+  leavingAttacks,
+  surfaceAttacks,
+  textAttacks,
+  type AttackHost,
+  type SurfaceOutcome,
+  type SurfaceRequest,
+} from '../../src/testing.ts'
 import { directCall } from '../direct-call.ts'
 import { incomingCall } from '../incoming-call.ts'
 
@@ -26,6 +35,37 @@ describe('surfaceAttacks', () => {
       ),
     )
     expect((await Promise.all(open)).filter((name) => name !== undefined)).toEqual([])
+  })
+
+  it('with text and with forged context fail against a surface that believes what it is sent', async () => {
+    await using host = createAttackHost()
+    const believe = (): Promise<SurfaceOutcome> =>
+      Promise.resolve({ ok: true, output: { kind: 'user', userId: 'admin', roles: ['admin'] } })
+    const surface = { host, call: believe, callWithText: believe, callForged: believe }
+    for (const attack of [...textAttacks, ...forgedContextAttacks]) {
+      await expect(attack.run(surface), attack.name).rejects.toThrow()
+    }
+  })
+
+  it('that leave ask for the signal to abort as canceled, and for nothing to stay in progress', async () => {
+    await using host = createAttackHost()
+    const [attack] = leavingAttacks
+    const call = (request: SurfaceRequest): Promise<SurfaceOutcome> => directCall(host, request)
+    const leave = async (): Promise<void> => {
+      const { procedure, operation } = findProcedure(host, 'target.endless')
+      const leaving = new AbortController()
+      const credentials = { scheme: 'bearer', token: 'alice' } as const
+      const made = callProcedure(
+        host,
+        procedure,
+        { ...incomingCall(), operation, credentials, signal: leaving.signal },
+        () => undefined,
+      )
+      await host.endlessBegun
+      leaving.abort()
+      await made
+    }
+    await attack?.run({ host, call, callAndLeave: leave })
   })
 })
 

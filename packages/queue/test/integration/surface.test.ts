@@ -1,8 +1,9 @@
 import { anonymous, isQuintetError, type ErrorKind, type Principal } from '@quintet/core'
 import {
   createAttackHost,
+  forgedContextAttacks,
   surfaceAttacks,
-  type SurfaceAdapter,
+  type ForgeableSurface,
   type SurfaceOutcome,
 } from '@quintet/core/testing'
 import { until } from '@quintet/test-kit'
@@ -60,37 +61,58 @@ async function principalOf(token: string | undefined): Promise<Principal> {
 }
 
 /** Seals the job for the caller and adds it past the checks of `enqueue`, so that the worker's own are under attack. */
-const surface: SurfaceAdapter = {
+async function run(
+  job: JobDefinition,
+  token: string | undefined,
+  text: string,
+  forged: Readonly<Record<string, string>> = {},
+): Promise<SurfaceOutcome> {
+  const principal = await principalOf(token)
+  const id = `attack-${sent++}`
+  const envelope = rig.queue.signer.seal(
+    { prefix: rig.queue.prefix, job: job.name, id },
+    principal,
+    text,
+    undefined,
+  )
+  await rig.queue.bull(job).add(job.name, { ...forged, ...envelope }, { jobId: id, attempts: 1 })
+  const code = await until(async () => {
+    if (outputs.has(id)) return 'done'
+    const dead = await rig.queue.bull(job).getJob(id)
+    return dead?.failedReason?.split(':')[0]
+  })
+  if (code === 'done') return { ok: true, output: outputs.get(id) }
+  return { ok: false, kind: kinds[code] ?? 'internal', code }
+}
+
+async function attempt(
+  method: string,
+  act: (job: JobDefinition) => Promise<SurfaceOutcome>,
+): Promise<SurfaceOutcome> {
+  const job = jobs.get(method)
+  if (job === undefined) return { ok: false, kind: 'not-found', code: 'ERR_CORE_NOT_FOUND' }
+  try {
+    return await act(job)
+  } catch (error) {
+    if (isQuintetError(error)) return { ok: false, kind: error.kind, code: error.code }
+    throw error
+  }
+}
+
+const surface: ForgeableSurface = {
   host,
-  async call({ method, input, token }): Promise<SurfaceOutcome> {
-    const job = jobs.get(method)
-    if (job === undefined) return { ok: false, kind: 'not-found', code: 'ERR_CORE_NOT_FOUND' }
-    try {
-      const principal = await principalOf(token)
+  call: ({ method, input, token }) =>
+    attempt(method, async (job) => {
       const text = JSON.stringify(input) ?? 'null'
       if (text.length > job.maxPayloadSize) await serializePayload(job, input)
-      const id = `attack-${sent++}`
-      const envelope = rig.queue.signer.seal(
-        { prefix: rig.queue.prefix, job: job.name, id },
-        principal,
-        text,
-        undefined,
-      )
-      await rig.queue.bull(job).add(job.name, envelope, { jobId: id, attempts: 1 })
-      const code = await until(async () => {
-        if (outputs.has(id)) return 'done'
-        const dead = await rig.queue.bull(job).getJob(id)
-        return dead?.failedReason?.split(':')[0]
-      })
-      if (code === 'done') return { ok: true, output: outputs.get(id) }
-      return { ok: false, kind: kinds[code] ?? 'internal', code }
-    } catch (error) {
-      if (isQuintetError(error)) return { ok: false, kind: error.kind, code: error.code }
-      throw error
-    }
-  },
+      return await run(job, token, text)
+    }),
+  // Whoever can write to Redis can write anything beside the envelope.
+  callForged: ({ method, input, token }, forged) =>
+    attempt(method, (job) => run(job, token, JSON.stringify(input) ?? 'null', forged)),
 }
 
 describe('the job surface stands', () => {
   it.each(surfaceAttacks)('$name', (attack) => attack.run(surface))
+  it.each(forgedContextAttacks)('$name', (attack) => attack.run(surface))
 })
