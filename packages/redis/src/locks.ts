@@ -59,12 +59,10 @@ export const locksDefaults: Readonly<{
 export function createLocks(options: LocksOptions): Locks {
   const { client, prefix, ttl: defaultTtl, retryInterval, clock, logger } = resolveOptions(options)
 
-  async function tryAcquire(
-    name: string,
-    acquireOptions: Pick<AcquireOptions, 'ttl'> = {},
-  ): Promise<Lock | undefined> {
-    refuseUnknownKeys(acquireOptions, ['ttl', 'wait', 'signal'], 'acquire')
-    const ttl = acquireOptions.ttl === undefined ? defaultTtl : parseTtl(acquireOptions.ttl, 'acquire.ttl')
+  const ttlOf = ({ ttl }: Pick<AcquireOptions, 'ttl'>): number =>
+    ttl === undefined ? defaultTtl : parseTtl(ttl, 'acquire.ttl')
+
+  async function take(name: string, ttl: number): Promise<Lock | undefined> {
     const keys = keysOf(prefix, name)
     const owner = randomUUID()
     const sent = clock.monotonic()
@@ -81,12 +79,14 @@ export function createLocks(options: LocksOptions): Locks {
   }
 
   async function acquire(name: string, acquireOptions: AcquireOptions = {}): Promise<Lock> {
+    refuseUnknownKeys(acquireOptions, ['ttl', 'wait', 'signal'], 'acquire')
+    const ttl = ttlOf(acquireOptions)
     const wait = parseDuration(acquireOptions.wait ?? locksDefaults.wait, 'acquire.wait')
     const { signal } = acquireOptions
     const end = clock.monotonic() + wait
     for (;;) {
       signal?.throwIfAborted()
-      const lock = await tryAcquire(name, acquireOptions)
+      const lock = await take(name, ttl)
       if (lock !== undefined) {
         if (signal?.aborted) {
           await lock.release()
@@ -97,7 +97,7 @@ export function createLocks(options: LocksOptions): Locks {
       const left = end - clock.monotonic()
       if (left <= 0)
         throw new RedisError('ERR_REDIS_LOCK_HELD', `The lock "${name}" is held by somebody else.`, {
-          retryAfter: defaultTtl,
+          retryAfter: ttl,
         })
       await pause(Math.min(left, retryInterval * (0.5 + Math.random())), signal)
     }
@@ -105,7 +105,10 @@ export function createLocks(options: LocksOptions): Locks {
 
   return {
     acquire,
-    tryAcquire,
+    async tryAcquire(name, acquireOptions = {}) {
+      refuseUnknownKeys(acquireOptions, ['ttl'], 'tryAcquire')
+      return take(name, ttlOf(acquireOptions))
+    },
     async run<T>(name: string, work: (lock: Lock) => Promise<T>, acquireOptions?: AcquireOptions) {
       const lock = await acquire(name, acquireOptions)
       let result: T

@@ -1,4 +1,4 @@
-import { systemClock } from '@quintet/core'
+import { refuseUnknownKeys, systemClock } from '@quintet/core'
 import type { Clock } from '@quintet/core'
 import type { RateLimitResult } from './rate-limiter.ts'
 
@@ -20,8 +20,10 @@ export interface RateLimitHeadersOptions {
  */
 export function rateLimitHeaders(
   results: Readonly<Record<string, RateLimitResult>>,
-  { legacy = false, clock = systemClock }: RateLimitHeadersOptions = {},
+  options: RateLimitHeadersOptions = {},
 ): Record<string, string> {
+  refuseUnknownKeys(options, ['legacy', 'clock'], 'rateLimitHeaders')
+  const { legacy = false, clock = systemClock } = options
   const policies = Object.entries(results)
   const headers: Record<string, string> = {}
   if (policies.length === 0) return headers

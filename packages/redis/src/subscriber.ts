@@ -22,7 +22,8 @@ export interface Subscriber {
 }
 
 interface Wanted {
-  readonly confirmation: PromiseWithResolvers<void>
+  /** Those who asked since it was last confirmed. */
+  readonly waiting: Set<PromiseWithResolvers<void>>
   /** Messages arrived on it until the connection was lost. */
   interrupted: boolean
   confirmed: boolean
@@ -55,8 +56,10 @@ export function openSubscriber(options: SubscriberOptions): Subscriber {
       await connection.subscribe(...channels)
     } catch (error) {
       // A lost connection is made anew and comes here again; a refusal would only repeat itself.
-      if (connection.status === 'ready')
-        for (const channel of channels) wanted.get(channel)?.confirmation.reject(toRedisError(error))
+      if (connection.status !== 'ready') return
+      logger.warn({ channels, reason: describeFailure(error) }, 'redis refused subscriptions')
+      for (const channel of channels)
+        for (const { reject } of wanted.get(channel)?.waiting ?? []) reject(toRedisError(error))
       return
     }
     const again: string[] = []
@@ -66,7 +69,7 @@ export function openSubscriber(options: SubscriberOptions): Subscriber {
       if (entry.interrupted) again.push(channel)
       entry.interrupted = false
       entry.confirmed = true
-      entry.confirmation.resolve()
+      for (const { resolve } of entry.waiting) resolve()
     }
     if (again.length > 0) options.onGap(again)
   }
@@ -97,32 +100,24 @@ export function openSubscriber(options: SubscriberOptions): Subscriber {
   return {
     async add(channel) {
       const known = wanted.get(channel)
-      const entry = known ?? {
-        confirmation: Promise.withResolvers<void>(),
-        interrupted: false,
-        confirmed: false,
-      }
+      const entry: Wanted = known ?? { waiting: new Set(), interrupted: false, confirmed: false }
       if (known === undefined) {
         wanted.set(channel, entry)
-        entry.confirmation.promise.catch(() => undefined)
         if (connection.status === 'wait') connection.connect().catch(() => undefined)
         else if (connection.status === 'ready') void subscribe([channel])
       }
+      if (entry.confirmed) return
+      const confirmation = Promise.withResolvers<void>()
+      entry.waiting.add(confirmation)
       const timeout = setTimeout(() => {
-        entry.confirmation.reject(
-          new RedisError(
-            'ERR_REDIS_UNAVAILABLE',
-            `Redis did not confirm a subscription within ${pingInterval} ms.`,
-            {
-              retryAfter: pingInterval,
-            },
-          ),
-        )
+        const message = `Redis did not confirm a subscription within ${pingInterval} ms.`
+        confirmation.reject(new RedisError('ERR_REDIS_UNAVAILABLE', message, { retryAfter: pingInterval }))
       }, pingInterval)
       try {
-        await entry.confirmation.promise
+        await confirmation.promise
       } finally {
         clearTimeout(timeout)
+        entry.waiting.delete(confirmation)
       }
     },
     async remove(channel) {
@@ -133,9 +128,8 @@ export function openSubscriber(options: SubscriberOptions): Subscriber {
       if (closed) return
       closed = true
       clearInterval(timer)
-      for (const { confirmation } of wanted.values()) {
-        confirmation.reject(new RedisError('ERR_REDIS_CLOSED', 'The pub/sub is closed.'))
-      }
+      for (const { waiting } of wanted.values())
+        for (const { reject } of waiting) reject(new RedisError('ERR_REDIS_CLOSED', 'The pub/sub is closed.'))
       wanted.clear()
       await endConnection(connection)
     },

@@ -5,6 +5,7 @@ import { startPrivateRedis, until } from '@quintet/test-kit'
 import { afterAll, describe, expect, it } from 'vitest'
 import { createLocks, createRedisClients } from '../../src/index.ts'
 import type { LocksOptions } from '../../src/index.ts'
+import { collectingLogger } from '../support/logger.ts'
 import { plainClient, uniquePrefix } from '../support/servers.ts'
 
 const client = plainClient()
@@ -100,7 +101,9 @@ describe('createLocks', () => {
       url: server.url,
       clients: { locks: { commandTimeout: 50 } },
     })
-    const { locks } = open({ client: clients.client('locks'), ttl: 1_000 })
+    const logged: string[] = []
+    const logger = collectingLogger(logged)
+    const { locks } = open({ client: clients.client('locks'), ttl: 1_000, logger })
     const lock = await locks.acquire('job')
     server.freeze()
     const begin = performance.now()
@@ -108,9 +111,35 @@ describe('createLocks', () => {
     expect(performance.now() - begin).toBeLessThan(2_000)
     await expect(locks.tryAcquire('job')).rejects.toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' })
     expect(await lock.release()).toBe(false)
+    expect(logged.join()).toMatch(/a lock could not be renewed.*"lock":"job"/)
     server.thaw()
     await using next = await until(() => locks.tryAcquire('job'))
     expect(next.fencingToken).toBeGreaterThan(lock.fencingToken)
+  })
+
+  it('lets go of a lock that the server cannot delete now, and says so in the log', async () => {
+    await using server = await startPrivateRedis()
+    await using own = plainClient(server.url, 0)
+    const logged: string[] = []
+    const { locks } = open({ client: own, ttl: '1m', logger: collectingLogger(logged) })
+    const lock = await locks.acquire('job')
+    await server.kill()
+    expect(await lock.release()).toBe(true)
+    expect(logged.join()).toMatch(/could not be released and will expire.*"lock":"job"/)
+  })
+
+  it('counts time by its clock: an answer that took longer than the lock lives brings a lock that is lost', async () => {
+    let time = 0
+    const clock = { now: () => time, monotonic: () => (time += 1_000) }
+    const { locks } = open({ clock, ttl: 900 })
+    await using lock = await locks.acquire('job')
+    expect(lock.signal.reason).toMatchObject({ code: 'ERR_REDIS_LOCK_LOST' })
+    expect(await lock.release()).toBe(false)
+    // The wait is over after the second look at the clock, and not after an hour.
+    await expect(locks.acquire('job', { wait: 1_000 })).rejects.toMatchObject({
+      code: 'ERR_REDIS_LOCK_HELD',
+      retryAfter: 900,
+    })
   })
 
   it('gives greater tokens also after the server came back empty', async () => {
@@ -139,6 +168,8 @@ describe('createLocks', () => {
     await expect(locks.tryAcquire('x', { ttl: 10 })).rejects.toThrow(/too short/)
     // @ts-expect-error an unknown option
     await expect(locks.acquire('x', { timeout: 10 })).rejects.toThrow(/unknown key "timeout"/)
+    // @ts-expect-error one attempt does not wait
+    await expect(locks.tryAcquire('x', { wait: 10 })).rejects.toThrow(/tryAcquire: unknown key "wait"/)
     // @ts-expect-error an unknown option
     expect(() => createLocks({ client, lease: 10 })).toThrow(/unknown key "lease"/)
   })

@@ -2,6 +2,7 @@ import { startPrivateRedis, until } from '@quintet/test-kit'
 import { afterAll, describe, expect, it } from 'vitest'
 import { createPubSub, createRedisClients } from '../../src/index.ts'
 import type { PubSubMessage, PubSubOptions } from '../../src/index.ts'
+import { collectingLogger } from '../support/logger.ts'
 import { plainClient, uniquePrefix } from '../support/servers.ts'
 
 const client = plainClient()
@@ -48,7 +49,7 @@ describe('createPubSub', () => {
   it('drops what is not ours or does not parse, and survives handlers that fail', async () => {
     const prefix = uniquePrefix()
     const logged: string[] = []
-    await using pubsub = open({ prefix, logger: collecting(logged) })
+    await using pubsub = open({ prefix, logger: collectingLogger(logged) })
     const heard: number[] = []
     await pubsub.subscribe<number>(
       'news',
@@ -95,6 +96,33 @@ describe('createPubSub', () => {
     expect(gaps).toBe(1)
   })
 
+  it('confirms no further handler of a channel whose subscription is interrupted', async () => {
+    await using server = await startPrivateRedis()
+    await using own = plainClient(server.url, 0)
+    await using pubsub = createPubSub({ client: own, pingInterval: 300 })
+    const heard: string[] = []
+    let gaps = 0
+    await pubsub.subscribe('news', () => void heard.push('first'), { onGap: () => void (gaps += 1) })
+    await server.kill()
+    await until(() => own.status !== 'ready')
+    const refused = await until(() =>
+      pubsub
+        .subscribe('news', () => void heard.push('refused'))
+        .then((subscription) => subscription.unsubscribe())
+        .then(
+          () => undefined,
+          (error: unknown) => error,
+        ),
+    )
+    expect(refused).toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' })
+    await server.restart()
+    await until(() => gaps === 1)
+    await pubsub.subscribe('news', () => void heard.push('second'))
+    expect(await until(() => own.publish('news', JSON.stringify({ from: 'x', data: 1 })))).toBe(1)
+    await until(() => heard.length === 2)
+    expect(heard).toEqual(['first', 'second'])
+  })
+
   it('notices a server that went silent by its ping', async () => {
     await using server = await startPrivateRedis()
     await using own = plainClient(server.url, 0)
@@ -124,10 +152,12 @@ describe('createPubSub', () => {
     await using admin = plainClient(server.url, 0)
     await admin.acl('SETUSER', 'narrow', 'on', '>pw', '~*', 'resetchannels', '+@all')
     await using narrow = plainClient(`redis://narrow:pw@127.0.0.1:${server.port}`, 0)
-    await using denied = createPubSub({ client: narrow })
+    const logged: string[] = []
+    await using denied = createPubSub({ client: narrow, logger: collectingLogger(logged) })
     await expect(denied.subscribe('news', () => undefined)).rejects.toMatchObject({
       code: 'ERR_REDIS_REFUSED',
     })
+    expect(logged.join()).toMatch(/refused subscriptions.*news.*NOPERM/)
   })
 
   it('closes twice at once, and refuses what comes after', async () => {
@@ -144,18 +174,3 @@ describe('createPubSub', () => {
     expect(() => createPubSub({ client: cluster })).toThrow(/give a client of one node/)
   })
 })
-
-function collecting(lines: string[]) {
-  const add = (fields: object, message?: string): void =>
-    void lines.push(`${message} ${JSON.stringify(fields)}`)
-  const logger = {
-    trace: add,
-    debug: () => undefined,
-    info: add,
-    warn: add,
-    error: add,
-    fatal: add,
-    child: () => logger,
-  }
-  return logger
-}

@@ -2,6 +2,7 @@ import { startPrivateRedis, until } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
 import { createRateLimiter, createRedisClients, rateLimitHeaders } from '../../src/index.ts'
 import type { RateLimitResult } from '../../src/index.ts'
+import { collectingLogger } from '../support/logger.ts'
 import { plainClient, uniquePrefix } from '../support/servers.ts'
 
 const perMinute = { limit: 10, period: '1m' } as const
@@ -116,6 +117,42 @@ describe('while Redis is away', () => {
     expect((await strict.consume('key', perMinute, { onUnavailable: 'local' })).source).toBe('local')
   })
 
+  it('counts and asks again by its clock, and logs once that it goes on alone and once that it does not', async () => {
+    await using server = await startPrivateRedis()
+    await using client = plainClient(server.url, 0)
+    let time = 0
+    const logged: string[] = []
+    const limiter = createRateLimiter({
+      client,
+      timeout: '20s',
+      retryInterval: '1m',
+      clock: { now: () => time, monotonic: () => time },
+      logger: collectingLogger(logged, ['info', 'warn']),
+    })
+    const limit = { limit: 2, period: '20s' } as const
+    expect((await limiter.consume('key', limit)).source).toBe('redis')
+    await server.kill()
+    const consume = async (): Promise<string> => {
+      const { source, allowed } = await limiter.consume('key', limit)
+      return `${source} ${allowed}`
+    }
+    for (const outcome of ['local true', 'local true', 'local false']) expect(await consume()).toBe(outcome)
+    time = 9_999
+    expect(await consume()).toBe('local false')
+    time = 10_000
+    expect(await consume()).toBe('local true')
+    await server.restart()
+    await until(() => client.ping())
+    time = 59_999
+    expect(await consume()).toBe('local true')
+    time = 60_000
+    expect(await consume()).toBe('redis true')
+    expect(logged.map((line) => line.split(' {')[0])).toEqual([
+      'warn rate limits are decided without redis',
+      'info rate limits are decided by redis again',
+    ])
+  })
+
   it('counts at most maxLocalKeys keys', async () => {
     await using server = await startPrivateRedis()
     await using clients = await createRedisClients({ url: server.url, clients: { ratelimit: {} } })
@@ -161,6 +198,8 @@ describe('rateLimitHeaders', () => {
       ratelimit: '"ip";r=9;t=1, "a \\"b\\"\\\\";r=0;t=3',
     })
     expect(rateLimitHeaders({})).toEqual({})
+    // @ts-expect-error an unknown option
+    expect(() => rateLimitHeaders({}, { legacyy: true })).toThrow(/rateLimitHeaders: unknown key "legacyy"/)
     expect(() => rateLimitHeaders({ ü: result({}) })).toThrow(/not printable ASCII/)
   })
 

@@ -4,6 +4,7 @@ import { redisUrl, startPrivateRedis, until } from '@quintet/test-kit'
 import type { PrivateRedis } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createRedisClients, isRedisUnavailable } from '../../src/index.ts'
+import { collectingLogger } from '../support/logger.ts'
 import { startProxy } from '../support/proxy.ts'
 import { patientClients } from '../support/servers.ts'
 
@@ -423,7 +424,7 @@ describe('secrets', () => {
     await using plain = disposable(new Redis(server.url))
     await plain.client.config('SET', 'requirepass', 'hunter2')
     const seen: string[] = []
-    const logger = collectingLogger(seen)
+    const logger = collectingLogger(seen, ['debug', 'info', 'warn', 'error'])
     const host = new URL(server.url).host
     const wrong = await failureOf(
       createRedisClients({ url: `redis://:hunter3@${host}`, logger, clients: { a: {} } }),
@@ -454,19 +455,4 @@ function disposable<T>(client: T): { client: T } & AsyncDisposable {
       if (client instanceof Redis) client.disconnect()
     },
   }
-}
-
-function collectingLogger(lines: string[]) {
-  const add = (fields: object, message?: string): void =>
-    void lines.push(`${message} ${JSON.stringify(fields)}`)
-  const logger = {
-    trace: add,
-    debug: add,
-    info: () => undefined,
-    warn: add,
-    error: add,
-    fatal: add,
-    child: () => logger,
-  }
-  return logger
 }

@@ -4,6 +4,7 @@ import { redisUrl, startPrivateRedis, until } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createRedisClients, createTrackedCache } from '../../src/index.ts'
 import type { RedisClients, TrackedCacheOptions } from '../../src/index.ts'
+import { collectingLogger } from '../support/logger.ts'
 import { startProxy } from '../support/proxy.ts'
 import { patientClients } from '../support/servers.ts'
 
@@ -217,7 +218,9 @@ describe('in doubt', () => {
   it('serves nothing from memory while the server is frozen for longer than the lease, and passes failures on', async () => {
     await using server = await startPrivateRedis()
     await using own = await createRedisClients({ url: server.url, clients: { a: { commandTimeout: 100 } } })
-    await using opened = await open({ client: own.client('a'), lease: 200 })
+    const logged: string[] = []
+    const logger = collectingLogger(logged)
+    await using opened = await open({ client: own.client('a'), lease: 200, logger })
     const key = `${opened.prefix}key`
     await opened.cache.get(key)
     server.freeze()
@@ -226,9 +229,23 @@ describe('in doubt', () => {
     expect(performance.now() - begin).toBeLessThan(2_000)
     expect(opened.cache.peek(key)).toBeUndefined()
     await expect(opened.cache.get(key)).rejects.toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' })
+    await until(() => logged.some((line) => line.includes('redis tracking interrupted')))
     server.thaw()
     await opened.cache.whenTrusted(AbortSignal.timeout(20_000))
     await until(() => opened.cache.get(key).then(() => true))
+  })
+
+  it('counts the lease by its clock', async () => {
+    let time = 0
+    const clock = { now: () => time, monotonic: () => time }
+    await using opened = await open({ clock, lease: '1h' })
+    const key = `${opened.prefix}key`
+    await opened.cache.get(key)
+    time += 3_600_000 - 1
+    expect(opened.cache.peek(key)).toBeNull()
+    time += 1
+    expect(opened.cache.trusted).toBe(false)
+    expect(opened.cache.size).toBe(0)
   })
 
   it('stays true when the server comes back empty', async () => {
