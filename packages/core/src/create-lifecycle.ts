@@ -1,4 +1,4 @@
-import { parseDuration, type Duration } from './duration.ts'
+import { parseTimerDuration, type Duration } from './duration.ts'
 import type { Lifecycle, Phase } from './lifecycle.ts'
 import type { Logger } from './logger.ts'
 
@@ -101,6 +101,8 @@ export function createLifecycle(options: LifecycleOptions): OwnedLifecycle {
     },
     onStop: register,
     setInterval(run, every: Duration) {
+      const interval = parseTimerDuration(every, 'lifecycle.setInterval')
+      if (interval === 0) throw new TypeError('lifecycle.setInterval: must be longer than 0.')
       if (controller.signal.aborted) return track(() => {})
       let running = false
       const tick = async (): Promise<void> => {
@@ -110,18 +112,16 @@ export function createLifecycle(options: LifecycleOptions): OwnedLifecycle {
         await guarded(run)
         running = false
       }
-      const timer = setInterval(() => void tick(), parseDuration(every, 'setInterval'))
+      const timer = setInterval(() => void tick(), interval)
       return track(() => clearInterval(timer))
     },
     setTimeout(run, after: Duration) {
+      const delay = parseTimerDuration(after, 'lifecycle.setTimeout')
       if (controller.signal.aborted) return track(() => {})
-      const timer = setTimeout(
-        () => {
-          timers.delete(tracked)
-          void guarded(run)
-        },
-        parseDuration(after, 'setTimeout'),
-      )
+      const timer = setTimeout(() => {
+        timers.delete(tracked)
+        void guarded(run)
+      }, delay)
       const tracked = track(() => clearTimeout(timer))
       return tracked
     },

@@ -183,8 +183,8 @@ function readSupervision(check: DefinitionCheck, value: unknown): Ecosystem['sup
         ['exponential', 'fixed'],
         `${path}.backoff.type`,
       ),
-      initial: check.duration(backoff['initial'], defaults.backoff.initial, `${path}.backoff.initial`),
-      max: check.duration(backoff['max'], defaults.backoff.max, `${path}.backoff.max`),
+      initial: check.delay(backoff['initial'], defaults.backoff.initial, `${path}.backoff.initial`),
+      max: check.delay(backoff['max'], defaults.backoff.max, `${path}.backoff.max`),
       factor: readFactor(check, backoff['factor'], `${path}.backoff.factor`),
     },
   }
@@ -213,12 +213,8 @@ function readMonitoring(check: DefinitionCheck, value: unknown): Ecosystem['moni
   const metrics = check.object(entry['metrics'], ['interval', 'retention'], `${path}.metrics`)
   const resolved = {
     healthCheck: {
-      interval: check.duration(
-        health['interval'],
-        defaults.healthCheck.interval,
-        `${path}.healthCheck.interval`,
-      ),
-      timeout: check.duration(health['timeout'], defaults.healthCheck.timeout, `${path}.healthCheck.timeout`),
+      interval: check.span(health['interval'], defaults.healthCheck.interval, `${path}.healthCheck.interval`),
+      timeout: check.span(health['timeout'], defaults.healthCheck.timeout, `${path}.healthCheck.timeout`),
     },
     metrics: {
       interval: check.span(metrics['interval'], defaults.metrics.interval, `${path}.metrics.interval`),

@@ -1,4 +1,4 @@
-import { parseDuration, type Duration } from './duration.ts'
+import { parseDuration, parseTimerDuration, type Duration } from './duration.ts'
 import { describeUnknownKey, nearestKey } from './known-keys.ts'
 import { parseSize, type Size } from './size.ts'
 
@@ -50,10 +50,15 @@ export class DefinitionCheck {
     return this.#parse(() => parseDuration((value ?? fallback) as Duration, path))
   }
 
-  /** A duration that is longer than 0. */
+  /** A duration that somebody waits for with a timer. */
+  delay(value: unknown, fallback: Duration, path: string): number {
+    return this.#parse(() => parseTimerDuration((value ?? fallback) as Duration, path))
+  }
+
+  /** A delay that is longer than 0. */
   span(value: unknown, fallback: Duration, path: string): number {
     const known = this.problems.length
-    const duration = this.duration(value, fallback, path)
+    const duration = this.delay(value, fallback, path)
     if (duration === 0 && this.problems.length === known) this.note(path, 'must be longer than 0.')
     return duration
   }

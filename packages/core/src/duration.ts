@@ -20,3 +20,19 @@ export function parseDuration(value: Duration, path = 'duration'): number {
     `${path}: ${JSON.stringify(value)} is not a duration. Give milliseconds, or a literal such as '30s', '5m' or '250ms'.`,
   )
 }
+
+/** The longest delay that a timer of Node can hold, in milliseconds (24.8 days); with a longer one it fires at once. */
+const longestTimer = 2_147_483_647
+
+/**
+ * Reads a {@link Duration} that somebody will wait for with a timer.
+ *
+ * @throws TypeError as `parseDuration`, and when no timer can wait that long.
+ */
+export function parseTimerDuration(value: Duration, path: string): number {
+  const duration = parseDuration(value, path)
+  if (duration <= longestTimer) return duration
+  throw new TypeError(
+    `${path}: ${JSON.stringify(value)} is longer than a timer can wait. Give 24 days at most.`,
+  )
+}

@@ -11,7 +11,11 @@ export interface Lifecycle {
   use<T extends AsyncDisposable | Disposable>(value: T): T
   /** Runs when the process stops, in reverse order. */
   onStop(name: string, stop: () => Promise<void> | void): void
-  /** A timer that stops with the process. Errors are logged, never thrown. */
+  /**
+   * A timer that stops with the process. Errors are logged, never thrown.
+   *
+   * @throws TypeError for what no timer can wait: more than 24 days, and 0 for an interval.
+   */
   setInterval(run: () => Promise<void> | void, every: Duration): Disposable
   setTimeout(run: () => Promise<void> | void, after: Duration): Disposable
 }

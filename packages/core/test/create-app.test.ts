@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import {
@@ -392,6 +393,28 @@ describe('createApp', () => {
 })
 
 describe('app.stop', () => {
+  it('leaves no timer and no listener behind, nor does a start that fails', async () => {
+    const { signal } = new AbortController()
+    const before = process.getActiveResourcesInfo().toSorted()
+    for (let round = 0; round < 20; round++) {
+      const definition = system({
+        setup: ({ lifecycle }) => {
+          lifecycle.setInterval(() => {}, '1h')
+          lifecycle.setTimeout(() => {}, '1h')
+        },
+        hooks: {
+          afterStart: () => {
+            if (round % 2 === 1) throw new Error('no')
+          },
+        },
+      })
+      if (round % 2 === 1) await failure(start(definition, { signal }))
+      else await (await start(definition, { signal })).stop()
+    }
+    expect(process.getActiveResourcesInfo().toSorted()).toEqual(before)
+    expect(getEventListeners(signal, 'abort')).toEqual([])
+  })
+
   it('lets calls in progress finish, and refuses new ones', async () => {
     const app = await start(system())
     const finish = Promise.withResolvers<string>()

@@ -66,6 +66,17 @@ describe('createLifecycle', () => {
     expect(timers()).toBe(before)
   })
 
+  it('refuses what no timer can wait, which would fire at once', async () => {
+    await using lifecycle = createLifecycle({ logger: silentLogger })
+    expect(() => lifecycle.setInterval(() => {}, '30d')).toThrow(
+      'lifecycle.setInterval: "30d" is longer than a timer can wait. Give 24 days at most.',
+    )
+    expect(() => lifecycle.setTimeout(() => {}, '25d')).toThrow('longer than a timer can wait')
+    expect(() => lifecycle.setInterval(() => {}, 0)).toThrow('must be longer than 0')
+    lifecycle.setTimeout(() => {}, '24d')
+    expect(lifecycle.timers).toBe(1)
+  })
+
   it('logs what a timer throws, and goes on', async () => {
     vi.useFakeTimers()
     try {

@@ -276,6 +276,11 @@ describe('defineEcosystem', () => {
       'the timeout (20000 ms) is longer than the interval',
       { monitoring: { healthCheck: { timeout: '20s' } } },
     ],
+    [
+      'monitoring.healthCheck.interval: must be longer than 0',
+      { monitoring: { healthCheck: { interval: 0 } } },
+    ],
+    ['backoff.max: "30d" is longer than a timer can wait', { supervision: { backoff: { max: '30d' } } }],
     ["write '1h' for an hour", { monitoring: { metrics: { retention: 3_600 } } }],
     ['initial (60000 ms) is longer than max', { supervision: { backoff: { initial: '60s' } } }],
     ["type 'fixed' always waits the same", { supervision: { backoff: { type: 'fixed', factor: 3 } } }],

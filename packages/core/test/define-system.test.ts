@@ -441,6 +441,8 @@ describe('defineSystem', () => {
     ['names itself in topology.access', entries({ topology: { access: ['p0'] } })],
     ['names "p1", which does not expose anything', entries({ topology: { access: ['p1'] } }, {})],
     ['the timeout (20000 ms) is longer than the interval', entries({ health: { timeout: '20s' } })],
+    ['startupTimeout: "30d" is longer than a timer can wait', entries({ startupTimeout: '30d' })],
+    ['shutdown.timeout: "30d" is longer than a timer can wait', { shutdown: { timeout: '30d' } }],
     ['processes[0].startupTimeout: must be longer than 0', entries({ startupTimeout: 0 })],
     ['processes[0].health: true must be an object', entries({ health: true as never })],
     ['Did you mean "interval"?', entries({ health: loose({ intervall: 1 }) as never })],

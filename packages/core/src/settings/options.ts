@@ -1,5 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { parseDuration, type Duration } from '../duration.ts'
+import { parseTimerDuration, type Duration } from '../duration.ts'
 import { refuseUnknownKeys } from '../known-keys.ts'
 import { silentLogger, type Logger } from '../logger.ts'
 import type { SettingsRedis } from './announcements.ts'
@@ -44,7 +44,7 @@ export function resolveSettingsOptions(options: SettingsOptions<StandardSchemaV1
       `createSettings.namespace: ${JSON.stringify(namespace)} must be lower-case letters, digits and "-".`,
     )
   }
-  const pollInterval = parseDuration(
+  const pollInterval = parseTimerDuration(
     options.pollInterval ?? settingsDefaults.pollInterval,
     'createSettings.pollInterval',
   )
