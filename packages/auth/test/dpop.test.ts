@@ -10,6 +10,7 @@ import { calculateJwkThumbprint } from 'jose/jwk/thumbprint'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Redis } from 'ioredis'
 import { createTrackedCache } from '@quintet/redis'
+import { startPrivateRedis } from '@quintet/test-kit'
 import { createDpopNonces, createDpopVerifier, type TrackedSessions } from '../src/index.ts'
 import { createTestAuth, type TestAuth } from '../src/testing.ts'
 import { codeOf } from './support/code-of.ts'
@@ -195,6 +196,21 @@ describe('createDpopVerifier', () => {
     expect(() => createDpopVerifier({ redis, windw: 1 } as never)).toThrow('Did you mean "window"?')
   })
 
+  it('waits for Redis no longer than it is told, and lets nothing through meanwhile', async () => {
+    await using server = await startPrivateRedis()
+    const client = connect(server.url)
+    await client.ping()
+    const { prove } = await prover()
+    const verifier = createDpopVerifier({ redis: client, clock: auth.clock, commandTimeout: 30 })
+    server.freeze()
+    const started = performance.now()
+    const request = { method, url, accessToken: undefined }
+    expect(await codeOf(verifier.verify(prove(claimsFor('')), request))).toBe('ERR_AUTH_UNAVAILABLE')
+    expect(performance.now() - started).toBeLessThan(300)
+    server.thaw()
+    client.disconnect()
+  })
+
   it('demands its own nonce, gives it, and lets it run out', async () => {
     const { prove } = await prover()
     const nonces = createDpopNonces({ secret: auth.secrets.dpopNonce, lifetime: '1m', clock: auth.clock })
@@ -208,6 +224,11 @@ describe('createDpopVerifier', () => {
     for (const wrong of [`${nonce}x`, '', 'a.b', 7]) {
       expect(await codeOf(verifier.verify(prove1(wrong), request))).toBe('ERR_AUTH_DPOP_NONCE_REQUIRED')
     }
+    expect(() => createDpopNonces({ secret: auth.secrets.dpopNonce, lifetme: 1 } as never)).toThrow(
+      '"lifetime"',
+    )
+    const others = createDpopNonces({ secret: auth.secrets.csrf, clock: auth.clock })
+    expect(others.accepts(nonce)).toBe(false)
     auth.clock.advance('61s')
     expect(await codeOf(verifier.verify(prove1(nonce), request))).toBe('ERR_AUTH_DPOP_NONCE_REQUIRED')
   })

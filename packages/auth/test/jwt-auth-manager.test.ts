@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Redis } from 'ioredis'
-import { anonymous, silentLogger, type SessionEnd } from '@quintet/core'
+import { anonymous, createLogger, silentLogger, type SessionEnd } from '@quintet/core'
 import { createTrackedCache } from '@quintet/redis'
 import { startPrivateRedis, until } from '@quintet/test-kit'
 import {
@@ -637,16 +637,33 @@ describe('watch', () => {
     await expect.poll(() => ends).toEqual(['expired'])
   })
 
-  it('goes on for others when one listener fails', async () => {
-    await using auth = await createTestAuth({ redis, manager: { watchInterval: 20 } })
+  it('goes on for others when one listener fails, and logs that', async () => {
+    const lines: string[] = []
+    const logger = createLogger({ level: 'error', destination: { write: (line) => void lines.push(line) } })
+    await using auth = await createTestAuth({ redis })
+    await using manager = createJwtAuthManager({
+      logger,
+      sessionRedis: redis,
+      keys: auth.keys,
+      issuer: auth.issuer,
+      audience: auth.audience,
+      cnf: { secret: auth.secrets.cnf },
+      clock: auth.clock,
+      watchInterval: 20,
+    })
     const tokens = await auth.signIn()
-    const principal = await auth.manager.authenticate(bearer(tokens.accessToken))
-    auth.manager.watch(principal, () => {
+    const principal = await manager.authenticate(bearer(tokens.accessToken))
+    manager.watch(principal, () => {
       throw new Error('socket gone')
     })
-    const ended = new Promise((resolve) => auth.manager.watch(principal, resolve))
+    manager.watch(principal, async () => {
+      throw new Error('socket gone later')
+    })
+    const ended = new Promise((resolve) => manager.watch(principal, resolve))
     await auth.authority.revoke(tokens.session)
     expect(await ended).toBe('revoked')
+    await expect.poll(() => lines.join()).toContain('"message":"socket gone"')
+    await expect.poll(() => lines.join()).toContain('"message":"socket gone later"')
   })
 
   it('is silent after its disposal, and for principals without a session', async () => {

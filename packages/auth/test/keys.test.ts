@@ -122,6 +122,49 @@ describe('createKeyRing', () => {
     expect(one?.signer().kid).toBe(two?.signer().kid)
   })
 
+  it('takes keys up in the state and since the time that they were in', async () => {
+    const clock = createTestClock()
+    const made = await Promise.all([1, 2, 3].map(() => createKeyRing({ clock })))
+    const [one, two, three] = made.map((ring) => ({
+      jwk: ring.export()[0]?.jwk ?? {},
+      kid: ring.signer().kid,
+    }))
+    const ring = await createKeyRing({
+      clock,
+      keys: [
+        { ...one, state: 'verify-only', since: clock.now() - 4 * 60_000 },
+        { ...two, state: 'signing' },
+        { ...three, state: 'prepublished', since: clock.now() - 14 * 60_000 },
+      ],
+    })
+    expect(ring.signer().kid).toBe(two?.kid)
+    expect(() => ring.rotate()).toThrow('another 60 s')
+    clock.advance('1m')
+    expect(ring.list().map(({ kid }) => kid)).toEqual([one?.kid, two?.kid, three?.kid])
+    clock.advance('1m')
+    expect(ring.list().map(({ kid }) => kid)).toEqual([two?.kid, three?.kid])
+    expect(ring.rotate().kid).toBe(three?.kid)
+    await expect(createKeyRing({ keys: [{ ...one, state: 'active' as never }] })).rejects.toThrow(
+      'keys[0].state: "active" must be one of',
+    )
+    await expect(createKeyRing({ keys: [{ ...one, sinse: 1 } as never] })).rejects.toThrow(
+      'Did you mean "since"?',
+    )
+  })
+
+  it('takes over what another instance has stored, and forgets what is not in it', async () => {
+    const [mine, other] = await Promise.all([createKeyRing(), createKeyRing()])
+    const verifier = createTokenVerifier({ keys: mine, issuer: 'i', audience: 'a' })
+    const before = await tokenOf(mine, Date.now())
+    await verifier.verify(before)
+    await mine.replace(other.export())
+    expect(mine.signer().kid).toBe(other.signer().kid)
+    expect(await codeOf(verifier.verify(before))).toBe('ERR_AUTH_TOKEN_INVALID')
+    expect(await codeOf(verifier.verify(await tokenOf(other, Date.now())))).toBe('resolved')
+    await expect(mine.replace([{ jwk: {} }])).rejects.toThrow('keys[0]')
+    expect(mine.signer().kid).toBe(other.signer().kid)
+  })
+
   it('refuses keys that do not fit, without showing them', async () => {
     const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })
     const { d, ...publicHalf } = ec as { d: string }
@@ -336,5 +379,8 @@ describe('keySet', () => {
     )
     await expect(keySet({ keys: [key ?? {}, key ?? {}] })).rejects.toThrow('two keys')
     await expect(keySet({ keys: [] })).rejects.toThrow('no key')
+    await expect(keySet({ keys: [key ?? {}] }, { algorithm: 'ES256' } as never)).rejects.toThrow(
+      'Did you mean "algorithms"?',
+    )
   })
 })

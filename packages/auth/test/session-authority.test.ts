@@ -495,13 +495,17 @@ describe('createSessionAuthority', () => {
       },
     }
     const perAccount = { limit: 3, period: '1m' } as const
-    await using auth = await createTestAuth({ redis, authority: { throttle: { limiter, perAccount } } })
+    const perAddress = { limit: 70, period: '1h', burst: 5 } as const
+    await using auth = await createTestAuth({
+      redis,
+      authority: { throttle: { limiter, perAccount, perAddress } },
+    })
     await auth.authority.admitSignIn({ account: 'Alice@Example.com ', address: '10.0.0.1' })
     await auth.authority.admitSignIn({ account: 'alice@example.com' })
     expect(seen).toHaveLength(3)
     expect(seen[0]).toBe(seen[2])
     expect(seen[0]).toContain('"limit":3')
-    expect(seen[1]).toContain('"limit":100')
+    expect(seen[1]).toContain(JSON.stringify(perAddress))
     expect(seen.join()).not.toMatch(/alice|10\.0/i)
     const tokens = await auth.signIn()
     const next = await auth.authority.refresh(tokens.refreshToken)

@@ -76,7 +76,7 @@ describe('the keys of a session', () => {
         const same = sameUser && one.sessionId === other.sessionId
         expect(new Set([...keysOf(one), ...keysOf(other)]).size).toBe(same ? 4 : sameUser ? 6 : 8)
       }),
-      { numRuns: 2_000 },
+      { numRuns: 1_000 },
     )
   })
 
@@ -115,7 +115,7 @@ describe('the keys of a session', () => {
           expect(sessionKey(one) === sessionKey(other)).toBe(same)
         }
       }),
-      { numRuns: 1_000 },
+      { numRuns: 500 },
     )
   })
 
@@ -127,7 +127,7 @@ describe('the keys of a session', () => {
           expect(key).toMatch(/^[\x21-\x7e]+$/)
         }
       }),
-      { numRuns: 2_000 },
+      { numRuns: 500 },
     )
   })
 
@@ -139,7 +139,7 @@ describe('the keys of a session', () => {
         expect(text.length).toBeLessThanOrEqual(maxRefreshTokenLength)
         expect(sessionKey(codec.parse(text))).toBe(sessionKey(each))
       }),
-      { numRuns: 1_000 },
+      { numRuns: 500 },
     )
   })
 
@@ -151,7 +151,7 @@ describe('the keys of a session', () => {
         const same = one.tenantId === other.tenantId && one.sessionId === other.sessionId && first === second
         expect(of(one, first) === of(other, second)).toBe(same)
       }),
-      { numRuns: 1_000 },
+      { numRuns: 500 },
     )
   })
 })

@@ -137,11 +137,9 @@ class Manager implements JwtAuthManager {
       return { [Symbol.dispose]: () => undefined }
     const { cnf } = principal.claims as { readonly cnf?: { readonly fp?: string; readonly jkt?: string } }
     return this.#watcher.watch(bind(principal, cnf), (end) => {
-      try {
-        onEnd(end)
-      } catch (error) {
+      Promise.try(onEnd, end).catch((error: unknown) => {
         this.#logger.error({ err: error, end }, 'what was to happen at the end of a session failed')
-      }
+      })
     })
   }
 
