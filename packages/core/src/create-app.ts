@@ -8,6 +8,7 @@ import { isSystem } from './define-system.ts'
 import type { HealthReport } from './health-checks.ts'
 import type { Hooks } from './hooks.ts'
 import { nearestKey, refuseUnknownKeys } from './known-keys.ts'
+import { bindLazyServices, type Lazy } from './lazy.ts'
 import { loadProcess } from './load-process.ts'
 import { createLogger, type Logger } from './logger.ts'
 import { RunningApp, type StartedTransport } from './running-app.ts'
@@ -23,8 +24,8 @@ const optionKeys = ['process', 'instance', 'baseUrl', 'logger', 'env', 'ports', 
  * Starts one process of a system; it takes calls when the promise resolves. Touches neither signals nor the exit of
  * the process: that is the business of whoever runs it.
  *
- * Order: configuration, `beforeCreate`, `setup`, auth and wrappers, `afterCreate`, `beforeStart`, transports and
- * workers, `afterStart`. When a step fails, everything made so far is released in reverse.
+ * Order: configuration, `beforeCreate`, `setup`, auth and wrappers, `afterCreate`, eager services, `beforeStart`,
+ * transports and workers, `afterStart`. When a step fails, everything made so far is released in reverse.
  *
  * @throws TypeError when the options make no sense.
  * @throws QuintetError `ERR_CORE_START_FAILED` naming the step that failed or was not done within `startupTimeout`.
@@ -112,6 +113,7 @@ class ProcessStart<Config, Services> {
     const context = this.#setupContext(config.value, steps.signal)
     // Without a setup there are no services, and nothing was promised about their type.
     const services = await steps.run('setup', async () => (await system.setup?.(context)) ?? ({} as Services))
+    const lazyServices = bindLazyServices(services, this.#lifecycle)
     const auth = await steps.run('auth', () => system.auth?.(services, context))
     const wrappers = await steps.run('wrappers', () => system.wrappers?.(services, context) ?? [])
     const workers = await steps.run('workers', () => definition.workers(services))
@@ -136,6 +138,7 @@ class ProcessStart<Config, Services> {
     })
 
     for (const hook of hooks) await steps.run('afterCreate', () => hook.afterCreate?.(app))
+    await Promise.all(this.#entry.eager.map((name) => warm(steps, name, lazyServices)))
     for (const hook of hooks) await steps.run('beforeStart', () => hook.beforeStart?.(app))
     const host = {
       system: { name: system.name, version: system.version },
@@ -240,6 +243,22 @@ class ProcessStart<Config, Services> {
       this.#logger.error({ err: error }, 'not everything could be released after a failed start')
     }
   }
+}
+
+/** Makes a service before anybody asks for it. */
+async function warm(
+  steps: StartSteps,
+  name: string,
+  services: ReadonlyMap<string, Lazy<unknown>>,
+): Promise<void> {
+  await steps.run(`making the service "${name}"`, async () => {
+    const service = services.get(name)
+    if (service !== undefined) return void (await service())
+    const nearest = nearestKey(name, [...services.keys()])
+    throw new TypeError(
+      `eager names "${name}", which is no lazy() service of setup. ${nearest ? `Did you mean "${nearest}"?` : `There are: ${[...services.keys()].join(', ') || 'none'}.`}`,
+    )
+  })
 }
 
 /** Shows each report to the hooks, each of which sees what the one before has made of it. */

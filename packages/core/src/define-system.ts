@@ -42,6 +42,7 @@ const processKeys = [
   'transports',
   'topology',
   'health',
+  'eager',
   'startupTimeout',
   'maxConcurrentCalls',
   'env',
@@ -203,6 +204,7 @@ function readProcess<Services>(
       access: check.names(topology['access'], `${path}.topology.access`),
     }),
     health: readHealth(check, entry['health'], `${path}.health`),
+    eager: Object.freeze(check.names(entry['eager'], `${path}.eager`)),
     startupTimeout: check.span(entry['startupTimeout'], defaults.startupTimeout, `${path}.startupTimeout`),
     maxConcurrentCalls: check.integer(
       entry['maxConcurrentCalls'],

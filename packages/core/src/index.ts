@@ -69,6 +69,7 @@ export type { CheckResult, HealthCheck, HealthChecks, HealthReport } from './hea
 export type { Hooks } from './hooks.ts'
 export type { Invocation, InvocationObserver, InvocationWrapper, SettledCall } from './invocation.ts'
 export { describeUnknownKey, nearestKey, refuseUnknownKeys } from './known-keys.ts'
+export { lazy, type Lazy } from './lazy.ts'
 export type { Lifecycle, Phase } from './lifecycle.ts'
 export type { CallOptions, ClientLink, Links } from './link.ts'
 export { createLogger, silentLogger, type Logger, type LoggerOptions, type LogLevel } from './logger.ts'

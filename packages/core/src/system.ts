@@ -65,6 +65,8 @@ export interface ProcessEntry<Services = unknown> {
   readonly topology?: TopologyOptions
   /** `false`: the supervisor does not probe it. */
   readonly health?: false | ProbeOptions
+  /** The `lazy` services that must be made before the process is ready; the others are made at their first use. */
+  readonly eager?: readonly (keyof NoInfer<Services> & string)[]
   /** How long it may take until it is ready. @defaultValue `'30s'` */
   readonly startupTimeout?: Duration
   /** How many calls may be in progress at once, over every way in; further ones are refused. @defaultValue 10 000 */
@@ -157,6 +159,7 @@ export interface ResolvedProcess<Services = unknown> {
   readonly transports: Readonly<Record<string, Transport>>
   readonly topology: { readonly expose: boolean; readonly access: readonly string[] }
   readonly health: false | ResolvedProbe
+  readonly eager: readonly string[]
   readonly startupTimeout: number
   readonly maxConcurrentCalls: number
   readonly env: Readonly<Record<string, string>>

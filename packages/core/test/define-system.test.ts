@@ -9,6 +9,7 @@ import {
   env,
   isProcessDefinition,
   isSystem,
+  lazy,
   overrides,
   route,
   silentLogger,
@@ -92,6 +93,7 @@ const links: Links = {
     ({ to: sibling, async [Symbol.asyncDispose]() {} }) as unknown as ReturnType<Links['connect']>,
 }
 const connected: unknown[] = []
+const warmed: string[] = []
 const drained: string[] = []
 const logged: string[] = []
 
@@ -159,6 +161,16 @@ const effects: Readonly<Record<string, Effect>> = {
     process({ topology: { expose: true } }),
     async (start) => [...(await start({ links })).transports.keys()],
     ['link'],
+  ],
+  'ProcessEntry.eager': [
+    process({ eager: ['model'] }),
+    async (start) => {
+      warmed.length = 0
+      await start()
+      return [...warmed]
+    },
+    ['model'],
+    { setup: () => ({ model: lazy(() => warmed.push('model')), other: lazy(() => warmed.push('other')) }) },
   ],
   'ProcessEntry.startupTimeout': [
     process({

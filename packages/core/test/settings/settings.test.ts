@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { Pool } from 'pg'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
 import { createTestDatabase, redisUrl } from '@quintet/test-kit'
 import {
@@ -78,6 +78,9 @@ describe('createSettings', () => {
     await settings.loadAndApply()
     expect(settings.version).toBe(0)
     expect(settings.get('commission')).toBe(0.1)
+    expectTypeOf(settings.get('banner')).toEqualTypeOf<string | null>()
+    // @ts-expect-error there is no such setting
+    expect(settings.get('comission')).toBeUndefined()
     await settings.close()
   })
 
@@ -314,7 +317,11 @@ describe('createSettings', () => {
     settings.subscribe('commission', () => {
       throw new Error('no')
     })
-    const subscription = settings.subscribe('commission', (value) => seen.push(value))
+    const subscription = settings.subscribe('commission', (value, previous) => {
+      expectTypeOf(value).toEqualTypeOf<number>()
+      expectTypeOf(previous).toEqualTypeOf<number>()
+      seen.push(value)
+    })
     await settings.setAndReload('banner', 'Hello', { actor: 'ada' })
     await settings.setAndReload('commission', 0.2, { actor: 'ada' })
     subscription[Symbol.dispose]()
