@@ -6,6 +6,7 @@ import { redisUrl, until } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createLocks, createRateLimiter, createRedisClients, isRedisUnavailable } from '../../src/index.ts'
 import { startCluster, startClusterNode, startReplicated, startSentinel } from '../support/processes.ts'
+import { startProxy } from '../support/proxy.ts'
 import { plainClient, uniquePrefix } from '../support/servers.ts'
 
 describe('a cluster', () => {
@@ -64,6 +65,34 @@ describe('a cluster', () => {
     expect(await until(async () => (await client.get('other')) === null)).toBe(true)
     await clients.close()
     await expect(client.get('key')).rejects.toMatchObject({ code: 'ERR_REDIS_CLOSED' })
+  })
+
+  it('sends no command twice that may have run', async () => {
+    await using node = await startClusterNode()
+    await using proxy = await startProxy(node.url)
+    await using plain = plainClient(node.url, 0)
+    // So the client is led through the proxy.
+    await plain.config('SET', 'cluster-announce-port', String(proxy.port))
+    await using clients = await createRedisClients({
+      cluster: { nodes: [{ host: '127.0.0.1', port: proxy.port }] },
+      clients: { a: {} },
+      commandTimeout: '20s',
+      connectTimeout: '20s',
+      reconnect: { min: 10, max: 20 },
+    })
+    const client = clients.client('a')
+    await client.set('count', 0)
+    proxy.set(400)
+    const outcome = client.incr('count').then(
+      () => undefined,
+      (error: unknown) => error,
+    )
+    await until(async () => (await plain.get('a:count')) === '1')
+    proxy.cut()
+    proxy.set(0)
+    expect(await outcome).toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' })
+    await until(() => client.get('other').then(() => true))
+    expect(await plain.get('a:count')).toBe('1')
   })
 
   it('has only database 0, and no servers of their own for clients', async () => {

@@ -8,6 +8,8 @@ export interface Proxy extends AsyncDisposable {
   readonly url: string
   /** Milliseconds by which everything is delayed, or `'silent'`: what is sent from then on is lost. */
   set(delay: number | 'silent'): void
+  /** Ends all connections; what is still under way on them is lost. */
+  cut(): void
 }
 
 export async function startProxy(url: string): Promise<Proxy> {
@@ -32,14 +34,19 @@ export async function startProxy(url: string): Promise<Proxy> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
+  const cut = (): void => {
+    for (const socket of sockets) socket.destroy()
+    sockets.clear()
+  }
   return {
     port,
     url: `redis://127.0.0.1:${port}`,
     set(value) {
       delay = value
     },
+    cut,
     async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy()
+      cut()
       server.close()
       await once(server, 'close')
     },
