@@ -38,6 +38,11 @@ describe('toChallenge', () => {
       status: 503,
       headers: { 'retry-after': '1' },
     })
+    for (const kind of ['timeout', 'canceled', 'closed', 'unavailable'] as const) {
+      const error = new QuintetError('x', { code: 'ERR_APP_X', kind })
+      expect(toChallenge(error)).toEqual({ status: 503, headers: { 'retry-after': '1' } })
+    }
+    expect(new AuthError('ERR_AUTH_UNAVAILABLE').retryAfter).toBe(1_000)
     expect(toChallenge(new AuthError('ERR_AUTH_THROTTLED', { retryAfter: 1_200 }))).toEqual({
       status: 429,
       headers: { 'retry-after': '2' },

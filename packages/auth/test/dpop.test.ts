@@ -29,6 +29,7 @@ afterAll(async () => {
 
 interface Prover {
   readonly jkt: string
+  readonly privateJwk: JsonWebKey
   prove(claims: object, header?: object, raw?: string): string
 }
 
@@ -36,7 +37,11 @@ async function prover(): Promise<Prover> {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const jwk = publicKey.export({ format: 'jwk' })
   const jkt = await calculateJwkThumbprint(jwk as Parameters<typeof calculateJwkThumbprint>[0])
-  return { jkt, prove: (claims, header = {}, raw) => proof(privateKey, jwk, claims, header, raw) }
+  return {
+    jkt,
+    privateJwk: privateKey.export({ format: 'jwk' }),
+    prove: (claims, header = {}, raw) => proof(privateKey, jwk, claims, header, raw),
+  }
 }
 
 function proof(key: KeyObject, jwk: JsonWebKey, claims: object, header: object, raw?: string): string {
@@ -119,13 +124,11 @@ describe('a token that is bound to a key', () => {
   })
 
   it('does not pass with any other proof', async () => {
-    const { jkt, prove } = await prover()
+    const { jkt, prove, privateJwk } = await prover()
     const other = await prover()
     const { accessToken: token } = await auth.signIn({ jkt })
     const good = (): Record<string, unknown> => claimsFor(token)
     const iat = Math.floor(auth.clock.now() / 1_000)
-    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-    const privateJwk = privateKey.export({ format: 'jwk' })
     const bad: Readonly<Record<string, string>> = {
       'by another key': other.prove(good()),
       'for another method': prove({ ...good(), htm: 'GET' }),
@@ -229,6 +232,14 @@ describe('createDpopVerifier', () => {
     )
     const others = createDpopNonces({ secret: auth.secrets.csrf, clock: auth.clock })
     expect(others.accepts(nonce)).toBe(false)
+    let time = auth.clock.now()
+    const moved = { now: () => time, monotonic: () => 0 }
+    const early = createDpopNonces({ secret: auth.secrets.dpopNonce, clock: moved })
+    time += 2_000
+    const ahead = early.issue()
+    expect(early.accepts(ahead)).toBe(true)
+    time -= 2_000
+    expect(early.accepts(ahead)).toBe(false)
     auth.clock.advance('61s')
     expect(await codeOf(verifier.verify(prove1(nonce), request))).toBe('ERR_AUTH_DPOP_NONCE_REQUIRED')
   })

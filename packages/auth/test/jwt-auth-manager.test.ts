@@ -631,10 +631,32 @@ describe('watch', () => {
   })
 
   it('takes a session that stays away as expired, not one that is only missed once', async () => {
-    await using auth = await createTestAuth({ redis, manager: { watchInterval: 30 } })
+    await using auth = await createTestAuth({ redis, manager: { watchInterval: '1h' } })
     const { ends, tokens } = await watched(auth)
-    await redis.del(sessionKey(tokens.session))
-    await expect.poll(() => ends).toEqual(['expired'])
+    const principal = await auth.manager.authenticate(bearer(tokens.accessToken))
+    const key = sessionKey(tokens.session)
+    // Whoever begins to watch lets the session be looked at for all.
+    const look = async (): Promise<void> => {
+      auth.manager.watch(principal, () => undefined)[Symbol.dispose]()
+      await codeOf(auth.manager.authenticate(bearer(tokens.accessToken)))
+    }
+    const lose = async (): Promise<() => Promise<unknown>> => {
+      const dumped = (await redis.dumpBuffer(key)) as Buffer
+      await redis.del(key)
+      return () => redis.restore(key, 60_000, dumped)
+    }
+    for (let count = 0; count < 3; count++) {
+      const bringBack = await lose()
+      await look()
+      await bringBack()
+      await look()
+    }
+    expect(ends).toEqual([])
+    await lose()
+    await look()
+    expect(ends).toEqual([])
+    await look()
+    expect(ends).toEqual(['expired'])
   })
 
   it('goes on for others when one listener fails, and logs that', async () => {

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Redis } from 'ioredis'
 import { until } from '@quintet/test-kit'
 import { createPostgresSessionStore, sessionTablesSql } from '../src/postgres.ts'
-import { createTestAuth, createTestClock } from '../src/testing.ts'
-import { sessionKey } from '../src/sessions/session-keys.ts'
+import { createTestAuth, createTestClock, type TestAuth } from '../src/testing.ts'
+import { sessionKey, type SessionRef } from '../src/sessions/session-keys.ts'
 import { codeOf } from './support/code-of.ts'
 import { createSessionDatabase, type SessionDatabase } from './support/modes.ts'
 import { connect } from './support/redis.ts'
@@ -61,6 +61,41 @@ describe('createPostgresSessionStore', () => {
     expect(performance.now() - started).toBeLessThan(1_000)
     await locker.query('rollback')
     locker.release()
+  })
+
+  /** A sign-in with something that happens after the database has committed it, and before Redis knows. */
+  async function signInWith(
+    happen: (ref: SessionRef, auth: TestAuth) => Promise<unknown>,
+  ): Promise<[TestAuth, string]> {
+    const store = database.store()
+    const { create } = store
+    let auth: TestAuth | undefined
+    store.create = async (session, limits) => {
+      const made = await create.call(store, session, limits)
+      await happen(made.record, auth as TestAuth)
+      return made
+    }
+    auth = await createTestAuth({ redis, authority: { store } })
+    const signedIn = auth.signIn()
+    const code = await codeOf(signedIn)
+    if (code !== 'resolved') return [auth, code]
+    return [
+      auth,
+      await codeOf(auth.manager.authenticate({ scheme: 'bearer', token: (await signedIn).accessToken })),
+    ]
+  }
+
+  it('starts a session also when Redis loses its place meanwhile', async () => {
+    const [auth, code] = await signInWith(async (ref) => await redis.del(sessionKey(ref)))
+    expect(code).toBe('resolved')
+    await auth.close()
+  })
+
+  it('gives no tokens for a session that ended while it began', async () => {
+    const [auth, code] = await signInWith(async (ref, { authority }) => await authority.revokeAll(ref))
+    expect(code).toBe('ERR_AUTH_SESSION_REVOKED')
+    expect(auth.events.map(({ type }) => type)).toEqual(['user.sessions-revoked'])
+    await auth.close()
   })
 
   it('ends a session for good whose used refresh token came back, whatever Redis forgets', async () => {

@@ -367,6 +367,33 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     expect(next.session).toMatchObject({ aal: 2, amr: ['pwd', 'otp'] })
   })
 
+  it('do not rise with a token that has been refreshed, nor end for the attempt', async () => {
+    await using auth = await kit()
+    const first = await auth.signIn()
+    const second = await auth.authority.refresh(first.refreshToken)
+    expect(await codeOf(auth.authority.stepUp(first.refreshToken, { aal: 2, amr: ['otp'] }))).toBe(
+      'ERR_AUTH_REFRESH_SUPERSEDED',
+    )
+    const { claims } = (await auth.manager.authenticate(bearer(second.accessToken))) as { claims: object }
+    expect(claims).toMatchObject({ aal: 1 })
+  })
+
+  it('give no successor that would not work, when the secret of successors has changed', async () => {
+    await using auth = await kit()
+    const first = await auth.signIn()
+    const second = await auth.authority.refresh(first.refreshToken)
+    const { refreshNext } = deriveSecrets('another root secret, long enough')
+    const { keys, issuer, audience, clock } = auth
+    await using changed = createSessionAuthority({
+      redis,
+      secrets: { ...auth.secrets, refreshNext },
+      ...(mode === 'Redis alone' ? {} : { store: database.store(clock) }),
+      ...{ keys, issuer, audience, clock },
+    })
+    expect(await codeOf(changed.refresh(first.refreshToken))).toBe('ERR_AUTH_REFRESH_SUPERSEDED')
+    expect(await codeOf(changed.refresh(second.refreshToken))).toBe('resolved')
+  })
+
   it('read the rights of the user anew at each refresh, and end when the user is gone', async () => {
     let roles: string[] | null = ['reader']
     await using auth = await kit({ authority: { loadUser: async () => (roles === null ? null : { roles }) } })

@@ -123,7 +123,7 @@ function late(): AuthError {
 
 async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   const { promise: timeout, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new Error('took too long')), ms)
+  const timer = setTimeout(() => reject(new Error('took too long')), Math.max(0, ms))
   try {
     return await Promise.race([promise, timeout])
   } finally {
