@@ -1,4 +1,5 @@
 import { refuseUnknownKeys, toQuintetError } from '@quintet/core'
+import { dpopAlgorithms } from './dpop/dpop-proof.ts'
 
 /** How a refusal looks in HTTP. */
 export interface AuthChallenge {
@@ -26,7 +27,12 @@ export function toChallenge(thrown: unknown, options: ChallengeOptions = {}): Au
   const error = toQuintetError(thrown)
   const scheme = options.scheme ?? 'Bearer'
   const challenge = (code?: string, extra: Readonly<Record<string, string>> = {}): string => {
-    const parts = { realm: options.realm ?? 'api', ...(code === undefined ? {} : { error: code }), ...extra }
+    const parts = {
+      realm: options.realm ?? 'api',
+      ...(code === undefined ? {} : { error: code }),
+      ...extra,
+      ...(scheme === 'DPoP' ? { algs: dpopAlgorithms.join(' ') } : {}),
+    }
     return `${scheme} ${Object.entries(parts)
       .map(([name, value]) => `${name}="${value.replace(unquotable, '')}"`)
       .join(', ')}`

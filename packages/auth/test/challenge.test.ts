@@ -53,7 +53,9 @@ describe('toChallenge', () => {
 
   it('speaks the scheme of the client and names the realm', () => {
     const { headers } = toChallenge(new AuthError('ERR_AUTH_TOKEN_INVALID'), { scheme: 'DPoP', realm: 'a"b' })
-    expect(headers['www-authenticate']).toContain('DPoP realm="ab"')
+    expect(headers['www-authenticate']).toBe(
+      'DPoP realm="ab", error="invalid_token", error_description="The access token was not accepted.", algs="Ed25519 ES256"',
+    )
   })
 
   it('is a header whatever the message, the realm and the nonce are', () => {

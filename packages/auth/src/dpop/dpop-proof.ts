@@ -1,6 +1,7 @@
 import { hash, timingSafeEqual } from 'node:crypto'
 import { calculateJwkThumbprint } from 'jose/jwk/thumbprint'
 import { Refusal } from '../errors.ts'
+import type { VerificationAlgorithm } from '../keys/algorithms.ts'
 import { importVerificationKey, type Jwk } from '../keys/import-key.ts'
 import { parseCompactJws } from '../tokens/compact-jws.ts'
 import { parseStrictObject } from '../tokens/strict-json.ts'
@@ -33,6 +34,9 @@ export interface DpopProof {
 const publicMembers: ReadonlySet<string> = new Set(['kty', 'crv', 'x', 'y', 'alg', 'use', 'kid', 'key_ops'])
 const maxProofLength = 4_096
 
+/** The algorithms of proofs; a challenge names them (RFC 9449 section 7.1). */
+export const dpopAlgorithms: readonly VerificationAlgorithm[] = Object.freeze(['Ed25519', 'ES256'])
+
 /**
  * Verifies a proof of possession, except that it is used for the first time.
  *
@@ -55,7 +59,7 @@ export async function verifyDpopProof(
   const publicJwk: Jwk = kty === 'EC' ? { kty, crv, x, y } : { kty, crv, x }
   let key
   try {
-    key = await importVerificationKey({ ...publicJwk, kid: 'dpop' }, ['Ed25519', 'ES256'])
+    key = await importVerificationKey({ ...publicJwk, kid: 'dpop' }, dpopAlgorithms)
   } catch (error) {
     throw new Refusal('The key of the proof cannot be used.', { cause: error })
   }
