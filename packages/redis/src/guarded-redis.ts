@@ -13,8 +13,8 @@ function guard(command: SentCommand, translate: (error: Error) => unknown = toRe
 /**
  * An ioredis client that fails with {@link RedisError}s and never shows its password.
  *
- * Until its first connection it queues commands (they wait for at most the command timeout); from
- * then on a command that finds no connection fails at once.
+ * Until its first attempt to connect has ended it queues commands (they wait for at most the command
+ * timeout); from then on a command that finds no connection fails at once.
  */
 export class GuardedRedis extends Redis {
   #closed = false
@@ -22,7 +22,7 @@ export class GuardedRedis extends Redis {
   constructor(options: Omit<RedisOptions, 'replyMapping'>, queueWhenDown: boolean) {
     super({ ...options, lazyConnect: true, enableOfflineQueue: true })
     showAsJson(this)
-    if (!queueWhenDown) stopQueueingAfterFirstConnection(this)
+    if (!queueWhenDown) stopQueueingAtFirstClose(this)
   }
 
   override sendCommand(...[command, stream]: Parameters<Redis['sendCommand']>): unknown {
@@ -57,7 +57,7 @@ export class GuardedCluster extends Cluster {
   constructor(nodes: ClusterNode[], options: LegacyClusterOptions, queueWhenDown: boolean) {
     super(nodes, { ...options, lazyConnect: true, enableOfflineQueue: true })
     showAsJson(this)
-    if (!queueWhenDown) stopQueueingAfterFirstConnection(this)
+    if (!queueWhenDown) stopQueueingAtFirstClose(this)
   }
 
   override sendCommand(...[command, stream, node]: Parameters<Cluster['sendCommand']>): unknown {
@@ -92,12 +92,11 @@ export class GuardedCluster extends Cluster {
 
 export type GuardedClient = GuardedRedis | GuardedCluster
 
-function stopQueueingAfterFirstConnection(client: GuardedClient): void {
-  const stop = (): void => {
+/** Until then the queue is only used before the first attempt to connect has ended. */
+function stopQueueingAtFirstClose(client: GuardedClient): void {
+  client.once('close', () => {
     client.options.enableOfflineQueue = false
-  }
-  client.once('ready', stop)
-  client.once('close', stop)
+  })
 }
 
 /** A client that is logged or inspected shows what its `toJSON` gives, and so not its password. */

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:tls'
-import { redisUrl, until } from '@quintet/test-kit'
+import { redisUrl, startPrivateRedis, until } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createLocks, createRateLimiter, createRedisClients, isRedisUnavailable } from '../../src/index.ts'
 import { startCluster, startClusterNode, startReplicated, startSentinel } from '../support/processes.ts'
@@ -180,8 +180,13 @@ describe('sentinels', () => {
     await using servers = await startReplicated()
     const { master, replica } = servers
     await using sentinel = await startSentinel(master.port)
+    // The first sentinel is frozen, as a machine that hangs is; it is passed over after the command timeout.
+    await using frozen = await startPrivateRedis()
+    frozen.freeze()
+    const ports = [frozen.port, sentinel.port]
     await using clients = await createRedisClients({
-      sentinel: { name: 'main', nodes: [{ host: '127.0.0.1', port: sentinel.port }] },
+      sentinel: { name: 'main', nodes: ports.map((port) => ({ host: '127.0.0.1', port })) },
+      connectTimeout: '20s',
       clients: { a: { db: 1 } },
       reconnect: { min: 20, max: 100 },
     })

@@ -27,7 +27,10 @@ export async function startProxy(url: string): Promise<Proxy> {
         if (delay === 0) to.write(chunk)
         else if (delay !== 'silent') setTimeout(() => to.write(chunk), delay)
       })
-      from.on('close', () => to.destroy())
+      // The end is as slow as what was sent before it.
+      from.on('close', () =>
+        typeof delay === 'number' ? setTimeout(() => to.destroy(), delay) : to.destroy(),
+      )
       from.on('error', () => to.destroy())
     }
   })
