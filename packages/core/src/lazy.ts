@@ -59,7 +59,10 @@ export function bindLazyServices(
   lifecycle: Lifecycle,
 ): ReadonlyMap<string, Lazy<unknown>> {
   if (typeof services !== 'object' || services === null) return new Map()
-  const entries = Object.entries(services).filter((entry): entry is [string, BoundLazy] => isLazy(entry[1]))
+  // Descriptors, because a getter may do work that is not for this process.
+  const entries = Object.entries(Object.getOwnPropertyDescriptors(services))
+    .map(([name, { value }]): [string, unknown] => [name, value])
+    .filter((entry): entry is [string, BoundLazy] => isLazy(entry[1]))
   for (const [, service] of entries) service[brand](lifecycle)
   return new Map(entries)
 }

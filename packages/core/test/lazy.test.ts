@@ -59,6 +59,16 @@ describe('lazy', () => {
     expect(events).toEqual(['model', 'pool'])
   })
 
+  it('is found without calling a getter, which may do work of its own', async () => {
+    await using app = await start(() => ({
+      model: lazy(() => 1),
+      get jobs(): string {
+        throw new Error('not for this process')
+      },
+    }))
+    expect(await app.services.model()).toBe(1)
+  })
+
   it('is let go at once when it is made after the process has stopped', async () => {
     const events: string[] = []
     const app = await start(() => ({
