@@ -32,8 +32,11 @@ interface Answer {
   readonly stderr: string
 }
 
-function settings(args: readonly string[], more: { config?: string; env?: object } = {}): Promise<Answer> {
-  const all = [binPath, 'settings', ...args, '--config', more.config ?? config, '--data', folder]
+function settings(
+  args: readonly string[],
+  more: { config?: string; data?: string; env?: object } = {},
+): Promise<Answer> {
+  const all = [binPath, 'settings', ...args, '--config', more.config ?? config, '--data', more.data ?? folder]
   return new Promise((resolve) => {
     execFile(process.execPath, all, { env: { ...env, ...more.env } }, (error, stdout, stderr) =>
       resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr }),
@@ -143,6 +146,14 @@ describe('quintet settings', () => {
     })
     await json('set', 'store', 'markup', '4')
     expect(await json('get', 'store', 'markup')).toBe(4)
+  })
+
+  it('says what to do when the migrations have not run', async () => {
+    const data = await mkdtemp(join(tmpdir(), 'qt-'))
+    const answer = await settings(['list', 'store'], { data })
+    expect(answer).toMatchObject({ code: 1, stdout: '' })
+    expect(answer.stderr).toContain('run "quintet migrate up store"')
+    await rm(data, { recursive: true, force: true })
   })
 
   it('says so when an app has no settings', async () => {
