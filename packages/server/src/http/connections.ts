@@ -11,6 +11,8 @@ export interface Connections {
   offDrain(listener: () => void): void
   /** Follows one answer, so that its connection is known to be at work until it is sent. */
   track(request: IncomingMessage, response: ServerResponse): void
+  /** Leaves a connection to somebody else, who ends it. */
+  release(socket: Socket): void
   /** Closes each connection as soon as it has nothing to do; resolves when none is left or the signal aborts. */
   drain(signal: AbortSignal): Promise<void>
   /** Ends all connections at once. */
@@ -33,11 +35,13 @@ export function trackConnections(server: Server): Connections {
       return
     }
     sockets.set(socket, { answers: 0 })
-    socket.once('close', () => {
-      sockets.delete(socket)
-      if (sockets.size === 0) onEmpty?.()
-    })
+    socket.once('close', () => forget(socket))
   })
+
+  const forget = (socket: Socket): void => {
+    sockets.delete(socket)
+    if (sockets.size === 0) onEmpty?.()
+  }
 
   const onAnswered = function (this: ServerResponse): void {
     const { socket } = this.req
@@ -66,6 +70,7 @@ export function trackConnections(server: Server): Connections {
       state.answers++
       response.on('close', onAnswered)
     },
+    release: forget,
     async drain(signal) {
       draining = true
       for (const listener of listeners) listener()

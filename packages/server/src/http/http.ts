@@ -4,6 +4,7 @@ import type { NamedProcedure, RunningTransport, Transport, TransportHost } from 
 import { serverError } from '../errors.ts'
 import { openApiOperations, openApiRoutes } from '../openapi/routes.ts'
 import { toProblem } from '../problem.ts'
+import { SocketHub, socketOperations } from '../socket/socket-hub.ts'
 import { admit } from './admission.ts'
 import { answerRoute } from './answer-route.ts'
 import { answerBatch } from './batch.ts'
@@ -32,6 +33,7 @@ export function http(options: HttpOptions = {}): Transport {
     operations: [
       ...(resolved.openapi === undefined ? [] : openApiOperations(resolved.openapi)),
       ...resolved.plugins.flatMap((plugin) => plugin.operations ?? []),
+      ...(resolved.websocket === undefined ? [] : socketOperations(resolved.websocket)),
     ],
     async start(host: TransportHost): Promise<RunningTransport> {
       const server = createServer({
@@ -41,6 +43,8 @@ export function http(options: HttpOptions = {}): Transport {
         requestTimeout: 0,
         connectionsCheckingInterval: Math.min(5_000, Math.max(50, (resolved.headersTimeout || 60_000) / 4)),
         noDelay: true,
+        // A client that offers HTTP/2 beside its request is answered in HTTP/1.1.
+        ...(resolved.websocket && { shouldUpgradeCallback: wantsWebSocket }),
       })
       server.maxConnections = resolved.maxConnections
       const limits = [resolved.requestTimeout, resolved.uploadProgressTimeout].filter((limit) => limit > 0)
@@ -50,8 +54,16 @@ export function http(options: HttpOptions = {}): Transport {
         connections: trackConnections(server),
         bodies: createBodyWatch(Math.min(60_000, ...limits)),
       }
+      const hub = resolved.websocket && new SocketHub(host, resolved.websocket)
       for (const plugin of resolved.plugins) plugin.start(host)
+      await hub?.start()
       serve(server, site)
+      if (hub !== undefined) {
+        server.on('upgrade', (request, socket, head) => {
+          site.connections.release(request.socket)
+          hub.upgrade(request, socket, head)
+        })
+      }
       try {
         await listen(server, host.port ?? resolved.port, resolved.host)
       } catch (error) {
@@ -60,14 +72,15 @@ export function http(options: HttpOptions = {}): Transport {
       }
       return {
         url: urlOf(server),
-        async drain(_reason, signal) {
+        async drain(reason, signal) {
           server.close()
-          await site.connections.drain(signal)
+          await Promise.all([site.connections.drain(signal), hub?.drain(reason, signal)])
         },
         async close() {
           site.bodies.close()
           const closed = new Promise((resolve) => server.close(resolve))
           site.connections.destroy()
+          await hub?.close()
           await closed
         },
       }
@@ -122,6 +135,10 @@ function respond(
   if (procedure !== undefined) return answerRpc(exchange, procedure)
   if (path === '/rpc') return answerBatch(exchange)
   return answerRoute(exchange, routes, path)
+}
+
+function wantsWebSocket({ headers }: IncomingMessage): boolean {
+  return headers.upgrade?.toLowerCase() === 'websocket'
 }
 
 function isPreflight(request: IncomingMessage): boolean {

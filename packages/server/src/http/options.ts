@@ -10,6 +10,11 @@ import {
   type Size,
 } from '@quintet/core'
 import type { SchemaConverters } from '../openapi/json-schema.ts'
+import {
+  resolveSharedWebSocketOptions,
+  type ResolvedWebSocketOptions,
+  type SharedWebSocketOptions,
+} from '../socket/options.ts'
 import { resolveCompression, type CompressionOptions } from './compression.ts'
 import { resolveCors, type Cors, type CorsOptions } from './cors.ts'
 import { resolveSecurityHeaders, type SecurityHeaders } from './security-headers.ts'
@@ -50,6 +55,8 @@ export interface HttpOptions {
   readonly compression?: false | CompressionOptions
   /** Serve the OpenAPI document, and a page to read it. @defaultValue `{ path: '/openapi.json', docs: '/docs', access: 'public' }` */
   readonly openapi?: false | OpenApiOptions
+  /** Take WebSocket connections on the same port; they count among `maxConnections`. @defaultValue false */
+  readonly websocket?: false | SharedWebSocketOptions
   /** Where credentials are, if not in the `Authorization` header; e.g. in cookies. */
   readonly credentials?: (request: IncomingMessage) => Credentials
 }
@@ -117,6 +124,7 @@ export interface ResolvedHttpOptions {
   /** Bytes from which text is compressed; undefined for never. */
   readonly compression: number | undefined
   readonly openapi: Required<OpenApiOptions> | undefined
+  readonly websocket: ResolvedWebSocketOptions | undefined
   readonly credentials: ((request: IncomingMessage) => Credentials) | undefined
 }
 
@@ -138,6 +146,7 @@ const knownKeys = [
   'trustedProxies',
   'compression',
   'openapi',
+  'websocket',
   'credentials',
 ] as const satisfies readonly (keyof HttpOptions)[]
 
@@ -177,6 +186,9 @@ export function resolveHttpOptions(options: HttpOptions): ResolvedHttpOptions {
     trustedProxies: parseTrustedProxies(options.trustedProxies ?? []),
     compression: resolveCompression(options.compression),
     openapi: resolveOpenApi(options.openapi),
+    websocket: options.websocket
+      ? resolveSharedWebSocketOptions(options.websocket, 'http.websocket')
+      : undefined,
     credentials: options.credentials,
   })
 }

@@ -109,26 +109,39 @@ const knownKeys = [
   'maxConnectionsPerUser',
 ] as const satisfies readonly (keyof WebSocketOptions)[]
 
+/** The options of connections on the port of the HTTP transport, which has the name, the port and the host. */
+export type SharedWebSocketOptions = Omit<WebSocketOptions, 'name' | 'port' | 'host'>
+
 /** @throws TypeError when an option is unknown or malformed. */
-export function resolveWebSocketOptions(options: WebSocketOptions): ResolvedWebSocketOptions {
-  refuseUnknownKeys(options, knownKeys, 'websocket')
+export function resolveSharedWebSocketOptions(
+  options: SharedWebSocketOptions,
+  path: string,
+): ResolvedWebSocketOptions {
+  const shared = knownKeys.filter((key) => key !== 'name' && key !== 'port' && key !== 'host')
+  refuseUnknownKeys(options, shared, path)
+  return resolveWebSocketOptions(options, path)
+}
+
+/** @throws TypeError when an option is unknown or malformed. */
+export function resolveWebSocketOptions(
+  options: WebSocketOptions,
+  at = 'websocket',
+): ResolvedWebSocketOptions {
+  refuseUnknownKeys(options, knownKeys, at)
   if (options.keepAlive !== undefined)
-    refuseUnknownKeys(options.keepAlive, ['interval', 'timeout'], 'websocket.keepAlive')
+    refuseUnknownKeys(options.keepAlive, ['interval', 'timeout'], `${at}.keepAlive`)
   const defaults = webSocketDefaults
   const access = options.access ?? defaults.access
-  assertAccessRule(access, 'websocket.access')
+  assertAccessRule(access, `${at}.access`)
   const path = options.path ?? defaults.path
-  if (!path.startsWith('/'))
-    throw new TypeError(`websocket.path: ${JSON.stringify(path)} must start with "/".`)
+  if (!path.startsWith('/')) throw new TypeError(`${at}.path: ${JSON.stringify(path)} must start with "/".`)
   const slowConsumer = options.slowConsumer ?? defaults.slowConsumer
   if (slowConsumer !== 'disconnect' && slowConsumer !== 'drop') {
-    throw new TypeError(
-      `websocket.slowConsumer: ${JSON.stringify(slowConsumer)} must be 'disconnect' or 'drop'.`,
-    )
+    throw new TypeError(`${at}.slowConsumer: ${JSON.stringify(slowConsumer)} must be 'disconnect' or 'drop'.`)
   }
   return Object.freeze({
     name: options.name ?? defaults.name,
-    port: parsePort(options.port ?? defaults.port, 'websocket.port'),
+    port: parsePort(options.port ?? defaults.port, `${at}.port`),
     host: options.host ?? defaults.host,
     path,
     origins: new Set((options.origins ?? []).map(parseOrigin)),
@@ -137,27 +150,27 @@ export function resolveWebSocketOptions(options: WebSocketOptions): ResolvedWebS
     keepAlive: {
       interval: parseDuration(
         options.keepAlive?.interval ?? defaults.keepAlive.interval,
-        'websocket.keepAlive.interval',
+        `${at}.keepAlive.interval`,
       ),
       timeout: parseDuration(
         options.keepAlive?.timeout ?? defaults.keepAlive.timeout,
-        'websocket.keepAlive.timeout',
+        `${at}.keepAlive.timeout`,
       ),
     },
     handshakeTimeout: parseDuration(
       options.handshakeTimeout ?? defaults.handshakeTimeout,
-      'websocket.handshakeTimeout',
+      `${at}.handshakeTimeout`,
     ),
-    maxPayload: parseSize(options.maxPayload ?? defaults.maxPayload, 'websocket.maxPayload'),
+    maxPayload: parseSize(options.maxPayload ?? defaults.maxPayload, `${at}.maxPayload`),
     maxBufferedBytes: parseSize(
       options.maxBufferedBytes ?? defaults.maxBufferedBytes,
-      'websocket.maxBufferedBytes',
+      `${at}.maxBufferedBytes`,
     ),
     slowConsumer,
-    maxConnections: parseCount(options.maxConnections ?? defaults.maxConnections, 'websocket.maxConnections'),
+    maxConnections: parseCount(options.maxConnections ?? defaults.maxConnections, `${at}.maxConnections`),
     maxConnectionsPerUser: parseCount(
       options.maxConnectionsPerUser ?? defaults.maxConnectionsPerUser,
-      'websocket.maxConnectionsPerUser',
+      `${at}.maxConnectionsPerUser`,
     ),
   })
 }

@@ -1,34 +1,18 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Duplex } from 'node:stream'
-import {
-  type Operation,
-  type RunningTransport,
-  type SocketProtocol,
-  type StopReason,
-  type Transport,
-  type TransportHost,
-} from '@quintet/core'
-import { WebSocketServer } from 'ws'
+import type { RunningTransport, StopReason, Transport, TransportHost } from '@quintet/core'
 import { serverError } from '../errors.ts'
 import { toProblem } from '../problem.ts'
-import { closeCode } from './close-codes.ts'
-import { ConnectionLimits } from './connection-limits.ts'
-import { Connection, type AuthenticatedConnection, type DrainableSession } from './connection.ts'
 import { resolveWebSocketOptions, type ResolvedWebSocketOptions, type WebSocketOptions } from './options.ts'
-import { openRpcSession, rpcProtocolName } from './rpc-protocol.ts'
-import { admitClient, refuseUpgrade, type AdmittedClient } from './upgrade.ts'
-
-/** How many connections are closed together when the process stops, and the pause between, in milliseconds. */
-const closeBatch = 200
-const closePause = 50
-/** How far the reconnects of clients are spread, in milliseconds. */
-const reconnectSpread = 5_000
+import { SocketHub, socketOperations } from './socket-hub.ts'
+import { refuseUpgrade } from './upgrade.ts'
 
 /**
  * The WebSocket transport of a process: RPC under the subprotocol `quintet.rpc.v1`, and the conversations
  * that other packages bring. Who may not connect is told so in plain HTTP, before any upgrade.
+ *
+ * It has a port of its own; `http({ websocket })` takes connections on the port of the HTTP transport.
  *
  * @throws TypeError when an option is unknown or malformed.
  *
@@ -37,63 +21,30 @@ const reconnectSpread = 5_000
  */
 export function websocket(options: WebSocketOptions = {}): Transport {
   const resolved = resolveWebSocketOptions(options)
-  const operation: Operation = Object.freeze({
-    surface: 'message',
-    name: `${resolved.name} connect`,
-    access: resolved.access,
-    freshness: 'strict',
-    timeout: resolved.handshakeTimeout,
-  })
   return {
     name: resolved.name,
     port: resolved.port,
-    operations: [operation, ...resolved.protocols.flatMap((protocol) => protocol.operations ?? [])],
+    operations: socketOperations(resolved),
     async start(host: TransportHost): Promise<RunningTransport> {
-      for (const protocol of resolved.protocols) await protocol.start?.(host)
-      const hub = new SocketHub(host, resolved, operation)
-      await hub.listen()
-      return hub
+      const server = new SocketServer(host, resolved)
+      await server.listen()
+      return server
     },
   }
 }
 
-type OpenSession = (connection: AuthenticatedConnection) => DrainableSession
-
-class SocketHub implements RunningTransport {
+class SocketServer implements RunningTransport {
   readonly #host: TransportHost
   readonly #options: ResolvedWebSocketOptions
-  readonly #operation: Operation
-  readonly #protocols: ReadonlyMap<string, OpenSession>
+  readonly #hub: SocketHub
   readonly #server: Server
   readonly #sockets = new Set<Duplex>()
-  readonly #upgrades: WebSocketServer
-  readonly #connections = new Set<Connection>()
-  readonly #limits: ConnectionLimits
-  #chosen = new WeakMap<IncomingMessage, string>()
-  #draining = false
-  #nextId = 1
-  #onEmpty: (() => void) | undefined
   #closing: Promise<void> | undefined
 
-  constructor(host: TransportHost, options: ResolvedWebSocketOptions, operation: Operation) {
+  constructor(host: TransportHost, options: ResolvedWebSocketOptions) {
     this.#host = host
     this.#options = options
-    this.#operation = operation
-    this.#limits = new ConnectionLimits(options.maxConnections, options.maxConnectionsPerUser)
-    this.#protocols = new Map<string, OpenSession>([
-      [rpcProtocolName, openRpcSession],
-      ...options.protocols.map((protocol: SocketProtocol): [string, OpenSession] => [
-        protocol.name,
-        (connection) => protocol.open(connection),
-      ]),
-    ])
-    this.#upgrades = new WebSocketServer({
-      noServer: true,
-      clientTracking: false,
-      maxPayload: options.maxPayload,
-      perMessageDeflate: false,
-      handleProtocols: (_offered, request) => this.#chosen.get(request) ?? false,
-    })
+    this.#hub = new SocketHub(host, options)
     this.#server = createServer(
       {
         headersTimeout: options.handshakeTimeout,
@@ -103,7 +54,7 @@ class SocketHub implements RunningTransport {
       refuseRequest,
     )
     this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-      this.#upgrade(request, socket, head)
+      this.#hub.upgrade(request, socket, head)
     })
     this.#server.on('clientError', (_error, socket) => {
       refuseUpgrade(socket, serverError('ERR_SERVER_BAD_REQUEST', 'This is not a well-formed HTTP request.'))
@@ -120,8 +71,9 @@ class SocketHub implements RunningTransport {
     return `ws://${reachable.includes(':') ? `[${reachable}]` : reachable}:${String(port)}${this.#options.path}`
   }
 
-  listen(): Promise<void> {
-    return new Promise((resolve, reject) => {
+  async listen(): Promise<void> {
+    await this.#hub.start()
+    await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject)
       this.#server.listen({ port: this.#host.port ?? this.#options.port, host: this.#options.host }, () => {
         this.#server.off('error', reject)
@@ -131,28 +83,7 @@ class SocketHub implements RunningTransport {
   }
 
   async drain(reason: StopReason, signal: AbortSignal): Promise<void> {
-    this.#draining = true
-    const connections = [...this.#connections]
-    for (const connection of connections) {
-      connection.notifyShutdown(reason, Math.round(Math.random() * reconnectSpread))
-    }
-    const aborted = new Promise<void>((resolve) => {
-      if (signal.aborted) resolve()
-      signal.addEventListener('abort', () => resolve(), { once: true })
-    })
-    for (let index = 0; index < connections.length && !signal.aborted; index += closeBatch) {
-      if (index > 0) await sleep(closePause)
-      for (const connection of connections.slice(index, index + closeBatch)) {
-        // The close frame is queued behind what still has to be sent.
-        void connection.whenIdle().then(() => connection.close(closeCode.goingAway, reason))
-      }
-    }
-    const empty = new Promise<void>((resolve) => {
-      this.#onEmpty = resolve
-      if (this.#connections.size === 0) resolve()
-    })
-    await Promise.race([empty, aborted])
-    for (const connection of this.#connections) connection.terminate()
+    await this.#hub.drain(reason, signal)
     this.#server.close()
     for (const socket of this.#sockets) socket.destroy()
   }
@@ -162,80 +93,10 @@ class SocketHub implements RunningTransport {
   }
 
   async #close(): Promise<void> {
-    this.#draining = true
-    for (const connection of this.#connections) connection.terminate()
     const closed = new Promise((resolve) => this.#server.close(resolve))
     for (const socket of this.#sockets) socket.destroy()
+    await this.#hub.close()
     await closed
-    for (const protocol of this.#options.protocols) await protocol.close?.()
-  }
-
-  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const onError = (): void => void socket.destroy()
-    socket.on('error', onError)
-    this.#admit(request).then(
-      (client) => {
-        socket.off('error', onError)
-        if (socket.destroyed) {
-          this.#limits.leave(client.principal)
-          return
-        }
-        this.#chosen.set(request, client.protocol)
-        // A handshake that ws itself refuses never becomes a connection.
-        const onClose = (): void => this.#limits.leave(client.principal)
-        socket.once('close', onClose)
-        this.#upgrades.handleUpgrade(request, socket, head, (webSocket) => {
-          socket.off('close', onClose)
-          this.#open(client, webSocket)
-        })
-      },
-      (error: unknown) => refuseUpgrade(socket, error),
-    )
-  }
-
-  async #admit(request: IncomingMessage): Promise<AdmittedClient> {
-    if (this.#draining)
-      throw serverError('ERR_SERVER_CLOSED', 'The server is about to stop. Connect to another one.')
-    this.#limits.enter()
-    try {
-      const client = await admitClient(request, this.#host, this.#options, this.#operation, this.#protocols)
-      this.#limits.enterUser(client.principal)
-      return client
-    } catch (error) {
-      this.#limits.leave()
-      throw error
-    }
-  }
-
-  #open(
-    { protocol, principal, credentials, requestId }: AdmittedClient,
-    socket: ConstructorParameters<typeof Connection>[0]['socket'],
-  ): void {
-    const connection = new Connection({
-      id: `${requestId}/${String(this.#nextId++)}`,
-      host: this.#host,
-      socket,
-      options: this.#options,
-      operation: this.#operation,
-      principal,
-      credentials,
-    })
-    this.#connections.add(connection)
-    const onClosed = (): void => {
-      this.#connections.delete(connection)
-      this.#limits.leave(principal)
-      if (this.#connections.size === 0) this.#onEmpty?.()
-    }
-    try {
-      const open = this.#protocols.get(protocol) ?? openRpcSession
-      connection.open(open(connection), onClosed)
-    } catch (error) {
-      this.#host.logger.error({ err: error, protocol }, 'a socket protocol failed to open')
-      onClosed()
-      socket.close(closeCode.internal, 'internal error')
-      return
-    }
-    if (this.#draining) connection.close(closeCode.goingAway, 'shutdown')
   }
 }
 

@@ -31,6 +31,9 @@ describe('http options', () => {
     [{ securityHeaders: { good: 'a\r\nb' } }, /one line/],
     [{ compression: { level: 9 } }, /unknown key "level"/],
     [{ openapi: { docz: '/d' } }, /Did you mean "docs"/],
+    [{ websocket: { pth: '/ws' } }, /http\.websocket: unknown key "pth"\. Did you mean "path"/],
+    [{ websocket: { port: 1 } }, /http\.websocket: unknown key "port"/],
+    [{ websocket: { keepAlive: { interval: 'x' } } }, /http\.websocket\.keepAlive\.interval/],
   ])('refuses %j', (options, message) => {
     expect(() => http(options as unknown as HttpOptions)).toThrow(message)
   })
