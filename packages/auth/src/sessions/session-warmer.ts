@@ -80,7 +80,8 @@ export class SessionWarmer {
     try {
       await within(until - performance.now(), promise)
     } catch {
-      this.#waiting.delete(resolve)
+      // A turn that came at that very moment goes to the next.
+      if (!this.#waiting.delete(resolve)) this.#next()
       throw late()
     }
   }

@@ -5,7 +5,7 @@ import { createClient, httpLink, socketLink } from '../../src/client.ts'
 import { http, type HttpOptions } from '../../src/index.ts'
 import { handshake } from '../support/handshake.ts'
 import { sendRaw } from '../support/raw.ts'
-import { math, serve } from '../support/serve.ts'
+import { serve, type math } from '../support/serve.ts'
 
 const alice = { authorization: 'Bearer alice' }
 
