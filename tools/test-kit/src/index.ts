@@ -1,4 +1,5 @@
 export { createTestDatabase, postgresUrl, type TestDatabase } from './database.ts'
+export { declaredOptions } from './declared-options.ts'
 export { freePort } from './free-port.ts'
 export { redisUrl, startPrivateRedis, type PrivateRedis, type PrivateRedisOptions } from './redis.ts'
 export { findRedisServer } from './redis-products.ts'

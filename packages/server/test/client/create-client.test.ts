@@ -4,7 +4,8 @@ import { describe, expect, expectTypeOf, it } from 'vitest'
 import { procedure, QuintetError, service, type ClientLink } from '@quintet/core'
 import { createTestHost, testUser } from '@quintet/core/testing'
 import { z } from 'zod'
-import { createClient, directLink, httpLink, type Client } from '../../src/client.ts'
+import { createClient, directLink, httpLink, socketLink, type Client } from '../../src/client.ts'
+import { websocket } from '../../src/index.ts'
 import { math, serve } from '../support/serve.ts'
 
 const objects = service('objects', {
@@ -230,6 +231,45 @@ describe('httpLink', () => {
     await expect(events.next()).rejects.toMatchObject({ kind: 'unavailable' })
     server.closeAllConnections()
     server.close()
+  })
+})
+
+describe('socketLink', () => {
+  it('asks for the token before each connection, and makes it with the WebSocket that it is given', async () => {
+    await using host = createTestHost({ services: [math], tokens: { alice: testUser({ userId: 'alice' }) } })
+    const running = await websocket().start(host)
+    const made: string[] = []
+    class Counted extends WebSocket {
+      constructor(...how: ConstructorParameters<typeof WebSocket>) {
+        super(...how)
+        made.push(String(how[0]))
+      }
+    }
+    const tokens = ['nobody', 'alice']
+    const link = socketLink({
+      url: running.url ?? '',
+      token: () => Promise.resolve(tokens.shift()),
+      WebSocket: Counted,
+    })
+    await expect(link.call('math.mine', undefined)).rejects.toMatchObject({ kind: 'unavailable' })
+    expect(await link.call('math.mine', undefined)).toBe('alice')
+    expect(await link.call('math.mine', undefined)).toBe('alice')
+    expect(made).toEqual([running.url, running.url])
+    await link[Symbol.asyncDispose]()
+    await running.close()
+  })
+
+  it('waits no longer than its timeout, and refuses options that are none', async () => {
+    const forever = service('forever', {
+      wait: procedure({ access: 'public' }, () => new Promise<void>(() => {})),
+    })
+    await using host = createTestHost({ services: [forever] })
+    const running = await websocket({ access: 'public' }).start(host)
+    const link = socketLink({ url: running.url ?? '', timeout: 50 })
+    await expect(link.call('forever.wait', undefined)).rejects.toMatchObject({ kind: 'timeout' })
+    expect(() => socketLink({ url: 'ws://a', timeot: 1 } as never)).toThrow(/Did you mean "timeout"/)
+    await link[Symbol.asyncDispose]()
+    await running.close()
   })
 })
 

@@ -337,6 +337,21 @@ describe('a link', () => {
     impostor.close()
   })
 
+  it('reaches the process that it asks for, of its own system, in its own folder', async () => {
+    const running = await expose()
+    const reach = (more: Partial<LinksOptions>, process = 'worker'): Promise<unknown> => {
+      const link = links('http', { connectTimeout: 100, ...more }).connect(process, () => testUser())
+      return link.call('images.instance', undefined).finally(() => link[Symbol.asyncDispose]())
+    }
+    expect(await reach({})).toBe(0)
+    await expect(reach({}, 'other')).rejects.toMatchObject({ kind: 'unavailable' })
+    await expect(reach({ system: 'ledger' })).rejects.toMatchObject({ kind: 'unavailable' })
+    await expect(reach({ directory: join(directory, 'other') })).rejects.toMatchObject({
+      kind: 'unavailable',
+    })
+    await running.close()
+  })
+
   it('is not kept from starting by what a dead process left behind', async () => {
     await writeFile(join(directory, 'media.worker.0.999999999-abcdef.sock'), '')
     const running = await expose()

@@ -96,6 +96,7 @@ const start = () =>
 interface Operation {
   readonly operationId: string
   readonly security: readonly unknown[]
+  readonly parameters?: readonly { readonly name: string }[]
   readonly requestBody?: {
     readonly content: { readonly 'application/json': { readonly schema: JsonSchema } }
   }
@@ -219,6 +220,47 @@ describe('/openapi.json', () => {
       )
       expect([path, served > 10]).toEqual([path, true])
       if (operation.security.length > 0) expect((await app.post(path, {})).status).toBe(401)
+    }
+  })
+
+  it('agrees with what is served: every route, with a valid token and with any parameters', async () => {
+    await using app = await start()
+    const document = (await (await fetch(`${app.url}/openapi.json`)).json()) as OpenApiDocument
+    const ajv = new Ajv2020({ strict: false, validateFormats: false })
+    ajv.addSchema({ $id: 'doc', components: document.components })
+    const isProblem = ajv.compile({ $ref: 'doc#/components/schemas/Problem' })
+    const operations = Object.entries(document.paths)
+      .filter(([path]) => !path.startsWith('/rpc/'))
+      .flatMap(([path, methods]) =>
+        Object.entries(methods).map(([method, found]) => ({ path, method, found })),
+      )
+    expect(operations).toHaveLength(2)
+    for (const { path, method, found } of operations) {
+      const { security, parameters } = found as Operation
+      const value = fc.string({ minLength: 1, maxLength: 20, unit: 'binary' })
+      let served = 0
+      await fc.assert(
+        fc.asyncProperty(fc.array(value, { minLength: 2, maxLength: 2 }), async (values) => {
+          const given = new Map(parameters?.map(({ name }, index) => [name, values[index] ?? '']))
+          const target = path.replaceAll(/\{(\w+)\}/g, (_all, name: string) =>
+            encodeURIComponent(given.get(name)?.toWellFormed() ?? ''),
+          )
+          const ask = (headers: Record<string, string>): Promise<Response> =>
+            fetch(`${app.url}${target}`, { method: method.toUpperCase(), headers })
+          const response = await ask({ authorization: 'Bearer admin' })
+          const text = await response.text()
+          if (response.status < 300) {
+            served++
+            if (security.length > 0) expect((await ask({})).status).toBe(401)
+          } else {
+            // A dot segment or a NUL is no parameter; fetch itself takes the former out of the path.
+            expect([target, [400, 404].includes(response.status)]).toEqual([target, true])
+            expect(isProblem(JSON.parse(text))).toBe(true)
+          }
+        }),
+        { numRuns: 60 },
+      )
+      expect([path, served > 40]).toEqual([path, true])
     }
   })
 })

@@ -100,6 +100,18 @@ describe('websocket options', () => {
     expect([transport.name, transport.port]).toEqual(['live', 3006])
     expect(transport.operations).toMatchObject([{ surface: 'message', access: 'authenticated' }])
   })
+
+  it('port, host and path say where it listens; a port from outside wins', async () => {
+    await using app = await start({ path: '/live' })
+    expect(app.url).toMatch(/^ws:\/\/127\.0\.0\.1:\d+\/live$/)
+    const port = Number(new URL(app.url).port)
+    await expect(start({ port })).rejects.toThrow(/EADDRINUSE/)
+    await using other = await start({ port, host: '0.0.0.0' }, { port: 0 })
+    expect(new URL(other.url).port).not.toBe(String(port))
+    const local = new URL(other.url)
+    local.hostname = '127.0.0.2'
+    expect((await handshake(local.href, { authorization: 'Bearer alice' })).status).toBe(101)
+  })
 })
 
 describe('the handshake', () => {
