@@ -1,33 +1,24 @@
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { createHttpClient, type Client } from '../src/client.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Client } from '../src/client.ts'
 import { eventually, expectStatus, stringOf } from '../src/expect.ts'
-import { openStage, type LiveStage } from '../src/live-stage.ts'
+import type { LiveStage } from '../src/live-stage.ts'
+import { openOwnStage, type OwnStage } from './own-stage.ts'
 
 const transfers = 120
 
-let directory: string
+let own: OwnStage
 let stage: LiveStage
 let client: Client
 let token: string
 
 beforeAll(async () => {
-  // With servers of its own: other tests run the same apps beside it.
-  vi.stubEnv('DATABASE_URL', undefined)
-  vi.stubEnv('REDIS_URL', undefined)
-  directory = await mkdtemp(join(tmpdir(), 'quintet-crashes-'))
-  stage = await openStage({ directory, ports: 'auto' })
-  client = createHttpClient(stage.gatewayUrl)
+  own = await openOwnStage()
+  ;({ stage, client } = own)
 }, 120_000)
 
-afterAll(async () => {
-  await stage.stop()
-  await rm(directory, { recursive: true, force: true })
-})
+afterAll(() => own.close())
 
 /** Calls until there is an answer: what could not be served at that moment is asked again, as a careful client does. */
 async function insist(app: string, method: string, input: unknown): Promise<Record<string, unknown>> {

@@ -1,28 +1,22 @@
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { randomBytes, randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { createHttpClient, type Client } from '../src/client.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Client } from '../src/client.ts'
 import { expectStatus, stringOf } from '../src/expect.ts'
-import { openStage, type LiveStage } from '../src/live-stage.ts'
+import type { LiveStage } from '../src/live-stage.ts'
+import { openOwnStage, type OwnStage } from './own-stage.ts'
 
 const apps = ['auth', 'media', 'ledger', 'analytics', 'realtime'] as const
 
-let directory: string
+let own: OwnStage
 let stage: LiveStage
 let client: Client
 let token: string
 
 beforeAll(async () => {
-  // With servers of its own: other tests run the same apps beside it.
-  vi.stubEnv('DATABASE_URL', undefined)
-  vi.stubEnv('REDIS_URL', undefined)
-  directory = await mkdtemp(join(tmpdir(), 'quintet-hostile-'))
-  stage = await openStage({ directory, ports: 'auto' })
-  client = createHttpClient(stage.gatewayUrl)
+  own = await openOwnStage()
+  ;({ stage, client } = own)
   const account = {
     tenant: `mallory-${randomUUID().slice(0, 8)}`,
     email: 'mallory@example.com',
@@ -35,10 +29,7 @@ beforeAll(async () => {
   )
 }, 120_000)
 
-afterAll(async () => {
-  await stage.stop()
-  await rm(directory, { recursive: true, force: true })
-})
+afterAll(() => own.close())
 
 interface Schema {
   readonly type?: string
