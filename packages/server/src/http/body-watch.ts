@@ -20,6 +20,8 @@ export interface BodyWatch {
     },
     onTimeout: () => void,
   ): WatchedBody
+  /** From now on no body may stand still for longer than this, in milliseconds: somebody waits for all of them. */
+  hurry(still: number): void
   close(): void
 }
 
@@ -27,12 +29,13 @@ export interface BodyWatch {
 export function createBodyWatch(shortest: number): BodyWatch {
   const watched: Body[] = []
   const every = Math.min(1_000, Math.max(20, shortest / 4))
+  let patience = Number.POSITIVE_INFINITY
 
   // The time of the last look is near enough for the start of a body, and costs nothing.
   let now = performance.now()
   const look = (): void => {
     now = performance.now()
-    for (const body of watched.filter((candidate) => candidate.isLate(now, every))) {
+    for (const body of watched.filter((candidate) => candidate.isLate(now, every, patience))) {
       body.unwatch()
       body.onTimeout()
     }
@@ -41,6 +44,9 @@ export function createBodyWatch(shortest: number): BodyWatch {
 
   return {
     watch: (request, { total, still }, onTimeout) => new Body(watched, request, total, still, now, onTimeout),
+    hurry(still) {
+      patience = still
+    },
     close() {
       clearInterval(timer)
     },
@@ -92,16 +98,16 @@ class Body implements WatchedBody {
     this.#index = -1
   }
 
-  isLate(now: number, every: number): boolean {
+  isLate(now: number, every: number, patience: number): boolean {
     // A handler that does not read is no fault of the sender.
     const full = this.#request.readableLength >= this.#request.readableHighWaterMark
     if (this.#bytes !== this.#seenBytes || full) {
       this.#seenBytes = this.#bytes
       this.#seenAt = now
     }
+    const still = Math.min(this.#still || Number.POSITIVE_INFINITY, patience)
     return (
-      (this.#total > 0 && now - this.#startedAt > this.#total + every) ||
-      (this.#still > 0 && now - this.#seenAt > this.#still + every)
+      (this.#total > 0 && now - this.#startedAt > this.#total + every) || now - this.#seenAt > still + every
     )
   }
 }

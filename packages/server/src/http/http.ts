@@ -16,6 +16,9 @@ import { createRouteTable, type RouteTable } from './route-table.ts'
 import { answerRpc } from './rpc.ts'
 import type { Site } from './site.ts'
 
+/** How long a client may pause in the middle of a body while the process stops, in milliseconds. */
+const drainPatience = 2_000
+
 /**
  * The HTTP transport of a process: its procedures as `POST /rpc/<service>/<procedure>`, batches as
  * `POST /rpc`, its routes, and the OpenAPI document of all.
@@ -74,6 +77,7 @@ export function http(options: HttpOptions = {}): Transport {
         url: urlOf(server),
         async drain(reason, signal) {
           server.close()
+          site.bodies.hurry(drainPatience)
           await Promise.all([site.connections.drain(signal), hub?.drain(reason, signal)])
         },
         async close() {

@@ -45,7 +45,7 @@ export function limitBody(exchange: Exchange, limit: number, onBreach: (error: E
     }
     return push(piece, encoding)
   }
-  if (!request.complete && site.options.uploadProgressTimeout > 0) {
+  if (!request.complete) {
     watched = site.bodies.watch(request, { total: 0, still: site.options.uploadProgressTimeout }, () => {
       breach(serverError('ERR_SERVER_REQUEST_TIMEOUT', 'The body of the request stood still for too long.'))
     })

@@ -35,6 +35,7 @@ export function readBody(
     }
     const onData = (chunk: Buffer): void => {
       size += chunk.length
+      watched?.progress(chunk.length)
       if (size > limit) {
         request.pause()
         fail(tooLarge(limit))
@@ -51,7 +52,7 @@ export function readBody(
     }
     request.on('data', onData).on('end', onEnd).on('close', onClose)
     // A body that arrived during the authentication needs no watch.
-    if (timeout > 0 && !request.complete) {
+    if (!request.complete) {
       watched = watch.watch(request, { total: timeout, still: 0 }, () => {
         fail(serverError('ERR_SERVER_REQUEST_TIMEOUT', 'The body of the request took too long to arrive.'))
       })

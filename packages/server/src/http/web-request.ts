@@ -19,8 +19,20 @@ export function toWebRequest(incoming: IncomingMessage, outgoing: ServerResponse
     const { pathname, search } = new URL(request.url)
     Object.defineProperty(request, 'url', { value: `${origin}${pathname}${search}`, enumerable: true })
   }
+  Object.defineProperties(request, missing)
   if (incoming.method !== 'GET' && incoming.method !== 'HEAD') streamBody(request, incoming)
   return request
+}
+
+/** What a `Request` has and Hono's does not answer to. */
+const missing: PropertyDescriptorMap = {
+  bytes: {
+    async value(this: Request) {
+      return new Uint8Array(await this.arrayBuffer())
+    },
+  },
+  isHistoryNavigation: { value: false },
+  isReloadNavigation: { value: false },
 }
 
 /** Lets `body` stream straight off the connection; `text()`, `json()` and the like read it by themselves. */

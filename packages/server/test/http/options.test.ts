@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { route, type HttpPlugin } from '@quintet/core'
@@ -278,6 +278,40 @@ describe('drain', () => {
     release.resolve()
     await once(socket, 'close')
     expect(answer).toMatch(/connection: keep-alive/i)
+    await drained
+  })
+
+  it('does not wait for a client that stands still in the middle of a body, but for one that goes on', async () => {
+    const routes = [
+      route({
+        method: 'POST',
+        pattern: '/up',
+        access: 'public',
+        handler: async (request) => Response.json((await request.arrayBuffer()).byteLength),
+      }),
+    ]
+    await using app = await serve({ requestTimeout: 0, uploadProgressTimeout: 0 }, { routes })
+    const begin = (path: string): [Socket, Promise<string>] => {
+      const socket = connect(Number(new URL(app.url).port))
+      socket.write(
+        `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n1`,
+      )
+      let text = ''
+      socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
+      return [socket, once(socket, 'close').then(() => text.split('\r\n', 1)[0] ?? '')]
+    }
+    const [, still] = begin('/up')
+    const [, stillCall] = begin('/rpc/math/echo')
+    const [moving, served] = begin('/up')
+    await until(() => app.host.pipeline.active === 3)
+    const drained = app.running.drain('shutdown', AbortSignal.timeout(20_000))
+    for (let sent = 1; sent < 10; sent++) {
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      moving.write('2')
+    }
+    expect(await served).toBe('HTTP/1.1 200 OK')
+    expect(await still).toBe('HTTP/1.1 408 Request Timeout')
+    expect(await stillCall).toBe('HTTP/1.1 408 Request Timeout')
     await drained
   })
 

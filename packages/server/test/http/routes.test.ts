@@ -90,6 +90,29 @@ describe('a route', () => {
     await expect(serve({}, { routes: [get('/rpc/x', () => null)] })).rejects.toThrow(/belong to procedures/)
   })
 
+  it('gets a request with everything that a standard one has', async () => {
+    const seen: unknown[] = []
+    const routes = [
+      route({
+        method: 'POST',
+        pattern: '/all',
+        access: 'public',
+        handler: async (request) => {
+          const standard = new Request('http://a', { method: 'POST', body: 'x' })
+          for (const name of Object.getOwnPropertyNames(Request.prototype)) {
+            const [ours, theirs] = [request, standard].map((each) => typeof Reflect.get(each, name))
+            if (name !== 'constructor') expect([name, ours]).toEqual([name, theirs])
+          }
+          seen.push(request instanceof Request, await request.clone().text(), await request.bytes())
+          return new Response(null, { status: 204 })
+        },
+      }),
+    ]
+    await using app = await serve({}, { routes })
+    expect((await app.post('/all', 'hello')).status).toBe(204)
+    expect(seen).toEqual([true, 'hello', new TextEncoder().encode('hello')])
+  })
+
   it('can hand its request to a Hono app', async () => {
     const hono = new Hono().post('/hono/:name', async (context) => {
       const { x } = await context.req.json<{ x: number }>()
