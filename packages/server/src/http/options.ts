@@ -15,6 +15,7 @@ import {
   type ResolvedWebSocketOptions,
   type SharedWebSocketOptions,
 } from '../socket/options.ts'
+import { parseCount, parsePort } from '../option-values.ts'
 import { resolveCompression, type CompressionOptions } from './compression.ts'
 import { resolveCors, type Cors, type CorsOptions } from './cors.ts'
 import { resolveSecurityHeaders, type SecurityHeaders } from './security-headers.ts'
@@ -167,7 +168,7 @@ export function resolveHttpOptions(options: HttpOptions): ResolvedHttpOptions {
   }
   return Object.freeze({
     name: given.name,
-    port: parsePort(given.port),
+    port: parsePort(given.port, 'http.port'),
     host: given.host,
     cors: resolveCors(options.cors),
     requestTimeout,
@@ -198,18 +199,6 @@ function resolveOpenApi(options: HttpOptions['openapi']): Required<OpenApiOption
   if (options !== undefined)
     refuseUnknownKeys(options, ['path', 'docs', 'access', 'converters'], 'http.openapi')
   return { ...httpDefaults.openapi, converters: {}, ...withoutUndefined(options ?? {}) }
-}
-
-/** @throws TypeError when it is not a port. */
-export function parsePort(port: number, path = 'http.port'): number {
-  if (Number.isInteger(port) && port >= 0 && port <= 65_535) return port
-  throw new TypeError(`${path}: ${JSON.stringify(port)} is not a port. Give 0 (any free one) to 65535.`)
-}
-
-/** @throws TypeError when it is not a positive whole number. */
-export function parseCount(count: number, path: string): number {
-  if (Number.isSafeInteger(count) && count > 0) return count
-  throw new TypeError(`${path}: ${JSON.stringify(count)} is not a positive whole number.`)
 }
 
 function withoutUndefined<T extends object>(value: T): Partial<T> {

@@ -9,7 +9,7 @@ import {
   type SocketProtocol,
 } from '@quintet/core'
 import { parseOrigin } from '../http/cors.ts'
-import { parseCount, parsePort } from '../http/options.ts'
+import { parseCount, parsePort } from '../option-values.ts'
 
 export interface WebSocketOptions {
   /** The transport's name in its process. @defaultValue `'websocket'` */
