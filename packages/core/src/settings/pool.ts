@@ -1,5 +1,5 @@
 /** The part of a `pg` pool that settings need. */
-export interface SettingsPool extends SettingsQuery {
+export interface SettingsPool {
   connect(): Promise<SettingsClient>
 }
 
@@ -8,8 +8,35 @@ export interface SettingsQuery {
 }
 
 export interface SettingsClient extends SettingsQuery {
+  on(event: 'error', listener: (error: Error) => void): unknown
+  off(event: 'error', listener: (error: Error) => void): unknown
   /** With true the connection is closed instead of reused. */
   release(destroy?: boolean): void
+}
+
+/** How long a read waits for PostgreSQL, connection included, in milliseconds. */
+const patience = 5_000
+
+/**
+ * Reads through a pool. A connection that was cut off without a word would keep a read waiting for many minutes; it is
+ * closed in time, and the next read takes another.
+ */
+export function createReader(pool: SettingsPool): SettingsQuery {
+  return {
+    async query(text, values) {
+      const late = Promise.withResolvers<never>()
+      const timer = setTimeout(
+        () => late.reject(new Error(`PostgreSQL gave no answer within ${patience} ms`)),
+        patience,
+      )
+      const answer = withClient(pool, (client) => Promise.race([client.query(text, values), late.promise]))
+      try {
+        return await Promise.race([answer, late.promise])
+      } finally {
+        clearTimeout(timer)
+      }
+    },
+  }
 }
 
 /** Runs something in one transaction: committed when it resolves, rolled back when it rejects. */
@@ -17,19 +44,31 @@ export async function inTransaction<Result>(
   pool: SettingsPool,
   run: (client: SettingsQuery) => Promise<Result>,
 ): Promise<Result> {
-  const client = await pool.connect()
-  let broken = false
-  try {
+  return await withClient(pool, async (client) => {
     await client.query('begin')
     const result = await run(client)
     await client.query('commit')
     return result
-  } catch (error) {
-    await client.query('rollback').catch(() => {
-      broken = true
-    })
-    throw error
+  })
+}
+
+/** Runs something on a connection of its own, which is closed when that fails: nobody knows what state it is in. */
+async function withClient<Result>(
+  pool: SettingsPool,
+  run: (client: SettingsQuery) => Promise<Result>,
+): Promise<Result> {
+  const client = await pool.connect()
+  // While the connection is out, its pool does not listen, and an error that nobody hears would end the process.
+  client.on('error', ignore)
+  let failed = true
+  try {
+    const result = await run(client)
+    failed = false
+    return result
   } finally {
-    client.release(broken)
+    client.release(failed)
+    client.off('error', ignore)
   }
 }
+
+const ignore = (): void => undefined

@@ -1,5 +1,5 @@
 import { QuintetError } from '../errors.ts'
-import { inTransaction, type SettingsPool, type SettingsQuery } from './pool.ts'
+import { createReader, inTransaction, type SettingsPool, type SettingsQuery } from './pool.ts'
 
 /** What is stored of one namespace, at one version. */
 interface StoredSettings {
@@ -48,6 +48,8 @@ interface Row {
 }
 
 export function createSettingsStore(pool: SettingsPool, namespace: string): SettingsStore {
+  const reader = createReader(pool)
+
   const load = async (query: SettingsQuery): Promise<StoredSettings> => {
     // One statement, hence one snapshot: the version belongs to these values.
     const { rows } = await query.query(
@@ -75,12 +77,13 @@ export function createSettingsStore(pool: SettingsPool, namespace: string): Sett
 
   return {
     async version() {
-      const { rows } = await pool.query('select version from quintet_settings_version where namespace = $1', [
-        namespace,
-      ])
+      const { rows } = await reader.query(
+        'select version from quintet_settings_version where namespace = $1',
+        [namespace],
+      )
       return Number((rows[0] as Row | undefined)?.['version'] ?? 0)
     },
-    load: () => load(pool),
+    load: () => load(reader),
     change: (request) =>
       inTransaction(pool, async (query) => {
         // Takes the lock that puts all changes of the namespace into one order.
@@ -123,7 +126,7 @@ export function createSettingsStore(pool: SettingsPool, namespace: string): Sett
         return version
       }),
     async history(key, limit) {
-      const { rows } = await pool.query(
+      const { rows } = await reader.query(
         `select version, value, value is null as is_default, actor, reason, changed_at from quintet_settings_history
           where namespace = $1 and key = $2 order by version desc limit $3`,
         [namespace, key, limit],

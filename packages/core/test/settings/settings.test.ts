@@ -1,8 +1,9 @@
 import { Redis } from 'ioredis'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
+import { createConnection, createServer, type AddressInfo, type Socket } from 'node:net'
 import { Pool } from 'pg'
-import { afterAll, afterEach, beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, expectTypeOf, it, vi } from 'vitest'
 import { z } from 'zod'
 import { createTestDatabase, redisUrl } from '@quintet/test-kit'
 import {
@@ -70,6 +71,45 @@ async function instance(namespace: string, overrides: Overrides = {}) {
 
 const namespace = (): string => `t${randomUUID()}`
 const slowPoll = '1h'
+
+/** Repeats a query until it finds something. Answers with how many rows it found. */
+async function waitForRows(text: string, values: readonly unknown[]): Promise<number> {
+  return await vi.waitUntil(async () => (await pool.query(text, [...values])).rowCount, { timeout: 5_000 })
+}
+
+/** Stands between a pool and PostgreSQL; the connections that are open when it is silenced never say anything again. */
+async function silenceableRelay(databaseUrl: string) {
+  const target = new URL(databaseUrl)
+  const pairs = new Set<readonly [Socket, Socket]>()
+  const server = createServer((near) => {
+    const far = createConnection(Number(target.port), target.hostname)
+    const pair = [near, far] as const
+    pairs.add(pair)
+    for (const [from, to] of [pair, [far, near] as const]) {
+      from.pipe(to)
+      from.on('error', () => to.destroy())
+      from.on('close', () => to.destroy())
+    }
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  cleanup.defer(async () => {
+    for (const socket of [...pairs].flat()) socket.destroy()
+    server.close()
+    await once(server, 'close')
+  })
+  const url = new URL(databaseUrl)
+  url.host = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  return {
+    url: url.href,
+    silence: (): void => {
+      for (const socket of [...pairs].flat()) {
+        socket.unpipe()
+        socket.pause()
+      }
+    },
+  }
+}
 
 describe('createSettings', () => {
   it('applies the defaults until something is stored', async () => {
@@ -157,6 +197,46 @@ describe('createSettings', () => {
     await (await instance(name)).setAndReload('commission', 0.7, { actor: 'ada' })
     await expect.poll(() => settings.get('commission'), { interval: 10, timeout: 3_000 }).toBe(0.7)
     expect(performance.now() - startedAt).toBeLessThan(1_500)
+  })
+
+  it(
+    'follows on after its connection to PostgreSQL was cut off without a word',
+    { timeout: 20_000 },
+    async () => {
+      const name = namespace()
+      const relay = await silenceableRelay(database.url)
+      const own = new Pool({ connectionString: relay.url, max: 1 })
+      cleanup.defer(() => own.end())
+      const settings = await instance(name, { pool: own })
+      relay.silence()
+      await (await instance(name)).setAndReload('commission', 0.8, { actor: 'ada' })
+      await expect.poll(() => settings.get('commission'), { timeout: 10_000 }).toBe(0.8)
+    },
+  )
+
+  it('rejects a change whose connection breaks, and the process goes on', async () => {
+    const name = namespace()
+    const own = new Pool({ connectionString: database.url, application_name: name })
+    own.on('error', () => {})
+    cleanup.defer(() => own.end())
+    const settings = await instance(name, { pool: own, pollInterval: slowPoll })
+    await settings.setAndReload('commission', 0.1, { actor: 'ada' })
+    const holder = await pool.connect()
+    await holder.query('begin')
+    await holder.query('select 1 from quintet_settings_version where namespace = $1 for update', [name])
+    const change = expect(settings.setAndReload('commission', 0.2, { actor: 'ada' })).rejects.toThrow(
+      /terminat/,
+    )
+    const ended = await waitForRows(
+      `select pg_terminate_backend(pid) from pg_stat_activity
+        where application_name = $1 and wait_event_type = 'Lock'`,
+      [name],
+    )
+    expect(ended).toBe(1)
+    await change
+    await holder.query('rollback')
+    holder.release()
+    expect(await settings.setAndReload('commission', 0.3, { actor: 'ada' })).toBe(2)
   })
 
   it('starts and changes without waiting for a Redis that does not answer', async () => {
