@@ -1,6 +1,6 @@
 import type { Logger } from '@quintet/core'
 import { isQuintetError } from '@quintet/core'
-import { sessionKey, type SessionRef, type UserRef } from './session-keys.ts'
+import { indexKey, sessionKey, type SessionRef, type UserRef } from './session-keys.ts'
 import type { SessionRecord } from './session-record.ts'
 import type { SessionRegistry } from './session-registry.ts'
 import type { SessionWarmer } from './session-warmer.ts'
@@ -10,8 +10,8 @@ const maxWaiting = 10_000
 const retryInterval = 250
 
 /**
- * Brings what the store has committed over to Redis. A step that Redis cannot take now is repeated until it can, or
- * until a newer step for the same session replaces it.
+ * Brings what the store has committed over to Redis. A step that Redis cannot take now is repeated until it can. The
+ * order does not matter: Redis lets a revocation win over a rotation, and a newer rotation over an older one.
  */
 export class Projector implements AsyncDisposable {
   readonly #registry: SessionRegistry
@@ -36,21 +36,14 @@ export class Projector implements AsyncDisposable {
     try {
       return await this.#advance(record)
     } catch (error) {
-      this.#later(sessionKey(record), () => this.#advance(record), error)
+      this.#later(`rotated ${sessionKey(record)} ${record.generation}`, () => this.#advance(record), error)
       return 'OK'
     }
   }
 
   /** After a revocation. Rejects when Redis does not know yet; it is told as soon as it can be. */
   async revoked(ref: SessionRef, reason: string): Promise<void> {
-    const step = (): Promise<boolean> => this.#registry.revoke(ref, reason)
-    try {
-      await step()
-      this.#waiting.delete(sessionKey(ref))
-    } catch (error) {
-      this.#later(sessionKey(ref), step, error)
-      throw error
-    }
+    await this.#nowOrLater(`revoked ${sessionKey(ref)}`, () => this.#registry.revoke(ref, reason))
   }
 
   /** The same for many sessions of one user. */
@@ -59,13 +52,8 @@ export class Projector implements AsyncDisposable {
     reason: string,
     options: Parameters<SessionRegistry['revokeAll']>[2],
   ): Promise<void> {
-    const step = (): Promise<unknown> => this.#registry.revokeAll(user, reason, options)
-    try {
-      await step()
-    } catch (error) {
-      this.#later(`all ${user.tenantId} ${user.userId} ${options.epoch ?? 0}`, step, error)
-      throw error
-    }
+    const key = `revoked ${indexKey(user)} ${options.epoch ?? 0}`
+    await this.#nowOrLater(key, () => this.#registry.revokeAll(user, reason, options))
   }
 
   /** Steps that Redis has not taken yet. */
@@ -92,16 +80,30 @@ export class Projector implements AsyncDisposable {
     return 'OK'
   }
 
+  async #nowOrLater(key: string, step: () => Promise<unknown>): Promise<void> {
+    try {
+      await step()
+      this.#waiting.delete(key)
+    } catch (error) {
+      this.#later(key, step, error)
+      throw error
+    }
+  }
+
   #later(key: string, step: () => Promise<unknown>, error: unknown): void {
     if (this.#closed) return
     if (this.#waiting.size === 0) {
       const reason = isQuintetError(error) ? error.code : 'unknown'
       this.#logger.warn({ reason }, 'redis is behind the session store')
     }
-    this.#waiting.delete(key)
-    this.#waiting.set(key, step)
+    this.#putLast(key, step)
     if (this.#waiting.size > maxWaiting) this.#waiting.delete(this.#waiting.keys().next().value ?? '')
     this.#schedule()
+  }
+
+  #putLast(key: string, step: () => Promise<unknown>): void {
+    this.#waiting.delete(key)
+    this.#waiting.set(key, step)
   }
 
   #schedule(): void {
@@ -118,6 +120,8 @@ export class Projector implements AsyncDisposable {
       try {
         await step()
       } catch {
+        // Behind the others: what Redis will never take must not keep them from it.
+        if (this.#waiting.get(key) === step) this.#putLast(key, step)
         return
       }
       if (this.#waiting.get(key) === step) this.#waiting.delete(key)

@@ -92,7 +92,11 @@ export interface SessionAuthority extends AsyncDisposable {
   revokeOthers(session: SessionRef, reason?: string): Promise<readonly string[]>
   /** The active sessions of a user, newest first. */
   list(user: UserRef): Promise<readonly Session[]>
-  /** Tells Redis again of what the store has revoked lately; at start, after a crash. Resolves to how many. */
+  /**
+   * Tells Redis again of what the store has revoked lately; at start, after a crash. Resolves to how many.
+   *
+   * @throws AuthError `ERR_AUTH_UNAVAILABLE` when Redis did not take all of it; the rest is repeated until it does
+   */
   reconcile(): Promise<number>
   /** Ends the background work. Leaves Redis and the store to their owners. */
   close(): Promise<void>
@@ -227,14 +231,12 @@ class Authority implements SessionAuthority {
 
   async revoke(session: SessionRef, reason = 'signed-out'): Promise<boolean> {
     const ref = checkRef(session, 'revoke')
-    let was: boolean
-    if (this.#options.store === undefined) {
-      was = await this.#registry.revoke(ref, reason)
-    } else {
-      was = await this.#stored(() => this.#options.store?.revoke(ref, reason) ?? Promise.resolve(false))
-      await this.#projector.revoked(ref, reason)
-    }
+    const { store } = this.#options
+    const was = await (store === undefined
+      ? this.#registry.revoke(ref, reason)
+      : this.#stored(() => store.revoke(ref, reason)))
     if (was) this.#audit({ type: 'session.revoked', ...ref, reason })
+    if (store !== undefined) await this.#projector.revoked(ref, reason)
     return was
   }
 
@@ -265,7 +267,15 @@ class Authority implements SessionAuthority {
     const { store } = this.#options
     if (store === undefined) return 0
     const revoked = await this.#stored(() => store.recentlyRevoked(this.#settings.tombstoneTtl))
-    for (const ref of revoked) await this.#projector.revoked(ref, 'reconciled')
+    let failure: { readonly error: unknown } | undefined
+    for (const ref of revoked) {
+      try {
+        await this.#projector.revoked(ref, 'reconciled')
+      } catch (error) {
+        failure = { error }
+      }
+    }
+    if (failure !== undefined) throw failure.error
     return revoked.length
   }
 
@@ -357,21 +367,13 @@ class Authority implements SessionAuthority {
   async #revokeMany(user: UserRef, reason: string, kept: string | undefined): Promise<readonly string[]> {
     checkUser(user, 'revokeAll')
     const { store } = this.#options
-    const ttl = this.#settings.absolute
-    let ended: readonly string[]
-    if (store === undefined) {
-      ended = await this.#registry.revokeAll(user, reason, { ttl, ...(kept === undefined ? {} : { kept }) })
-    } else {
-      const done = await this.#stored(() => store.revokeAll(user, reason, kept))
-      ended = done.ended
-      await this.#projector.revokedAll(user, reason, {
-        ...done,
-        ttl,
-        ...(kept === undefined ? {} : { kept }),
-      })
-    }
-    this.#audit({ type: 'user.sessions-revoked', ...onlyUser(user), reason, sessionIds: ended })
-    return ended
+    const options = { ttl: this.#settings.absolute, ...(kept === undefined ? {} : { kept }) }
+    const done = await (store === undefined
+      ? this.#registry.revokeAll(user, reason, options).then((ended) => ({ ended }))
+      : this.#stored(() => store.revokeAll(user, reason, kept)))
+    this.#audit({ type: 'user.sessions-revoked', ...onlyUser(user), reason, sessionIds: done.ended })
+    if (store !== undefined) await this.#projector.revokedAll(user, reason, { ...done, ...options })
+    return done.ended
   }
 
   /** What the user may do now; ends the session of a user who is gone. */

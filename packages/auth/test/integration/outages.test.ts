@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { silentLogger } from '@quintet/core'
 import { createTrackedCache } from '@quintet/redis'
@@ -5,7 +6,9 @@ import { startPrivateRedis, until, type PrivateRedis } from '@quintet/test-kit'
 import { createJwtAuthManager, createSessionAuthority, type SessionStore } from '../../src/index.ts'
 import type { PostgresSessionStore } from '../../src/postgres.ts'
 import { createTestAuth, type TestAuth } from '../../src/testing.ts'
+import { advanceScript } from '../../src/sessions/scripts.ts'
 import { sessionKey } from '../../src/sessions/session-keys.ts'
+import type { SessionScript } from '../../src/sessions/session-redis.ts'
 import { codeOf } from '../support/code-of.ts'
 import { createSessionDatabase, type SessionDatabase } from '../support/modes.ts'
 import { startProxy } from '../support/proxy.ts'
@@ -38,6 +41,34 @@ function bound(store: PostgresSessionStore): SessionStore {
     revokeAll: (user, reason, kept) => store.revokeAll(user, reason, kept),
     list: (user) => store.list(user),
     recentlyRevoked: (within) => store.recentlyRevoked(within),
+  }
+}
+
+/** A Redis whose scripts can be made to fail: at once or, of one script, when the test says so. */
+function failingRedis(redis: Redis) {
+  let failing = false
+  let slow: string | undefined
+  const last = Promise.withResolvers<void>()
+  return {
+    held: 0,
+    fail({ slowly }: { readonly slowly?: SessionScript } = {}): () => void {
+      failing = true
+      slow = slowly?.sha
+      return last.resolve
+    },
+    recover(): void {
+      failing = false
+    },
+    hmget: (key: string, ...fields: string[]) => redis.hmget(key, ...fields),
+    eval: (lua: string, keys: number, ...args: string[]) => redis.eval(lua, keys, ...args),
+    async evalsha(sha: string, keys: number, ...args: string[]): Promise<unknown> {
+      if (!failing) return await redis.evalsha(sha, keys, ...args)
+      if (sha === slow) {
+        this.held++
+        await last.promise
+      }
+      throw new Error('away')
+    },
   }
 }
 
@@ -271,6 +302,7 @@ describe('with PostgreSQL behind it', () => {
       const tokens = await auth.signIn()
       proxy.cut()
       await expectUnavailable(auth.authority[how](tokens.session))
+      expect(auth.events.at(-1)?.type).toBe(how === 'revoke' ? 'session.revoked' : 'user.sessions-revoked')
       expect(await near.hget(sessionKey(tokens.session), 'st')).toBe('a')
       proxy.restore()
       await until(async () => (await near.hget(sessionKey(tokens.session), 'st')) === 'r')
@@ -283,6 +315,43 @@ describe('with PostgreSQL behind it', () => {
       near.disconnect()
     },
   )
+
+  it('a revocation that waits for Redis is not pushed aside by a refresh that began before it', async () => {
+    const near = connect(server.url)
+    const failing = failingRedis(near)
+    await using auth = await createTestAuth({ redis: failing, authority: { store: database.store() } })
+    const tokens = await auth.signIn()
+    const lastWord = failing.fail({ slowly: advanceScript })
+    const refreshed = auth.authority.refresh(tokens.refreshToken)
+    await until(() => failing.held > 0)
+    await expectUnavailable(auth.authority.revoke(tokens.session))
+    lastWord()
+    await refreshed
+    failing.recover()
+    await until(async () => (await near.hget(sessionKey(tokens.session), 'st')) === 'r')
+    near.disconnect()
+  })
+
+  it('what Redis never takes keeps no other revocation from it', async () => {
+    const near = connect(server.url)
+    const failing = failingRedis(near)
+    await using auth = await createTestAuth({ redis: failing, authority: { store: database.store() } })
+    const broken = await auth.signIn()
+    const others = [await auth.signIn(), await auth.signIn({ userId: 'bob' })]
+    await near.set(sessionKey(broken.session), 'no hash')
+    failing.fail()
+    for (const { session } of [broken, ...others]) await expectUnavailable(auth.authority.revoke(session))
+    failing.recover()
+    const isKnown = async ({ session }: (typeof others)[0]): Promise<boolean> =>
+      (await near.hget(sessionKey(session), 'st')) === 'r'
+    for (const other of others) await until(() => isKnown(other))
+    // Nor when an authority starts anew.
+    for (const { session } of others) await near.del(sessionKey(session))
+    await expectUnavailable(auth.authority.reconcile())
+    for (const other of others) expect(await isKnown(other)).toBe(true)
+    await near.del(sessionKey(broken.session))
+    near.disconnect()
+  })
 
   it('a refresh that the database has committed gives its tokens, and Redis hears of it as soon as it can', async () => {
     await using proxy = await startProxy(server.port)
