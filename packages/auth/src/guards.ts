@@ -37,18 +37,38 @@ export function guard(description: string, allow: (principal: UserPrincipal) => 
   return Object.freeze({ description, allow: (principal: UserPrincipal) => allow(principal) === true })
 }
 
-/** Whoever satisfies every rule. */
+/** Whoever satisfies every rule. A step-up is asked for only when the other rules are satisfied. */
 export function allOf(...rules: readonly [AccessRule, ...AccessRule[]]): Guard {
-  return guard(rules.map(describeAccess).join(', and '), (principal) =>
-    rules.every((rule) => decideAccess(rule, principal) === 'granted'),
-  )
+  return guard(rules.map(describeAccess).join(', and '), (principal) => {
+    const verdicts = rules.map((rule) => verdictOf(rule, principal))
+    if (verdicts.includes(false)) return false
+    return verdicts.every(orThrow)
+  })
 }
 
-/** Whoever satisfies at least one rule. */
+/** Whoever satisfies at least one rule. A step-up is asked for only when no other rule is satisfied. */
 export function anyOf(...rules: readonly [AccessRule, ...AccessRule[]]): Guard {
-  return guard(rules.map(describeAccess).join(', or '), (principal) =>
-    rules.some((rule) => decideAccess(rule, principal) === 'granted'),
-  )
+  return guard(rules.map(describeAccess).join(', or '), (principal) => {
+    const verdicts = rules.map((rule) => verdictOf(rule, principal))
+    if (verdicts.includes(true)) return true
+    return verdicts.some(orThrow)
+  })
+}
+
+/** What a rule says, or what it threw: a step-up that is missing, or a predicate that failed. */
+type Verdict = boolean | { readonly thrown: unknown }
+
+function verdictOf(rule: AccessRule, principal: UserPrincipal): Verdict {
+  try {
+    return decideAccess(rule, principal) === 'granted'
+  } catch (error) {
+    return { thrown: error }
+  }
+}
+
+function orThrow(verdict: Verdict): boolean {
+  if (typeof verdict === 'boolean') return verdict
+  throw verdict.thrown
 }
 
 export interface StepUpRule {

@@ -68,4 +68,14 @@ describe('guards', () => {
     expect(() => steppedUp({ aal: 4 })).toThrow('must be 1, 2 or 3')
     expect(() => decideAccess(steppedUp({ aal: 1 }), user({ claims: {} }))).toThrow('stronger')
   })
+
+  it('ask for a step-up only where it would help', () => {
+    const stronger = steppedUp({ aal: 3 })
+    const admin = hasRole('admin')
+    const editor = hasRole('editor')
+    expect(decideAccess(anyOf(stronger, editor), user())).toBe('granted')
+    expect(() => decideAccess(anyOf(stronger, admin), user())).toThrow('stronger')
+    expect(decideAccess(allOf(stronger, admin), user())).toBe('forbidden')
+    expect(() => decideAccess(allOf(stronger, editor), user())).toThrow('stronger')
+  })
 })

@@ -298,6 +298,26 @@ describe('remoteJwks', () => {
     expect((await keys.find(kid))?.kid).toBe(kid)
   })
 
+  it('keeps nobody waiting, after the first, for an issuer that hangs while the old set may still be used', async () => {
+    const clock = createTestClock()
+    const ring = await createKeyRing()
+    const kid = ring.signer().kid
+    let answer: () => Promise<Response> = async () => Response.json(ring.jwks())
+    const keys = remoteJwks('https://auth.test/jwks', { clock, cacheTtl: '1m', fetch: () => answer() })
+    await keys.find(kid)
+    answer = () => Promise.reject(new Error('down'))
+    clock.advance('2m')
+    await keys.find(kid)
+    const hanging = Promise.withResolvers<Response>()
+    answer = () => hanging.promise
+    clock.advance('20s')
+    expect((await keys.find(kid))?.kid).toBe(kid)
+    expect((await keys.find(kid))?.kid).toBe(kid)
+    // What the late answer says counts.
+    hanging.resolve(Response.json({ keys: [] }))
+    await expect.poll(() => keys.find(kid)).toBeUndefined()
+  })
+
   it('asks again soon when the issuer was not there at first', async () => {
     const clock = createTestClock()
     const ring = await createKeyRing()

@@ -120,14 +120,22 @@ class RemoteJwks implements VerificationKeys {
     const age = now - this.#fetchedAt
     if (known !== undefined && age < this.#cacheTtl) return known
     const cooldown = this.#keys === undefined ? Math.min(this.#cooldown, firstCooldown) : this.#cooldown
-    if (this.#running !== undefined || now - this.#triedAt >= cooldown) await this.#refresh()
-    const usable = this.#clock.monotonic() - this.#fetchedAt < this.#cacheTtl + this.#staleIfError
+    if (this.#running !== undefined || now - this.#triedAt >= cooldown) {
+      const refreshed = this.#refresh()
+      // An issuer that failed the last time keeps nobody waiting for a key that may still be used.
+      if (known === undefined || this.#lastFailure === undefined || !this.#isUsable()) await refreshed
+    }
+    const usable = this.#isUsable()
     const found = usable ? this.#keys?.get(kid) : undefined
     // With the issuer unreachable nobody knows whether the key exists: that is an outage, not a bad token.
     if (found === undefined && (this.#lastFailure !== undefined || !usable)) {
       throw new AuthError('ERR_AUTH_UNAVAILABLE', { cause: this.#lastFailure })
     }
     return found
+  }
+
+  #isUsable(): boolean {
+    return this.#clock.monotonic() - this.#fetchedAt < this.#cacheTtl + this.#staleIfError
   }
 
   #refresh(): Promise<void> {
