@@ -83,16 +83,22 @@ export interface CommonRedisClientsOptions<Name extends string> {
 export interface ServerRedisClientsOptions<Name extends string> extends CommonRedisClientsOptions<Name> {
   /** `redis://[user[:password]@]host[:port]`, `rediss://…` for TLS, or the path of a unix socket. */
   readonly url: SecretText
+  readonly sentinel?: undefined
+  readonly cluster?: undefined
 }
 
 /** A master that sentinels know. */
 export interface SentinelRedisClientsOptions<Name extends string> extends CommonRedisClientsOptions<Name> {
   readonly sentinel: SentinelOptions
+  readonly url?: undefined
+  readonly cluster?: undefined
 }
 
 /** A Redis Cluster. */
 export interface ClusterRedisClientsOptions<Name extends string> extends CommonRedisClientsOptions<Name> {
   readonly cluster: ClusterNodes
+  readonly url?: undefined
+  readonly sentinel?: undefined
 }
 
 export type RedisClientsOptions<Name extends string = string> =

@@ -69,7 +69,7 @@ export function resolveRedisClientsOptions(options: RedisClientsOptions): Resolv
     options.commandTimeout ?? redisClientsDefaults.commandTimeout,
     `${path}.commandTimeout`,
   )
-  const url = 'url' in options ? options.url : undefined
+  const { url } = options
   const clients = new Map<string, ResolvedClient>()
   for (const [name, client] of Object.entries(options.clients ?? defaultClientsFor(target))) {
     clients.set(name, resolveClient(name, client, target, url, commandTimeout))
@@ -117,8 +117,8 @@ function resolveTarget(options: RedisClientsOptions): Target {
       `${path}: give exactly one of url, sentinel and cluster${given.length === 0 ? '.' : `, not ${given.join(' and ')}.`}`,
     )
   }
-  if ('sentinel' in options) {
-    const { sentinel } = options
+  const { sentinel, cluster } = options
+  if (sentinel !== undefined) {
     refuseUnknownKeys(sentinel, ['name', 'nodes', 'username', 'password'], `${path}.sentinel`)
     const username = reveal(sentinel.username)
     const password = reveal(sentinel.password)
@@ -130,9 +130,9 @@ function resolveTarget(options: RedisClientsOptions): Target {
       ...(password === undefined ? {} : { password }),
     }
   }
-  if ('cluster' in options) {
-    refuseUnknownKeys(options.cluster, ['nodes'], `${path}.cluster`)
-    return { kind: 'cluster', nodes: checkNodes(options.cluster.nodes, `${path}.cluster.nodes`) }
+  if (cluster !== undefined) {
+    refuseUnknownKeys(cluster, ['nodes'], `${path}.cluster`)
+    return { kind: 'cluster', nodes: checkNodes(cluster.nodes, `${path}.cluster.nodes`) }
   }
   return { kind: 'server' }
 }

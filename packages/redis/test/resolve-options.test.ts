@@ -111,6 +111,17 @@ describe('resolveRedisClientsOptions', () => {
     })
   })
 
+  it('takes a way to the server that is not there for one that is not given', () => {
+    const nodes = [{ host: 'a', port: 1 }]
+    const ways: RedisClientsOptions[] = [
+      { url, sentinel: undefined, cluster: undefined },
+      { url: undefined, sentinel: { name: 'main', nodes }, cluster: undefined },
+      { url: undefined, sentinel: undefined, cluster: { nodes } },
+    ]
+    const kinds = ways.map((options) => resolveRedisClientsOptions(options).target.kind)
+    expect(kinds).toEqual(['server', 'sentinel', 'cluster'])
+  })
+
   it.each([
     [{}, /give exactly one of url, sentinel and cluster\./],
     [{ url, cluster: { nodes: [] } }, /exactly one of url, sentinel and cluster, not url and cluster/],
