@@ -66,7 +66,13 @@ export class Throttle {
   readonly #audit: (event: AuthEvent) => void
 
   constructor(options: ThrottleOptions, audit: (event: AuthEvent) => void) {
-    this.#options = { ...throttleDefaults, ...options }
+    const { limiter, perAccount, perAddress, perSession } = options
+    this.#options = {
+      limiter,
+      perAccount: perAccount ?? throttleDefaults.perAccount,
+      perAddress: perAddress ?? throttleDefaults.perAddress,
+      perSession: perSession ?? throttleDefaults.perSession,
+    }
     this.#audit = audit
   }
 

@@ -525,7 +525,8 @@ describe('createSessionAuthority', () => {
     const perAddress = { limit: 70, period: '1h', burst: 5 } as const
     await using auth = await createTestAuth({
       redis,
-      authority: { throttle: { limiter, perAccount, perAddress } },
+      // An option that is undefined is one that is not given.
+      authority: { throttle: { limiter, perAccount, perAddress, ...({ perSession: undefined } as {}) } },
     })
     await auth.authority.admitSignIn({ account: 'Alice@Example.com ', address: '10.0.0.1' })
     await auth.authority.admitSignIn({ account: 'alice@example.com' })

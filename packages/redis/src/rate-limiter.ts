@@ -232,8 +232,17 @@ function resolveLimit(rateLimit: RateLimit): GcraLimit {
 
 function resolveOptions(options: RateLimiterOptions) {
   refuseUnknownKeys(options, knownKeys, 'createRateLimiter')
-  const settings = { ...rateLimiterDefaults, ...options }
-  const { onUnavailable, instances, maxLocalKeys } = settings
+  const {
+    client,
+    prefix = rateLimiterDefaults.prefix,
+    onUnavailable = rateLimiterDefaults.onUnavailable,
+    instances = rateLimiterDefaults.instances,
+    timeout = rateLimiterDefaults.timeout,
+    retryInterval = rateLimiterDefaults.retryInterval,
+    maxLocalKeys = rateLimiterDefaults.maxLocalKeys,
+    clock = systemClock,
+    logger = silentLogger,
+  } = options
   if (onUnavailable !== 'local' && onUnavailable !== 'refuse') {
     throw new TypeError(
       `createRateLimiter.onUnavailable: ${JSON.stringify(onUnavailable)} is neither 'local' nor 'refuse'.`,
@@ -245,10 +254,14 @@ function resolveOptions(options: RateLimiterOptions) {
     }
   }
   return {
-    ...settings,
-    timeout: parseDuration(settings.timeout, 'createRateLimiter.timeout'),
-    retryInterval: parseDuration(settings.retryInterval, 'createRateLimiter.retryInterval'),
-    clock: options.clock ?? systemClock,
-    logger: options.logger ?? silentLogger,
+    client,
+    prefix,
+    onUnavailable,
+    instances,
+    timeout: parseDuration(timeout, 'createRateLimiter.timeout'),
+    retryInterval: parseDuration(retryInterval, 'createRateLimiter.retryInterval'),
+    maxLocalKeys,
+    clock,
+    logger,
   }
 }

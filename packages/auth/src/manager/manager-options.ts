@@ -153,13 +153,12 @@ export function resolveManagerOptions(options: JwtAuthManagerOptions): ResolvedM
 }
 
 function resolveVerifier(options: JwtAuthManagerOptions): TokenVerifier {
-  if (options.jwt === undefined) {
-    const given = Object.entries(options).filter(
-      ([key, value]) => tokenVerifierKeys.includes(key) && value !== undefined,
-    )
+  const given = Object.entries(options).filter(
+    ([key, value]) => tokenVerifierKeys.includes(key) && value !== undefined,
+  )
+  if (options.jwt === undefined)
     return createTokenVerifier(Object.fromEntries(given) as unknown as TokenVerifierOptions, path)
-  }
-  const both = tokenVerifierKeys.filter((key) => key !== 'clock' && Object.hasOwn(options, key))
+  const both = given.map(([key]) => key).filter((key) => key !== 'clock')
   if (both.length === 0) return options.jwt
   throw new TypeError(`${path}: jwt is a verifier of its own. Leave out ${both.join(', ')}.`)
 }

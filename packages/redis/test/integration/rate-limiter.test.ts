@@ -49,6 +49,22 @@ describe('createRateLimiter', () => {
     expect(await client.exists('rl:key')).toBe(0)
   })
 
+  it('takes an option that is undefined for one that is not given', async () => {
+    await using client = plainClient()
+    const names = [
+      'onUnavailable',
+      'instances',
+      'timeout',
+      'retryInterval',
+      'maxLocalKeys',
+      'clock',
+      'logger',
+    ]
+    const nothing = Object.fromEntries(names.map((name) => [name, undefined])) as {}
+    const limiter = createRateLimiter({ client, prefix: uniquePrefix(), ...nothing })
+    expect((await limiter.consume('key', perMinute)).remaining).toBe(9)
+  })
+
   it('refuses limits, costs and options that make no sense', async () => {
     await using client = plainClient()
     const limiter = createRateLimiter({ client })
