@@ -1,4 +1,4 @@
-import { defineEcosystem } from '@quintet/core'
+import { defineEcosystem } from '@quintet/core/ecosystem'
 
 /** Where the public keys of the auth app are; its private key leaves it for nobody. */
 const jwksUrl = '${url:auth/http}/.well-known/jwks.json'

@@ -1,4 +1,4 @@
-import type { SettledCall } from '@quintet/core'
+import type { SettledCall } from '@quintet/core/kit'
 import { createMetrics, createPerformanceMonitor, observeCalls, watchEventLoop } from '@quintet/health'
 import { Histogram, Registry } from 'prom-client'
 import type { Figure } from './run.ts'

@@ -1,5 +1,5 @@
-import { createTestHost } from '@quintet/core/testing'
 import { systemPrincipal } from '@quintet/core'
+import { createTestHost } from '@quintet/core/testing'
 import { createOutbox, createQueue, defineJob, outboxMigration, relay, worker } from '@quintet/queue'
 import { Queue as BullQueue, Worker as BullWorker } from 'bullmq'
 import { Redis } from 'ioredis'

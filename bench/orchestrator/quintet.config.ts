@@ -1,4 +1,4 @@
-import { defineEcosystem } from '@quintet/core'
+import { defineEcosystem } from '@quintet/core/ecosystem'
 
 export default defineEcosystem({
   project: 'bench',

@@ -1,18 +1,20 @@
 import {
-  createHealthChecks,
-  createLifecycle,
-  createLogger,
-  createPipeline,
-  nameProcedures,
+  type AuthManager,
+  type InvocationWrapper,
   procedure,
   route,
   service,
   silentLogger,
-  type AuthManager,
-  type InvocationObserver,
-  type InvocationWrapper,
-  type TransportHost,
 } from '@quintet/core'
+import {
+  createHealthChecks,
+  createLifecycle,
+  createPipeline,
+  type InvocationObserver,
+  nameProcedures,
+  type TransportHost,
+} from '@quintet/core/kit'
+import { createLogger } from '@quintet/core/logger'
 import { add, AddInput, AddOutput } from './contract.ts'
 
 export interface HostLayers {

@@ -1,5 +1,5 @@
 import { cnfSecret, DatabaseConfig, IdentityConfig, RedisConfig } from '@quintet/example-platform/config'
-import { secret } from '@quintet/core'
+import { secret } from '@quintet/core/zod'
 import { z } from 'zod'
 
 export const AuthConfig = z.strictObject({

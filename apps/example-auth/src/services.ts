@@ -7,14 +7,8 @@ import {
   type SessionAuthority,
 } from '@quintet/auth'
 import { createPostgresSessionStore } from '@quintet/auth/postgres'
-import {
-  createSettings,
-  type AuthManager,
-  type HealthCheck,
-  type Secret,
-  type Settings,
-  type SetupContext,
-} from '@quintet/core'
+import type { AuthManager, HealthCheck, Secret, SetupContext } from '@quintet/core'
+import { createSettings, type Settings } from '@quintet/core/settings'
 import { openDatabase } from '@quintet/example-platform/database'
 import { createRateLimiter, createRedisClients, type RateLimiter, type RedisClients } from '@quintet/redis'
 import { asSystem } from '@quintet/rls'

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { QuintetError, withServices, type Route } from '@quintet/core'
+import { QuintetError, type Route, withServices } from '@quintet/core'
 import { z } from 'zod'
 import { Transform } from './image.ts'
 import { getObject, insertObject, viewObject } from './objects.ts'

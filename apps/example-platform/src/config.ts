@@ -1,4 +1,4 @@
-import { secret } from '@quintet/core'
+import { secret } from '@quintet/core/zod'
 import { z } from 'zod'
 
 /** One logical database for each purpose; sessions are shared by all apps. */

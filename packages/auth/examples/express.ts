@@ -1,6 +1,6 @@
 import express from 'express'
 import { Redis } from 'ioredis'
-import { createLogger } from '@quintet/core'
+import { createLogger } from '@quintet/core/logger'
 import { createJwtAuthManager, remoteJwks } from '@quintet/auth'
 import { expressAuth } from '@quintet/auth/express'
 

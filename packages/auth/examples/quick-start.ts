@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import { createLogger } from '@quintet/core'
+import { createLogger } from '@quintet/core/logger'
 import {
   createJwtAuthManager,
   createKeyRing,

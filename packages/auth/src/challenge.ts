@@ -1,4 +1,4 @@
-import { refuseUnknownKeys, toQuintetError } from '@quintet/core'
+import { refuseUnknownKeys, toQuintetError } from '@quintet/core/kit'
 import { dpopAlgorithms } from './dpop/dpop-proof.ts'
 
 /** How a refusal looks in HTTP. */

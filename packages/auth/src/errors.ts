@@ -1,4 +1,4 @@
-import { QuintetError, type ErrorKind, type QuintetErrorOptions } from '@quintet/core'
+import { type ErrorKind, QuintetError, type QuintetErrorOptions } from '@quintet/core'
 
 /** The codes of the errors that this package throws. */
 export type AuthErrorCode =

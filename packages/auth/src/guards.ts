@@ -1,12 +1,5 @@
-import {
-  decideAccess,
-  describeAccess,
-  parseDuration,
-  refuseUnknownKeys,
-  type AccessRule,
-  type Duration,
-  type UserPrincipal,
-} from '@quintet/core'
+import type { AccessRule, Duration, UserPrincipal } from '@quintet/core'
+import { decideAccess, describeAccess, parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { AuthError } from './errors.ts'
 
 /** An access rule made of a predicate. */

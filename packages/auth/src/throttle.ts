@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { AuthError, Refusal } from './errors.ts'
 import type { AuthEvent } from './audit.ts'
 

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { QuintetError, type ErrorKind } from '@quintet/core'
+import { type ErrorKind, QuintetError } from '@quintet/core'
 import { AuthError, toChallenge, type AuthErrorCode } from '../src/index.ts'
 
 describe('toChallenge', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { anonymous, decideAccess, describeAccess, type AccessRule, type UserPrincipal } from '@quintet/core'
+import { type AccessRule, anonymous, type UserPrincipal } from '@quintet/core'
+import { decideAccess, describeAccess } from '@quintet/core/kit'
 import { allOf, anyOf, guard, hasPermission, hasRole, inTenant, steppedUp } from '../src/index.ts'
 
 const user = (change: Partial<UserPrincipal> = {}): UserPrincipal => ({

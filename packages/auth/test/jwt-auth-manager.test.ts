@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Redis } from 'ioredis'
-import { anonymous, createLogger, silentLogger, type SessionEnd } from '@quintet/core'
+import { anonymous, silentLogger } from '@quintet/core'
+import type { SessionEnd } from '@quintet/core/kit'
+import { createLogger } from '@quintet/core/logger'
 import { createTrackedCache } from '@quintet/redis'
 import { startPrivateRedis, until } from '@quintet/test-kit'
 import {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Redis } from 'ioredis'
-import { createPipeline, silentLogger, type AccessRule, type IncomingCall } from '@quintet/core'
+import { type AccessRule, silentLogger } from '@quintet/core'
+import { createPipeline, type IncomingCall } from '@quintet/core/kit'
 import { createTrackedCache } from '@quintet/redis'
 import { steppedUp } from '../src/index.ts'
 import { createTestAuth } from '../src/testing.ts'

@@ -5,7 +5,9 @@ import { inspect } from 'node:util'
 import { calculateJwkThumbprint } from 'jose/jwk/thumbprint'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Redis } from 'ioredis'
-import { createLogger, type Credentials, type Logger } from '@quintet/core'
+import type { Logger } from '@quintet/core'
+import type { Credentials } from '@quintet/core/kit'
+import { createLogger } from '@quintet/core/logger'
 import { withAuth } from '../src/adapters/node.ts'
 import {
   AuthError,

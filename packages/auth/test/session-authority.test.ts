@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Redis } from 'ioredis'
-import { createLogger } from '@quintet/core'
+import { createLogger } from '@quintet/core/logger'
 import { createSessionAuthority, deriveSecrets, type SessionTokens } from '../src/index.ts'
 import { createTestAuth, createTestClock, type TestAuth, type TestAuthOptions } from '../src/testing.ts'
 import { RefreshTokenCodec } from '../src/sessions/refresh-token.ts'

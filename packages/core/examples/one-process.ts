@@ -1,14 +1,5 @@
-import {
-  callProcedure,
-  createApp,
-  defineProcess,
-  defineSystem,
-  findProcedure,
-  noCredentials,
-  procedure,
-  service,
-  silentLogger,
-} from '@quintet/core'
+import { createApp, defineProcess, defineSystem, procedure, service, silentLogger } from '@quintet/core'
+import { callProcedure, findProcedure, noCredentials } from '@quintet/core/kit'
 import { z } from 'zod'
 
 const greetings = service('greetings', {

@@ -1,4 +1,4 @@
-import { createSettings, settingsSchemaSql } from '@quintet/core'
+import { createSettings, settingsSchemaSql } from '@quintet/core/settings'
 import { Pool } from 'pg'
 import { z } from 'zod'
 

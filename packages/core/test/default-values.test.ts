@@ -1,13 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import {
-  ecosystemDefaults,
-  healthCheckDefaults,
-  pipelineDefaults,
-  procedureDefaults,
-  settingsDefaults,
-  systemDefaults,
-} from '../src/index.ts'
+import { ecosystemDefaults } from '../src/ecosystem.ts'
+import { healthCheckDefaults, pipelineDefaults, procedureDefaults, systemDefaults } from '../src/kit.ts'
+import { settingsDefaults } from '../src/settings.ts'
 
 /** What the doc comments of a file say about defaults, as `Interface.member`. */
 function documented(file: string): Readonly<Record<string, string>> {
@@ -41,24 +36,24 @@ function expected(name: string, values: Readonly<Record<string, unknown>>): Reco
 describe('@defaultValue', () => {
   const { supervision, monitoring, logging } = ecosystemDefaults
   it.each([
-    ['system.ts', expected('ProcessEntry', systemDefaults.process)],
-    ['system.ts', expected('ProbeOptions', systemDefaults.health)],
-    ['system.ts', expected('ShutdownOptions', systemDefaults.shutdown)],
-    ['system.ts', expected('DevOptions', systemDefaults.dev)],
-    ['ecosystem.ts', expected('SupervisionOptions', supervision)],
-    ['ecosystem.ts', expected('BackoffOptions', supervision.backoff)],
-    ['ecosystem.ts', expected('MonitoringOptions.healthCheck', monitoring.healthCheck)],
-    ['ecosystem.ts', expected('MonitoringOptions.metrics', monitoring.metrics)],
-    ['ecosystem.ts', expected('LoggingOptions', logging)],
+    ['definition/system.ts', expected('ProcessEntry', systemDefaults.process)],
+    ['definition/system.ts', expected('ProbeOptions', systemDefaults.health)],
+    ['definition/system.ts', expected('ShutdownOptions', systemDefaults.shutdown)],
+    ['definition/system.ts', expected('DevOptions', systemDefaults.dev)],
+    ['ecosystem/ecosystem.ts', expected('SupervisionOptions', supervision)],
+    ['ecosystem/ecosystem.ts', expected('BackoffOptions', supervision.backoff)],
+    ['ecosystem/ecosystem.ts', expected('MonitoringOptions.healthCheck', monitoring.healthCheck)],
+    ['ecosystem/ecosystem.ts', expected('MonitoringOptions.metrics', monitoring.metrics)],
+    ['ecosystem/ecosystem.ts', expected('LoggingOptions', logging)],
     ['settings/options.ts', expected('SettingsOptions', settingsDefaults)],
-    ['pipeline.ts', expected('PipelineOptions', pipelineDefaults)],
-    ['service.ts', { 'ProcedureOptions.maxInputSize': shown(procedureDefaults.maxInputSize) }],
+    ['pipeline/pipeline.ts', expected('PipelineOptions', pipelineDefaults)],
+    ['procedures/procedure.ts', { 'ProcedureOptions.maxInputSize': shown(procedureDefaults.maxInputSize) }],
     [
-      'service.ts',
+      'procedures/procedure.ts',
       { 'ProcedureOptions.timeout': `${shown(procedureDefaults.timeout)} for calls, none for streams` },
     ],
     [
-      'health-checks.ts',
+      'lifecycle/health-checks.ts',
       {
         'HealthCheck.critical': shown(healthCheckDefaults.critical),
         'HealthCheck.timeout': String(healthCheckDefaults.timeout),

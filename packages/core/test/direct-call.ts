@@ -1,4 +1,5 @@
-import { callProcedure, findProcedure, noCredentials, QuintetError, toQuintetError } from '../src/index.ts'
+import { callProcedure, findProcedure, noCredentials, toQuintetError } from '../src/kit.ts'
+import { QuintetError } from '../src/index.ts'
 import type { SurfaceAdapter } from '../src/testing.ts'
 
 /** The thinnest surface there is: JSON in, the pipeline, JSON out. */

@@ -1,4 +1,5 @@
-import type { StopReason, Transport, TransportHost } from '../src/index.ts'
+import type { StopReason, Transport } from '../src/index.ts'
+import type { TransportHost } from '../src/kit.ts'
 
 /** A transport without a network, that writes down what happens to it. */
 export interface RecordedTransport extends Transport {

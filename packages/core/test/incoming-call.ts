@@ -1,4 +1,5 @@
-import { noCredentials, type AccessRule, type IncomingCall, type Operation } from '../src/index.ts'
+import { noCredentials, type IncomingCall, type Operation } from '../src/kit.ts'
+import type { AccessRule } from '../src/index.ts'
 
 /** A call of an operation that everybody may use and that has no limit, unless told otherwise. */
 export function incomingCall(

@@ -3,30 +3,31 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import {
   callProcedure,
-  createApp,
   createHealthChecks,
-  createLogger,
   createPipeline,
+  procedureOperation,
+  routeOperation,
+  type HealthChecksOptions,
+  type Operation,
+  type PipelineOptions,
+} from '../src/kit.ts'
+import {
+  createApp,
   defineProcess,
   defineSystem,
   env,
   procedure,
-  procedureOperation,
   route,
-  routeOperation,
   service,
   silentLogger,
   type App,
   type AppOptions,
   type AuthManager,
   type HealthCheck,
-  type HealthChecksOptions,
-  type LoggerOptions,
-  type Operation,
-  type PipelineOptions,
   type ProcedureCall,
   type ProcessOptions,
 } from '../src/index.ts'
+import { createLogger, type LoggerOptions } from '../src/logger.ts'
 import { createTestHost, createTokenAuth, testUser } from '../src/testing.ts'
 import { declaredOptions } from './declared-options.ts'
 import { recordedTransport } from './fake-transport.ts'
@@ -370,16 +371,16 @@ const surfaces: Readonly<Record<string, readonly [file: string, test: string]>> 
 }
 
 const declared = [
-  ...declaredOptions('process.ts', 'ProcessOptions'),
-  ...declaredOptions('app.ts', 'AppOptions'),
-  ...declaredOptions('service.ts', 'ProcedureOptions'),
-  ...declaredOptions('procedure.ts', 'CallProcedureOptions'),
-  ...declaredOptions('procedure.ts', 'StreamProcedureOptions'),
-  ...declaredOptions('route.ts', 'RouteOptions', ['RouteContext']),
-  ...declaredOptions('pipeline.ts', 'PipelineOptions'),
-  ...declaredOptions('create-health-checks.ts', 'HealthChecksOptions'),
-  ...declaredOptions('health-checks.ts', 'HealthCheck'),
-  ...declaredOptions('logger.ts', 'LoggerOptions'),
+  ...declaredOptions('definition/process.ts', 'ProcessOptions'),
+  ...declaredOptions('app/app-options.ts', 'AppOptions'),
+  ...declaredOptions('procedures/procedure.ts', 'ProcedureOptions'),
+  ...declaredOptions('procedures/define-procedure.ts', 'CallProcedureOptions'),
+  ...declaredOptions('procedures/define-procedure.ts', 'StreamProcedureOptions'),
+  ...declaredOptions('procedures/route.ts', 'RouteOptions', ['RouteContext']),
+  ...declaredOptions('pipeline/pipeline.ts', 'PipelineOptions'),
+  ...declaredOptions('lifecycle/create-health-checks.ts', 'HealthChecksOptions'),
+  ...declaredOptions('lifecycle/health-checks.ts', 'HealthCheck'),
+  ...declaredOptions('logging/create-logger.ts', 'LoggerOptions'),
 ]
 
 describe('every other option', () => {

@@ -6,13 +6,9 @@ import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { createTestDatabase, freePort } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
-import {
-  procedureDefaults,
-  settingsDefaults,
-  systemDefaults,
-  type CoreErrorCode,
-  type ErrorKind,
-} from '../src/index.ts'
+import { procedureDefaults, systemDefaults, type CoreErrorCode } from '../src/kit.ts'
+import { settingsDefaults } from '../src/settings.ts'
+import type { ErrorKind } from '../src/index.ts'
 
 const root = new URL('../', import.meta.url)
 const readme = await readFile(new URL('README.md', root), 'utf8')

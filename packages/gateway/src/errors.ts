@@ -1,4 +1,4 @@
-import { QuintetError, type ErrorKind } from '@quintet/core'
+import { type ErrorKind, QuintetError } from '@quintet/core'
 
 /** Every reason for which the gateway answers a request itself, or does not start. */
 export type GatewayErrorCode =

@@ -1,4 +1,4 @@
-import type { Clock } from '@quintet/core'
+import type { Clock } from '@quintet/core/kit'
 import type { ResolvedGatewayOptions } from './options.ts'
 import type { ResolvedRoute } from './route-options.ts'
 import { createUpstreamGroup, type UpstreamGroup } from './upstream-group.ts'

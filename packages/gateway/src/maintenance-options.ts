@@ -1,4 +1,5 @@
-import { parseDuration, refuseUnknownKeys, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { parseAddressList, type AddressList } from './address-list.ts'
 
 export interface MaintenanceOptions {

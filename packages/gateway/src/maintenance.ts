@@ -1,4 +1,5 @@
-import type { Clock, Logger } from '@quintet/core'
+import type { Logger } from '@quintet/core'
+import type { Clock } from '@quintet/core/kit'
 import type { ResolvedMaintenance } from './maintenance-options.ts'
 
 /** The flags as they were read last. */

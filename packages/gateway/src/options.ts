@@ -1,12 +1,5 @@
-import {
-  parseDuration,
-  parseSize,
-  refuseUnknownKeys,
-  silentLogger,
-  type Duration,
-  type Logger,
-  type Size,
-} from '@quintet/core'
+import { type Duration, type Logger, silentLogger, type Size } from '@quintet/core'
+import { parseDuration, parseSize, refuseUnknownKeys } from '@quintet/core/kit'
 import { parseAddressList, type AddressList } from './address-list.ts'
 import {
   resolveMaintenance,

@@ -1,4 +1,5 @@
-import { parseDuration, parseSize, refuseUnknownKeys, type Duration, type Size } from '@quintet/core'
+import type { Duration, Size } from '@quintet/core'
+import { parseDuration, parseSize, refuseUnknownKeys } from '@quintet/core/kit'
 import type { RateLimiter } from './rate-limit.ts'
 
 export interface GatewayRouteOptions {

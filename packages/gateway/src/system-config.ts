@@ -1,4 +1,5 @@
-import { secret, type Secret } from '@quintet/core'
+import type { Secret } from '@quintet/core'
+import { secret } from '@quintet/core/zod'
 import { z } from 'zod'
 import { gatewayDefaults, type GatewayOptions } from './options.ts'
 import { resolveRoute, type GatewayRouteOptions } from './route-options.ts'

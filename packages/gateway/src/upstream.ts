@@ -1,4 +1,4 @@
-import type { Clock } from '@quintet/core'
+import type { Clock } from '@quintet/core/kit'
 import { Pool } from 'undici'
 import type { ResolvedEjection, Timeouts } from './options.ts'
 import type { ResolvedUpstream } from './route-options.ts'

@@ -1,4 +1,4 @@
-import type { InvocationObserver, Surface } from '@quintet/core'
+import type { InvocationObserver, Surface } from '@quintet/core/kit'
 import type { Histogram, Metrics } from './metrics.ts'
 
 /** The OpenTelemetry instrument of each surface, as Prometheus spells it. */

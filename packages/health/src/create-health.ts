@@ -1,12 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import {
-  createHealthChecks,
-  refuseUnknownKeys,
-  silentLogger,
-  type HealthCheck,
-  type HealthChecks,
-  type Logger,
-} from '@quintet/core'
+import { type HealthCheck, type Logger, silentLogger } from '@quintet/core'
+import { createHealthChecks, type HealthChecks, refuseUnknownKeys } from '@quintet/core/kit'
 import { watchEventLoop } from './event-loop.ts'
 import type { Metrics } from './metrics.ts'
 import { includeNodeMetrics } from './node-metrics.ts'

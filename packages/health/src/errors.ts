@@ -1,4 +1,4 @@
-import { QuintetError, type ErrorKind } from '@quintet/core'
+import { type ErrorKind, QuintetError } from '@quintet/core'
 
 /** The codes of the errors that this package throws. */
 export type HealthErrorCode = 'ERR_HEALTH_SHUTDOWN_FAILED'

@@ -1,4 +1,4 @@
-import { refuseUnknownKeys } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import { describeSeries, formatValue } from './exposition.ts'
 
 /** Counts upwards. */

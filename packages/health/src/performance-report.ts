@@ -1,5 +1,5 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
-import type { InvocationObserver } from '@quintet/core'
+import type { InvocationObserver } from '@quintet/core/kit'
 import type { EventLoopDelay, EventLoopWatch } from './event-loop.ts'
 
 /** How the calls of one operation went; times in milliseconds. */

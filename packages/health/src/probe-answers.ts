@@ -1,4 +1,5 @@
-import type { AccessRule, HealthChecks, Logger, Operation } from '@quintet/core'
+import type { AccessRule, Logger } from '@quintet/core'
+import type { HealthChecks, Operation } from '@quintet/core/kit'
 import type { EventLoopWatch } from './event-loop.ts'
 import { metricsContentType } from './metrics.ts'
 import type { Caller } from './operator.ts'

@@ -1,4 +1,5 @@
-import { parseDuration, refuseUnknownKeys, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { createOperatorGuard, type Caller, type OperatorDecision, type OperatorOptions } from './operator.ts'
 

@@ -1,4 +1,4 @@
-import type { HttpPlugin } from '@quintet/core'
+import type { HttpPlugin } from '@quintet/core/kit'
 import { observeCalls } from './call-metrics.ts'
 import { watchEventLoop } from './event-loop.ts'
 import { includeNodeMetrics } from './node-metrics.ts'

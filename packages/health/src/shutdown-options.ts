@@ -1,4 +1,5 @@
-import { parseDuration, refuseUnknownKeys, silentLogger, type Duration, type Logger } from '@quintet/core'
+import { type Duration, type Logger, silentLogger } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 
 /** Something to be ended when the process stops: a pool, a worker, a connection. */
 export interface ShutdownHook {

@@ -1,8 +1,9 @@
 import { createServer, type Server } from 'node:http'
 import { request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { systemPrincipal } from '@quintet/core'
+import { describeAccess, noCredentials } from '@quintet/core/kit'
 import { createTestHost, type TestHost } from '@quintet/core/testing'
-import { describeAccess, noCredentials, systemPrincipal } from '@quintet/core'
 import { afterEach, describe, expect, it } from 'vitest'
 import { probes, type ProbeOptions } from '../src/index.ts'
 

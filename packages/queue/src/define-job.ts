@@ -1,15 +1,12 @@
+import type { AccessRule, Duration, Schema, Size } from '@quintet/core'
 import {
   assertAccessRule,
   assertName,
+  type Operation,
   parseDuration,
   parseSize,
   refuseUnknownKeys,
-  type AccessRule,
-  type Duration,
-  type Operation,
-  type Schema,
-  type Size,
-} from '@quintet/core'
+} from '@quintet/core/kit'
 
 /** Pauses between attempts: they double from `min` to `max`, each drawn from its upper half so that jobs spread. */
 export interface BackoffOptions {

@@ -1,4 +1,5 @@
-import { parseDuration, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { parseDuration } from '@quintet/core/kit'
 import { execute, type SqlExecutor } from './sql-executor.ts'
 
 /**

@@ -1,4 +1,5 @@
-import { assertName, parseDuration, refuseUnknownKeys, systemPrincipal, type Duration } from '@quintet/core'
+import { type Duration, systemPrincipal } from '@quintet/core'
+import { assertName, parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import type { Queue as BullQueue } from 'bullmq'
 import { bullOptions } from './bull-options.ts'
 import type { JobDefinition } from './define-job.ts'

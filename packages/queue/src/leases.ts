@@ -1,4 +1,5 @@
-import { parseDuration, refuseUnknownKeys, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { QueueError } from './errors.ts'
 import { execute, type PgExecutor, type SqlExecutor } from './sql-executor.ts'
 

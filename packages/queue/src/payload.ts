@@ -1,4 +1,5 @@
-import { validate, type Schema, type SchemaOutput } from '@quintet/core'
+import type { Schema, SchemaOutput } from '@quintet/core'
+import { validate } from '@quintet/core/kit'
 import type { JobDefinition } from './define-job.ts'
 import { QueueError } from './errors.ts'
 

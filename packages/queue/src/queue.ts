@@ -1,17 +1,15 @@
 import { createHash, randomUUID } from 'node:crypto'
 import {
   currentInvocation,
-  decideAccess,
-  parseDuration,
-  refuseUnknownKeys,
-  silentLogger,
-  systemPrincipal,
   type Duration,
   type Logger,
   type Principal,
   type Schema,
   type SchemaInput,
+  silentLogger,
+  systemPrincipal,
 } from '@quintet/core'
+import { decideAccess, parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { Queue as BullQueue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { bullOptions } from './bull-options.ts'

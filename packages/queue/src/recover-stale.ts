@@ -1,4 +1,4 @@
-import { refuseUnknownKeys } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import type { Lease, Leases } from './leases.ts'
 
 export interface RecoverStaleOptions<Item> {

@@ -1,4 +1,5 @@
-import { systemPrincipal, toQuintetError, type Logger, type Principal } from '@quintet/core'
+import { type Logger, type Principal, systemPrincipal } from '@quintet/core'
+import { toQuintetError } from '@quintet/core/kit'
 import { isPermanent } from './errors.ts'
 import type { DeliveredEvent, RelayClient, ResolvedRelay } from './relay-options.ts'
 

@@ -1,4 +1,5 @@
-import { parseDuration, refuseUnknownKeys, type Duration, type Principal } from '@quintet/core'
+import type { Duration, Principal } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 
 /** A connection of its own, as `pg` gives it. */
 export interface RelayClient {

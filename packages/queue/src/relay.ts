@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { RunningTransport, Transport, TransportHost } from '@quintet/core'
+import type { Transport } from '@quintet/core'
+import type { RunningTransport, TransportHost } from '@quintet/core/kit'
 import { checkOut } from './check-out.ts'
 import { relayBatch, type AfterBatch } from './relay-batch.ts'
 import {

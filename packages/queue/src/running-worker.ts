@@ -1,11 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import {
-  isQuintetError,
-  toQuintetError,
-  type QuintetError,
-  type RunningTransport,
-  type TransportHost,
-} from '@quintet/core'
+import { isQuintetError, type QuintetError } from '@quintet/core'
+import { type RunningTransport, toQuintetError, type TransportHost } from '@quintet/core/kit'
 import {
   DelayedError,
   UnrecoverableError,

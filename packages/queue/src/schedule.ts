@@ -1,4 +1,5 @@
-import type { RunningTransport, Schema, SchemaInput, Transport } from '@quintet/core'
+import type { Schema, SchemaInput, Transport } from '@quintet/core'
+import type { RunningTransport } from '@quintet/core/kit'
 import type { JobDefinition } from './define-job.ts'
 import { assertSchedule, type JobSchedule } from './job-schedule.ts'
 import type { Queue } from './queue.ts'

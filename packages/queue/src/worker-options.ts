@@ -1,4 +1,5 @@
-import { parseDuration, refuseUnknownKeys, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import type { Queue } from './queue.ts'
 
 export interface WorkerOptions<Services = unknown> {

@@ -1,18 +1,20 @@
+import type {
+  AccessRule,
+  Duration,
+  Logger,
+  Principal,
+  PrincipalFor,
+  Schema,
+  SchemaOutput,
+  Size,
+} from '@quintet/core'
 import {
   assertAccessRule,
+  type Operation,
   parseDuration,
   parseSize,
   refuseUnknownKeys,
-  type AccessRule,
-  type Duration,
-  type Logger,
-  type Operation,
-  type Principal,
-  type PrincipalFor,
-  type Schema,
-  type SchemaOutput,
-  type Size,
-} from '@quintet/core'
+} from '@quintet/core/kit'
 import { parseChannelPattern, type ChannelParams, type ChannelPattern } from './channel-pattern.ts'
 import type { EventPosition } from './event-log.ts'
 

@@ -1,4 +1,4 @@
-import type { SocketProtocol } from '@quintet/core'
+import type { SocketProtocol } from '@quintet/core/kit'
 import { createEngine, type Engine } from './engine.ts'
 import { RealtimeError } from './errors.ts'
 import { resolveChannelsOptions, type ChannelsOptions } from './options.ts'

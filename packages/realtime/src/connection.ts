@@ -1,4 +1,4 @@
-import type { SocketConnection, TransportHost } from '@quintet/core'
+import type { SocketConnection, TransportHost } from '@quintet/core/kit'
 
 /** What a session needs of its connection. */
 export type RealtimeConnection = Pick<

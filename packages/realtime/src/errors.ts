@@ -1,4 +1,4 @@
-import { QuintetError, type ErrorKind } from '@quintet/core'
+import { type ErrorKind, QuintetError } from '@quintet/core'
 
 /** What can go wrong with a channel. */
 export type RealtimeErrorCode =

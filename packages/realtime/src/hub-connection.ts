@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import type { AuthManager, Credentials, Principal } from '@quintet/core'
+import type { AuthManager, Principal } from '@quintet/core'
+import type { Credentials } from '@quintet/core/kit'
 import type { WebSocket } from 'ws'
 import type { RealtimeConnection } from './connection.ts'
 import { RealtimeError } from './errors.ts'

@@ -1,6 +1,7 @@
 import { STATUS_CODES, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { noCredentials, type Credentials, type ErrorKind, type QuintetError } from '@quintet/core'
+import type { ErrorKind, QuintetError } from '@quintet/core'
+import { type Credentials, noCredentials } from '@quintet/core/kit'
 import { RealtimeError } from './errors.ts'
 import { realtimeProtocolName } from './wire.ts'
 

@@ -3,22 +3,24 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
-  createPipeline,
-  parseDuration,
-  parseSize,
-  refuseUnknownKeys,
-  silentLogger,
-  toQuintetError,
   type AccessRule,
   type AuthManager,
-  type Credentials,
   type Duration,
   type Logger,
-  type Operation,
   type Principal,
+  silentLogger,
   type Size,
   type StopReason,
 } from '@quintet/core'
+import {
+  createPipeline,
+  type Credentials,
+  type Operation,
+  parseDuration,
+  parseSize,
+  refuseUnknownKeys,
+  toQuintetError,
+} from '@quintet/core/kit'
 import { WebSocketServer, type WebSocket } from 'ws'
 import { createEngine } from './engine.ts'
 import { RealtimeError } from './errors.ts'

@@ -1,4 +1,4 @@
-import { refuseUnknownKeys } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import { assertChannelName } from './channel-pattern.ts'
 import { resolveHistory, type Channel, type HistoryOptions } from './channel.ts'
 import { RealtimeError } from './errors.ts'

@@ -1,12 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import {
-  isQuintetError,
-  validate,
-  type Invocation,
-  type Operation,
-  type SocketSession,
-  type StopReason,
-} from '@quintet/core'
+import { type Invocation, isQuintetError, type StopReason } from '@quintet/core'
+import { type Operation, type SocketSession, validate } from '@quintet/core/kit'
 import { assertChannelName } from './channel-pattern.ts'
 import type { Channel } from './channel.ts'
 import type { RealtimeConnection, RealtimeHost } from './connection.ts'

@@ -1,4 +1,5 @@
-import { isQuintetError, toQuintetError, type StopReason } from '@quintet/core'
+import { isQuintetError, type StopReason } from '@quintet/core'
+import { toQuintetError } from '@quintet/core/kit'
 import { RealtimeError } from './errors.ts'
 import type { EventPosition } from './event-log.ts'
 

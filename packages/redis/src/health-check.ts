@@ -1,5 +1,5 @@
 import type { HealthCheck } from '@quintet/core'
-import { refuseUnknownKeys } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import type { Circuit } from './circuit.ts'
 import { describeFailure } from './errors.ts'
 

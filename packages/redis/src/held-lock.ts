@@ -1,4 +1,5 @@
-import type { Clock, Logger } from '@quintet/core'
+import type { Logger } from '@quintet/core'
+import type { Clock } from '@quintet/core/kit'
 import { describeFailure, RedisError } from './errors.ts'
 import { releaseLock, renewLock } from './lock-scripts.ts'
 import type { ScriptClient } from './script.ts'

@@ -1,4 +1,5 @@
-import type { Clock, Logger } from '@quintet/core'
+import type { Logger } from '@quintet/core'
+import type { Clock } from '@quintet/core/kit'
 import type { Redis, RedisOptions } from 'ioredis'
 import { backoff } from './backoff.ts'
 import { endConnection } from './close-connection.ts'

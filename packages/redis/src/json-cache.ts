@@ -1,5 +1,5 @@
-import { parseDuration, refuseUnknownKeys, silentLogger } from '@quintet/core'
-import type { Duration, Logger } from '@quintet/core'
+import { type Duration, type Logger, silentLogger } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { describeFailure, isRedisUnavailable } from './errors.ts'
 
 /** What the cache needs of a client; ioredis's clients fit. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { parseDuration, refuseUnknownKeys, silentLogger } from '@quintet/core'
-import type { Duration, Logger } from '@quintet/core'
+import { type Duration, type Logger, silentLogger } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import type { Redis } from 'ioredis'
 import { describeFailure, RedisError } from './errors.ts'
 import { openSubscriber } from './subscriber.ts'

@@ -1,5 +1,4 @@
-import { refuseUnknownKeys, systemClock } from '@quintet/core'
-import type { Clock } from '@quintet/core'
+import { type Clock, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
 import type { RateLimitResult } from './rate-limiter.ts'
 
 export interface RateLimitHeadersOptions {

@@ -1,5 +1,5 @@
-import { parseDuration, refuseUnknownKeys, silentLogger, systemClock } from '@quintet/core'
-import type { Clock, Duration, Logger } from '@quintet/core'
+import { type Duration, type Logger, silentLogger } from '@quintet/core'
+import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
 import { describeFailure, isRedisUnavailable, RedisError } from './errors.ts'
 import { gcra, runGcra } from './gcra.ts'
 import type { GcraLimit, GcraOutcome } from './gcra.ts'

@@ -1,5 +1,5 @@
-import { refuseUnknownKeys } from '@quintet/core'
 import type { HealthCheck } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import type { Cluster, Redis } from 'ioredis'
 import { watchCircuit } from './circuit.ts'
 import type { Circuit } from './circuit.ts'

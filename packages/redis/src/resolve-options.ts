@@ -1,6 +1,6 @@
 import type { ConnectionOptions } from 'node:tls'
-import { parseDuration, refuseUnknownKeys, silentLogger } from '@quintet/core'
-import type { Duration, Logger } from '@quintet/core'
+import { type Duration, type Logger, silentLogger } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { defaultClients, redisClientsDefaults } from './options.ts'
 import type { ClientOptions, NodeAddress, RedisClientsOptions, SecretText } from './options.ts'
 import { parseServerUrl } from './server-url.ts'

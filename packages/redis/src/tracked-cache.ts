@@ -1,5 +1,5 @@
-import { parseDuration, refuseUnknownKeys, silentLogger, systemClock } from '@quintet/core'
-import type { Clock, Duration, Logger } from '@quintet/core'
+import { type Duration, type Logger, silentLogger } from '@quintet/core'
+import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
 import type { Redis } from 'ioredis'
 import { openInvalidationStream } from './invalidation-stream.ts'
 import { SecondChanceMap } from './second-chance-map.ts'

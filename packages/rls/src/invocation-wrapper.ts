@@ -1,4 +1,5 @@
-import { refuseUnknownKeys, type InvocationWrapper, type Principal } from '@quintet/core'
+import type { InvocationWrapper, Principal } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import { asSystem } from './as-system.ts'
 import { parseRlsContext, runInScope, type RlsContextInput } from './context.ts'
 import { failedStatement } from './statement-note.ts'

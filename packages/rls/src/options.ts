@@ -1,4 +1,5 @@
-import { refuseUnknownKeys, silentLogger, type Logger } from '@quintet/core'
+import { type Logger, silentLogger } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import type { Pool } from 'pg'
 import type { IdType } from './settings.ts'
 import type { AuditSystemAccess } from './system-access.ts'

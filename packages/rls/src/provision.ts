@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { refuseUnknownKeys } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import { Client } from 'pg'
 import { databaseRoles, type DatabaseRoles } from './database-roles.ts'
 import { quoteName, quoteText } from './sql-text.ts'

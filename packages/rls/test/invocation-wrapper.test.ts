@@ -1,11 +1,6 @@
-import {
-  anonymous,
-  createLogger,
-  createPipeline,
-  silentLogger,
-  systemPrincipal,
-  type Principal,
-} from '@quintet/core'
+import { anonymous, type Principal, silentLogger, systemPrincipal } from '@quintet/core'
+import { createPipeline } from '@quintet/core/kit'
+import { createLogger } from '@quintet/core/logger'
 import { describe, expect, it } from 'vitest'
 import {
   createRlsInvocationWrapper,

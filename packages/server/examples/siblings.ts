@@ -2,13 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
+  type ClientLink,
   createApp,
   defineProcess,
   defineSystem,
   procedure,
   service,
   silentLogger,
-  type ClientLink,
 } from '@quintet/core'
 import { http } from '@quintet/server'
 import { createClient, httpLink } from '@quintet/server/client'

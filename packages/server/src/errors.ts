@@ -1,4 +1,4 @@
-import { QuintetError, type ErrorKind, type QuintetErrorOptions } from '@quintet/core'
+import { type ErrorKind, QuintetError, type QuintetErrorOptions } from '@quintet/core'
 
 /** The codes that this package throws itself. */
 export type ServerErrorCode =

@@ -1,11 +1,5 @@
-import {
-  parseDuration,
-  parseSize,
-  refuseUnknownKeys,
-  type Duration,
-  type Links,
-  type Size,
-} from '@quintet/core'
+import type { Duration, Size } from '@quintet/core'
+import { type Links, parseDuration, parseSize, refuseUnknownKeys } from '@quintet/core/kit'
 import { deriveLinkKey } from './link/handshake.ts'
 import { LinkPool } from './link/link-pool.ts'
 import { linkTransport } from './link/link-server.ts'

@@ -1,4 +1,5 @@
-import { isErrorKind, QuintetError, toQuintetError, type ErrorKind } from '@quintet/core'
+import { type ErrorKind, QuintetError } from '@quintet/core'
+import { isErrorKind, toQuintetError } from '@quintet/core/kit'
 
 /** An error as it goes over the wire: RFC 9457, with the members that a typed client needs. */
 export interface Problem {

@@ -1,4 +1,4 @@
-import { settingsSchemaSql } from '@quintet/core'
+import { settingsSchemaSql } from '@quintet/core/settings'
 import { keepToSystem } from '@quintet/example-platform/roles'
 import { sql, type Kysely } from 'kysely'
 

@@ -1,6 +1,7 @@
 import { STATUS_CODES, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { AccessRule, Principal, PrincipalFor, SessionEnd } from '@quintet/core'
+import type { AccessRule, Principal, PrincipalFor } from '@quintet/core'
+import type { SessionEnd } from '@quintet/core/kit'
 import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
 import { nodeFacts } from '../http/node-facts.ts'
 

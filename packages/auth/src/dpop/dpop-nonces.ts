@@ -1,5 +1,6 @@
 import { timingSafeEqual } from 'node:crypto'
-import { parseDuration, refuseUnknownKeys, systemClock, type Clock, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
 import { hmac, secretKey, type SecretInput } from '../secrets.ts'
 
 export interface DpopNoncesOptions {

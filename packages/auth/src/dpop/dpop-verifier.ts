@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
-import { parseDuration, refuseUnknownKeys, systemClock, type Clock, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
 import { onceScript } from '../sessions/scripts.ts'
 import { BoundedRedis, defaultCommandTimeout, type SessionRedis } from '../sessions/session-redis.ts'

@@ -1,12 +1,5 @@
-import {
-  assertAccessRule,
-  decideAccess,
-  refuseUnknownKeys,
-  toQuintetError,
-  type AccessRule,
-  type AuthManager,
-  type PrincipalFor,
-} from '@quintet/core'
+import type { AccessRule, AuthManager, PrincipalFor } from '@quintet/core'
+import { assertAccessRule, decideAccess, refuseUnknownKeys, toQuintetError } from '@quintet/core/kit'
 import { toChallenge } from '../challenge.ts'
 import { AuthError } from '../errors.ts'
 import { readCredentials } from './read-credentials.ts'

@@ -1,4 +1,4 @@
-import { noCredentials, type Credentials } from '@quintet/core'
+import { type Credentials, noCredentials } from '@quintet/core/kit'
 import { AuthError } from '../errors.ts'
 import type { RequestFacts } from './request-facts.ts'
 import type { SessionCookies } from './session-cookies.ts'

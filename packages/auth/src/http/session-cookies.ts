@@ -1,5 +1,5 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
-import { refuseUnknownKeys, systemClock, type Clock } from '@quintet/core'
+import { type Clock, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
 import { hmac, secretKey, type SecretInput } from '../secrets.ts'
 import type { SessionTokens } from '../sessions/session-authority.ts'

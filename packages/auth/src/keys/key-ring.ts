@@ -1,5 +1,6 @@
 import type { webcrypto } from 'node:crypto'
-import { parseDuration, refuseUnknownKeys, systemClock, type Clock, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
 import { AuthError } from '../errors.ts'
 import type { SigningAlgorithm } from './algorithms.ts'
 import type { Jwk } from './import-key.ts'

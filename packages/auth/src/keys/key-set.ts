@@ -1,4 +1,4 @@
-import { refuseUnknownKeys } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import { checkAlgorithms, defaultAlgorithms, type VerificationAlgorithm } from './algorithms.ts'
 import { importVerificationKey, type Jwk } from './import-key.ts'
 import type { VerificationKey, VerificationKeys } from './verification-keys.ts'

@@ -1,12 +1,5 @@
-import {
-  parseDuration,
-  parseSize,
-  refuseUnknownKeys,
-  systemClock,
-  type Clock,
-  type Duration,
-  type Size,
-} from '@quintet/core'
+import type { Duration, Size } from '@quintet/core'
+import { type Clock, parseDuration, parseSize, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
 import { checkAlgorithms, defaultAlgorithms, type VerificationAlgorithm } from './algorithms.ts'
 import { importKeySet, type JwkSet } from './key-set.ts'

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
-import { parseDuration, refuseUnknownKeys, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import type { KeyRing } from './key-ring.ts'
 
 /** What to answer at `/.well-known/jwks.json`. */

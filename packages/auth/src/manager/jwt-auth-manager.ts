@@ -1,15 +1,11 @@
+import { anonymous, type AuthManager, type Logger, type Principal, type UserPrincipal } from '@quintet/core'
 import {
-  anonymous,
-  systemClock,
   type AuthenticateOptions,
-  type AuthManager,
   type Clock,
   type Credentials,
-  type Logger,
-  type Principal,
   type SessionEnd,
-  type UserPrincipal,
-} from '@quintet/core'
+  systemClock,
+} from '@quintet/core/kit'
 import { createAudit } from '../audit.ts'
 import { dpopVerifier, type DpopVerifier } from '../dpop/dpop-verifier.ts'
 import { AuthError, Refusal, type AuthErrorCode } from '../errors.ts'

@@ -1,4 +1,5 @@
-import { parseDuration, refuseUnknownKeys, type Clock, type Duration, type Logger } from '@quintet/core'
+import type { Duration, Logger } from '@quintet/core'
+import { type Clock, parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import type { AuditListener } from '../audit.ts'
 import type { DpopOptions } from '../dpop/dpop-verifier.ts'
 import type { SecretInput } from '../secrets.ts'

@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto'
-import type { SessionEnd, UserPrincipal } from '@quintet/core'
+import type { UserPrincipal } from '@quintet/core'
+import type { SessionEnd } from '@quintet/core/kit'
 import { fingerprint, sameFingerprint } from '../sessions/binding.ts'
 import type { SessionSnapshot } from './session-snapshot.ts'
 

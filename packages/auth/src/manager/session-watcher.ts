@@ -1,4 +1,4 @@
-import type { Clock, SessionEnd } from '@quintet/core'
+import type { Clock, SessionEnd } from '@quintet/core/kit'
 import type { BoundToken, SessionCheck } from './session-check.ts'
 import type { SessionSnapshot } from './session-snapshot.ts'
 

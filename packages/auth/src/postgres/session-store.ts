@@ -1,4 +1,5 @@
-import { parseDuration, refuseUnknownKeys, type Clock, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { type Clock, parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import type { SessionRef, UserRef } from '../sessions/session-keys.ts'
 import type { SessionRecord } from '../sessions/session-record.ts'
 import type {

@@ -1,11 +1,5 @@
-import {
-  parseDuration,
-  refuseUnknownKeys,
-  silentLogger,
-  type Clock,
-  type Duration,
-  type Logger,
-} from '@quintet/core'
+import { type Duration, type Logger, silentLogger } from '@quintet/core'
+import { type Clock, parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import type { AuditListener } from '../audit.ts'
 import type { KeyRing } from '../keys/key-ring.ts'
 import type { AuthSecrets } from '../secrets.ts'

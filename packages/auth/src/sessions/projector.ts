@@ -1,5 +1,4 @@
-import type { Logger } from '@quintet/core'
-import { isQuintetError } from '@quintet/core'
+import { isQuintetError, type Logger } from '@quintet/core'
 import { indexKey, sessionKey, type SessionRef, type UserRef } from './session-keys.ts'
 import type { SessionRecord } from './session-record.ts'
 import type { SessionRegistry } from './session-registry.ts'

@@ -1,5 +1,6 @@
 import { randomBytes, type KeyObject } from 'node:crypto'
-import { isQuintetError, refuseUnknownKeys, systemClock, type Clock } from '@quintet/core'
+import { isQuintetError } from '@quintet/core'
+import { type Clock, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
 import { createAudit, type AuthEvent } from '../audit.ts'
 import { AuthError, Refusal, type AuthErrorCode } from '../errors.ts'
 import { secretKey } from '../secrets.ts'

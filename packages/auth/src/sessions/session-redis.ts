@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { parseDuration, systemClock, type Clock, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { type Clock, parseDuration, systemClock } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
 
 /** What is needed of a Redis client; one of ioredis fits. It must be on a server with the policy `noeviction`. */

@@ -1,4 +1,4 @@
-import type { Clock } from '@quintet/core'
+import type { Clock } from '@quintet/core/kit'
 import {
   advanceScript,
   claimScript,

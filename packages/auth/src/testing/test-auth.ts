@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { refuseUnknownKeys, silentLogger } from '@quintet/core'
+import { silentLogger } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import type { AuthEvent } from '../audit.ts'
 import { createKeyRing, type KeyRing } from '../keys/key-ring.ts'
 import { createJwtAuthManager, type JwtAuthManager } from '../manager/jwt-auth-manager.ts'

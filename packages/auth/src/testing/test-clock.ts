@@ -1,4 +1,5 @@
-import { parseDuration, type Clock, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { type Clock, parseDuration } from '@quintet/core/kit'
 
 /** A clock that stands still until it is told to go. */
 export interface TestClock extends Clock {

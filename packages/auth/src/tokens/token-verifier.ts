@@ -1,4 +1,5 @@
-import { parseDuration, refuseUnknownKeys, systemClock, type Clock, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
 import type { VerificationKeys } from '../keys/verification-keys.ts'
 import {

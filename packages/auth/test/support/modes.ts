@@ -5,7 +5,7 @@ import {
   sessionTablesSql,
   type PostgresSessionStore,
 } from '../../src/postgres.ts'
-import type { Clock } from '@quintet/core'
+import type { Clock } from '@quintet/core/kit'
 
 /** A database with the tables of sessions. */
 export interface SessionDatabase extends AsyncDisposable {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { isAbsolute, resolve } from 'node:path'
-import { refuseUnknownKeys } from '../known-keys.ts'
+import { refuseUnknownKeys } from '../options/known-keys.ts'
 import type { ConfigSource, ConfigTree } from './source.ts'
 
 export interface FileSourceOptions {

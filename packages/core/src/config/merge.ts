@@ -1,4 +1,4 @@
-import { describeUnknownKey } from '../known-keys.ts'
+import { describeUnknownKey } from '../options/known-keys.ts'
 import type { SchemaShape } from './schema-shape.ts'
 import type { ConfigSource, ConfigTree } from './source.ts'
 

@@ -1,4 +1,4 @@
-import { isSecret } from './secret.ts'
+import { isSecret } from '../security/secret.ts'
 
 const sensitive = /(pass(word|phrase)?|secret|token|credential|private_?key|api_?key)s?$/i
 

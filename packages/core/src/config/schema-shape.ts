@@ -1,4 +1,4 @@
-import { isSecretDefinition } from './secret.ts'
+import { isSecretDefinition } from './secret-brand.ts'
 
 /** What a schema expects at one place of the configuration, as far as it can be read. */
 export interface SchemaShape {

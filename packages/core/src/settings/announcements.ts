@@ -1,4 +1,4 @@
-import type { Logger } from '../logger.ts'
+import type { Logger } from '../logging/logger.ts'
 
 /** The part of a Redis connection that publishes; ioredis's fits. */
 export interface RedisPublisher {

@@ -1,7 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { parseTimerDuration, type Duration } from '../duration.ts'
-import { refuseUnknownKeys } from '../known-keys.ts'
-import { silentLogger, type Logger } from '../logger.ts'
+import { parseTimerDuration, type Duration } from '../options/duration.ts'
+import { refuseUnknownKeys } from '../options/known-keys.ts'
+import { silentLogger, type Logger } from '../logging/logger.ts'
 import type { SettingsRedis } from './announcements.ts'
 import type { SettingsPool } from './pool.ts'
 

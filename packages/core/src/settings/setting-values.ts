@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { QuintetError } from '../errors.ts'
-import { describeUnknownKey } from '../known-keys.ts'
+import { describeUnknownKey } from '../options/known-keys.ts'
 
 export type SettingsTree = Readonly<Record<string, unknown>>
 

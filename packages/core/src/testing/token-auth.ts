@@ -1,6 +1,6 @@
-import type { AuthManager, SessionEnd } from '../credentials.ts'
+import type { AuthManager, SessionEnd } from '../access/auth-manager.ts'
 import { QuintetError } from '../errors.ts'
-import type { Principal, UserPrincipal } from '../principal.ts'
+import type { Principal, UserPrincipal } from '../access/principal.ts'
 
 /** An auth manager over tokens in memory, with the real contract: bad credentials are refused, never anonymous. */
 export interface TokenAuth extends AuthManager {

@@ -6,18 +6,10 @@ import { type } from 'arktype'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import {
-  describeConfig,
-  env,
-  file,
-  isSecret,
-  loadConfig,
-  overrides,
-  secret,
-  type ConfigSource,
-  type QuintetError,
-} from '../../src/index.ts'
-import { isSecretDefinition } from '../../src/config/secret.ts'
+import { describeConfig, isSecret, loadConfig } from '../../src/kit.ts'
+import { env, file, overrides, type ConfigSource, type QuintetError } from '../../src/index.ts'
+import { secret } from '../../src/zod.ts'
+import { isSecretDefinition } from '../../src/config/secret-brand.ts'
 
 let folder: string
 beforeAll(async () => {

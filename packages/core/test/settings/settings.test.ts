@@ -6,15 +6,9 @@ import { Pool } from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, expectTypeOf, it, vi } from 'vitest'
 import { z } from 'zod'
 import { createTestDatabase, redisUrl } from '@quintet/test-kit'
-import {
-  callProcedure,
-  createSettings,
-  settingsSchemaSql,
-  silentLogger,
-  withServices,
-  type Logger,
-  type SettingsRedis,
-} from '../../src/index.ts'
+import { callProcedure } from '../../src/kit.ts'
+import { createSettings, settingsSchemaSql, type SettingsRedis } from '../../src/settings.ts'
+import { silentLogger, withServices, type Logger } from '../../src/index.ts'
 import { createTestHost, testUser } from '../../src/testing.ts'
 import { incomingCall } from '../incoming-call.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { callProcedure, findProcedure, noCredentials, streamProcedure } from '../../src/index.ts'
+import { callProcedure, findProcedure, noCredentials, streamProcedure } from '../../src/kit.ts'
 import {
   createAttackHost,
   forgedContextAttacks,

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
-import { parseDuration, refuseUnknownKeys, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { parseAddressList } from '../address-list.ts'
 import { maintenanceDefaults, type MaintenanceAllowance } from '../maintenance-options.ts'
 import { resolveGatewayOptions, whole, type GatewayOptions, type ResolvedGatewayOptions } from '../options.ts'

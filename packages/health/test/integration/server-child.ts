@@ -1,6 +1,6 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createLogger } from '@quintet/core'
+import { createLogger } from '@quintet/core/logger'
 import { WebSocketServer } from 'ws'
 import { createHealth, gracefulShutdown, type ShutdownOptions } from '../../src/index.ts'
 

@@ -1,4 +1,5 @@
-import { describeConfig, loadConfig, type ConfigEntry, type System } from '@quintet/core'
+import type { System } from '@quintet/core'
+import { type ConfigEntry, describeConfig, loadConfig } from '@quintet/core/kit'
 import { dirname } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { describeError, OrchestratorError } from '../errors.ts'

@@ -1,11 +1,11 @@
+import type { ProcessDefinition } from '@quintet/core'
 import {
   describeAccess,
   nameProcedures,
-  routeOperation,
   type Operation,
-  type ProcessDefinition,
   type ResolvedProcess,
-} from '@quintet/core'
+  routeOperation,
+} from '@quintet/core/kit'
 import { dirname, resolve } from 'node:path'
 import { importDefault, loadSystem } from '../plan/load-system.ts'
 import { loadContext, print, type CommonOptions } from './context.ts'

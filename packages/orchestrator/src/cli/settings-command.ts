@@ -1,4 +1,4 @@
-import { createSettings, type ChangeOptions, type Settings } from '@quintet/core'
+import { type ChangeOptions, createSettings, type Settings } from '@quintet/core/settings'
 import { hostname, userInfo } from 'node:os'
 import { OrchestratorError } from '../errors.ts'
 import { loadSystem } from '../plan/load-system.ts'

@@ -1,10 +1,6 @@
-import {
-  assertShutdownOrder,
-  type Ecosystem,
-  type EcosystemApp,
-  type ResolvedProcess,
-  type System,
-} from '@quintet/core'
+import type { System } from '@quintet/core'
+import { assertShutdownOrder, type Ecosystem, type EcosystemApp } from '@quintet/core/ecosystem'
+import type { ResolvedProcess } from '@quintet/core/kit'
 import { dirname, resolve } from 'node:path'
 import { binPath } from '../bin-path.ts'
 import { inTopologyOrder } from './topology-order.ts'

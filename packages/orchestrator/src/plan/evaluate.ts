@@ -1,4 +1,4 @@
-import { defineEcosystem, isEcosystem, type Ecosystem, type EcosystemOptions } from '@quintet/core'
+import { defineEcosystem, type Ecosystem, type EcosystemOptions, isEcosystem } from '@quintet/core/ecosystem'
 import { writeSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { describeError } from '../errors.ts'

@@ -1,4 +1,5 @@
-import { isSystem, type System } from '@quintet/core'
+import type { System } from '@quintet/core'
+import { isSystem } from '@quintet/core/kit'
 import { pathToFileURL } from 'node:url'
 import { describeError } from '../errors.ts'
 

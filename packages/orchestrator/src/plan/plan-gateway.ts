@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
-import { refuseUnknownKeys, type Ecosystem } from '@quintet/core'
+import type { Ecosystem } from '@quintet/core/ecosystem'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import { binPath } from '../bin-path.ts'
 import type { PlannedGateway, PlannedProcess, PlannedRoute } from './plan.ts'
 

@@ -1,4 +1,4 @@
-import type { Ecosystem } from '@quintet/core'
+import type { Ecosystem } from '@quintet/core/ecosystem'
 
 /**
  * Everything that the supervisor needs to know, as plain data: made in a short-lived process that loads the

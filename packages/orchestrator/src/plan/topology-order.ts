@@ -1,4 +1,4 @@
-import type { ResolvedProcess } from '@quintet/core'
+import type { ResolvedProcess } from '@quintet/core/kit'
 
 /** Processes that siblings call come before those that call them; a circle keeps the order of the definition. */
 export function inTopologyOrder(processes: readonly ResolvedProcess[]): readonly ResolvedProcess[] {

@@ -1,4 +1,5 @@
-import type { Links, System } from '@quintet/core'
+import type { System } from '@quintet/core'
+import type { Links } from '@quintet/core/kit'
 import { linkVariables } from '../control/messages.ts'
 
 /**

@@ -1,13 +1,13 @@
 import {
-  createApp,
-  createLogger,
   type App,
+  createApp,
   type HealthReport,
   type Logger,
   type LogLevel,
   type StopReason,
   type System,
 } from '@quintet/core'
+import { createLogger } from '@quintet/core/logger'
 import { dirname, resolve } from 'node:path'
 import { describeError, OrchestratorError } from '../errors.ts'
 import { loadSystem } from '../plan/load-system.ts'

@@ -1,4 +1,4 @@
-import { createLogger } from '@quintet/core'
+import { createLogger } from '@quintet/core/logger'
 import { createMigrator } from '@quintet/rls/migrations'
 import { describeError } from '../errors.ts'
 

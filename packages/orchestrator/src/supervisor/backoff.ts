@@ -1,4 +1,4 @@
-import type { Ecosystem } from '@quintet/core'
+import type { Ecosystem } from '@quintet/core/ecosystem'
 
 type BackoffSettings = Ecosystem['supervision']['backoff']
 

@@ -1,11 +1,6 @@
 import { readFileSync } from 'node:fs'
-import {
-  defineEcosystem,
-  defineSystem,
-  type EcosystemOptions,
-  type ProcessEntry,
-  type SystemOptions,
-} from '@quintet/core'
+import { defineSystem, type ProcessEntry, type SystemOptions } from '@quintet/core'
+import { defineEcosystem, type EcosystemOptions } from '@quintet/core/ecosystem'
 import { describe, expect, it } from 'vitest'
 import { buildPlan } from '../../src/plan/build-plan.ts'
 import type { Plan } from '../../src/plan/plan.ts'

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
+import type { Transport } from '@quintet/core'
+import type { RunningTransport } from '@quintet/core/kit'
 import { createTestHost, type TestHost, type TestHostOptions } from '@quintet/core/testing'
-import type { RunningTransport, Transport } from '@quintet/core'
 import { redisUrl } from '@quintet/test-kit'
 import { Redis } from 'ioredis'
 import { createQueue, type Queue } from '../../src/index.ts'

@@ -1,9 +1,9 @@
-import { anonymous, isQuintetError, type ErrorKind, type Principal } from '@quintet/core'
+import { anonymous, type ErrorKind, isQuintetError, type Principal } from '@quintet/core'
 import {
   createAttackHost,
+  type ForgeableSurface,
   forgedContextAttacks,
   surfaceAttacks,
-  type ForgeableSurface,
   type SurfaceOutcome,
 } from '@quintet/core/testing'
 import { until } from '@quintet/test-kit'

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { QuintetError, systemPrincipal, type InvocationWrapper, type Principal } from '@quintet/core'
+import { type InvocationWrapper, type Principal, QuintetError, systemPrincipal } from '@quintet/core'
 import { testUser } from '@quintet/core/testing'
 import { until } from '@quintet/test-kit'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { ErrorKind, Schema } from '@quintet/core'
 import {
+  type AttackHost,
   createAttackHost,
   surfaceAttacks,
-  type AttackHost,
   type SurfaceOutcome,
   type SurfaceRequest,
 } from '@quintet/core/testing'

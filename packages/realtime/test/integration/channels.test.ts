@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { createTestHost, testUser, type TestHost } from '@quintet/core/testing'
+import { createTestHost, type TestHost, testUser } from '@quintet/core/testing'
 import { redisUrl, until } from '@quintet/test-kit'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'

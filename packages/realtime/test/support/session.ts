@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
+import { anonymous } from '@quintet/core'
 import type {
   Credentials,
   SocketConnection,
   SocketProtocol,
   SocketSession,
   TransportHost,
-} from '@quintet/core'
-import { anonymous } from '@quintet/core'
+} from '@quintet/core/kit'
 import { until } from '@quintet/test-kit'
 import type { ServerMessage } from '../../src/index.ts'
 

@@ -1,4 +1,4 @@
-import { refuseUnknownKeys } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import { parseRlsContext, type RlsContextInput, type RlsScope } from '../context.ts'
 
 export interface RequestContextOptions<Request> {

@@ -1,4 +1,4 @@
-import { refuseUnknownKeys } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import type { Queryable } from '../check-roles.ts'
 import { readCatalogue, type CatalogueColumn, type CatalogueRelation } from './catalogue.ts'
 

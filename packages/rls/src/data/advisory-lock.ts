@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { parseDuration, refuseUnknownKeys, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import type { PoolClient } from 'pg'
 import { RlsError } from '../errors.ts'
 

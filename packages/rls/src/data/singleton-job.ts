@@ -1,11 +1,5 @@
-import {
-  isQuintetError,
-  parseDuration,
-  refuseUnknownKeys,
-  silentLogger,
-  type Duration,
-  type Logger,
-} from '@quintet/core'
+import { type Duration, isQuintetError, type Logger, silentLogger } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { withAdvisoryLock, type LockPool } from './advisory-lock.ts'
 
 export interface SingletonJobOptions {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { refuseUnknownKeys } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import { Client } from 'pg'
 import type { DatabaseRoles } from '../database-roles.ts'
 import { createMigrator } from '../migrations/migrator.ts'

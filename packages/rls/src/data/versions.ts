@@ -1,4 +1,4 @@
-import { refuseUnknownKeys } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import { sql, type Kysely } from 'kysely'
 import { RlsError } from '../errors.ts'
 

@@ -1,4 +1,5 @@
-import { refuseUnknownKeys, silentLogger, type Logger } from '@quintet/core'
+import { type Logger, silentLogger } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 
 export interface MigratorOptions {
   /** URL of the login that owns the tables. Not through a PgBouncer in transaction mode. */

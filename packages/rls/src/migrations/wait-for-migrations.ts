@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { parseDuration, refuseUnknownKeys, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { Kysely, PostgresDialect } from 'kysely'
 import { Pool } from 'pg'
 import { RlsError } from '../errors.ts'

@@ -1,4 +1,4 @@
-import { refuseUnknownKeys } from '@quintet/core'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import type { IdType } from '../settings.ts'
 import { quoteName } from '../sql-text.ts'
 import { contextSetting, hasAnyRole } from './setting.ts'

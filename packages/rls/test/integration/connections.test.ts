@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers'
 import { finished } from 'node:stream/promises'
 import { Pool, type Notification } from 'pg'
 import { until } from '@quintet/test-kit'
-import { createLogger } from '@quintet/core'
+import { createLogger } from '@quintet/core/logger'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   asSystem,

@@ -1,4 +1,5 @@
-import type { CallOptions, ClientLink, Procedure, Service } from '@quintet/core'
+import type { Procedure, Service } from '@quintet/core'
+import type { CallOptions, ClientLink } from '@quintet/core/client'
 
 /** What a client of one procedure looks like: a promise, or for a stream an async iterable. */
 export type ClientProcedure<P> =

@@ -1,17 +1,16 @@
+import type { Principal } from '@quintet/core'
+import type { CallOptions, ClientLink } from '@quintet/core/client'
 import {
   callProcedure,
-  findProcedure,
-  noCredentials,
-  refuseUnknownKeys,
-  streamProcedure,
-  type CallOptions,
-  type ClientLink,
   type Credentials,
+  findProcedure,
   type IncomingCall,
   type NamedProcedure,
-  type Principal,
+  noCredentials,
   type ProcedureHost,
-} from '@quintet/core'
+  refuseUnknownKeys,
+  streamProcedure,
+} from '@quintet/core/kit'
 
 export interface DirectLinkOptions {
   /** Call with this bearer token. */

@@ -1,13 +1,13 @@
 import {
-  isQuintetError,
-  parseDuration,
-  type QuintetError,
-  refuseUnknownKeys,
-  toQuintetError,
   type CallOptions,
   type ClientLink,
   type Duration,
-} from '@quintet/core'
+  isQuintetError,
+  parseDuration,
+  type QuintetError,
+  toQuintetError,
+} from '@quintet/core/client'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { fromProblem } from '../problem.ts'
 import { readEvents } from './event-source.ts'

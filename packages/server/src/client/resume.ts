@@ -1,4 +1,4 @@
-import { isQuintetError, type CallOptions } from '@quintet/core'
+import { type CallOptions, isQuintetError } from '@quintet/core/client'
 import { eventIdOf } from '../event-id.ts'
 
 /** How often a broken stream is taken up again without an event in between. */

@@ -1,11 +1,11 @@
 import {
-  parseDuration,
-  refuseUnknownKeys,
-  toQuintetError,
   type CallOptions,
   type ClientLink,
   type Duration,
-} from '@quintet/core'
+  parseDuration,
+  toQuintetError,
+} from '@quintet/core/client'
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { fromProblem } from '../problem.ts'
 import { EventQueue } from './event-queue.ts'

@@ -1,4 +1,5 @@
-import { toQuintetError, type RouteContext } from '@quintet/core'
+import type { RouteContext } from '@quintet/core'
+import { toQuintetError } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import type { Exchange } from './exchange.ts'
 import { limitBody } from './limit-body.ts'

@@ -1,4 +1,4 @@
-import { callProcedure, findProcedure } from '@quintet/core'
+import { callProcedure, findProcedure } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { toProblem, type Problem } from '../problem.ts'
 import type { Exchange } from './exchange.ts'

@@ -1,5 +1,6 @@
 import { createBrotliCompress, createGzip, constants, type BrotliCompress, type Gzip } from 'node:zlib'
-import { parseSize, refuseUnknownKeys, type Size } from '@quintet/core'
+import type { Size } from '@quintet/core'
+import { parseSize, refuseUnknownKeys } from '@quintet/core/kit'
 
 export interface CompressionOptions {
   /** Smaller answers are sent as they are. @defaultValue `'4kb'` */

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { parseDuration, refuseUnknownKeys, type Duration } from '@quintet/core'
+import type { Duration } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 
 export interface CorsOptions {
   /** Exact origins, e.g. `https://app.example`; or `'*'` alone for every page, which is refused with `credentials`. */

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { noCredentials, type Credentials } from '@quintet/core'
+import { type Credentials, noCredentials } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import type { TrustedProxies } from './trusted-proxies.ts'
 

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { noCredentials, type Credentials, type IncomingCall, type Operation } from '@quintet/core'
+import { type Credentials, type IncomingCall, noCredentials, type Operation } from '@quintet/core/kit'
 import { deadlineOf, requestIdOf, traceparentOf } from '../call-headers.ts'
 import { toProblem } from '../problem.ts'
 import { chooseCoding, createCompressor } from './compression.ts'

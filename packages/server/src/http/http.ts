@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import type { NamedProcedure, RunningTransport, Transport, TransportHost } from '@quintet/core'
+import type { Transport } from '@quintet/core'
+import type { NamedProcedure, RunningTransport, TransportHost } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { openApiOperations, openApiRoutes } from '../openapi/routes.ts'
 import { toProblem } from '../problem.ts'

@@ -1,14 +1,12 @@
 import type { IncomingMessage } from 'node:http'
+import type { AccessRule, Duration, Size } from '@quintet/core'
 import {
+  type Credentials,
+  type HttpPlugin,
   parseDuration,
   parseSize,
   refuseUnknownKeys,
-  type AccessRule,
-  type Credentials,
-  type Duration,
-  type HttpPlugin,
-  type Size,
-} from '@quintet/core'
+} from '@quintet/core/kit'
 import type { SchemaConverters } from '../openapi/json-schema.ts'
 import {
   resolveSharedWebSocketOptions,

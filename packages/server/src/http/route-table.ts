@@ -1,4 +1,5 @@
-import { routeOperation, type Operation, type Route } from '@quintet/core'
+import type { Route } from '@quintet/core'
+import { type Operation, routeOperation } from '@quintet/core/kit'
 import { RegExpRouter } from 'hono/router/reg-exp-router'
 import { SmartRouter } from 'hono/router/smart-router'
 import { TrieRouter } from 'hono/router/trie-router'

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { callProcedure, streamProcedure, type NamedProcedure } from '@quintet/core'
+import { callProcedure, type NamedProcedure, streamProcedure } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { sendEvents } from './event-stream.ts'

@@ -1,4 +1,4 @@
-import type { TransportHost } from '@quintet/core'
+import type { TransportHost } from '@quintet/core/kit'
 import type { BodyWatch } from './body-watch.ts'
 import type { Connections } from './connections.ts'
 import type { ResolvedHttpOptions } from './options.ts'

@@ -1,4 +1,5 @@
-import { anonymous, isErrorKind, QuintetError, type Principal } from '@quintet/core'
+import { anonymous, type Principal, QuintetError } from '@quintet/core'
+import { isErrorKind } from '@quintet/core/kit'
 import { toProblem } from '../problem.ts'
 import type { ByteRange } from './byte-range.ts'
 

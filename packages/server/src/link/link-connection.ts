@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net'
-import { toQuintetError, type CallOptions, type Principal } from '@quintet/core'
+import type { Principal } from '@quintet/core'
+import { type CallOptions, toQuintetError } from '@quintet/core/kit'
 import { EventQueue } from '../client/event-queue.ts'
 import { serverError } from '../errors.ts'
 import { decodeBody, encodeBody } from './body.ts'

@@ -1,4 +1,5 @@
-import type { CallOptions, ClientLink, Principal } from '@quintet/core'
+import type { ClientLink, Principal } from '@quintet/core'
+import type { CallOptions } from '@quintet/core/kit'
 import { delay, resumeStream } from '../client/resume.ts'
 import { serverError } from '../errors.ts'
 import type { LinkIdentity } from './handshake.ts'

@@ -1,6 +1,7 @@
 import { chmod, unlink } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
-import type { RunningTransport, Transport, TransportHost } from '@quintet/core'
+import type { Transport } from '@quintet/core'
+import type { RunningTransport, TransportHost } from '@quintet/core/kit'
 import { frameType, FrameReader, FrameWriter, type Frame } from './frames.ts'
 import { isSameProof, linkVersion, makeNonce, proveKey, type LinkIdentity } from './handshake.ts'
 import { linkedProcedures, LinkSession, type LinkedProcedure } from './link-session.ts'

@@ -1,16 +1,16 @@
 import type { Socket } from 'node:net'
+import type { Principal } from '@quintet/core'
 import {
   callProcedure,
-  noCredentials,
-  procedureOperation,
-  streamProcedure,
   type Credentials,
   type IncomingCall,
   type NamedProcedure,
+  noCredentials,
   type Operation,
-  type Principal,
+  procedureOperation,
+  streamProcedure,
   type TransportHost,
-} from '@quintet/core'
+} from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { decodeBody, encodeBody } from './body.ts'
 import type { ByteRange } from './byte-range.ts'

@@ -1,4 +1,5 @@
-import { describeAccess, type NamedProcedure, type Route } from '@quintet/core'
+import type { Route } from '@quintet/core'
+import { describeAccess, type NamedProcedure } from '@quintet/core/kit'
 import { toJsonSchema, type JsonSchema, type SchemaConverters } from './json-schema.ts'
 
 /** What an OpenAPI document is made from. */

@@ -1,4 +1,5 @@
-import { route, routeOperation, type Operation, type Route, type TransportHost } from '@quintet/core'
+import { route, type Route } from '@quintet/core'
+import { type Operation, routeOperation, type TransportHost } from '@quintet/core/kit'
 import type { OpenApiOptions } from '../http/options.ts'
 import { createDocument } from './document.ts'
 import { docsPagePolicy, renderDocsPage } from './docs-page.ts'

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { Credentials } from '@quintet/core'
+import type { Credentials } from '@quintet/core/kit'
 import { credentialsOf } from '../http/credentials.ts'
 import { parseTrustedProxies } from '../http/trusted-proxies.ts'
 import { serverError } from '../errors.ts'

@@ -1,4 +1,4 @@
-import { QuintetError, type Principal } from '@quintet/core'
+import { type Principal, QuintetError } from '@quintet/core'
 import { serverError } from '../errors.ts'
 
 /** When a client that was refused for their number may try again, in milliseconds. */

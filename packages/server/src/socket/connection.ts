@@ -1,14 +1,12 @@
+import { isQuintetError, type Principal, type StopReason } from '@quintet/core'
 import type {
   Credentials,
   Operation,
-  Principal,
   SessionEnd,
   SocketConnection,
   SocketSession,
-  StopReason,
   TransportHost,
-} from '@quintet/core'
-import { isQuintetError } from '@quintet/core'
+} from '@quintet/core/kit'
 import type { RawData, WebSocket } from 'ws'
 import { serverError } from '../errors.ts'
 import { closeCode } from './close-codes.ts'

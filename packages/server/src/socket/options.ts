@@ -1,13 +1,11 @@
+import type { AccessRule, Duration, Size } from '@quintet/core'
 import {
   assertAccessRule,
   parseDuration,
   parseSize,
   refuseUnknownKeys,
-  type AccessRule,
-  type Duration,
-  type Size,
   type SocketProtocol,
-} from '@quintet/core'
+} from '@quintet/core/kit'
 import { parseOrigin } from '../http/cors.ts'
 import { parseCount, parsePort } from '../option-values.ts'
 

@@ -1,14 +1,14 @@
+import type { StopReason } from '@quintet/core'
 import {
   callProcedure,
   findProcedure,
-  procedureOperation,
-  streamProcedure,
   type IncomingCall,
   type NamedProcedure,
   type Operation,
-  type StopReason,
+  procedureOperation,
+  streamProcedure,
   type TransportHost,
-} from '@quintet/core'
+} from '@quintet/core/kit'
 import { deadlineOf, requestIdOf, traceparentOf } from '../call-headers.ts'
 import { serverError } from '../errors.ts'
 import { parseJson } from '../json.ts'

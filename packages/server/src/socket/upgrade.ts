@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { Credentials, Operation, Principal, TransportHost } from '@quintet/core'
+import type { Principal } from '@quintet/core'
+import type { Credentials, Operation, TransportHost } from '@quintet/core/kit'
 import { requestIdOf, traceparentOf } from '../call-headers.ts'
 import { serverError } from '../errors.ts'
 import { admit } from '../http/admission.ts'

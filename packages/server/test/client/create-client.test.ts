@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, expectTypeOf, it } from 'vitest'
-import { procedure, QuintetError, service, type ClientLink } from '@quintet/core'
+import { type ClientLink, procedure, QuintetError, service } from '@quintet/core'
 import { createTestHost, testUser } from '@quintet/core/testing'
 import { z } from 'zod'
 import { createClient, directLink, httpLink, socketLink, type Client } from '../../src/client.ts'

@@ -3,7 +3,7 @@ import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import { Hono } from 'hono'
 import { describe, expect, it } from 'vitest'
-import { route, type QuintetError, type Route, type RouteContext } from '@quintet/core'
+import { type QuintetError, route, type Route, type RouteContext } from '@quintet/core'
 import { jsonAnswer, sendRaw, until } from '../support/raw.ts'
 import { serve } from '../support/serve.ts'
 

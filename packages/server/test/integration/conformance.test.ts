@@ -4,26 +4,25 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
   anonymous,
-  isQuintetError,
-  route,
-  validate,
   type ClientLink,
+  isQuintetError,
   type Principal,
   type ProcedureCall,
-  type RunningTransport,
+  route,
 } from '@quintet/core'
+import { type RunningTransport, validate } from '@quintet/core/kit'
 import {
+  type AttackHost,
   createAttackHost,
+  type ForgeableSurface,
   forgedContextAttacks,
+  type LeavableSurface,
   leavingAttacks,
+  type SurfaceAdapter,
   surfaceAttacks,
+  type SurfaceOutcome,
   testUser,
   textAttacks,
-  type AttackHost,
-  type ForgeableSurface,
-  type LeavableSurface,
-  type SurfaceAdapter,
-  type SurfaceOutcome,
   type TextSurface,
 } from '@quintet/core/testing'
 import { describe, expect, it } from 'vitest'

@@ -2,15 +2,9 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
-import {
-  procedure,
-  service,
-  type RunningTransport,
-  type SocketConnection,
-  type SocketProtocol,
-  type UserPrincipal,
-} from '@quintet/core'
-import { createTestHost, testUser, type TestHost, type TestHostOptions } from '@quintet/core/testing'
+import { procedure, service, type UserPrincipal } from '@quintet/core'
+import type { RunningTransport, SocketConnection, SocketProtocol } from '@quintet/core/kit'
+import { createTestHost, type TestHost, type TestHostOptions, testUser } from '@quintet/core/testing'
 import { z } from 'zod'
 import { createClient, socketLink, type SocketLink } from '../../src/client.ts'
 import { websocket, type WebSocketOptions } from '../../src/index.ts'

@@ -1,5 +1,6 @@
-import { procedure, route, service, type RunningTransport } from '@quintet/core'
-import { createTestHost, testUser, type TestHost, type TestHostOptions } from '@quintet/core/testing'
+import { procedure, route, service } from '@quintet/core'
+import type { RunningTransport } from '@quintet/core/kit'
+import { createTestHost, type TestHost, type TestHostOptions, testUser } from '@quintet/core/testing'
 import { z } from 'zod'
 import { http, type HttpOptions } from '../../src/index.ts'
 

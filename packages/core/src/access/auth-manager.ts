@@ -1,0 +1,22 @@
+import type { Principal } from './principal.ts'
+import type { Credentials } from './credentials.ts'
+
+export interface AuthenticateOptions {
+  readonly signal: AbortSignal
+  /** Read the session now, whatever the manager's own freshness is. */
+  readonly freshness?: 'strict'
+}
+
+/** Why a session ended while a connection was open. */
+export type SessionEnd = 'revoked' | 'superseded' | 'expired'
+
+/** Turns credentials into a principal. `@quintet/auth` makes one; a system without any refuses every credential. */
+export interface AuthManager {
+  /**
+   * @throws QuintetError of kind `unauthenticated` when the credentials are bad, `unavailable` when they
+   *   cannot be checked now. It never answers with an anonymous principal for credentials that were given.
+   */
+  authenticate(credentials: Credentials, options: AuthenticateOptions): Promise<Principal>
+  /** Calls `onEnd` once when the principal's session ends, so that its open connections can be closed. */
+  watch?(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable
+}

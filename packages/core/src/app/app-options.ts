@@ -1,0 +1,22 @@
+import type { Links } from '../transport/link.ts'
+import type { Logger } from '../logging/logger.ts'
+
+export interface AppOptions {
+  /** Which process of the system to run. @defaultValue the only one */
+  readonly process?: string
+  /** @defaultValue 0 */
+  readonly instance?: number
+  /** The folder against which module and configuration paths are resolved: where the bootstrap file lies. @defaultValue the working directory */
+  readonly baseUrl?: string
+  readonly logger?: Logger
+  /** Where the configuration's environment variables come from. They win over the `env` that the system declares. @defaultValue `process.env` */
+  readonly env?: Readonly<Record<string, string | undefined>>
+  /** Ports given from outside, by the transport's key in the process entry. */
+  readonly ports?: Readonly<Record<string, number>>
+  /** Connects sibling processes. Without one, `topology` cannot be used. */
+  readonly links?: Links
+  /** Apply what the system declares under `dev`. @defaultValue false */
+  readonly dev?: boolean
+  /** Cancels a start that is not finished. */
+  readonly signal?: AbortSignal
+}

@@ -1,0 +1,117 @@
+import type { App } from '../definition/app.ts'
+import type { OwnedHealthChecks } from '../lifecycle/create-health-checks.ts'
+import type { OwnedLifecycle } from '../lifecycle/create-lifecycle.ts'
+import type { Hooks } from '../definition/hooks.ts'
+import type { Logger } from '../logging/logger.ts'
+import type { Pipeline } from '../pipeline/pipeline.ts'
+import type { NamedProcedure } from '../procedures/service.ts'
+import { createStopSteps } from './stop-steps.ts'
+import type { System } from '../definition/system.ts'
+import type { RunningTransport, StopReason } from '../transport/transport.ts'
+
+export interface StartedTransport {
+  readonly name: string
+  readonly running: RunningTransport
+}
+
+/** What a start has made. */
+export interface RunningAppParts<Services> {
+  readonly system: App['system']
+  readonly shutdown: System['shutdown']
+  readonly process: string
+  readonly instance: number
+  readonly services: Services
+  readonly config: unknown
+  readonly configOrigins: ReadonlyMap<string, string>
+  readonly logger: Logger
+  readonly lifecycle: OwnedLifecycle
+  readonly health: OwnedHealthChecks
+  readonly pipeline: Pipeline
+  readonly procedures: ReadonlyMap<string, NamedProcedure>
+  readonly hooks: readonly Hooks<Services>[]
+  readonly started: readonly StartedTransport[]
+}
+
+/** A process that has started, and how it stops. */
+export class RunningApp<Services> implements App<Services> {
+  readonly system: App['system']
+  readonly process: string
+  readonly instance: number
+  readonly services: Services
+  readonly config: unknown
+  readonly configOrigins: ReadonlyMap<string, string>
+  readonly logger: Logger
+  readonly lifecycle: OwnedLifecycle
+  readonly health: OwnedHealthChecks
+  readonly pipeline: Pipeline
+  readonly procedures: ReadonlyMap<string, NamedProcedure>
+  readonly #shutdown: System['shutdown']
+  readonly #hooks: readonly Hooks<Services>[]
+  readonly #started: readonly StartedTransport[]
+  #stopped: Promise<void> | undefined
+
+  constructor(parts: RunningAppParts<Services>) {
+    this.system = parts.system
+    this.process = parts.process
+    this.instance = parts.instance
+    this.services = parts.services
+    this.config = parts.config
+    this.configOrigins = parts.configOrigins
+    this.logger = parts.logger
+    this.lifecycle = parts.lifecycle
+    this.health = parts.health
+    this.pipeline = parts.pipeline
+    this.procedures = parts.procedures
+    this.#shutdown = parts.shutdown
+    this.#hooks = parts.hooks
+    this.#started = parts.started
+  }
+
+  get transports(): ReadonlyMap<string, RunningTransport> {
+    return new Map(this.#started.map(({ name, running }) => [name, running]))
+  }
+
+  stop(reason: StopReason = 'shutdown'): Promise<void> {
+    return (this.#stopped ??= this.#stop(reason))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  async #stop(reason: StopReason): Promise<void> {
+    const { timeout, drainConnections } = this.#shutdown
+    const steps = createStopSteps(`${this.system.name}/${this.process}`, timeout)
+    this.lifecycle.enter('stopping')
+    this.health.stopAccepting()
+    this.logger.info({ reason }, 'stopping')
+    const hooks = this.#hooks.toReversed()
+    const transports = this.#started.toReversed()
+    for (const hook of hooks) await steps.run('beforeStop', () => hook.beforeStop?.(this))
+    if (drainConnections) {
+      // All begin at once: one that is slow must neither keep the others open to new work nor use up their time.
+      await Promise.all(
+        transports.map(({ name, running }) =>
+          steps.run(`draining the transport "${name}"`, () => running.drain(reason, steps.signal)),
+        ),
+      )
+    }
+    await steps.run(
+      'calls in progress',
+      () => this.pipeline.drain(drainConnections ? steps.signal : AbortSignal.abort()),
+      () => `${this.pipeline.active} call(s)`,
+    )
+    for (const { name, running } of transports) {
+      await steps.run(`closing the transport "${name}"`, () => running.close())
+    }
+    await steps.run(
+      'releasing resources',
+      () => this.lifecycle.close(),
+      () => this.lifecycle.closing,
+    )
+    for (const hook of hooks) await steps.run('afterStop', () => hook.afterStop?.(this))
+    this.lifecycle.enter('stopped')
+    steps.finish()
+    this.logger.info({ reason }, 'stopped')
+  }
+}

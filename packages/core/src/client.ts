@@ -1,0 +1,13 @@
+export {
+  isErrorKind,
+  isQuintetError,
+  QuintetError,
+  toQuintetError,
+  type ErrorKind,
+  type QuintetErrorOptions,
+} from './errors.ts'
+export { parseDuration, type Duration } from './options/duration.ts'
+export { option } from './options/options.ts'
+export type { OptionSpec, ResolvedOptions } from './options/option-spec.ts'
+export { readOptions } from './options/read-options.ts'
+export type { CallOptions, ClientLink } from './transport/link.ts'

@@ -1,0 +1,74 @@
+import { assertAccessRule } from '../access/access-rule.ts'
+import { assertHooks } from './assert-hooks.ts'
+import { brandDefinition, isDefinition } from './definition-brand.ts'
+import { nameProcedures } from '../procedures/define-service.ts'
+import { refuseUnknownKeys } from '../options/known-keys.ts'
+import type { ProcessDefinition, ProcessOptions } from './process.ts'
+import type { Transport } from '../transport/transport.ts'
+
+/** The `defineProcess` function for one type of services. */
+export type DefineProcess<Services> = (options: ProcessOptions<Services>) => ProcessDefinition<Services>
+
+/**
+ * Defines what one process answers to and works on: the default export of a process's module.
+ *
+ * @throws TypeError when a key is unknown, or two services or two routes are the same.
+ */
+export function defineProcess<Services = unknown>(
+  options: ProcessOptions<Services>,
+): ProcessDefinition<Services> {
+  if (typeof options !== 'object' || options === null) throw new TypeError('defineProcess: needs options.')
+  refuseUnknownKeys(options, ['services', 'routes', 'workers', 'hooks'], 'defineProcess')
+  const services = Object.freeze([...(options.services ?? [])])
+  const routes = Object.freeze([...(options.routes ?? [])])
+  nameProcedures(services)
+  const seen = new Set<string>()
+  for (const route of routes) {
+    if (
+      typeof route !== 'object' ||
+      route === null ||
+      typeof route.handler !== 'function' ||
+      route.access === undefined
+    ) {
+      throw new TypeError('defineProcess: routes must be made by route().')
+    }
+    const name = `${route.method} ${route.pattern}`
+    assertAccessRule(route.access, name)
+    if (seen.has(name)) throw new TypeError(`defineProcess: there are two routes ${name}.`)
+    seen.add(name)
+  }
+  assertHooks(options.hooks, 'defineProcess.hooks')
+  const { workers } = options
+  const definition: ProcessDefinition<Services> = {
+    services,
+    routes,
+    workers: typeof workers === 'function' ? withoutWays(workers) : () => workers ?? [],
+    operations: Object.freeze(
+      typeof workers === 'function' ? [] : (workers ?? []).flatMap((worker) => worker.operations ?? []),
+    ),
+    hooks: Object.freeze({ ...options.hooks }),
+  }
+  return Object.freeze(brandDefinition('process', definition))
+}
+
+/** Holds a function that makes workers to those that open no way in: nobody could see its rule before the process runs. */
+function withoutWays<Services>(
+  make: (services: Services) => readonly Transport[] | Promise<readonly Transport[]>,
+): (services: Services) => Promise<readonly Transport[]> {
+  return async (services) => {
+    const made = await make(services)
+    for (const { name, operations = [] } of made) {
+      const [operation] = operations
+      if (operation === undefined) continue
+      throw new TypeError(
+        `defineProcess.workers: "${name}" opens ${operation.name}, which must be listed itself, not made by a function. A job's worker takes its queue from the services: worker(job, { queue: (services) => services.queue }, handler).`,
+      )
+    }
+    return made
+  }
+}
+
+/** Recognises what {@link defineProcess} returns, e.g. the default export of a module. */
+export function isProcessDefinition(value: unknown): value is ProcessDefinition {
+  return isDefinition('process', value)
+}

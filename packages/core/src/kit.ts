@@ -1,0 +1,62 @@
+export { assertAccessRule, decideAccess, describeAccess } from './access/access-rule.ts'
+export type { AuthenticateOptions, SessionEnd } from './access/auth-manager.ts'
+export { noCredentials, type Credentials } from './access/credentials.ts'
+export type { AnonymousPrincipal } from './access/principal.ts'
+export { systemClock, type Clock } from './clock.ts'
+export { describeConfig, type ConfigEntry } from './config/describe-config.ts'
+export { loadConfig, type LoadConfigOptions, type LoadedConfig } from './config/load-config.ts'
+export type { ConfigProblem } from './config/merge.ts'
+export type { ConfigContext, ConfigTree } from './config/source.ts'
+export { deepFreeze } from './definition/deep-freeze.ts'
+export { isProcessDefinition, type DefineProcess } from './definition/define-process.ts'
+export { isSystem, systemDefaults } from './definition/define-system.ts'
+export { brandDefinition, isDefinition } from './definition/definition-brand.ts'
+export type { DevOptions, ProbeOptions, ResolvedProbe, ResolvedProcess } from './definition/system.ts'
+export type { TypedDefinitions } from './definition/with-services.ts'
+export { isErrorKind, toQuintetError, type CoreErrorCode } from './errors.ts'
+export {
+  createHealthChecks,
+  healthCheckDefaults,
+  type HealthChecksOptions,
+  type OwnedHealthChecks,
+} from './lifecycle/create-health-checks.ts'
+export { createLifecycle, type LifecycleOptions, type OwnedLifecycle } from './lifecycle/create-lifecycle.ts'
+export type { CheckResult, HealthChecks } from './lifecycle/health-checks.ts'
+export type { Phase } from './lifecycle/lifecycle.ts'
+export { assertName } from './options/assert-name.ts'
+export { parseDuration } from './options/duration.ts'
+export { describeUnknownKey, nearestKey, refuseUnknownKeys } from './options/known-keys.ts'
+export type { Option } from './options/option.ts'
+export { option } from './options/options.ts'
+export type { OptionSpec, ResolvedOptions } from './options/option-spec.ts'
+export { readOptions, type NoteProblem, type ReadOptionsSettings } from './options/read-options.ts'
+export { parseSize } from './options/size.ts'
+export { createPipeline, pipelineDefaults } from './pipeline/create-pipeline.ts'
+export type { InvocationObserver, SettledCall } from './pipeline/invocation.ts'
+export type { Operation, Surface } from './pipeline/operation.ts'
+export type { CallSteps, IncomingCall, Pipeline, PipelineOptions } from './pipeline/pipeline.ts'
+export {
+  callProcedure,
+  findProcedure,
+  streamProcedure,
+  type ProcedureHost,
+} from './procedures/call-procedure.ts'
+export {
+  procedureDefaults,
+  type CallProcedureOptions,
+  type ClientInput,
+  type DefineProcedure,
+  type HandlerInput,
+  type StreamProcedureOptions,
+} from './procedures/define-procedure.ts'
+export { routeOperation, type DefineRoute } from './procedures/define-route.ts'
+export { nameProcedures, procedureOperation } from './procedures/define-service.ts'
+export type { Procedures } from './procedures/procedure.ts'
+export type { RouteMethod } from './procedures/route.ts'
+export { validate, type InputIssue } from './procedures/schema.ts'
+export type { NamedProcedure } from './procedures/service.ts'
+export { isSecret, revealText, type SecretText } from './security/secret.ts'
+export type { HttpPlugin } from './transport/http-plugin.ts'
+export type { CallOptions, Links } from './transport/link.ts'
+export type { SocketConnection, SocketProtocol, SocketSession } from './transport/socket-protocol.ts'
+export type { RunningTransport, TransportHost } from './transport/transport.ts'

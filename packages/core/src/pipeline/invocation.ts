@@ -1,0 +1,42 @@
+import type { Logger } from '../logging/logger.ts'
+import type { Operation } from './operation.ts'
+import type { Principal } from '../access/principal.ts'
+
+/** One call on its way through the pipeline, after authentication. Everything in it comes from the server. */
+export interface Invocation {
+  readonly operation: Operation
+  readonly principal: Principal
+  readonly requestId: string
+  /** W3C Trace Context of the caller, if it sent a valid one. */
+  readonly traceparent: string | undefined
+  /** Aborts when the caller goes away, the deadline passes or the process must stop. */
+  readonly signal: AbortSignal
+  /** When the call must be over, in milliseconds since the epoch; null for no limit. */
+  readonly deadline: number | null
+  readonly logger: Logger
+}
+
+/**
+ * Runs around every handler on every surface, e.g. to open a row-level security scope. It must call
+ * `next` once and return (or await) its result. For a stream, `next` settles when the stream has ended.
+ */
+export type InvocationWrapper = <Result>(
+  invocation: Invocation,
+  next: () => Promise<Result>,
+) => Promise<Result>
+
+/** What became of one call; given to every {@link InvocationObserver}. */
+export interface SettledCall {
+  readonly operation: Operation
+  readonly requestId: string
+  readonly tenantId: string | null
+  readonly userId: string | null
+  /** `'ok'`, or the kind of the error. */
+  readonly outcome: string
+  readonly errorCode: string | undefined
+  readonly durationMs: number
+}
+
+export interface InvocationObserver {
+  onSettled(call: SettledCall): void
+}

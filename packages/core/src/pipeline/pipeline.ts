@@ -1,0 +1,60 @@
+import type { Clock } from '../clock.ts'
+import type { AuthManager, SessionEnd } from '../access/auth-manager.ts'
+import type { Credentials } from '../access/credentials.ts'
+import type { Invocation, InvocationObserver, InvocationWrapper } from './invocation.ts'
+import type { Logger } from '../logging/logger.ts'
+import type { Operation } from './operation.ts'
+import type { Principal } from '../access/principal.ts'
+
+/** A call as a surface hands it in: which operation, with which credentials, under which limits. */
+export interface IncomingCall {
+  readonly operation: Operation
+  readonly credentials: Credentials
+  readonly requestId: string
+  readonly traceparent?: string | undefined
+  /** Aborts when the caller goes away. */
+  readonly signal: AbortSignal
+  /** The caller's own deadline, in milliseconds since the epoch. */
+  readonly deadline?: number | undefined
+}
+
+/** What happens to a call once it has been let in. */
+export interface CallSteps<Input, Result> {
+  /** Reads and validates the input. Runs only for a caller who may use the operation. */
+  readonly input: () => Input | Promise<Input>
+  readonly handle: (input: Input, invocation: Invocation) => Promise<Result> | Result
+}
+
+export interface PipelineOptions {
+  readonly logger: Logger
+  /** Without one, every credential is refused and only `public` operations can be called. */
+  readonly auth?: AuthManager | undefined
+  /** The first one is the outermost. */
+  readonly wrappers?: readonly InvocationWrapper[]
+  readonly observers?: readonly InvocationObserver[]
+  /** Calls in progress at once; more are refused with `ERR_CORE_OVERLOADED`. @defaultValue 10 000 */
+  readonly maxConcurrentCalls?: number
+  readonly clock?: Clock
+}
+
+/** The one way to a handler: admit, authenticate, authorize, wrappers, handler, settle. */
+export interface Pipeline {
+  /** Calls in progress. */
+  readonly active: number
+  run<Input, Result>(call: IncomingCall, steps: CallSteps<Input, Result>): Promise<Result>
+  /** As `run`, for handlers that answer with a sequence. The wrappers stay open until it has ended. */
+  stream<Input, Item>(
+    call: IncomingCall,
+    steps: {
+      readonly input: () => Input | Promise<Input>
+      readonly handle: (input: Input, invocation: Invocation) => AsyncIterable<Item>
+    },
+  ): AsyncGenerator<Item, void, undefined>
+  /** Authenticates and authorizes without calling anything, e.g. before a WebSocket upgrade. */
+  authorize(call: IncomingCall): Promise<Principal>
+  /** Calls `onEnd` once when the principal's session ends, so that its open connections can be closed; undefined when nobody can tell. */
+  watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable | undefined
+  addObserver(observer: InvocationObserver): void
+  /** Refuses new calls from now on, and resolves when no call is in progress or the signal aborts. */
+  drain(signal: AbortSignal): Promise<void>
+}

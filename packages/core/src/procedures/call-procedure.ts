@@ -1,0 +1,138 @@
+import { QuintetError } from '../errors.ts'
+import type { Invocation } from '../pipeline/invocation.ts'
+import type { Logger } from '../logging/logger.ts'
+import type { IncomingCall, Pipeline } from '../pipeline/pipeline.ts'
+import type { Principal } from '../access/principal.ts'
+import { validate } from './schema.ts'
+import type { NamedProcedure } from './service.ts'
+import type { Procedure, ProcedureCall } from './procedure.ts'
+
+/** The part of a transport's host that calling a procedure needs. */
+export interface ProcedureHost {
+  readonly pipeline: Pipeline
+  readonly procedures: ReadonlyMap<string, NamedProcedure>
+  readonly services: unknown
+}
+
+/**
+ * Finds a procedure by the name that a caller gave.
+ *
+ * @throws QuintetError `ERR_CORE_NOT_FOUND`.
+ */
+export function findProcedure(host: Pick<ProcedureHost, 'procedures'>, name: unknown): NamedProcedure {
+  const named = typeof name === 'string' ? host.procedures.get(name) : undefined
+  if (named !== undefined) return named
+  throw new QuintetError('There is no such procedure.', { code: 'ERR_CORE_NOT_FOUND', kind: 'not-found' })
+}
+
+/**
+ * Calls a procedure through the pipeline: the one implementation behind every RPC surface.
+ *
+ * `readInput` gives the value as it came over the wire; it runs only for a caller who may call, and what it
+ * gives is validated. A result that does not fit the output schema is an internal error.
+ */
+export function callProcedure(
+  host: Pick<ProcedureHost, 'pipeline' | 'services'>,
+  procedure: Procedure,
+  call: IncomingCall,
+  readInput: () => unknown,
+): Promise<unknown> {
+  return host.pipeline.run(call, {
+    input: () => parseInput(procedure, readInput),
+    handle: (input, invocation) => {
+      const result = invoke(procedure, new HandlerCall(input, host.services, invocation, undefined))
+      if (procedure.output === undefined) return result
+      return result instanceof Promise
+        ? result.then((value) => checkOutput(procedure, value))
+        : checkOutput(procedure, result)
+    },
+  })
+}
+
+/** As {@link callProcedure}, for a procedure with `mode: 'stream'`. Each event is checked as a result is. */
+export function streamProcedure(
+  host: Pick<ProcedureHost, 'pipeline' | 'services'>,
+  procedure: Procedure,
+  call: IncomingCall,
+  readInput: () => unknown,
+  lastEventId?: string,
+): AsyncGenerator<unknown, void, undefined> {
+  return host.pipeline.stream(call, {
+    input: () => parseInput(procedure, readInput),
+    handle: (input, invocation) =>
+      checkEvents(
+        procedure,
+        invoke(procedure, new HandlerCall(input, host.services, invocation, lastEventId)),
+      ),
+  })
+}
+
+/** What a handler gets. The signal and the logger are made when it asks for them. */
+class HandlerCall implements ProcedureCall<unknown, unknown> {
+  readonly input: unknown
+  readonly services: unknown
+  readonly lastEventId: string | undefined
+  readonly #invocation: Invocation
+
+  constructor(input: unknown, services: unknown, invocation: Invocation, lastEventId: string | undefined) {
+    this.input = input
+    this.services = services
+    this.lastEventId = lastEventId
+    this.#invocation = invocation
+  }
+
+  get principal(): Principal {
+    return this.#invocation.principal
+  }
+
+  get requestId(): string {
+    return this.#invocation.requestId
+  }
+
+  get signal(): AbortSignal {
+    return this.#invocation.signal
+  }
+
+  get deadline(): number | null {
+    return this.#invocation.deadline
+  }
+
+  get logger(): Logger {
+    return this.#invocation.logger
+  }
+}
+
+function invoke(procedure: Procedure, call: HandlerCall): unknown {
+  // The definition tied the handler's types to its schemas and its access rule; both have been held here.
+  const handler = procedure.handler as (call: ProcedureCall<unknown, unknown>) => unknown
+  return handler(call)
+}
+
+function parseInput(procedure: Procedure, readInput: () => unknown): unknown {
+  const raw = readInput()
+  if (procedure.input === undefined) return raw instanceof Promise ? raw.then(() => undefined) : undefined
+  const schema = procedure.input
+  return raw instanceof Promise ? raw.then((value) => validate(schema, value)) : validate(schema, raw)
+}
+
+function checkOutput(procedure: Procedure, value: unknown): unknown {
+  if (procedure.output === undefined) return value
+  try {
+    const checked = validate(procedure.output, value)
+    return checked instanceof Promise ? checked.catch(refuseOutput) : checked
+  } catch (error) {
+    return refuseOutput(error)
+  }
+}
+
+function refuseOutput(error: unknown): never {
+  throw new QuintetError('Something failed on our side.', {
+    code: 'ERR_CORE_INTERNAL',
+    kind: 'internal',
+    cause: new Error('The handler returned a value that its output schema refuses.', { cause: error }),
+  })
+}
+
+async function* checkEvents(procedure: Procedure, events: unknown): AsyncGenerator<unknown, void, undefined> {
+  for await (const event of events as AsyncIterable<unknown>) yield await checkOutput(procedure, event)
+}

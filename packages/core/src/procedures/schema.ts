@@ -1,0 +1,49 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { QuintetError } from '../errors.ts'
+
+/** Any validator that implements Standard Schema (zod, valibot, arktype, …). */
+export type Schema<Input = unknown, Output = Input> = StandardSchemaV1<Input, Output>
+
+/** What a caller may send for a schema. */
+export type SchemaInput<S> = S extends StandardSchemaV1<infer Input, unknown> ? Input : unknown
+
+/** What a handler gets from a schema. */
+export type SchemaOutput<S> = S extends StandardSchemaV1<unknown, infer Output> ? Output : unknown
+
+/** One thing that is wrong with a value: where, and what. */
+export interface InputIssue {
+  /** JSON Pointer (RFC 6901) to the member; empty for the whole value. */
+  readonly pointer: string
+  readonly message: string
+}
+
+/**
+ * Checks a value and returns what the schema makes of it, without a promise where the schema needs none.
+ *
+ * @throws QuintetError `ERR_CORE_INVALID_INPUT` with `details.issues: InputIssue[]`.
+ */
+export function validate<S extends StandardSchemaV1>(
+  schema: S,
+  value: unknown,
+): SchemaOutput<S> | Promise<SchemaOutput<S>> {
+  const result = schema['~standard'].validate(value)
+  return result instanceof Promise ? result.then(unwrap<S>) : unwrap<S>(result)
+}
+
+function unwrap<S>(result: StandardSchemaV1.Result<unknown>): SchemaOutput<S> {
+  if (result.issues === undefined) return result.value as SchemaOutput<S>
+  const issues = result.issues.map(toInputIssue)
+  const first = issues[0]
+  throw new QuintetError(
+    `The input is not valid: ${first ? `${first.pointer === '' ? '' : `${first.pointer}: `}${first.message}` : 'unknown reason'}`,
+    { code: 'ERR_CORE_INVALID_INPUT', kind: 'invalid-input', details: { issues } },
+  )
+}
+
+function toInputIssue(issue: StandardSchemaV1.Issue): InputIssue {
+  const segments = (issue.path ?? []).map((segment) => (typeof segment === 'object' ? segment.key : segment))
+  const pointer = segments
+    .map((segment) => `/${String(segment).replaceAll('~', '~0').replaceAll('/', '~1')}`)
+    .join('')
+  return { pointer, message: issue.message }
+}

@@ -1,0 +1,6 @@
+export type { RedisPublisher, RedisSubscriber, SettingsRedis } from './settings/announcements.ts'
+export { createSettings, type ChangeOptions, type Settings } from './settings/create-settings.ts'
+export { settingsDefaults, type SettingsOptions } from './settings/options.ts'
+export type { SettingsClient, SettingsPool, SettingsQuery } from './settings/pool.ts'
+export { settingsSchemaSql } from './settings/schema-sql.ts'
+export type { SettingChange } from './settings/store.ts'

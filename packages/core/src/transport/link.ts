@@ -1,0 +1,24 @@
+import type { Principal } from '../access/principal.ts'
+import type { Transport } from './transport.ts'
+
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Milliseconds since the epoch. */
+  readonly deadline?: number | undefined
+  /** For a stream: resume after this event. */
+  readonly lastEventId?: string | undefined
+}
+
+/** How a typed client reaches a service: over HTTP, WebSocket, a sibling link, or in the process. */
+export interface ClientLink {
+  call(method: string, input: unknown, options?: CallOptions): Promise<unknown>
+  stream(method: string, input: unknown, options?: CallOptions): AsyncIterable<unknown>
+}
+
+/** Connects the processes of one system. The runner gives one to `createApp`; `@quintet/server/link` makes it. */
+export interface Links {
+  /** The transport by which this process answers its siblings. */
+  expose(): Transport
+  /** A link to a sibling process, spread over its instances. The principal is forwarded with every call. */
+  connect(process: string, forward: () => Principal): ClientLink & AsyncDisposable
+}

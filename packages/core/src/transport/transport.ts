@@ -1,0 +1,51 @@
+import type { HealthChecks } from '../lifecycle/health-checks.ts'
+import type { Lifecycle } from '../lifecycle/lifecycle.ts'
+import type { Logger } from '../logging/logger.ts'
+import type { Operation } from '../pipeline/operation.ts'
+import type { Pipeline } from '../pipeline/pipeline.ts'
+import type { Route } from '../procedures/route.ts'
+import type { NamedProcedure } from '../procedures/service.ts'
+
+/** What a process offers to a transport: the pipeline, and every way in that it may open. */
+export interface TransportHost {
+  readonly system: { readonly name: string; readonly version: string }
+  readonly process: string
+  /** Counts the instances of the process from 0. */
+  readonly instance: number
+  readonly pipeline: Pipeline
+  readonly procedures: ReadonlyMap<string, NamedProcedure>
+  readonly routes: readonly Route[]
+  /** What `setup` returned. Handed to handlers, never inspected. */
+  readonly services: unknown
+  readonly health: HealthChecks
+  readonly lifecycle: Lifecycle
+  readonly logger: Logger
+  /** The port given from outside for this transport (by the supervisor or a test), if any. */
+  readonly port: number | undefined
+}
+
+/**
+ * One set of ways into a process: HTTP, WebSocket, a link, a queue worker. Core knows only this port;
+ * the packages make the values.
+ */
+export interface Transport {
+  /** Unique in its process, e.g. `http`. */
+  readonly name: string
+  /** The port it takes when none is given from outside, for the supervisor's plan; undefined for a worker, 0 for any free one. */
+  readonly port?: number
+  /** The ways in beyond procedures and routes that it opens itself (channels, jobs), for `quintet routes`. */
+  readonly operations?: readonly Operation[]
+  start(host: TransportHost): Promise<RunningTransport>
+}
+
+export interface RunningTransport {
+  /** Where it can be reached, e.g. `http://127.0.0.1:3002`; undefined for a worker. */
+  readonly url: string | undefined
+  /** Accepts nothing new, tells its clients, and resolves when what it had in progress is done. Ends early when the signal aborts. */
+  drain(reason: StopReason, signal: AbortSignal): Promise<void>
+  /** Lets go of everything at once. */
+  close(): Promise<void>
+}
+
+/** Why a process stops; told to WebSocket clients. */
+export type StopReason = 'deployment' | 'restart' | 'shutdown' | 'failure'

@@ -1,0 +1,1 @@
+export { secret, type SecretOptions } from './config/secret-schema.ts'

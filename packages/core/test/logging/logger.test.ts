@@ -1,0 +1,67 @@
+import { describe, expect, it } from 'vitest'
+import { createLogger } from '../../src/logger.ts'
+import { Secret } from '../../src/index.ts'
+
+function lines(
+  write: (logger: ReturnType<typeof createLogger>) => void,
+  level?: 'debug' | 'silent',
+): unknown[] {
+  const written: string[] = []
+  const destination = { write: (line: string) => void written.push(line) }
+  write(createLogger({ destination, fields: { system: 'media' }, ...(level === undefined ? {} : { level }) }))
+  return written.map((line) => JSON.parse(line))
+}
+
+describe('createLogger', () => {
+  it('writes JSON with the level by name, an ISO time and its own fields', () => {
+    expect(lines((logger) => logger.child({ requestId: 'r' }).info({ a: 1 }, 'hello'))).toEqual([
+      {
+        level: 'info',
+        time: expect.stringMatching(/^\d{4}-.*Z$/),
+        system: 'media',
+        requestId: 'r',
+        a: 1,
+        msg: 'hello',
+      },
+    ])
+  })
+
+  it('holds back what is below its level', () => {
+    expect(lines((logger) => logger.debug({}, 'x'))).toHaveLength(0)
+    expect(lines((logger) => logger.debug({}, 'x'), 'debug')).toHaveLength(1)
+    expect(lines((logger) => logger.fatal({}, 'x'), 'silent')).toHaveLength(0)
+  })
+
+  it('writes no secret', () => {
+    const secrets = {
+      password: 'hunter2',
+      token: 'hunter2',
+      authorization: 'hunter2',
+      'set-cookie': 'hunter2',
+    }
+    const text = JSON.stringify(
+      lines((logger) =>
+        logger
+          .child({ token: 'hunter2' })
+          .child({ Authorization: 'hunter2' })
+          .error({
+            ...secrets,
+            headers: secrets,
+            call: { headers: secrets },
+            list: [secrets],
+            err: Object.assign(new Error('failed'), { details: secrets }),
+            key: new Secret('hunter2'),
+          }),
+      ),
+    )
+    expect(text).not.toContain('hunter2')
+    expect(text).toContain('[redacted]')
+    expect(text).toContain('[secret]')
+  })
+
+  it('leaves the fields that it is given as they are', () => {
+    const fields = { a: { token: 'hunter2' }, list: [1, 2] }
+    lines((logger) => logger.info(fields))
+    expect(fields).toEqual({ a: { token: 'hunter2' }, list: [1, 2] })
+  })
+})
