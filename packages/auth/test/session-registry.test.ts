@@ -70,16 +70,47 @@ describe('advance', () => {
   })
 })
 
+describe('revokeAll', () => {
+  it('keeps the kept session when a rotation from before arrives after it', async () => {
+    const { record } = await registry.create(newSession(), limits)
+    await registry.revokeAll(record, 'test', { kept: record.sessionId, epoch: 1, ttl: 60_000 })
+    expect(await registry.advance({ ...record, generation: 2 })).toBe('OK')
+    expect(await registry.advance({ ...record, generation: 3, epoch: 1 })).toBe('OK')
+  })
+
+  it('that comes late ends no session that was started after it', async () => {
+    const { record: former } = await registry.create(newSession(), limits)
+    await registry.revokeAll(former, 'test', { epoch: 1, ttl: 60_000, ended: [former.sessionId] })
+    const { record } = await registry.create(
+      { ...newSession(), tenantId: former.tenantId, userId: former.userId },
+      limits,
+    )
+    await registry.revokeAll(former, 'test', { epoch: 1, ttl: 60_000, ended: [former.sessionId] })
+    expect((await registry.read(former)).record).toBeUndefined()
+    expect((await registry.read(record)).record).toMatchObject({ epoch: 1 })
+  })
+})
+
 describe('fill', () => {
   it('leaves a tombstone for a session that ended with all others of its user', async () => {
     const { record } = await registry.create(newSession(), limits)
     await redis.del(sessionKey(record))
-    await registry.claim(record, 'nonce', 2_000)
     await redis.set(epochKey(record), '3')
+    await registry.claim(record, 'nonce', 2_000)
     expect(await registry.fill(record, 'nonce', { record: { ...record, epoch: 2 }, userEpoch: 2 })).toBe(
       'REVOKED',
     )
     expect(await redis.hget(sessionKey(record), 'st')).toBe('r')
+  })
+
+  it('gives the claim up when the epoch was raised since: what was read may be from before', async () => {
+    const { record } = await registry.create(newSession(), limits)
+    await redis.del(sessionKey(record))
+    await registry.claim(record, 'nonce', 2_000)
+    await registry.revokeAll(record, 'test', { kept: record.sessionId, epoch: 1, ttl: 60_000 })
+    expect(await registry.fill(record, 'nonce', { record, userEpoch: 0 })).toBe('LOST')
+    expect(await registry.claim(record, 'again', 2_000)).toBe('CLAIMED')
+    expect(await registry.fill(record, 'again', { record: { ...record, epoch: 1 }, userEpoch: 1 })).toBe('OK')
   })
 
   it('takes the user’s epoch over from the database, and never back', async () => {

@@ -28,6 +28,16 @@ export class Projector implements AsyncDisposable {
   }
 
   /**
+   * Before a rotation: resolves when Redis has the session, so that it can take the rotation even while it is out of
+   * memory.
+   *
+   * @throws AuthError `ERR_AUTH_UNAVAILABLE`
+   */
+  async prepare(ref: SessionRef): Promise<void> {
+    if (!(await this.#registry.knows(ref))) await this.#warmer.warm(ref)
+  }
+
+  /**
    * After a rotation. While Redis is away the rotation stands all the same (the client must have its new tokens,
    * or its next refresh would look like theft), and Redis is told later.
    */

@@ -26,6 +26,12 @@ end
 `
 
 /**
+ * Lets a script run while Redis is out of memory. Only for scripts that end sessions or write to one that is here:
+ * a revocation must never wait for memory, and these take next to none.
+ */
+const allowOom = '#!lua flags=allow-oom\n'
+
+/**
  * KEYS session, index, epoch; ARGV now, sid, idle, absolute, max sessions, tombstone ttl, fields…
  * Answers { abs, exp, ver, now, evicted sids… }.
  */
@@ -87,7 +93,7 @@ return { 'REUSED', now }
 `)
 
 /** KEYS session, index; ARGV now, sid, tombstone ttl, why. Answers 1 when an active session ended. */
-export const revokeScript: SessionScript = defineScript(`${prelude}
+export const revokeScript: SessionScript = defineScript(`${allowOom}${prelude}
 local was = redis.call('HGET', KEYS[1], 'st')
 if was ~= 'r' then tombstone(KEYS[1], tonumber(ARGV[3]), ARGV[4]) end
 redis.call('ZREM', KEYS[2], ARGV[2])
@@ -97,13 +103,15 @@ return was == 'a' and 1 or 0
 /**
  * KEYS index, epoch, session of the kept sid (or of any); ARGV now, sid in KEYS[3], kept sid or '', tombstone ttl,
  * why, epoch ttl, epoch or 0 to count up, further sids…
- * Answers { epoch, ended sids… }.
+ * Answers { epoch, ended sids… }. May come late, after sessions were started that it does not mean: of the index
+ * only those end that are older than the epoch.
  */
-export const revokeAllScript: SessionScript = defineScript(`${prelude}
+export const revokeAllScript: SessionScript = defineScript(`${allowOom}${prelude}
 local kept, tomb = ARGV[3], tonumber(ARGV[4])
 local base = string.sub(KEYS[3], 1, -(#ARGV[2] + 1))
 local given = tonumber(ARGV[7])
 local number = given > 0 and math.max(given, epoch(KEYS[2])) or epoch(KEYS[2]) + 1
+local before = given > 0 and given or number
 redis.call('SET', KEYS[2], number, 'PX', ARGV[6])
 local answer = { number }
 local seen = {}
@@ -114,29 +122,34 @@ local function finish(sid)
   redis.call('ZREM', KEYS[1], sid)
   answer[#answer + 1] = sid
 end
-for _, sid in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do finish(sid) end
 for i = 8, #ARGV do finish(ARGV[i]) end
+for _, sid in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  local h = redis.call('HMGET', base .. sid, 'st', 'ver')
+  -- What is being read from the database may have been read before: it is read again.
+  if h[1] == 'w' then redis.call('DEL', base .. sid)
+  elseif h[1] ~= 'a' or tonumber(h[2]) < before then finish(sid) end
+end
 if kept ~= '' and redis.call('HGET', base .. kept, 'st') == 'a' then
-  redis.call('HSET', base .. kept, 'ver', number)
+  redis.call('HSET', base .. kept, 'ver', math.max(number, tonumber(redis.call('HGET', base .. kept, 'ver'))))
 end
 return answer
 `)
 
 /**
  * Takes the place of a session that is not here, before it is read from the database.
- * KEYS session; ARGV now, nonce, ttl. Answers CLAIMED, BUSY or HELD.
+ * KEYS session, index, epoch; ARGV now, nonce, ttl. Answers CLAIMED, BUSY or HELD.
  */
 export const claimScript: SessionScript = defineScript(`${prelude}
 local st = redis.call('HGET', KEYS[1], 'st')
 if st == 'w' then return 'BUSY' end
 if st then return 'HELD' end
-redis.call('HSET', KEYS[1], 'st', 'w', 'n', ARGV[2])
+redis.call('HSET', KEYS[1], 'st', 'w', 'n', ARGV[2], 'e', epoch(KEYS[3]))
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 'CLAIMED'
 `)
 
 /** Gives up a claim. KEYS session; ARGV now, nonce. */
-export const unclaimScript: SessionScript = defineScript(`${prelude}
+export const unclaimScript: SessionScript = defineScript(`${allowOom}${prelude}
 if redis.call('HGET', KEYS[1], 'st') == 'w' and redis.call('HGET', KEYS[1], 'n') == ARGV[2] then
   redis.call('DEL', KEYS[1])
 end
@@ -145,16 +158,21 @@ return 1
 
 /**
  * Puts what the database says in the place of the claim: only there, so that a revocation or a loss in the
- * meantime wins. KEYS session, index, epoch; ARGV now, sid, nonce, tombstone ttl, state, user epoch, ver, exp, abs,
+ * meantime wins. When the epoch has been raised since the claim, what was read may be from before: LOST.
+ * KEYS session, index, epoch; ARGV now, sid, nonce, tombstone ttl, state, user epoch, ver, exp, abs,
  * why, fields…
  * Answers OK, REVOKED or LOST.
  */
-export const fillScript: SessionScript = defineScript(`${prelude}
+export const fillScript: SessionScript = defineScript(`${allowOom}${prelude}
 local sid, tomb = ARGV[2], tonumber(ARGV[4])
-local h = redis.call('HMGET', KEYS[1], 'st', 'n')
+local h = redis.call('HMGET', KEYS[1], 'st', 'n', 'e')
 if h[1] == 'r' then return 'REVOKED' end
 if h[1] ~= 'w' or h[2] ~= ARGV[3] then return 'LOST' end
 local number = tonumber(ARGV[6])
+if ARGV[5] == 'a' and number < epoch(KEYS[3]) and tonumber(h[3]) < epoch(KEYS[3]) then
+  redis.call('DEL', KEYS[1])
+  return 'LOST'
+end
 if number > epoch(KEYS[3]) then redis.call('SET', KEYS[3], number, 'PX', math.max(1, tonumber(ARGV[9]) - now)) end
 local exp, abs = tonumber(ARGV[8]), tonumber(ARGV[9])
 if ARGV[5] ~= 'a' or tonumber(ARGV[7]) < epoch(KEYS[3]) or now >= exp or now >= abs then
@@ -175,7 +193,7 @@ return 'OK'
  * Answers OK, REVOKED, or COLD when there is nothing to carry it over to; a claim of somebody who may have read
  * the state before is thrown away.
  */
-export const advanceScript: SessionScript = defineScript(`${prelude}
+export const advanceScript: SessionScript = defineScript(`${allowOom}${prelude}
 local sid, gen, exp, abs = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local h = redis.call('HMGET', KEYS[1], 'st', 'gen', 'ver')
 if not h[1] then return 'COLD' end
@@ -186,6 +204,8 @@ end
 if h[1] ~= 'a' or tonumber(h[3]) < epoch(KEYS[3]) then return 'REVOKED' end
 if tonumber(h[2]) < gen then
   redis.call('HSET', KEYS[1], unpack(ARGV, 6))
+  -- The rotation may have been read before the epoch was raised over all sessions but this one.
+  if tonumber(redis.call('HGET', KEYS[1], 'ver')) < tonumber(h[3]) then redis.call('HSET', KEYS[1], 'ver', h[3]) end
   redis.call('PEXPIRE', KEYS[1], math.max(1, exp - now))
   index(KEYS[2], exp, sid, abs)
 end

@@ -296,11 +296,17 @@ class Authority implements SessionAuthority {
     const nonce = randomBytes(9).toString('base64url')
     await this.#registry.claim(ref, nonce, 10_000)
     const made = await this.#stored(() => store.create(session, this.#settings))
-    for (const sessionId of made.ended)
-      await this.#projector.revoked({ ...ref, sessionId }, 'too-many-sessions')
-    const filled = await this.#registry.fill(ref, nonce, made)
-    if (filled === 'LOST') await this.#projector.rotated(made.record)
-    if (filled === 'REVOKED') throw new AuthError('ERR_AUTH_SESSION_REVOKED')
+    try {
+      for (const sessionId of made.ended)
+        await this.#projector.revoked({ ...ref, sessionId }, 'too-many-sessions')
+      const filled = await this.#registry.fill(ref, nonce, made)
+      if (filled === 'LOST') await this.#projector.rotated(made.record)
+      if (filled === 'REVOKED') throw new AuthError('ERR_AUTH_SESSION_REVOKED')
+    } catch (error) {
+      // Its tokens reach no client; left active, each attempt would evict another session of the user.
+      await store.revoke(ref, 'abandoned').catch(() => undefined)
+      throw error
+    }
     return made
   }
 
@@ -330,7 +336,7 @@ class Authority implements SessionAuthority {
       result = await this.#registry.rotate(rotation)
     } else {
       // With Redis away nothing is changed: a client that got no answer must be able to come again.
-      await this.#registry.assertAvailable(rotation)
+      await this.#projector.prepare(rotation)
       result = await this.#stored(() => store.rotate(rotation))
     }
     if (result.outcome !== 'OK' && result.outcome !== 'GRACE')

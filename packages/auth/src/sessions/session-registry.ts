@@ -127,7 +127,7 @@ export class SessionRegistry {
   }
 
   async claim(ref: SessionRef, nonce: string, ttl: number): Promise<'CLAIMED' | 'BUSY' | 'HELD'> {
-    const answer = await this.#redis.run(claimScript, [sessionKey(ref)], [this.#now(), nonce, ttl])
+    const answer = await this.#redis.run(claimScript, this.#keys(ref), [this.#now(), nonce, ttl])
     return answer as 'CLAIMED' | 'BUSY' | 'HELD'
   }
 
@@ -206,9 +206,10 @@ export class SessionRegistry {
     await this.#redis.run(seenScript, [seenKey(ref)], [this.#now(), ttl])
   }
 
-  /** Fails when Redis cannot serve now. */
-  async assertAvailable(ref: SessionRef): Promise<void> {
-    await this.#redis.hmget(sessionKey(ref), ['st'])
+  /** Whether Redis has an answer about the session: the session or a tombstone, and no placeholder. */
+  async knows(ref: SessionRef): Promise<boolean> {
+    const [state] = await this.#redis.hmget(sessionKey(ref), ['st'])
+    return state === 'a' || state === 'r'
   }
 
   #keys(ref: SessionRef): string[] {
