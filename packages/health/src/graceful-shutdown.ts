@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { HealthError } from './errors.ts'
-import { followConnections, type AnyServer } from './server-connections.ts'
+import type { AnyServer } from './connection.ts'
+import { assertServer, followServer } from './server-connections.ts'
 import {
   resolveHook,
   resolveShutdownOptions,
@@ -23,15 +24,16 @@ export interface GracefulShutdown extends Disposable {
   shutdown(reason?: string): Promise<void>
 }
 
-/** What WebSocket clients are told: RFC 6455, section 7.4.1, "going away". */
-const goingAway = 1001
+/** Milliseconds that a connection stays open without a request, so that one that is on its way is answered. */
+const idleGrace = 500
 
 /**
  * Lets a process with servers of its own end in order on a signal. To be called before the servers listen.
  *
- * Not ready; wait for the balancers; `Connection: close`; stop listening; close idle and silent connections; close
- * WebSockets with 1001; let requests in progress end; run the hooks in reverse; exit with 0. Each step has its
- * deadline. When a step failed or hung, the exit code is 1 and the log names it; a second signal exits at once.
+ * Not ready; `Connection: close` on answers; wait for the balancers; stop listening; end event streams, and WebSockets
+ * with 1001; let requests in progress end; close idle connections last; run the hooks in reverse; exit with 0. Each
+ * step has its deadline. When a step failed or hung, the exit code is 1 and the log names it; a second signal exits at
+ * once. HTTP/1.1, HTTP/2, TLS and WebSocket alike.
  *
  * @throws TypeError for options that are unknown or make no sense.
  */
@@ -43,7 +45,10 @@ export function gracefulShutdown(
   const { logger } = resolved
   const connections = (
     Array.isArray(servers) ? (servers as readonly AnyServer[]) : [servers as AnyServer]
-  ).map(followConnections)
+  ).map((server) => {
+    assertServer(server)
+    return followServer(server)
+  })
   const hooks: ResolvedHook[] = [...resolved.hooks]
   const controller = new AbortController()
   const failures: { readonly step: string; readonly error: Error }[] = []
@@ -78,15 +83,12 @@ export function gracefulShutdown(
     logger.info({ reason }, 'shutting down')
     controller.abort(new DOMException(`The process stops: ${reason}.`, 'AbortError'))
     resolved.health?.stopAccepting()
-    for (const each of connections) each.discourage()
+    for (const each of connections) each.announceClose()
     step = 'waiting for the balancers'
     if (resolved.propagationDelay > 0) await delay(resolved.propagationDelay)
-    for (const each of connections) {
-      each.stopAccepting()
-      each.closeWebSockets(goingAway, 'server_shutdown')
-    }
+    const grace = Math.min(idleGrace, resolved.drainTimeout / 8)
     await within(describeOpen(connections), resolved.drainTimeout, () =>
-      Promise.all(connections.map((each) => each.ended())),
+      Promise.all(connections.map((each) => each.drain(grace))),
     )
     for (const each of connections) each.destroy()
     for (let hook = hooks.pop(); hook !== undefined; hook = hooks.pop()) {
@@ -104,7 +106,7 @@ export function gracefulShutdown(
     setTimeout(() => {
       logger.fatal({ step }, `the shutdown took longer than ${resolved.timeout} ms; it hung at: ${step}`)
       process.exit(1)
-    }, resolved.timeout)
+    }, resolved.propagationDelay + resolved.timeout)
     try {
       await shutdown(reason)
       process.exit(code)

@@ -12,7 +12,7 @@ export interface ShutdownHook {
 export interface ShutdownOptions {
   /** What probes ask; not ready from the first moment. `createHealth` fits. */
   readonly health?: { stopAccepting(): void }
-  /** How long to go on serving until balancers have seen that the process is not ready. @defaultValue 0 */
+  /** How long to go on serving until balancers have seen that the process is not ready; `timeout` begins after it. @defaultValue 0 */
   readonly propagationDelay?: Duration
   /** How long requests in progress and WebSocket clients may take to end. @defaultValue `'10s'` */
   readonly drainTimeout?: Duration
@@ -74,11 +74,6 @@ export function resolveShutdownOptions(options: ShutdownOptions): ResolvedShutdo
     parseDuration(options[key] ?? shutdownDefaults[key], `${path}.${key}`)
   const timeout = duration('timeout')
   const propagationDelay = duration('propagationDelay')
-  if (propagationDelay >= timeout) {
-    throw new TypeError(
-      `${path}: timeout must be longer than propagationDelay, or nothing could end in order.`,
-    )
-  }
   return {
     health: options.health,
     propagationDelay,
