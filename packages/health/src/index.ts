@@ -1,30 +1,28 @@
-export { observeCalls } from './call-metrics.ts'
-export { createHealth, type CreateHealthOptions, type Health } from './create-health.ts'
-export { watchEventLoop, type EventLoopDelay, type EventLoopWatch } from './event-loop.ts'
-export {
-  createMetrics,
-  metricsContentType,
-  metricsDefaults,
-  type Counter,
-  type CounterOptions,
-  type Gauge,
-  type GaugeOptions,
-  type Histogram,
-  type HistogramOptions,
-  type Labels,
-  type Metrics,
-  type MetricsOptions,
-} from './metrics.ts'
-export { operatorDefaults, type OperatorOptions, type SecretText } from './operator.ts'
+export { observeCalls } from './metrics/call-metrics.ts'
+export { createHealth, type CreateHealthOptions, type Health } from './probes/create-health.ts'
+export { watchEventLoop, type EventLoopDelay, type EventLoopWatch } from './performance/event-loop.ts'
+export { createMetrics, metricsContentType, metricsDefaults } from './metrics/create-metrics.ts'
+export type {
+  Counter,
+  CounterOptions,
+  Gauge,
+  GaugeOptions,
+  Histogram,
+  HistogramOptions,
+  Labels,
+  Metrics,
+  MetricsOptions,
+} from './metrics/metrics.ts'
+export { operatorDefaults, type OperatorOptions, type SecretText } from './probes/operator.ts'
 export {
   createPerformanceMonitor,
   type OperationPerformance,
   type PerformanceMonitor,
   type PerformanceReport,
-} from './performance-report.ts'
-export { probeDefaults, type ProbeOptions } from './probe-options.ts'
-export { probes } from './probes.ts'
+} from './performance/performance-report.ts'
+export { probeDefaults, type ProbeOptions } from './probes/probe-options.ts'
+export { probes } from './probes/probes.ts'
 export { HealthError, type HealthErrorCode } from './errors.ts'
-export { gracefulShutdown, type GracefulShutdown } from './graceful-shutdown.ts'
-export type { AnyServer } from './connection.ts'
-export { shutdownDefaults, type ShutdownHook, type ShutdownOptions } from './shutdown-options.ts'
+export { gracefulShutdown, type GracefulShutdown } from './shutdown/graceful-shutdown.ts'
+export type { AnyServer } from './shutdown/connection.ts'
+export { shutdownDefaults, type ShutdownHook, type ShutdownOptions } from './shutdown/shutdown-options.ts'

@@ -1,6 +1,7 @@
 import type { Duration } from '@quintet/core'
 import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
-import { createMetrics, type Metrics } from './metrics.ts'
+import { createMetrics } from '../metrics/create-metrics.ts'
+import type { Metrics } from '../metrics/metrics.ts'
 import { createOperatorGuard, type Caller, type OperatorDecision, type OperatorOptions } from './operator.ts'
 
 export interface ProbeOptions {

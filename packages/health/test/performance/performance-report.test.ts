@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, it } from 'vitest'
-import { createPerformanceMonitor, watchEventLoop } from '../src/index.ts'
+import { createPerformanceMonitor, watchEventLoop } from '../../src/index.ts'
 
 const eventLoop = watchEventLoop()
 afterAll(() => eventLoop[Symbol.dispose]())

@@ -228,7 +228,7 @@ describe.each(protocols.filter(({ name }) => name.endsWith('with keep-alive')))(
   },
 )
 
-describe.each([...protocols.filter(({ name }) => name.endsWith('with keep-alive')), ...multiplexed])(
+describe.each(protocols.filter(({ name }) => name.endsWith('with keep-alive')))(
   'gracefulShutdown over $name',
   ({ create, client }) => {
     it('answers a request that comes on an idle connection as the listening ends', async () => {

@@ -1,9 +1,9 @@
 import type { AccessRule, Logger } from '@quintet/core'
 import type { HealthChecks, Operation } from '@quintet/core/kit'
-import type { EventLoopWatch } from './event-loop.ts'
-import { metricsContentType } from './metrics.ts'
+import type { EventLoopWatch } from '../performance/event-loop.ts'
+import { metricsContentType } from '../metrics/create-metrics.ts'
 import type { Caller } from './operator.ts'
-import type { PerformanceMonitor } from './performance-report.ts'
+import type { PerformanceMonitor } from '../performance/performance-report.ts'
 import type { ResolvedProbeOptions } from './probe-options.ts'
 
 /** What a probe answers, before any surface has written it. */

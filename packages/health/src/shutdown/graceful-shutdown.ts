@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { HealthError } from './errors.ts'
+import { HealthError } from '../errors.ts'
 import type { AnyServer } from './connection.ts'
-import { assertServer, followServer } from './server-connections.ts'
+import { assertServer, followServer } from './follow-server.ts'
 import {
   resolveHook,
   resolveShutdownOptions,

@@ -5,7 +5,7 @@ import { systemPrincipal } from '@quintet/core'
 import { describeAccess, noCredentials } from '@quintet/core/kit'
 import { createTestHost, type TestHost } from '@quintet/core/testing'
 import { afterEach, describe, expect, it } from 'vitest'
-import { probes, type ProbeOptions } from '../src/index.ts'
+import { probes, type ProbeOptions } from '../../src/index.ts'
 
 interface Site {
   readonly host: TestHost

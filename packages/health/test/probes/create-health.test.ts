@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
-import { createHealth, type CreateHealthOptions, type Health } from '../src/index.ts'
+import { createHealth, type CreateHealthOptions, type Health } from '../../src/index.ts'
 
 const token = 'a-token-of-some-length'
 let health: Health | undefined
