@@ -106,4 +106,56 @@ describe('boundaries', () => {
     })
     expect(findViolations(root).some((violation) => violation.startsWith('no-circles'))).toBe(true)
   })
+
+  it('finds modules that import each other for their types, where the rooms have an order', async () => {
+    await plant({
+      'packages/core/src/options/a.ts': "import type { B } from './b.ts'\nexport type A = B | 1\n",
+      'packages/core/src/options/b.ts': "import type { A } from './a.ts'\nexport type B = A | 2\n",
+    })
+    expect(findViolations(root).some((violation) => violation.startsWith('no-circles'))).toBe(true)
+  })
+
+  it.each([
+    [
+      'a room that imports one above it',
+      'options/size.ts',
+      '../pipeline/pipeline.ts',
+      'options-is-not-above-pipeline',
+    ],
+    ['a room that imports its neighbour', 'access/rule.ts', '../config/env.ts', 'access-is-not-above-config'],
+    ['a room that imports an entry', 'app/start.ts', '../index.ts', 'rooms-do-not-import-entries'],
+    [
+      'a room that is a file and imports a folder',
+      'errors.ts',
+      './options/size.ts',
+      'errors.ts-is-not-above-options',
+    ],
+    ['a room without a level', 'helpers/size.ts', '../errors.ts', 'room-has-no-level'],
+  ])('finds %s', async (_, from, to, rule) => {
+    const source = `packages/core/src/${from}`
+    const target = join(dirname(source), to)
+    await plant({ [source]: `import type {} from '${to}'\n`, [target]: 'export const planted: number = 1\n' })
+    expect(findViolations(root)).toEqual([`${rule}: ${source} -> ${target}`])
+  })
+
+  it('passes imports of lower rooms, of the same room, and those of an entry', async () => {
+    await plant({
+      'packages/core/src/settings.ts': "export { a } from './settings/a.ts'\n",
+      'packages/core/src/settings/a.ts':
+        "import '../errors.ts'\nimport './b.ts'\nexport const a: number = 1\n",
+      'packages/core/src/settings/b.ts': "import '../options/c.ts'\n",
+      'packages/core/src/options/c.ts': 'export const c: number = 1\n',
+      'packages/core/src/errors.ts': 'export const errors: number = 1\n',
+    })
+    expect(findViolations(root)).toEqual([])
+  })
+
+  it('finds a folder that holds too many files', async () => {
+    const files = Array.from({ length: 16 }, (_, index) => [
+      `packages/core/src/options/o${index}.ts`,
+      'export {}\n',
+    ])
+    await plant(Object.fromEntries(files))
+    expect(findViolations(root)).toEqual(['no-crowded-folders: packages/core/src/options holds 16 files'])
+  })
 })

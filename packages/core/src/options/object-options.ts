@@ -88,7 +88,7 @@ export function collaborator<Shape extends object>(
 ): Option<Shape> {
   return new Option<Shape>(expected, (given, path, problems) => {
     const isObject = (typeof given === 'object' && given !== null) || typeof given === 'function'
-    if (!isObject) return refuse(given, expected, path, problems)
+    if (!isObject) return refuseKind(given, expected, path, problems)
     const missing = methods.filter(
       (method) => typeof (given as Record<string, unknown>)[method] !== 'function',
     )

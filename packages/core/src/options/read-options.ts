@@ -1,5 +1,5 @@
 import { describeUnknownKey } from './known-keys.ts'
-import { Option } from './option.ts'
+import type { Option } from './option.ts'
 import type { OptionSpec, ResolvedOptions } from './option-spec.ts'
 import { Problems } from './problems.ts'
 import { kindOf, memberPath } from './show.ts'
@@ -27,13 +27,13 @@ export interface ReadOptionsSettings<Spec> {
  * const { port, timeout, secret } = readOptions(options, spec, 'http')
  */
 export function readOptions<Options, const Spec extends OptionSpec<Options>>(
-  given: Options,
+  given: Options | undefined,
   spec: Spec,
   path: string,
   settings: ReadOptionsSettings<Spec> = {},
 ): ResolvedOptions<Spec> {
   const problems = new Problems()
-  const options = readMembers(given ?? {}, spec, path, problems)
+  const options = readMembers(given === undefined ? {} : given, spec, path, problems)
   if (options !== undefined && problems.count === 0) {
     settings.check?.(options, (name, problem) =>
       problems.note(name === '' ? path : memberPath(path, name), problem),

@@ -1,7 +1,6 @@
 import type { AccessRule } from '../access/access-rule.ts'
 import type { Duration } from '../options/duration.ts'
 import type { Logger } from '../logging/logger.ts'
-import type { Operation } from '../pipeline/operation.ts'
 import type { Principal } from '../access/principal.ts'
 import type { Schema } from './schema.ts'
 import type { Size } from '../options/size.ts'
@@ -28,7 +27,7 @@ export interface ProcedureOptions<Access extends AccessRule> {
   readonly timeout?: Duration
   /** The largest request body. @defaultValue `'1mb'` */
   readonly maxInputSize?: Size
-  /** Demand a session read on every call, see {@link Operation}. */
+  /** Demand a session read on every call, also where the auth manager is in tracked mode. */
   readonly freshness?: 'strict'
 }
 

@@ -12,9 +12,8 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-const core = JSON.stringify(
-  import.meta.resolve?.('@quintet/core') ??
-    pathToFileURL(join(import.meta.dirname, '../../../core/src/index.ts')).href,
+const [core, ecosystem] = ['index.ts', 'ecosystem.ts'].map((entry) =>
+  JSON.stringify(pathToFileURL(join(import.meta.dirname, '../../../core/src', entry)).href),
 )
 
 let files = 0
@@ -34,7 +33,7 @@ async function load(apps: readonly (readonly [string, string, string?])[], more 
   const config = join(folder, `quintet-${files}.config.ts`)
   await writeFile(
     config,
-    `import { defineEcosystem } from ${core}\nexport default defineEcosystem({ project: 'p', apps: [${entries.join(',')}], ${more} })`,
+    `import { defineEcosystem } from ${ecosystem}\nexport default defineEcosystem({ project: 'p', apps: [${entries.join(',')}], ${more} })`,
   )
   return loadPlan(config)
 }

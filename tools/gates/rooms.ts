@@ -1,0 +1,22 @@
+/**
+ * The rooms of each package, folders of its `src/` and single files (`errors.ts`), from the lowest level to the
+ * highest. A room imports only rooms of lower levels, types included; the rooms of one line do not import each other.
+ * A file of `src/` that is not listed is an entry, which may import every room. A package that is missing here has no
+ * order yet.
+ */
+export const rooms: Readonly<Record<string, readonly string[]>> = {
+  core: [
+    'errors.ts clock.ts',
+    'security logging',
+    'options',
+    'access lifecycle config settings http',
+    'pipeline',
+    'procedures',
+    'transport',
+    'definition',
+    'app ecosystem testing',
+  ],
+}
+
+/** The most files that one folder may hold. */
+export const filesPerFolder = 15
