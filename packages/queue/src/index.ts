@@ -1,4 +1,4 @@
-export type { DeadLetter, DeadLettersOptions } from './dead-letters.ts'
+export type { DeadLetter, DeadLettersOptions } from './jobs/dead-letters.ts'
 export {
   defineJob,
   jobDefaults,
@@ -6,16 +6,27 @@ export {
   type JobDefinition,
   type JobOptions,
   type RetentionOptions,
-} from './define-job.ts'
-export type { Envelope, EnvelopeAddress, EnvelopeContext, EnvelopeSigner, SecretText } from './envelope.ts'
-export { deliverTo, type Topics } from './deliver-to.ts'
+} from './jobs/define-job.ts'
+export type {
+  Envelope,
+  EnvelopeAddress,
+  EnvelopeContext,
+  EnvelopeSigner,
+  SecretText,
+} from './jobs/envelope.ts'
+export { deliverTo, type Topics } from './outbox/deliver-to.ts'
 export { giveUp, QueueError, type QueueErrorCode } from './errors.ts'
-export { pruneInbox, withInbox } from './inbox.ts'
-export type { JobSchedule } from './job-schedule.ts'
-export { createLeases, leasesDefaults, type Lease, type Leases, type LeasesOptions } from './leases.ts'
-export { inboxMigration, leaseMigration, outboxMigration, type TableMigrationOptions } from './migrations.ts'
-export { createOutbox, type DeadEvent, type Outbox, type OutboxEvent } from './outbox.ts'
-export type { QueueCounts } from './queue-counts.ts'
+export { pruneInbox, withInbox } from './outbox/inbox.ts'
+export type { JobSchedule } from './jobs/job-schedule.ts'
+export { createLeases, leasesDefaults, type Lease, type Leases, type LeasesOptions } from './leases/leases.ts'
+export {
+  inboxMigration,
+  leaseMigration,
+  outboxMigration,
+  type TableMigrationOptions,
+} from './postgres/migrations.ts'
+export { createOutbox, type DeadEvent, type Outbox, type OutboxEvent } from './outbox/outbox.ts'
+export type { QueueCounts } from './jobs/queue-counts.ts'
 export {
   createQueue,
   queueDefaults,
@@ -23,22 +34,22 @@ export {
   type EnqueueOptions,
   type Queue,
   type QueueOptions,
-} from './queue.ts'
+} from './jobs/create-queue.ts'
 export {
   recoverStale,
   recoverStaleDefaults,
   type RecoverStaleOptions,
   type RecoveryReport,
-} from './recover-stale.ts'
+} from './leases/recover-stale.ts'
 export {
   relayDefaults,
   type DeliveredEvent,
   type RelayClient,
   type RelayOptions,
   type RelayPool,
-} from './relay-options.ts'
-export { relay } from './relay.ts'
-export { schedule, type ScheduleOptions } from './schedule.ts'
-export type { KyselyExecutor, PgExecutor, SqlExecutor } from './sql-executor.ts'
-export { workerDefaults, type WorkerOptions } from './worker-options.ts'
-export { worker, type JobCall, type JobHandler } from './worker.ts'
+} from './outbox/relay-options.ts'
+export { relay } from './outbox/relay.ts'
+export { schedule, type ScheduleOptions } from './jobs/schedule.ts'
+export type { KyselyExecutor, PgExecutor, SqlExecutor } from './postgres/sql-executor.ts'
+export { workerDefaults, type WorkerOptions } from './worker/worker-options.ts'
+export { worker, type JobCall, type JobHandler } from './worker/worker.ts'

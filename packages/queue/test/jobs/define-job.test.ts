@@ -1,8 +1,8 @@
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import type { SystemPrincipal, UserPrincipal } from '@quintet/core'
 import { z } from 'zod'
-import { defineJob, jobDefaults, worker, type JobCall } from '../src/index.ts'
-import { pauseAfter } from '../src/define-job.ts'
+import { defineJob, jobDefaults, worker, type JobCall } from '../../src/index.ts'
+import { pauseAfter } from '../../src/jobs/define-job.ts'
 
 const payload = z.object({ n: z.number() })
 

@@ -10,8 +10,8 @@ import { until } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { z } from 'zod'
 import { defineJob, worker, type JobDefinition } from '../../src/index.ts'
-import { serializePayload } from '../../src/payload.ts'
-import { createRig, type Rig } from './rig.ts'
+import { serializePayload } from '../../src/jobs/payload.ts'
+import { createRig, type Rig } from '../jobs/rig.ts'
 
 const kinds: Readonly<Record<string, ErrorKind>> = {
   ERR_CORE_UNAUTHENTICATED: 'unauthenticated',

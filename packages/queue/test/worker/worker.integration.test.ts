@@ -5,7 +5,7 @@ import { until } from '@quintet/test-kit'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { createQueue, defineJob, giveUp, worker, type JobCall } from '../../src/index.ts'
-import { createRig, type Rig } from './rig.ts'
+import { createRig, type Rig } from '../jobs/rig.ts'
 
 const Thumbnail = z.strictObject({ objectId: z.string(), width: z.number() })
 const makeThumbnail = defineJob('make-thumbnail', { payload: Thumbnail, backoff: { min: 10, max: 20 } })

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { randomUUID } from 'node:crypto'
 import { pruneInbox, withInbox } from '../../src/index.ts'
-import { createTestTables, tenantA, tenantB, type TestTables } from './test-tables.ts'
+import { createTestTables, tenantA, tenantB, type TestTables } from '../postgres/test-tables.ts'
 
 let tables: TestTables
 beforeAll(async () => {

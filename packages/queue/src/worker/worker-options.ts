@@ -1,6 +1,6 @@
 import type { Duration } from '@quintet/core'
 import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
-import type { Queue } from './queue.ts'
+import type { Queue } from '../jobs/create-queue.ts'
 
 export interface WorkerOptions<Services = unknown> {
   /** Where the jobs are. A function gets the services of the process when the worker starts. */

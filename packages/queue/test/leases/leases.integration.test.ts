@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { until } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createLeases, recoverStale, type Lease, type Leases } from '../../src/index.ts'
-import { createTestTables, type TestTables } from './test-tables.ts'
+import { createTestTables, type TestTables } from '../postgres/test-tables.ts'
 
 let tables: TestTables
 beforeAll(async () => {

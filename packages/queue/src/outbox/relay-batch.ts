@@ -1,6 +1,6 @@
 import { type Logger, type Principal, systemPrincipal } from '@quintet/core'
 import { toQuintetError } from '@quintet/core/kit'
-import { isPermanent } from './errors.ts'
+import { isPermanent } from '../errors.ts'
 import type { DeliveredEvent, RelayClient, ResolvedRelay } from './relay-options.ts'
 
 interface Row {

@@ -23,7 +23,7 @@ import {
 } from './dead-letters.ts'
 import type { JobDefinition } from './define-job.ts'
 import { createEnvelopeSigner, type Envelope, type EnvelopeSigner, type SecretText } from './envelope.ts'
-import { QueueError, unavailableWhenRedisIs } from './errors.ts'
+import { QueueError, unavailableWhenRedisIs } from '../errors.ts'
 import { serializePayload } from './payload.ts'
 import { readCounts, type QueueCounts } from './queue-counts.ts'
 import { removeJobSchedule, upsertJobSchedule, type JobSchedule } from './job-schedule.ts'

@@ -2,7 +2,7 @@ import type { Schema, SchemaInput, Transport } from '@quintet/core'
 import type { RunningTransport } from '@quintet/core/kit'
 import type { JobDefinition } from './define-job.ts'
 import { assertSchedule, type JobSchedule } from './job-schedule.ts'
-import type { Queue } from './queue.ts'
+import type { Queue } from './create-queue.ts'
 
 export interface ScheduleOptions<Payload extends Schema> extends JobSchedule {
   readonly queue: Pick<Queue, 'schedule'>

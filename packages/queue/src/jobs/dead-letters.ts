@@ -1,6 +1,6 @@
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import type { Job as BullJob, Queue as BullQueue } from 'bullmq'
-import { QueueError } from './errors.ts'
+import { QueueError } from '../errors.ts'
 import type { Envelope } from './envelope.ts'
 
 /** A job that will not be tried again. */

@@ -17,8 +17,8 @@ import {
   type DeliveredEvent,
   type RelayOptions,
 } from '../../src/index.ts'
-import { createRig, type Rig } from './rig.ts'
-import { alice, createTestTables, tenantA, tenantB, type TestTables } from './test-tables.ts'
+import { createRig, type Rig } from '../jobs/rig.ts'
+import { alice, createTestTables, tenantA, tenantB, type TestTables } from '../postgres/test-tables.ts'
 
 let tables: TestTables
 let rig: Rig

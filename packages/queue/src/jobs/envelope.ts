@@ -1,6 +1,6 @@
 import { createHmac, createSecretKey, hkdfSync, timingSafeEqual, type KeyObject } from 'node:crypto'
 import { anonymous, type Principal } from '@quintet/core'
-import { QueueError } from './errors.ts'
+import { QueueError } from '../errors.ts'
 
 /** A secret: text, or an object that gives the text on request, such as core's `Secret`. */
 export type SecretText = string | { reveal(): string }

@@ -1,6 +1,6 @@
 import type { Duration } from '@quintet/core'
 import { parseDuration } from '@quintet/core/kit'
-import { execute, type SqlExecutor } from './sql-executor.ts'
+import { execute, type SqlExecutor } from '../postgres/sql-executor.ts'
 
 /**
  * Runs the function once for each event, in the transaction in which its effect is written: a job that comes again

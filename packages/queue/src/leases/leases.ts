@@ -1,7 +1,7 @@
 import type { Duration } from '@quintet/core'
 import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
-import { QueueError } from './errors.ts'
-import { execute, type PgExecutor, type SqlExecutor } from './sql-executor.ts'
+import { QueueError } from '../errors.ts'
+import { execute, type PgExecutor, type SqlExecutor } from '../postgres/sql-executor.ts'
 
 /** The right to do, for a while, what only one may do at a time. */
 export interface Lease {

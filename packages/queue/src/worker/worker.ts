@@ -1,6 +1,6 @@
 import type { Logger, PrincipalFor, SchemaOutput, Transport } from '@quintet/core'
-import type { JobDefinition } from './define-job.ts'
-import { startWorker } from './running-worker.ts'
+import type { JobDefinition } from '../jobs/define-job.ts'
+import { startWorker } from './start-worker.ts'
 import { resolveWorkerOptions, type WorkerOptions } from './worker-options.ts'
 
 /** What a job's handler gets. */

@@ -1,7 +1,7 @@
 import type { Schema, SchemaOutput } from '@quintet/core'
 import { validate } from '@quintet/core/kit'
 import type { JobDefinition } from './define-job.ts'
-import { QueueError } from './errors.ts'
+import { QueueError } from '../errors.ts'
 
 /**
  * The JSON text of a payload, checked as the worker will see it.

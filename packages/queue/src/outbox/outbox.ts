@@ -1,6 +1,6 @@
 import { currentInvocation, type Principal } from '@quintet/core'
-import { QueueError } from './errors.ts'
-import { execute, type SqlExecutor } from './sql-executor.ts'
+import { QueueError } from '../errors.ts'
+import { execute, type SqlExecutor } from '../postgres/sql-executor.ts'
 
 /** Something that happened, for others to hear of. */
 export interface OutboxEvent {

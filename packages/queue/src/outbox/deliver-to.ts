@@ -1,7 +1,7 @@
 import { systemPrincipal } from '@quintet/core'
-import type { JobDefinition } from './define-job.ts'
-import { giveUp } from './errors.ts'
-import type { Queue } from './queue.ts'
+import type { JobDefinition } from '../jobs/define-job.ts'
+import { giveUp } from '../errors.ts'
+import type { Queue } from '../jobs/create-queue.ts'
 import type { DeliveredEvent } from './relay-options.ts'
 
 /** The kinds of jobs that follow from each topic. The payload of the event is that of the job. */

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { anonymous, systemPrincipal } from '@quintet/core'
 import { testUser } from '@quintet/core/testing'
 import { describe, expect, it } from 'vitest'
-import { createEnvelopeSigner } from '../src/envelope.ts'
+import { createEnvelopeSigner } from '../../src/jobs/envelope.ts'
 
 const secret = 'a-secret-of-more-than-32-characters!'
 const signer = createEnvelopeSigner(secret)

@@ -8,13 +8,13 @@ import {
   Worker as BullWorker,
   type Job as BullJob,
 } from 'bullmq'
-import { pauseAfter, type JobDefinition } from './define-job.ts'
-import { openWaitingConnection } from './connection.ts'
-import type { EnvelopeSigner } from './envelope.ts'
-import { isPermanent } from './errors.ts'
-import { addressOf } from './job-schedule.ts'
-import { parsePayload } from './payload.ts'
-import type { Queue } from './queue.ts'
+import { pauseAfter, type JobDefinition } from '../jobs/define-job.ts'
+import { openWaitingConnection } from '../jobs/connection.ts'
+import type { EnvelopeSigner } from '../jobs/envelope.ts'
+import { isPermanent } from '../errors.ts'
+import { addressOf } from '../jobs/job-schedule.ts'
+import { parsePayload } from '../jobs/payload.ts'
+import type { Queue } from '../jobs/create-queue.ts'
 import type { JobCall } from './worker.ts'
 import type { ResolvedWorkerOptions } from './worker-options.ts'
 
