@@ -51,7 +51,7 @@ function countWrittenMembers(text: string): number {
 }
 
 /** The index of the quote that ends the string which starts at `from`. */
-function endOfString(text: string, from: number): number {
+export function endOfString(text: string, from: number): number {
   let end = text.indexOf('"', from)
   while (end !== -1) {
     let first = end

@@ -65,7 +65,7 @@ const shownBy: Readonly<Record<string, readonly [file: string, test: string]>> =
   'WebSocketOptions.protocols': socket('whose client does not read is bounded: %s'),
   'WebSocketOptions.keepAlive': socket('that does not answer to a ping is ended'),
   'WebSocketOptions.handshakeTimeout': socket('ends a client that does not finish it'),
-  'WebSocketOptions.maxPayload': socket('closes the connection on %s'),
+  'WebSocketOptions.maxPayload': socket('answers to %s and keeps the connection for the other calls'),
   'WebSocketOptions.maxBufferedBytes': socket('whose client does not read is bounded: %s'),
   'WebSocketOptions.slowConsumer': socket('whose client does not read is bounded: %s'),
   'WebSocketOptions.maxConnections': socket('holds the number of connections, in all and of one user'),
@@ -95,6 +95,14 @@ const shownBy: Readonly<Record<string, readonly [file: string, test: string]>> =
     'asks for the token before each connection, and makes it with the WebSocket that it is given',
   ),
   'SocketLinkOptions.timeout': client('waits no longer than its timeout, and refuses options that are none'),
+  'SocketLinkOptions.connectTimeout': [
+    'client/socket-link.test.ts',
+    'accepts the connection and says nothing is given up after connectTimeout, and tried again',
+  ],
+  'SocketLinkOptions.keepAlive': [
+    'client/socket-link.test.ts',
+    'rejects its calls, connects again and calls on',
+  ],
   'DirectLinkOptions.token': client(
     'calls with a token, as a principal, or as nobody, and refuses both at once',
   ),

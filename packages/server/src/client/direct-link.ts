@@ -11,6 +11,7 @@ import {
   refuseUnknownKeys,
   streamProcedure,
 } from '@quintet/core/kit'
+import { encodeInput } from './encode-input.ts'
 
 export interface DirectLinkOptions {
   /** Call with this bearer token. */
@@ -20,8 +21,8 @@ export interface DirectLinkOptions {
 }
 
 /**
- * Calls the procedures of an app in this process, through its pipeline. Nothing is serialised: what is
- * passed must be plain data, as it would be over any other link.
+ * Calls the procedures of an app in this process, through its pipeline. Inputs and outputs are those of the wire: each
+ * passes through JSON, so that what works here works over any other link.
  */
 export function directLink(app: ProcedureHost, options: DirectLinkOptions = {}): ClientLink {
   refuseUnknownKeys(options, ['token', 'principal'], 'directLink')
@@ -46,14 +47,28 @@ export function directLink(app: ProcedureHost, options: DirectLinkOptions = {}):
   })
   async function* stream(method: string, input: unknown, call: CallOptions = {}): AsyncGenerator<unknown> {
     const named = findProcedure(app, method)
-    yield* streamProcedure(app, named.procedure, await incoming(named, call), () => input, call.lastEventId)
+    const given = toWire(input)
+    const events = streamProcedure(
+      app,
+      named.procedure,
+      await incoming(named, call),
+      () => given,
+      call.lastEventId,
+    )
+    for await (const event of events) yield toWire(event)
   }
   return {
     async call(method, input, call = {}) {
       const named = findProcedure(app, method)
       if (named.procedure.mode === 'stream') return stream(method, input, call)
-      return callProcedure(app, named.procedure, await incoming(named, call), () => input)
+      const given = toWire(input)
+      return toWire(await callProcedure(app, named.procedure, await incoming(named, call), () => given))
     },
     stream,
   }
+}
+
+function toWire(value: unknown): unknown {
+  const text = value === undefined ? undefined : (encodeInput(value) as string | undefined)
+  return text === undefined ? undefined : (JSON.parse(text) as unknown)
 }

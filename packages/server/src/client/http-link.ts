@@ -10,6 +10,7 @@ import {
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { fromProblem } from '../problem.ts'
+import { encodeInput } from './encode-input.ts'
 import { readEvents } from './event-source.ts'
 import { resumeStream } from './resume.ts'
 
@@ -54,14 +55,15 @@ export function httpLink(options: HttpLinkOptions): ClientLink {
     }
     const token = typeof options.token === 'function' ? await options.token() : options.token
     if (token !== undefined) headers['authorization'] = `Bearer ${token}`
-    if (input !== undefined) headers['content-type'] = 'application/json'
+    const body = input === undefined ? undefined : encodeInput(input)
+    if (body !== undefined) headers['content-type'] = 'application/json'
     if (remaining !== undefined) headers['x-deadline-ms'] = String(Math.max(0, Math.ceil(remaining)))
     if (call.lastEventId !== undefined) headers['last-event-id'] = call.lastEventId
     const answer = await send(`${base}/rpc/${method.split('.').map(encodeURIComponent).join('/')}`, {
       method: 'POST',
       headers,
       signal,
-      ...(input === undefined ? {} : { body: JSON.stringify(input) }),
+      ...(body === undefined ? {} : { body }),
     })
     if (answer.ok) return answer
     throw await readProblem(answer)

@@ -7,14 +7,9 @@ import {
 } from '@quintet/core/client'
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
-import { fromProblem } from '../problem.ts'
 import { EventQueue } from './event-queue.ts'
 import { resumeStream } from './resume.ts'
-
-/** The subprotocol that this link speaks. */
-const rpcProtocolName = 'quintet.rpc.v1'
-/** Events that the server sends before it waits to be asked for more. */
-const streamCredit = 64
+import { RpcSocket, type RpcMessage } from './rpc-socket.ts'
 
 export interface SocketLinkOptions {
   /** Where the WebSocket transport is, e.g. `wss://app.example/ws`. */
@@ -23,12 +18,24 @@ export interface SocketLinkOptions {
   readonly token?: string | (() => string | undefined | Promise<string | undefined>)
   /** How long a call may take, with the connection where it has to be made; told to the server. @defaultValue `'30s'` */
   readonly timeout?: Duration
+  /** How long a connection may take to be made, with the token that it needs. @defaultValue `'10s'` */
+  readonly connectTimeout?: Duration
+  /** After how long without a message the server is pinged, and how long it may take to answer; an interval of 0 never asks. @defaultValue `{ interval: '15s', timeout: '5s' }` */
+  readonly keepAlive?: { readonly interval?: Duration; readonly timeout?: Duration }
   /** @defaultValue the global `WebSocket` */
   readonly WebSocket?: typeof WebSocket
 }
 
 /** What applies where {@link SocketLinkOptions} says nothing. */
-export const socketLinkDefaults: Readonly<{ timeout: '30s' }> = Object.freeze({ timeout: '30s' })
+export const socketLinkDefaults: Readonly<{
+  timeout: Duration
+  connectTimeout: Duration
+  keepAlive: Readonly<{ interval: Duration; timeout: Duration }>
+}> = Object.freeze({
+  timeout: '30s',
+  connectTimeout: '10s',
+  keepAlive: Object.freeze({ interval: '15s', timeout: '5s' }),
+})
 
 /** A link over one WebSocket connection, which is made with the first call and again after it broke. */
 export interface SocketLink extends ClientLink, AsyncDisposable {
@@ -37,122 +44,81 @@ export interface SocketLink extends ClientLink, AsyncDisposable {
   close(): Promise<void>
 }
 
-interface Waiting {
-  readonly resolve: (value: unknown) => void
-  readonly reject: (error: unknown) => void
-  events: EventQueue | undefined
-}
-
-/** Reaches an app over a WebSocket. Streams are resumed as over HTTP. */
+/**
+ * Reaches an app over a WebSocket. Streams are resumed as over HTTP.
+ *
+ * The server is pinged when it is quiet. A connection whose server does not answer is lost: its calls are rejected
+ * with `ERR_SERVER_CLOSED`, its streams are resumed, and the next call makes a new connection.
+ */
 export function socketLink(options: SocketLinkOptions): SocketLink {
-  refuseUnknownKeys(options, ['url', 'token', 'timeout', 'WebSocket'], 'socketLink')
-  const timeout = parseDuration(options.timeout ?? socketLinkDefaults.timeout, 'socketLink.timeout')
-  const Socket = options.WebSocket ?? WebSocket
-  const waiting = new Map<number, Waiting>()
-  let connecting: Promise<WebSocket> | undefined
-  let nextId = 1
-  let closed = false
+  const { timeout, connectTimeout, keepAlive } = resolve(options)
+  const open = new Set<RpcSocket>()
+  const closing = new AbortController()
+  /** The connection for new calls. */
+  let current: Promise<RpcSocket> | undefined
 
-  const settleAll = (error: unknown): void => {
-    for (const [id, call] of waiting) {
-      waiting.delete(id)
-      fail(call, error)
+  const connect = async (onRetired: () => void): Promise<RpcSocket> => {
+    const limit = new AbortController()
+    const timer = setTimeout(() => {
+      const late = new DOMException('The connection took too long to be made.', 'TimeoutError')
+      limit.abort(serverError('ERR_SERVER_CONNECT_FAILED', late.message, { cause: late }))
+    }, connectTimeout)
+    const signal = AbortSignal.any([closing.signal, limit.signal])
+    try {
+      signal.throwIfAborted()
+      const token =
+        typeof options.token === 'function' ? await orAborted(options.token(), signal) : options.token
+      const socket: RpcSocket = await RpcSocket.connect(
+        {
+          url: options.url,
+          token,
+          WebSocket: options.WebSocket ?? WebSocket,
+          keepAlive,
+          onRetired,
+          onClosed: () => open.delete(socket),
+        },
+        signal,
+      )
+      open.add(socket)
+      return socket
+    } finally {
+      clearTimeout(timer)
     }
   }
 
-  const connect = async (): Promise<WebSocket> => {
-    if (closed) throw serverError('ERR_SERVER_CLOSED', 'This link is closed.')
-    const token = typeof options.token === 'function' ? await options.token() : options.token
-    const socket = new Socket(options.url, [
-      rpcProtocolName,
-      ...(token === undefined ? [] : [`bearer.${token}`]),
-    ])
-    await new Promise<void>((resolve, reject) => {
-      socket.addEventListener('open', () => resolve(), { once: true })
-      socket.addEventListener(
-        'error',
-        () =>
-          reject(
-            serverError(
-              'ERR_SERVER_CONNECT_FAILED',
-              'The server refused the connection or cannot be reached.',
-            ),
-          ),
-        { once: true },
-      )
-    })
-    socket.addEventListener('message', ({ data }) => receive(waiting, socket, data))
-    socket.addEventListener('close', ({ code, reason }) => {
-      connecting = undefined
-      settleAll(describeClose(code, reason))
-    })
-    return socket
+  const socketOf = (): Promise<RpcSocket> => {
+    if (current !== undefined) return current
+    const retire = (): void => {
+      if (current === made) current = undefined
+    }
+    const made = connect(retire)
+    current = made
+    made.catch(retire)
+    return made
   }
 
-  const socketOf = (): Promise<WebSocket> =>
-    (connecting ??= connect().catch((error: unknown) => {
-      connecting = undefined
-      throw error
-    }))
-
   const send = async (
-    message: Record<string, unknown>,
+    message: RpcMessage,
     call: CallOptions,
     limit: number | undefined,
   ): Promise<unknown> => {
     call.signal?.throwIfAborted()
-    const id = nextId++
-    let timer: ReturnType<typeof setTimeout> | undefined
-    let leave: (() => void) | undefined
-    const cancel = (error: unknown): void => {
-      const pending = waiting.get(id)
-      if (pending === undefined) return
-      waiting.delete(id)
-      fail(pending, error)
-      void connecting?.then(
-        (socket) => socket.send(JSON.stringify({ type: 'cancel', id })),
-        () => {},
-      )
+    if (limit === undefined) {
+      const socket = await (call.signal ? orAborted(socketOf(), call.signal) : socketOf())
+      return socket.send(message, call, undefined)
     }
-    const tidy = (): void => {
-      clearTimeout(timer)
-      if (leave !== undefined) call.signal?.removeEventListener('abort', leave)
-    }
-    const answered = new Promise<unknown>((resolve, reject) => {
-      waiting.set(id, { resolve, reject, events: undefined })
-      leave = () => cancel(call.signal?.reason)
-      call.signal?.addEventListener('abort', leave, { once: true })
-      if (limit !== undefined) {
-        timer = setTimeout(
-          () => cancel(toQuintetError(new DOMException('The call took too long.', 'TimeoutError'))),
-          limit,
-        )
-      }
-    })
-    socketOf().then(
-      (socket) => {
-        if (waiting.has(id)) socket.send(JSON.stringify({ ...message, id }))
-      },
-      (error: unknown) => {
-        const pending = waiting.get(id)
-        waiting.delete(id)
-        if (pending !== undefined) fail(pending, error)
-      },
+    const startedAt = performance.now()
+    const late = new AbortController()
+    const timer = setTimeout(
+      () => late.abort(toQuintetError(new DOMException('The call took too long.', 'TimeoutError'))),
+      limit,
     )
-    let streams = false
     try {
-      const value = await answered
-      if (!(value instanceof EventQueue)) return value
-      const events = value
-      streams = true
-      clearTimeout(timer)
-      events.onLeave = (early) => {
-        tidy()
-        if (early) cancel(new DOMException('The stream is not read any further.', 'AbortError'))
-      }
-      return events
+      const signal = call.signal ? AbortSignal.any([late.signal, call.signal]) : late.signal
+      const socket = await orAborted(socketOf(), signal)
+      return await socket.send(message, call, Math.max(0, limit - (performance.now() - startedAt)))
     } finally {
-      if (!streams) tidy()
+      clearTimeout(timer)
     }
   }
 
@@ -162,7 +128,7 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
     return own === undefined ? timeout : Math.min(own, timeout)
   }
 
-  async function* open(method: string, input: unknown, call: CallOptions): AsyncGenerator<unknown> {
+  async function* openStream(method: string, input: unknown, call: CallOptions): AsyncGenerator<unknown> {
     const deadlineMs = call.deadline === undefined ? undefined : Math.max(0, call.deadline - Date.now())
     const events = await send(
       { type: 'call', method, input, deadlineMs, lastEventId: call.lastEventId },
@@ -176,13 +142,8 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
   }
 
   const close = async (): Promise<void> => {
-    closed = true
-    const socket = await connecting?.catch(() => undefined)
-    settleAll(serverError('ERR_SERVER_CLOSED', 'This link is closed.'))
-    if (socket === undefined || socket.readyState === socket.CLOSED) return
-    const gone = new Promise((resolve) => socket.addEventListener('close', resolve, { once: true }))
-    socket.close(1000)
-    await gone
+    closing.abort(serverError('ERR_SERVER_CLOSED', 'This link is closed.'))
+    await Promise.all([...open].map((socket) => socket.close()))
   }
 
   return {
@@ -195,7 +156,7 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
       )
     },
     stream: (method, input, call = {}) =>
-      resumeStream((lastEventId) => open(method, input, { ...call, lastEventId }), call),
+      resumeStream((lastEventId) => openStream(method, input, { ...call, lastEventId }), call),
     renew: async (token) =>
       void (await send({ type: 'renew', token }, {}, timeout === 0 ? undefined : timeout)),
     close,
@@ -203,53 +164,39 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
   }
 }
 
-function receive(waiting: Map<number, Waiting>, socket: WebSocket, data: unknown): void {
-  if (typeof data !== 'string') return
-  const message = JSON.parse(data) as {
-    type?: string
-    id?: number
-    output?: unknown
-    event?: unknown
-    error?: unknown
-  }
-  const id = message.id ?? 0
-  const call = waiting.get(id)
-  if (call === undefined) return
-  if (message.type === 'item' || message.type === 'end') {
-    if (call.events === undefined) {
-      // Half of the room at a time, so that the server need not stop and go for each.
-      call.events = new EventQueue((count) => {
-        if (waiting.has(id)) socket.send(JSON.stringify({ type: 'credit', id, count }))
-      }, streamCredit / 2)
-      call.resolve(call.events)
-    }
-    if (message.type === 'item') call.events.push(message.event)
-    else {
-      waiting.delete(id)
-      call.events.end()
-    }
-    return
-  }
-  waiting.delete(id)
-  if (message.type === 'result') call.resolve(message.output)
-  else fail(call, fromProblem(message.error))
+interface ResolvedSocketLinkOptions {
+  readonly timeout: number
+  readonly connectTimeout: number
+  readonly keepAlive: { readonly interval: number; readonly timeout: number }
 }
 
-function fail(call: Waiting, error: unknown): void {
-  if (call.events === undefined) call.reject(error)
-  else call.events.fail(error)
+function resolve(options: SocketLinkOptions): ResolvedSocketLinkOptions {
+  const known = ['url', 'token', 'timeout', 'connectTimeout', 'keepAlive', 'WebSocket']
+  refuseUnknownKeys(options, known, 'socketLink')
+  refuseUnknownKeys(options.keepAlive ?? {}, ['interval', 'timeout'], 'socketLink.keepAlive')
+  const defaults = socketLinkDefaults
+  const { interval, timeout } = { ...defaults.keepAlive, ...options.keepAlive }
+  return {
+    timeout: parseDuration(options.timeout ?? defaults.timeout, 'socketLink.timeout'),
+    connectTimeout: parseDuration(
+      options.connectTimeout ?? defaults.connectTimeout,
+      'socketLink.connectTimeout',
+    ),
+    keepAlive: {
+      interval: parseDuration(interval, 'socketLink.keepAlive.interval'),
+      timeout: parseDuration(timeout, 'socketLink.keepAlive.timeout'),
+    },
+  }
 }
 
-function describeClose(code: number, reason: string): Error {
-  if (code === 4401) {
-    return fromProblem({
-      code: 'ERR_CORE_UNAUTHENTICATED',
-      kind: 'unauthenticated',
-      detail: 'The session ended.',
-      details: { reason },
-    })
-  }
-  return serverError('ERR_SERVER_CLOSED', 'The connection closed before the call was answered.', {
-    details: { code },
+/** Waits for a promise no longer than until the signal aborts. */
+function orAborted<T>(promise: T | Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const leave = (): void => reject(signal.reason as Error)
+    if (signal.aborted) leave()
+    signal.addEventListener('abort', leave, { once: true })
+    Promise.resolve(promise)
+      .then(resolve, reject)
+      .finally(() => signal.removeEventListener('abort', leave))
   })
 }

@@ -1,15 +1,11 @@
 import { callProcedure, findProcedure } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
-import { toProblem, type Problem } from '../problem.ts'
+import { toProblem } from '../problem.ts'
 import type { Exchange } from './exchange.ts'
 import { methodNotAllowed, readJson } from './rpc.ts'
 import { tooLarge } from './read-body.ts'
 
-interface BatchAnswer {
-  readonly id: string | number
-  readonly output?: unknown
-  readonly error?: Problem
-}
+type CallId = string | number
 
 /**
  * Answers `POST /rpc`: `[{ id, method, input }]`, each a call of its own through the pipeline with the
@@ -33,25 +29,35 @@ export async function answerBatch(exchange: Exchange): Promise<void> {
     )
   }
   const calls = body.map(parseCall)
-  if (new Set(calls.map(({ id }) => id)).size !== calls.length) throw invalidBatch('gives an id twice')
-  const answers = await Promise.all(calls.map((call) => answerCall(exchange, call)))
-  exchange.sendJson(200, JSON.stringify(answers))
+  const counts = new Map<CallId | null, number>()
+  for (const { id } of calls) counts.set(id, (counts.get(id) ?? 0) + 1)
+  const answers = calls.map((call) =>
+    call.id === null
+      ? describeFailure(exchange, null, invalidBatch('holds a call without an id'))
+      : (counts.get(call.id) ?? 0) > 1
+        ? describeFailure(exchange, call.id, invalidBatch('gives an id twice'))
+        : answerCall(exchange, call.id, call),
+  )
+  exchange.sendJson(200, `[${(await Promise.all(answers)).join(',')}]`)
 }
 
 interface BatchCall {
-  readonly id: string | number
+  /** Null when it is missing or malformed. */
+  readonly id: CallId | null
   readonly method: unknown
   readonly input: unknown
 }
 
 function parseCall(value: unknown): BatchCall {
-  if (typeof value !== 'object' || value === null) throw invalidBatch('must be a list of calls')
-  const { id, method, input } = value as Record<string, unknown>
-  if (typeof id !== 'string' && typeof id !== 'number') throw invalidBatch('holds a call without an id')
-  return { id, method, input }
+  const { id, method, input } = (typeof value === 'object' && value !== null ? value : {}) as Record<
+    string,
+    unknown
+  >
+  return { id: typeof id === 'string' || typeof id === 'number' ? id : null, method, input }
 }
 
-async function answerCall(exchange: Exchange, { id, method, input }: BatchCall): Promise<BatchAnswer> {
+/** The JSON of one answer. What goes wrong in one call is told to that call alone. */
+async function answerCall(exchange: Exchange, id: CallId, { method, input }: BatchCall): Promise<string> {
   try {
     const { procedure, operation } = findProcedure(exchange.site.host, method)
     if (procedure.mode === 'stream') {
@@ -63,10 +69,14 @@ async function answerCall(exchange: Exchange, { id, method, input }: BatchCall):
       if (sizeOf(input) > procedure.maxInputSize) throw tooLarge(procedure.maxInputSize)
       return input
     })
-    return { id, output }
+    return JSON.stringify({ id, output })
   } catch (error) {
-    return { id, error: toProblem(error, exchange.requestId) }
+    return describeFailure(exchange, id, error)
   }
+}
+
+function describeFailure(exchange: Exchange, id: CallId | null, error: unknown): string {
+  return JSON.stringify({ id, error: toProblem(error, exchange.requestId) })
 }
 
 function sizeOf(input: unknown): number {

@@ -1,9 +1,10 @@
 import { connect, type Socket } from 'node:net'
 import type { Principal } from '@quintet/core'
 import { type CallOptions, toQuintetError } from '@quintet/core/kit'
+import { notEncodable } from '../client/encode-input.ts'
 import { EventQueue } from '../client/event-queue.ts'
 import { serverError } from '../errors.ts'
-import { decodeBody, encodeBody } from './body.ts'
+import { decodeBody, encodeBody, type EncodedBody } from './body.ts'
 import { CallHeadWriter, readError } from './call-head.ts'
 import { CallNumbers, CallSlots } from './call-slots.ts'
 import { binaryFlag, frameType, FrameReader, FrameWriter, type Frame } from './frames.ts'
@@ -85,7 +86,12 @@ export class LinkConnection {
   call(method: string, input: unknown, principal: Principal, options: CallOptions): Promise<unknown> {
     const { signal } = options
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
-    const body = encodeBody(input)
+    let body: EncodedBody
+    try {
+      body = encodeBody(input)
+    } catch (error) {
+      return Promise.reject(notEncodable(error))
+    }
     const remaining =
       options.deadline === undefined
         ? noDeadline

@@ -2,10 +2,10 @@
 export const closeCode = {
   /** The process is about to stop; connect again after the time that it said. */
   goingAway: 1001,
-  /** A message that the protocol cannot read. */
-  malformed: 1007,
   /** Too many messages at once, or an unknown kind of message. */
   policy: 1008,
+  /** A message above what the server takes. */
+  tooLarge: 1009,
   internal: 1011,
   /** The session ended: sign in again before connecting. */
   sessionEnded: 4401,

@@ -23,9 +23,12 @@ export interface AuthenticatedConnection extends SocketConnection {
   renew(token: string): Promise<void>
 }
 
-/** A session that can say when it has nothing left to do. */
+/** A session of a protocol of our own. */
 export interface DrainableSession extends SocketSession {
+  /** Resolves when it has nothing left to do. */
   whenIdle?(): Promise<void>
+  /** Refuses a message of more than `limit` bytes; without it, such a message ends the connection. */
+  tooLarge?(data: string | Uint8Array, limit: number): void
 }
 
 /** How long a client may take to bring the new token after its old one was replaced, in milliseconds. */
@@ -147,7 +150,11 @@ export class Connection implements AuthenticatedConnection {
   #message(data: RawData, isBinary: boolean): void {
     const bytes = Buffer.isBuffer(data) ? data : Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data)
     try {
-      this.#session?.message(isBinary ? bytes : bytes.toString('utf8'))
+      const message = isBinary ? bytes : bytes.toString('utf8')
+      const { maxPayload } = this.#options
+      if (bytes.length <= maxPayload) this.#session?.message(message)
+      else if (this.#session?.tooLarge === undefined) this.close(closeCode.tooLarge, 'message too large')
+      else this.#session.tooLarge(message, maxPayload)
     } catch (error) {
       this.host.logger.error({ err: error, connection: this.id }, 'a socket protocol failed on a message')
       this.close(closeCode.internal, 'internal error')

@@ -14,6 +14,7 @@ import { serverError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { toProblem } from '../problem.ts'
 import { closeCode } from './close-codes.ts'
+import { findCallId, type CallId } from './call-id.ts'
 import type { AuthenticatedConnection, DrainableSession } from './connection.ts'
 
 /** The subprotocol under which procedures are called over a WebSocket. */
@@ -40,8 +41,6 @@ function messageOperation(named: NamedProcedure): Operation {
   return operation
 }
 
-type CallId = string | number
-
 class RpcSession implements DrainableSession {
   readonly #connection: AuthenticatedConnection
   readonly #host: TransportHost
@@ -58,36 +57,36 @@ class RpcSession implements DrainableSession {
   message(data: string | Uint8Array): void {
     let message: Record<string, unknown>
     try {
-      if (typeof data !== 'string') throw serverError('ERR_SERVER_BODY_INVALID', 'The message must be text.')
-      const value = parseJson(data)
-      if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-        throw serverError('ERR_SERVER_BODY_INVALID', 'The message must be an object.')
-      }
-      message = value as Record<string, unknown>
+      message = this.#read(data)
     } catch (error) {
-      this.#send({ type: 'error', id: null, error: toProblem(error) })
-      this.#connection.close(closeCode.malformed, 'malformed message')
+      this.#refuseUnread(data, error)
       return
     }
     const { type, id } = message
     if (typeof id !== 'string' && typeof id !== 'number') {
-      this.#refuse(
-        null,
-        serverError('ERR_SERVER_BODY_INVALID', 'The message needs an id: a string or a number.'),
-      )
+      this.#refuse(null, invalid('The message needs an id: a string or a number.'))
     } else if (type === 'call') this.#call(id, message, data.length)
     else if (type === 'cancel')
       this.#calls.get(id)?.abort(new DOMException('The caller canceled the call.', 'AbortError'))
     else if (type === 'credit') this.#grant(id, message['count'])
     else if (type === 'renew') this.#renew(id, message['token'])
-    else
-      this.#refuse(
-        id,
-        serverError(
-          'ERR_SERVER_BODY_INVALID',
-          'The type of the message must be call, cancel, credit or renew.',
-        ),
-      )
+    else if (type === 'ping') this.#send({ type: 'pong', id })
+    else this.#refuse(id, invalid('The type of the message must be call, cancel, credit, renew or ping.'))
+  }
+
+  tooLarge(data: string | Uint8Array, limit: number): void {
+    const error = serverError('ERR_SERVER_TOO_LARGE', `The message is larger than ${String(limit)} bytes.`, {
+      details: { limit },
+    })
+    this.#refuseUnread(data, error)
+  }
+
+  #read(data: string | Uint8Array): Record<string, unknown> {
+    if (typeof data !== 'string') throw invalid('The message must be text.')
+    const value = parseJson(data)
+    if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      return value as Record<string, unknown>
+    throw invalid('The message must be an object.')
   }
 
   notifyShutdown(reason: StopReason, reconnectAfterMs: number): void {
@@ -113,8 +112,7 @@ class RpcSession implements DrainableSession {
     try {
       if (this.#stopping)
         throw serverError('ERR_SERVER_CLOSED', 'The server is about to stop. Call another one.')
-      if (this.#calls.has(id))
-        throw serverError('ERR_SERVER_BODY_INVALID', 'The id belongs to a call in progress.')
+      if (this.#calls.has(id)) throw invalid('The id belongs to a call in progress.')
       if (this.#calls.size >= maxCalls) {
         throw serverError(
           'ERR_SERVER_CONNECTION_LIMIT',
@@ -180,19 +178,23 @@ class RpcSession implements DrainableSession {
 
   #grant(id: CallId, count: unknown): void {
     if (typeof count === 'number' && Number.isInteger(count) && count > 0) this.#streams.get(id)?.grant(count)
-    else
-      this.#refuse(id, serverError('ERR_SERVER_BODY_INVALID', 'The count must be a positive whole number.'))
+    else this.#refuse(id, invalid('The count must be a positive whole number.'))
   }
 
   #renew(id: CallId, token: unknown): void {
     if (typeof token !== 'string') {
-      this.#refuse(id, serverError('ERR_SERVER_BODY_INVALID', 'The message needs a token.'))
+      this.#refuse(id, invalid('The message needs a token.'))
       return
     }
     this.#connection.renew(token).then(
       () => this.#send({ type: 'result', id }),
       (error: unknown) => this.#refuse(id, error),
     )
+  }
+
+  /** The framing is intact, so the other calls of the connection go on. */
+  #refuseUnread(data: string | Uint8Array, error: unknown): void {
+    this.#refuse(typeof data === 'string' ? (findCallId(data) ?? null) : null, error)
   }
 
   #refuse(id: CallId | null, error: unknown, requestId?: string): void {
@@ -211,6 +213,10 @@ class RpcSession implements DrainableSession {
     this.#onIdle = []
     for (const resolve of waiting) resolve()
   }
+}
+
+function invalid(message: string): Error {
+  return serverError('ERR_SERVER_BODY_INVALID', message)
 }
 
 function readInput({ procedure }: NamedProcedure, input: unknown, messageSize: number): unknown {

@@ -33,6 +33,12 @@ function connectOperation({ name, access, handshakeTimeout }: ResolvedWebSocketO
   })
 }
 
+/**
+ * A message up to so many times as large as `maxPayload` is taken to be refused, as a protocol sees fit; a larger one
+ * ends the connection, because a message cannot be skipped.
+ */
+const refusedPayload = 4
+
 type OpenSession = (connection: AuthenticatedConnection) => DrainableSession
 
 /** The connections of one server that upgrades to WebSocket, whoever owns it. */
@@ -66,7 +72,7 @@ export class SocketHub {
     this.#upgrades = new WebSocketServer({
       noServer: true,
       clientTracking: false,
-      maxPayload: options.maxPayload,
+      maxPayload: options.maxPayload * refusedPayload,
       perMessageDeflate: false,
       handleProtocols: (_offered, request) => this.#chosen.get(request) ?? false,
     })

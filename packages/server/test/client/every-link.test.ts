@@ -145,6 +145,19 @@ describe.each(Object.entries(kinds))('%s', (_name, open) => {
     })
   })
 
+  it('rejects a call whose input cannot be serialised, and goes on', async () => {
+    await using client = await connect()
+    const cycle: Record<string, unknown> = {}
+    cycle['self'] = cycle
+    for (const title of [1n, cycle]) {
+      const call = client.rename({ title: title as unknown as string })
+      await expect(call).rejects.toMatchObject({ code: 'ERR_SERVER_BODY_INVALID', kind: 'invalid-input' })
+      const pages = client.pages({ to: title as unknown as number })[Symbol.asyncIterator]()
+      await expect(pages.next()).rejects.toMatchObject({ code: 'ERR_SERVER_BODY_INVALID' })
+    }
+    expect(await client.rename({ title: 'Emma' })).toEqual({ title: 'Emma', by: 'alice' })
+  })
+
   it('takes a deadline along, which ends the call on both sides', async () => {
     await using client = await connect()
     await expect(client.wait(undefined, { deadline: Date.now() + 150 })).rejects.toMatchObject({

@@ -279,15 +279,50 @@ describe('quintet.rpc.v1', () => {
     expect(await link.call('math.mine', undefined)).toBe('carol')
   })
 
+  const deep = `${'['.repeat(100)}${']'.repeat(100)}`
   it.each([
-    ['no JSON', '{', 1007],
-    ['a list', '[]', 1007],
-    ['too much', 'x'.repeat(2_000), 1009],
-  ])('closes the connection on %s', async (_what, message, code) => {
+    ['no JSON', '{', null],
+    ['a list', '[]', null],
+    ['what is not quite JSON', '{"type":"call","id":7,"input":[}', 7],
+    ['nesting that is too deep', `{"type":"call","id":7,"method":"math.echo","input":${deep}}`, 7],
+    ['__proto__', '{"type":"call","id":"a","method":"math.echo","input":{"__proto__":{"id":9}}}', 'a'],
+    ['a member that is given twice', '{"type":"call","type":"call","id":7}', 7],
+    ['an id that is given twice', '{"type":"call","id":7,"id":8}', null],
+    ['too much', `{"type":"call","id":7,"input":"${'x'.repeat(2_000)}"}`, 7],
+    ['too much of nothing', 'x'.repeat(2_000), null],
+  ])('answers to %s and keeps the connection for the other calls', async (_what, message, id) => {
     await using app = await start({ maxPayload: '1kb' })
-    const { socket, closed } = await open(app)
+    const { socket, received } = await open(app)
+    socket.send(JSON.stringify({ type: 'call', id: 1, method: 'waiting.forever' }))
     socket.send(message)
-    expect((await closed)[0]).toBe(code)
+    await until(() => received.length === 1)
+    expect(received[0]).toMatchObject({
+      type: 'error',
+      id,
+      error: { kind: expect.stringMatching(/invalid-input|too-large/) as string },
+    })
+    socket.send(JSON.stringify({ type: 'call', id: 2, method: 'math.mine' }))
+    await until(() => received.length === 2)
+    expect(received[1]).toEqual({ type: 'result', id: 2, output: 'alice' })
+    expect(app.host.pipeline.active).toBe(1)
+  })
+
+  it('closes the connection on a message that is far too large, and keeps it on binary ones', async () => {
+    await using app = await start({ maxPayload: '1kb' })
+    const { socket, received, closed } = await open(app)
+    socket.send(Buffer.from([1, 2, 3]), { binary: true })
+    await until(() => received.length === 1)
+    expect(received[0]).toMatchObject({ type: 'error', id: null })
+    socket.send('x'.repeat(5_000))
+    expect((await closed)[0]).toBe(1009)
+  })
+
+  it('answers to a ping', async () => {
+    await using app = await start()
+    const { socket, received } = await open(app)
+    socket.send(JSON.stringify({ type: 'ping', id: 3 }))
+    await until(() => received.length === 1)
+    expect(received[0]).toEqual({ type: 'pong', id: 3 })
   })
 
   it('answers a message that makes no sense with an error', async () => {
@@ -308,8 +343,6 @@ describe('quintet.rpc.v1', () => {
     socket.send(JSON.stringify({ type: 'call', id: 9, method: 'waiting.forever' }))
     await until(() => received.length === messages.length + 1)
     expect(received.at(-1)).toMatchObject({ id: 9, error: { code: 'ERR_SERVER_BODY_INVALID' } })
-    socket.send(Buffer.from([1, 2, 3]), { binary: true })
-    await once(socket, 'close')
   })
 })
 
