@@ -26,7 +26,6 @@ import { createEnvelopeSigner, type Envelope, type EnvelopeSigner, type SecretTe
 import { QueueError, unavailableWhenRedisIs } from '../errors.ts'
 import { serializePayload } from './payload.ts'
 import { readCounts, type QueueCounts } from './queue-counts.ts'
-import { removeJobSchedule, upsertJobSchedule, type JobSchedule } from './job-schedule.ts'
 
 export interface QueueOptions {
   /** An ioredis client without a key prefix, which should fail fast. It stays its owner's to close. */
@@ -92,10 +91,6 @@ export interface Queue extends AsyncDisposable {
   replayAll(job: JobDefinition): Promise<number>
   /** Forgets a dead job. @throws QueueError `ERR_QUEUE_NO_DEAD_LETTER`. */
   removeDeadLetter(job: JobDefinition, id: string): Promise<void>
-  /** Sets when a system job runs by itself; see `schedule`, which does so when a process starts. */
-  schedule(job: JobDefinition, schedule: JobSchedule): Promise<void>
-  /** Ends a schedule for the whole fleet; false when there was none. */
-  unschedule(job: JobDefinition, name?: string): Promise<boolean>
   /** The BullMQ queue of a job, e.g. for a dashboard. What is added there is not signed, so no worker runs it. */
   bull(job: JobDefinition): BullQueue
   /** Refuses further jobs; the connection stays open. Idempotent. */
@@ -169,9 +164,6 @@ export function createQueue(options: QueueOptions): Queue {
     replay: (job, id) => unavailableWhenRedisIs(() => replayDeadLetter(bull(job), id)),
     replayAll: (job) => unavailableWhenRedisIs(() => replayDeadLetters(bull(job))),
     removeDeadLetter: (job, id) => unavailableWhenRedisIs(() => removeDeadLetter(bull(job), id)),
-    schedule: (job, schedule) =>
-      unavailableWhenRedisIs(() => upsertJobSchedule(bull(job), { job, prefix, signer, schedule })),
-    unschedule: (job, name) => unavailableWhenRedisIs(() => removeJobSchedule(bull(job), name)),
     bull,
     close() {
       return (closing ??= Promise.all([...queues.values()].map((each) => each.close())).then(() => undefined))

@@ -12,7 +12,6 @@ import { pauseAfter, type JobDefinition } from '../jobs/define-job.ts'
 import { openWaitingConnection } from '../jobs/connection.ts'
 import type { EnvelopeSigner } from '../jobs/envelope.ts'
 import { isPermanent } from '../errors.ts'
-import { addressOf } from '../jobs/job-schedule.ts'
 import { parsePayload } from '../jobs/payload.ts'
 import type { Queue } from '../jobs/create-queue.ts'
 import type { JobCall } from './worker.ts'
@@ -136,7 +135,7 @@ export async function startWorker({
 
   const openEnvelope = (bullJob: BullJob): ReturnType<EnvelopeSigner['open']> => {
     try {
-      return signer.open(addressOf(prefix, job.name, bullJob.id ?? ''), bullJob.data)
+      return signer.open({ prefix, job: job.name, id: bullJob.id ?? '' }, bullJob.data)
     } catch (error) {
       throw toBullError(toQuintetError(error))
     }

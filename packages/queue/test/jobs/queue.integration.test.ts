@@ -4,7 +4,7 @@ import { startPrivateRedis, until } from '@quintet/test-kit'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { createQueue, defineJob, schedule, worker } from '../../src/index.ts'
+import { createQueue, defineJob, worker } from '../../src/index.ts'
 import { createRig, secret, type Rig } from './rig.ts'
 
 const alice = testUser({ tenantId: 'tenant-a' })
@@ -176,69 +176,5 @@ describe('createQueue', () => {
     await replaced.enqueue(job, { text: 'new' }, { principal: alice })
     await until(() => seen.length === 2)
     await replaced.close()
-  })
-})
-
-describe('schedule', () => {
-  const sweep = defineJob('sweep', { payload: z.string(), access: 'system' })
-
-  it('runs once for the whole fleet each time, as the system', async () => {
-    const runs: { readonly id: string; readonly actor: string; readonly tenantId: string | null }[] = []
-    for (let instance = 0; instance < 2; instance++) {
-      await rig.start(schedule(sweep, { queue: rig.queue, every: 200, payload: 'x', tenantId: 'tenant-a' }))
-      await rig.start(
-        worker(sweep, { queue: rig.queue }, ({ jobId, principal }) => {
-          runs.push({ id: jobId, actor: principal.actor, tenantId: principal.tenantId })
-        }),
-      )
-    }
-    const began = performance.now()
-    await until(() => runs.length >= 4)
-    const slots = new Set(runs.map(({ id }) => id))
-    expect(slots.size).toBe(runs.length)
-    expect(runs.length).toBeLessThanOrEqual((performance.now() - began) / 200 + 3)
-    expect(runs[0]).toMatchObject({ actor: 'schedule:default', tenantId: 'tenant-a' })
-    expect(await rig.queue.unschedule(sweep)).toBe(true)
-    expect(await rig.queue.unschedule(sweep)).toBe(false)
-  })
-
-  it('takes a cron expression and a time zone, and several schedules by name', async () => {
-    await rig.start(
-      schedule(sweep, {
-        queue: rig.queue,
-        cron: '0 3 * * *',
-        timeZone: 'Europe/Berlin',
-        payload: 'x',
-        name: 'nightly',
-      }),
-    )
-    await rig.start(schedule(sweep, { queue: rig.queue, cron: '0 * * * *', payload: 'y', name: 'hourly' }))
-    const found = await rig.queue.bull(sweep).getJobSchedulers()
-    expect(
-      found
-        .map(({ key, pattern, tz }) => ({ key, pattern, tz }))
-        .toSorted((a, b) => a.key.localeCompare(b.key)),
-    ).toEqual([
-      { key: 'schedule-hourly', pattern: '0 * * * *', tz: 'UTC' },
-      { key: 'schedule-nightly', pattern: '0 3 * * *', tz: 'Europe/Berlin' },
-    ])
-  })
-
-  it('refuses what makes no sense', () => {
-    const { queue } = rig
-    expect(() => schedule(job, { queue, every: '1s', payload: { text: 'x' } })).toThrow(
-      `only a job with access: 'system'`,
-    )
-    expect(() => schedule(sweep, { queue, payload: 'x' })).toThrow('needs either every or cron')
-    expect(() => schedule(sweep, { queue, every: '1s', cron: '* * * * *', payload: 'x' })).toThrow(
-      'needs either every or cron',
-    )
-    expect(() => schedule(sweep, { queue, every: 10, payload: 'x' })).toThrow('at least 100 ms')
-    expect(() => schedule(sweep, { queue, every: '1s', timeZone: 'UTC', payload: 'x' })).toThrow(
-      'for cron only',
-    )
-    expect(() => schedule(sweep, { queue, evry: '1s', payload: 'x' } as never)).toThrow(
-      'Did you mean "every"?',
-    )
   })
 })
