@@ -253,7 +253,7 @@ export function createRealtimeClient(options: RealtimeClientOptions): RealtimeCl
       const entry = entries.get(message.channel)
       if (entry) {
         entry.standing = true
-        entry.position = { epoch: message.epoch, offset: message.offset }
+        entry.position = { epoch: message.epoch, offset: message.offset, tag: message.tag }
         if (message.recovered === false) entry.options.onLost?.(entry.position)
       }
     }
@@ -269,8 +269,9 @@ export function createRealtimeClient(options: RealtimeClientOptions): RealtimeCl
     switch (message.type) {
       case 'event': {
         const entry = entries.get(message.channel)
-        if (!entry) return
-        entry.position = { epoch: message.epoch, offset: message.offset }
+        // What comes before the answer to a subscription is replayed after it.
+        if (!entry?.standing) return
+        entry.position = { epoch: message.epoch, offset: message.offset, tag: message.tag }
         entry.options.onEvent(message.data, entry.position)
         return
       }
@@ -280,7 +281,10 @@ export function createRealtimeClient(options: RealtimeClientOptions): RealtimeCl
       case 'lost': {
         // What was left out may still be in the history; the answer says whether it was.
         const entry = entries.get(message.channel)
-        if (entry) void stand(entry)
+        if (entry) {
+          entry.standing = false
+          void stand(entry)
+        }
         return
       }
       case 'ended': {

@@ -22,6 +22,9 @@ export interface Engine {
   close(): Promise<void>
 }
 
+/** Milliseconds between two signs of life for the positions of channels that are quiet. */
+const keepInterval = 60 * 60 * 1_000
+
 export function createEngine(options: ResolvedChannelsOptions, host: RealtimeHost): Engine {
   const { prefix, presenceTtl } = options
   const redis = options.redis(host.services)
@@ -70,7 +73,12 @@ export function createEngine(options: ResolvedChannelsOptions, host: RealtimeHos
     }
   }
 
+  async function keepPositions(): Promise<void> {
+    for (const topic of topics.values()) await topic.keep()
+  }
+
   const heartbeat = setInterval(() => void showPresence(), presenceTtl / 3)
+  const keeping = setInterval(() => void keepPositions(), keepInterval)
   const recheck = options.recheck === 0 ? undefined : setInterval(() => void recheckAll(), options.recheck)
 
   const engine: Engine = {
@@ -120,6 +128,7 @@ export function createEngine(options: ResolvedChannelsOptions, host: RealtimeHos
     },
     async close() {
       clearInterval(heartbeat)
+      clearInterval(keeping)
       clearInterval(recheck)
       for (const session of sessions) session.closed(1001)
       await Promise.all(farewells)

@@ -4,14 +4,19 @@ import { RealtimeError } from './errors.ts'
 import type { RealtimeRedis } from './redis-port.ts'
 import type { TopicKeys } from './topic-keys.ts'
 
-/** Where an event stands in its channel. Offsets count from 1; a new epoch means that the count began anew. */
+/**
+ * Where an event stands in its channel. Offsets count from 1, a new epoch means that the count began anew, and the tag
+ * was drawn at random for this very event: it tells this history from another one that has reached the same offset
+ * after Redis came back with older data.
+ */
 export interface EventPosition {
   readonly epoch: string
   readonly offset: number
+  readonly tag: string
 }
 
 export interface LoggedEvent {
-  readonly offset: number
+  readonly position: EventPosition
   /** JSON. */
   readonly data: string
 }
@@ -19,50 +24,58 @@ export interface LoggedEvent {
 export interface ReadResult {
   /** The position of the last event of the channel. */
   readonly head: EventPosition
-  /** False when what came after `since` is not all there any more. */
+  /** False when what came after `since` is not all there any more, or `since` is of a history that Redis has lost. */
   readonly recovered: boolean
   readonly events: readonly LoggedEvent[]
 }
 
-// Meta is a hash: e the epoch, o the offset of the last event. An event's stream id is its offset.
-const publishScript = `
-local epoch = redis.call('HGET', KEYS[2], 'e')
+/** The tag of a channel without events. */
+const noTag = '0'
+/** The least time in milliseconds for which a channel remembers where it stands, however short its history is. */
+const leastMemory = 24 * 60 * 60 * 1_000
+
+// Meta is a hash: e the epoch, o and t the offset and tag of the last event. The stream id of an event is its offset;
+// its field p is the tag of the event before it, so that a chain of tags can be followed from any known event.
+const begin = `
+local epoch, tag = unpack(redis.call('HMGET', KEYS[2], 'e', 't'))
 if not epoch then
-  epoch = ARGV[1]
+  epoch, tag = ARGV[1], '${noTag}'
   redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[2], 'e', epoch, 'o', 0)
+  redis.call('HSET', KEYS[2], 'e', epoch, 'o', 0, 't', tag)
 end
+`
+
+const publishScript = `${begin}
 local offset = redis.call('HINCRBY', KEYS[2], 'o', 1)
+redis.call('HSET', KEYS[2], 't', ARGV[7])
 if ARGV[3] ~= '0' then
-  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], offset .. '-0', 'd', ARGV[2])
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], offset .. '-0', 'd', ARGV[2], 'p', tag)
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
 end
-redis.call('PEXPIRE', KEYS[2], ARGV[4] * 2)
-redis.call('PUBLISH', ARGV[5], 'e\\n' .. epoch .. '\\n' .. offset .. '\\n' .. ARGV[2])
+redis.call('PEXPIRE', KEYS[2], ARGV[5])
+redis.call('PUBLISH', ARGV[6], table.concat({'e', epoch, offset, ARGV[7], tag, ARGV[2]}, '\\n'))
 return {epoch, offset}
 `
 
-// Answers {epoch, offset, recovered, events}: what came after a position, if all of it is still there.
-const readScript = `
-local epoch = redis.call('HGET', KEYS[2], 'e')
-if not epoch then
-  epoch = ARGV[1]
-  redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[2], 'e', epoch, 'o', 0)
-end
-redis.call('PEXPIRE', KEYS[2], math.max(ARGV[5] * 2, redis.call('PTTL', KEYS[2])))
+// Answers {epoch, offset, tag, recovered, events}: what came after a position, if all of it is still there.
+const readScript = `${begin}
+redis.call('PEXPIRE', KEYS[2], ARGV[5])
 local head = tonumber(redis.call('HGET', KEYS[2], 'o'))
 local since = tonumber(ARGV[3])
-if ARGV[2] ~= epoch or since > head or head - since > tonumber(ARGV[4]) then return {epoch, head, 0, {}} end
-if since == head then return {epoch, head, 1, {}} end
+if ARGV[2] ~= epoch or since > head or head - since > tonumber(ARGV[4]) then return {epoch, head, tag, 0, {}} end
+if since == head then return {epoch, head, tag, ARGV[6] == tag and 1 or 0, {}} end
+local entries = redis.call('XRANGE', KEYS[1], (since + 1) .. '-0', '+')
+if #entries ~= head - since or entries[1][2][4] ~= ARGV[6] then return {epoch, head, tag, 0, {}} end
 local events = {}
-for _, entry in ipairs(redis.call('XRANGE', KEYS[1], (since + 1) .. '-0', '+')) do
-  events[#events + 1] = string.match(entry[1], '^%d+')
+for i, entry in ipairs(entries) do
   events[#events + 1] = entry[2][2]
+  events[#events + 1] = entries[i + 1] and entries[i + 1][2][4] or tag
 end
-if #events ~= 2 * (head - since) then return {epoch, head, 0, {}} end
-return {epoch, head, 1, events}
+return {epoch, head, tag, 1, events}
 `
+
+// Keeps a channel that has subscribers from forgetting where it stands.
+const keepScript = `return redis.call('PEXPIRE', KEYS[2], ARGV[1])`
 
 /** Appends an event to a channel and tells every instance. */
 export async function publishEvent(
@@ -71,14 +84,17 @@ export async function publishEvent(
   history: History,
   data: string,
 ): Promise<EventPosition> {
+  const tag = newTag()
   const reply = await ask(redis, publishScript, keys, [
-    newEpoch(),
+    newTag(),
     data,
     history.length,
     Math.ceil(history.maxAge),
+    memoryOf(history),
     keys.feed,
+    tag,
   ])
-  return { epoch: String(reply[0]), offset: Number(reply[1]) }
+  return { epoch: String(reply[0]), offset: Number(reply[1]), tag }
 }
 
 /** Reads what came after a position, up to `most` events; without a position only where the channel stands. */
@@ -90,21 +106,27 @@ export async function readEvents(
   most: number,
 ): Promise<ReadResult> {
   const reply = await ask(redis, readScript, keys, [
-    newEpoch(),
+    newTag(),
     since?.epoch ?? '',
     since?.offset ?? 0,
     most,
-    Math.ceil(history.maxAge),
+    memoryOf(history),
+    since?.tag ?? '',
   ])
-  const flat = reply[3] as readonly unknown[]
+  const head = { epoch: String(reply[0]), offset: Number(reply[1]), tag: String(reply[2]) }
+  const flat = reply[4] as readonly unknown[]
   const events: LoggedEvent[] = []
-  for (let index = 0; index < flat.length; index += 2)
-    events.push({ offset: Number(flat[index]), data: String(flat[index + 1]) })
-  return {
-    head: { epoch: String(reply[0]), offset: Number(reply[1]) },
-    recovered: Number(reply[2]) === 1,
-    events,
+  for (let index = 0; index < flat.length; index += 2) {
+    const offset = (since?.offset ?? 0) + events.length + 1
+    const position = { epoch: head.epoch, offset, tag: String(flat[index + 1]) }
+    events.push({ position, data: String(flat[index]) })
   }
+  return { head, recovered: Number(reply[3]) === 1, events }
+}
+
+/** Keeps the position of a channel that is quiet, for as long as it has subscribers. */
+export async function keepPosition(redis: RealtimeRedis, keys: TopicKeys, history: History): Promise<void> {
+  await ask(redis, keepScript, keys, [memoryOf(history)])
 }
 
 async function ask(
@@ -124,6 +146,11 @@ async function ask(
   }
 }
 
-function newEpoch(): string {
+/** For how long a channel remembers where it stands after its last event, in milliseconds. */
+function memoryOf(history: History): number {
+  return Math.max(leastMemory, Math.ceil(history.maxAge) * 2)
+}
+
+function newTag(): string {
   return randomBytes(6).toString('base64url')
 }

@@ -29,7 +29,7 @@ export function createFeed(redis: SubscriberRedis, logger: Logger): Feed {
     logger.warn({ err: error }, 'The connection on which events come in has failed.'),
   )
   redis.on('ready', () => {
-    if (wasReady) for (const callback of reconnected) callback()
+    if (wasReady) void resubscribe()
     wasReady = true
   })
   redis.on('message', (feed, message) => {
@@ -37,6 +37,18 @@ export function createFeed(redis: SubscriberRedis, logger: Logger): Feed {
     if (!listening) return
     for (const listener of listening.listeners) listener(message)
   })
+
+  /** What was missed is read only when Redis has confirmed that what follows will come. */
+  async function resubscribe(): Promise<void> {
+    try {
+      if (feeds.size > 0) await redis.subscribe(...feeds.keys())
+    } catch (error) {
+      // The connection is lost again; the next one does this anew.
+      logger.debug({ err: error }, 'the feeds could not be subscribed to again')
+      return
+    }
+    if (!closed) for (const callback of reconnected) callback()
+  }
 
   return {
     async listen(feed, onMessage) {

@@ -163,12 +163,11 @@ export function openSession(
           id,
           type: 'subscribed',
           channel: name,
-          epoch: head.epoch,
-          offset: from.offset,
+          ...from,
           ...(since ? { recovered } : {}),
           ...(present ? { present } : {}),
         })
-        subscription.start({ epoch: head.epoch, offset: from.offset }, events)
+        subscription.start(from, events)
       } catch (error) {
         end(name, subscription)
         throw error

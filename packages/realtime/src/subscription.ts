@@ -51,11 +51,11 @@ export function createSubscription(
 
   function sayWhatIsLost(): void {
     if (!skipped || connection.bufferedBytes > slowConsumer.limit / 2) return
-    const { epoch, offset } = skipped
+    const at = skipped
     clearInterval(timer)
     timer = undefined
     skipped = undefined
-    send({ type: 'lost', channel: topic.name, epoch, offset })
+    send({ type: 'lost', channel: topic.name, ...at })
   }
 
   function send(message: ServerMessage): void {
@@ -80,9 +80,10 @@ export function createSubscription(
     event: (at, text) => whenLive(() => sendEvent(at, text)),
     lost(at) {
       whenLive(() => {
-        if (position && at.epoch === position.epoch && at.offset <= position.offset) return
+        // An offset that was passed already is told too: Redis may have come back with older data.
+        if (position && isSame(at, position)) return
         position = at
-        send({ type: 'lost', channel: topic.name, epoch: at.epoch, offset: at.offset })
+        send({ type: 'lost', channel: topic.name, ...at })
       })
     },
     presence: (text) =>
@@ -92,10 +93,7 @@ export function createSubscription(
       }),
     start(from, replay) {
       position = from
-      for (const { offset, data } of replay) {
-        const at = { epoch: from.epoch, offset }
-        sendEvent(at, eventMessage(topic.name, at, data))
-      }
+      for (const { position: at, data } of replay) sendEvent(at, eventMessage(topic.name, at, data))
       const actions = kept ?? []
       kept = undefined
       for (const action of actions) action()
@@ -103,4 +101,8 @@ export function createSubscription(
     stop,
   }
   return subscription
+}
+
+function isSame(one: EventPosition, other: EventPosition): boolean {
+  return one.epoch === other.epoch && one.offset === other.offset && one.tag === other.tag
 }

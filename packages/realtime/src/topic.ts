@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '@quintet/core'
 import type { Channel } from './channel.ts'
-import { readEvents, type EventPosition, type ReadResult } from './event-log.ts'
+import { keepPosition, readEvents, type EventPosition, type ReadResult } from './event-log.ts'
 import type { Feed, FeedSubscription } from './feed.ts'
 import type { RealtimeRedis } from './redis-port.ts'
 import type { TopicKeys } from './topic-keys.ts'
@@ -29,6 +29,8 @@ export interface Topic {
   remove(subscriber: TopicSubscriber): void
   /** Fetches what was missed while the connection was down. */
   catchUp(): void
+  /** Keeps the position of a quiet channel in Redis. */
+  keep(): Promise<void>
 }
 
 export interface TopicSetup {
@@ -53,6 +55,8 @@ export function openTopic(setup: TopicSetup): Topic {
   let last: EventPosition | undefined
   /** Messages that wait while a gap is being filled, or the first position is being read. */
   let waiting: string[] | undefined = []
+  /** The connection was interrupted while a read was in progress. */
+  let readAgain = false
   let subscription: FeedSubscription | undefined
   let closed = false
 
@@ -74,24 +78,17 @@ export function openTopic(setup: TopicSetup): Topic {
       for (const subscriber of subscribers) subscriber.presence(text)
       return
     }
-    const epochEnd = message.indexOf('\n', 2)
-    const offsetEnd = message.indexOf('\n', epochEnd + 1)
-    const position = {
-      epoch: message.slice(2, epochEnd),
-      offset: Number(message.slice(epochEnd + 1, offsetEnd)),
+    const { position, previous, data } = readEventNotice(message)
+    if (last === undefined) {
+      // What came before could not be read.
+      tellLost({ ...position, offset: position.offset - 1, tag: previous })
+      deliver(position, data)
+    } else if (isNext(position, previous, last)) deliver(position, data)
+    else if (!isSeen(position, last) || position.tag !== last.tag) {
+      // A gap, an older history that Redis came back with, or a repetition: the history decides.
+      waiting = [message]
+      void fillGap()
     }
-    if (last && position.epoch === last.epoch) {
-      if (position.offset <= last.offset) return
-      if (position.offset > last.offset + 1) {
-        waiting = [message]
-        void fillGap()
-        return
-      }
-    } else {
-      // The count began anew, e.g. because Redis lost its data.
-      tellLost({ epoch: position.epoch, offset: position.offset - 1 })
-    }
-    deliver(position, message.slice(offsetEnd + 1))
   }
 
   function deliver(position: EventPosition, data: string): void {
@@ -105,28 +102,32 @@ export function openTopic(setup: TopicSetup): Topic {
     for (const subscriber of subscribers) subscriber.lost(position)
   }
 
+  /** Reads what came after the last event. The message that was the reason for it is answered by what was read. */
   async function fillGap(): Promise<void> {
-    const since = last
-    if (!since) return
-    const result = await tryToRead(since)
+    const [reason] = waiting ?? []
+    readAgain = false
+    const result = await tryToRead(last)
     if (closed) return
-    if (!result) {
-      // Whatever comes next is told as a loss, because its epoch is not this one.
-      last = { epoch: '', offset: 0 }
-    } else if (result.recovered) {
-      for (const { offset, data } of result.events) deliver({ epoch: result.head.epoch, offset }, data)
-    } else {
-      tellLost(result.head)
-    }
-    release()
+    if (!result) last = undefined
+    else if (result.recovered) for (const { position, data } of result.events) deliver(position, data)
+    else tellLost(result.head)
+    if (result && reason?.startsWith('e\n') === true && !isSuccessor(reason)) waiting?.shift()
+    if (readAgain) void fillGap()
+    else release()
   }
 
-  async function tryToRead(since: EventPosition): Promise<ReadResult | undefined> {
+  function isSuccessor(message: string): boolean {
+    if (!last) return false
+    const { position, previous } = readEventNotice(message)
+    return isNext(position, previous, last)
+  }
+
+  async function tryToRead(since: EventPosition | undefined): Promise<ReadResult | undefined> {
     for (let attempt = 1; attempt <= readAttempts && !closed; attempt++) {
       try {
         return await readEvents(redis, keys, channel.history, since, setup.maxReplay)
       } catch (error) {
-        logger.warn({ err: error, channel: name, attempt }, 'Events that were missed cannot be fetched.')
+        logger.warn({ err: error, channel: name, attempt }, 'events that were missed cannot be fetched')
         await delay(attempt * readPause)
       }
     }
@@ -138,6 +139,7 @@ export function openTopic(setup: TopicSetup): Topic {
     const messages = waiting ?? []
     waiting = undefined
     for (const [index, message] of messages.entries()) {
+      if (last && message.startsWith('e\n') && isSeen(readEventNotice(message).position, last)) continue
       handle(message)
       // Handling one may have found another gap; the rest waits for that.
       const again = waiting as string[] | undefined
@@ -155,7 +157,16 @@ export function openTopic(setup: TopicSetup): Topic {
       return
     }
     last = (await readEvents(redis, keys, channel.history, undefined, 0)).head
-    release()
+    if (readAgain) void fillGap()
+    else release()
+  }
+
+  async function keep(): Promise<void> {
+    try {
+      await keepPosition(redis, keys, channel.history)
+    } catch (error) {
+      logger.warn({ err: error, channel: name }, 'the position of a channel could not be kept')
+    }
   }
 
   const opened = open()
@@ -173,10 +184,43 @@ export function openTopic(setup: TopicSetup): Topic {
       subscription?.stop()
       setup.onEmpty()
     },
+    keep,
     catchUp() {
-      if (waiting || closed) return
+      if (closed) return
+      if (waiting) {
+        readAgain = true
+        return
+      }
       waiting = []
       void fillGap()
     },
   }
+}
+
+/** An event as it comes over the feed. */
+interface EventNotice {
+  readonly position: EventPosition
+  /** The tag of the event before it. */
+  readonly previous: string
+  readonly data: string
+}
+
+function readEventNotice(message: string): EventNotice {
+  const fields: string[] = []
+  let at = 2
+  for (let index = 0; index < 4; index++) {
+    const end = message.indexOf('\n', at)
+    fields.push(message.slice(at, end))
+    at = end + 1
+  }
+  const [epoch = '', offset, tag = '', previous = ''] = fields
+  return { position: { epoch, offset: Number(offset), tag }, previous, data: message.slice(at) }
+}
+
+function isNext(position: EventPosition, previous: string, last: EventPosition): boolean {
+  return position.epoch === last.epoch && position.offset === last.offset + 1 && previous === last.tag
+}
+
+function isSeen(position: EventPosition, last: EventPosition): boolean {
+  return position.epoch === last.epoch && position.offset <= last.offset
 }

@@ -30,6 +30,7 @@ export type ServerMessage =
       readonly epoch: string
       /** The position from which events follow. */
       readonly offset: number
+      readonly tag: string
       /** Only where the client gave a position: whether everything since then follows. */
       readonly recovered?: boolean
       /** Only where the channel has presence: the users who are here. */
@@ -50,6 +51,7 @@ export type ServerMessage =
       readonly channel: string
       readonly epoch: string
       readonly offset: number
+      readonly tag: string
       readonly data: unknown
     }
   | {
@@ -59,7 +61,13 @@ export type ServerMessage =
       readonly user: string
     }
   /** Events between what came last and this position are missing. Subscribe again, or load afresh. */
-  | { readonly type: 'lost'; readonly channel: string; readonly epoch: string; readonly offset: number }
+  | {
+      readonly type: 'lost'
+      readonly channel: string
+      readonly epoch: string
+      readonly offset: number
+      readonly tag: string
+    }
   /** The server has ended the subscription. */
   | { readonly type: 'ended'; readonly channel: string; readonly error: WireError }
   | { readonly type: 'server_shutdown'; readonly reason: StopReason; readonly reconnectAfterMs: number }
@@ -75,7 +83,7 @@ export interface WireError {
 
 /** The event as it goes to every subscriber, written once. `data` is JSON already. */
 export function eventMessage(channel: string, position: EventPosition, data: string): string {
-  return `{"type":"event","channel":${JSON.stringify(channel)},"epoch":${JSON.stringify(position.epoch)},"offset":${position.offset},"data":${data}}`
+  return `{"type":"event","channel":${JSON.stringify(channel)},"epoch":${JSON.stringify(position.epoch)},"offset":${position.offset},"tag":${JSON.stringify(position.tag)},"data":${data}}`
 }
 
 /** Only what the caller may know: the message of an internal error stays here. */
@@ -157,15 +165,14 @@ function readChannel(message: Record<string, unknown>, id: MessageId): string {
 function readPosition(value: unknown, id: MessageId): EventPosition | undefined {
   if (value === undefined) return undefined
   if (typeof value === 'object' && value !== null) {
-    const { epoch, offset } = value as Record<string, unknown>
-    if (
-      typeof epoch === 'string' &&
-      epoch.length <= 64 &&
-      Number.isSafeInteger(offset) &&
-      (offset as number) >= 0
-    ) {
-      return { epoch, offset: offset as number }
+    const { epoch, offset, tag } = value as Record<string, unknown>
+    if (isShortText(epoch) && isShortText(tag) && Number.isSafeInteger(offset) && (offset as number) >= 0) {
+      return { epoch, offset: offset as number, tag }
     }
   }
-  throw bad('since must be a position as it came with an event: { epoch, offset }.', id)
+  throw bad('since must be a position as it came with an event: { epoch, offset, tag }.', id)
+}
+
+function isShortText(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= 64
 }

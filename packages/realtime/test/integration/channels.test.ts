@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { createTestHost, type TestHost, testUser } from '@quintet/core/testing'
 import { redisUrl, until } from '@quintet/test-kit'
 import { Redis } from 'ioredis'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import {
   channel,
@@ -10,6 +10,7 @@ import {
   createPublisher,
   type Channel,
   type ChannelsOptions,
+  type EventPosition,
   type Publisher,
 } from '../../src/index.ts'
 import { openTestSession, type TestSession } from '../support/session.ts'
@@ -206,7 +207,8 @@ describe('channels', () => {
       const more = Promise.all(
         Array.from({ length: 30 }, (_, index) => sender.publish('notices', a, 31 + index)),
       )
-      const since = last?.type === 'event' ? { epoch: last.epoch, offset: last.offset } : undefined
+      const since =
+        last?.type === 'event' ? { epoch: last.epoch, offset: last.offset, tag: last.tag } : undefined
       expect(await second.ask({ type: 'subscribe', channel: 'notices', since })).toMatchObject({
         recovered: true,
         offset: 5,
@@ -223,22 +225,30 @@ describe('channels', () => {
       const instance = await start([short, none, notices], { maxReplay: 50 })
       const alice = instance.open('alice')
       const sender = publisher([short, none, notices])
-      const at = async (name: string): Promise<string> =>
-        String((await alice.ask({ type: 'subscribe', channel: name }))['epoch'])
-      const epochs = { short: await at('short'), none: await at('none'), notices: await at('notices') }
+      const at = async (name: string): Promise<EventPosition> => {
+        const { epoch, offset, tag } = await alice.ask({ type: 'subscribe', channel: name })
+        return { epoch, offset, tag } as EventPosition
+      }
+      const first = { short: await at('short'), none: await at('none'), notices: await at('notices') }
       // Streams are trimmed by whole nodes of about 100 entries.
-      for (let index = 0; index < 250; index++) await sender.publish('short', a, index)
-      await sender.publish('none', a, 1)
-      for (let index = 0; index < 51; index++) await sender.publish('notices', a, index)
-      const resume = async (name: string, epoch: string, offset: number): Promise<unknown> =>
-        (await alice.ask({ type: 'subscribe', channel: name, since: { epoch, offset } }))['recovered']
-      expect(await resume('short', epochs.short, 10)).toBe(false)
-      expect(await resume('none', epochs.none, 0)).toBe(false)
-      expect(await resume('none', epochs.none, 1)).toBe(true)
-      expect(await resume('notices', epochs.notices, 0)).toBe(false)
-      expect(await resume('notices', epochs.notices, 1)).toBe(true)
-      expect(await resume('notices', 'other', 51)).toBe(false)
-      expect(await resume('notices', epochs.notices, 99)).toBe(false)
+      const old: EventPosition[] = []
+      for (let index = 0; index < 250; index++) old.push(await sender.publish('short', a, index))
+      const unkept = await sender.publish('none', a, 1)
+      const seen: EventPosition[] = []
+      for (let index = 0; index < 51; index++) seen.push(await sender.publish('notices', a, index))
+      const resume = async (name: string, since: Partial<EventPosition> = {}): Promise<unknown> =>
+        (await alice.ask({ type: 'subscribe', channel: name, since }))['recovered']
+      expect(await resume('short', old[9])).toBe(false)
+      expect(await resume('none', first.none)).toBe(false)
+      expect(await resume('none', unkept)).toBe(true)
+      expect(await resume('notices', first.notices)).toBe(false)
+      expect(await resume('notices', seen[0])).toBe(true)
+      expect(await resume('notices', seen[50])).toBe(true)
+      expect(await resume('notices', { ...seen[50], epoch: 'other' })).toBe(false)
+      expect(await resume('notices', { ...seen[50], offset: 99 })).toBe(false)
+      // The same offset of another history.
+      expect(await resume('notices', { ...seen[0], tag: 'other' })).toBe(false)
+      expect(await resume('notices', { ...seen[50], tag: 'other' })).toBe(false)
     })
 
     it('forgets a history after its time', async () => {
@@ -250,7 +260,18 @@ describe('channels', () => {
       )
       expect(stream).toBeGreaterThan(500)
       expect(stream).toBeLessThanOrEqual(1_000)
-      expect(meta).toBeGreaterThan(stream ?? 0)
+      expect(meta).toBeGreaterThan(23 * 3_600_000)
+    })
+
+    it('stays where it is on a quiet channel for as long as somebody is subscribed', async () => {
+      vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+      cleanups.push(() => void vi.useRealTimers())
+      const alice = (await start([notices])).open('alice')
+      await alice.ask({ type: 'subscribe', channel: 'notices' })
+      const meta = `${prefix}:m:{t.tenant-a:notices}`
+      await redis.pexpire(meta, 60_000)
+      vi.advanceTimersByTime(3_600_000)
+      await until(async () => (await redis.pttl(meta)) > 60_000)
     })
   })
 
@@ -396,8 +417,8 @@ describe('channels', () => {
     it('is left out with policy skip, told from where, and can resume', async () => {
       const instance = await start([notices], { slowConsumer: { limit: 1_000, policy: 'skip' } })
       const slow = instance.open('alice')
-      const subscribed = await slow.ask({ type: 'subscribe', channel: 'notices' })
-      await publisher().publish('notices', a, 1)
+      await slow.ask({ type: 'subscribe', channel: 'notices' })
+      const first = await publisher().publish('notices', a, 1)
       await until(() => slow.events().length === 1)
       slow.bufferedBytes = 2_000
       for (let index = 2; index <= 4; index++) await publisher().publish('notices', a, index)
@@ -409,7 +430,7 @@ describe('channels', () => {
         await slow.ask({
           type: 'subscribe',
           channel: 'notices',
-          since: { epoch: subscribed['epoch'], offset: 1 },
+          since: first,
         }),
       ).toMatchObject({ recovered: true })
       await until(() => slow.events().length === 4)
@@ -430,7 +451,12 @@ describe('channels', () => {
       ],
       [
         'a negative offset',
-        '{"id":999,"type":"subscribe","channel":"notices","since":{"epoch":"x","offset":-1}}',
+        '{"id":999,"type":"subscribe","channel":"notices","since":{"epoch":"x","offset":-1,"tag":"x"}}',
+        'ERR_REALTIME_BAD_MESSAGE',
+      ],
+      [
+        'a position without a tag',
+        '{"id":999,"type":"subscribe","channel":"notices","since":{"epoch":"x","offset":1}}',
         'ERR_REALTIME_BAD_MESSAGE',
       ],
     ])('answers %s with an error and goes on', async (_name, text, code) => {
