@@ -6,6 +6,7 @@ export {
   type ErrorKind,
   type QuintetErrorOptions,
 } from './errors.ts'
+export { fromProblem, toProblem, type Problem } from './http/problem.ts'
 export { parseDuration, type Duration } from './options/duration.ts'
 export { option } from './options/options.ts'
 export type { OptionSpec, ResolvedOptions } from './options/option-spec.ts'

@@ -1,0 +1,27 @@
+export { parseAddressList, plainAddress, type AddressList } from './http/address-list.ts'
+export { bearerPrefix, offeredProtocols, type OfferedProtocols } from './http/bearer-protocol.ts'
+export { closeCode, closeFrame, textFrame } from './http/close-frame.ts'
+export type { AnyServer } from './http/connection.ts'
+export { trackConnections, type Connections, type TrackConnectionsOptions } from './http/connections.ts'
+export { isHost } from './http/host.ts'
+export {
+  fromProblem,
+  problemHeaders,
+  statusOf,
+  titleOf,
+  toProblem,
+  type FromProblemOptions,
+  type Problem,
+  type Statuses,
+  type ToProblemOptions,
+} from './http/problem.ts'
+export { writeRawProblem, writeRawResponse, type RawResponse } from './http/raw-response.ts'
+export { requestIdOf } from './http/request-id.ts'
+export {
+  apiSecurityHeaders,
+  defaultSecurityHeaders,
+  resolveSecurityHeaders,
+  strictTransportSecurity,
+  type SecurityHeaders,
+} from './http/security-headers.ts'
+export { endAfterBody, hasBody, unreadBodyDefaults, type UnreadBodyLimits } from './http/unread-body.ts'
