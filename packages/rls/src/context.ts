@@ -60,6 +60,23 @@ export function runInScope<Result>(scope: RlsScope | undefined, run: () => Resul
   return scopes.run(scope, run)
 }
 
+const moduleLoad = AsyncLocalStorage.snapshot()
+
+/**
+ * Runs the function detached from the calling code: outside of every scope and invocation. Connections are
+ * opened and handed on here, since what a socket calls back inherits the async context that opened it.
+ */
+export function runDetached<Result>(run: () => Result): Result {
+  return moduleLoad(() => scopes.run(undefined, run))
+}
+
+/** Binds a callback to the async context of the calling code; any other value is returned as it is. */
+export function bindCallback<Value>(value: Value): Value {
+  return typeof value === 'function'
+    ? (AsyncLocalStorage.bind(value as unknown as (...args: unknown[]) => unknown) as unknown as Value)
+    : value
+}
+
 /** Checks a context and freezes a copy of it. */
 export function parseRlsContext(input: RlsContextInput): RlsContext {
   const { tenantId, userId = null, roles = [], isSystem = false } = input

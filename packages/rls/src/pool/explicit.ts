@@ -1,5 +1,6 @@
 import { contextStatement } from '../settings.ts'
 import type { Flight } from './context-query.ts'
+import { bindSubmittable } from './bound-submittable.ts'
 import { settingsFor, takeFlight, type Session } from './session.ts'
 import type { StatementTraits } from './statement-text.ts'
 
@@ -34,6 +35,7 @@ export interface Submittable {
   handleReadyForQuery?(connection: unknown): void
   handleError?(error: Error, connection: unknown): void
   emit?(event: 'error', error: unknown): boolean
+  callback?: unknown
 }
 
 const streaming: StatementTraits = {
@@ -46,6 +48,7 @@ const streaming: StatementTraits = {
 /** Hands a submittable to the connection, within a transaction that carries the context and ends with it. */
 export function submitExplicitly(session: Session, submittable: Submittable): void {
   const flight = takeFlight(session, settingsFor(session), streaming)
+  bindSubmittable(submittable)
   let submitted = false
   session.streaming = true
   runExplicitly(session, flight, () => {

@@ -1,6 +1,13 @@
 import type { Pool, PoolClient } from 'pg'
 import { assertSafeRoles } from '../check-roles.ts'
-import { currentScope, runInScope, runWithRlsContext, type RlsContextInput } from '../context.ts'
+import {
+  bindCallback,
+  currentScope,
+  runDetached,
+  runInScope,
+  runWithRlsContext,
+  type RlsContextInput,
+} from '../context.ts'
 import { RlsError } from '../errors.ts'
 import {
   resolveRlsPoolOptions,
@@ -9,7 +16,7 @@ import {
   type SystemPoolOptions,
 } from '../options.ts'
 import { createSystemAudit, noSystemPool } from '../system-access.ts'
-import { isSubmittable, readArguments, type QueryArguments } from './client.ts'
+import { createRlsClient, isSubmittable, readArguments, release, type QueryArguments } from './client.ts'
 import type { DriverCallback } from './driver.ts'
 import { runStatement } from './run-statement.ts'
 import type { Session } from './session.ts'
@@ -59,7 +66,7 @@ export function createRlsPool(pool: Pool, options: RlsPoolOptions): RlsPool {
   let checked: Promise<void> | undefined
 
   const check = (): Promise<void> => {
-    checked ??= assertSafeRoles(pool, resolved)
+    checked ??= runDetached(() => assertSafeRoles(pool, resolved))
     // A server that cannot be reached now is asked again; a bad answer stays.
     checked.catch((error: unknown) => {
       if (!(error instanceof RlsError)) checked = undefined
@@ -123,17 +130,22 @@ type Acquire = SessionPool['connect']
 function poolOver(pool: Pool, acquire: Acquire, owned: readonly Pool[]): RlsPool {
   let ended: Promise<void> | undefined
   const end = (): Promise<void> =>
-    (ended ??= Promise.all(owned.map((one) => one.end())).then(() => undefined))
+    (ended ??= runDetached(() => Promise.all(owned.map((one) => one.end()))).then(() => undefined))
 
   const connect = (callback?: ConnectCallback): Promise<PoolClient> | void => {
     if (callback) {
-      acquire((error, client) => {
-        callback(error, client, (destroy) => client?.release(destroy))
+      const bound = bindCallback(callback)
+      acquire((error, session) => {
+        if (session === undefined) return bound(error, undefined, () => undefined)
+        const client = createRlsClient(session)
+        bound(undefined, client, (destroy) => client.release(destroy))
       })
       return
     }
     return new Promise((resolve, reject) => {
-      acquire((error, client) => (client === undefined ? reject(error) : resolve(client)))
+      acquire((error, session) =>
+        session === undefined ? reject(error as Error) : resolve(createRlsClient(session)),
+      )
     })
   }
 
@@ -145,12 +157,11 @@ function poolOver(pool: Pool, acquire: Acquire, owned: readonly Pool[]): RlsPool
     const { statement, callback } = readArguments(args)
     const run = (settle: DriverCallback): void => {
       const scope = currentScope()
-      acquire((error, client, session) => {
-        if (client === undefined || session === undefined) return settle(error)
-        // The pool calls back in whatever context has released the connection.
+      acquire((error, session) => {
+        if (session === undefined) return settle(error)
         runInScope(scope, () => {
           runStatement(session, statement, (failure, result) => {
-            client.release(isLost(session))
+            release(session, isLost(session))
             settle(failure, result)
           })
         })
@@ -162,12 +173,13 @@ function poolOver(pool: Pool, acquire: Acquire, owned: readonly Pool[]): RlsPool
     })
   }
 
-  const face: RlsPool = {
+  const view: RlsPool = {
     connect: connect as RlsPool['connect'],
     query: query as RlsPool['query'],
     end: ((callback?: (error?: Error) => void) => {
       if (callback === undefined) return end()
-      end().then(() => callback(), callback)
+      const bound = bindCallback(callback)
+      end().then(() => bound(), bound)
     }) as RlsPool['end'],
     get options() {
       return pool.options
@@ -188,10 +200,10 @@ function poolOver(pool: Pool, acquire: Acquire, owned: readonly Pool[]): RlsPool
       return pool.ended
     },
     Client: (pool as unknown as { Client: RlsPool['Client'] }).Client,
-    withContext: (context) => boundTo(face, context),
+    withContext: (context) => boundTo(view, context),
     [Symbol.asyncDispose]: end,
   }
-  return face
+  return view
 }
 
 type ConnectCallback = (
@@ -211,22 +223,34 @@ function boundTo(pool: RlsPool, context: RlsContextInput): RlsPool {
     <Arguments extends readonly unknown[], Result>(
       run: (...args: Arguments) => Result,
     ): ((...args: Arguments) => Result) =>
-    (...args) =>
-      runWithRlsContext(context, () => run(...args))
+    (...args) => {
+      // A callback belongs to the code that gives it, not to the context of the statement.
+      const bound = args.map(bindCallback) as unknown as Arguments
+      return runWithRlsContext(context, () => run(...bound))
+    }
 
-  const bindClient = (client: PoolClient): PoolClient =>
-    new Proxy(client, {
+  const bindClient = (client: PoolClient): PoolClient => {
+    const bound: PoolClient = new Proxy(client, {
       get(target, key) {
         const value: unknown = Reflect.get(target, key, target)
-        return key === 'query' ? within(value as (...args: readonly unknown[]) => unknown) : value
+        if (typeof value !== 'function') return value
+        const method = value as (...args: readonly unknown[]) => unknown
+        if (key === 'query') return within(method)
+        return (...args: readonly unknown[]) => {
+          const result = method(...args)
+          return result === target ? bound : result
+        }
       },
     })
+    return bound
+  }
   const connect = async (): Promise<PoolClient> => bindClient(await within(() => pool.connect())())
 
   return Object.create(pool, {
     connect: {
-      value: (callback?: ConnectCallback) => {
-        if (callback === undefined) return connect()
+      value: (given?: ConnectCallback) => {
+        if (given === undefined) return connect()
+        const callback = bindCallback(given)
         connect().then(
           (client) => callback(undefined, client, (destroy) => client.release(destroy)),
           (error: Error) => callback(error, undefined, () => undefined),

@@ -1,8 +1,8 @@
 import type { Logger } from '@quintet/core'
 import type { Pool, PoolClient } from 'pg'
 import type { ResolvedConnectionOptions } from '../options.ts'
+import { runDetached } from '../context.ts'
 import { createSettingsReader } from '../settings.ts'
-import { createRlsClient } from './client.ts'
 import { defineContextQuery } from './context-query.ts'
 import { findQueryClass } from './driver.ts'
 import { createSession, resetSession, type Session, type SessionOptions } from './session.ts'
@@ -10,7 +10,8 @@ import { createStatementReader } from './statement-text.ts'
 
 /** The connections of one login, each with what we know of it. */
 export interface SessionPool {
-  connect(callback: (error: Error | undefined, client?: PoolClient, session?: Session) => void): void
+  /** Calls back in any async context: whoever needs that of the caller binds its callback. */
+  connect(callback: (error: Error | undefined, session?: Session) => void): void
 }
 
 export interface SessionPoolOptions extends ResolvedConnectionOptions {
@@ -19,7 +20,7 @@ export interface SessionPoolOptions extends ResolvedConnectionOptions {
 }
 
 export function createSessionPool(pool: Pool, options: SessionPoolOptions): SessionPool {
-  const sessions = new WeakMap<PoolClient, { session: Session; wrapped: PoolClient }>()
+  const sessions = new WeakMap<PoolClient, Session>()
   const shared: SessionOptions = {
     ContextQuery: contextQueryFor(pool, options),
     readStatement: createStatementReader(),
@@ -32,22 +33,22 @@ export function createSessionPool(pool: Pool, options: SessionPoolOptions): Sess
 
   return {
     connect(callback) {
-      pool.connect((error, client) => {
+      const take = (error: Error | undefined, client: PoolClient | undefined): void => {
         if (error || client === undefined) return callback(error ?? new Error('The pool gave no connection.'))
-        let known = sessions.get(client)
-        if (known === undefined) {
-          const session = createSession(client, shared)
+        let session = sessions.get(client)
+        if (session === undefined) {
+          session = createSession(client, shared)
           // The statement in flight is told; without a listener the same error would end the process.
           client.on('error', (lost) =>
             options.logger.debug({ err: lost }, 'a connection to the database was lost'),
           )
-          known = { session, wrapped: createRlsClient(session) }
-          sessions.set(client, known)
+          sessions.set(client, session)
         } else {
-          resetSession(known.session)
+          resetSession(session)
         }
-        callback(undefined, known.wrapped, known.session)
-      })
+        callback(undefined, session)
+      }
+      runDetached(() => pool.connect(take))
     },
   }
 }
