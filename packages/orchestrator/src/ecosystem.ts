@@ -16,6 +16,7 @@ import { startServers, type Servers } from './servers/servers.ts'
 import { takeLock } from './state/lock.ts'
 import { openSecrets, type Secrets } from './state/secrets.ts'
 import {
+  clearRunDirectory,
   defaultStateDirectory,
   prepareStateDirectory,
   stateDirectory,
@@ -127,7 +128,8 @@ export async function launchEcosystem(
   await using made = new AsyncDisposableStack()
   // Sockets that had to go elsewhere because the data folder's path is too long for them.
   if (!state.run.startsWith(state.root)) made.defer(() => rm(state.run, { recursive: true, force: true }))
-  made.use(takeLock(state.run))
+  made.use(await takeLock(state.root, state.run))
+  clearRunDirectory(state)
   const secrets = openSecrets(state.secretsFile)
   const ports = await assignPorts(plan, { ports: options.ports ?? 'fixed', gatewayPort: options.gatewayPort })
   const stopped = Promise.withResolvers<number>()
@@ -150,7 +152,9 @@ export async function launchEcosystem(
   made.defer(async () => void (await Promise.all([...logs.values()].map((log) => log.close()))))
   const linksDirectory = join(state.run, 'links')
   await mkdir(linksDirectory, { recursive: true, mode: 0o700 })
-  const channels = await openProcessChannels(join(state.run, `processes.${process.pid}.sock`))
+  const channels = await openProcessChannels(
+    join(state.run, `processes.${randomBytes(4).toString('hex')}.sock`),
+  )
   made.defer(() => channels.close())
   const run = randomBytes(12).toString('hex')
   const guardian = startGuardian(run)

@@ -93,7 +93,12 @@ export function formatEvent(event: EcosystemEvent): string | undefined {
     case 'server':
       return `${event.name} ${event.state}: ${event.reason}`
     case 'escalated':
-      return paint('red', `${event.id} failed, and everything hangs on it: stopping. ${event.reason}`)
+      return paint(
+        'red',
+        event.level === 'app'
+          ? `${event.id} failed, and its app with it: ${event.reason}`
+          : `${event.id} failed, and everything hangs on it: stopping. ${event.reason}`,
+      )
     case 'process': {
       if (event.to === 'waiting' || event.to === 'probing') return undefined
       const delay = event.delay === undefined ? '' : `, again in ${event.delay} ms`

@@ -42,7 +42,7 @@ export async function logs(name: string | undefined, options: LogsOptions): Prom
   process.once('SIGINT', () => stop.abort())
   const following = options.follow
     ? sendCommand(
-        state.run,
+        state.root,
         { command: 'follow', ...(name === undefined ? {} : { name }) },
         { onLine: (line) => onLine(line), signal: stop.signal },
       )

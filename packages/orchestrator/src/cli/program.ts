@@ -55,7 +55,7 @@ function createProgram(): Command {
     .action(async (_options, command: Command) => {
       const options = common(command)
       const state = locateState(options)
-      const status = (await sendCommand(state.run, { command: 'status' })) as EcosystemStatus
+      const status = (await sendCommand(state.root, { command: 'status' })) as EcosystemStatus
       print(options, status, (each) => formatStatus(each, Date.now()))
     })
 
@@ -74,7 +74,7 @@ function createProgram(): Command {
     .action(async (name: string, _options, command: Command) => {
       const options = common(command)
       const state = locateState(options)
-      const ids = (await sendCommand(state.run, { command: 'restart', name })) as string[]
+      const ids = (await sendCommand(state.root, { command: 'restart', name })) as string[]
       print(options, ids, (each) => `restarted: ${each.join(', ')}`)
     })
 
@@ -84,7 +84,7 @@ function createProgram(): Command {
     .action(async (_options, command: Command) => {
       const options = common(command)
       const state = locateState(options)
-      const result = await sendCommand(state.run, { command: 'down' })
+      const result = await sendCommand(state.root, { command: 'down' })
       print(options, result, () => 'stopped')
     })
 

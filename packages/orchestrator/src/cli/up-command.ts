@@ -8,7 +8,7 @@ import type { DaemonInput, DaemonMessage } from '../daemon.ts'
 import type { EcosystemStatus } from '../ecosystem-status.ts'
 import { OrchestratorError } from '../errors.ts'
 import { serveEcosystem } from '../serve.ts'
-import { readLock } from '../state/lock.ts'
+import { alreadyRunning, readLock } from '../state/lock.ts'
 import { prepareStateDirectory, type StateDirectory } from '../state/state-directory.ts'
 import type { EcosystemEvent } from '../supervisor/events.ts'
 import { loadContext, print, type CommonOptions } from './context.ts'
@@ -26,16 +26,8 @@ export interface UpOptions extends CommonOptions {
 export async function up(options: UpOptions): Promise<void> {
   const { plan, state } = await loadContext(options)
   prepareStateDirectory(state)
-  const holder = readLock(state.run)
-  if (holder) {
-    throw new OrchestratorError(
-      `The ecosystem is running already (pid ${holder.pid}). See "quintet status"; "quintet down" stops it.`,
-      {
-        code: 'ERR_ORCHESTRATOR_ALREADY_RUNNING',
-        kind: 'conflict',
-      },
-    )
-  }
+  const holder = await readLock(state.root)
+  if (holder) throw alreadyRunning(holder)
   const show = (event: EcosystemEvent): void => {
     const line = options.json ? JSON.stringify(event) : formatEvent(event)
     if (line !== undefined) process.stdout.write(`${line}\n`)
@@ -70,7 +62,7 @@ export async function up(options: UpOptions): Promise<void> {
     return
   }
   await launchDaemon(state, input, show)
-  const answer = (await sendCommand(state.run, { command: 'settled' })) as {
+  const answer = (await sendCommand(state.root, { command: 'settled' })) as {
     failure: string | null
     status: EcosystemStatus
   }

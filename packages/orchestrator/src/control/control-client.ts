@@ -17,17 +17,17 @@ export interface CommandOptions {
 }
 
 /**
- * Sends a command to the supervisor of a run folder and returns its answer; a command that follows something
+ * Sends a command to the supervisor of a data folder and returns its answer; a command that follows something
  * resolves with undefined when the supervisor goes or the signal aborts.
  *
  * @throws OrchestratorError `ERR_ORCHESTRATOR_NOT_RUNNING` when there is none.
  */
 export async function sendCommand(
-  runDirectory: string,
+  dataDirectory: string,
   command: Command,
   options: CommandOptions = {},
 ): Promise<unknown> {
-  const address = readAddress(runDirectory)
+  const address = await readAddress(dataDirectory)
   const socket = connect(address.socket)
   return new Promise((resolve, reject) => {
     const lines = jsonLines(socket, (message) => {
@@ -51,10 +51,11 @@ export async function sendCommand(
   })
 }
 
-function readAddress(runDirectory: string): ControlAddress {
-  if (!readLock(runDirectory)) throw notRunning()
+async function readAddress(dataDirectory: string): Promise<ControlAddress> {
+  const holder = await readLock(dataDirectory)
+  if (!holder) throw notRunning()
   try {
-    return JSON.parse(readFileSync(controlFile(runDirectory), 'utf8')) as ControlAddress
+    return JSON.parse(readFileSync(controlFile(holder.run), 'utf8')) as ControlAddress
   } catch (cause) {
     throw new OrchestratorError(
       'The supervisor is there, but does not take commands (yet). Try again in a moment.',

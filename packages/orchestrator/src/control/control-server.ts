@@ -1,5 +1,5 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
-import { rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { RunningEcosystem } from '../ecosystem.ts'
@@ -31,7 +31,7 @@ export async function openControlServer(
   runDirectory: string,
 ): Promise<ControlServer> {
   const token = randomBytes(24).toString('base64url')
-  const socketPath = join(runDirectory, `control.${process.pid}.sock`)
+  const socketPath = join(runDirectory, `control.${randomBytes(4).toString('hex')}.sock`)
   const sockets = new Set<Socket>()
   const answering = new Set<Promise<void>>()
   const server = createServer((socket) => {
@@ -56,7 +56,8 @@ export async function openControlServer(
   writeFileSync(file, JSON.stringify({ socket: socketPath, token } satisfies ControlAddress), { mode: 0o600 })
   return {
     async close() {
-      rmSync(file, { force: true })
+      // The next supervisor may have written its own by now.
+      if (isOwn(file, socketPath)) rmSync(file, { force: true })
       const closed = new Promise((resolve) => server.close(resolve))
       // Answers get out, that to `down` above all; who follows something is cut off.
       await Promise.all(answering)
@@ -97,6 +98,14 @@ async function handle(
       return finish({ code: await ecosystem.stopped })
     default:
       throw new TypeError(`There is no command ${JSON.stringify(request['command'])}.`)
+  }
+}
+
+function isOwn(file: string, socket: string): boolean {
+  try {
+    return (JSON.parse(readFileSync(file, 'utf8')) as ControlAddress).socket === socket
+  } catch {
+    return false
   }
 }
 

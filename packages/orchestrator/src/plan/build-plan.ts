@@ -70,6 +70,7 @@ function toPlannedApp({ app, system, bootstrap }: LoadedApp, baseUrl: string): P
     bootstrap,
     prefix: environmentPrefix(app.name),
     dependsOn: app.dependsOn,
+    critical: app.critical,
     watch: app.watch && { ...app.watch, directory: resolve(baseUrl, app.watch.directory) },
     requires: {
       postgres,
@@ -86,6 +87,7 @@ function planApp({ app, system, bootstrap }: LoadedApp, input: PlanInput): Plann
     app: app.name,
     cwd: dirname(bootstrap),
     stopsBefore: [],
+    restartsForever: false,
     // The app forces its own stop first, and names what hung; this is for one that does not even do that.
     stopTimeout: system.shutdown.timeout + 3_000,
     stopPriority: system.shutdown.priority,
@@ -107,13 +109,15 @@ function planApp({ app, system, bootstrap }: LoadedApp, input: PlanInput): Plann
       env: { ...system.env, ...app.env },
       ports: {},
       dependsOn: [],
-      critical: app.critical,
+      critical: true,
       startupTimeout: 300_000,
       health: false,
     })
   }
   const migrated = tasks.map((task) => [task.id])
   const order = inTopologyOrder(system.processes)
+  // A critical app that names no critical process needs all of them.
+  const namesCritical = system.processes.some((entry) => entry.critical)
   const services = order.flatMap((entry, position) => {
     const siblings = entry.topology.access
       .filter((name) => order.findIndex((other) => other.name === name) < position)
@@ -137,7 +141,7 @@ function planApp({ app, system, bootstrap }: LoadedApp, input: PlanInput): Plann
       env: { ...system.env, ...entry.env, ...app.env },
       ports: portsOf(entry, instance),
       dependsOn: [...migrated, ...appsBefore, ...siblings],
-      critical: app.critical || entry.critical,
+      critical: entry.critical || (app.critical && !namesCritical),
       startupTimeout: app.startupTimeout ?? entry.startupTimeout,
       health: probeOf(entry, input.ecosystem),
     }))

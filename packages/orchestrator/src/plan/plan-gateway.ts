@@ -71,7 +71,9 @@ export function planGateway(
       // It starts at once and answers for apps that are not there yet; it stops first, before what it leads to.
       dependsOn: [],
       stopsBefore: processes.map((each) => each.id),
-      critical: true,
+      // A front door that crashes takes nothing along, and is opened again whatever happens.
+      critical: false,
+      restartsForever: true,
       startupTimeout: 30_000,
       stopTimeout: 15_000,
       stopPriority: 0,

@@ -26,6 +26,8 @@ export interface PlannedApp {
   /** What its environment variables start with, e.g. `MEDIA_`. */
   readonly prefix: string
   readonly dependsOn: readonly string[]
+  /** When it fails everything is stopped, with an exit code other than 0. */
+  readonly critical: boolean
   /** Under `quintet dev`: the folder whose changes restart the app, or null. */
   readonly watch: { readonly directory: string; readonly ignore: readonly string[] } | null
   readonly requires: {
@@ -54,8 +56,10 @@ export interface PlannedProcess {
   readonly dependsOn: readonly (readonly string[])[]
   /** These stop after this one, although this one does not wait for them when it starts. */
   readonly stopsBefore: readonly string[]
-  /** Past its crash budget everything is stopped, with an exit code other than 0. */
+  /** Past its crash budget its app fails: the app's other processes stop in order. */
   readonly critical: boolean
+  /** Past its crash budget it is started again after the longest backoff, and again: the front door must come back. */
+  readonly restartsForever: boolean
   readonly startupTimeout: number
   readonly stopTimeout: number
   readonly stopPriority: number

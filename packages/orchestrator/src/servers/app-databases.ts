@@ -63,10 +63,10 @@ export async function openAppDatabases(
   const secrets = openSecrets(state.secretsFile)
   await using made = new AsyncDisposableStack()
   let server: string | null
-  if (readLock(state.run)) {
+  if (await readLock(state.root)) {
     server = plan.postgres.url ?? process.env['DATABASE_URL'] ?? runningServer(state, secrets)
   } else {
-    made.use(takeLock(state.run))
+    made.use(await takeLock(state.root, state.run))
     const withoutRedis: Plan = { ...plan, redis: false }
     const servers = await startServers({
       plan: withoutRedis,

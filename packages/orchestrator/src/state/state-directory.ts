@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync } from 'node:fs'
+import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { homedir, platform, tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { OrchestratorError } from '../errors.ts'
@@ -11,13 +11,34 @@ export interface StateDirectory {
   readonly postgres: string
   readonly redis: string
   readonly logs: string
-  /** Sockets and the lock of the present run; only we may enter. */
+  /** The sockets of the present run; only we may enter. */
   readonly run: string
   readonly secretsFile: string
 }
 
 /** The longest name that fits below `run` (`links/<app>.<process>.<n>.sock`) and the limit of a unix socket's path. */
 const longestRun = 45
+
+/**
+ * Where the sockets of an ecosystem are: in its data folder, or below the home folder where that path is too long. The
+ * shared temporary folder is the last resort: cleaners remove from it what is in use.
+ */
+function runDirectory(root: string): string {
+  const name = hash(root).slice(0, 12)
+  const places = [join(root, 'run'), join(homedir(), '.quintet', name)]
+  return (
+    places.find((place) => Buffer.byteLength(place) <= longestRun) ??
+    join(tmpdir(), `quintet-${process.getuid?.() ?? 0}-${name}`)
+  )
+}
+
+/** Removes what an earlier run has left. Only for the holder of the lock: all of it is dead. */
+export function clearRunDirectory({ run }: StateDirectory): void {
+  for (const name of readdirSync(run)) {
+    if (name === 'links' || name === 'control.json' || name.endsWith('.sock'))
+      rmSync(join(run, name), { recursive: true, force: true })
+  }
+}
 
 /**
  * The folder of an ecosystem, by the path of its file: below `/var/lib/quintet` for root, whose servers run as
@@ -61,17 +82,12 @@ function suffix(configFile: string): string {
 /** Works out the paths, without touching the disk. */
 export function stateDirectory(root: string): StateDirectory {
   const absolute = resolve(root)
-  const inside = join(absolute, 'run')
-  const run =
-    inside.length <= longestRun
-      ? inside
-      : join(tmpdir(), `quintet-${process.getuid?.() ?? 0}-${hash(absolute).slice(0, 12)}`)
   return {
     root: absolute,
     postgres: join(absolute, 'postgres'),
     redis: join(absolute, 'redis'),
     logs: join(absolute, 'logs'),
-    run,
+    run: runDirectory(absolute),
     secretsFile: join(absolute, 'secrets.json'),
   }
 }

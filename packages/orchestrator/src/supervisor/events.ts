@@ -15,8 +15,13 @@ export type EcosystemEvent =
       /** Milliseconds until the next start, in `backoff`. */
       readonly delay?: number
     }
-  /** A critical process is past its budget: everything stops. */
-  | { readonly type: 'escalated'; readonly id: string; readonly reason: string }
+  /** A critical process is past its budget: its app fails, and everything with it when the app is critical. */
+  | {
+      readonly type: 'escalated'
+      readonly id: string
+      readonly level: 'app' | 'platform'
+      readonly reason: string
+    }
   /** A server that the ecosystem brings has ended or is back. */
   | {
       readonly type: 'server'

@@ -33,7 +33,12 @@ export type ProcessEvent =
     }
   /** Its child and everything that the child started are gone, and its ports are free. */
   | { readonly type: 'gone'; readonly reason: string; readonly success: boolean }
-  | { readonly type: 'stop'; readonly reason: string }
+  | {
+      readonly type: 'stop'
+      readonly reason: string
+      /** The supervisor stops: nothing starts it again, whatever is asked later. @defaultValue false */
+      readonly forGood?: boolean
+    }
   /** Stop and start again, without counting as a crash. */
   | { readonly type: 'restart'; readonly reason: string }
 
@@ -102,6 +107,7 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
   /** Crashes and failed starts since it was last healthy for a whole window. */
   let failures = 0
   let missedProbes = 0
+  let retired = false
   /** What comes when a stopping child is gone. */
   let afterStop: 'stopped' | 'restart' | { readonly crash: string } = 'stopped'
 
@@ -165,12 +171,15 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
     disarm('startup', 'probe', 'backoff', 'healthy')
     lastFailure = reason
     failures += 1
-    if (budget.spend(clock.monotonic()) || settings.kind === 'task') {
+    const isExhausted = budget.spend(clock.monotonic()) || settings.kind === 'task'
+    if (isExhausted && !settings.restartsForever) {
       enter('failed', reason)
       effects.exhausted(reason)
       return
     }
-    const delay = backoffDelay(supervision.backoff, failures, wasReady, random())
+    const delay = isExhausted
+      ? supervision.backoff.max
+      : backoffDelay(supervision.backoff, failures, wasReady, random())
     enter('backoff', reason, delay)
     effects.crashed()
     arm('backoff', delay, () => {
@@ -227,6 +236,7 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
   }
 
   function handle(event: ProcessEvent): void {
+    if (retired && (event.type === 'start' || event.type === 'restart')) return
     switch (event.type) {
       case 'start':
         if (phase === 'stopping') afterStop = 'restart'
@@ -252,6 +262,7 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
       case 'gone':
         return onGone(event)
       case 'stop':
+        retired ||= event.forGood ?? false
         if (phase === 'stopping') afterStop = 'stopped'
         else if (isAlive(phase)) terminate(event.reason, 'stopped')
         else if (phase !== 'stopped') {

@@ -23,6 +23,8 @@ export interface SupervisedProcessOptions {
   readonly onChange: (transition: ProcessTransition) => void
   readonly onCrash: () => void
   readonly onExhausted: (reason: string) => void
+  /** @defaultValue `startChild` */
+  readonly spawn?: typeof startChild
 }
 
 /** One process of the plan with its machine, its child and its log. */
@@ -79,7 +81,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     })
     channel = opened
     const mark = `QUINTET_MARK=${options.run}.${planned.id}.${generation}.`
-    const started = startChild({
+    const started = (options.spawn ?? startChild)({
       process: planned,
       env: {
         ...options.environment(),

@@ -1,7 +1,7 @@
 import type { Plan } from '../plan/plan.ts'
 import { OrchestratorError } from '../errors.ts'
 import type { EcosystemEvent } from './events.ts'
-import { isAlive, isSatisfied, type ProcessTransition } from './process-machine.ts'
+import { isAlive, isSatisfied, type ProcessPhase, type ProcessTransition } from './process-machine.ts'
 import { stopOrder } from './stop-order.ts'
 import {
   createSupervisedProcess,
@@ -11,14 +11,14 @@ import {
 
 export interface SupervisorOptions extends Pick<
   SupervisedProcessOptions,
-  'channels' | 'clock' | 'guardian' | 'run'
+  'channels' | 'clock' | 'guardian' | 'run' | 'spawn'
 > {
   readonly plan: Plan
   readonly logs: ReadonlyMap<string, SupervisedProcess['log']>
   readonly ports: ReadonlyMap<string, Readonly<Record<string, number>>>
   readonly environment: (id: string) => Readonly<Record<string, string>>
   readonly onEvent: (event: EcosystemEvent) => void
-  /** A critical process is past its budget. */
+  /** A critical app has failed. */
   readonly onEscalated: (id: string, reason: string) => void
 }
 
@@ -60,6 +60,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       channels: options.channels,
       guardian: options.guardian,
       run: options.run,
+      ...(options.spawn ? { spawn: options.spawn } : {}),
       ports: options.ports.get(id) ?? {},
       environment: () => options.environment(id),
       onChange: (transition) => changed(id, transition),
@@ -94,10 +95,26 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     return found
   }
 
+  /** A process that is not critical fails alone, a critical one with its app, and a critical app with everything. */
   function exhausted(id: string, reason: string): void {
-    if (!get(id).planned.critical || stopping) return
-    onEvent({ type: 'escalated', id, reason })
-    options.onEscalated(id, reason)
+    const { planned } = get(id)
+    if (!planned.critical || stopping) return
+    const app = plan.apps.find((each) => each.name === planned.app)
+    const level = app?.critical ? 'platform' : 'app'
+    onEvent({ type: 'escalated', id, level, reason })
+    if (level === 'platform') options.onEscalated(id, reason)
+    else void stopApp(planned.app, `${id} failed`)
+  }
+
+  /** Stops what is left of an app that failed, in order. It can be started again with `restart`. */
+  async function stopApp(app: string, reason: string): Promise<void> {
+    const members = plan.processes.filter((each) => each.app === app)
+    for (const step of stopOrder(members)) {
+      const running = step.filter((id) => !isOver(get(id).machine.phase))
+      if (stopping) return
+      for (const id of running) get(id).machine.send({ type: 'stop', reason })
+      await until(() => running.every((id) => get(id).machine.phase !== 'stopping'))
+    }
   }
 
   /** What the strategy restarts together with a process that crashed. Tasks and the gateway are no part of it. */
@@ -131,6 +148,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     updateGates()
     try {
       for (const step of stopOrder(ids.map((id) => get(id).planned))) {
+        if (stopping) return
         for (const id of step) get(id).machine.send({ type: 'restart', reason })
         await until(() => step.every((id) => get(id).machine.phase !== 'stopping'))
       }
@@ -190,13 +208,45 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     })
   }
 
+  /** The tasks of the apps named that failed, or did not get their turn: a restart of the app is a new try. */
+  function unfinishedTasks(ids: readonly string[]): string[] {
+    const apps = new Set(ids.map((id) => get(id).planned.app))
+    return plan.processes
+      .filter((each) => each.kind === 'task' && apps.has(each.app) && isOver(get(each.id).machine.phase))
+      .filter((each) => get(each.id).machine.phase !== 'completed')
+      .map((each) => each.id)
+  }
+
+  function notStarted(ids: readonly string[]): OrchestratorError {
+    const reasons = ids.map((id) => {
+      const { phase, lastFailure } = get(id).machine
+      const needs = phase === 'waiting' ? waitingFor(id).map((other) => describe(other)) : []
+      return needs.length > 0 ? `${id} waits for ${needs.join(', ')}` : `${id} ${phase}: ${lastFailure ?? ''}`
+    })
+    return new OrchestratorError(`It was not started. ${reasons.join('; ')}. See "quintet logs".`, {
+      code: stopping ? 'ERR_ORCHESTRATOR_NOT_RUNNING' : 'ERR_ORCHESTRATOR_START_FAILED',
+      kind: 'unavailable',
+    })
+  }
+
+  function describe(id: string): string {
+    const { phase, lastFailure } = get(id).machine
+    return phase === 'failed' ? `${id}, which failed (${lastFailure})` : `${id} (${phase})`
+  }
+
+  function waitingFor(id: string): string[] {
+    return get(id)
+      .planned.dependsOn.filter((group) => !group.some((other) => isSatisfied(get(other).machine.phase)))
+      .flat()
+  }
+
   async function stopAll(reason: string): Promise<void> {
     updateGates()
     // What waits or has failed has nothing to stop, and must not start in between.
     for (const { machine } of processes.values())
-      if (!isAlive(machine.phase)) machine.send({ type: 'stop', reason })
+      if (!isAlive(machine.phase)) machine.send({ type: 'stop', reason, forGood: true })
     for (const step of stopOrder(plan.processes)) {
-      for (const id of step) get(id).machine.send({ type: 'stop', reason })
+      for (const id of step) get(id).machine.send({ type: 'stop', reason, forGood: true })
       await until(() => step.every((id) => get(id).machine.phase === 'stopped'))
     }
   }
@@ -210,8 +260,12 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     settled: (signal) => until(() => [...processes.keys()].every((id) => isSettled(id)), signal),
     async restart(name, signal) {
       const ids = select(name)
-      await restartTogether(ids, [], 'restart')
+      if (stopping) throw isStopping()
+      const tasks = unfinishedTasks(ids)
+      await restartTogether([...tasks, ...ids], [], 'restart')
       await until(() => ids.every((id) => isSettled(id)), signal)
+      const missing = ids.filter((id) => !hasStarted(get(id).machine.phase))
+      if (missing.length > 0) throw notStarted(missing)
       return ids
     },
     stop(reason) {
@@ -226,4 +280,20 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       for (const each of processes.values()) each.kill()
     },
   }
+}
+
+/** It has no child and will not get one by itself. */
+function isOver(phase: ProcessPhase): boolean {
+  return phase === 'failed' || phase === 'stopped' || phase === 'completed'
+}
+
+function hasStarted(phase: ProcessPhase): boolean {
+  return isSatisfied(phase) || phase === 'unhealthy'
+}
+
+function isStopping(): OrchestratorError {
+  return new OrchestratorError('The ecosystem is stopping: nothing is started any more.', {
+    code: 'ERR_ORCHESTRATOR_NOT_RUNNING',
+    kind: 'conflict',
+  })
 }

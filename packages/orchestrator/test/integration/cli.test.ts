@@ -5,10 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { until } from '@quintet/test-kit'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { binPath } from '../../src/bin-path.ts'
 import type { EcosystemStatus } from '../../src/index.ts'
 import { isAlive, trioConfig } from './trio.ts'
+
+// Whole ecosystems start here, also on a machine that is busy with other things.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 let folder: string
 beforeAll(async () => {

@@ -2,9 +2,12 @@ import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { until } from '@quintet/test-kit'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { watchApps } from '../../src/dev/watch-apps.ts'
 import { get, startTrio } from './trio.ts'
+
+// Whole ecosystems start here, also on a machine that is busy with other things.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 describe('quintet dev', () => {
   it('restarts an app when the content of one of its files changes, and not when one is only touched', async () => {

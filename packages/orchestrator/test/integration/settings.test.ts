@@ -5,11 +5,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { until } from '@quintet/test-kit'
 import { Client } from 'pg'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { binPath } from '../../src/bin-path.ts'
 import { loadPlan, startEcosystem, type RunningEcosystem } from '../../src/index.ts'
 import { databaseName } from '../../src/servers/app-databases.ts'
 import { trioConfig } from './trio.ts'
+
+// Whole ecosystems start here, also on a machine that is busy with other things.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 const config = fileURLToPath(new URL('../fixtures/store/quintet.config.ts', import.meta.url))
 const env = { PATH: process.env['PATH'], HOME: process.env['HOME'], NO_COLOR: '1' }

@@ -3,8 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { freePort, postgresUrl, redisUrl, until } from '@quintet/test-kit'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { loadPlan, startEcosystem, type EcosystemEvent, type Plan } from '../../src/index.ts'
+
+// Whole ecosystems start here, also on a machine that is busy with other things.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 const config = fileURLToPath(new URL('../fixtures/store/quintet.config.ts', import.meta.url))
 const env = { PATH: process.env['PATH'], HOME: process.env['HOME'] }

@@ -3,13 +3,17 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { freePort, until } from '@quintet/test-kit'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { startEcosystem, type Plan, type PlannedProcess } from '../../src/index.ts'
 import { get, isAlive, startTrio, trioConfig, trioPlan } from './trio.ts'
+
+// Whole ecosystems start here, also on a machine that is busy with other things.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 function withProcess(plan: Plan, id: string, change: Partial<PlannedProcess>): Plan {
   return {
@@ -95,7 +99,7 @@ describe('startEcosystem', () => {
     expect(await get(ecosystem, 'two/http')).toMatchObject({ system: 'two' })
   })
 
-  it('stops everything with exit code 1 when a critical process is past its budget, and says why', async () => {
+  it('stops everything with exit code 1 when a critical app fails, and says why', async () => {
     const failure = startTrio((plan) =>
       withProcess(plan, 'one/http', { command: ['/bin/sh', '-c', 'echo the disk is full >&2; exit 7'] }),
     )
@@ -195,6 +199,24 @@ describe('startEcosystem', () => {
     )
     expect(events).toEqual([])
     other.close()
+  })
+
+  it('starts again after an unclean end, whatever that has left in the data folder', async () => {
+    await using trio = await startTrio()
+    const { dataDirectory } = trio.ecosystem
+    await trio.ecosystem.stop()
+    const leftovers = ['run/processes.1.sock', 'run/control.1.sock', 'run/links/one.http.0.1.sock']
+    for (const name of leftovers) {
+      const path = join(dataDirectory, name)
+      await mkdir(dirname(path), { recursive: true })
+      // As a killed process leaves its socket: bound, and closed by the kernel.
+      const bind = `require('node:net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`
+      await once(spawn(process.execPath, ['-e', bind]), 'exit')
+      expect(existsSync(path)).toBe(true)
+    }
+    await using again = await startEcosystem(await trioPlan(), { dataDirectory })
+    expect(await get(again, 'one/http')).toMatchObject({ system: 'one' })
+    expect(leftovers.filter((name) => existsSync(join(dataDirectory, name)))).toEqual([])
   })
 
   it('refuses a second supervisor on the same data', async () => {

@@ -51,7 +51,7 @@ const ordered = [
 ] as const
 const critical = [
   supervisor,
-  'stops everything with exit code 1 when a critical process is past its budget, and says why',
+  'stops everything with exit code 1 when a critical app fails, and says why',
 ] as const
 const slow = [supervisor, 'fails a start that takes longer than startupTimeout'] as const
 const hung = [supervisor, 'restarts a process that does not answer any more'] as const
@@ -193,8 +193,8 @@ const rows: Readonly<Record<string, Row>> = {
   'EcosystemAppOptions.bootstrap': { shownBy: ordered },
   'EcosystemAppOptions.critical': {
     change: { app: { critical: true } },
-    read: (plan) => plan.processes.map((each) => each.critical),
-    expected: [true, true],
+    read: (plan) => plan.apps[0]?.critical,
+    expected: true,
     shownBy: critical,
   },
   'EcosystemAppOptions.dependsOn': { shownBy: ordered },

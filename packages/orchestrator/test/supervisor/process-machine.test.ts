@@ -22,6 +22,7 @@ const planned: PlannedProcess = {
   dependsOn: [],
   stopsBefore: [],
   critical: false,
+  restartsForever: false,
   startupTimeout: 5_000,
   stopTimeout: 1_000,
   stopPriority: 0,
@@ -173,6 +174,36 @@ describe('process machine', () => {
     it.machine.send(crash)
     expect(it.machine.phase).toBe('failed')
     expect(it.calls.at(-1)).toBe('exhausted')
+  })
+
+  it('is started again after the longest backoff for ever when it is the front door', () => {
+    const it = bench({ restartsForever: true })
+    it.machine.send({ type: 'start' })
+    it.machine.send({ type: 'gate', open: true })
+    for (let count = 0; count < 4; count++) {
+      it.clock.advance(4_000)
+      it.machine.send(crash)
+    }
+    for (let count = 0; count < 50; count++) {
+      it.clock.advance(29_999)
+      expect(it.machine.phase).toBe('backoff')
+      it.clock.advance(1)
+      expect(it.machine.phase).toBe('starting')
+      it.machine.send(crash)
+    }
+    expect(it.calls).not.toContain('exhausted')
+  })
+
+  it('does not start again after a stop for good, whatever is asked later', () => {
+    for (const late of ['start', 'restart'] as const) {
+      const it = bench()
+      makeReady(it)
+      it.machine.send({ type: 'stop', reason: 'quintet down', forGood: true })
+      it.machine.send({ type: late, reason: 'asked' })
+      it.machine.send({ type: 'gone', reason: 'exit code 0', success: true })
+      it.machine.send({ type: late, reason: 'asked' })
+      expect(it.machine.phase).toBe('stopped')
+    }
   })
 
   it('fails in the end also when every life is a little longer than the window allows', () => {

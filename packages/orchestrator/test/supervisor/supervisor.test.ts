@@ -1,0 +1,358 @@
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { ProcessLog } from '../../src/logs/process-log.ts'
+import type { Plan, PlannedApp, PlannedProcess } from '../../src/plan/plan.ts'
+import type { ChannelListener } from '../../src/control/process-channels.ts'
+import type { ChildOptions } from '../../src/supervisor/child.ts'
+import type { EcosystemEvent } from '../../src/supervisor/events.ts'
+import { createSupervisor, type Supervisor } from '../../src/supervisor/supervisor.ts'
+import { createFakeClock, type FakeClock } from './fake-clock.ts'
+
+const service: PlannedProcess = {
+  id: '',
+  app: '',
+  process: 'http',
+  instance: 0,
+  kind: 'service',
+  command: ['true'],
+  cwd: '/',
+  env: {},
+  ports: {},
+  dependsOn: [],
+  stopsBefore: [],
+  critical: false,
+  restartsForever: false,
+  startupTimeout: 5_000,
+  stopTimeout: 1_000,
+  stopPriority: 0,
+  health: false,
+}
+
+/** `shop` (a task, a critical `http`, two `worker`s) <- `site` (one process), and the front door. */
+function makePlan(change: { shop?: Partial<PlannedApp>; strategy?: Plan['supervision']['strategy'] }): Plan {
+  const app = (name: string, more: Partial<PlannedApp> = {}): PlannedApp => ({
+    name,
+    bootstrap: '',
+    prefix: '',
+    dependsOn: [],
+    critical: false,
+    watch: null,
+    requires: { postgres: false, redis: false, secrets: [], migrations: null },
+    ...more,
+  })
+  return {
+    version: 1,
+    project: 'p',
+    configFile: '',
+    apps: [app('shop', change.shop), app('site', { dependsOn: ['shop'] })],
+    processes: [
+      { ...service, id: 'shop/migrate', app: 'shop', process: 'migrate', kind: 'task', critical: true },
+      { ...service, id: 'shop/http', app: 'shop', critical: true, dependsOn: [['shop/migrate']] },
+      { ...service, id: 'shop/worker.0', app: 'shop', process: 'worker', dependsOn: [['shop/migrate']] },
+      { ...service, id: 'shop/worker.1', app: 'shop', process: 'worker', dependsOn: [['shop/migrate']] },
+      { ...service, id: 'site/http', app: 'site', dependsOn: [['shop/http']] },
+      { ...service, id: 'gateway/http', app: 'gateway', restartsForever: true },
+    ],
+    postgres: false,
+    redis: false,
+    gateway: null,
+    supervision: {
+      strategy: change.strategy ?? 'one_for_one',
+      maxRestarts: 2,
+      window: 60_000,
+      backoff: { type: 'fixed', initial: 1_000, max: 1_000, factor: 1 },
+    },
+    metrics: { interval: 1_000, retention: 1_000 },
+    logging: { level: 'info', maxSize: 1_000, maxFiles: 1, compress: false },
+  }
+}
+
+interface FakeChild {
+  readonly listener: ChannelListener
+  readonly gone: ChildOptions['gone']
+  terminating: boolean
+}
+
+interface Bench {
+  readonly supervisor: Supervisor
+  readonly clock: FakeClock
+  readonly children: Map<string, FakeChild>
+  readonly events: EcosystemEvent[]
+  readonly escalated: string[]
+  phases(): Record<string, string>
+  /** Lets the child of a process end. */
+  end(id: string, success?: boolean): void
+  /** Lets everything come up. */
+  bringUp(): Promise<void>
+}
+
+function bench(change: Parameters<typeof makePlan>[0] = {}): Bench {
+  const plan = makePlan(change)
+  const clock = createFakeClock()
+  const children = new Map<string, FakeChild>()
+  const events: EcosystemEvent[] = []
+  const escalated: string[] = []
+  let opened: ChannelListener | undefined
+  const log = { note: () => undefined } as unknown as ProcessLog
+  const supervisor = createSupervisor({
+    plan,
+    clock,
+    run: 'run',
+    logs: new Map(plan.processes.map(({ id }) => [id, log])),
+    ports: new Map(),
+    environment: () => ({}),
+    guardian: { add: () => undefined, remove: () => undefined, release: () => undefined },
+    channels: {
+      path: '',
+      open(listener) {
+        opened = listener
+        return { token: '', send: () => true, close: () => undefined }
+      },
+      close: async () => undefined,
+    },
+    spawn({ process, gone }) {
+      const { id } = process
+      if (children.has(id)) throw new Error(`${id} has a child already`)
+      const child: FakeChild = {
+        listener: opened as ChannelListener,
+        gone(ending) {
+          children.delete(id)
+          gone(ending)
+        },
+        terminating: false,
+      }
+      children.set(id, child)
+      return { pid: undefined, terminate: () => void (child.terminating = true), kill: () => undefined }
+    },
+    onEvent: (event) => events.push(event),
+    onEscalated(id) {
+      escalated.push(id)
+      void supervisor.stop(`${id} failed`)
+    },
+  })
+  const end = (id: string, success = false): void =>
+    children.get(id)?.gone({ reason: success ? 'exit code 0' : 'exit code 1', success })
+  return {
+    supervisor,
+    clock,
+    children,
+    events,
+    escalated,
+    phases: () =>
+      Object.fromEntries([...supervisor.processes].map(([id, { machine }]) => [id, machine.phase])),
+    end,
+    async bringUp() {
+      supervisor.start()
+      end('shop/migrate', true)
+      await turn()
+      for (const id of ['shop/http', 'shop/worker.0', 'shop/worker.1', 'gateway/http'])
+        children.get(id)?.listener.ready({})
+      await turn()
+      children.get('site/http')?.listener.ready({})
+      await turn()
+    },
+  }
+}
+
+/** Lets everything that waits for promises go on. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+/** Crashes a process until its budget is spent. */
+async function exhaust({ supervisor, clock, end }: Bench, id: string): Promise<void> {
+  for (let crashes = 0; crashes < 10 && supervisor.processes.get(id)?.machine.phase !== 'failed'; crashes++) {
+    end(id)
+    await turn()
+    clock.advance(1_000)
+    await turn()
+  }
+}
+
+/** Ends every child that was told to end, until there is none. */
+async function obey(it: Bench): Promise<string[]> {
+  const order: string[] = []
+  for (;;) {
+    await turn()
+    const ending = [...it.children].filter(([, child]) => child.terminating).map(([id]) => id)
+    if (ending.length === 0) return order
+    for (const id of ending) it.end(id, true)
+    order.push(...ending)
+  }
+}
+
+describe('critical', () => {
+  it('lets a process that is not critical fail alone, also in a critical app', async () => {
+    const it = bench({ shop: { critical: true } })
+    await it.bringUp()
+    await exhaust(it, 'shop/worker.0')
+    expect(it.phases()).toEqual({
+      'shop/migrate': 'completed',
+      'shop/http': 'ready',
+      'shop/worker.0': 'failed',
+      'shop/worker.1': 'ready',
+      'site/http': 'ready',
+      'gateway/http': 'ready',
+    })
+    expect(it.escalated).toEqual([])
+  })
+
+  it('fails the app with a critical process: its other processes stop, everything else goes on', async () => {
+    const it = bench()
+    await it.bringUp()
+    await exhaust(it, 'shop/http')
+    await obey(it)
+    expect(it.phases()).toEqual({
+      'shop/migrate': 'completed',
+      'shop/http': 'failed',
+      'shop/worker.0': 'stopped',
+      'shop/worker.1': 'stopped',
+      'site/http': 'ready',
+      'gateway/http': 'ready',
+    })
+    expect(it.events).toContainEqual({
+      type: 'escalated',
+      id: 'shop/http',
+      level: 'app',
+      reason: 'exit code 1',
+    })
+    expect(it.escalated).toEqual([])
+  })
+
+  it('starts a failed app again as a whole when it is restarted', async () => {
+    const it = bench()
+    await it.bringUp()
+    await exhaust(it, 'shop/http')
+    await obey(it)
+    const restarted = it.supervisor.restart('shop')
+    await turn()
+    for (const [id, child] of it.children) if (id.startsWith('shop/')) child.listener.ready({})
+    expect(await restarted).toEqual(['shop/http', 'shop/worker.0', 'shop/worker.1'])
+  })
+
+  it('stops everything with a critical app', async () => {
+    const it = bench({ shop: { critical: true } })
+    await it.bringUp()
+    await exhaust(it, 'shop/http')
+    await obey(it)
+    expect(it.escalated).toEqual(['shop/http'])
+    expect(new Set(Object.values(it.phases()))).toEqual(new Set(['stopped']))
+  })
+
+  it('never ends the platform for the gateway, which is started again and again', async () => {
+    const it = bench({ shop: { critical: true } })
+    await it.bringUp()
+    await exhaust(it, 'gateway/http')
+    expect(it.phases()).toMatchObject({ 'gateway/http': 'starting', 'shop/http': 'ready' })
+    expect(it.escalated).toEqual([])
+  })
+})
+
+describe('restart', () => {
+  it('is refused while everything stops, and the stop ends', async () => {
+    const it = bench()
+    await it.bringUp()
+    const stopped = it.supervisor.stop('quintet down')
+    await expect(it.supervisor.restart('shop')).rejects.toMatchObject({
+      code: 'ERR_ORCHESTRATOR_NOT_RUNNING',
+      message: 'The ecosystem is stopping: nothing is started any more.',
+    })
+    await obey(it)
+    await stopped
+  })
+
+  it('does not hold up a stop that comes while it waits', async () => {
+    const it = bench()
+    await it.bringUp()
+    const restarted = it.supervisor.restart('shop').catch((error: unknown) => error)
+    await turn()
+    const stopped = it.supervisor.stop('quintet down')
+    await obey(it)
+    await stopped
+    expect(await restarted).toMatchObject({ code: 'ERR_ORCHESTRATOR_NOT_RUNNING' })
+  })
+
+  it('says what did not start, and why', async () => {
+    const it = bench()
+    await it.bringUp()
+    await exhaust(it, 'shop/http')
+    await obey(it)
+    const failure = expect(it.supervisor.restart('site')).rejects.toMatchObject({
+      code: 'ERR_ORCHESTRATOR_START_FAILED',
+      message: expect.stringContaining('site/http waits for shop/http, which failed (exit code 1)') as string,
+    })
+    await obey(it)
+    await failure
+  })
+
+  it('of an app tries a failed task once more', async () => {
+    const it = bench()
+    it.supervisor.start()
+    it.end('shop/migrate')
+    await turn()
+    expect(it.phases()).toMatchObject({ 'shop/migrate': 'failed', 'shop/http': 'stopped' })
+    const restarted = it.supervisor.restart('shop')
+    await turn()
+    it.end('shop/migrate', true)
+    await turn()
+    for (const child of it.children.values()) child.listener.ready({})
+    await restarted
+    expect(it.phases()).toMatchObject({ 'shop/migrate': 'completed', 'shop/http': 'ready' })
+  })
+})
+
+describe('the supervisor', () => {
+  const ids = makePlan({}).processes.map(({ id }) => id)
+  const action = fc.oneof(
+    fc.record({ type: fc.constant('crash' as const), id: fc.constantFrom(...ids) }),
+    fc.record({ type: fc.constant('done' as const), id: fc.constantFrom(...ids) }),
+    fc.record({ type: fc.constant('ready' as const), id: fc.constantFrom(...ids) }),
+    fc.record({
+      type: fc.constant('restart' as const),
+      name: fc.constantFrom('shop', 'site', 'gateway', 'shop/worker', 'shop/worker.1'),
+    }),
+    fc.record({ type: fc.constant('pass' as const), ms: fc.constantFrom(0, 100, 1_000, 6_000, 60_000) }),
+    fc.record({ type: fc.constant('turn' as const) }),
+    fc.record({ type: fc.constant('stop' as const) }),
+  )
+
+  it('reaches stopped from every state, whatever crashes, restarts and stops are interleaved', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(action, { maxLength: 40 }),
+        fc.constantFrom('one_for_one', 'rest_for_one', 'one_for_all'),
+        fc.boolean(),
+        async (actions, strategy, critical) => {
+          const it = bench({ strategy, shop: { critical } })
+          const restarts: Promise<unknown>[] = []
+          it.supervisor.start()
+          for (const each of actions) {
+            if (each.type === 'crash') it.end(each.id)
+            else if (each.type === 'done') it.end(each.id, true)
+            else if (each.type === 'ready') it.children.get(each.id)?.listener.ready({})
+            else if (each.type === 'pass') it.clock.advance(each.ms)
+            else if (each.type === 'turn') await turn()
+            else if (each.type === 'restart')
+              restarts.push(it.supervisor.restart(each.name).catch(() => undefined))
+            else void it.supervisor.stop('asked')
+          }
+          const stopped = it.supervisor.stop('the end')
+          // More restarts come too late.
+          restarts.push(it.supervisor.restart('shop').catch(() => undefined))
+          await obey(it)
+          it.clock.advance(600_000)
+          await obey(it)
+          const outcome = await Promise.race([
+            Promise.all([stopped, ...restarts]).then(() => 'stopped'),
+            turn()
+              .then(turn)
+              .then(turn)
+              .then(() => JSON.stringify(it.phases())),
+          ])
+          expect(outcome).toBe('stopped')
+          expect(it.children.size).toBe(0)
+          expect(new Set(Object.values(it.phases()))).toEqual(new Set(['stopped']))
+        },
+      ),
+      { numRuns: 300 },
+    )
+  }, 60_000)
+})
