@@ -15,7 +15,7 @@ import { withAuth as nodeAuth } from '@quintet/auth/node'
 import { createTestAuth } from '@quintet/auth/testing'
 import { upgradeAuth } from '@quintet/auth/ws'
 
-const redis = new Redis(process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379')
+const redis = new Redis(process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379', { maxRetriesPerRequest: 0 })
 const auth = await createTestAuth({ redis })
 const { manager } = auth
 

@@ -3,7 +3,7 @@ import { createSessionCookies } from '@quintet/auth'
 import { fetchFacts, withAuth } from '@quintet/auth/fetch'
 import { createTestAuth } from '@quintet/auth/testing'
 
-const redis = new Redis(process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379')
+const redis = new Redis(process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379', { maxRetriesPerRequest: 0 })
 const auth = await createTestAuth({ redis })
 const { authority, manager, clock } = auth
 const cookies = createSessionCookies({ csrfSecret: auth.secrets.csrf, refreshPath: '/refresh', clock })

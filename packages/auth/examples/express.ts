@@ -4,7 +4,7 @@ import { createLogger } from '@quintet/core/logger'
 import { createJwtAuthManager, remoteJwks } from '@quintet/auth'
 import { expressAuth } from '@quintet/auth/express'
 
-const redis = new Redis(process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379')
+const redis = new Redis(process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379', { maxRetriesPerRequest: 0 })
 const manager = createJwtAuthManager({
   logger: createLogger(),
   sessionRedis: redis,

@@ -8,7 +8,7 @@ import {
   keySet,
 } from '@quintet/auth'
 
-const redis = new Redis(process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379')
+const redis = new Redis(process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379', { maxRetriesPerRequest: 0 })
 const issuer = 'https://auth.example.com'
 
 // The auth app: it has the private key and the root secret.

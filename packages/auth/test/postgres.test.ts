@@ -7,6 +7,7 @@ import { sessionKey, type SessionRef } from '../src/sessions/session-keys.ts'
 import { codeOf } from './support/code-of.ts'
 import { createSessionDatabase, type SessionDatabase } from './support/modes.ts'
 import { connect } from './support/redis.ts'
+import { useToken } from './support/use-token.ts'
 
 let redis: Redis
 let database: SessionDatabase
@@ -107,6 +108,7 @@ describe('createPostgresSessionStore', () => {
     })
     const first = await auth.signIn()
     const second = await auth.authority.refresh(first.refreshToken)
+    await useToken(redis, auth, second)
     await until(
       async () => (await codeOf(auth.authority.refresh(first.refreshToken))) === 'ERR_AUTH_REFRESH_REUSED',
     )
@@ -151,5 +153,51 @@ describe('createPostgresSessionStore', () => {
     expect(await store.find({ ...session, userId: 'mallory' })).toBeUndefined()
     expect(await store.find({ ...session, tenantId: 'other' })).toBeUndefined()
     expect(await store.revoke({ ...session, tenantId: 'other' }, 'x')).toBe(false)
+  })
+
+  it('tells a Redis that was rolled back by one write of the newest token, and asks once for an old one', async () => {
+    const store = database.store()
+    let lookups = 0
+    await using auth = await createTestAuth({
+      redis,
+      authority: { store },
+      manager: {
+        sessionLookup: (ref) => {
+          lookups++
+          return store.find(ref)
+        },
+      },
+    })
+    const call = ({ accessToken }: { accessToken: string }): Promise<string> =>
+      codeOf(auth.manager.authenticate({ scheme: 'bearer', token: accessToken }))
+    const first = await auth.signIn()
+    const key = sessionKey(first.session)
+    const before = (await redis.dumpBuffer(key)) as Buffer
+    const second = await auth.authority.refresh(first.refreshToken)
+    await redis.restore(key, 60_000, before, 'REPLACE')
+    expect(await Promise.all([call(second), call(second), call(second)])).toEqual(Array(3).fill('resolved'))
+    expect(lookups).toBe(1)
+    for (let count = 0; count < 3; count++) expect(await call(first)).toBe('ERR_AUTH_TOKEN_SUPERSEDED')
+    expect(lookups).toBe(2)
+  })
+
+  it('tells a Redis that was rolled back of a session that has ended, as soon as a token leads to it', async () => {
+    const store = database.store()
+    await using auth = await createTestAuth({
+      redis,
+      authority: { store },
+      manager: { sessionLookup: (ref) => store.find(ref) },
+    })
+    const first = await auth.signIn()
+    const key = sessionKey(first.session)
+    const before = (await redis.dumpBuffer(key)) as Buffer
+    const second = await auth.authority.refresh(first.refreshToken)
+    await auth.authority.revoke(first.session)
+    await redis.restore(key, 60_000, before, 'REPLACE')
+    for (const { accessToken } of [second, first]) {
+      expect(await codeOf(auth.manager.authenticate({ scheme: 'bearer', token: accessToken }))).toBe(
+        'ERR_AUTH_SESSION_REVOKED',
+      )
+    }
   })
 })

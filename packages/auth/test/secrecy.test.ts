@@ -30,6 +30,7 @@ import { createTestAuth } from '../src/testing.ts'
 import { startPrivateRedis } from '@quintet/test-kit'
 import { RefreshTokenCodec } from '../src/sessions/refresh-token.ts'
 import { connect } from './support/redis.ts'
+import { useToken } from './support/use-token.ts'
 import { createSessionDatabase, type SessionDatabase } from './support/modes.ts'
 
 let redis: Redis
@@ -237,7 +238,9 @@ describe('what is shown of a refusal', () => {
     const revoked = await start()
     await auth.authority.revoke(revoked.session)
     const old = await start()
-    keep(await auth.authority.refresh(old.refreshToken))
+    const replacing = await auth.authority.refresh(old.refreshToken)
+    keep(replacing)
+    await useToken(client, auth, replacing)
     const alive = await start()
     const forged = `${alive.accessToken.slice(0, -8)}AAAAAAAA`
     const expired = await auth.token({ iat: 0, exp: 1 })

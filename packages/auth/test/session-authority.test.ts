@@ -1,13 +1,21 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Redis } from 'ioredis'
+import { silentLogger } from '@quintet/core'
 import { createLogger } from '@quintet/core/logger'
-import { createSessionAuthority, deriveSecrets, type SessionTokens } from '../src/index.ts'
+import { until } from '@quintet/test-kit'
+import {
+  createJwtAuthManager,
+  createSessionAuthority,
+  deriveSecrets,
+  type SessionTokens,
+} from '../src/index.ts'
 import { createTestAuth, createTestClock, type TestAuth, type TestAuthOptions } from '../src/testing.ts'
 import { RefreshTokenCodec } from '../src/sessions/refresh-token.ts'
-import { indexKey, sessionKey } from '../src/sessions/session-keys.ts'
+import { indexKey, seenKey, sessionKey } from '../src/sessions/session-keys.ts'
 import { codeOf } from './support/code-of.ts'
 import { createSessionDatabase, type SessionDatabase } from './support/modes.ts'
 import { connect } from './support/redis.ts'
+import { useToken } from './support/use-token.ts'
 
 let redis: Redis
 let database: SessionDatabase
@@ -152,10 +160,11 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     expect(refreshed.filter((event) => event.grace)).toHaveLength(49)
   })
 
-  it('let the former refresh token come back within the grace window, counted from its first use', async () => {
+  it('let the former refresh token come back within the grace window, counted from when the successor is seen', async () => {
     await using auth = await kit()
     const first = await auth.signIn()
     const second = await auth.authority.refresh(first.refreshToken)
+    await useToken(redis, auth, second)
     auth.clock.advance('6s')
     expect((await auth.authority.refresh(first.refreshToken)).refreshToken).toBe(second.refreshToken)
     auth.clock.advance('5s')
@@ -163,6 +172,62 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     expect(await check(auth, second)).toBe('ERR_AUTH_SESSION_REVOKED')
     expect(await codeOf(auth.authority.refresh(second.refreshToken))).toBe('ERR_AUTH_REFRESH_REVOKED')
     expect(auth.events.map(({ type }) => type)).toContain('session.refresh-reused')
+  })
+
+  it('give the same successor at any later time while that was not seen: its answer may have been lost', async () => {
+    await using auth = await kit()
+    const first = await auth.signIn()
+    const lost = await auth.authority.refresh(first.refreshToken)
+    // Of the generation before, so that it says nothing about the successor.
+    expect(await check(auth, first)).toBe('ERR_AUTH_TOKEN_SUPERSEDED')
+    auth.clock.advance('3d')
+    const second = await auth.authority.refresh(first.refreshToken)
+    expect(second.refreshToken).toBe(lost.refreshToken)
+    expect(await check(auth, second)).toBe('resolved')
+  })
+
+  it('give a step-up whose answer was lost again, and to no plain refresh', async () => {
+    await using auth = await kit()
+    const first = await auth.signIn({ amr: ['pwd'] })
+    const lost = await auth.authority.stepUp(first.refreshToken, { aal: 2, amr: ['otp'] })
+    auth.clock.advance('1h')
+    expect(await codeOf(auth.authority.refresh(first.refreshToken))).toBe('ERR_AUTH_REFRESH_SUPERSEDED')
+    const more = auth.authority.stepUp(first.refreshToken, { aal: 3, amr: ['hwk'] })
+    expect(await codeOf(more)).toBe('ERR_AUTH_REFRESH_SUPERSEDED')
+    const again = await auth.authority.stepUp(first.refreshToken, { aal: 2, amr: ['otp'] })
+    expect(again.refreshToken).toBe(lost.refreshToken)
+    expect(again.session.aal).toBe(2)
+  })
+
+  it('are not seen in use by a token of the generation before that is still in its own grace', async () => {
+    await using auth = await kit({ manager: {} })
+    const { keys, issuer, audience, secrets, clock } = auth
+    await using lenient = createJwtAuthManager({
+      logger: silentLogger,
+      sessionRedis: redis,
+      cnf: { secret: secrets.cnf, grace: '1h' },
+      lastSeen: '1ms',
+      ...{ keys, issuer, audience, clock },
+    })
+    const first = await auth.signIn()
+    await lenient.authenticate(bearer(first.accessToken))
+    await auth.authority.refresh(first.refreshToken)
+    auth.clock.advance('1m')
+    await lenient.authenticate(bearer(first.accessToken))
+    await until(
+      async () => Number(await redis.hget(seenKey(first.session), 'at')) === Math.floor(auth.clock.now()),
+    )
+    expect(await codeOf(auth.authority.refresh(first.refreshToken))).toBe('resolved')
+  })
+
+  it('leave nothing of when they were used behind', async () => {
+    await using auth = await kit()
+    const tokens = await auth.signIn()
+    await useToken(redis, auth, tokens)
+    const left = await redis.pttl(sessionKey(tokens.session))
+    expect(await redis.pttl(seenKey(tokens.session))).toBeLessThanOrEqual(left)
+    await auth.authority.revoke(tokens.session)
+    expect(await redis.exists(seenKey(tokens.session))).toBe(0)
   })
 
   it('end when a token of two generations ago comes back, grace or not', async () => {
@@ -176,7 +241,7 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
   it('give no grace where it is 0', async () => {
     await using auth = await kit({ authority: { grace: 0 } })
     const first = await auth.signIn()
-    await auth.authority.refresh(first.refreshToken)
+    await useToken(redis, auth, await auth.authority.refresh(first.refreshToken))
     auth.clock.advance(1)
     expect(await codeOf(auth.authority.refresh(first.refreshToken))).toBe('ERR_AUTH_REFRESH_REUSED')
   })

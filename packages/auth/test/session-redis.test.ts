@@ -1,10 +1,11 @@
-import type { Redis } from 'ioredis'
+import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { createRedisClients } from '@quintet/redis'
-import { startPrivateRedis, until } from '@quintet/test-kit'
+import { redisUrl, startPrivateRedis, until } from '@quintet/test-kit'
 import { BoundedRedis, defineScript } from '../src/sessions/session-redis.ts'
-import { createTestClock } from '../src/testing.ts'
+import { createTestAuth, createTestClock } from '../src/testing.ts'
 import { codeOf } from './support/code-of.ts'
+import { startProxy } from './support/proxy.ts'
 import { connect } from './support/redis.ts'
 
 const broken = defineScript(`return redis.call('NO-SUCH-COMMAND')`)
@@ -93,5 +94,42 @@ describe('the circuit of BoundedRedis', () => {
         'createX.redis: give a Redis',
       )
     }
+  })
+})
+
+describe('a command whose caller was told that it failed', () => {
+  it.each(['a server that is not there yet', 'a server that is away for a while'])(
+    'is never sent to %s',
+    async (when) => {
+      await using server = await startPrivateRedis()
+      await using proxy = await startProxy(server.port)
+      if (when === 'a server that is not there yet') proxy.cut()
+      const client = new Redis(proxy.url, { retryStrategy: () => 100, maxRetriesPerRequest: 0 })
+      client.on('error', () => undefined)
+      if (when !== 'a server that is not there yet') {
+        await until(() => client.status === 'ready')
+        proxy.cut()
+        await until(() => client.status !== 'ready')
+      }
+      const redis = new BoundedRedis(client, 20, 'test')
+      expect(await codeOf(redis.run(write, ['told'], ['x']))).toBe('ERR_AUTH_UNAVAILABLE')
+      proxy.restore()
+      await until(() => client.status === 'ready')
+      expect(await client.exists('told')).toBe(0)
+      await until(async () => (await codeOf(redis.run(write, ['told'], ['x']))) === 'resolved')
+      client.disconnect()
+    },
+  )
+
+  it('is sent by a client that connects at its first command', async () => {
+    const client = new Redis(redisUrl(), { lazyConnect: true, maxRetriesPerRequest: 0 })
+    expect(await codeOf(new BoundedRedis(client, '2s', 'test').hmget('none', ['a']))).toBe('resolved')
+    client.disconnect()
+  })
+
+  it('could be sent again by a client with retries, so that an authority refuses it', async () => {
+    const client = new Redis(redisUrl(), { lazyConnect: true })
+    await expect(createTestAuth({ redis: client })).rejects.toThrow('maxRetriesPerRequest: 0')
+    client.disconnect()
   })
 })

@@ -46,8 +46,6 @@ const endCodes: Readonly<Record<SessionEnd, AuthErrorCode>> = {
 
 /** How long a revocation leaves a mark when this app re-warms a session that has ended. */
 const tombstoneTtl = 6 * 60_000
-/** `lastSeen` outlives any session that is in use. */
-const seenTtl = 31 * 86_400_000
 
 /**
  * Makes the manager that verifies every call: the token, the session behind it, and that the token belongs to the
@@ -194,8 +192,13 @@ class Manager implements JwtAuthManager {
     const session =
       options.freshness === 'strict' ? await this.#readOrWarm(token) : await this.#session(token)
     if (session === undefined) throw new AuthError('ERR_AUTH_SESSION_COLD')
-    const now = this.#clock.now()
-    const decision = this.#check.decide(token, session, now)
+    let now = this.#clock.now()
+    let decision = this.#check.decide(token, session, now)
+    if (decision === 'superseded' && this.#warmer !== undefined && token.comparedFor !== session.refreshId) {
+      const truth = await this.#compared(token, session, this.#warmer)
+      now = this.#clock.now()
+      decision = this.#check.decide(token, truth, now)
+    }
     if (decision !== 'alive') throw new AuthError(endCodes[decision])
     if (credentials.scheme === 'dpop') {
       if (token.jkt === undefined) throw invalid('A token without a key came with a proof of possession.')
@@ -253,14 +256,34 @@ class Manager implements JwtAuthManager {
     })
   }
 
+  /**
+   * The session after Redis was compared with the database: a Redis that was rolled back takes the newest token for
+   * one that was replaced. Once for a token and a state of the session: most such tokens are old indeed.
+   */
+  async #compared(
+    token: BoundToken,
+    before: SessionSnapshot,
+    warmer: SessionWarmer,
+  ): Promise<SessionSnapshot> {
+    await warmer.reproject(refOf(token.principal))
+    const session = await this.#load(token.key)
+    if (session === undefined) throw new AuthError('ERR_AUTH_SESSION_COLD')
+    if (session.refreshId === before.refreshId) token.comparedFor = before.refreshId
+    return session
+  }
+
   async #load(key: string): Promise<SessionSnapshot | undefined> {
     return toSnapshot(await this.#redis.hmget(key, this.#fields))
   }
 
   #markSeen(token: BoundToken, now: number): void {
-    if (this.#lastSeen === undefined || now - token.seenAt < this.#lastSeen) return
+    // The first use tells the issuer that the answer to the refresh has arrived.
+    const isFirst = token.seenAt === 0
+    if (!isFirst && (this.#lastSeen === undefined || now - token.seenAt < this.#lastSeen)) return
     token.seenAt = now
-    this.#registry.markSeen(refOf(token.principal), seenTtl).catch(() => undefined)
+    this.#registry
+      .markSeen(refOf(token.principal), token.boundTo, this.#lastSeen !== undefined)
+      .catch(() => undefined)
   }
 }
 
@@ -275,6 +298,7 @@ function bind(
     fp: cnf?.fp,
     jkt: cnf?.jkt,
     boundTo: undefined,
+    comparedFor: undefined,
     seenAt: 0,
   }
 }

@@ -14,6 +14,8 @@ export interface BoundToken {
   readonly jkt: string | undefined
   /** The refresh id with which the binding held last; it need not be computed again for the same one. */
   boundTo: string | undefined
+  /** The refresh id of the session for which the database has confirmed that this token is superseded. */
+  comparedFor: string | undefined
   seenAt: number
 }
 

@@ -266,8 +266,12 @@ class Store implements PostgresSessionStore {
       rotation.generation === record.generation - 1 &&
       record.previousId === rotation.refreshId &&
       record.previousHash === rotation.refreshHash
-    if (isPrevious && at - record.rotatedAt <= rotation.grace) {
-      return record.graceAllowed ? { outcome: 'GRACE', record } : { outcome: 'SUPERSEDED' }
+    const { firstSeen } = rotation
+    // Until the successor is seen, the answer that carried it may have been lost.
+    const inGrace = firstSeen?.refreshId !== record.refreshId || at - firstSeen.at <= rotation.grace
+    if (isPrevious && inGrace) {
+      const allowed = record.graceAllowed || rotation.change.authenticatedNow === true
+      return allowed ? { outcome: 'GRACE', record } : { outcome: 'SUPERSEDED' }
     }
     return { outcome: 'REUSED' }
   }

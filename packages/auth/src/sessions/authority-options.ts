@@ -32,7 +32,7 @@ export interface SessionAuthorityOptions {
   readonly idle?: Duration
   /** A session ends after so long, whatever happens. @defaultValue `'30d'` */
   readonly absolute?: Duration
-  /** How long a refresh token may come back after its use and get the same successor; 0 for never. @defaultValue `'10s'` */
+  /** How long a used refresh token may come back once a token of its successor was seen; until then it always may. @defaultValue `'10s'` */
   readonly grace?: Duration
   /** Beyond that the session that has not been refreshed for longest ends. @defaultValue 50 */
   readonly maxSessionsPerUser?: number

@@ -2,6 +2,7 @@ import { isQuintetError, type Logger } from '@quintet/core'
 import { indexKey, sessionKey, type SessionRef, type UserRef } from './session-keys.ts'
 import type { SessionRecord } from './session-record.ts'
 import type { SessionRegistry } from './session-registry.ts'
+import type { FirstSeen } from './session-store.ts'
 import type { SessionWarmer } from './session-warmer.ts'
 
 /** How many steps may wait for Redis; beyond that the oldest is left to `reconcile()`. */
@@ -29,12 +30,14 @@ export class Projector implements AsyncDisposable {
 
   /**
    * Before a rotation: resolves when Redis has the session, so that it can take the rotation even while it is out of
-   * memory.
+   * memory. Resolves to what Redis knows of the use of its tokens.
    *
    * @throws AuthError `ERR_AUTH_UNAVAILABLE`
    */
-  async prepare(ref: SessionRef): Promise<void> {
-    if (!(await this.#registry.knows(ref))) await this.#warmer.warm(ref)
+  async prepare(ref: SessionRef): Promise<FirstSeen | undefined> {
+    const [known, firstSeen] = await Promise.all([this.#registry.knows(ref), this.#registry.firstSeen(ref)])
+    if (!known) await this.#warmer.warm(ref)
+    return firstSeen
   }
 
   /**

@@ -11,8 +11,9 @@ if now == 0 then
   local t = redis.call('TIME')
   now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
+local function seenOf(key) return (string.gsub(key, 's:{', 'seen:{', 1)) end
 local function tombstone(key, ttl, why)
-  redis.call('DEL', key)
+  redis.call('DEL', key, seenOf(key))
   redis.call('HSET', key, 'st', 'r', 'why', why)
   redis.call('PEXPIRE', key, ttl)
 end
@@ -62,6 +63,8 @@ return answer
  * KEYS session, index, epoch; ARGV now, sid, gen, rt, hash, next rt, next hash, grace, idle, tombstone ttl,
  * may-be-shared, authenticated-now, jkt, fields to set…
  * Answers { outcome, now } and for OK and GRACE the fields of the hash.
+ *
+ * The grace of the former token begins when its successor is first seen: until then its answer may have been lost.
  */
 export const rotateScript: SessionScript = defineScript(`${prelude}
 local sid, gen, rt, hash = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -82,9 +85,12 @@ if gen == current then
   index(KEYS[2], exp, sid, abs)
   return { 'OK', now, unpack(redis.call('HGETALL', KEYS[1])) }
 end
-if gen == current - 1 and h[5] == rt and h[6] == hash and now - tonumber(h[7]) <= grace then
-  if h[11] ~= '1' then return { 'SUPERSEDED', now } end
-  return { 'GRACE', now, unpack(redis.call('HGETALL', KEYS[1])) }
+if gen == current - 1 and h[5] == rt and h[6] == hash then
+  local seen = redis.call('HMGET', seenOf(KEYS[1]), 'rt', 'since')
+  if seen[1] ~= h[3] or now - tonumber(seen[2]) <= grace then
+    if h[11] ~= '1' and ARGV[12] ~= '1' then return { 'SUPERSEDED', now } end
+    return { 'GRACE', now, unpack(redis.call('HGETALL', KEYS[1])) }
+  end
 end
 if gen > current then return { 'FUTURE', now } end
 tombstone(KEYS[1], tomb, 'reused')
@@ -212,9 +218,20 @@ end
 return 'OK'
 `)
 
-/** KEYS seen; ARGV now, ttl. */
+/**
+ * Notes that the session is in use, and when its present generation was first seen; for as long as the session lasts.
+ * The session's own key is only read, so that a verifier needs no right to write it.
+ * KEYS seen; ARGV now, refresh id that the token is bound to or '', whether to note the time of use.
+ */
 export const seenScript: SessionScript = defineScript(`${prelude}
-redis.call('SET', KEYS[1], now, 'PX', ARGV[2])
+local session = string.gsub(KEYS[1], 'seen:{', 's:{', 1)
+local h, left = redis.call('HMGET', session, 'st', 'rt'), redis.call('PTTL', session)
+if h[1] ~= 'a' or left <= 0 then return 0 end
+if ARGV[2] == h[2] and redis.call('HGET', KEYS[1], 'rt') ~= h[2] then
+  redis.call('HSET', KEYS[1], 'rt', h[2], 'since', now)
+end
+if ARGV[3] == '1' then redis.call('HSET', KEYS[1], 'at', now) end
+redis.call('PEXPIRE', KEYS[1], left)
 return 1
 `)
 
@@ -225,7 +242,7 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')
 
 /** KEYS session, seen; ARGV now. Answers { now, seen or '', fields… }. */
 export const readScript: SessionScript = defineScript(`${prelude}
-return { now, redis.call('GET', KEYS[2]) or '', unpack(redis.call('HGETALL', KEYS[1])) }
+return { now, redis.call('HGET', KEYS[2], 'at') or '', unpack(redis.call('HGETALL', KEYS[1])) }
 `)
 
 /** KEYS any key of the session; ARGV now, ttl. Answers 1 the first time, then 0 until the time is over. */

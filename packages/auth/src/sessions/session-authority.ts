@@ -16,7 +16,7 @@ import { Projector } from './projector.ts'
 import { hashSecret, newRefreshId, RefreshTokenCodec, type RefreshToken } from './refresh-token.ts'
 import { assertId, assertSessionId, type SessionRef, type UserRef } from './session-keys.ts'
 import { toSession, type Device, type Session, type SessionRecord } from './session-record.ts'
-import { BoundedRedis } from './session-redis.ts'
+import { assertSendsOnce, BoundedRedis } from './session-redis.ts'
 import { SessionRegistry } from './session-registry.ts'
 import type { NewSession, RotationResult, SessionChange } from './session-store.ts'
 import { SessionWarmer } from './session-warmer.ts'
@@ -75,8 +75,9 @@ export interface SessionAuthority extends AsyncDisposable {
   /** Starts a session. The caller has verified the user. */
   signIn(user: SignIn): Promise<SessionTokens>
   /**
-   * Exchanges a refresh token. Concurrent and repeated exchanges of one token within the grace window give one
-   * successor; a used token that comes back later ends the session; a forged one changes nothing.
+   * Exchanges a refresh token. Concurrent and repeated exchanges of one token give one successor, until that is first
+   * seen and the grace after it is over: an answer that was lost, or a 503, can be repeated at any later time. A used
+   * token that comes back after that ends the session; a forged one changes nothing.
    *
    * @throws AuthError `ERR_AUTH_REFRESH_*`, `ERR_AUTH_THROTTLED`, `ERR_AUTH_UNAVAILABLE`
    */
@@ -149,6 +150,7 @@ class Authority implements SessionAuthority {
     this.#bindingKey = secretKey(options.secrets.cnf, `${path}.secrets.cnf`)
     this.#audit = createAudit(options.audit, settings.logger, () => this.#clock.now())
     const redis = new BoundedRedis(options.redis, options.commandTimeout ?? 400, `${path}.redis`)
+    assertSendsOnce(options.redis, `${path}.redis`)
     this.#registry = new SessionRegistry(redis, settings.tombstoneTtl, options.clock)
     const lookup = (ref: SessionRef): ReturnType<NonNullable<typeof options.store>['find']> =>
       options.store?.find(ref) ?? Promise.resolve(undefined)
@@ -336,13 +338,16 @@ class Authority implements SessionAuthority {
       result = await this.#registry.rotate(rotation)
     } else {
       // With Redis away nothing is changed: a client that got no answer must be able to come again.
-      await this.#projector.prepare(rotation)
-      result = await this.#stored(() => store.rotate(rotation))
+      const firstSeen = await this.#projector.prepare(rotation)
+      const noted = firstSeen === undefined ? rotation : { ...rotation, firstSeen }
+      result = await this.#stored(() => store.rotate(noted))
     }
     if (result.outcome !== 'OK' && result.outcome !== 'GRACE')
       return await this.#refused(token, result.outcome)
     const { record } = result
-    if (!graceAllowed && result.outcome === 'GRACE') throw new AuthError('ERR_AUTH_REFRESH_SUPERSEDED')
+    // A repeated step-up has the successor of the first; after a plain refresh there is nothing to be had.
+    if (!graceAllowed && result.outcome === 'GRACE' && !covers(record, change))
+      throw new AuthError('ERR_AUTH_REFRESH_SUPERSEDED')
     const successor = this.#codec.successor(token, record.refreshId)
     // Not so only when the secret that derives successors was changed within the window.
     if (hashSecret(successor.secret) !== record.refreshHash)
@@ -455,6 +460,11 @@ class Authority implements SessionAuthority {
       session: toSession(record),
     }
   }
+}
+
+/** Whether a session whose answer may have got lost is the outcome of this very step-up. */
+function covers(record: SessionRecord, { aal = 1, amr = [] }: SessionChange): boolean {
+  return !record.graceAllowed && record.aal >= aal && amr.every((method) => record.amr.includes(method))
 }
 
 function checkSignIn(user: SignIn): void {

@@ -8,6 +8,12 @@ export interface SessionRedis {
   hmget(key: string, ...fields: string[]): Promise<(string | null)[]>
   evalsha(sha: string, numberOfKeys: number, ...args: string[]): Promise<unknown>
   eval(lua: string, numberOfKeys: number, ...args: string[]): Promise<unknown>
+  /** Where a client has these, nothing is sent before it is connected, so that no queue sends it later. */
+  readonly status?: string
+  once?(event: 'ready', listener: () => void): unknown
+  connect?(): Promise<unknown>
+  /** Where a client has these, an authority refuses one that sends commands again after a lost connection. */
+  readonly options?: { readonly maxRetriesPerRequest?: number | null; readonly redisOptions?: unknown }
 }
 
 /** How long one command may take until the answer is "unavailable". */
@@ -41,6 +47,7 @@ export class BoundedRedis {
   readonly #redis: SessionRedis
   readonly #timeout: number
   readonly #clock: Clock
+  #ready: Promise<void> | undefined
   #failures = 0
   #probeAt = 0
 
@@ -89,13 +96,30 @@ export class BoundedRedis {
       }
       // In a process that is late itself, the answer may have come and not been read: that is looked at first.
       const timer = setTimeout(() => setImmediate(giveUp), this.#timeout)
-      command()
+      const { status } = this.#redis
+      const answer =
+        status === undefined || status === 'ready'
+          ? command()
+          : this.#connected().then(() => (settled ? Promise.reject(new Error('too late')) : command()))
+      answer
         .then((value) => settle(false) && resolve(value))
         .catch((error: unknown) => {
           if (!settle(isAway(error))) return
           reject(unavailable(error instanceof Error ? error.message : 'Redis failed.'))
         })
     })
+  }
+
+  /** Resolves when the client is connected. What waited too long until then is never sent. */
+  #connected(): Promise<void> {
+    const redis = this.#redis
+    if (redis.status === 'wait') redis.connect?.().catch(() => undefined)
+    return (this.#ready ??= new Promise<void>((resolve) => {
+      if (redis.once === undefined) resolve()
+      redis.once?.('ready', resolve)
+    }).finally(() => {
+      this.#ready = undefined
+    }))
   }
 
   #note(away: boolean): void {
@@ -109,6 +133,18 @@ function isAway(error: unknown): boolean {
   const chain = [error, (error as Error | undefined)?.cause]
   const reply = chain.find((each) => each instanceof Error && each.name === 'ReplyError') as Error | undefined
   return reply === undefined || awayReply.test(reply.message)
+}
+
+/**
+ * Refuses a client that sends commands again after a lost connection: by then their callers were told that they failed.
+ *
+ * @throws TypeError
+ */
+export function assertSendsOnce({ options }: SessionRedis, path: string): void {
+  if (options === undefined || 'redisOptions' in options || options.maxRetriesPerRequest === 0) return
+  throw new TypeError(
+    `${path}: this client sends commands again after a lost connection. Make it with maxRetriesPerRequest: 0, as createRedisClients of @quintet/redis does.`,
+  )
 }
 
 /** Carries the message alone: what a client hangs on its errors holds the arguments of the command. */

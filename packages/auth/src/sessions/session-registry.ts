@@ -16,6 +16,7 @@ import { epochKey, indexKey, seenKey, sessionKey, type SessionRef, type UserRef 
 import { fromFields, toFields, type SessionRecord } from './session-record.ts'
 import type { BoundedRedis } from './session-redis.ts'
 import type {
+  FirstSeen,
   NewSession,
   Rotation,
   RotationResult,
@@ -202,8 +203,16 @@ export class SessionRegistry {
     return ((await this.#redis.run(indexScript, [indexKey(user)], [this.#now()])) as unknown[]).map(String)
   }
 
-  async markSeen(ref: SessionRef, ttl: number): Promise<void> {
-    await this.#redis.run(seenScript, [seenKey(ref)], [this.#now(), ttl])
+  /** Notes that the generation of this refresh id is in use, and with `noteTime` when it last was. */
+  async markSeen(ref: SessionRef, refreshId: string | undefined, noteTime: boolean): Promise<void> {
+    const args = [this.#now(), refreshId ?? '', noteTime ? '1' : '0']
+    await this.#redis.run(seenScript, [seenKey(ref)], args)
+  }
+
+  /** The generation that was seen last, and when it was first seen. */
+  async firstSeen(ref: SessionRef): Promise<FirstSeen | undefined> {
+    const [refreshId, since] = await this.#redis.hmget(seenKey(ref), ['rt', 'since'])
+    return refreshId && since ? { refreshId, at: Number(since) } : undefined
   }
 
   /** Whether Redis has an answer about the session: the session or a tombstone, and no placeholder. */

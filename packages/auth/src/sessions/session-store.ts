@@ -8,7 +8,10 @@ export interface Rotation extends SessionRef {
   readonly refreshHash: string
   readonly nextRefreshId: string
   readonly nextRefreshHash: string
+  /** How long the former token may come back once its successor has been seen. */
   readonly grace: number
+  /** The generation that was seen last; without it none was. The store compares its refresh id with the session's. */
+  readonly firstSeen?: FirstSeen
   readonly idle: number
   /** Whether this refresh token may come back within the grace window and get the same successor. */
   readonly graceAllowed: boolean
@@ -16,6 +19,12 @@ export interface Rotation extends SessionRef {
   readonly jkt: string | null
   /** What changes beside the token. */
   readonly change: SessionChange
+}
+
+/** When a token of one generation of a session was first seen by a verifier. */
+export interface FirstSeen {
+  readonly refreshId: string
+  readonly at: number
 }
 
 /** What a refresh may change about a session. */

@@ -41,12 +41,38 @@ export class SessionWarmer {
    * @throws AuthError `ERR_AUTH_UNAVAILABLE` when neither comes about within 1.5 s.
    */
   warm(ref: SessionRef): Promise<void> {
-    const key = sessionKey(ref)
+    return this.#once(`warm ${sessionKey(ref)}`, () => this.#warm(ref))
+  }
+
+  /**
+   * Brings what the database says of a session that Redis has over to Redis: a later generation, or its end.
+   *
+   * @throws AuthError `ERR_AUTH_UNAVAILABLE`
+   */
+  reproject(ref: SessionRef): Promise<void> {
+    return this.#once(`reproject ${sessionKey(ref)}`, () => this.#reproject(ref))
+  }
+
+  #once(key: string, step: () => Promise<void>): Promise<void> {
     const running = this.#flights.get(key)
     if (running !== undefined) return running
-    const flight = this.#warm(ref).finally(() => this.#flights.delete(key))
+    const flight = step().finally(() => this.#flights.delete(key))
     this.#flights.set(key, flight)
     return flight
+  }
+
+  async #reproject(ref: SessionRef): Promise<void> {
+    const until = performance.now() + deadline
+    await this.#turn(until)
+    try {
+      const found = await this.#find(ref, until)
+      if (found === undefined) return
+      const { record } = found
+      if (record.state === 'revoked') await this.#registry.revoke(ref, record.reason ?? 'revoked')
+      else await this.#registry.advance(record)
+    } finally {
+      this.#next()
+    }
   }
 
   async #warm(ref: SessionRef): Promise<void> {
@@ -96,15 +122,23 @@ export class SessionWarmer {
     next()
   }
 
+  async #find(ref: SessionRef, until: number): Promise<StoredSession | undefined> {
+    try {
+      return await within(until - performance.now(), this.#lookup(ref))
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : 'The lookup failed.'
+      throw new AuthError('ERR_AUTH_UNAVAILABLE', { cause: new Refusal(`Session lookup: ${reason}`) })
+    }
+  }
+
   /** False when the claim was lost on the way, and everything must begin again. */
   async #fill(ref: SessionRef, nonce: string, until: number): Promise<boolean> {
     let found: StoredSession | undefined
     try {
-      found = await within(until - performance.now(), this.#lookup(ref))
+      found = await this.#find(ref, until)
     } catch (error) {
       await this.#registry.unclaim(ref, nonce)
-      const reason = error instanceof Error ? error.message : 'The lookup failed.'
-      throw new AuthError('ERR_AUTH_UNAVAILABLE', { cause: new Refusal(`Session lookup: ${reason}`) })
+      throw error
     }
     if (found === undefined) {
       await this.#registry.fillMissing(ref, nonce, negativeTtl)
