@@ -13,7 +13,10 @@ export interface SessionRedis {
   once?(event: 'ready', listener: () => void): unknown
   connect?(): Promise<unknown>
   /** Where a client has these, an authority refuses one that sends commands again after a lost connection. */
-  readonly options?: { readonly maxRetriesPerRequest?: number | null; readonly redisOptions?: unknown }
+  readonly options?: {
+    readonly maxRetriesPerRequest?: number | null | undefined
+    readonly redisOptions?: unknown
+  }
 }
 
 /** How long one command may take until the answer is "unavailable". */
