@@ -64,7 +64,7 @@ export function createAdmission(
 
   return {
     isWebSocket(request) {
-      if (request.headers.upgrade?.toLowerCase() !== 'websocket' || request.method !== 'GET') return false
+      if (!isHandshake(request)) return false
       try {
         return table.match(parseRequestTarget(request.url ?? '').path)?.route.websocket === true
       } catch {
@@ -74,9 +74,16 @@ export function createAdmission(
     admit(request, requestId, upgrade) {
       const target = parseRequestTarget(request.url ?? '')
       const headers = readRequestHeaders(request.rawHeaders, dropped)
+      assertAnswerable(request, headers)
       if (upgrade && headers.hasBody)
         throw new GatewayError('ERR_GATEWAY_BAD_REQUEST', 'A WebSocket handshake has no body.')
       const { route, path } = findRoute(target)
+      if (!upgrade && route.websocket && isHandshake(request)) {
+        throw new GatewayError(
+          'ERR_GATEWAY_BAD_REQUEST',
+          'A WebSocket handshake must not be sent before the earlier requests of its connection are answered.',
+        )
+      }
       const host = target.authority ?? headers.host
       const peer = request.socket.remoteAddress ?? ''
       const origin = findOrigin(peer, false, host, request.headers, settings.trustedProxies)
@@ -98,7 +105,8 @@ export function createAdmission(
           headers: headersFor(route, headers, host, origin, requestId),
           hasBody: headers.hasBody,
           requestId,
-          expectsContinue: request.headers.expect !== undefined,
+          // HTTP/1.0 knows no interim answers (RFC 9110, section 10.1.1).
+          expectsContinue: request.headers.expect !== undefined && request.httpVersion === '1.1',
           upgrade,
         },
       }
@@ -109,6 +117,22 @@ export function createAdmission(
       const key = affinityKey(by, request, origin.address) ?? origin.address
       return takeOne(limiter, `${route.name}:${key}`, onFailure)
     },
+  }
+}
+
+function isHandshake(request: IncomingMessage): boolean {
+  return request.headers.upgrade?.toLowerCase() === 'websocket' && request.method === 'GET'
+}
+
+function assertAnswerable(request: IncomingMessage, headers: RequestHeaders): void {
+  if (request.httpVersion !== '1.1') return
+  if (headers.host === '') throw new GatewayError('ERR_GATEWAY_BAD_REQUEST', 'There is no Host header.')
+  const { expect } = request.headers
+  if (expect !== undefined && expect.toLowerCase() !== '100-continue') {
+    throw new GatewayError(
+      'ERR_GATEWAY_BAD_REQUEST',
+      'The only expectation that is supported is "100-continue".',
+    )
   }
 }
 

@@ -1,42 +1,92 @@
-import type { Server } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
-/** The sockets of a server, so that none outlives it: also those that Node does not close by itself. */
+/** The sockets of a server with the requests in progress on each, so that none outlives it. */
 export interface Connections {
   readonly size: number
-  /** Counts a request in progress on the socket; the returned function counts it off. */
-  busy(socket: Socket): () => void
+  /** Follows a request until its answer is over. When its connection breaks, `response` emits `close`. */
+  begin(request: IncomingMessage, response: ServerResponse): void
+  /** The request on this connection that came last and is not over. */
+  latest(socket: Socket): PendingRequest | undefined
+  /** Calls back once every request in progress on this connection is over; at once when there is none. */
+  whenIdle(socket: Socket, callback: () => void): void
   /** Closes the sockets on which nothing is in progress. */
   closeIdle(): void
   destroyAll(): void
 }
 
+/** A request whose answer is not over. */
+export interface PendingRequest {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+}
+
+interface Connection {
+  /** In the order in which they are answered. */
+  readonly pending: PendingRequest[]
+  /** Those whose answer was broken off; the connection ends when it is their turn. */
+  readonly broken: Set<PendingRequest>
+  onIdle: (() => void) | undefined
+}
+
 export function trackConnections(server: Server): Connections {
-  const requests = new Map<Socket, number>()
+  const connections = new Map<Socket, Connection>()
   server.on('connection', (socket: Socket) => {
-    requests.set(socket, 0)
-    socket.once('close', () => requests.delete(socket))
+    const connection: Connection = { pending: [], broken: new Set(), onIdle: undefined }
+    connections.set(socket, connection)
+    socket.once('close', () => {
+      connections.delete(socket)
+      for (const { response } of connection.pending.slice()) {
+        // Node tells only the response that is being written.
+        if (!response.socket) breakOff(response)
+      }
+    })
   })
   return {
     get size() {
-      return requests.size
+      return connections.size
     },
-    busy(socket) {
-      requests.set(socket, (requests.get(socket) ?? 0) + 1)
-      let counted = true
-      return () => {
-        const count = requests.get(socket)
-        if (counted && count !== undefined) requests.set(socket, count - 1)
-        counted = false
-      }
+    begin(request, response) {
+      const connection = connections.get(request.socket)
+      if (!connection) return
+      const entry = { request, response }
+      connection.pending.push(entry)
+      response.once('close', () => {
+        if (response.writableFinished) remove(connection.pending, entry)
+        else connection.broken.add(entry)
+        const next = connection.pending[0]
+        if (!next) connection.onIdle?.()
+        // Nothing can follow an answer that was broken off. What came before it on the connection is whole.
+        else if (connection.broken.has(next)) request.socket.destroy()
+      })
+    },
+    latest: (socket) => connections.get(socket)?.pending.at(-1),
+    whenIdle(socket, callback) {
+      const connection = connections.get(socket)
+      if (!connection || connection.pending.length === 0) callback()
+      else connection.onIdle = callback
     },
     closeIdle() {
-      for (const [socket, count] of requests) {
-        if (count === 0) socket.destroySoon()
+      for (const [socket, { pending }] of connections) {
+        if (pending.length === 0) socket.destroySoon()
       }
     },
     destroyAll() {
-      for (const socket of requests.keys()) socket.destroy()
+      for (const socket of connections.keys()) socket.destroy()
     },
   }
+}
+
+/** Ends an answer without its rest: the connection breaks as soon as the answers before it have been written. */
+export function breakOff(response: ServerResponse): void {
+  if (response.destroyed) return
+  const queued = !response.socket
+  response.destroy()
+  // Node says nothing of one that still waits for its turn.
+  if (queued) response.emit('close')
+}
+
+function remove(pending: PendingRequest[], entry: PendingRequest): void {
+  const index = pending.indexOf(entry)
+  if (index !== -1) pending.splice(index, 1)
 }

@@ -1,6 +1,7 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Dispatcher } from 'undici'
+import { breakOff } from './connections.ts'
 import { fromUpstreamError, GatewayError } from './errors.ts'
 import { endAfterBody } from './problem.ts'
 import { RequestBody } from './request-body.ts'
@@ -8,7 +9,7 @@ import { readResponseHeaders } from './response-headers.ts'
 import type { RetryBudget } from './retry-budget.ts'
 import type { ResolvedRoute } from './route-options.ts'
 import type { UpstreamGroup } from './upstream-group.ts'
-import type { Upstream } from './upstream.ts'
+import type { LoadKind, Upstream } from './upstream.ts'
 
 /** What an exchange is to do: which request goes where. */
 export interface ExchangePlan {
@@ -46,13 +47,7 @@ export interface ExchangeHost {
 
 const idempotent: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
 
-/** Errors of an attempt after which the upstream cannot have seen the request. */
-const neverSent: ReadonlySet<string> = new Set([
-  'ERR_GATEWAY_UPSTREAM_UNREACHABLE',
-  'UND_ERR_CONNECT_TIMEOUT',
-])
-
-const clientGone = new GatewayError('ERR_GATEWAY_REQUEST_TIMEOUT', 'The client went away.')
+const clientGone = new GatewayError('ERR_GATEWAY_REQUEST_TIMEOUT', 'The client has left.')
 
 /** One request on its way through: to an upstream, perhaps to a second one, and the answer back. */
 export class Exchange implements Dispatcher.DispatchHandler {
@@ -71,12 +66,16 @@ export class Exchange implements Dispatcher.DispatchHandler {
   /** Why the exchange was ended from this side. */
   #stopped: GatewayError | undefined
   #blockedSince = Number.POSITIVE_INFINITY
+  #attemptedAt = 0
+  /** What the exchange counts as at its upstream. */
+  readonly #kind: LoadKind
 
   constructor(request: IncomingMessage, response: ServerResponse, plan: ExchangePlan, host: ExchangeHost) {
     this.request = request
     this.response = response
     this.plan = plan
     this.#host = host
+    this.#kind = plan.upgrade ? 'websockets' : 'requests'
   }
 
   start(): void {
@@ -85,6 +84,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
       if (!this.response.writableFinished) this.#stop(clientGone)
     })
     this.#attempt()
+  }
+
+  /** Ends the exchange because its request cannot be read on: with an answer, or without one when the client has left. */
+  breakOff(reason: GatewayError = clientGone): void {
+    this.#stop(reason)
   }
 
   /** Ends the exchange when the client has stood still for longer than the route allows. */
@@ -96,21 +100,23 @@ export class Exchange implements Dispatcher.DispatchHandler {
         new GatewayError('ERR_GATEWAY_REQUEST_TIMEOUT', 'The request body stood still for too long.'),
       )
     } else if (now - this.#blockedSince > idle) {
-      this.response.destroy()
+      breakOff(this.response)
     }
   }
 
   #attempt(): void {
     const { plan } = this
-    if (plan.group.active >= plan.route.maxConcurrentRequests) {
+    const full = plan.upgrade
+      ? plan.group.load('websockets') >= plan.route.maxWebSockets
+      : plan.group.load('requests') >= plan.route.maxConcurrentRequests
+    if (full) {
+      const what = plan.upgrade ? 'WebSockets open' : 'requests in progress'
       this.#fail(
-        new GatewayError('ERR_GATEWAY_OVERLOADED', 'There are too many requests in progress.', {
-          retryAfter: 1_000,
-        }),
+        new GatewayError('ERR_GATEWAY_OVERLOADED', `There are too many ${what}.`, { retryAfter: 1_000 }),
       )
       return
     }
-    const upstream = plan.group.choose(plan.affinityKey, this.#tried)
+    const upstream = plan.group.choose(plan.affinityKey, this.#tried, this.#kind)
     if (!upstream) {
       this.#fail(
         new GatewayError('ERR_GATEWAY_NO_UPSTREAM', 'The service is not available.', { retryAfter: 1_000 }),
@@ -120,7 +126,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.attempts += 1
     this.upstream = upstream
     this.#tried.push(upstream)
-    upstream.active += 1
+    upstream.load[this.#kind] += 1
+    this.#attemptedAt = performance.now()
     this.#controller = undefined
     this.#body = plan.hasBody ? this.#openBody() : undefined
     const options: Dispatcher.DispatchOptions & { readonly servername: string | null } = {
@@ -174,7 +181,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     socket: Duplex,
   ): void {
     const { upstream } = this
-    if (upstream) this.plan.group.succeeded(upstream)
+    upstream?.answered('success')
     this.#over = true
     this.#host.upgraded(this, socket, rawHeaders(controller), () => this.#release())
   }
@@ -187,19 +194,15 @@ export class Exchange implements Dispatcher.DispatchHandler {
   ): void {
     const { response } = this
     if (status < 200) {
-      if (status === 103 && headers['link'] && this.request.httpVersion === '1.1')
-        response.writeEarlyHints({ link: headers['link'] })
+      if (status === 103) this.#hint(headers['link'])
       return
     }
-    if (this.upstream) {
-      if (status >= 500) this.plan.group.failed(this.upstream)
-      else this.plan.group.succeeded(this.upstream)
-    }
+    this.#judge(status)
     const forward = readResponseHeaders(rawHeaders(controller), status)
     this.#addOwnHeaders(forward)
     if (this.#host.draining || (this.plan.hasBody && !this.request.complete)) response.shouldKeepAlive = false
     this.#responded = true
-    response.writeHead(status, message, forward)
+    response.writeHead(status, reasonPhrase(status, message), forward)
     response.on('drain', () => {
       this.#blockedSince = Number.POSITIVE_INFINITY
       controller.resume()
@@ -229,22 +232,51 @@ export class Exchange implements Dispatcher.DispatchHandler {
       return
     }
     const error = fromUpstreamError(cause)
-    if (this.upstream && error.code !== 'ERR_GATEWAY_BAD_REQUEST') this.plan.group.failed(this.upstream)
+    if (this.upstream && this.#isUpstreamsFault(error)) this.plan.group.failed(this.upstream)
     if (this.#mayRetry(error, cause)) this.#attempt()
     else this.#fail(error)
   }
 
+  /** Records an answer. A caller can choose most statuses, also of 5xx; these two say that the upstream cannot serve. */
+  #judge(status: number): void {
+    const { upstream } = this
+    if (!upstream) return
+    if (status === 502 || status === 503) this.plan.group.failed(upstream)
+    else upstream.answered(status < 500 ? 'success' : 'neither')
+  }
+
+  /** A request that takes long may be its caller's choice: it counts only where the upstream was silent meanwhile. */
+  #isUpstreamsFault(error: GatewayError): boolean {
+    if (error.code === 'ERR_GATEWAY_BAD_REQUEST') return false
+    if (error.code !== 'ERR_GATEWAY_UPSTREAM_TIMEOUT') return true
+    return (this.upstream?.answeredAt ?? 0) < this.#attemptedAt
+  }
+
+  /** Sends an upstream's 103 on, while nothing else is being written on the connection (RFC 8297). */
+  #hint(link: string | string[] | undefined): void {
+    const { socket } = this.response
+    if (link === undefined || !socket || this.request.httpVersion !== '1.1') return
+    const lines = [link].flat().map((value) => `link: ${value}\r\n`)
+    socket.write(`HTTP/1.1 103 Early Hints\r\n${lines.join('')}\r\n`, 'latin1')
+  }
+
   #mayRetry(error: GatewayError, cause: Error & { readonly code?: string }): boolean {
-    if (this.#responded || this.attempts > this.#host.retries.attempts) return false
-    const unseen = neverSent.has(error.code) || neverSent.has(cause.code ?? '')
+    const { retries } = this.#host
+    if (this.#responded || this.#stopped || retries.attempts === 0) return false
+    const untried = this.plan.group.upstreams.some(({ weight }, index, all) => {
+      return weight > 0 && !this.#tried.includes(all[index] as Upstream)
+    })
+    const unsent = this.#body?.started !== true && untried
+    // Refused at once and never seen: asking each of the others once loads nobody twice.
+    if (unsent && error.code === 'ERR_GATEWAY_UPSTREAM_UNREACHABLE') return true
+    if (this.attempts > retries.attempts) return false
     const repeatable =
       !this.plan.hasBody &&
       !this.plan.upgrade &&
       idempotent.has(this.request.method ?? '') &&
       error.code === 'ERR_GATEWAY_UPSTREAM_FAILED'
-    if (!repeatable && !(unseen && this.#body?.started !== true && this.plan.group.upstreams.length > 1))
-      return false
-    return this.#host.retries.budget.withdraw()
+    const unseen = unsent && cause.code === 'UND_ERR_CONNECT_TIMEOUT'
+    return (repeatable || unseen) && retries.budget.withdraw()
   }
 
   #fail(error: GatewayError): void {
@@ -254,7 +286,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
       this.#host.settled(this, 'aborted')
     } else if (this.#responded) {
       // The answer cannot be finished. Only a broken connection tells the client that it is not whole.
-      this.response.destroy()
+      breakOff(this.response)
       this.#host.settled(this, error.code)
     } else {
       this.#host.refuse(this, error)
@@ -265,7 +297,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #release(): void {
     const { upstream } = this
     if (!upstream) return
-    upstream.active -= 1
+    upstream.load[this.#kind] -= 1
     if (this.#body && !this.#body.destroyed) this.#body.destroy()
   }
 
@@ -277,6 +309,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
     }
     if (!hasName(forward, 'x-request-id')) forward.push('x-request-id', this.plan.requestId)
   }
+}
+
+/** The phrase of the status line as the upstream wrote it, or nothing where Node could not write it. */
+function reasonPhrase(status: number, given: string | undefined): string {
+  return given !== undefined && /^[\t\x20-\x7e]*$/.test(given) ? given : (STATUS_CODES[status] ?? '')
 }
 
 function hasName(pairs: readonly string[], name: string): boolean {

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Server as NetServer } from 'node:net'
+import { Server as NetServer, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { StopReason } from '@quintet/core'
 import { systemClock } from '@quintet/core/kit'
 import { createAdmission } from './admission.ts'
+import { breakOff } from './connections.ts'
 import { GatewayError } from './errors.ts'
 import { Exchange, type ExchangeHost } from './exchange.ts'
 import { createFrontServer } from './front-server.ts'
@@ -14,6 +16,7 @@ import { watchMaintenance } from './maintenance.ts'
 import { resolveGatewayOptions, type GatewayOptions } from './options.ts'
 import { answerProbe } from './probe.ts'
 import { sendProblem } from './problem.ts'
+import { watchReadiness } from './readiness-probes.ts'
 import { createRetryBudget } from './retry-budget.ts'
 import { readStatus, type GatewayStatus } from './status.ts'
 import { openTunnel, type Tunnel } from './tunnel.ts'
@@ -45,8 +48,11 @@ const requestIdPattern = /^[\w.:-]{1,128}$/
 /** So many WebSockets are told together when the gateway stops, with a pause between, so that not all return at once. */
 const farewellBatch = 200
 const farewellPause = 25
-/** How long idle connections are kept when the gateway stops, for requests that have already been sent. */
-const requestsOnTheWay = 50
+/**
+ * How long idle connections are kept when the gateway stops: a request that is already on its way is answered, and
+ * told that its connection ends.
+ */
+const idleGrace = 500
 const stopListening = NetServer.prototype.close
 
 /**
@@ -65,7 +71,11 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const maintenance =
     settings.maintenance && (await watchMaintenance(settings.maintenance, names, logger, systemClock))
   const admission = createAdmission(settings, routes, maintenance)
-  const exchanges = new Set<Exchange>()
+  const exchanges = new Map<ServerResponse, Exchange>()
+  /** How the client's socket is had once a handshake has been accepted. */
+  const takeSockets = new WeakMap<ServerResponse, () => Socket>()
+  /** Requests of which no more can be read. */
+  const broken = new WeakSet<IncomingMessage>()
   const tunnels = new Set<Tunnel>()
   const waiter = createWaiter(() => exchanges.size + tunnels.size === 0)
   let draining = false
@@ -92,8 +102,11 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       refuse(request, response, error, plan.requestId)
     },
     upgraded(exchange, upstreamSocket, rawHeaders, released) {
-      const client = exchange.request.socket
-      exchange.response.detachSocket(client)
+      const client = takeSockets.get(exchange.response)?.()
+      if (!client) {
+        upstreamSocket.destroy()
+        return
+      }
       const protocol = writeUpgradeHead(client, rawHeaders, exchange.plan.requestId)
       const tunnel = openTunnel(client, upstreamSocket, protocol, () => {
         tunnels.delete(tunnel)
@@ -101,7 +114,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         settle(exchange, 101, 'ok')
       })
       tunnels.add(tunnel)
-      exchanges.delete(exchange)
+      exchanges.delete(exchange.response)
       if (draining) tunnel.leave('shutdown', reconnectAfter())
     },
     settled(exchange, outcome) {
@@ -110,7 +123,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   }
 
   function settle(exchange: Exchange, status: number, outcome: string): void {
-    exchanges.delete(exchange)
+    exchanges.delete(exchange.response)
     waiter.check()
     const { plan, request, upstream, attempts, startedAt } = exchange
     report(request, plan.requestId, {
@@ -136,12 +149,16 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     },
   ): void {
     const { startedAt, ...rest } = what
-    onSettled({
-      requestId,
-      method: request?.method ?? '',
-      ...rest,
-      durationMs: performance.now() - startedAt,
-    })
+    try {
+      onSettled({
+        requestId,
+        method: request?.method ?? '',
+        ...rest,
+        durationMs: performance.now() - startedAt,
+      })
+    } catch (error) {
+      logger.error({ err: error, requestId }, 'onSettled has thrown')
+    }
   }
 
   function refuse(
@@ -155,28 +172,35 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       headers: settings.securityHeaders,
       close:
         draining || error.code === 'ERR_GATEWAY_BAD_REQUEST' || error.code === 'ERR_GATEWAY_NOT_IMPLEMENTED',
-      bodyFollows: request.headers.expect === undefined,
+      bodyFollows: request.headers.expect === undefined && !broken.has(request),
     })
   }
 
   /** Decides over one request, and sends it on its way. */
-  async function handle(request: IncomingMessage, response: ServerResponse, upgrade: boolean): Promise<void> {
+  async function handle(
+    request: IncomingMessage,
+    response: ServerResponse,
+    takeSocket: (() => Socket) | undefined,
+  ): Promise<void> {
     if (answerProbe(request, response, draining)) return
     const startedAt = performance.now()
     const claimedId = request.headers['x-request-id']
     const requestId =
       typeof claimedId === 'string' && requestIdPattern.test(claimedId) ? claimedId : randomUUID()
     let route: LiveRoute | undefined
+    if (takeSocket) takeSockets.set(response, takeSocket)
     try {
-      const admitted = admission.admit(request, requestId, upgrade)
+      const admitted = admission.admit(request, requestId, takeSocket !== undefined)
       route = admitted.route
       const counting = admission.count(request, admitted)
       if (counting) {
         await counting
         if (response.destroyed) return
+        if (broken.has(request))
+          throw new GatewayError('ERR_GATEWAY_BAD_REQUEST', 'The request body is malformed.')
       }
       const exchange = new Exchange(request, response, admitted.plan, host)
-      exchanges.add(exchange)
+      exchanges.set(response, exchange)
       exchange.start()
     } catch (thrown) {
       const error = toGatewayError(thrown)
@@ -196,11 +220,12 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
 
   const { server, connections } = createFrontServer(settings, {
     isWebSocket: (request) => admission.isWebSocket(request),
-    onRequest: (request, response, upgrade) => void handle(request, response, upgrade),
-    isBeingAnswered: (socket) =>
-      Array.from(exchanges).some(
-        ({ request, response }) => request.socket === socket && response.headersSent,
-      ),
+    onRequest: (request, response, takeSocket) => void handle(request, response, takeSocket),
+    onBrokenBody({ request, response }, reason) {
+      broken.add(request)
+      exchanges.get(response)?.breakOff(reason)
+      if (!reason) breakOff(response)
+    },
     onMalformed(requestId, { status, code }) {
       const startedAt = performance.now()
       report(undefined, requestId, {
@@ -214,17 +239,19 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     },
   })
 
+  const probes = watchReadiness(routes, settings.probes, logger)
   const shortestIdle = Math.min(...routes.map((route) => route.timeouts.idle || Number.POSITIVE_INFINITY))
   const sweep = setInterval(
     () => {
       const now = performance.now()
-      for (const exchange of exchanges) exchange.checkIdle(now)
+      for (const exchange of exchanges.values()) exchange.checkIdle(now)
     },
     Math.max(20, Math.min(1_000, shortestIdle / 4)),
   )
 
   async function letGo(): Promise<void> {
     clearInterval(sweep)
+    probes.stop()
     await maintenance?.close()
     await closeRoutes(routes)
   }
@@ -266,7 +293,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       tunnel.leave(reason, reconnectAfter())
       if (++told % farewellBatch === 0) await delay(farewellPause)
     }
-    if (connections.size > 0) await delay(requestsOnTheWay)
+    if (connections.size > 0) await Promise.race([delay(idleGrace), once(server, 'close')])
     connections.closeIdle()
     await waiter.wait(signal)
   }

@@ -5,6 +5,7 @@ export {
   gatewayDefaults,
   type EjectionOptions,
   type GatewayOptions,
+  type ProbeOptions,
   type RetryOptions,
   type TimeoutOptions,
 } from './options.ts'

@@ -28,6 +28,8 @@ export interface GatewayOptions {
   readonly retries?: false | RetryOptions
   /** `false`: an upstream stays in use however often it fails. */
   readonly ejection?: false | EjectionOptions
+  /** Asks each upstream of a route that has several whether it is ready. `false`: it is taken to be. */
+  readonly probes?: false | ProbeOptions
   /** Headers added to every answer that does not have them. `false` for none. @defaultValue {@link defaultSecurityHeaders} */
   readonly securityHeaders?: false | Readonly<Record<string, string>>
   /** Told about every request when it is over. */
@@ -54,6 +56,15 @@ export interface RetryOptions {
   readonly attempts?: number
   /** Retries as a share of requests, so that they cannot double the load of a failing service. @defaultValue 0.2 */
   readonly budget?: number
+}
+
+export interface ProbeOptions {
+  /** What is asked for. 5xx and no answer mean "not ready"; any other status means "ready". @defaultValue `'/readyz'` */
+  readonly path?: string
+  /** @defaultValue `'1s'` */
+  readonly interval?: Duration
+  /** How long an answer may take. @defaultValue `'1s'` */
+  readonly timeout?: Duration
 }
 
 export interface EjectionOptions {
@@ -86,6 +97,7 @@ export const gatewayDefaults = Object.freeze({
     keepAlive: '75s',
   }),
   retries: Object.freeze({ attempts: 1, budget: 0.2 }),
+  probes: Object.freeze({ path: '/readyz', interval: '1s', timeout: '1s' }),
   ejection: Object.freeze({ failures: 5, duration: '5s', maxDuration: '60s', maxEjectedPercent: 50 }),
 } as const)
 
@@ -95,6 +107,12 @@ export interface Timeouts {
   readonly idle: number
   readonly requestHeaders: number
   readonly keepAlive: number
+}
+
+export interface ResolvedProbes {
+  readonly path: string
+  readonly interval: number
+  readonly timeout: number
 }
 
 export interface ResolvedEjection {
@@ -116,6 +134,7 @@ export interface ResolvedGatewayOptions {
   readonly maxHeaderSize: number
   readonly maxConnections: number
   readonly retries: { readonly attempts: number; readonly budget: number } | undefined
+  readonly probes: ResolvedProbes | undefined
   readonly ejection: ResolvedEjection | undefined
   /** Flat name and value pairs. */
   readonly securityHeaders: readonly string[]
@@ -134,6 +153,7 @@ const known: readonly (keyof GatewayOptions)[] = [
   'maxHeaderSize',
   'maxConnections',
   'retries',
+  'probes',
   'ejection',
   'securityHeaders',
   'onSettled',
@@ -176,6 +196,7 @@ export function resolveGatewayOptions(options: GatewayOptions): ResolvedGatewayO
       'gateway.maxConnections',
     ),
     retries: options.retries === false ? undefined : resolveRetries(options.retries ?? {}),
+    probes: options.probes === false ? undefined : resolveProbes(options.probes ?? {}),
     ejection: options.ejection === false ? undefined : resolveEjection(options.ejection ?? {}),
     securityHeaders: Object.entries(
       options.securityHeaders === false ? {} : (options.securityHeaders ?? defaultSecurityHeaders),
@@ -207,6 +228,19 @@ function resolveRetries(options: RetryOptions): { attempts: number; budget: numb
   if (!(budget >= 0 && budget <= 1))
     throw new TypeError(`gateway.retries.budget: ${budget} is not a share between 0 and 1.`)
   return { attempts: whole(options.attempts ?? defaults.attempts, 0, 10, 'gateway.retries.attempts'), budget }
+}
+
+function resolveProbes(options: ProbeOptions): ResolvedProbes {
+  const defaults = gatewayDefaults.probes
+  refuseUnknownKeys(options, Object.keys(defaults), 'gateway.probes')
+  const path = options.path ?? defaults.path
+  if (typeof path !== 'string' || !/^\/(?!\/)[\x21-\x22\x24-\x7e]*$/.test(path))
+    throw new TypeError(`gateway.probes.path: ${JSON.stringify(path)} is not a path such as "/readyz".`)
+  const interval = parseDuration(options.interval ?? defaults.interval, 'gateway.probes.interval')
+  if (interval < 10) throw new TypeError('gateway.probes.interval: must be 10 ms or more.')
+  const timeout = parseDuration(options.timeout ?? defaults.timeout, 'gateway.probes.timeout')
+  if (timeout < 1) throw new TypeError('gateway.probes.timeout: must be 1 ms or more.')
+  return { path, interval, timeout }
 }
 
 function resolveEjection(options: EjectionOptions): ResolvedEjection {

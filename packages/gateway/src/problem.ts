@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { breakOff } from './connections.ts'
 import { reasons, type GatewayError } from './errors.ts'
 import { maintenancePage } from './maintenance-page.ts'
 
@@ -23,6 +24,10 @@ export function sendProblem(
   error: GatewayError,
   options: ProblemOptions,
 ): void {
+  if (response.headersSent || response.destroyed) {
+    breakOff(response)
+    return
+  }
   const page = error.code === 'ERR_GATEWAY_MAINTENANCE' && prefersHtml(request.headers.accept)
   const body = page
     ? maintenancePage(error.message, options.requestId)

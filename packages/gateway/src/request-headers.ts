@@ -75,7 +75,7 @@ export function readRequestHeaders(raw: readonly string[], dropped?: string): Re
     switch (lower) {
       case 'host':
         if (host !== undefined) throw refused('There is more than one Host header.')
-        if (!hostPattern.test(value))
+        if (!hostPattern.test(value) || !hasValidPort(value))
           throw refused('The Host header is not a host name with an optional port.')
         host = value
         break
@@ -111,6 +111,12 @@ export function readRequestHeaders(raw: readonly string[], dropped?: string): Re
     hasBody: chunked || (contentLength ?? 0) > 0,
     contentLength,
   }
+}
+
+/** Whether the port of a host, if it names one, can exist. */
+export function hasValidPort(host: string): boolean {
+  const colon = host.lastIndexOf(':')
+  return colon === -1 || host.endsWith(']') || Number(host.slice(colon + 1)) <= 65_535
 }
 
 function without(pairs: readonly string[], names: ReadonlySet<string>): string[] {

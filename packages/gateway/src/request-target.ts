@@ -1,4 +1,5 @@
 import { GatewayError } from './errors.ts'
+import { hasValidPort } from './request-headers.ts'
 
 /** The path and query that a request asks for, in the one spelling that routes are matched against. */
 export interface RequestTarget {
@@ -29,7 +30,7 @@ export function parseRequestTarget(target: string): RequestTarget {
   let authority: string | undefined
   if (target.charCodeAt(0) !== 47) {
     const match = absoluteForm.exec(target)
-    if (!match)
+    if (!match || !hasValidPort(match[1] ?? ''))
       throw new GatewayError(
         'ERR_GATEWAY_BAD_REQUEST',
         'The request target is neither a path nor an absolute URL.',

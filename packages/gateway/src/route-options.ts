@@ -17,6 +17,8 @@ export interface GatewayRouteOptions {
   readonly maxRequestSize?: Size
   /** Requests in progress at once, over all upstreams; more are answered with 503. @defaultValue 1000 */
   readonly maxConcurrentRequests?: number
+  /** WebSockets open at once, over all upstreams; more are answered with 503. @defaultValue 10 000 */
+  readonly maxWebSockets?: number
   /**
    * Send what belongs together to the same upstream, by consistent hashing: requests of one tenant (the `tid`
    * claim of the bearer token, as a hint that is not verified), of one client address, or with the same value
@@ -49,6 +51,7 @@ export const routeDefaults = Object.freeze({
   websocket: false,
   maxRequestSize: Number.POSITIVE_INFINITY,
   maxConcurrentRequests: 1_000,
+  maxWebSockets: 10_000,
 } as const)
 
 export interface ResolvedUpstream {
@@ -65,6 +68,7 @@ export interface ResolvedRoute {
   readonly websocket: boolean
   readonly maxRequestSize: number
   readonly maxConcurrentRequests: number
+  readonly maxWebSockets: number
   readonly affinity: Affinity | undefined
   readonly rateLimit:
     | { readonly limiter: RateLimiter; readonly by: Affinity; readonly onFailure: 'allow' | 'refuse' }
@@ -80,6 +84,7 @@ const known: readonly (keyof GatewayRouteOptions)[] = [
   'websocket',
   'maxRequestSize',
   'maxConcurrentRequests',
+  'maxWebSockets',
   'affinity',
   'rateLimit',
   'timeouts',
@@ -111,12 +116,6 @@ export function resolveRoute(
   const upstreams = options.upstreams.map((upstream, index) =>
     resolveUpstream(upstream, `${path}.upstreams[${index}]`),
   )
-  const maxConcurrentRequests = options.maxConcurrentRequests ?? routeDefaults.maxConcurrentRequests
-  if (!Number.isInteger(maxConcurrentRequests) || maxConcurrentRequests < 1) {
-    throw new TypeError(
-      `${path}.maxConcurrentRequests: ${JSON.stringify(maxConcurrentRequests)} is not a whole number above 0.`,
-    )
-  }
   refuseUnknownKeys(options.timeouts ?? {}, ['headers', 'idle'], `${path}.timeouts`)
   return {
     name: options.name,
@@ -128,7 +127,8 @@ export function resolveRoute(
       options.maxRequestSize === undefined
         ? routeDefaults.maxRequestSize
         : parseSize(options.maxRequestSize, `${path}.maxRequestSize`),
-    maxConcurrentRequests,
+    maxConcurrentRequests: limitOf('maxConcurrentRequests', options, path),
+    maxWebSockets: limitOf('maxWebSockets', options, path),
     affinity:
       options.affinity === undefined ? undefined : resolveAffinity(options.affinity, `${path}.affinity`),
     rateLimit: options.rateLimit && resolveRateLimit(options.rateLimit, `${path}.rateLimit`),
@@ -143,6 +143,16 @@ export function resolveRoute(
           : parseDuration(options.timeouts.idle, `${path}.timeouts.idle`),
     },
   }
+}
+
+function limitOf(
+  key: 'maxConcurrentRequests' | 'maxWebSockets',
+  options: GatewayRouteOptions,
+  path: string,
+): number {
+  const limit = options[key] ?? routeDefaults[key]
+  if (Number.isInteger(limit) && limit >= 1) return limit
+  throw new TypeError(`${path}.${key}: ${JSON.stringify(limit)} is not a whole number above 0.`)
 }
 
 function resolveUpstream(options: string | UpstreamOptions, path: string): ResolvedUpstream {

@@ -19,7 +19,11 @@ export interface RouteStatus {
   readonly upstreams: readonly {
     readonly url: string
     readonly weight: number
-    readonly active: number
+    /** Requests in progress. */
+    readonly requests: number
+    readonly websockets: number
+    /** What its readiness probe found last. */
+    readonly ready: boolean
     readonly ejected: boolean
   }[]
 }
@@ -50,10 +54,11 @@ export function readStatus(
     routes: routes.map(({ name, path, group }) => ({
       name,
       path,
-      upstreams: group.upstreams.map(({ id, weight, active, ejected }) => ({
+      upstreams: group.upstreams.map(({ id, weight, load, ready, ejected }) => ({
         url: id,
         weight,
-        active,
+        ...load,
+        ready,
         ejected,
       })),
     })),

@@ -1,14 +1,13 @@
 import { chooseByKey } from './rendezvous.ts'
-import type { Upstream } from './upstream.ts'
+import type { LoadKind, Upstream } from './upstream.ts'
 
 /** The upstreams of one route, and the choice among them. */
 export interface UpstreamGroup {
   readonly upstreams: readonly Upstream[]
-  /** Requests in progress over all of them. */
-  readonly active: number
-  /** Chooses for a request, by its key if it has one, never among `tried` while another can be had. */
-  choose(key: string | undefined, tried: readonly Upstream[]): Upstream | undefined
-  succeeded(upstream: Upstream): void
+  /** How much of a kind is in progress over all of them. */
+  load(kind: LoadKind): number
+  /** Chooses by the key, if there is one, else by load; never among `tried` while another can be had. */
+  choose(key: string | undefined, tried: readonly Upstream[], kind: LoadKind): Upstream | undefined
   failed(upstream: Upstream): void
 }
 
@@ -27,18 +26,18 @@ export function createUpstreamGroup(
     const only = upstreams[0]
     if (upstreams.length === 1 && only) return only.weight > 0 ? upstreams : []
     const inUse = upstreams.filter((upstream) => upstream.weight > 0)
-    const healthy = inUse.filter((upstream) => !upstream.ejected)
+    const healthy = inUse.filter((upstream) => upstream.ready && !upstream.ejected)
     const pool = healthy.length > 0 ? healthy : inUse
     const fresh = pool.filter((upstream) => !tried.includes(upstream))
     return fresh.length > 0 ? fresh : pool
   }
 
-  function leastBusy(candidates: readonly Upstream[]): Upstream | undefined {
+  function leastBusy(candidates: readonly Upstream[], kind: LoadKind): Upstream | undefined {
     turn = (turn + 1) % candidates.length
     let best = candidates[turn]
     for (let step = 1; step < candidates.length; step++) {
       const candidate = candidates[(turn + step) % candidates.length]
-      if (candidate && best && candidate.active < best.active) best = candidate
+      if (candidate && best && candidate.load[kind] < best.load[kind]) best = candidate
     }
     return best
   }
@@ -59,17 +58,18 @@ export function createUpstreamGroup(
 
   return {
     upstreams,
-    get active() {
-      return upstreams.reduce((sum, upstream) => sum + upstream.active, 0)
+    load(kind) {
+      let sum = 0
+      for (const upstream of upstreams) sum += upstream.load[kind]
+      return sum
     },
-    choose(key, tried) {
+    choose(key, tried, kind) {
       const candidates = usable(tried)
       if (candidates.length <= 1) return candidates[0]
       if (key !== undefined) return chooseByKey(candidates, key)
       const alike = candidates.every((candidate) => candidate.weight === candidates[0]?.weight)
-      return alike ? leastBusy(candidates) : inTurn(candidates)
+      return alike ? leastBusy(candidates, kind) : inTurn(candidates)
     },
-    succeeded: (upstream) => upstream.succeeded(),
     failed(upstream) {
       upstream.failed(() => {
         const ejected = upstreams.filter((other) => other.ejected).length

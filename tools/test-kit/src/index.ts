@@ -1,6 +1,7 @@
 export { createTestDatabase, postgresUrl, type TestDatabase } from './database.ts'
 export { declaredOptions } from './declared-options.ts'
 export { freePort } from './free-port.ts'
+export { createRandom, fuzzHttp, fuzzSeconds, type FuzzOptions } from './fuzz-http.ts'
 export { redisUrl, startPrivateRedis, type PrivateRedis, type PrivateRedisOptions } from './redis.ts'
 export { findRedisServer } from './redis-products.ts'
 export { until } from './until.ts'

@@ -67,13 +67,20 @@ describe('a request that two servers could read in two ways', () => {
   it.each([
     ['no host', 'GET /api/app/ HTTP/1.1\r\n\r\n', 400],
     ['a malformed host', 'GET /api/app/ HTTP/1.1\r\nHost: a b\r\n\r\n', 400],
+    ['a port that cannot be', 'GET /api/app/ HTTP/1.1\r\nHost: a:99999\r\n\r\n', 400],
+    ['an absolute target of another scheme', 'GET ftp://a/api/app/ HTTP/1.1\r\nHost: a\r\n\r\n', 400],
+    [
+      'an absolute target with a port that cannot be',
+      'GET http://a:99999/api/app/ HTTP/1.1\r\nHost: a\r\n\r\n',
+      400,
+    ],
     ['no HTTP', 'SSH-2.0-OpenSSH_9.2p1\r\n', 400],
-    ['CONNECT', 'CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n', 400],
+    ['CONNECT', 'CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n', 501],
     ['a dot segment', 'GET /api/app/../other HTTP/1.1\r\nHost: a\r\n\r\n', 400],
     ['an escaped dot segment', 'GET /api/app/%2e%2e/other HTTP/1.1\r\nHost: a\r\n\r\n', 400],
     ['an escaped slash around one', 'GET /api/app/..%2fother HTTP/1.1\r\nHost: a\r\n\r\n', 400],
     ['a path that would become an authority', 'GET /api/app//evil.example/ HTTP/1.1\r\nHost: a\r\n\r\n', 400],
-    ['an expectation that nobody knows', 'GET /api/app/ HTTP/1.1\r\nHost: a\r\nExpect: wonders\r\n\r\n', 417],
+    ['an expectation that is not known', 'GET /api/app/ HTTP/1.1\r\nHost: a\r\nExpect: wonders\r\n\r\n', 400],
     [
       'headers of more than 16 KiB',
       `GET /api/app/ HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(17_000)}\r\n\r\n`,
@@ -247,12 +254,25 @@ describe('an answer that is not what it should be', () => {
     expect(answer).toContain('x-kept: 1')
   })
 
+  it.each([
+    ['a reason phrase that is not ASCII', 'HTTP/1.1 200 Gr\u00fc\u00dfe\r\ncontent-length: 3\r\n\r\nend'],
+    [
+      'early hints with two links and quoted parameters',
+      'HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload, </b>; title="x, y"\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nend',
+    ],
+  ])('goes through all the same: %s', async (_name, bytes) => {
+    const answer = await answerTo(bytes)
+    expect(answer).toMatch(/HTTP\/1\.1 200 OK\r\n/)
+    expect(answer.endsWith('end')).toBe(true)
+    if (bytes.includes('103')) expect(answer).toContain('link: </a>; rel=preload, </b>; title="x, y"\r\n')
+  })
+
   it('brings early hints along', async () => {
     const answer = await answerTo(
       'HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nend',
     )
     expect(answer).toMatch(
-      /^HTTP\/1\.1 103 Early Hints\r\nLink: <\/a\.css>; rel=preload\r\n\r\nHTTP\/1\.1 200 OK\r\n/,
+      /^HTTP\/1\.1 103 Early Hints\r\nlink: <\/a\.css>; rel=preload\r\n\r\nHTTP\/1\.1 200 OK\r\n/,
     )
   })
 })
@@ -278,6 +298,18 @@ describe('Expect: 100-continue', () => {
     socket.destroy()
     upstream.close()
     upstream.closeAllConnections()
+  })
+
+  it('is not answered over HTTP/1.0, which knows no interim answers', async () => {
+    await using upstream = await startRawServer((socket, received) => {
+      if (received.includes('hello')) socket.end('HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nend')
+    })
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    const answer = await exchangeRaw(
+      gateway.url,
+      'POST /api/app/ HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello',
+    )
+    expect(answer).toMatch(/^HTTP\/1\.1 200 /)
   })
 
   it('is not answered for a body that is refused', async () => {

@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { until } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
@@ -100,16 +101,111 @@ describe('an upstream that fails', () => {
     expect(attempts).toBeLessThanOrEqual(40 + 10 + 4)
   })
 
+  it.each([
+    [500, { 'x-chosen': '500' }],
+    [501, { 'x-chosen': '501' }],
+    [504, { 'x-chosen': '504' }],
+  ])('is not taken out of use by what a caller can choose: %i', async (_status, headers) => {
+    await using upstream = await startUpstream((request, response) => {
+      response.statusCode = Number(request.headers['x-chosen'] ?? 200)
+      response.end()
+    })
+    await using gateway = await startGateway({
+      routes: [appRoute([upstream.url, upstream.url.replace('127.0.0.1', 'localhost')])],
+      ejection: { failures: 2 },
+    })
+    for (let index = 0; index < 10; index++) await fetch(`${gateway.url}/api/app/`, { headers })
+    expect(gateway.status().routes[0]?.upstreams.some(({ ejected }) => ejected)).toBe(false)
+  })
+
+  it('is taken out of use by time limits only where it answered nothing meanwhile', async () => {
+    const options = { failures: 2, duration: '1m' } as const
+    const hangs = (request: IncomingMessage, response: ServerResponse): void => {
+      if (!request.url?.includes('slow')) response.end()
+    }
+    await using slow = await startUpstream(hangs)
+    await using other = await startUpstream(hangs)
+    await using gateway = await startGateway({
+      routes: [appRoute([slow.url, other.url], { timeouts: { headers: 200 } })],
+      ejection: options,
+      probes: false,
+    })
+    const asked = Array.from({ length: 8 }, () => fetch(`${gateway.url}/api/app/slow`))
+    await until(() => slow.seen.length + other.seen.length === 8)
+    for (let index = 0; index < 4; index++) await fetch(`${gateway.url}/api/app/quick`)
+    expect((await Promise.all(asked)).map(({ status }) => status)).toEqual(
+      Array.from({ length: 8 }, () => 504),
+    )
+    const ejected = (): boolean[] =>
+      gateway.status().routes[0]?.upstreams.map((upstream) => upstream.ejected) ?? []
+    expect(ejected()).toEqual([false, false])
+    await Promise.all(Array.from({ length: 8 }, () => fetch(`${gateway.url}/api/app/slow`)))
+    expect(ejected().filter(Boolean)).toHaveLength(1)
+  })
+
+  it('comes back as soon as its readiness probe passes, however long its ejection was to last', async () => {
+    const probes: ServerResponse[] = []
+    await using first = await startUpstream(({ url }, response) => {
+      if (url === '/ready') probes.push(response)
+      else response.writeHead(503).end()
+    })
+    await using second = await startUpstream((_request, response) => response.end())
+    await using gateway = await startGateway({
+      routes: [appRoute([first.url, second.url])],
+      ejection: { failures: 2, duration: '1h', maxDuration: '1h' },
+      probes: { path: '/ready', interval: 20, timeout: '1m' },
+    })
+    const known = (): object => gateway.status().routes[0]?.upstreams[0] ?? {}
+    await until(() => probes.length === 1)
+    for (let index = 0; index < 4; index++) await fetch(`${gateway.url}/api/app/`)
+    expect(known()).toMatchObject({ ejected: true, ready: true })
+    probes.shift()?.end()
+    await until(() => 'ejected' in known() && !(known() as { ejected: boolean }).ejected)
+    await until(() => probes.length === 1)
+    probes.shift()?.writeHead(503).end()
+    await until(() => !(known() as { ready: boolean }).ready)
+    for (let index = 0; index < 4; index++) expect((await fetch(`${gateway.url}/api/app/`)).status).toBe(200)
+  })
+
+  it('is not asked for its readiness where it is the only one, or probes are off', async () => {
+    await using upstream = await startUpstream()
+    await using second = await startUpstream()
+    const probes = { interval: 10, timeout: 1_000 } as const
+    await using alone = await startGateway({ routes: [appRoute([upstream.url])], probes })
+    await using off = await startGateway({ routes: [appRoute([upstream.url, second.url])], probes: false })
+    await using watching = await startGateway({ routes: [appRoute([second.url, nowhere])], probes })
+    await until(() => second.seen.length > 3)
+    expect(second.seen.every(({ url }) => url === '/readyz')).toBe(true)
+    expect(upstream.seen).toEqual([])
+    await until(() => watching.status().routes[0]?.upstreams[1]?.ready === false)
+    expect(
+      [alone, off].flatMap((each) => each.status().routes[0]?.upstreams.map(({ ready }) => ready)),
+    ).toEqual([true, true, true])
+  })
+
+  it('that refuses connections is passed over without the budget, however many requests there are', async () => {
+    await using good = await startUpstream((_request, response) => response.end())
+    await using gateway = await startGateway({
+      routes: [appRoute([nowhere, 'http://127.0.0.1:2', good.url])],
+      retries: { attempts: 1, budget: 0 },
+      ejection: false,
+      probes: false,
+    })
+    for (let index = 0; index < 60; index++)
+      expect((await fetch(`${gateway.url}/api/app/`, { method: 'POST' })).status).toBe(200)
+  })
+
   it('is taken out of use after failures in a row, and comes back', async () => {
     let healthy = false
     await using bad = await startUpstream((_request, response) => {
-      response.statusCode = healthy ? 200 : 500
+      response.statusCode = healthy ? 200 : 503
       response.end()
     })
     await using good = await startUpstream((_request, response) => response.end())
     await using gateway = await startGateway({
       routes: [appRoute([bad.url, good.url])],
       ejection: { failures: 3, duration: 300, maxDuration: 300 },
+      probes: false,
     })
     for (let index = 0; index < 10; index++) await fetch(`${gateway.url}/api/app/`)
     expect(gateway.status().routes[0]?.upstreams.map(({ ejected }) => ejected)).toEqual([true, false])

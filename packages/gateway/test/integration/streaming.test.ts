@@ -148,7 +148,7 @@ describe('an abort', () => {
     request.destroy()
     expect(await aborted).toBe(true)
     await until(() => gateway.settled[0]?.outcome === 'aborted')
-    expect(gateway.status().routes[0]?.upstreams[0]?.active).toBe(0)
+    expect(gateway.status().routes[0]?.upstreams[0]).toMatchObject({ requests: 0, websockets: 0 })
   })
 
   it('of the client while it waits reaches the upstream', async () => {

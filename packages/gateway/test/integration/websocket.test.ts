@@ -80,7 +80,7 @@ describe('a WebSocket', () => {
     expect([code, reason.toString()]).toEqual([4000, 'bye'])
     await until(() => gateway.status().websockets === 0)
     expect(gateway.settled).toMatchObject([{ status: 101, outcome: 'ok', route: 'realtime' }])
-    expect(gateway.status().routes[0]?.upstreams[0]?.active).toBe(0)
+    expect(gateway.status().routes[0]?.upstreams[0]).toMatchObject({ requests: 0, websockets: 0 })
   })
 
   it('carries big messages whole', async () => {
@@ -231,5 +231,23 @@ describe('drain with WebSockets', () => {
     await gateway.drain('shutdown', AbortSignal.timeout(10_000))
     expect(performance.now() - at).toBeLessThan(6_000)
     expect(gateway.status().websockets).toBe(0)
+  })
+})
+
+describe('the limit of open WebSockets', () => {
+  it('is apart from the one of requests, and more are 503', async () => {
+    const { url } = await startSockets()
+    const gateway = await through(url, { maxWebSockets: 2, maxConcurrentRequests: 1 })
+    const open = [dial(gateway), dial(gateway)]
+    await Promise.all(open.map((socket) => once(socket, 'open')))
+    expect((await fetch(`${gateway.url}/ws/room`)).status).toBe(426)
+    const [, response] = (await once(dial(gateway), 'unexpected-response')) as [
+      unknown,
+      { statusCode: number },
+    ]
+    expect(response.statusCode).toBe(503)
+    open[0]?.close()
+    await until(() => gateway.status().websockets === 1)
+    await once(dial(gateway), 'open')
   })
 })

@@ -15,6 +15,8 @@ export async function startGateway(options: Omit<GatewayOptions, 'onSettled'>): 
   const settled: SettledExchange[] = []
   const gateway = await createGateway({
     port: 0,
+    // Tests count what their upstreams see.
+    probes: false,
     ...options,
     onSettled: (exchange) => settled.push(exchange),
   })
