@@ -2,8 +2,8 @@ import { STATUS_CODES, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { ErrorKind, QuintetError } from '@quintet/core'
 import { type Credentials, noCredentials } from '@quintet/core/kit'
-import { RealtimeError } from './errors.ts'
-import { realtimeProtocolName } from './wire.ts'
+import { RealtimeError } from '../errors.ts'
+import { realtimeProtocolName } from '../wire/messages.ts'
 
 const statuses: Readonly<Partial<Record<ErrorKind, number>>> = {
   'invalid-input': 400,

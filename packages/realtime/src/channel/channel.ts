@@ -16,7 +16,8 @@ import {
   refuseUnknownKeys,
 } from '@quintet/core/kit'
 import { parseChannelPattern, type ChannelParams, type ChannelPattern } from './channel-pattern.ts'
-import type { EventPosition } from './event-log.ts'
+import type { EventPosition } from '../wire/event-position.ts'
+import { type History, type HistoryOptions, resolveHistory, historyDefaults } from './history.ts'
 
 /** What `authorize` gets. */
 export interface ChannelRequest<Params, Services, Caller extends Principal> {
@@ -77,27 +78,12 @@ export interface ChannelOptions<
   readonly freshness?: 'strict'
 }
 
-export interface HistoryOptions {
-  /** About how many of the last events are kept. @defaultValue 1000 */
-  readonly length?: number
-  /** For how long after the last one. @defaultValue `'10m'` */
-  readonly maxAge?: Duration
-}
-
 export const channelDefaults = Object.freeze({
   scope: 'tenant',
-  history: Object.freeze({ length: 1_000, maxAge: '10m' }),
+  history: historyDefaults,
   maxMessageSize: '64kb',
   timeout: '30s',
 } as const)
-
-/** The part of a history that matters where events are written. */
-export interface History {
-  /** 0 for none. */
-  readonly length: number
-  /** Milliseconds. */
-  readonly maxAge: number
-}
 
 /** A family of channels: what may be subscribed to under a pattern, and by whom. Made by {@link channel}. */
 export interface Channel {
@@ -187,16 +173,4 @@ export function channel<
     subscribe: operation('subscribe'),
     send: options.message ? operation('send') : undefined,
   })
-}
-
-/** @throws TypeError */
-export function resolveHistory(options: false | HistoryOptions | undefined, path: string): History {
-  if (options === false) return { length: 0, maxAge: parseDuration(channelDefaults.history.maxAge) }
-  const { length = channelDefaults.history.length, maxAge = channelDefaults.history.maxAge } = options ?? {}
-  refuseUnknownKeys(options ?? {}, Object.keys(channelDefaults.history), path)
-  if (!Number.isInteger(length) || length < 1 || length > 1_000_000)
-    throw new TypeError(`${path}.length: ${JSON.stringify(length)} is not a whole number from 1 to 1000000.`)
-  const milliseconds = parseDuration(maxAge, `${path}.maxAge`)
-  if (milliseconds < 1_000) throw new TypeError(`${path}.maxAge: must be one second or more.`)
-  return { length, maxAge: milliseconds }
 }

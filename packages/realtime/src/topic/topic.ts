@@ -1,11 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '@quintet/core'
-import type { Channel } from './channel.ts'
-import { keepPosition, readEvents, type EventPosition, type ReadResult } from './event-log.ts'
+import type { Channel } from '../channel/channel.ts'
+import { keepPosition, readEvents, type ReadResult } from './event-log.ts'
 import type { Feed, FeedSubscription } from './feed.ts'
 import type { RealtimeRedis } from './redis-port.ts'
 import type { TopicKeys } from './topic-keys.ts'
-import { eventMessage, type ServerMessage } from './wire.ts'
+import { eventMessage, type ServerMessage } from '../wire/messages.ts'
+import type { EventPosition } from '../wire/event-position.ts'
 
 /** One who is subscribed to a topic on this instance. */
 export interface TopicSubscriber {

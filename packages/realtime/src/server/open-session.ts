@@ -1,38 +1,28 @@
 import { randomUUID } from 'node:crypto'
 import { type Invocation, isQuintetError, type StopReason } from '@quintet/core'
-import { type Operation, type SocketSession, validate } from '@quintet/core/kit'
-import { assertChannelName } from './channel-pattern.ts'
-import type { Channel } from './channel.ts'
+import { type Operation, validate } from '@quintet/core/kit'
+import { assertChannelName } from '../channel/channel-pattern.ts'
+import type { Channel } from '../channel/channel.ts'
 import type { RealtimeConnection, RealtimeHost } from './connection.ts'
-import type { Engine } from './engine.ts'
-import { RealtimeError } from './errors.ts'
-import { publishEvent, readEvents, type EventPosition } from './event-log.ts'
-import type { ResolvedChannelsOptions } from './options.ts'
-import { findChannel, toJson } from './publisher.ts'
+import type { RealtimeSession } from './realtime-session.ts'
+import type { SessionHost } from './session-host.ts'
+import { RealtimeError } from '../errors.ts'
+import { publishEvent, readEvents } from '../topic/event-log.ts'
+import type { ResolvedChannelsOptions } from './channels-options.ts'
 import { createSubscription, type Subscription } from './subscription.ts'
-import { topicKeys } from './topic-keys.ts'
-import {
-  BadMessage,
-  parseClientMessage,
-  toWireError,
-  type ClientMessage,
-  type MessageId,
-  type ServerMessage,
-} from './wire.ts'
-
-/** The conversation on one connection. */
-export interface RealtimeSession extends SocketSession {
-  /** Resolves when no message is in progress. */
-  whenIdle(): Promise<void>
-  /** Asks again whether every subscription is still allowed, and ends those that are not. */
-  recheck(): Promise<void>
-}
+import { topicKeys } from '../topic/topic-keys.ts'
+import { type ClientMessage, type MessageId, type ServerMessage } from '../wire/messages.ts'
+import type { EventPosition } from '../wire/event-position.ts'
+import { findChannel } from '../channel/find-channel.ts'
+import { toJson } from '../wire/event-json.ts'
+import { BadMessage, parseClientMessage } from '../wire/parse-message.ts'
+import { toWireError } from '../wire/to-wire-error.ts'
 
 type Params = Readonly<Record<string, string>>
 
 export function openSession(
   connection: RealtimeConnection,
-  engine: Engine,
+  engine: SessionHost,
   options: ResolvedChannelsOptions,
   host: RealtimeHost,
   onClosed: () => void,

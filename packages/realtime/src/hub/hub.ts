@@ -22,13 +22,13 @@ import {
   toQuintetError,
 } from '@quintet/core/kit'
 import { WebSocketServer, type WebSocket } from 'ws'
-import { createEngine } from './engine.ts'
-import { RealtimeError } from './errors.ts'
+import { createEngine } from '../server/engine.ts'
+import { RealtimeError } from '../errors.ts'
 import { createHubConnection } from './hub-connection.ts'
 import { readHandshake, refuseHandshake } from './hub-handshake.ts'
-import { channelsKeys, resolveChannelsOptions, type ChannelsOptions } from './options.ts'
-import type { RealtimeSession } from './session.ts'
-import { realtimeProtocolName } from './wire.ts'
+import { channelsKeys, resolveChannelsOptions, type ChannelsOptions } from '../server/channels-options.ts'
+import type { RealtimeSession } from '../server/realtime-session.ts'
+import { realtimeProtocolName } from '../wire/messages.ts'
 
 export interface HubOptions extends ChannelsOptions {
   /** Verifies credentials. Without it, whoever shows any is refused, and only `public` channels can be used. */

@@ -1,24 +1,20 @@
 import { randomBytes } from 'node:crypto'
-import type { Channel } from './channel.ts'
+import type { Channel } from '../channel/channel.ts'
 import type { RealtimeConnection, RealtimeHost } from './connection.ts'
-import { createFeed } from './feed.ts'
-import type { ResolvedChannelsOptions } from './options.ts'
-import type { RealtimeRedis } from './redis-port.ts'
-import { removeMembers, touchMembers, type Member } from './presence.ts'
-import { openSession, type RealtimeSession } from './session.ts'
+import { createFeed } from '../topic/feed.ts'
+import type { ResolvedChannelsOptions } from './channels-options.ts'
+import type { RealtimeRedis } from '../topic/redis-port.ts'
+import { removeMembers, touchMembers, type Member } from '../topic/presence.ts'
+import { openSession } from './open-session.ts'
+import type { RealtimeSession } from './realtime-session.ts'
+import type { SessionHost } from './session-host.ts'
 import type { Subscription } from './subscription.ts'
-import { topicKeys } from './topic-keys.ts'
-import { openTopic, type Topic } from './topic.ts'
+import { topicKeys } from '../topic/topic-keys.ts'
+import { openTopic, type Topic } from '../topic/topic.ts'
 
-/** Everything that the sessions of one instance share. */
-export interface Engine {
-  readonly redis: RealtimeRedis
+/** The channels of one instance, with all their sessions. */
+export interface Engine extends SessionHost {
   open(connection: RealtimeConnection): RealtimeSession
-  /** The topic of a tenant's channel, opened where nobody is subscribed yet. */
-  topic(channel: Channel, tenantId: string | null, name: string): Topic
-  /** Says that the subscription's user is here. Answers with all who are. */
-  arrive(subscription: Subscription, connectionId: string): Promise<string[]>
-  leave(subscription: Subscription, connectionId: string): void
   close(): Promise<void>
 }
 

@@ -1,19 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import type { History } from './channel.ts'
-import { RealtimeError } from './errors.ts'
+import type { History } from '../channel/history.ts'
+import { RealtimeError } from '../errors.ts'
+import type { EventPosition } from '../wire/event-position.ts'
 import type { RealtimeRedis } from './redis-port.ts'
 import type { TopicKeys } from './topic-keys.ts'
-
-/**
- * Where an event stands in its channel. Offsets count from 1, a new epoch means that the count began anew, and the tag
- * was drawn at random for this very event: it tells this history from another one that has reached the same offset
- * after Redis came back with older data.
- */
-export interface EventPosition {
-  readonly epoch: string
-  readonly offset: number
-  readonly tag: string
-}
 
 export interface LoggedEvent {
   readonly position: EventPosition

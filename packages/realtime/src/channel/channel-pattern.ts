@@ -1,4 +1,4 @@
-import { RealtimeError } from './errors.ts'
+import { RealtimeError } from '../errors.ts'
 
 /** The parameters that a pattern names: `'rooms/:room'` has `{ room: string }`. */
 export type ChannelParams<Pattern extends string> = string extends Pattern

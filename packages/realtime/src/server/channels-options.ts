@@ -1,7 +1,7 @@
 import type { Duration, Size } from '@quintet/core'
 import { parseDuration, parseSize, refuseUnknownKeys } from '@quintet/core/kit'
-import type { Channel } from './channel.ts'
-import type { FannedRedis } from './redis-port.ts'
+import type { Channel } from '../channel/channel.ts'
+import type { FannedRedis } from '../topic/redis-port.ts'
 
 export interface ChannelsOptions {
   /**

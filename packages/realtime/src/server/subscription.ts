@@ -1,8 +1,9 @@
 import type { RealtimeConnection } from './connection.ts'
-import type { EventPosition, LoggedEvent } from './event-log.ts'
-import type { ResolvedChannelsOptions } from './options.ts'
-import type { Topic, TopicSubscriber } from './topic.ts'
-import { eventMessage, type ServerMessage } from './wire.ts'
+import type { LoggedEvent } from '../topic/event-log.ts'
+import type { ResolvedChannelsOptions } from './channels-options.ts'
+import type { Topic, TopicSubscriber } from '../topic/topic.ts'
+import { eventMessage, type ServerMessage } from '../wire/messages.ts'
+import type { EventPosition } from '../wire/event-position.ts'
 
 /** Why a connection that does not read is closed. */
 export const slowConsumerCode = 4008

@@ -1,11 +1,15 @@
 import { refuseUnknownKeys } from '@quintet/core/kit'
-import { assertChannelName } from './channel-pattern.ts'
-import { resolveHistory, type Channel, type HistoryOptions } from './channel.ts'
-import { RealtimeError } from './errors.ts'
-import { publishEvent, type EventPosition } from './event-log.ts'
-import { defaultPrefix } from './options.ts'
-import type { RealtimeRedis } from './redis-port.ts'
-import { topicKeys } from './topic-keys.ts'
+import { assertChannelName } from '../channel/channel-pattern.ts'
+import { type Channel } from '../channel/channel.ts'
+import { RealtimeError } from '../errors.ts'
+import { publishEvent } from '../topic/event-log.ts'
+import { defaultPrefix } from './channels-options.ts'
+import type { RealtimeRedis } from '../topic/redis-port.ts'
+import { topicKeys } from '../topic/topic-keys.ts'
+import { resolveHistory, type HistoryOptions } from '../channel/history.ts'
+import type { EventPosition } from '../wire/event-position.ts'
+import { findChannel } from '../channel/find-channel.ts'
+import { toJson } from '../wire/event-json.ts'
 
 export interface PublisherOptions {
   /** An ioredis client; it stays its owner's. */
@@ -49,32 +53,6 @@ export function createPublisher(options: PublisherOptions): Publisher {
       )
     },
   }
-}
-
-/** @throws RealtimeError `ERR_REALTIME_UNKNOWN_CHANNEL` */
-export function findChannel(
-  channels: readonly Channel[],
-  name: string,
-): { readonly channel: Channel; readonly params: Readonly<Record<string, string>> } {
-  for (const channel of channels) {
-    const params = channel.pattern.match(name)
-    if (params) return { channel, params }
-  }
-  throw new RealtimeError('ERR_REALTIME_UNKNOWN_CHANNEL', `There is no channel ${JSON.stringify(name)}.`)
-}
-
-/** @throws RealtimeError `ERR_REALTIME_BAD_MESSAGE` for what JSON cannot hold. */
-export function toJson(event: unknown): string {
-  let text: string | undefined
-  let cause: unknown
-  try {
-    text = JSON.stringify(event)
-  } catch (error) {
-    cause = error
-  }
-  if (text === undefined)
-    throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'The event cannot be written as JSON.', { cause })
-  return text
 }
 
 function assertTarget(target: PublishTarget, definition: Channel | undefined): void {

@@ -1,8 +1,8 @@
 import type { SocketProtocol } from '@quintet/core/kit'
 import { createEngine, type Engine } from './engine.ts'
-import { RealtimeError } from './errors.ts'
-import { resolveChannelsOptions, type ChannelsOptions } from './options.ts'
-import { realtimeProtocolName } from './wire.ts'
+import { RealtimeError } from '../errors.ts'
+import { resolveChannelsOptions, type ChannelsOptions } from './channels-options.ts'
+import { realtimeProtocolName } from '../wire/messages.ts'
 
 /**
  * Channels as a protocol of the WebSocket transport, under the subprotocol `quintet.realtime.v1`. Every subscription

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { AuthManager, Principal } from '@quintet/core'
 import type { Credentials } from '@quintet/core/kit'
 import type { WebSocket } from 'ws'
-import type { RealtimeConnection } from './connection.ts'
-import { RealtimeError } from './errors.ts'
+import type { RealtimeConnection } from '../server/connection.ts'
+import { RealtimeError } from '../errors.ts'
 
 /** The close code of a connection whose session has ended. */
 const sessionEnded = 4401

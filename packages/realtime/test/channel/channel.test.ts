@@ -7,9 +7,9 @@ import {
   channelsDefaults,
   createPublisher,
   type ChannelsOptions,
-} from '../src/index.ts'
-import { parseChannelPattern } from '../src/channel-pattern.ts'
-import { topicKeys } from '../src/topic-keys.ts'
+} from '../../src/index.ts'
+import { parseChannelPattern } from '../../src/channel/channel-pattern.ts'
+import { topicKeys } from '../../src/topic/topic-keys.ts'
 
 describe('parseChannelPattern', () => {
   it.each([
