@@ -16,6 +16,14 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'definition',
     'app ecosystem testing',
   ],
+  server: [
+    'errors.ts',
+    'json.ts encode-input.ts problem.ts streams openapi',
+    'request link client',
+    'options',
+    'socket exchange',
+    'http',
+  ],
 }
 
 /** The most files that one folder may hold. */

@@ -112,10 +112,11 @@ const shownBy: Readonly<Record<string, readonly [file: string, test: string]>> =
 }
 
 const declared = [
-  ['http/options.ts', 'HttpOptions'],
-  ['http/cors.ts', 'CorsOptions'],
-  ['http/compression.ts', 'CompressionOptions'],
-  ['socket/options.ts', 'WebSocketOptions'],
+  ['options/http-options.ts', 'HttpOptions'],
+  ['openapi/openapi-options.ts', 'OpenApiOptions'],
+  ['request/cors.ts', 'CorsOptions'],
+  ['request/content-coding.ts', 'CompressionOptions'],
+  ['options/socket-options.ts', 'WebSocketOptions'],
   ['link.ts', 'LinksOptions'],
   ['client/http-link.ts', 'HttpLinkOptions'],
   ['client/socket-link.ts', 'SocketLinkOptions'],

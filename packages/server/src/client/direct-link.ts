@@ -11,7 +11,7 @@ import {
   refuseUnknownKeys,
   streamProcedure,
 } from '@quintet/core/kit'
-import { encodeInput } from './encode-input.ts'
+import { encodeInput } from '../encode-input.ts'
 
 export interface DirectLinkOptions {
   /** Call with this bearer token. */

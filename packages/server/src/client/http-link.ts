@@ -10,9 +10,9 @@ import {
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { fromProblem } from '../problem.ts'
-import { encodeInput } from './encode-input.ts'
+import { encodeInput } from '../encode-input.ts'
 import { readEvents } from './event-source.ts'
-import { resumeStream } from './resume.ts'
+import { resumeStream } from '../streams/resume.ts'
 
 export interface HttpLinkOptions {
   /** Where the app is; procedures are under `<url>/rpc`. */

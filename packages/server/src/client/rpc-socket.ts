@@ -1,8 +1,8 @@
 import { type CallOptions, toQuintetError } from '@quintet/core/client'
 import { serverError } from '../errors.ts'
 import { fromProblem } from '../problem.ts'
-import { encodeInput } from './encode-input.ts'
-import { EventQueue } from './event-queue.ts'
+import { encodeInput } from '../encode-input.ts'
+import { EventQueue } from '../streams/event-queue.ts'
 
 /** The subprotocol that this link speaks. */
 const rpcProtocolName = 'quintet.rpc.v1'

@@ -7,8 +7,8 @@ import {
 } from '@quintet/core/client'
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
-import { EventQueue } from './event-queue.ts'
-import { resumeStream } from './resume.ts'
+import { EventQueue } from '../streams/event-queue.ts'
+import { resumeStream } from '../streams/resume.ts'
 import { RpcSocket, type RpcMessage } from './rpc-socket.ts'
 
 export interface SocketLinkOptions {

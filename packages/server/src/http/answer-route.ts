@@ -1,12 +1,12 @@
 import type { RouteContext } from '@quintet/core'
 import { toQuintetError } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
-import type { Exchange } from './exchange.ts'
-import { limitBody } from './limit-body.ts'
+import type { Exchange } from '../exchange/exchange.ts'
+import { limitBody } from '../exchange/limit-body.ts'
 import type { RouteMatch, RouteTable } from './route-table.ts'
 import { methodNotAllowed } from './rpc.ts'
-import { toWebRequest } from './web-request.ts'
-import { sendResponse } from './web-response.ts'
+import { toWebRequest } from '../request/web-request.ts'
+import { sendResponse } from '../exchange/web-response.ts'
 
 /** Asks the routes that match until one answers; 404 when none does, 405 when only other methods would match. */
 export async function answerRoute(exchange: Exchange, table: RouteTable, path: string): Promise<void> {

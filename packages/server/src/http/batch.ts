@@ -1,9 +1,9 @@
 import { callProcedure, findProcedure } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { toProblem } from '../problem.ts'
-import type { Exchange } from './exchange.ts'
+import type { Exchange } from '../exchange/exchange.ts'
 import { methodNotAllowed, readJson } from './rpc.ts'
-import { tooLarge } from './read-body.ts'
+import { tooLarge } from '../request/read-body.ts'
 
 type CallId = string | number
 

@@ -2,9 +2,9 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { callProcedure, type NamedProcedure, streamProcedure } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { parseJson } from '../json.ts'
-import { sendEvents } from './event-stream.ts'
-import type { Exchange } from './exchange.ts'
-import { readBody } from './read-body.ts'
+import { sendEvents } from '../exchange/event-stream.ts'
+import type { Exchange } from '../exchange/exchange.ts'
+import { readBody } from '../request/read-body.ts'
 
 /** Answers `POST /rpc/<service>/<procedure>`. The body is read straight off the connection, and only for a caller who may call. */
 export function answerRpc(exchange: Exchange, { procedure, operation }: NamedProcedure): Promise<void> {

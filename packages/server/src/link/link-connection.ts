@@ -1,15 +1,15 @@
 import { connect, type Socket } from 'node:net'
 import type { Principal } from '@quintet/core'
 import { type CallOptions, toQuintetError } from '@quintet/core/kit'
-import { notEncodable } from '../client/encode-input.ts'
-import { EventQueue } from '../client/event-queue.ts'
+import { notEncodable } from '../encode-input.ts'
+import { EventQueue } from '../streams/event-queue.ts'
 import { serverError } from '../errors.ts'
 import { decodeBody, encodeBody, type EncodedBody } from './body.ts'
 import { CallHeadWriter, readError } from './call-head.ts'
 import { CallNumbers, CallSlots } from './call-slots.ts'
 import { binaryFlag, frameType, FrameReader, FrameWriter, type Frame } from './frames.ts'
 import { isSameProof, linkVersion, makeNonce, proveKey, type LinkIdentity } from './handshake.ts'
-import { initialCredit, noDeadline } from './link-session.ts'
+import { initialCredit, noDeadline } from './link-constants.ts'
 
 export interface LinkConnectionOptions {
   readonly path: string

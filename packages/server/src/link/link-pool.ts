@@ -1,6 +1,6 @@
 import type { ClientLink, Principal } from '@quintet/core'
 import type { CallOptions } from '@quintet/core/kit'
-import { delay, resumeStream } from '../client/resume.ts'
+import { delay, resumeStream } from '../streams/resume.ts'
 import { serverError } from '../errors.ts'
 import type { LinkIdentity } from './handshake.ts'
 import { LinkConnection } from './link-connection.ts'

@@ -16,6 +16,7 @@ import { decodeBody, encodeBody } from './body.ts'
 import type { ByteRange } from './byte-range.ts'
 import { CallHeadReader, writeError, type CallHead } from './call-head.ts'
 import { CallSlots } from './call-slots.ts'
+import { initialCredit, noDeadline } from './link-constants.ts'
 import { binaryFlag, frameType, type Frame, type FrameWriter } from './frames.ts'
 
 /** A procedure as it is called over a link. */
@@ -213,12 +214,6 @@ class ServedCall implements IncomingCall {
     }
   }
 }
-
-/** Stands for a call without a deadline, in the place of the milliseconds that its caller will wait. */
-export const noDeadline = 0xffff_ffff
-
-/** Items that a stream may send before its reader has asked for more. */
-export const initialCredit = 16
 
 function attested(principal: Principal): Credentials {
   return principal.kind === 'anonymous' ? noCredentials : { scheme: 'attested', principal, by: 'link' }

@@ -1,6 +1,6 @@
 import { route, type Route } from '@quintet/core'
 import { type Operation, routeOperation, type TransportHost } from '@quintet/core/kit'
-import type { OpenApiOptions } from '../http/options.ts'
+import type { OpenApiOptions } from './openapi-options.ts'
 import { createDocument } from './document.ts'
 import { docsPagePolicy, renderDocsPage } from './docs-page.ts'
 

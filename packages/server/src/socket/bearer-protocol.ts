@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Credentials } from '@quintet/core/kit'
-import { credentialsOf } from '../http/credentials.ts'
-import { parseTrustedProxies } from '../http/trusted-proxies.ts'
+import { credentialsOf } from '../request/credentials.ts'
+import { parseTrustedProxies } from '../request/trusted-proxies.ts'
 import { serverError } from '../errors.ts'
 
 const prefix = 'bearer.'

@@ -10,7 +10,7 @@ import type {
 import type { RawData, WebSocket } from 'ws'
 import { serverError } from '../errors.ts'
 import { closeCode } from './close-codes.ts'
-import type { ResolvedWebSocketOptions } from './options.ts'
+import type { ResolvedWebSocketOptions } from '../options/socket-options.ts'
 
 /** A connection whose protocol may ask with which credentials it was made, and renew them. */
 export interface AuthenticatedConnection extends SocketConnection {

@@ -9,7 +9,7 @@ import {
   streamProcedure,
   type TransportHost,
 } from '@quintet/core/kit'
-import { deadlineOf, requestIdOf, traceparentOf } from '../call-headers.ts'
+import { deadlineOf, requestIdOf, traceparentOf } from '../request/call-headers.ts'
 import { serverError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { toProblem } from '../problem.ts'

@@ -8,7 +8,7 @@ import { serverError } from '../errors.ts'
 import { closeCode } from './close-codes.ts'
 import { ConnectionLimits } from './connection-limits.ts'
 import { Connection, type AuthenticatedConnection, type DrainableSession } from './connection.ts'
-import type { ResolvedWebSocketOptions } from './options.ts'
+import type { ResolvedWebSocketOptions } from '../options/socket-options.ts'
 import { openRpcSession, rpcProtocolName } from './rpc-protocol.ts'
 import { admitClient, refuseUpgrade, type AdmittedClient } from './upgrade.ts'
 

@@ -2,12 +2,12 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Principal } from '@quintet/core'
 import type { Credentials, Operation, TransportHost } from '@quintet/core/kit'
-import { requestIdOf, traceparentOf } from '../call-headers.ts'
+import { requestIdOf, traceparentOf } from '../request/call-headers.ts'
 import { serverError } from '../errors.ts'
-import { admit } from '../http/admission.ts'
+import { admit } from '../request/admit-request.ts'
 import { toProblem } from '../problem.ts'
 import { handshakeCredentials, offeredProtocols } from './bearer-protocol.ts'
-import type { ResolvedWebSocketOptions } from './options.ts'
+import type { ResolvedWebSocketOptions } from '../options/socket-options.ts'
 
 /** A client that may connect. */
 export interface AdmittedClient {

@@ -5,7 +5,11 @@ import type { StopReason, Transport } from '@quintet/core'
 import type { RunningTransport, TransportHost } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { toProblem } from '../problem.ts'
-import { resolveWebSocketOptions, type ResolvedWebSocketOptions, type WebSocketOptions } from './options.ts'
+import {
+  resolveWebSocketOptions,
+  type ResolvedWebSocketOptions,
+  type WebSocketOptions,
+} from '../options/socket-options.ts'
 import { SocketHub, socketOperations } from './socket-hub.ts'
 import { refuseUpgrade } from './upgrade.ts'
 

@@ -5,7 +5,7 @@ import type { IncomingMessage } from 'node:http'
 import { route } from '@quintet/core'
 import type { HttpPlugin } from '@quintet/core/kit'
 import { http, httpDefaults, type HttpOptions } from '../../src/index.ts'
-import { resolveHttpOptions } from '../../src/http/options.ts'
+import { resolveHttpOptions } from '../../src/options/http-options.ts'
 import { sendRaw, until } from '../support/raw.ts'
 import { serve } from '../support/serve.ts'
 

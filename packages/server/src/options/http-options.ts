@@ -7,17 +7,17 @@ import {
   parseSize,
   refuseUnknownKeys,
 } from '@quintet/core/kit'
-import type { SchemaConverters } from '../openapi/json-schema.ts'
+import type { OpenApiOptions } from '../openapi/openapi-options.ts'
 import {
   resolveSharedWebSocketOptions,
   type ResolvedWebSocketOptions,
   type SharedWebSocketOptions,
-} from '../socket/options.ts'
-import { parseCount, parsePort } from '../option-values.ts'
-import { resolveCompression, type CompressionOptions } from './compression.ts'
-import { resolveCors, type Cors, type CorsOptions } from './cors.ts'
+} from './socket-options.ts'
+import { parseCount, parsePort } from './option-values.ts'
+import { resolveCompression, type CompressionOptions } from '../request/content-coding.ts'
+import { resolveCors, type Cors, type CorsOptions } from '../request/cors.ts'
 import { resolveSecurityHeaders, type SecurityHeaders } from './security-headers.ts'
-import { parseTrustedProxies, type TrustedProxies } from './trusted-proxies.ts'
+import { parseTrustedProxies, type TrustedProxies } from '../request/trusted-proxies.ts'
 
 export interface HttpOptions {
   /** The transport's name in its process. @defaultValue `'http'` */
@@ -58,17 +58,6 @@ export interface HttpOptions {
   readonly websocket?: false | SharedWebSocketOptions
   /** Where credentials are, if not in the `Authorization` header; e.g. in cookies. */
   readonly credentials?: (request: IncomingMessage) => Credentials
-}
-
-export interface OpenApiOptions {
-  /** @defaultValue `'/openapi.json'` */
-  readonly path?: string
-  /** Where the page is; `false` for none. @defaultValue `'/docs'` */
-  readonly docs?: string | false
-  /** Who may read it. @defaultValue `'public'` */
-  readonly access?: AccessRule
-  /** JSON Schema for schema libraries that do not offer it themselves, by vendor name. @defaultValue {} */
-  readonly converters?: SchemaConverters
 }
 
 /** What applies where {@link HttpOptions} says nothing. */

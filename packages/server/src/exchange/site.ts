@@ -1,7 +1,7 @@
 import type { TransportHost } from '@quintet/core/kit'
-import type { BodyWatch } from './body-watch.ts'
+import type { BodyWatch } from '../request/body-watch.ts'
 import type { Connections } from './connections.ts'
-import type { ResolvedHttpOptions } from './options.ts'
+import type { ResolvedHttpOptions } from '../options/http-options.ts'
 
 /** What every request of one running HTTP transport shares. */
 export interface Site {

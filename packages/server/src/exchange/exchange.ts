@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Credentials, type IncomingCall, noCredentials, type Operation } from '@quintet/core/kit'
-import { deadlineOf, requestIdOf, traceparentOf } from '../call-headers.ts'
+import { deadlineOf, requestIdOf, traceparentOf } from '../request/call-headers.ts'
 import { toProblem } from '../problem.ts'
-import { chooseCoding, createCompressor } from './compression.ts'
-import { credentialsOf } from './credentials.ts'
-import { declaredLength } from './read-body.ts'
+import { chooseCoding, createCompressor } from '../request/content-coding.ts'
+import { credentialsOf } from '../request/credentials.ts'
+import { declaredLength } from '../request/read-body.ts'
 import type { Site } from './site.ts'
 
 /** How much of an unwanted body is read away before the connection is closed on it instead. */

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { serverError } from '../errors.ts'
-import { eventIdOf } from '../event-id.ts'
+import { eventIdOf } from '../streams/event-id.ts'
 import { toProblem } from '../problem.ts'
 import type { Exchange } from './exchange.ts'
 

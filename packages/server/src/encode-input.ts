@@ -1,4 +1,4 @@
-import { serverError } from '../errors.ts'
+import { serverError } from './errors.ts'
 
 /**
  * Serialises the message of a call as JSON.

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { serverError } from './errors.ts'
+import { serverError } from '../errors.ts'
 
 const requestIdPattern = /^[\w.:-]{1,128}$/
 const traceparentPattern = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/

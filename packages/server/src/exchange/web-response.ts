@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import type { Writable } from 'node:stream'
-import { chooseCoding, createCompressor, isCompressible } from './compression.ts'
+import { chooseCoding, createCompressor, isCompressible } from '../request/content-coding.ts'
 import type { Exchange } from './exchange.ts'
 
 /** What belongs to the connection and not to the answer. @see RFC 9110 section 7.6.1 */

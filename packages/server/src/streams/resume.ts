@@ -1,5 +1,5 @@
 import { type CallOptions, isQuintetError } from '@quintet/core/client'
-import { eventIdOf } from '../event-id.ts'
+import { eventIdOf } from './event-id.ts'
 
 /** How often a broken stream is taken up again without an event in between. */
 const maxResumes = 5

@@ -1,7 +1,7 @@
 import { serverError } from '../errors.ts'
-import type { WatchedBody } from './body-watch.ts'
+import type { WatchedBody } from '../request/body-watch.ts'
 import type { Exchange } from './exchange.ts'
-import { declaredLength, tooLarge } from './read-body.ts'
+import { declaredLength, tooLarge } from '../request/read-body.ts'
 
 /** The state of a body that a route's handler reads as a stream. */
 export interface LimitedBody {

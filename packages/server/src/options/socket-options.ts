@@ -6,8 +6,8 @@ import {
   refuseUnknownKeys,
   type SocketProtocol,
 } from '@quintet/core/kit'
-import { parseOrigin } from '../http/cors.ts'
-import { parseCount, parsePort } from '../option-values.ts'
+import { parseOrigin } from '../request/cors.ts'
+import { parseCount, parsePort } from './option-values.ts'
 
 export interface WebSocketOptions {
   /** The transport's name in its process. @defaultValue `'websocket'` */
