@@ -6,6 +6,7 @@ export type ServerErrorCode =
   | 'ERR_SERVER_BATCH_TOO_LARGE'
   | 'ERR_SERVER_BODY_INVALID'
   | 'ERR_SERVER_CLOSED'
+  | 'ERR_SERVER_CODING_UNSUPPORTED'
   | 'ERR_SERVER_CONNECT_FAILED'
   | 'ERR_SERVER_CONNECTION_LIMIT'
   | 'ERR_SERVER_HEADERS_TOO_LARGE'
@@ -26,6 +27,7 @@ const kinds: Readonly<Record<ServerErrorCode, ErrorKind>> = {
   ERR_SERVER_BATCH_TOO_LARGE: 'too-large',
   ERR_SERVER_BODY_INVALID: 'invalid-input',
   ERR_SERVER_CLOSED: 'closed',
+  ERR_SERVER_CODING_UNSUPPORTED: 'unsupported',
   ERR_SERVER_CONNECT_FAILED: 'unavailable',
   ERR_SERVER_CONNECTION_LIMIT: 'unavailable',
   ERR_SERVER_HEADERS_TOO_LARGE: 'too-large',

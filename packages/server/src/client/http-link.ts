@@ -11,6 +11,7 @@ import { refuseUnknownKeys } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { fromProblem } from '../problem.ts'
 import { encodeInput } from '../encode-input.ts'
+import { toEventIdHeader } from '../streams/event-id.ts'
 import { readEvents } from './event-source.ts'
 import { resumeStream } from '../streams/resume.ts'
 
@@ -58,7 +59,7 @@ export function httpLink(options: HttpLinkOptions): ClientLink {
     const body = input === undefined ? undefined : encodeInput(input)
     if (body !== undefined) headers['content-type'] = 'application/json'
     if (remaining !== undefined) headers['x-deadline-ms'] = String(Math.max(0, Math.ceil(remaining)))
-    if (call.lastEventId !== undefined) headers['last-event-id'] = call.lastEventId
+    if (call.lastEventId !== undefined) headers['last-event-id'] = toEventIdHeader(call.lastEventId)
     const answer = await send(`${base}/rpc/${method.split('.').map(encodeURIComponent).join('/')}`, {
       method: 'POST',
       headers,

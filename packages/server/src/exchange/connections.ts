@@ -4,8 +4,6 @@ import type { Socket } from 'node:net'
 /** The connections of one server: which are at work, and how they end. */
 export interface Connections {
   readonly draining: boolean
-  /** Whether an answer is being made for this connection. */
-  isAnswering(socket: Socket): boolean
   /** Calls a long answer when the drain begins. */
   onDrain(listener: () => void): void
   offDrain(listener: () => void): void
@@ -56,7 +54,6 @@ export function trackConnections(server: Server): Connections {
     get draining() {
       return draining
     },
-    isAnswering: (socket) => (sockets.get(socket)?.answers ?? 0) > 0,
     onDrain(listener) {
       if (draining) listener()
       else listeners.add(listener)

@@ -1,11 +1,15 @@
-import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { serverError } from '../errors.ts'
 import { eventIdOf } from '../streams/event-id.ts'
 import { toProblem } from '../problem.ts'
+import { drained } from './drained.ts'
 import type { Exchange } from './exchange.ts'
 
 /** How often a quiet stream sends a comment, so that proxies keep it and a dead client is noticed, in milliseconds. */
 const heartbeat = 15_000
+
+/** How long a client may take to read the end of its stream when the process stops, in milliseconds. */
+const farewellTime = 2_000
 
 /**
  * Sends a sequence as server-sent events: `data` is the JSON of one event, `id` is there where it can be
@@ -35,15 +39,18 @@ export async function sendEvents(
     response.flushHeaders()
     timer = setInterval(() => response.write(':\n\n'), heartbeat).unref()
   }
-  const stop = (): void =>
+  let stopped = false
+  const stop = (): void => {
+    stopped = true
     exchange.abort(serverError('ERR_SERVER_CLOSED', 'The server is about to stop. Resume at another one.'))
+  }
   exchange.site.connections.onDrain(stop)
   try {
     for await (const event of events) {
       begin()
       const id = eventIdOf(event)
       const text = `${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(event)}\n\n`
-      if (!response.write(text)) await Promise.race([once(response, 'drain'), once(response, 'close')])
+      if (!response.write(text)) await drained(response, response, exchange.signal)
       if (response.destroyed) break
     }
     begin()
@@ -54,8 +61,15 @@ export async function sendEvents(
     if (!response.headersSent) throw error
     const problem = toProblem(error, exchange.requestId)
     response.end(`event: error\ndata: ${JSON.stringify(problem)}\n\n`)
+    if (stopped) endWithin(farewellTime, response)
   } finally {
     clearInterval(timer)
     exchange.site.connections.offDrain(stop)
   }
+}
+
+/** Breaks off an answer that its client does not read. */
+function endWithin(ms: number, response: ServerResponse): void {
+  const timer = setTimeout(() => response.destroy(), ms)
+  response.once('close', () => clearTimeout(timer))
 }

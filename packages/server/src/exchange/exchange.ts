@@ -20,13 +20,15 @@ export class Exchange {
   readonly requestId: string
   #expectsContinue: boolean
   #controller: AbortController | undefined
+  #broken = false
 
   constructor(site: Site, request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) {
     this.site = site
     this.request = request
     this.response = response
     this.requestId = requestIdOf(request.headers['x-request-id'])
-    this.#expectsContinue = expectsContinue
+    // A client of HTTP/1.0 does not know interim answers (RFC 9110, section 10.1.1).
+    this.#expectsContinue = expectsContinue && request.httpVersion !== '1.0'
   }
 
   /** Aborts when the client goes away before it has its answer. Made when somebody asks for it. */
@@ -128,6 +130,8 @@ export class Exchange {
   /** Answers with a problem document; ends the connection when an answer has already begun. */
   fail(thrown: unknown, extra: readonly string[] = []): void {
     if (this.response.headersSent) {
+      // What runs for a request that was broken off fails once more.
+      if (this.#broken && this.response.writableEnded) return
       this.response.destroy()
       return
     }
@@ -146,6 +150,18 @@ export class Exchange {
   #challenge(detail: string): string {
     if (this.request.headers.authorization === undefined) return 'Bearer'
     return `Bearer error="invalid_token", error_description="${detail.replace(/[^\x20-\x7e]|["\\]/g, ' ')}"`
+  }
+
+  /** Answers with an error in the middle of what runs for this request, and ends that. */
+  breakOff(error: Error): void {
+    this.#broken = true
+    this.fail(error)
+    this.abort(error)
+    // Node tells a request that has its answer nothing more: whoever reads its body would wait for ever.
+    const { request, response } = this
+    const leave = (): void => void request.destroy()
+    if (response.closed) leave()
+    else response.once('close', leave)
   }
 
   /** Does not wait for the rest of a body that nobody wants. */

@@ -1,6 +1,6 @@
-import { once } from 'node:events'
 import type { Writable } from 'node:stream'
 import { chooseCoding, createCompressor, isCompressible } from '../request/content-coding.ts'
+import { drained } from './drained.ts'
 import type { Exchange } from './exchange.ts'
 
 /** What belongs to the connection and not to the answer. @see RFC 9110 section 7.6.1 */
@@ -98,6 +98,7 @@ function openSink(
     if (coding !== undefined) {
       dropHeader(headers, 'content-length')
       headers.push('content-encoding', coding)
+      weakenTag(headers)
       response.writeHead(answer.status, headers)
       const compressor = createCompressor(coding)
       compressor.on('error', () => response.destroy())
@@ -112,16 +113,7 @@ function openSink(
 }
 
 async function write(sink: Writable, client: Writable, piece: Uint8Array): Promise<void> {
-  if (sink.write(piece) || client.destroyed) return
-  const waiting = new AbortController()
-  try {
-    await Promise.race([
-      once(sink, 'drain', { signal: waiting.signal }),
-      once(client, 'close', { signal: waiting.signal }),
-    ])
-  } finally {
-    waiting.abort()
-  }
+  if (!sink.write(piece)) await drained(sink, client)
 }
 
 /** The answer's own headers, and those of every answer that it does not set itself. */
@@ -141,4 +133,11 @@ function collectHeaders(exchange: Exchange, answer: Response): string[] {
 function dropHeader(headers: string[], name: string): void {
   const index = headers.indexOf(name)
   if (index !== -1) headers.splice(index, 2)
+}
+
+/** The same strong tag must not stand for different bytes (RFC 9110, section 8.8.1). */
+function weakenTag(headers: string[]): void {
+  const index = headers.indexOf('etag')
+  const tag = headers[index + 1]
+  if (index !== -1 && tag?.startsWith('"') === true) headers[index + 1] = `W/${tag}`
 }

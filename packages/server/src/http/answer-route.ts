@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { RouteContext } from '@quintet/core'
 import { toQuintetError } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
@@ -50,7 +51,9 @@ async function runRoute(exchange: Exchange, match: RouteMatch): Promise<boolean>
           logger: invocation.logger,
         }
         // The definition tied the handler's types to the services and its access rule; both have been held.
-        const answer = await route.handler(webRequest, context as RouteContext<never, never>)
+        const answer = await runHandler(request, () =>
+          route.handler(webRequest, context as RouteContext<never, never>),
+        )
         stopTimer?.()
         if (answer === null) return false
         if (!isResponse(answer))
@@ -65,6 +68,19 @@ async function runRoute(exchange: Exchange, match: RouteMatch): Promise<boolean>
     return true
   } finally {
     stopTimer?.()
+  }
+}
+
+/** A handler that fails because its client broke off the body has not failed itself. */
+async function runHandler(
+  request: IncomingMessage,
+  handle: () => Response | null | Promise<Response | null>,
+): Promise<Response | null> {
+  try {
+    return await handle()
+  } catch (error) {
+    if (request.complete || !request.destroyed) throw error
+    throw toQuintetError(new DOMException('The client went away before its body was complete.', 'AbortError'))
   }
 }
 

@@ -1,10 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import type { Transport } from '@quintet/core'
 import type { NamedProcedure, RunningTransport, TransportHost } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { openApiOperations, openApiRoutes } from '../openapi/routes.ts'
-import { toProblem } from '../problem.ts'
 import { SocketHub, socketOperations } from '../socket/socket-hub.ts'
 import { admit } from '../request/admit-request.ts'
 import { answerRoute } from './answer-route.ts'
@@ -15,6 +14,7 @@ import { Exchange } from '../exchange/exchange.ts'
 import { resolveHttpOptions, type HttpOptions } from '../options/http-options.ts'
 import { createRouteTable, type RouteTable } from './route-table.ts'
 import { answerRpc } from './rpc.ts'
+import { afterAnswers, refuseUnreadRequests, type LastExchanges } from './unread-requests.ts'
 import type { Site } from '../exchange/site.ts'
 
 /** How long a client may pause in the middle of a body while the process stops, in milliseconds. */
@@ -61,11 +61,15 @@ export function http(options: HttpOptions = {}): Transport {
       const hub = resolved.websocket && new SocketHub(host, resolved.websocket)
       for (const plugin of resolved.plugins) plugin.start(host)
       await hub?.start()
-      serve(server, site)
+      const last = serve(server, site)
       if (hub !== undefined) {
         server.on('upgrade', (request, socket, head) => {
-          site.connections.release(request.socket)
-          hub.upgrade(request, socket, head)
+          socket.on('error', ignore)
+          afterAnswers(last, socket, () => {
+            socket.off('error', ignore)
+            site.connections.release(request.socket)
+            hub.upgrade(request, socket, head)
+          })
         })
       }
       try {
@@ -93,8 +97,9 @@ export function http(options: HttpOptions = {}): Transport {
   }
 }
 
-function serve(server: Server, site: Site): void {
+function serve(server: Server, site: Site): LastExchanges {
   const { host, options } = site
+  const last: LastExchanges = new WeakMap()
   const procedures = new Map<string, NamedProcedure>()
   for (const named of host.procedures.values()) procedures.set(`/rpc/${named.name.replace('.', '/')}`, named)
   const own = options.openapi === undefined ? [] : openApiRoutes(host, options.openapi)
@@ -104,6 +109,7 @@ function serve(server: Server, site: Site): void {
     site.connections.track(request, response)
     response.on('error', ignore)
     const exchange = new Exchange(site, request, response, expectsContinue)
+    last.set(request.socket, exchange)
     const fail = (error: unknown): void => exchange.fail(error)
     try {
       respond(exchange, procedures, routes)?.catch(fail)
@@ -113,9 +119,8 @@ function serve(server: Server, site: Site): void {
   }
   server.on('request', (request, response) => answer(request, response, false))
   server.on('checkContinue', (request, response) => answer(request, response, true))
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-    refuseConnection(error, socket, site.connections.isAnswering(socket))
-  })
+  refuseUnreadRequests(server, last)
+  return last
 }
 
 /** Finds out what a request asks for. @returns when it is answered; nothing when it already is. */
@@ -150,32 +155,6 @@ function isPreflight(request: IncomingMessage): boolean {
   return (
     request.headers.origin !== undefined && request.headers['access-control-request-method'] !== undefined
   )
-}
-
-/** Answers what Node's parser could not read, by hand, since there is no response object for it. */
-function refuseConnection(error: NodeJS.ErrnoException, socket: Socket, answering: boolean): void {
-  if (error.code === 'ECONNRESET' || !socket.writable || answering) {
-    socket.destroy()
-    return
-  }
-  const problem = toProblem(describeParserError(error.code))
-  const body = JSON.stringify(problem)
-  socket.end(
-    `HTTP/1.1 ${String(problem.status)} ${problem.title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n` +
-      `Content-Length: ${String(Buffer.byteLength(body))}\r\n\r\n${body}`,
-  )
-  // What the client still sends is not read, and a client that does not close is not waited for.
-  setTimeout(() => socket.destroy(), 1_000).unref()
-}
-
-function describeParserError(code: string | undefined): Error {
-  if (code === 'HPE_HEADER_OVERFLOW') {
-    return serverError('ERR_SERVER_HEADERS_TOO_LARGE', 'The headers of the request are too large.')
-  }
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
-    return serverError('ERR_SERVER_REQUEST_TIMEOUT', 'The headers of the request took too long to arrive.')
-  }
-  return serverError('ERR_SERVER_BAD_REQUEST', 'This is not a well-formed HTTP request.')
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { callProcedure, type NamedProcedure, streamProcedure } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { parseJson } from '../json.ts'
+import { fromEventIdHeader } from '../streams/event-id.ts'
 import { sendEvents } from '../exchange/event-stream.ts'
 import type { Exchange } from '../exchange/exchange.ts'
 import { readBody } from '../request/read-body.ts'
@@ -24,7 +25,7 @@ export function answerRpc(exchange: Exchange, { procedure, operation }: NamedPro
         procedure,
         call,
         () => readInput().then(onBegin),
-        typeof lastEventId === 'string' ? lastEventId : undefined,
+        typeof lastEventId === 'string' ? fromEventIdHeader(lastEventId) : undefined,
       ),
     )
   }

@@ -19,19 +19,25 @@ export function resolveCompression(options: false | CompressionOptions | undefin
 
 export type ContentCoding = 'br' | 'gzip'
 
-/** The best coding that the client accepts, if any. @see RFC 9110 section 12.5.3 */
+/**
+ * The coding that the client likes best, if it likes one no less than none; of two that it likes alike, `br`.
+ *
+ * @see RFC 9110 section 12.5.3
+ */
 export function chooseCoding(acceptEncoding: string | string[] | undefined): ContentCoding | undefined {
   if (typeof acceptEncoding !== 'string') return undefined
-  const refused = new Set<string>()
-  const accepted = new Set<string>()
+  const weights = new Map<string, number>()
   for (const part of acceptEncoding.toLowerCase().split(',')) {
     const [coding = '', ...parameters] = part.split(';').map((piece) => piece.trim())
     const quality = parameters.find((parameter) => parameter.startsWith('q='))
-    const weight = quality === undefined ? 1 : Number(quality.slice(2))
-    ;(weight > 0 ? accepted : refused).add(coding)
+    weights.set(coding, quality === undefined ? 1 : Number(quality.slice(2)) || 0)
   }
-  if (accepted.has('br')) return 'br'
-  return accepted.has('gzip') || (accepted.has('*') && !refused.has('gzip')) ? 'gzip' : undefined
+  const weightOf = (coding: string): number => weights.get(coding) ?? weights.get('*') ?? 0
+  const br = weightOf('br')
+  const gzip = weightOf('gzip')
+  const best = Math.max(br, gzip)
+  if (best === 0 || best < (weights.get('identity') ?? 0)) return undefined
+  return br === best ? 'br' : 'gzip'
 }
 
 const compressible =

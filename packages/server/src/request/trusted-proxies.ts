@@ -10,7 +10,8 @@ const hostPattern = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i
 
 /** Whether a `Host` value is one host with an optional port. */
 export function isHost(value: string): boolean {
-  return hostPattern.test(value)
+  // The pattern lets ports and addresses through that are none.
+  return hostPattern.test(value) && URL.canParse(`http://${value}`)
 }
 
 /** @throws TypeError when an entry is neither an address nor a CIDR range. */

@@ -64,6 +64,10 @@ class SocketServer implements RunningTransport {
     this.#server.on('clientError', (_error, socket) => {
       refuseUpgrade(socket, serverError('ERR_SERVER_BAD_REQUEST', 'This is not a well-formed HTTP request.'))
     })
+    this.#server.on('connect', (_request, socket: Duplex) => {
+      socket.on('error', ignore)
+      refuseUpgrade(socket, serverError('ERR_SERVER_METHOD_UNKNOWN', 'The method CONNECT is not served.'))
+    })
     this.#server.on('connection', (socket) => {
       this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(socket))
@@ -118,3 +122,5 @@ function refuseRequest(_request: IncomingMessage, response: ServerResponse): voi
   })
   response.end(JSON.stringify(problem))
 }
+
+function ignore(): void {}

@@ -1,0 +1,70 @@
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Server } from 'node:http'
+import { serverError } from '../errors.ts'
+import type { Exchange } from '../exchange/exchange.ts'
+import { toProblem } from '../problem.ts'
+
+/** The last exchange that began on each connection; those before it are answered first. */
+export type LastExchanges = WeakMap<Duplex, Exchange>
+
+/** Calls back when all requests that came on a connection before have been answered. */
+export function afterAnswers(last: LastExchanges, socket: Duplex, run: () => void): void {
+  const response = last.get(socket)?.response
+  if (response === undefined || response.closed) run()
+  else response.once('close', run)
+}
+
+/**
+ * Answers what is no request that could be served: bytes that Node's parser cannot read, and CONNECT. Requests before
+ * it on the same connection get their answers first; then the connection ends.
+ */
+export function refuseUnreadRequests(server: Server, last: LastExchanges): void {
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy()
+      return
+    }
+    const refused = describeParserError(error.code)
+    const exchange = last.get(socket)
+    // The body of this very request is what cannot be read.
+    if (exchange !== undefined && !exchange.request.complete && !exchange.response.writableEnded)
+      exchange.breakOff(refused)
+    else afterAnswers(last, socket, () => refuse(socket, refused))
+  })
+  server.on('connect', (_request, socket) => {
+    socket.on('error', ignore)
+    const refused = serverError('ERR_SERVER_METHOD_UNKNOWN', 'The method CONNECT is not served.')
+    afterAnswers(last, socket, () => refuse(socket, refused))
+  })
+}
+
+/** There is no response object for these, so the answer is written by hand. */
+function refuse(socket: Duplex, error: Error): void {
+  if (!socket.writable) {
+    socket.destroy()
+    return
+  }
+  const problem = toProblem(error)
+  const body = JSON.stringify(problem)
+  socket.end(
+    `HTTP/1.1 ${String(problem.status)} ${problem.title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n` +
+      `Content-Length: ${String(Buffer.byteLength(body))}\r\n\r\n${body}`,
+  )
+  // What the client still sends is read away, so that it gets the answer; one that does not close is not waited for.
+  socket.resume()
+  const timer = setTimeout(() => socket.destroy(), 1_000)
+  socket.once('close', () => clearTimeout(timer))
+}
+
+function describeParserError(code: string | undefined): Error {
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    return serverError('ERR_SERVER_HEADERS_TOO_LARGE', 'The headers of the request are too large.')
+  }
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return serverError('ERR_SERVER_REQUEST_TIMEOUT', 'The headers of the request took too long to arrive.')
+  }
+  return serverError('ERR_SERVER_BAD_REQUEST', 'This is not a well-formed HTTP request.')
+}
+
+function ignore(): void {}
