@@ -4,7 +4,7 @@ import { createBoundListeners } from './bound-listeners.ts'
 import type { DriverCallback } from './driver.ts'
 import { submitExplicitly, type Submittable } from './explicit.ts'
 import { runStatement, type Statement } from './run-statement.ts'
-import type { Session } from './session.ts'
+import { statusOf, type Session } from './session.ts'
 
 /**
  * One holder's view of a connection: `query`, `release` and the listeners are ours, everything else is the
@@ -25,7 +25,7 @@ export function createRlsClient(session: Session): PoolClient {
       listeners.removeAll()
       release(session, destroy)
     },
-    getTransactionStatus: () => (session.begin === undefined ? statusOf(client) : 'T'),
+    getTransactionStatus: () => (session.transaction === undefined ? statusOf(client) : 'T'),
   }
   const view: PoolClient = new Proxy(client, {
     get(target, key) {
@@ -133,7 +133,7 @@ export function release(session: Session, destroy?: Error | boolean): void {
     runDetached(() => client.release(destroy || true))
     return
   }
-  session.begin = undefined
+  session.transaction = undefined
   if (session.tail !== undefined) {
     void session.tail.then(() => release(session))
     return
@@ -165,8 +165,4 @@ function whenIdle(client: PoolClient, then: () => void): void {
   }
   client.on('drain', settled)
   client.on('end', settled)
-}
-
-export function statusOf(client: PoolClient): string | null | undefined {
-  return (client as unknown as { getTransactionStatus?: () => string | null }).getTransactionStatus?.()
 }

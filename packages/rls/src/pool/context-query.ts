@@ -1,4 +1,4 @@
-import { contextStatement, type ContextSettings } from '../settings.ts'
+import { contextStatement } from '../settings.ts'
 import { createContextMessages } from './context-message.ts'
 import { noteStatement } from '../statement-note.ts'
 import type {
@@ -8,26 +8,25 @@ import type {
   DriverQueryClass,
   RowDescription,
 } from './driver.ts'
+import type { FlightPlan } from './flight.ts'
 import { contextName, statementNames, type NamedStatement, type StatementNames } from './statement-names.ts'
-
-/** What travels ahead of a statement, under the same Sync. */
-export interface Flight {
-  /** A BEGIN that was held back until the first statement. */
-  readonly begin: string | undefined
-  readonly settings: ContextSettings | undefined
-}
 
 export interface ContextQueryOptions {
   readonly preparedStatements: boolean
   readonly maxPreparedStatements: number
 }
 
+export interface ContextQuery extends DriverQuery {
+  /** Whether it ran under a name that an earlier one had prepared. */
+  readonly reused: boolean
+}
+
 export type ContextQueryClass = new (
-  flight: Flight,
+  plan: FlightPlan,
   config: object | string,
   values?: readonly unknown[],
   callback?: DriverCallback,
-) => DriverQuery
+) => ContextQuery
 
 /**
  * A query that writes BEGIN and the context as statements of their own before itself, all under one
@@ -38,9 +37,11 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
   const contextMessages = createContextMessages()
 
   return class ContextQuery extends Query {
-    readonly #flight: Flight
-    /** Statements ahead of ours whose answers are not ours. */
-    #ahead: number
+    readonly #plan: FlightPlan
+    /** What the answers before ours are of, in their order. */
+    readonly #ahead: ('begin' | 'settings')[] = []
+    #began = false
+    reused = false
     #names: StatementNames | undefined
     #statement: NamedStatement | undefined
     #parsedNow: NamedStatement[] | undefined
@@ -49,14 +50,13 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
     #failed = false
 
     constructor(
-      flight: Flight,
+      plan: FlightPlan,
       config: object | string,
       values?: readonly unknown[],
       callback?: DriverCallback,
     ) {
       super(config, values, callback)
-      this.#flight = flight
-      this.#ahead = (flight.begin === undefined ? 0 : 1) + (flight.settings === undefined ? 0 : 1)
+      this.#plan = plan
     }
 
     override requiresPreparation(): boolean {
@@ -79,15 +79,17 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
     }
 
     #writeAhead(names: StatementNames): void {
-      const { begin, settings } = this.#flight
+      const { begin, settings } = this.#plan.take()
       const { described } = names
       if (begin !== undefined) {
         described.bind({ portal: '', statement: this.#parse(names, begin), binary: false })
         described.execute({ portal: '' })
+        this.#ahead.push('begin')
       }
       if (settings !== undefined) {
         const name = this.#parse(names, contextStatement, contextName)
         described.stream.write(contextMessages(settings, name))
+        this.#ahead.push('settings')
       }
     }
 
@@ -98,6 +100,7 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
       }
       const statement = names.take(this.text, this.name || undefined)
       this.#statement = statement
+      this.reused = statement.state === 'parsed'
       this.name = statement.name
       this.#known = this.binary ? undefined : statement.rows
       super.prepare(this.#known === undefined ? names.described : names.undescribed)
@@ -131,16 +134,23 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
     }
 
     override handleDataRow(message: unknown): void {
-      if (this.#ahead > 0) return
+      if (this.#ahead.length > 0) return
       this.#describe()
       super.handleDataRow(message)
     }
 
     override handleCommandComplete(message: unknown, connection: DriverConnection): void {
-      if (this.#ahead > 0) {
-        this.#ahead--
+      const ahead = this.#ahead.shift()
+      if (ahead === 'begin') {
+        this.#began = true
+        this.#plan.begun()
         return
       }
+      if (ahead === 'settings') {
+        this.#plan.set()
+        return
+      }
+      this.#plan.done()
       this.#describe()
       // It was asked for its rows and has none.
       if (this.#statement && this.#statement.rows === undefined && !this.binary) this.#statement.rows = null
@@ -159,11 +169,22 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
       for (const statement of this.#parsedNow ?? []) statement.state = 'doubtful'
       // Outdated by a change of its table, or gone with a DISCARD or DEALLOCATE of somebody's.
       const { code } = error as { code?: unknown }
-      if (code === '0A000' && this.#statement) this.#statement.state = 'doubtful'
+      if (this.reused && this.#statement && isOutdated(error)) this.#statement.state = 'doubtful'
       if (code === '26000') this.#names?.doubtAll()
       this.#failed = true
+      this.#plan.failed(this.#began)
       noteStatement(error, this.text)
       super.handleError(error, connection)
     }
   }
+}
+
+/**
+ * Whether a prepared statement may have failed because a table has changed since: its rows are others now
+ * (0A000), or its parameters still have the types of before (22003, 22P02, 42804).
+ */
+export function isOutdated(error: Error): boolean {
+  const { code, routine } = error as { code?: unknown; routine?: unknown }
+  if (code === '0A000') return routine === 'RevalidateCachedQuery'
+  return code === '22003' || code === '22P02' || code === '42804'
 }

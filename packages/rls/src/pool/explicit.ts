@@ -1,8 +1,7 @@
 import { contextStatement } from '../settings.ts'
-import type { Flight } from './context-query.ts'
 import { bindSubmittable } from './bound-submittable.ts'
-import { settingsFor, takeFlight, type Session } from './session.ts'
-import type { StatementTraits } from './statement-text.ts'
+import { FlightPlan } from './flight.ts'
+import { settingsFor, type Session } from './session.ts'
 
 /**
  * Runs one step with statements of their own: BEGIN and context before it, COMMIT after it unless a
@@ -10,19 +9,31 @@ import type { StatementTraits } from './statement-text.ts'
  */
 export function runExplicitly<Result>(
   session: Session,
-  flight: Flight,
+  plan: FlightPlan,
   run: () => Promise<Result>,
 ): Promise<Result> {
-  const ownTransaction = !session.inTransaction && flight.begin === undefined && flight.settings !== undefined
+  const { client } = session
   return enqueue(session, async () => {
-    if (ownTransaction) await session.client.query('begin')
-    else if (flight.begin !== undefined) await session.client.query(flight.begin)
+    const { begin, settings } = plan.take()
+    const ownTransaction = plan.alone && settings !== undefined
+    let began = false
     try {
-      if (flight.settings !== undefined) await session.client.query(contextStatement, [...flight.settings])
+      if (ownTransaction) await client.query('begin')
+      else if (begin !== undefined) {
+        await client.query(begin)
+        began = true
+        plan.begun()
+      }
+      if (settings !== undefined) {
+        await client.query(contextStatement, [...settings])
+        plan.set()
+      }
       const result = await run()
-      if (ownTransaction) await session.client.query('commit')
+      plan.done()
+      if (ownTransaction) await client.query('commit')
       return result
     } catch (error) {
+      plan.failed(began)
       if (ownTransaction) await rollBack(session)
       throw error
     }
@@ -38,20 +49,13 @@ export interface Submittable {
   callback?: unknown
 }
 
-const streaming: StatementTraits = {
-  kind: 'other',
-  command: '',
-  touchesSettings: false,
-  staysOnConnection: false,
-}
-
 /** Hands a submittable to the connection, within a transaction that carries the context and ends with it. */
 export function submitExplicitly(session: Session, submittable: Submittable): void {
-  const flight = takeFlight(session, settingsFor(session), streaming)
+  const plan = new FlightPlan(session, settingsFor(session), false)
   bindSubmittable(submittable)
   let submitted = false
   session.streaming = true
-  runExplicitly(session, flight, () => {
+  runExplicitly(session, plan, () => {
     const ended = whenEnded(submittable)
     submitted = true
     const untyped = session.client.query as unknown as (submittable: Submittable) => void

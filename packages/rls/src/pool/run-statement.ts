@@ -1,16 +1,15 @@
 import type { QueryResult } from 'pg'
 import type { DriverCallback } from './driver.ts'
+import { isOutdated, type ContextQuery } from './context-query.ts'
 import { runExplicitly } from './explicit.ts'
-import { settingsFor, takeFlight, type Session } from './session.ts'
-import type { Flight } from './context-query.ts'
+import { FlightPlan } from './flight.ts'
+import { settingsFor, type Session } from './session.ts'
 
 /** A statement as pg's `query` takes it. */
 export interface Statement {
   readonly config: string | { readonly text: string; readonly values?: readonly unknown[] }
   readonly values: readonly unknown[] | undefined
 }
-
-const nothingAhead: Flight = Object.freeze({ begin: undefined, settings: undefined })
 
 /** Sends one statement with the context of the calling code. The callback is called once. */
 export function runStatement(session: Session, statement: Statement, callback: DriverCallback): void {
@@ -19,56 +18,47 @@ export function runStatement(session: Session, statement: Statement, callback: D
 
   switch (traits.kind) {
     case 'begin':
-      if (session.inTransaction) break
-      session.begin = text
-      session.inTransaction = true
-      session.applied = undefined
+      if (session.transaction) break
+      session.transaction = { begin: text, begun: false, used: false }
       process.nextTick(callback, null, emptyResult(traits.command))
       return
-    case 'end':
-      session.inTransaction = false
-      session.applied = undefined
-      if (session.begin !== undefined) {
-        session.begin = undefined
-        process.nextTick(callback, null, emptyResult(traits.command))
-        return
-      }
-      send(session, nothingAhead, statement, callback)
+    case 'end': {
+      const { transaction } = session
+      session.transaction = undefined
+      if (transaction?.used === false) process.nextTick(callback, null, emptyResult(traits.command))
+      else send(session, new FlightPlan(session, undefined, true), statement, callback)
       return
+    }
     case 'end-and-chain':
     case 'rollback-to':
-      session.applied = undefined
-      send(session, { begin: takeBegin(session), settings: undefined }, statement, callback)
+    case 'set-transaction':
+      send(session, new FlightPlan(session, undefined, true), statement, callback)
       return
     case 'other':
       break
   }
 
-  let flight: Flight
+  let plan: FlightPlan
   try {
-    flight = takeFlight(session, settingsFor(session), traits)
+    plan = new FlightPlan(session, settingsFor(session), traits.touchesSettings)
   } catch (error) {
     process.nextTick(callback, error)
     return
   }
-  send(session, flight, statement, callback)
+  if (traits.staysOnConnection) session.tainted = true
+  send(session, plan, statement, callback)
 }
 
-function takeBegin(session: Session): string | undefined {
-  const { begin } = session
-  session.begin = undefined
-  return begin
-}
-
-function send(session: Session, flight: Flight, statement: Statement, callback: DriverCallback): void {
+function send(session: Session, plan: FlightPlan, statement: Statement, callback: DriverCallback): void {
   session.pending++
   let settled = false
-  // Outside of a transaction a statement that PostgreSQL would not run can be sent again.
-  let again = !session.inTransaction && flight.begin === undefined
+  let repeated = false
+  let query: ContextQuery | undefined
   const settle: DriverCallback = (error, result) => {
     if (settled) return
-    if (again && error && isOutdated(error)) {
-      again = false
+    // Nothing of it was carried out, and its second run is prepared afresh.
+    if (error && !repeated && plan.alone && query?.reused === true && isOutdated(error)) {
+      repeated = true
       submit()
       return
     }
@@ -80,7 +70,7 @@ function send(session: Session, flight: Flight, statement: Statement, callback: 
   const submit = (): void => {
     if (ContextQuery === undefined) return
     try {
-      const query = new ContextQuery(flight, statement.config, statement.values, settle)
+      query = new ContextQuery(plan, statement.config, statement.values, settle)
       const timeout = (statement.config as { query_timeout?: number }).query_timeout
       if (timeout !== undefined) (query as unknown as { query_timeout: number }).query_timeout = timeout
       ;(session.client.query as unknown as (query: object) => void).call(session.client, query)
@@ -89,7 +79,7 @@ function send(session: Session, flight: Flight, statement: Statement, callback: 
     }
   }
   if (ContextQuery === undefined) {
-    runExplicitly(session, flight, () => plainQuery(session, statement)).then(
+    runExplicitly(session, plan, () => plainQuery(session, statement)).then(
       (result) => settle(null, result),
       settle,
     )
@@ -97,12 +87,6 @@ function send(session: Session, flight: Flight, statement: Statement, callback: 
   }
   if (session.tail === undefined) submit()
   else void session.tail.then(submit)
-}
-
-/** A table has changed since the statement was prepared; its columns are other ones now. */
-function isOutdated(error: Error): boolean {
-  const { code, routine } = error as { code?: unknown; routine?: unknown }
-  return code === '0A000' && routine === 'RevalidateCachedQuery'
 }
 
 function plainQuery(session: Session, statement: Statement): Promise<unknown> {

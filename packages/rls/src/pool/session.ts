@@ -2,7 +2,7 @@ import type { PoolClient } from 'pg'
 import { currentScope, type RlsScope } from '../context.ts'
 import { RlsError } from '../errors.ts'
 import type { ContextSettings, SettingsReader } from '../settings.ts'
-import type { ContextQueryClass, Flight } from './context-query.ts'
+import type { ContextQueryClass } from './context-query.ts'
 import type { StatementTraits } from './statement-text.ts'
 
 /** What all sessions of one pool share. */
@@ -17,14 +17,21 @@ export interface SessionOptions {
   readonly onBackgroundError: (error: unknown) => void
 }
 
+/** A transaction as its holder sees it: opened by a BEGIN that travels with the first statement. */
+export interface Transaction {
+  readonly begin: string
+  /** Whether BEGIN has been written. */
+  begun: boolean
+  /** Whether a statement was called in it, so that its end must reach the database. */
+  used: boolean
+}
+
 /** What the pool knows of one connection while somebody has it. */
 export interface Session {
   readonly client: PoolClient
   readonly options: SessionOptions
-  /** A BEGIN that waits for the first statement. */
-  begin: string | undefined
-  inTransaction: boolean
-  /** The settings that the open transaction carries; undefined when unknown. */
+  transaction: Transaction | undefined
+  /** The settings that PostgreSQL has confirmed for the open transaction; undefined when unknown. */
   applied: ContextSettings | undefined
   /** Something outlives the transaction on this connection, so it cannot be handed to somebody else. */
   tainted: boolean
@@ -40,8 +47,7 @@ export function createSession(client: PoolClient, options: SessionOptions): Sess
   return {
     client,
     options,
-    begin: undefined,
-    inTransaction: false,
+    transaction: undefined,
     applied: undefined,
     tainted: false,
     pending: 0,
@@ -52,8 +58,7 @@ export function createSession(client: PoolClient, options: SessionOptions): Sess
 
 /** Forgets what the last holder left, when the connection changes hands. */
 export function resetSession(session: Session): void {
-  session.begin = undefined
-  session.inTransaction = false
+  session.transaction = undefined
   session.applied = undefined
 }
 
@@ -78,17 +83,7 @@ export function settingsFor(session: Session, scope: RlsScope | undefined = curr
   return settings.read(scope?.context)
 }
 
-/** What must travel ahead of the next statement, and the note that it has. */
-export function takeFlight(session: Session, settings: ContextSettings, traits: StatementTraits): Flight {
-  const { begin } = session
-  session.begin = undefined
-  const current = session.inTransaction && session.applied === settings && !isPipelined(session)
-  if (session.inTransaction) session.applied = traits.touchesSettings ? undefined : settings
-  if (traits.staysOnConnection) session.tainted = true
-  return { begin, settings: current ? undefined : settings }
-}
-
-/** In pipeline mode an earlier statement may still fail, so nothing is taken for granted. */
-function isPipelined(session: Session): boolean {
-  return (session.client as unknown as { pipeline?: boolean }).pipeline === true
+/** The transaction status of the last ReadyForQuery; undefined for a driver that does not tell. */
+export function statusOf(client: PoolClient): string | null | undefined {
+  return (client as unknown as { getTransactionStatus?: () => string | null }).getTransactionStatus?.()
 }

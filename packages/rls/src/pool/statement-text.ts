@@ -1,5 +1,5 @@
 /** What a statement does to the transaction around it. */
-export type StatementKind = 'begin' | 'end' | 'end-and-chain' | 'rollback-to' | 'other'
+export type StatementKind = 'begin' | 'end' | 'end-and-chain' | 'rollback-to' | 'set-transaction' | 'other'
 
 export interface StatementTraits {
   readonly kind: StatementKind
@@ -31,6 +31,7 @@ export function readStatement(text: string): StatementTraits {
 
 function kindOf(body: string): StatementKind {
   if (/^(?:begin|start\s+transaction)\b/i.test(body)) return 'begin'
+  if (/^set\s+transaction\b/i.test(body)) return 'set-transaction'
   if (/^rollback\s+(?:work\s+|transaction\s+)?to\b/i.test(body)) return 'rollback-to'
   if (/^(?:commit|end|rollback|abort|prepare\s+transaction)\b/i.test(body)) {
     return /\band\s+chain\b/i.test(body) ? 'end-and-chain' : 'end'

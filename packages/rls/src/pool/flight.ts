@@ -1,0 +1,84 @@
+import type { ContextSettings } from '../settings.ts'
+import { statusOf, type Session, type Transaction } from './session.ts'
+
+/** What travels ahead of a statement, under the same Sync. */
+export interface Flight {
+  /** A BEGIN that was held back until the first statement. */
+  readonly begin: string | undefined
+  readonly settings: ContextSettings | undefined
+}
+
+/**
+ * Decides what must travel ahead of one statement when the statement is written, not when it is called: one
+ * that never leaves changes nothing. What PostgreSQL confirms is remembered, and any error forgets it.
+ */
+export class FlightPlan {
+  readonly #session: Session
+  readonly #transaction: Transaction | undefined
+  readonly #settings: ContextSettings | undefined
+  readonly #unsettles: boolean
+  #flight: Flight | undefined
+  #alone = false
+
+  /**
+   * @param settings the context of the statement; undefined for one that needs none.
+   * @param unsettles whether the settings are unknown after the statement.
+   */
+  constructor(session: Session, settings: ContextSettings | undefined, unsettles: boolean) {
+    this.#session = session
+    this.#transaction = session.transaction
+    this.#settings = settings
+    this.#unsettles = unsettles
+    if (this.#transaction) this.#transaction.used = true
+  }
+
+  /** Whether the statement was written outside of a transaction, so that it can be sent again. */
+  get alone(): boolean {
+    return this.#alone
+  }
+
+  /** Called as the statement is written. */
+  take(): Flight {
+    const session = this.#session
+    const transaction = this.#transaction
+    const begin = transaction === undefined || transaction.begun ? undefined : transaction.begin
+    if (transaction) transaction.begun = true
+    const open = isOpen(session, transaction)
+    this.#alone = transaction === undefined && !open
+    const current = begin === undefined && open && session.applied === this.#settings && !isPipelined(session)
+    this.#flight = { begin, settings: current ? undefined : this.#settings }
+    return this.#flight
+  }
+
+  /** PostgreSQL has carried out BEGIN. */
+  begun(): void {
+    if (this.#transaction) this.#transaction.begun = true
+    this.#session.applied = undefined
+  }
+
+  /** PostgreSQL has set the context. */
+  set(): void {
+    this.#session.applied = this.#settings
+  }
+
+  /** PostgreSQL has carried out the statement. */
+  done(): void {
+    if (this.#unsettles) this.#session.applied = undefined
+  }
+
+  /** Something failed, on either side of the wire. */
+  failed(began: boolean): void {
+    this.#session.applied = undefined
+    if (this.#flight?.begin !== undefined && !began && this.#transaction) this.#transaction.begun = false
+  }
+}
+
+function isOpen(session: Session, transaction: Transaction | undefined): boolean {
+  const status = statusOf(session.client)
+  return typeof status === 'string' ? status !== 'I' : transaction !== undefined
+}
+
+/** In pipeline mode an earlier statement may still fail, so nothing is taken for granted. */
+function isPipelined(session: Session): boolean {
+  return (session.client as unknown as { pipeline?: boolean }).pipeline === true
+}
