@@ -1,4 +1,11 @@
-export { parseAddressList, plainAddress, type AddressList } from './http/address-list.ts'
+export {
+  canonicalAddress,
+  clientAddress,
+  networkOf,
+  parseAddressList,
+  plainAddress,
+  type AddressList,
+} from './http/address-list.ts'
 export { bearerPrefix, offeredProtocols, type OfferedProtocols } from './http/bearer-protocol.ts'
 export { closeCode, closeFrame, textFrame } from './http/close-frame.ts'
 export type { AnyServer } from './http/connection.ts'

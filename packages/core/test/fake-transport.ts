@@ -28,6 +28,9 @@ export function recordedTransport(name: string, options: RecordedTransportOption
       await options.onStart?.(host)
       return {
         url: `test://${name}:${host.port ?? 0}`,
+        announceStop(reason) {
+          events.push(`${name} announce ${reason}`)
+        },
         async drain(reason, signal) {
           events.push(`${name} drain ${reason}`)
           await options.onDrain?.(reason, signal)

@@ -1,7 +1,7 @@
 import type { App } from '../definition/app.ts'
 import type { AppOptions } from './app-options.ts'
 import { loadConfig, type LoadedConfig } from '../config/load-config.ts'
-import { createHealthChecks } from '../lifecycle/create-health-checks.ts'
+import { createHealthChecks, type OwnedHealthChecks } from '../lifecycle/create-health-checks.ts'
 import { createLifecycle, type OwnedLifecycle } from '../lifecycle/create-lifecycle.ts'
 import { createPipeline } from '../pipeline/create-pipeline.ts'
 import { nameProcedures } from '../procedures/define-service.ts'
@@ -126,7 +126,8 @@ class ProcessStart<Config, Services> {
     for (const hook of hooks)
       await steps.run('beforeCreate', () => hook.beforeCreate?.({ config: config.value }))
 
-    const context = this.#setupContext(config.value, steps.signal)
+    const health = createHealthChecks({ onReport: reportThrough(hooks) })
+    const context = this.#setupContext(config.value, health, steps.signal)
     // Without a setup there are no services, and nothing was promised about their type.
     const services = await steps.run('setup', async () => (await system.setup?.(context)) ?? ({} as Services))
     const lazyServices = bindLazyServices(services, this.#lifecycle)
@@ -135,7 +136,6 @@ class ProcessStart<Config, Services> {
     const workers = await steps.run('workers', () => definition.workers(services))
     const { maxConcurrentCalls } = this.#entry
     const pipeline = createPipeline({ logger: this.#logger, auth, wrappers, maxConcurrentCalls })
-    const health = createHealthChecks({ onReport: reportThrough(hooks) })
     const procedures = nameProcedures(definition.services)
     const app = new RunningApp<Services>({
       system: { name: system.name, version: system.version },
@@ -194,10 +194,11 @@ class ProcessStart<Config, Services> {
     })
   }
 
-  #setupContext(config: Config, signal: AbortSignal): SetupContext<Config> {
+  #setupContext(config: Config, health: OwnedHealthChecks, signal: AbortSignal): SetupContext<Config> {
     const { name, topology } = this.#entry
     return {
       config,
+      health: { add: (check) => health.add(check) },
       logger: this.#logger,
       lifecycle: this.#lifecycle,
       signal,

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { App } from '../definition/app.ts'
 import type { OwnedHealthChecks } from '../lifecycle/create-health-checks.ts'
 import type { OwnedLifecycle } from '../lifecycle/create-lifecycle.ts'
@@ -79,12 +80,27 @@ export class RunningApp<Services> implements App<Services> {
     await this.stop()
   }
 
+  /** Goes on serving until balancers have seen that the process is not ready. A process that failed does not wait. */
+  async #propagate(reason: StopReason): Promise<void> {
+    const { propagationDelay } = this.#shutdown
+    if (propagationDelay === 0 || reason === 'failure') return
+    for (const { name, running } of this.#started) {
+      try {
+        running.announceStop?.(reason)
+      } catch (error) {
+        this.logger.error({ err: error, transport: name }, 'a transport could not announce the stop')
+      }
+    }
+    await delay(propagationDelay)
+  }
+
   async #stop(reason: StopReason): Promise<void> {
     const { timeout, drainConnections } = this.#shutdown
-    const steps = createStopSteps(`${this.system.name}/${this.process}`, timeout)
     this.lifecycle.enter('stopping')
     this.health.stopAccepting()
     this.logger.info({ reason }, 'stopping')
+    await this.#propagate(reason)
+    const steps = createStopSteps(`${this.system.name}/${this.process}`, timeout)
     const hooks = this.#hooks.toReversed()
     const transports = this.#started.toReversed()
     for (const hook of hooks) await steps.run('beforeStop', () => hook.beforeStop?.(this))

@@ -15,7 +15,7 @@ import type { Transport } from '../transport/transport.ts'
 export const systemDefaults = {
   process: { critical: false, instances: 1, startupTimeout: '30s', ...pipelineDefaults },
   health: { interval: '15s', timeout: '5s', retries: 3 },
-  shutdown: { timeout: '10s', priority: 0, drainConnections: true },
+  shutdown: { propagationDelay: 0, timeout: '10s', priority: 0, drainConnections: true },
   dev: { logLevel: 'debug', sourceMaps: true },
 } as const
 
@@ -259,8 +259,17 @@ function readHealth(check: DefinitionCheck, value: unknown, path: string): Resol
 
 function readShutdown(check: DefinitionCheck, value: unknown): System['shutdown'] {
   const defaults = systemDefaults.shutdown
-  const entry = check.object(value, ['timeout', 'priority', 'drainConnections'], 'shutdown')
+  const entry = check.object(
+    value,
+    ['propagationDelay', 'timeout', 'priority', 'drainConnections'],
+    'shutdown',
+  )
   return Object.freeze({
+    propagationDelay: check.delay(
+      entry['propagationDelay'],
+      defaults.propagationDelay,
+      'shutdown.propagationDelay',
+    ),
     timeout: check.span(entry['timeout'], defaults.timeout, 'shutdown.timeout'),
     priority: check.integer(
       entry['priority'],

@@ -5,6 +5,7 @@ import type { Duration } from '../options/duration.ts'
 import type { Hooks } from './hooks.ts'
 import type { InvocationWrapper } from '../pipeline/invocation.ts'
 import type { Lifecycle } from '../lifecycle/lifecycle.ts'
+import type { HealthChecks } from '../lifecycle/health-checks.ts'
 import type { ClientLink } from '../transport/link.ts'
 import type { Logger, LogLevel } from '../logging/logger.ts'
 import type { ProcessDefinition } from './process.ts'
@@ -20,6 +21,8 @@ export interface SetupContext<Config> {
   readonly process: { readonly name: string; readonly instance: number }
   /** The link to a sibling process named in this process's `topology.access`; give it to `createClient`. */
   readonly sibling: (process: string) => ClientLink
+  /** The health of the process: a check that is added here counts from its start on. */
+  readonly health: Pick<HealthChecks, 'add'>
 }
 
 export interface SystemOptions<Config = unknown, Services = unknown> {
@@ -93,6 +96,12 @@ export interface ProbeOptions {
 }
 
 export interface ShutdownOptions {
+  /**
+   * How long the process goes on serving after it has become not ready, so that balancers see it: readiness answers 503
+   * and every answer carries `Connection: close`, while the sockets stay open. It comes before {@link ShutdownOptions.timeout}, not out of it.
+   * @defaultValue 0
+   */
+  readonly propagationDelay?: Duration
   /** How long an orderly stop may take before it is forced. @defaultValue `'10s'` */
   readonly timeout?: Duration
   /** Breaks ties between apps that do not depend on each other: lower stops first. @defaultValue 0 */
@@ -137,6 +146,7 @@ export interface System<Config = unknown, Services = unknown> {
   readonly processes: readonly ResolvedProcess<Services>[]
   readonly hooks: Hooks<Services>
   readonly shutdown: {
+    readonly propagationDelay: number
     readonly timeout: number
     readonly priority: number
     readonly drainConnections: boolean

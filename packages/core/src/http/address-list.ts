@@ -51,3 +51,64 @@ export function plainAddress(address: string): string {
   const bare = zone < 0 ? address : address.slice(0, zone)
   return /^::ffff:\d+\./i.test(bare) ? bare.slice(7) : bare
 }
+
+/**
+ * An IP address in its one canonical form (RFC 5952 for IPv6, IPv4 unwrapped, without a zone), so that six spellings of
+ * an address are one client; undefined for what is no address.
+ */
+export function canonicalAddress(address: string | undefined): string | undefined {
+  if (address === undefined) return undefined
+  const plain = plainAddress(address.trim())
+  const version = isIP(plain)
+  if (version === 4) return plain
+  if (version === 0) return undefined
+  const canonical = new URL(`http://[${plain}]/`).hostname.slice(1, -1)
+  const wrapped = /^::ffff:([\da-f]{1,4}):([\da-f]{1,4})$/.exec(canonical)
+  return wrapped === null ? canonical : fromHalves(wrapped[1] ?? '', wrapped[2] ?? '')
+}
+
+function fromHalves(high: string, low: string): string {
+  const bytes = [high, low]
+    .map((half) => Number.parseInt(half, 16))
+    .flatMap((half) => [half >> 8, half & 0xff])
+  return bytes.join('.')
+}
+
+/**
+ * What belongs to one customer of a network, for limits: an IPv4 address itself, an IPv6 one's /64 (RFC 6177), whose
+ * holder has all 2^64 addresses of it.
+ */
+export function networkOf(address: string): string {
+  const canonical = canonicalAddress(address)
+  if (canonical === undefined || !canonical.includes(':')) return canonical ?? address
+  const [head = '', tail] = canonical.split('::')
+  const left = head === '' ? [] : head.split(':')
+  const right = tail === undefined || tail === '' ? [] : tail.split(':')
+  const zeros = tail === undefined ? 0 : 8 - left.length - right.length
+  const groups = [...left, ...Array.from({ length: zeros }, () => '0'), ...right]
+  return `${canonicalAddress(`${groups.slice(0, 4).join(':')}::`) ?? canonical}/64`
+}
+
+/**
+ * The address of the client behind proxies: of the addresses in `X-Forwarded-For` the last one that is no trusted
+ * proxy, where the peer itself is one; else the peer's.
+ */
+export function clientAddress(
+  peer: string | undefined,
+  forwardedFor: string | readonly string[] | undefined,
+  trusted: AddressList,
+): string | undefined {
+  let client = canonicalAddress(peer)
+  if (client === undefined || !trusted.has(client)) return client
+  const hops = (typeof forwardedFor === 'string' ? [forwardedFor] : (forwardedFor ?? [])).flatMap((line) =>
+    line.split(','),
+  )
+  for (const hop of hops.toReversed()) {
+    const address = canonicalAddress(hop)
+    // No trusted proxy vouches for what stands further left.
+    if (address === undefined) break
+    client = address
+    if (!trusted.has(address)) break
+  }
+  return client
+}

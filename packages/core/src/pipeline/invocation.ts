@@ -1,4 +1,5 @@
 import type { Logger } from '../logging/logger.ts'
+import type { ClientInfo } from './client-info.ts'
 import type { Operation } from './operation.ts'
 import type { Principal } from '../access/principal.ts'
 
@@ -6,6 +7,8 @@ import type { Principal } from '../access/principal.ts'
 export interface Invocation {
   readonly operation: Operation
   readonly principal: Principal
+  /** Where the call comes from. */
+  readonly client: ClientInfo
   readonly requestId: string
   /** W3C Trace Context of the caller, if it sent a valid one. */
   readonly traceparent: string | undefined

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { isQuintetError, QuintetError } from '../errors.ts'
+import { unknownClient, type ClientInfo } from './client-info.ts'
 import type { Invocation } from './invocation.ts'
 import type { Logger } from '../logging/logger.ts'
 import type { Operation } from './operation.ts'
@@ -55,6 +56,10 @@ export class PipelineCall implements Invocation, Timed {
     this.deadline = earliest(this.startedAt, incoming.operation.timeout, incoming.deadline)
     this.#parentLogger = logger
     this.#ending = ending
+  }
+
+  get client(): ClientInfo {
+    return this.incoming.client ?? unknownClient
   }
 
   get traceparent(): string | undefined {

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { AuthManager, SessionEnd } from '../access/auth-manager.ts'
 import type { Credentials } from '../access/credentials.ts'
+import type { ClientInfo } from './client-info.ts'
 import type { Invocation, InvocationObserver, InvocationWrapper } from './invocation.ts'
 import type { Logger } from '../logging/logger.ts'
 import type { Operation } from './operation.ts'
@@ -10,6 +11,8 @@ import type { Principal } from '../access/principal.ts'
 export interface IncomingCall {
   readonly operation: Operation
   readonly credentials: Credentials
+  /** Where it comes from. @defaultValue unknown */
+  readonly client?: ClientInfo | undefined
   readonly requestId: string
   readonly traceparent?: string | undefined
   /** Aborts when the caller goes away. */

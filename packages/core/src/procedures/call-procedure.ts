@@ -1,4 +1,5 @@
 import { QuintetError } from '../errors.ts'
+import type { ClientInfo } from '../pipeline/client-info.ts'
 import type { Invocation } from '../pipeline/invocation.ts'
 import type { Logger } from '../logging/logger.ts'
 import type { IncomingCall, Pipeline } from '../pipeline/pipeline.ts'
@@ -83,6 +84,10 @@ class HandlerCall implements ProcedureCall<unknown, unknown> {
 
   get principal(): Principal {
     return this.#invocation.principal
+  }
+
+  get client(): ClientInfo {
+    return this.#invocation.client
   }
 
   get requestId(): string {

@@ -2,6 +2,7 @@ import type { AccessRule } from '../access/access-rule.ts'
 import type { Duration } from '../options/duration.ts'
 import type { Logger } from '../logging/logger.ts'
 import type { Principal } from '../access/principal.ts'
+import type { ClientInfo } from '../pipeline/client-info.ts'
 import type { Schema } from './schema.ts'
 import type { Size } from '../options/size.ts'
 
@@ -10,6 +11,8 @@ export interface ProcedureCall<Input, Services, Caller extends Principal = Princ
   readonly input: Input
   readonly services: Services
   readonly principal: Caller
+  /** Where the call comes from. */
+  readonly client: ClientInfo
   readonly requestId: string
   readonly signal: AbortSignal
   /** Milliseconds since the epoch; null for no limit. */

@@ -1,4 +1,5 @@
 import type { AccessRule, PrincipalFor } from '../access/access-rule.ts'
+import type { ClientInfo } from '../pipeline/client-info.ts'
 import type { Duration } from '../options/duration.ts'
 import type { Logger } from '../logging/logger.ts'
 import type { Principal } from '../access/principal.ts'
@@ -12,6 +13,8 @@ export interface RouteContext<Services, Caller extends Principal = Principal> {
   readonly params: Readonly<Record<string, string>>
   readonly services: Services
   readonly principal: Caller
+  /** Where the request comes from. */
+  readonly client: ClientInfo
   readonly requestId: string
   readonly signal: AbortSignal
   readonly logger: Logger

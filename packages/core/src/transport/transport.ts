@@ -41,6 +41,11 @@ export interface Transport {
 export interface RunningTransport {
   /** Where it can be reached, e.g. `http://127.0.0.1:3002`; undefined for a worker. */
   readonly url: string | undefined
+  /**
+   * The process is not ready any more and will drain later: goes on serving, but tells clients not to keep their
+   * connection (`Connection: close`, GOAWAY) and takes up no long work. Called before `drain`, where there is time.
+   */
+  announceStop?(reason: StopReason): void
   /** Accepts nothing new, tells its clients, and resolves when what it had in progress is done. Ends early when the signal aborts. */
   drain(reason: StopReason, signal: AbortSignal): Promise<void>
   /** Lets go of everything at once. */

@@ -460,6 +460,50 @@ describe('app.stop', () => {
     expect(events.slice(-2)).toEqual(['jobs close', 'http close'])
   })
 
+  it('goes on serving for the propagation delay, not ready, before anything drains', async () => {
+    const events: string[] = []
+    const app = await start(
+      system({
+        shutdown: { propagationDelay: 60, timeout: 20 },
+        processes: [
+          {
+            name: 'http',
+            module: async () => ({ default: defineProcess({}) }),
+            transports: { http: recordedTransport('http', { events }) },
+            hooks: { beforeStop: () => void events.push('beforeStop') },
+          },
+        ],
+      }),
+    )
+    const stopped = app.stop('deployment')
+    expect(app.health.accepting).toBe(false)
+    expect(events).toEqual(['http start', 'http announce deployment'])
+    const answer = app.pipeline.run(incomingCall(), { input: () => 1, handle: (input) => input })
+    await expect(answer).resolves.toBe(1)
+    expect(events).toHaveLength(2)
+    await stopped
+    expect(events.slice(2)).toEqual(['beforeStop', 'http drain deployment', 'http close'])
+  })
+
+  it('does not wait for balancers when the process has failed', async () => {
+    const app = await start(system({ shutdown: { propagationDelay: '1h' } }))
+    await app.stop('failure')
+    expect(app.lifecycle.phase).toBe('stopped')
+  })
+
+  it('has the health of the process in its setup', async () => {
+    const app = await start(
+      system({
+        setup: ({ health }) =>
+          health.add({ name: 'pool', check: () => Promise.reject(new Error('no connection')) }),
+      }),
+    )
+    expect(await app.health.report()).toMatchObject({
+      status: 'fail',
+      checks: { pool: { status: 'fail', detail: 'no connection' } },
+    })
+  })
+
   it('names what hangs when the time has run out, and goes on to the end', async () => {
     const events: string[] = []
     const app = await start(

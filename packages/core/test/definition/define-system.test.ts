@@ -217,6 +217,16 @@ const effects: Readonly<Record<string, Effect>> = {
     },
     1,
   ],
+  'ShutdownOptions.propagationDelay': [
+    { shutdown: { propagationDelay: 60 } },
+    async (start) => {
+      const app = await start()
+      const begun = performance.now()
+      await app.stop()
+      return performance.now() - begun >= 55
+    },
+    true,
+  ],
   'ShutdownOptions.timeout': [
     { shutdown: { timeout: 5 }, ...hanging },
     async (start) => outcome((await start()).stop()),
@@ -371,7 +381,7 @@ describe('defineSystem', () => {
   it('fills in its defaults', () => {
     const system = defineSystem(minimal)
     expect(system).toMatchObject({
-      shutdown: { timeout: 10_000, priority: 0, drainConnections: true },
+      shutdown: { propagationDelay: 0, timeout: 10_000, priority: 0, drainConnections: true },
       dev: { logLevel: 'debug', sourceMaps: true },
       env: {},
       requires: { postgres: false, redis: false, migrations: undefined, secrets: [] },

@@ -25,6 +25,14 @@ function timers(): number {
 }
 
 describe('run', () => {
+  it('shows where a call comes from, as its surface says', async () => {
+    const pipeline = createPipeline({ logger: silentLogger })
+    const client = { address: '203.0.113.9', userAgent: 'curl/8' }
+    const steps = { input: () => 1, handle: (_input: number, invocation: Invocation) => invocation.client }
+    expect(await pipeline.run(incomingCall({ client }), steps)).toBe(client)
+    expect(await pipeline.run(incomingCall(), steps)).toEqual({ address: null, userAgent: null })
+  })
+
   it('goes through the steps in order', async () => {
     const steps: string[] = []
     const pipeline = pipelineWith({

@@ -89,7 +89,7 @@ function planApp({ app, system, bootstrap }: LoadedApp, input: PlanInput): Plann
     stopsBefore: [],
     restartsForever: false,
     // The app forces its own stop first, and names what hung; this is for one that does not even do that.
-    stopTimeout: system.shutdown.timeout + 3_000,
+    stopTimeout: system.shutdown.propagationDelay + system.shutdown.timeout + 3_000,
     stopPriority: system.shutdown.priority,
   }
   const tasks: PlannedProcess[] = []

@@ -179,7 +179,8 @@ class Runner {
 
   /** Ends the process by force a little after the app's own deadline, and says what hung. */
   #watch(): void {
-    const timeout = this.#system.shutdown.timeout + watchdogMargin
+    const { propagationDelay, timeout: stopTimeout } = this.#system.shutdown
+    const timeout = propagationDelay + stopTimeout + watchdogMargin
     setTimeout(() => {
       this.#logger.fatal(
         { pending: describeHandles() },

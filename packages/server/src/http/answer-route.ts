@@ -46,6 +46,7 @@ async function runRoute(exchange: Exchange, match: RouteMatch): Promise<boolean>
           params,
           services: site.host.services,
           principal: invocation.principal,
+          client: invocation.client,
           requestId: invocation.requestId,
           signal: invocation.signal,
           logger: invocation.logger,
