@@ -1,5 +1,5 @@
 import type { DatabaseRoles } from '../database-roles.ts'
-import { quoteName, quoteTable } from '../sql-text.ts'
+import { quoteName, quoteTable, quoteText } from '../sql-text.ts'
 import { operations, type Operation, type TablePolicy } from './table-policy.ts'
 
 /** The roles that policies are written for. */
@@ -9,12 +9,16 @@ export type PolicyRoles = Pick<DatabaseRoles, 'tenant' | 'system' | 'owner'>
  * The statements that bring tables under the policies: row-level security on and forced, a policy per
  * rule, one for the system and owner logins, and the grants that the rules need. They can run again.
  *
- * Policies of one table add up: a row that one of them admits is admitted.
+ * Policies of one table add up: a row that one of them admits is admitted. What an earlier run has left is
+ * dropped, and a permissive policy for tenants that is none of ours is refused by name, so that tenants have
+ * exactly what is declared. Restrictive policies of your own stay: they admit nothing.
  */
 export function policiesToSql(policies: readonly TablePolicy[], roles: PolicyRoles): readonly string[] {
   return [...byTable(policies)].flatMap(([table, rules]) => [
+    dropOurs(table),
     ...protect(table, roles),
     ...rules.flatMap((rule) => admit(rule, roles)),
+    refuseOthers(table, roles),
     ...grants(table, rules, roles),
   ])
 }
@@ -31,14 +35,53 @@ export function policiesToDownSql(policies: readonly TablePolicy[], roles: Polic
   ])
 }
 
+/** The comment by which a policy of ours is known. */
+const mark = 'quintet'
+
+/** Drops every policy that an earlier run has created, declared or not. */
+function dropOurs(table: string): string {
+  return `do $policies$
+declare old name;
+begin
+  for old in select polname from pg_catalog.pg_policy where polrelid = ${quoteText(quoteTable(table))}::regclass
+    and obj_description(oid, 'pg_policy') = '${mark}' loop
+    execute format('drop policy %I on ${quoteTable(table).replaceAll("'", "''").replaceAll('%', '%%')}', old);
+  end loop;
+end $policies$`
+}
+
+/** Fails when a permissive policy that is none of ours admits rows to tenants. */
+function refuseOthers(table: string, roles: PolicyRoles): string {
+  return `do $policies$
+declare others text;
+begin
+  select string_agg(polname, ', ' order by polname) into others from pg_catalog.pg_policy
+  where polrelid = ${quoteText(quoteTable(table))}::regclass and polpermissive
+    and coalesce(obj_description(oid, 'pg_policy'), '') <> '${mark}'
+    and polroles && array[0, (select oid from pg_catalog.pg_roles where rolname = ${quoteText(roles.tenant)})]::oid[];
+  if others is not null then
+    raise exception 'the table % admits tenants by policies that are not declared: %', ${quoteText(table)}, others
+      using hint = 'Drop them, or declare them with customPolicy.';
+  end if;
+end $policies$`
+}
+
+function create(name: string, table: string, rest: string): readonly string[] {
+  const [policy, on] = [quoteName(name), quoteTable(table)]
+  return [
+    `drop policy if exists ${policy} on ${on}`,
+    `create policy ${policy} on ${on} ${rest}`,
+    `comment on policy ${policy} on ${on} is '${mark}'`,
+  ]
+}
+
 function protect(table: string, roles: PolicyRoles): readonly string[] {
   const on = quoteTable(table)
-  const name = quoteName(policyName(table, 'system'))
+  const logins = `${quoteName(roles.system)}, ${quoteName(roles.owner)}`
   return [
     `alter table ${on} enable row level security`,
     `alter table ${on} force row level security`,
-    `drop policy if exists ${name} on ${on}`,
-    `create policy ${name} on ${on} for all to ${quoteName(roles.system)}, ${quoteName(roles.owner)} using (true) with check (true)`,
+    ...create(policyName(table, 'system'), table, `for all to ${logins} using (true) with check (true)`),
   ]
 }
 
@@ -59,14 +102,10 @@ function statementsOf(rule: TablePolicy): readonly PolicyStatement[] {
 }
 
 function admit(rule: TablePolicy, roles: PolicyRoles): readonly string[] {
-  const on = quoteTable(rule.table)
   return statementsOf(rule).flatMap(({ name, operation }) => {
     const using = operation === 'insert' ? '' : ` using (${rule.using})`
     const check = operation === 'select' || operation === 'delete' ? '' : ` with check (${rule.check})`
-    return [
-      `drop policy if exists ${quoteName(name)} on ${on}`,
-      `create policy ${quoteName(name)} on ${on} for ${operation} to ${quoteName(roles.tenant)}${using}${check}`,
-    ]
+    return create(name, rule.table, `for ${operation} to ${quoteName(roles.tenant)}${using}${check}`)
   })
 }
 

@@ -7,6 +7,7 @@ import {
   generateTypes,
   lint,
   lintCatalogue,
+  ownerPolicy,
   planPolicies,
   policiesToSql,
   readCatalogue,
@@ -41,6 +42,52 @@ const lintWith = async (...statements: readonly string[]): Promise<readonly Lint
     await owner.query('rollback')
   }
 }
+
+describe('policiesToSql', () => {
+  const policiesOf = async (): Promise<string[]> => {
+    const { rows } = await owner.query<{ name: string }>(
+      "select polname as name from pg_policy where polrelid = 'notes'::regclass order by 1",
+    )
+    return rows.map(({ name }) => name)
+  }
+  const inTransaction = async (run: () => Promise<void>): Promise<void> => {
+    await owner.query('begin')
+    try {
+      await run()
+    } finally {
+      await owner.query('rollback')
+    }
+  }
+  const apply = async (...policies: Parameters<typeof policiesToSql>[0][number][]): Promise<void> => {
+    for (const statement of policiesToSql(policies, fixture.roles)) await owner.query(statement)
+  }
+
+  it('leaves exactly the policies that are declared', async () => {
+    await inTransaction(async () => {
+      await apply(ownerPolicy('notes', { column: 'tenant_id' }), tenantPolicy('notes', { for: ['select'] }))
+      expect(await policiesOf()).toEqual(['notes_owner', 'notes_system', 'notes_tenant_select'])
+      await apply(ownerPolicy('notes', { column: 'tenant_id' }))
+      expect(await policiesOf()).toEqual(['notes_owner', 'notes_system'])
+    })
+  })
+
+  it.each(['TENANT', 'public'])('refuses by name a permissive policy of others for %s', async (role) => {
+    await inTransaction(async () => {
+      await owner.query(
+        `create policy mine on notes to ${role === 'TENANT' ? fixture.roles.tenant : role} using (true)`,
+      )
+      await expect(apply(tenantPolicy('notes'))).rejects.toThrow(/notes admits tenants .* not declared: mine/)
+    })
+  })
+
+  it('keeps a restrictive policy of others', async () => {
+    await inTransaction(async () => {
+      await owner.query('create policy narrow on notes as restrictive to public using (size > 0)')
+      await apply(tenantPolicy('notes'))
+      expect(await policiesOf()).toEqual(['narrow', 'notes_system', 'notes_tenant'])
+    })
+  })
+})
 
 describe('lintCatalogue', () => {
   it('has nothing to say about a provisioned database with generated policies', async () => {
@@ -270,16 +317,38 @@ describe('generateTypes', () => {
 it('keeps statements of policies readable', () => {
   expect(policiesToSql([tenantPolicy('notes')], { tenant: 't', system: 's', owner: 'o' }))
     .toMatchInlineSnapshot(`
-    [
-      "alter table notes enable row level security",
-      "alter table notes force row level security",
-      "drop policy if exists notes_system on notes",
-      "create policy notes_system on notes for all to s, o using (true) with check (true)",
-      "drop policy if exists notes_tenant on notes",
-      "create policy notes_tenant on notes for all to t using (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid)) with check (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid))",
-      "revoke all on notes from public, t",
-      "grant select, insert, update, delete on notes to t",
-      "grant select, insert, update, delete on notes to s",
-    ]
-  `)
+      [
+        "do $policies$
+      declare old name;
+      begin
+        for old in select polname from pg_catalog.pg_policy where polrelid = 'notes'::regclass
+          and obj_description(oid, 'pg_policy') = 'quintet' loop
+          execute format('drop policy %I on notes', old);
+        end loop;
+      end $policies$",
+        "alter table notes enable row level security",
+        "alter table notes force row level security",
+        "drop policy if exists notes_system on notes",
+        "create policy notes_system on notes for all to s, o using (true) with check (true)",
+        "comment on policy notes_system on notes is 'quintet'",
+        "drop policy if exists notes_tenant on notes",
+        "create policy notes_tenant on notes for all to t using (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid)) with check (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid))",
+        "comment on policy notes_tenant on notes is 'quintet'",
+        "do $policies$
+      declare others text;
+      begin
+        select string_agg(polname, ', ' order by polname) into others from pg_catalog.pg_policy
+        where polrelid = 'notes'::regclass and polpermissive
+          and coalesce(obj_description(oid, 'pg_policy'), '') <> 'quintet'
+          and polroles && array[0, (select oid from pg_catalog.pg_roles where rolname = 't')]::oid[];
+        if others is not null then
+          raise exception 'the table % admits tenants by policies that are not declared: %', 'notes', others
+            using hint = 'Drop them, or declare them with customPolicy.';
+        end if;
+      end $policies$",
+        "revoke all on notes from public, t",
+        "grant select, insert, update, delete on notes to t",
+        "grant select, insert, update, delete on notes to s",
+      ]
+    `)
 })
