@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto'
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import { Client } from 'pg'
 import { databaseRoles, type DatabaseRoles } from './database-roles.ts'
+import { RlsError } from './errors.ts'
 import { quoteName, quoteText } from './sql-text.ts'
 
 export interface ProvisionOptions {
@@ -11,9 +12,16 @@ export interface ProvisionOptions {
   readonly name: string
   /**
    * Passwords of the logins. A login without one gets a password derived from the administrator's, or
-   * none where the administrator has none.
+   * none where the administrator has none. They are given to logins that are created; one that exists keeps
+   * its own, which must be the same, unless `rotate` is set.
    */
   readonly passwords?: { readonly owner?: string; readonly login?: string; readonly system?: string }
+  /**
+   * Give logins that exist the passwords and attributes too. Whoever still connects with an old password is
+   * refused from then on.
+   * @defaultValue false
+   */
+  readonly rotate?: boolean
 }
 
 export interface ProvisionedDatabase {
@@ -27,12 +35,14 @@ export interface ProvisionedDatabase {
 }
 
 /**
- * Creates a database with its roles, or brings existing ones into the same state. Safe to call at every
- * start and from several processes at once.
+ * Creates a database with its roles, or completes what is missing, and returns the URLs that apps need. Safe
+ * to call at every start and from several processes at once: a login that exists is not altered.
+ *
+ * @throws RlsError `ERR_RLS_LOGIN_EXISTS` when a login exists with another password and `rotate` is not set.
  */
 export async function provisionDatabase(options: ProvisionOptions): Promise<ProvisionedDatabase> {
-  refuseUnknownKeys(options, ['adminUrl', 'name', 'passwords'], 'provisionDatabase')
-  const { adminUrl, name, passwords = {} } = options
+  refuseUnknownKeys(options, ['adminUrl', 'name', 'passwords', 'rotate'], 'provisionDatabase')
+  const { adminUrl, name, passwords = {}, rotate = false } = options
   refuseUnknownKeys(passwords, ['owner', 'login', 'system'], 'provisionDatabase.passwords')
   const roles = databaseRoles(name)
   const password = (role: 'owner' | 'login' | 'system'): string | undefined =>
@@ -47,9 +57,10 @@ export async function provisionDatabase(options: ProvisionOptions): Promise<Prov
         roles[role],
         `login ${role === 'login' ? 'noinherit' : 'inherit'}`,
         password(role),
+        rotate,
       )
     }
-    await ensureRole(admin, roles.tenant, 'nologin noinherit', undefined)
+    await ensureRole(admin, roles.tenant, 'nologin noinherit', undefined, rotate)
     const inherit = (await versionOf(admin)) >= 160_000 ? ' with inherit false, set true' : ''
     await admin.query(`grant ${quoteName(roles.tenant)} to ${quoteName(roles.login)}${inherit}`)
     await ensureDatabase(admin, name, roles.owner)
@@ -60,11 +71,26 @@ export async function provisionDatabase(options: ProvisionOptions): Promise<Prov
     await withClient(urlOf(adminUrl, name), (database) => openSchema(database, roles))
   })
 
-  return {
+  const urls = {
     ownerUrl: urlOf(adminUrl, name, roles.owner, password('owner')),
     url: urlOf(adminUrl, name, roles.login, password('login')),
     systemUrl: urlOf(adminUrl, name, roles.system, password('system')),
-    roles,
+  }
+  for (const url of Object.values(urls)) await assertLogin(url)
+  return { ...urls, roles }
+}
+
+/** An existing login may have another password than the one that the URL says. */
+async function assertLogin(url: string): Promise<void> {
+  try {
+    await withClient(url, async () => undefined)
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== '28P01') throw error
+    const login = decodeURIComponent(new URL(url).username)
+    throw new RlsError(
+      `The login ${login} exists with another password. Give its password, or set rotate to give it this one; whoever connects with the old one is refused from then on.`,
+      { code: 'ERR_RLS_LOGIN_EXISTS', kind: 'conflict', details: { login }, cause: error },
+    )
   }
 }
 
@@ -76,10 +102,12 @@ async function ensureRole(
   role: string,
   attributes: string,
   password: string | undefined,
+  rotate: boolean,
 ): Promise<void> {
   const name = quoteName(role)
   const { rowCount } = await admin.query('select 1 from pg_roles where rolname = $1', [role])
   if (rowCount === 0) await admin.query(`create role ${name}`)
+  else if (!rotate) return
   const secret = password === undefined ? '' : ` password ${quoteText(password)}`
   await admin.query(
     `alter role ${name} nosuperuser nocreatedb nocreaterole nobypassrls ${attributes}${secret}`,

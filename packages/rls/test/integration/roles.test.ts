@@ -135,6 +135,37 @@ describe('provisionDatabase', () => {
     }
   })
 
+  it('alters no login that exists, unless told to', async () => {
+    const logins = () =>
+      fixture.asAdmin(
+        `select rolname, rolcanlogin, rolinherit, rolcreatedb, rolpassword, xmin::text from pg_authid
+         where rolname like $1 order by 1`,
+        [`${fixture.name}\\_%`],
+      )
+    const passwords = { owner: 'o', login: 'l', system: 's' }
+    await fixture.asAdmin(`alter role ${fixture.roles.system} createdb`)
+    const before = await logins()
+    await provisionDatabase({ adminUrl: fixture.adminUrl, name: fixture.name })
+    await expect(
+      provisionDatabase({ adminUrl: fixture.adminUrl, name: fixture.name, passwords }),
+    ).rejects.toMatchObject({
+      code: 'ERR_RLS_LOGIN_EXISTS',
+      kind: 'conflict',
+      details: { login: fixture.roles.owner },
+    })
+    expect(await logins()).toEqual(before)
+
+    const rotated = await provisionDatabase({
+      adminUrl: fixture.adminUrl,
+      name: fixture.name,
+      passwords,
+      rotate: true,
+    })
+    expect(new URL(rotated.url).password).toBe('l')
+    expect(await logins()).not.toEqual(before)
+    await provisionDatabase({ adminUrl: fixture.adminUrl, name: fixture.name, rotate: true })
+  })
+
   it('refuses names that are none and options it does not know', async () => {
     await expect(provisionDatabase({ adminUrl: fixture.adminUrl, name: 'a; drop' })).rejects.toThrow(
       /no database name/,
