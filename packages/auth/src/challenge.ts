@@ -1,9 +1,10 @@
+import { statusOf } from '@quintet/core/http'
 import { refuseUnknownKeys, toQuintetError } from '@quintet/core/kit'
 import { dpopAlgorithms } from './dpop/dpop-proof.ts'
 
 /** How a refusal looks in HTTP. */
 export interface AuthChallenge {
-  readonly status: 400 | 401 | 403 | 429 | 500 | 503
+  readonly status: number
   /** Lower-case names: `www-authenticate`, `retry-after`, `dpop-nonce`. */
   readonly headers: Readonly<Record<string, string>>
 }
@@ -56,7 +57,7 @@ export function toChallenge(thrown: unknown, options: ChallengeOptions = {}): Au
     case 'closed':
       return { status: 503, headers: retryHeader(error.retryAfter ?? 1_000) }
     default:
-      return { status: 500, headers: {} }
+      return { status: statusOf(error), headers: {} }
   }
 }
 

@@ -1,3 +1,5 @@
+import { generateKeyPairSync, hash, randomUUID } from 'node:crypto'
+import { calculateJwkThumbprint, SignJWT } from 'jose'
 import { createServer, request as httpRequest, type IncomingHttpHeaders, type Server } from 'node:http'
 import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
 import { connect as connectSocket, type AddressInfo, type Socket } from 'node:net'
@@ -9,20 +11,23 @@ import { WebSocket, WebSocketServer } from 'ws'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Principal, QuintetError } from '@quintet/core'
 import type { AuthenticateOptions } from '@quintet/core/kit'
-import { expressAuth } from '../src/adapters/express.ts'
-import { fastifyAuth, principalOf } from '../src/adapters/fastify.ts'
+import { expressAuth, expressErrors } from '../src/adapters/express.ts'
+import { fastifyAuth, fastifyErrors, principalOf } from '../src/adapters/fastify.ts'
 import { withAuth as fetchAuth } from '../src/adapters/fetch.ts'
-import { honoAuth, type AuthEnvironment } from '../src/adapters/hono.ts'
+import { honoAuth, honoErrors, type AuthEnvironment } from '../src/adapters/hono.ts'
 import { nodeFacts, withAuth as nodeAuth, type AuthenticatorOptions } from '../src/adapters/node.ts'
 import { upgradeAuth } from '../src/adapters/ws.ts'
 import {
+  AuthError,
   cookieNames,
   createSessionCookies,
   guard,
+  type RequestFacts,
   type SessionCookies,
   type SessionTokens,
 } from '../src/index.ts'
 import { createTestAuth, type TestAuth } from '../src/testing.ts'
+import { until } from '@quintet/test-kit'
 import { connect } from './support/redis.ts'
 
 let redis: Redis
@@ -262,7 +267,7 @@ describe.each(Object.entries(adapters))('the %s adapter', (_name, serve) => {
     })
     await using({ access: 'public' }, async (port) => {
       expect((await call(port)).body['kind']).toBe('anonymous')
-      expect((await call(port, ['authorization', 'Bearer bad'])).status).toBe(401)
+      expect((await call(port, ['authorization', 'Bearer bad'])).body['kind']).toBe('anonymous')
     })
   })
 
@@ -329,6 +334,7 @@ describe.each(Object.entries(adapters))('the %s adapter', (_name, serve) => {
       expect(headers['cache-control']).toBe('no-store')
       expect(body).toEqual({
         type: 'about:blank',
+        kind: 'unauthenticated',
         title: 'Unauthorized',
         status: 401,
         detail: 'The access token was not accepted.',
@@ -635,5 +641,283 @@ describe('the ws adapter', () => {
     socket.write(handshake)
     socket.destroy()
     expect(await outcome(open([]))).toBe(401)
+  })
+})
+
+/** Every adapter in front of a handler that throws what it is told. */
+const throwing: Readonly<
+  Record<string, (thrown: () => unknown, onError: (error: unknown) => void) => Promise<Served>>
+> = {
+  fetch: (thrown, onError) =>
+    serveFetch(
+      fetchAuth({ manager: auth.manager, access: 'public', onError }, () => {
+        throw thrown()
+      }),
+    ),
+  hono: (thrown, onError) => {
+    const app = new Hono<AuthEnvironment>()
+    app.onError(honoErrors({ onError }))
+    app.use('/api/*', honoAuth({ manager: auth.manager, access: 'public' }))
+    app.all('/api/me', () => {
+      throw thrown()
+    })
+    return serveFetch((request) => app.fetch(request))
+  },
+  node: (thrown, onError) =>
+    listen(
+      createServer(
+        nodeAuth({ manager: auth.manager, access: 'public', onError }, async () => {
+          await Promise.resolve()
+          throw thrown()
+        }),
+      ),
+    ),
+  express: (thrown, onError) => {
+    const app = express()
+    app.use('/api', expressAuth({ manager: auth.manager, access: 'public' }))
+    app.all('/api/me', () => {
+      throw thrown()
+    })
+    app.use(expressErrors({ onError }))
+    return listen(createServer(app))
+  },
+  fastify: async (thrown, onError) => {
+    const app = Fastify()
+    app.setErrorHandler(fastifyErrors({ onError }))
+    app.addHook('onRequest', fastifyAuth({ manager: auth.manager, access: 'public' }))
+    app.all('/api/me', () => {
+      throw thrown()
+    })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    return { port: (app.server.address() as AddressInfo).port, close: () => app.close() }
+  },
+}
+
+describe.each(Object.keys(throwing))('a handler behind the %s adapter that throws', (name) => {
+  const reported: unknown[] = []
+  let thrown: unknown
+  let served: Served
+  beforeAll(async () => {
+    served = await (throwing[name] as (typeof throwing)[string])(
+      () => thrown,
+      (error) => reported.push(error),
+    )
+  })
+  afterAll(() => served.close())
+
+  it('a refused refresh is answered with its status and challenge', async () => {
+    const refused = await auth.authority.refresh('no token').catch((error: unknown) => error)
+    thrown = refused
+    const { status, headers, body } = await call(served.port)
+    expect(status).toBe(401)
+    expect(headers['content-type']).toContain('application/problem+json')
+    expect(headers['www-authenticate']).toContain('error="invalid_token"')
+    expect(body).toMatchObject({ code: 'ERR_AUTH_REFRESH_INVALID', status: 401 })
+    expect(reported).toEqual([])
+  })
+
+  it.each([
+    ['not-found', 404],
+    ['conflict', 409],
+    ['too-large', 413],
+    ['rate-limited', 429],
+  ] as const)('an error of kind %s is answered with %i', async (kind, expected) => {
+    thrown = new QuintetError('told to the caller', { code: 'ERR_TEST_X', kind })
+    const { status, body } = await call(served.port)
+    expect([status, body['detail']]).toEqual([expected, 'told to the caller'])
+  })
+
+  it('anything else is answered with 500, without a word of it, and reported', async () => {
+    thrown = new Error('the secret of the house')
+    const { status, body } = await call(served.port)
+    expect(status).toBe(500)
+    expect(JSON.stringify(body)).not.toContain('secret')
+    expect(reported.splice(0)).toEqual([thrown])
+  })
+})
+
+it('what a framework refuses itself keeps its status', async () => {
+  const app = express()
+  app.use(express.json())
+  app.use(expressErrors())
+  const served = await listen(createServer(app))
+  const answer = await fetch(`http://127.0.0.1:${served.port}/`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{',
+  })
+  expect([answer.status, answer.headers.get('content-type')]).toEqual([
+    400,
+    'application/problem+json; charset=utf-8',
+  ])
+  await served.close()
+})
+
+describe.each(Object.entries(adapters))('every way in, through %s', (_name, serve) => {
+  it('that is public lets callers with stale credentials through as anonymous, also without Redis', async () => {
+    const away = { authenticate: () => Promise.reject(new AuthError('ERR_AUTH_UNAVAILABLE')) }
+    for (const manager of [auth.manager, away]) {
+      const served = await serve({ manager, access: 'public', cookies })
+      for (const headers of [
+        ['authorization', 'Bearer stale'],
+        ['cookie', `${cookieNames.access}=stale`],
+        ['authorization', 'nothing known'],
+      ])
+        expect((await call(served.port, headers)).body).toMatchObject({ kind: 'anonymous' })
+      await served.close()
+    }
+  })
+
+  it('that is public refuses bad credentials where it is told to', async () => {
+    const served = await serve({ manager: auth.manager, access: 'public', badCredentials: 'refuse' })
+    expect((await call(served.port, ['authorization', 'Bearer stale'])).status).toBe(401)
+    expect((await call(served.port)).status).toBe(200)
+    await served.close()
+  })
+
+  it('takes no cookie of a page of another origin for a WebSocket', async () => {
+    const served = await serve({ manager: auth.manager, cookies })
+    const { accessToken } = await auth.signIn()
+    const cookie = ['cookie', `${cookieNames.access}=${accessToken}`]
+    const handshake = ['sec-websocket-key', 'AAAAAAAAAAAAAAAAAAAAAA==', 'sec-websocket-version', '13']
+    const evil = ['origin', 'https://evil.test']
+    expect((await call(served.port, cookie)).status).toBe(200)
+    expect((await call(served.port, [...cookie, ...handshake, ...evil])).status).toBe(403)
+    expect((await call(served.port, [...cookie, ...handshake])).status).toBe(403)
+    const own = ['origin', 'https://app.test']
+    expect((await call(served.port, [...cookie, ...handshake, ...own])).status).toBe(200)
+    await served.close()
+  })
+
+  it('takes no cookie whose name begins with white space that a browser does not strip', async () => {
+    const served = await serve({ manager: auth.manager, cookies })
+    const { accessToken } = await auth.signIn()
+    expect((await call(served.port, ['cookie', `\xa0${cookieNames.access}=${accessToken}`])).status).toBe(401)
+    expect((await call(served.port, ['cookie', `a=b;\t${cookieNames.access}=${accessToken} `])).status).toBe(
+      200,
+    )
+    await served.close()
+  })
+
+  it('takes a proof for the URL that clients know, and for no other host', async () => {
+    const key = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const publicJwk = key.publicKey.export({ format: 'jwk' })
+    const jkt = await calculateJwkThumbprint(publicJwk as never)
+    const { accessToken } = await auth.signIn({ jkt })
+    const prove = (htu: string): Promise<string> =>
+      new SignJWT({ htm: 'GET', htu, ath: hash('sha256', accessToken, 'base64url') })
+        .setProtectedHeader({ typ: 'dpop+jwt', alg: 'ES256', jwk: { ...publicJwk, ext: true } as never })
+        .setIssuedAt(Math.floor(auth.clock.now() / 1_000))
+        .setJti(randomUUID())
+        .sign(key.privateKey)
+    const status = async (options: Partial<AuthenticatorOptions>, htu: string, more: string[] = []) => {
+      const served = await serve({ manager: auth.manager, ...options })
+      const url = htu.replace('HOST', `127.0.0.1:${served.port}`)
+      const headers = ['authorization', `DPoP ${accessToken}`, 'dpop', await prove(url), ...more]
+      const answer = await call(served.port, headers)
+      await served.close()
+      return answer.status
+    }
+    const origin = 'https://api.test'
+    // Without an origin the proof would be compared with the Host header, which is the client's word.
+    expect(await status({}, 'http://HOST/api/me')).toBe(401)
+    expect(await status({ origin }, 'http://HOST/api/me')).toBe(401)
+    expect(await status({ origin }, `${origin}/api/me`)).toBe(200)
+    expect(await status({ origin, prefix: '/x/media' }, `${origin}/x/media/api/me`)).toBe(200)
+    expect(await status({ origin, prefix: '/x/media' }, `${origin}/api/me`)).toBe(401)
+    // From whoever is no trusted proxy, the header says nothing.
+    const forwarded = ['x-forwarded-prefix', '/x/media']
+    expect(await status({ origin }, `${origin}/x/media/api/me`, forwarded)).toBe(401)
+    if (_name === 'fetch' || _name === 'hono') return
+    const trusting = { origin, trustedProxies: ['127.0.0.0/8', '::1'] }
+    expect(await status(trusting, `${origin}/x/media/api/me`, forwarded)).toBe(200)
+    expect(await status(trusting, `${origin}/x/media/api/me`, [...forwarded, ...forwarded])).toBe(401)
+  })
+})
+
+describe('a WebSocket that is guarded', () => {
+  const fakeSocket = () => {
+    const closed: string[] = []
+    return {
+      closed,
+      close: (_code: number, reason: string) => void closed.push(reason),
+      terminate: () => undefined,
+      once: () => undefined,
+      removeAllListeners: () => undefined,
+    }
+  }
+  const upgrade = () => upgradeAuth({ manager: auth.manager })
+  const caller = (tokens: SessionTokens): Promise<Principal> =>
+    auth.manager.authenticate({ scheme: 'bearer', token: tokens.accessToken })
+
+  it('goes on under the token of a refresh, and ends with the session', async () => {
+    const first = await auth.signIn()
+    const socket = fakeSocket()
+    const guarded = upgrade().guard(socket, await caller(first))
+    const second = await auth.authority.refresh(first.refreshToken)
+    expect(await guarded.renew(second.accessToken)).toEqual(await caller(second))
+    const third = await auth.authority.refresh(second.refreshToken)
+    await until(() => superseded(auth.manager, second))
+    await guarded.renew(third.accessToken)
+    expect(socket.closed).toEqual([])
+    await auth.authority.revoke(first.session)
+    await until(() => socket.closed.length > 0)
+    expect(socket.closed).toEqual(['revoked'])
+  })
+
+  it('ends with the session also while the new token is awaited', async () => {
+    const first = await auth.signIn()
+    const socket = fakeSocket()
+    const ends: string[] = []
+    const principal = await caller(first)
+    upgrade().guard(socket, principal)
+    auth.manager.watch(principal, (end) => ends.push(end))
+    await auth.authority.refresh(first.refreshToken)
+    await until(() => ends.includes('superseded'))
+    expect(socket.closed).toEqual([])
+    await auth.authority.revoke(first.session)
+    await until(() => socket.closed.length > 0)
+    expect(socket.closed).toEqual(['revoked'])
+    expect(ends).toEqual(['superseded', 'revoked'])
+  })
+
+  it('takes no token of another session, and none that is not accepted', async () => {
+    const first = await auth.signIn()
+    const socket = fakeSocket()
+    const guarded = upgrade().guard(socket, await caller(first))
+    const other = await auth.signIn()
+    for (const token of [other.accessToken, 'none', first.accessToken.slice(0, -3)])
+      await expect(guarded.renew(token)).rejects.toMatchObject({ code: 'ERR_AUTH_TOKEN_INVALID' })
+    expect(guarded.principal.sessionId).toBe(first.session.sessionId)
+  })
+
+  async function superseded(manager: TestAuth['manager'], { accessToken }: SessionTokens): Promise<boolean> {
+    const error = await manager
+      .authenticate({ scheme: 'bearer', token: accessToken })
+      .catch((thrown: unknown) => thrown)
+    return error instanceof AuthError && error.code === 'ERR_AUTH_TOKEN_SUPERSEDED'
+  }
+})
+
+describe('the refresh cookie', () => {
+  const facts = (cookie: string): RequestFacts => ({
+    method: 'POST',
+    url: 'https://app.test/',
+    header: (name) => (name === 'cookie' ? [cookie] : []),
+    upgrade: false,
+  })
+  const pair = (set: readonly string[], name: string): string =>
+    set.find((each) => each.startsWith(name))?.split(';')[0] ?? ''
+
+  it('of another session that a subdomain has set is passed over', async () => {
+    const own = cookies.set(await auth.signIn())
+    const tossed = pair(cookies.set(await auth.signIn({ userId: 'mallory' })), cookieNames.refresh)
+    const [refresh, csrf] = [pair(own, cookieNames.refresh), pair(own, cookieNames.csrf)]
+    const token = refresh.slice(refresh.indexOf('=') + 1)
+    expect(cookies.refreshToken(facts(`${refresh}; ${csrf}`))).toBe(token)
+    expect(cookies.refreshToken(facts(`${tossed}; ${refresh}; ${csrf}`))).toBe(token)
+    for (const cookie of [`${tossed}; ${csrf}`, tossed, refresh])
+      expect(() => cookies.refreshToken(facts(cookie))).toThrow('CSRF')
+    expect(cookies.refreshToken(facts(csrf))).toBeUndefined()
   })
 })

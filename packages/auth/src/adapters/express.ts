@@ -1,6 +1,7 @@
 import type { Principal } from '@quintet/core'
-import type { RequestHandler } from 'express'
+import type { ErrorRequestHandler, RequestHandler } from 'express'
 import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
+import { createErrorAnswers, type ErrorAnswerOptions } from '../http/error-answers.ts'
 import { nodeFacts } from '../http/node-facts.ts'
 
 /**
@@ -28,4 +29,22 @@ export function expressAuth(options: AuthenticatorOptions): RequestHandler {
   }
 }
 
+/**
+ * Makes an error handler for Express 5, to be used after the routes: an error of Quintet is answered with its status and
+ * challenge, anything else with 500 and without a stack.
+ *
+ * @example
+ * app.use(expressErrors())
+ */
+export function expressErrors(options: ErrorAnswerOptions = {}): ErrorRequestHandler {
+  const errors = createErrorAnswers(options, 'expressErrors')
+  return (error, request, response, next) => {
+    // Express ends the connection of an answer that has begun.
+    if (response.headersSent) return next(error)
+    const { status, headers, body } = errors.of(error, nodeFacts(request, { target: request.originalUrl }))
+    response.status(status).set(headers).send(body)
+  }
+}
+
+export type { ErrorAnswerOptions } from '../http/error-answers.ts'
 export type { AuthenticatorOptions } from '../http/authenticator.ts'

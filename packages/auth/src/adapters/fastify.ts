@@ -1,6 +1,8 @@
+import type { Http2ServerRequest } from 'node:http2'
 import type { Principal } from '@quintet/core'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
+import { createErrorAnswers, type ErrorAnswerOptions } from '../http/error-answers.ts'
 import { nodeFacts } from '../http/node-facts.ts'
 
 const principals = new WeakMap<object, Principal>()
@@ -28,11 +30,34 @@ export function fastifyAuth(
   }
 }
 
+/** A request of Fastify, over HTTP/1.1 or HTTP/2. */
+export type AuthenticatedRequest = Pick<FastifyRequest, 'id' | 'routeOptions'> & {
+  readonly raw: FastifyRequest['raw'] | Http2ServerRequest
+}
+
 /** The caller of a request behind {@link fastifyAuth}. @throws TypeError when the hook has not run for it. */
-export function principalOf(request: Pick<FastifyRequest, 'id'>): Principal {
+export function principalOf(request: AuthenticatedRequest): Principal {
   const principal = principals.get(request)
   if (principal === undefined) throw new TypeError('principalOf: fastifyAuth has not run for this request.')
   return principal
 }
 
+/**
+ * Makes an error handler for Fastify 5: an error of Quintet is answered with its status and challenge, one of Fastify
+ * with its own, anything else with 500 and without a stack.
+ *
+ * @example
+ * app.setErrorHandler(fastifyErrors())
+ */
+export function fastifyErrors(
+  options: ErrorAnswerOptions = {},
+): (error: unknown, request: FastifyRequest, reply: FastifyReply) => Promise<void> {
+  const errors = createErrorAnswers(options, 'fastifyErrors')
+  return async (error, request, reply) => {
+    const { status, headers, body } = errors.of(error, nodeFacts(request.raw))
+    await reply.code(status).headers(headers).send(body)
+  }
+}
+
+export type { ErrorAnswerOptions } from '../http/error-answers.ts'
 export type { AuthenticatorOptions } from '../http/authenticator.ts'

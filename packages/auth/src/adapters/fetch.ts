@@ -1,5 +1,6 @@
 import type { AccessRule, Principal, PrincipalFor } from '@quintet/core'
 import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
+import { createErrorAnswers, type ErrorAnswerOptions } from '../http/error-answers.ts'
 import { fetchFacts } from '../http/fetch-facts.ts'
 
 /** A handler of a Web `Request` from a caller who was let through. */
@@ -8,17 +9,23 @@ export type AuthenticatedHandler<Caller extends Principal = Principal> = (
   principal: Caller,
 ) => Promise<Response> | Response
 
+export interface FetchAuthOptions<Access extends AccessRule = AccessRule>
+  extends AuthenticatorOptions<Access>, Pick<ErrorAnswerOptions, 'onError'> {}
+
 /**
- * Puts authentication before a handler of Web requests.
+ * Puts authentication before a handler of Web requests. What the handler throws is answered: an error of Quintet with its
+ * status, anything else with 500.
  *
  * @example
  * const handler = withAuth({ manager }, (request, principal) => Response.json({ hello: principal.userId }))
  */
 export function withAuth<const Access extends AccessRule = 'authenticated'>(
-  options: AuthenticatorOptions<Access>,
+  options: FetchAuthOptions<Access>,
   handler: AuthenticatedHandler<PrincipalFor<Access>>,
 ): (request: Request) => Promise<Response> {
-  const authenticator = createAuthenticator(options, 'withAuth')
+  const { onError, ...others } = options
+  const authenticator = createAuthenticator(others as AuthenticatorOptions<Access>, 'withAuth')
+  const errors = createErrorAnswers(onError === undefined ? {} : { onError }, 'withAuth')
   return async (request) => {
     const facts = fetchFacts(request)
     let principal: PrincipalFor<Access>
@@ -28,7 +35,12 @@ export function withAuth<const Access extends AccessRule = 'authenticated'>(
       const { status, headers, body } = authenticator.refuse(error, facts)
       return new Response(body, { status, headers })
     }
-    return await handler(request, principal)
+    try {
+      return await handler(request, principal)
+    } catch (error) {
+      const { status, headers, body } = errors.of(error, facts)
+      return new Response(body, { status, headers })
+    }
   }
 }
 

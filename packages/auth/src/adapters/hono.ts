@@ -1,6 +1,7 @@
-import type { AccessRule, Principal, PrincipalFor } from '@quintet/core'
-import type { MiddlewareHandler } from 'hono'
+import { isQuintetError, type AccessRule, type Principal, type PrincipalFor } from '@quintet/core'
+import type { ErrorHandler, MiddlewareHandler } from 'hono'
 import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
+import { createErrorAnswers, type ErrorAnswerOptions } from '../http/error-answers.ts'
 import { fetchFacts } from '../http/fetch-facts.ts'
 
 /**
@@ -36,4 +37,21 @@ export function honoAuth<const Access extends AccessRule = 'authenticated'>(
   }
 }
 
+/**
+ * Makes an error handler for Hono: an error of Quintet is answered with its status and challenge, an `HTTPException` as
+ * it says, anything else with 500 and without a stack.
+ *
+ * @example
+ * app.onError(honoErrors())
+ */
+export function honoErrors(options: ErrorAnswerOptions = {}): ErrorHandler {
+  const errors = createErrorAnswers(options, 'honoErrors')
+  return (error, context) => {
+    if ('getResponse' in error && !isQuintetError(error)) return error.getResponse()
+    const { status, headers, body } = errors.of(error, fetchFacts(context.req.raw))
+    return new Response(body, { status, headers })
+  }
+}
+
+export type { ErrorAnswerOptions } from '../http/error-answers.ts'
 export type { AuthenticatorOptions } from '../http/authenticator.ts'

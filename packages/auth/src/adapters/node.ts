@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AccessRule, Principal, PrincipalFor } from '@quintet/core'
 import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
+import { createErrorAnswers, type ErrorAnswerOptions } from '../http/error-answers.ts'
 import { nodeFacts } from '../http/node-facts.ts'
 
 /** A listener for requests of callers who were let through. */
@@ -10,17 +11,23 @@ export type AuthenticatedListener<Caller extends Principal = Principal> = (
   principal: Caller,
 ) => Promise<void> | void
 
+export interface NodeAuthOptions<Access extends AccessRule = AccessRule>
+  extends AuthenticatorOptions<Access>, Pick<ErrorAnswerOptions, 'onError'> {}
+
 /**
- * Puts authentication before a listener of `node:http`.
+ * Puts authentication before a listener of `node:http`. What the listener throws is answered: an error of Quintet with
+ * its status, anything else with 500.
  *
  * @example
  * createServer(withAuth({ manager }, (request, response, principal) => response.end(principal.userId)))
  */
 export function withAuth<const Access extends AccessRule = 'authenticated'>(
-  options: AuthenticatorOptions<Access>,
+  options: NodeAuthOptions<Access>,
   listener: AuthenticatedListener<PrincipalFor<Access>>,
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
-  const authenticator = createAuthenticator(options, 'withAuth')
+  const { onError, ...others } = options
+  const authenticator = createAuthenticator(others as AuthenticatorOptions<Access>, 'withAuth')
+  const errors = createErrorAnswers(onError === undefined ? {} : { onError }, 'withAuth')
   return async (request, response) => {
     const facts = nodeFacts(request)
     let principal: PrincipalFor<Access>
@@ -31,7 +38,18 @@ export function withAuth<const Access extends AccessRule = 'authenticated'>(
       response.writeHead(status, headers).end(body)
       return
     }
-    await listener(request, response, principal)
+    try {
+      await listener(request, response, principal)
+    } catch (error) {
+      if (response.headersSent) {
+        // Half an answer is no answer: the client must see that it was cut off.
+        errors.report(error)
+        response.destroy()
+        return
+      }
+      const { status, headers, body } = errors.of(error, facts)
+      response.writeHead(status, headers).end(body)
+    }
   }
 }
 

@@ -2,6 +2,7 @@ import { STATUS_CODES, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { AccessRule, Principal, PrincipalFor } from '@quintet/core'
 import type { SessionEnd } from '@quintet/core/kit'
+import { AuthError, Refusal } from '../errors.ts'
 import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
 import { nodeFacts } from '../http/node-facts.ts'
 
@@ -22,14 +23,33 @@ export interface UpgradeAuth<Caller extends Principal = Principal> {
    */
   admit(request: IncomingMessage, socket: Duplex): Promise<Caller | undefined>
   /**
-   * Closes the WebSocket with 4401 and the reason when the principal's session ends. From then on no message of the
-   * client reaches a listener, and a client that does not answer the close is cut off after a second.
+   * Closes the WebSocket with 4401 and the reason when the principal's session ends or its token runs out. From then on
+   * no message of the client reaches a listener, and a client that does not answer the close is cut off after a second.
+   *
+   * After a refresh the session goes on under a new token: the client has ten seconds to send it in a message of your
+   * protocol, which you give to `renew`. It should do so before its token runs out as well.
    */
-  guard(socket: AuthenticatedSocket, principal: Principal): void
+  guard(socket: AuthenticatedSocket, principal: Principal): GuardedSocket<Caller>
+}
+
+/** A WebSocket that is closed when its session ends. */
+export interface GuardedSocket<Caller extends Principal = Principal> {
+  /** The caller as the newest token says. */
+  readonly principal: Caller
+  /**
+   * Takes over a newer access token of the same session. Resolves to the caller as it says.
+   *
+   * @throws AuthError as for a handshake with this token; the socket stays as it was. `ERR_AUTH_TOKEN_INVALID` when it
+   *   is of another session.
+   */
+  renew(accessToken: string): Promise<Caller>
 }
 
 /** The close code of a WebSocket whose session has ended. */
 export const sessionEndedCode = 4401
+
+/** How long the client may take to send the token that replaces a superseded one, in milliseconds. */
+const renewalTime = 10_000
 
 /** How long the client of an ended session may take to close, in milliseconds. */
 const closeTimeout = 1_000
@@ -49,7 +69,7 @@ export function upgradeAuth<const Access extends AccessRule = 'authenticated'>(
   const authenticator = createAuthenticator(options, 'upgradeAuth')
   return {
     async admit(request, socket) {
-      const facts = nodeFacts(request, { upgrade: true })
+      const facts = { ...nodeFacts(request), upgrade: true }
       const onError = (): void => void socket.destroy()
       socket.on('error', onError)
       try {
@@ -72,16 +92,52 @@ export function upgradeAuth<const Access extends AccessRule = 'authenticated'>(
       }
     },
     guard(socket, principal) {
+      let current = principal as PrincipalFor<Access>
+      let watch: Disposable | undefined
+      let renewal: NodeJS.Timeout | undefined
       let cutOff: NodeJS.Timeout | undefined
-      const watch = options.manager.watch?.(principal, (end: SessionEnd) => {
+      let isOver = false
+      function end(reason: SessionEnd): void {
+        if (isOver) return
+        isOver = true
         socket.removeAllListeners('message')
-        socket.close(sessionEndedCode, end)
+        socket.close(sessionEndedCode, reason)
         cutOff = setTimeout(() => socket.terminate(), closeTimeout)
-      })
+      }
+      function follow(): void {
+        clearTimeout(renewal)
+        watch?.[Symbol.dispose]()
+        watch = options.manager.watch?.(current, (reason) => {
+          if (reason === 'superseded') renewal = setTimeout(() => end(reason), renewalTime)
+          else end(reason)
+        })
+      }
+      follow()
       socket.once('close', () => {
+        isOver = true
+        clearTimeout(renewal)
         clearTimeout(cutOff)
         watch?.[Symbol.dispose]()
       })
+      return {
+        get principal() {
+          return current
+        },
+        async renew(accessToken) {
+          const renewed = await authenticator.admitToken(accessToken)
+          const same = (['kind', 'tenantId', 'userId', 'sessionId'] as const).every(
+            (name) => renewed[name] === current[name],
+          )
+          if (!same) {
+            throw new AuthError('ERR_AUTH_TOKEN_INVALID', {
+              cause: new Refusal('The new token of a WebSocket is of another session.'),
+            })
+          }
+          current = renewed
+          if (!isOver) follow()
+          return renewed
+        },
+      }
     },
   }
 }

@@ -31,7 +31,17 @@ export interface DpopProof {
   readonly nonce: string | undefined
 }
 
-const publicMembers: ReadonlySet<string> = new Set(['kty', 'crv', 'x', 'y', 'alg', 'use', 'kid', 'key_ops'])
+const publicMembers: ReadonlySet<string> = new Set([
+  'kty',
+  'crv',
+  'x',
+  'y',
+  'alg',
+  'use',
+  'kid',
+  'key_ops',
+  'ext',
+])
 const maxProofLength = 4_096
 
 /** The algorithms of proofs; a challenge names them (RFC 9449 section 7.1). */

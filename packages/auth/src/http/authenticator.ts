@@ -1,27 +1,37 @@
-import type { AccessRule, AuthManager, PrincipalFor } from '@quintet/core'
+import {
+  anonymous,
+  isQuintetError,
+  type AccessRule,
+  type AuthManager,
+  type Principal,
+  type PrincipalFor,
+} from '@quintet/core'
+import { problemHeaders, toProblem } from '@quintet/core/http'
 import { assertAccessRule, decideAccess, refuseUnknownKeys, toQuintetError } from '@quintet/core/kit'
 import { toChallenge } from '../challenge.ts'
-import { AuthError } from '../errors.ts'
+import { AuthError, Refusal } from '../errors.ts'
+import { readPublicUrl, type PublicUrlOptions } from './public-url.ts'
 import { readCredentials } from './read-credentials.ts'
 import type { RequestFacts } from './request-facts.ts'
 import type { SessionCookies } from './session-cookies.ts'
 
 /** What every adapter takes. */
-export interface AuthenticatorOptions<Access extends AccessRule = AccessRule> {
+export interface AuthenticatorOptions<Access extends AccessRule = AccessRule> extends PublicUrlOptions {
   readonly manager: AuthManager
   /** Who gets through. @defaultValue `'authenticated'` */
   readonly access?: Access
+  /**
+   * With `access: 'public'`: what becomes of credentials that do not verify, or cannot be verified now. `'ignore'` lets
+   * the caller through as anonymous, so that stale ones do not close a sign-in; `'refuse'` answers as elsewhere.
+   * @defaultValue `'ignore'`
+   */
+  readonly badCredentials?: 'ignore' | 'refuse'
   /** Takes the access token from a cookie as well, under the CSRF rules. */
   readonly cookies?: SessionCookies
   /** The `realm` of challenges. @defaultValue `'api'` */
   readonly realm?: string
   /** Reads the session now, even where the manager is in tracked mode. */
   readonly freshness?: 'strict'
-  /**
-   * The origin under which clients know this server, e.g. `https://api.example.com`: proofs of possession are made
-   * for it. @defaultValue what the request says
-   */
-  readonly origin?: string
 }
 
 /** A refusal in HTTP, ready to be sent. */
@@ -36,13 +46,26 @@ export interface AuthRefusal {
 export interface Authenticator<Access extends AccessRule> {
   /** Resolves to the caller, or rejects. */
   admit(request: RequestFacts, signal?: AbortSignal): Promise<PrincipalFor<Access>>
+  /** As `admit`, for a bearer token that came in another way than a request. Never lets it pass as anonymous. */
+  admitToken(token: string): Promise<PrincipalFor<Access>>
   refuse(thrown: unknown, request: RequestFacts): AuthRefusal
 }
 
-const knownKeys = ['manager', 'access', 'cookies', 'realm', 'freshness', 'origin']
+const knownKeys = [
+  'manager',
+  'access',
+  'badCredentials',
+  'cookies',
+  'realm',
+  'freshness',
+  'origin',
+  'prefix',
+  'trustedProxies',
+]
 const never = new AbortController().signal
 
-export function createAuthenticator<Access extends AccessRule>(
+/** @throws TypeError for options that are unknown or make no sense. */
+export function createAuthenticator<const Access extends AccessRule = 'authenticated'>(
   options: AuthenticatorOptions<Access>,
   path: string,
 ): Authenticator<Access> {
@@ -54,62 +77,68 @@ export function createAuthenticator<Access extends AccessRule>(
   if (options.freshness !== undefined && options.freshness !== 'strict') {
     throw new TypeError(`${path}.freshness: must be 'strict' or left out.`)
   }
-  const { origin } = options
-  if (origin !== undefined && (!URL.canParse(origin) || new URL(origin).origin !== origin)) {
-    throw new TypeError(
-      `${path}.origin: ${JSON.stringify(origin)} is no origin such as "https://api.example.com".`,
-    )
+  const { badCredentials = 'ignore', freshness, cookies, manager } = options
+  if (badCredentials !== 'ignore' && badCredentials !== 'refuse') {
+    throw new TypeError(`${path}.badCredentials: must be 'ignore' or 'refuse'.`)
   }
-  return {
-    async admit(request, signal = never) {
-      const facts = origin === undefined ? request : { ...request, url: relocate(request.url, origin) }
-      const { credentials, fromCookie } = readCredentials(facts, options.cookies)
-      const { freshness } = options
-      const principal = await options.manager.authenticate(
-        credentials,
-        freshness === undefined ? { signal } : { signal, freshness },
-      )
-      if (fromCookie) options.cookies?.assertSameSite(facts, principal.sessionId ?? '')
-      const decision = decideAccess(access, principal)
-      if (decision === 'unauthenticated') throw new AuthError('ERR_AUTH_CREDENTIALS_MISSING')
-      if (decision === 'forbidden') throw new AuthError('ERR_AUTH_FORBIDDEN')
-      // What the rule has just decided.
-      return principal as PrincipalFor<Access>
-    },
-    refuse(thrown, request) {
-      const error = toQuintetError(thrown)
-      const scheme = /^dpop /i.test(request.header('authorization')[0] ?? '') ? 'DPoP' : 'Bearer'
-      const { status, headers } = toChallenge(error, {
-        scheme,
-        ...(options.realm === undefined ? {} : { realm: options.realm }),
+  if (options.badCredentials !== undefined && access !== 'public') {
+    throw new TypeError(`${path}.badCredentials: only access 'public' lets anonymous callers through.`)
+  }
+  const publicUrl = readPublicUrl(options, path)
+
+  async function authenticate(request: RequestFacts, signal: AbortSignal) {
+    const facts = { ...request, url: publicUrl.of(request) }
+    const { credentials, fromCookie } = readCredentials(facts, cookies)
+    if (credentials.scheme === 'dpop' && !publicUrl.isKnown) {
+      throw new AuthError('ERR_AUTH_DPOP_INVALID', {
+        cause: new Refusal(`${path}.origin is not set, so nobody knows what the proof must be for.`),
       })
-      const body = {
-        type: 'about:blank',
-        title: titles[status],
-        status,
-        detail: error.kind === 'internal' ? 'Something failed on our side.' : error.message,
-        code: error.code,
-        ...(error.details === undefined || error.kind === 'internal' ? {} : { details: error.details }),
-      }
-      return {
-        status,
-        headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store', ...headers },
-        body: JSON.stringify(body),
-      }
+    }
+    const principal = await manager.authenticate(
+      credentials,
+      freshness === undefined ? { signal } : { signal, freshness },
+    )
+    if (fromCookie) cookies?.assertSameSite(facts, principal.sessionId ?? '')
+    return principal
+  }
+
+  async function admitted(request: RequestFacts, signal: AbortSignal) {
+    if (access !== 'public' || badCredentials === 'refuse') return await authenticate(request, signal)
+    try {
+      return await authenticate(request, signal)
+    } catch (error) {
+      if (isQuintetError(error) && error.kind !== 'internal') return anonymous
+      throw error
+    }
+  }
+
+  function decided(principal: Principal): PrincipalFor<Access> {
+    const decision = decideAccess(access, principal)
+    if (decision === 'unauthenticated') throw new AuthError('ERR_AUTH_CREDENTIALS_MISSING')
+    if (decision === 'forbidden') throw new AuthError('ERR_AUTH_FORBIDDEN')
+    // What the rule has just decided.
+    return principal as PrincipalFor<Access>
+  }
+
+  return {
+    admit: async (request, signal = never) => decided(await admitted(request, signal)),
+    async admitToken(token) {
+      const how = freshness === undefined ? { signal: never } : { signal: never, freshness }
+      return decided(await manager.authenticate({ scheme: 'bearer', token }, how))
     },
+    refuse: (thrown, request) => refuseRequest(thrown, request, options.realm),
   }
 }
 
-const titles: Readonly<Record<number, string>> = {
-  400: 'Bad Request',
-  401: 'Unauthorized',
-  403: 'Forbidden',
-  429: 'Too Many Requests',
-  500: 'Internal Server Error',
-  503: 'Service Unavailable',
-}
-
-function relocate(url: string, origin: string): string {
-  const { pathname, search } = new URL(url)
-  return `${origin}${pathname}${search}`
+/** The answer to whatever was thrown for a request: a problem document, and the challenge where there is one. */
+export function refuseRequest(
+  thrown: unknown,
+  request: Pick<RequestFacts, 'header'>,
+  realm: string | undefined,
+): AuthRefusal {
+  const error = toQuintetError(thrown)
+  const scheme = /^dpop /i.test(request.header('authorization')[0] ?? '') ? 'DPoP' : 'Bearer'
+  const { status, headers } = toChallenge(error, { scheme, ...(realm === undefined ? {} : { realm }) })
+  const problem = toProblem(error, { statuses: { [error.code]: status } })
+  return { status, headers: { ...problemHeaders(problem), ...headers }, body: JSON.stringify(problem) }
 }

@@ -1,12 +1,17 @@
 import { AuthError } from '../errors.ts'
 import type { RequestFacts } from './request-facts.ts'
 
-/** Every value that a cookie of this name was sent with. */
-function cookieValues(request: RequestFacts, name: string): readonly string[] {
+/**
+ * Every value that a cookie of this name was sent with. Only spaces and tabs are stripped, as browsers do: any other
+ * white space is part of a name, which then has no `__Host-` before it that a browser would have looked after.
+ *
+ * @see RFC 6265bis section 5.6
+ */
+export function cookieValues(request: RequestFacts, name: string): readonly string[] {
   return request
     .header('cookie')
     .flatMap((line) => line.split(';'))
-    .map((pair) => pair.trim())
+    .map((pair) => pair.replace(/^[ \t]+|[ \t]+$/g, ''))
     .filter((pair) => pair.startsWith(`${name}=`))
     .map((pair) => pair.slice(name.length + 1))
 }

@@ -1,14 +1,11 @@
-import type { RequestFacts } from './request-facts.ts'
+import { asksForWebSocket, type RequestFacts } from './request-facts.ts'
 
 /** The facts of a Web `Request`, which shows a header that was sent twice as one list. */
 export function fetchFacts(request: Request): RequestFacts {
-  return {
-    method: request.method,
-    url: request.url,
-    header: (name) => {
-      const value = request.headers.get(name)
-      return value === null ? [] : [value]
-    },
-    upgrade: false,
+  const header = (name: string): readonly string[] => {
+    // What stands for a header in HTTP/2 is none here.
+    const value = name.startsWith(':') ? null : request.headers.get(name)
+    return value === null ? [] : [value]
   }
+  return { method: request.method, url: request.url, header, upgrade: asksForWebSocket(header) }
 }

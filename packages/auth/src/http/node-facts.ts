@@ -1,10 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
-import type { RequestFacts } from './request-facts.ts'
+import { asksForWebSocket, type RequestFacts } from './request-facts.ts'
 
 export interface NodeFactsOptions {
-  /** True for a WebSocket handshake. @defaultValue false */
-  readonly upgrade?: boolean
   /** The request target as the client sent it, where a framework has rewritten `url`. @defaultValue `request.url` */
   readonly target?: string
 }
@@ -16,15 +14,17 @@ export function nodeFacts(
 ): RequestFacts {
   const encrypted = 'encrypted' in request.socket && request.socket.encrypted === true
   const { rawHeaders } = request
+  const header = (name: string): readonly string[] =>
+    rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === name)
   return {
     method: request.method ?? 'GET',
     url: addressOf(
       `${encrypted ? 'https' : 'http'}://${String(request.headers[':authority'] ?? request.headers.host ?? '')}`,
       options.target ?? request.url ?? '/',
     ),
-    header: (name) =>
-      rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === name),
-    upgrade: options.upgrade === true,
+    header,
+    upgrade: asksForWebSocket(header),
+    address: request.socket.remoteAddress,
   }
 }
 

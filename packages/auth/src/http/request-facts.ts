@@ -7,4 +7,15 @@ export interface RequestFacts {
   readonly header: (name: string) => readonly string[]
   /** True for a WebSocket handshake. */
   readonly upgrade: boolean
+  /** The address of the other end of the connection: of a proxy, where one stands in between. */
+  readonly address?: string | undefined
+}
+
+/** Whether headers ask for a WebSocket: over HTTP/1.1 (RFC 6455) or HTTP/2 (RFC 8441). No page can set them by itself. */
+export function asksForWebSocket(header: RequestFacts['header']): boolean {
+  return (
+    header('upgrade').some((value) => /(?:^|[,\s])websocket(?:$|[,\s])/i.test(value)) ||
+    header('sec-websocket-key').length > 0 ||
+    header(':protocol').includes('websocket')
+  )
 }

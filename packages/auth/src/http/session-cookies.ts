@@ -2,8 +2,9 @@ import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { type Clock, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
 import { hmac, secretKey, type SecretInput } from '../secrets.ts'
+import { sessionIdOf } from '../sessions/refresh-token.ts'
 import type { SessionTokens } from '../sessions/session-authority.ts'
-import { formatCookie, readCookie } from './cookies.ts'
+import { cookieValues, formatCookie, readCookie } from './cookies.ts'
 import type { RequestFacts } from './request-facts.ts'
 
 export interface SessionCookiesOptions {
@@ -20,7 +21,10 @@ export const sessionCookiesDefaults: Readonly<{ refreshPath: string }> = Object.
   refreshPath: '/auth/refresh',
 })
 
-/** The names of the cookies. The prefixes bind them to this host and to TLS (RFC 6265bis). */
+/**
+ * The names of the cookies. `__Host-` binds them to this host and to TLS (RFC 6265bis); the refresh cookie, which is
+ * bound to a path as well, is held against the CSRF cookie.
+ */
 export const cookieNames: Readonly<{ access: string; refresh: string; csrf: string }> = Object.freeze({
   access: '__Host-access',
   refresh: '__Secure-refresh',
@@ -38,7 +42,12 @@ export interface SessionCookies {
   clear(): readonly string[]
   /** The access token of a request, if it has one. */
   accessToken(request: RequestFacts): string | undefined
-  /** The refresh token of a request, if it has one. */
+  /**
+   * The refresh token of a request, if it has one. Of the session that the CSRF cookie is for: that one cannot be set
+   * from a subdomain, as a cookie that is bound to a path can.
+   *
+   * @throws AuthError `ERR_AUTH_CSRF_REFUSED` when there are only others
+   */
   refreshToken(request: RequestFacts): string | undefined
   /**
    * Holds a request to the CSRF rules: anything but GET, HEAD and OPTIONS repeats the CSRF cookie in the header
@@ -113,7 +122,17 @@ export function createSessionCookies(options: SessionCookiesOptions): SessionCoo
       ]
     },
     accessToken: (request) => readCookie(request, cookieNames.access),
-    refreshToken: (request) => readCookie(request, cookieNames.refresh),
+    refreshToken(request) {
+      const tokens = cookieValues(request, cookieNames.refresh)
+      if (tokens.length === 0) return undefined
+      const csrf = readCookie(request, cookieNames.csrf) ?? ''
+      const own = tokens.filter((token) => isSigned(csrf, sessionIdOf(token)))
+      if (own.length > 1) throw new AuthError('ERR_AUTH_CREDENTIALS_AMBIGUOUS')
+      if (own[0] !== undefined) return own[0]
+      throw new AuthError('ERR_AUTH_CSRF_REFUSED', {
+        cause: new Refusal('The refresh cookie is not of the session of the CSRF cookie.'),
+      })
+    },
     assertSameSite(request, sessionId) {
       if (request.upgrade) {
         const [origin = ''] = request.header('origin')

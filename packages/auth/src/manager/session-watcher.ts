@@ -7,6 +7,8 @@ interface Watched {
   readonly onEnd: (end: SessionEnd) => void
   /** How many looks in a row found no session at all. */
   misses: number
+  /** Told already: what may follow is the end of the session. */
+  superseded: boolean
 }
 
 /** After so many looks without a session it counts as expired; one alone may be a Redis that has just been emptied. */
@@ -38,7 +40,7 @@ export class SessionWatcher {
 
   watch(token: BoundToken, onEnd: (end: SessionEnd) => void): Disposable {
     if (this.#closed) throw new TypeError('watch: the auth manager is closed.')
-    const watched: Watched = { token, onEnd, misses: 0 }
+    const watched: Watched = { token, onEnd, misses: 0, superseded: false }
     const group = this.#watched.get(token.key) ?? new Set()
     this.#watched.set(token.key, group.add(watched))
     // Whatever happened between the authentication and now is seen at once.
@@ -99,7 +101,8 @@ export class SessionWatcher {
     for (const watched of this.#watched.get(key) ?? []) {
       const end = this.#endOf(watched, known, session, now)
       if (end === undefined) continue
-      this.#forget(watched)
+      if (end === 'superseded') watched.superseded = true
+      else this.#forget(watched)
       watched.onEnd(end)
     }
   }
@@ -116,6 +119,6 @@ export class SessionWatcher {
     if (session === undefined) return ++watched.misses >= missesToEnd ? 'expired' : undefined
     watched.misses = 0
     const decision = this.#check.decide(watched.token, session, now)
-    return decision === 'alive' ? undefined : decision
+    return decision === 'alive' || (decision === 'superseded' && watched.superseded) ? undefined : decision
   }
 }

@@ -93,6 +93,11 @@ export class RefreshTokenCodec {
   }
 }
 
+/** The id of the session that a refresh token names, before anything of it is verified; empty when it has none. */
+export function sessionIdOf(text: string): string {
+  return text.split('~', 5)[3] ?? ''
+}
+
 export function newRefreshId(): string {
   return randomBytes(12).toString('base64url')
 }

@@ -17,6 +17,9 @@ export interface AuthManager {
    *   cannot be checked now. It never answers with an anonymous principal for credentials that were given.
    */
   authenticate(credentials: Credentials, options: AuthenticateOptions): Promise<Principal>
-  /** Calls `onEnd` once when the principal's session ends, so that its open connections can be closed. */
+  /**
+   * Calls `onEnd` when the principal's session ends, so that its open connections can be closed: once, except that
+   * after `'superseded'` the session goes on under a newer token, and its end may follow.
+   */
   watch?(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable
 }

@@ -1,0 +1,55 @@
+import { refuseUnknownKeys } from '@quintet/core/kit'
+import { isQuintetError } from '@quintet/core'
+import { titleOf } from '@quintet/core/http'
+import { refuseRequest, type AuthRefusal } from './authenticator.ts'
+import type { RequestFacts } from './request-facts.ts'
+
+export interface ErrorAnswerOptions {
+  /** The `realm` of challenges. @defaultValue `'api'` */
+  readonly realm?: string
+  /** Receives what was answered with 500, and what was thrown after the answer had begun. @defaultValue `console.error` */
+  readonly onError?: (error: unknown) => void
+}
+
+/** Answers for handlers that throw. */
+export interface ErrorAnswers {
+  of(thrown: unknown, request: Pick<RequestFacts, 'header'>): AuthRefusal
+  report(thrown: unknown): void
+}
+
+/** @throws TypeError for options that are unknown or make no sense. */
+export function createErrorAnswers(options: ErrorAnswerOptions, path: string): ErrorAnswers {
+  refuseUnknownKeys(options, ['realm', 'onError'], path)
+  const { onError = console.error, realm } = options
+  if (typeof onError !== 'function') throw new TypeError(`${path}.onError: give a function.`)
+  return {
+    of(thrown, request) {
+      const answer = refusedByFramework(thrown) ?? refuseRequest(thrown, request, realm)
+      if (answer.status === 500) onError(thrown)
+      return answer
+    },
+    report: (thrown) => onError(thrown),
+  }
+}
+
+/** What a framework itself has refused with a status of its own, such as a body that is no JSON. */
+function refusedByFramework(thrown: unknown): AuthRefusal | undefined {
+  if (!(thrown instanceof Error) || isQuintetError(thrown)) return undefined
+  const { statusCode, status = statusCode, expose, code } = thrown as FrameworkError
+  // Fastify marks its errors by their codes, Express (http-errors) those whose message a caller may see.
+  const isOurs = expose === true || (typeof code === 'string' && code.startsWith('FST_'))
+  if (!isOurs || typeof status !== 'number' || !(status >= 400 && status < 500)) return undefined
+  const problem = { type: 'about:blank', title: titleOf(status), status, detail: thrown.message }
+  return {
+    status,
+    headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store' },
+    body: JSON.stringify(problem),
+  }
+}
+
+interface FrameworkError {
+  readonly status?: unknown
+  readonly statusCode?: unknown
+  readonly expose?: unknown
+  readonly code?: unknown
+}
