@@ -1,4 +1,4 @@
-export { createGateway, type Gateway } from './gateway.ts'
+export { createGateway, type Gateway } from './create-gateway.ts'
 export { gatewayTransport, type GatewayTransportOptions } from './transport.ts'
 export {
   defaultSecurityHeaders,
@@ -8,23 +8,21 @@ export {
   type ProbeOptions,
   type RetryOptions,
   type TimeoutOptions,
-} from './options.ts'
+} from './options/gateway-options.ts'
 export {
   routeDefaults,
   type Affinity,
   type GatewayRouteOptions,
   type RateLimitOptions,
   type UpstreamOptions,
-} from './route-options.ts'
+} from './options/route-options.ts'
 export {
   maintenanceDefaults,
   type MaintenanceAllowance,
   type MaintenanceOptions,
   type MaintenanceRedis,
-} from './maintenance-options.ts'
-export type { RateLimitDecision, RateLimiter } from './rate-limit.ts'
-export type { SettledExchange } from './settled-exchange.ts'
-export type { GatewayStatus, MaintenanceStatus, RouteStatus } from './status.ts'
+} from './maintenance/maintenance-options.ts'
+export type { RateLimitDecision, RateLimiter } from './options/rate-limiter.ts'
+export type { SettledExchange } from './options/settled-exchange.ts'
+export type { GatewayStatus, MaintenanceStatus, RouteStatus } from './traffic/gateway-status.ts'
 export { GatewayError, type GatewayErrorCode } from './errors.ts'
-export { generateNginxConfig, type NginxFiles } from './nginx/nginx-config.ts'
-export type { NginxMaintenanceOptions, NginxOptions } from './nginx/nginx-options.ts'

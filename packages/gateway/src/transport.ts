@@ -1,6 +1,6 @@
 import type { Transport } from '@quintet/core'
-import { createGateway, type Gateway } from './gateway.ts'
-import { gatewayDefaults, type GatewayOptions } from './options.ts'
+import { createGateway, type Gateway } from './create-gateway.ts'
+import { gatewayDefaults, type GatewayOptions } from './options/gateway-options.ts'
 
 export interface GatewayTransportOptions extends Omit<GatewayOptions, 'logger' | 'signal'> {
   /** Unique in its process. @defaultValue `'gateway'` */

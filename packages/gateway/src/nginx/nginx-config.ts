@@ -1,6 +1,6 @@
 import { reasons, type GatewayErrorCode } from '../errors.ts'
-import { maintenancePage } from '../maintenance-page.ts'
-import type { ResolvedRoute } from '../route-options.ts'
+import { maintenancePage } from '../maintenance/maintenance-page.ts'
+import type { ResolvedRoute } from '../options/route-options.ts'
 import { maintenanceLua } from './maintenance-lua.ts'
 import { resolveNginxOptions, type NginxOptions, type ResolvedNginxOptions } from './nginx-options.ts'
 

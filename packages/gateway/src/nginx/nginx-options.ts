@@ -2,9 +2,14 @@ import { isIP } from 'node:net'
 import type { Duration } from '@quintet/core'
 import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { parseAddressList } from '../address-list.ts'
-import { maintenanceDefaults, type MaintenanceAllowance } from '../maintenance-options.ts'
-import { resolveGatewayOptions, whole, type GatewayOptions, type ResolvedGatewayOptions } from '../options.ts'
-import type { GatewayRouteOptions } from '../route-options.ts'
+import { maintenanceDefaults, type MaintenanceAllowance } from '../maintenance/maintenance-options.ts'
+import {
+  resolveGatewayOptions,
+  whole,
+  type GatewayOptions,
+  type ResolvedGatewayOptions,
+} from '../options/gateway-options.ts'
+import type { GatewayRouteOptions } from '../options/route-options.ts'
 
 /** The options of the gateway that nginx has an equivalent for. */
 export interface NginxOptions extends Pick<

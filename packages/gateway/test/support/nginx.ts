@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { freePort, until } from '@quintet/test-kit'
-import { generateNginxConfig, type NginxOptions } from '../../src/index.ts'
+import { generateNginxConfig, type NginxOptions } from '../../src/nginx.ts'
 
 const moduleFolder = '/usr/lib/nginx/modules'
 const luaModules = ['ndk_http_module.so', 'ngx_http_lua_module.so'].map((name) => join(moduleFolder, name))

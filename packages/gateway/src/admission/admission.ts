@@ -1,0 +1,162 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import { affinityKey, tenantHint } from './affinity.ts'
+import { GatewayError } from '../errors.ts'
+import type { ExchangePlan } from '../exchange/exchange-host.ts'
+import { findOrigin, writeForwarded, type Origin } from './forwarded.ts'
+import type { LiveRoute } from '../upstream/open-routes.ts'
+import type { ResolvedMaintenance } from '../maintenance/maintenance-options.ts'
+import type { Maintenance } from '../maintenance/watch-maintenance.ts'
+import type { ResolvedGatewayOptions } from '../options/gateway-options.ts'
+import { takeOne } from './rate-limit.ts'
+import { readRequestHeaders, type RequestHeaders } from './request-headers.ts'
+import { parseRequestTarget, type RequestTarget } from './request-target.ts'
+import { createRouteTable, type RouteMatch } from './route-table.ts'
+
+const operatorHeader = 'x-maintenance-token'
+
+/** What a request is let in for, before its rate is counted. */
+export interface Admitted {
+  readonly route: LiveRoute
+  readonly origin: Origin
+  readonly plan: ExchangePlan
+}
+
+/** Decides which requests go on, where to, and with which headers. */
+export interface Admission {
+  /** Whether the request is a handshake that a route lets through. */
+  isWebSocket(request: IncomingMessage): boolean
+  /** @throws GatewayError with the answer to a request that does not go on. */
+  admit(request: IncomingMessage, requestId: string, upgrade: boolean): Admitted
+  /** Counts the request against the limit of its route. @throws GatewayError */
+  count(request: IncomingMessage, admitted: Admitted): Promise<void> | undefined
+}
+
+export function createAdmission(
+  settings: ResolvedGatewayOptions,
+  routes: readonly LiveRoute[],
+  maintenance: Maintenance | undefined,
+): Admission {
+  const table = createRouteTable(routes)
+  const allowance = settings.maintenance?.allow
+  const dropped = allowance?.token === undefined ? undefined : operatorHeader
+
+  function findRoute(target: RequestTarget): RouteMatch<LiveRoute> {
+    const match = table.match(target.path)
+    if (!match) throw new GatewayError('ERR_GATEWAY_NO_ROUTE', 'Nothing is served under this path.')
+    // An app would read what follows as an authority.
+    if (match.path.startsWith('//')) {
+      throw new GatewayError('ERR_GATEWAY_BAD_REQUEST', 'The path has an empty segment after its prefix.')
+    }
+    return match
+  }
+
+  function refuseInMaintenance(route: LiveRoute, request: IncomingMessage, origin: Origin): void {
+    const notice = maintenance?.notice(route.name, () => tenantHint(request))
+    if (notice === undefined || !settings.maintenance || isOperator(settings.maintenance, request, origin))
+      return
+    throw new GatewayError(
+      'ERR_GATEWAY_MAINTENANCE',
+      notice === '' ? 'The service is down for maintenance. Try again later.' : notice,
+      { retryAfter: settings.maintenance.retryAfter },
+    )
+  }
+
+  return {
+    isWebSocket(request) {
+      if (!isHandshake(request)) return false
+      try {
+        return table.match(parseRequestTarget(request.url ?? '').path)?.route.websocket === true
+      } catch {
+        return false
+      }
+    },
+    admit(request, requestId, upgrade) {
+      const target = parseRequestTarget(request.url ?? '')
+      const headers = readRequestHeaders(request.rawHeaders, dropped)
+      assertAnswerable(request, headers)
+      if (upgrade && headers.hasBody)
+        throw new GatewayError('ERR_GATEWAY_BAD_REQUEST', 'A WebSocket handshake has no body.')
+      const { route, path } = findRoute(target)
+      if (!upgrade && route.websocket && isHandshake(request)) {
+        throw new GatewayError(
+          'ERR_GATEWAY_BAD_REQUEST',
+          'A WebSocket handshake must not be sent before the earlier requests of its connection are answered.',
+        )
+      }
+      const host = target.authority ?? headers.host
+      const peer = request.socket.remoteAddress ?? ''
+      const origin = findOrigin(peer, false, host, request.headers, settings.trustedProxies)
+      refuseInMaintenance(route, request, origin)
+      if ((headers.contentLength ?? 0) > route.maxRequestSize) {
+        throw new GatewayError(
+          'ERR_GATEWAY_BODY_TOO_LARGE',
+          `The request body is larger than ${route.maxRequestSize} bytes.`,
+        )
+      }
+      return {
+        route,
+        origin,
+        plan: {
+          route,
+          group: route.group,
+          affinityKey: route.affinity && affinityKey(route.affinity, request, origin.address),
+          path: path + target.query,
+          headers: headersFor(route, headers, host, origin, requestId),
+          hasBody: headers.hasBody,
+          requestId,
+          // HTTP/1.0 knows no interim answers (RFC 9110, section 10.1.1).
+          expectsContinue: request.headers.expect !== undefined && request.httpVersion === '1.1',
+          upgrade,
+        },
+      }
+    },
+    count(request, { route, origin }) {
+      if (!route.rateLimit) return undefined
+      const { limiter, by, onFailure } = route.rateLimit
+      const key = affinityKey(by, request, origin.address) ?? origin.address
+      return takeOne(limiter, `${route.name}:${key}`, onFailure)
+    },
+  }
+}
+
+function isHandshake(request: IncomingMessage): boolean {
+  return request.headers.upgrade?.toLowerCase() === 'websocket' && request.method === 'GET'
+}
+
+function assertAnswerable(request: IncomingMessage, headers: RequestHeaders): void {
+  if (request.httpVersion !== '1.1') return
+  if (headers.host === '') throw new GatewayError('ERR_GATEWAY_BAD_REQUEST', 'There is no Host header.')
+  const { expect } = request.headers
+  if (expect !== undefined && expect.toLowerCase() !== '100-continue') {
+    throw new GatewayError(
+      'ERR_GATEWAY_BAD_REQUEST',
+      'The only expectation that is supported is "100-continue".',
+    )
+  }
+}
+
+/** The headers for the upstream: what the client sent from end to end, and what the gateway knows itself. */
+function headersFor(
+  route: LiveRoute,
+  { forward, contentLength, hasBody }: RequestHeaders,
+  host: string,
+  origin: Origin,
+  requestId: string,
+): string[] {
+  // Only HTTP/1.0 comes without a host.
+  const named = host === '' ? new URL(route.upstreams[0]?.url ?? '').host : host
+  forward.push('host', named, 'via', '1.1 quintet', 'x-request-id', requestId)
+  writeForwarded(forward, origin)
+  if (contentLength !== undefined && hasBody) forward.push('content-length', String(contentLength))
+  return forward
+}
+
+function isOperator({ allow }: ResolvedMaintenance, request: IncomingMessage, origin: Origin): boolean {
+  if (allow.addresses.has(origin.address)) return true
+  const token = request.headers[operatorHeader]
+  if (allow.token === undefined || typeof token !== 'string') return false
+  const given = Buffer.from(token)
+  const expected = Buffer.from(allow.token)
+  return given.length === expected.length && timingSafeEqual(given, expected)
+}

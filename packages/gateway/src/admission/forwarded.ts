@@ -1,0 +1,72 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { isIP } from 'node:net'
+import { plainAddress, type AddressList } from '../address-list.ts'
+
+/** Where a request comes from, as far as that is known for sure. */
+export interface Origin {
+  /** The client's address: the peer's, or what trusted proxies in front of the gateway say. */
+  readonly address: string
+  readonly protocol: 'http' | 'https'
+  /** What the client called the server. */
+  readonly host: string
+  /** The addresses from the client to the peer, for `X-Forwarded-For`. */
+  readonly chain: string
+}
+
+/**
+ * Finds the origin of a request. The headers count only where the peer is a trusted proxy, and of the
+ * addresses in `X-Forwarded-For` the last one that is not a trusted proxy is the client.
+ */
+export function findOrigin(
+  peer: string,
+  encrypted: boolean,
+  host: string,
+  headers: IncomingHttpHeaders,
+  trusted: AddressList,
+): Origin {
+  const address = plainAddress(peer)
+  const protocol = encrypted ? 'https' : 'http'
+  if (!trusted.has(address)) return { address, protocol, host, chain: address }
+
+  const hops = list(headers['x-forwarded-for'])
+  let client = address
+  let known = hops.length
+  for (let index = hops.length - 1; index >= 0; index--) {
+    const hop = plainAddress(hops[index] as string)
+    if (isIP(hop) === 0) break
+    client = hop
+    known = index
+    if (!trusted.has(hop)) break
+  }
+  const claimedProtocol = list(headers['x-forwarded-proto']).at(-1)
+  const claimedHost = list(headers['x-forwarded-host']).at(-1)
+  return {
+    address: client,
+    protocol: claimedProtocol === 'https' || claimedProtocol === 'http' ? claimedProtocol : protocol,
+    host: claimedHost !== undefined && /^[a-z0-9._~:[\]-]+$/i.test(claimedHost) ? claimedHost : host,
+    chain: [...hops.slice(known), address].join(', '),
+  }
+}
+
+/** Writes the origin for the upstream: `X-Forwarded-*` and `Forwarded` (RFC 7239). */
+export function writeForwarded(headers: string[], origin: Origin): void {
+  const node = origin.address.includes(':') ? `"[${origin.address}]"` : origin.address
+  headers.push(
+    'x-forwarded-for',
+    origin.chain,
+    'x-forwarded-proto',
+    origin.protocol,
+    'x-forwarded-host',
+    origin.host,
+    'forwarded',
+    `for=${node};host="${origin.host}";proto=${origin.protocol}`,
+  )
+}
+
+function list(value: string | string[] | undefined): string[] {
+  if (value === undefined) return []
+  return (Array.isArray(value) ? value.join(',') : value)
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
+}

@@ -1,0 +1,133 @@
+import { GatewayError } from '../errors.ts'
+
+/** The headers of a request as the gateway found them, and what of them goes on. */
+export interface RequestHeaders {
+  /** Flat name and value pairs without what concerns only the client's connection. */
+  readonly forward: string[]
+  readonly host: string
+  /** True when a body follows. */
+  readonly hasBody: boolean
+  /** Undefined when the body is chunked or there is none. */
+  readonly contentLength: number | undefined
+}
+
+/** What concerns one connection only (RFC 9110, section 7.6.1), or is written anew by the gateway. */
+const notForwarded: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'expect',
+  'forwarded',
+  'host',
+  'http2-settings',
+  'keep-alive',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'via',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-port',
+  'x-forwarded-prefix',
+  'x-forwarded-proto',
+  'x-real-ip',
+  'x-request-id',
+])
+
+/** Names that a client cannot have removed by listing them in `Connection`. */
+const neverNamed: ReadonlySet<string> = new Set([
+  'authorization',
+  'content-type',
+  'content-encoding',
+  'cookie',
+  'host',
+  'origin',
+])
+
+const hostPattern = /^(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i
+
+/**
+ * Checks the headers of a request and takes out what must not reach the upstream. `dropped` names further
+ * ones, in lower case.
+ *
+ * @throws GatewayError `ERR_GATEWAY_BAD_REQUEST` for every header section that two servers could read in
+ *   two ways, `ERR_GATEWAY_NOT_IMPLEMENTED` for a transfer coding other than `chunked`.
+ */
+export function readRequestHeaders(raw: readonly string[], dropped?: string): RequestHeaders {
+  const forward: string[] = []
+  let host: string | undefined
+  let contentLength: number | undefined
+  let chunked = false
+  let named: Set<string> | undefined
+
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = raw[index] as string
+    const value = raw[index + 1] as string
+    const lower = name.toLowerCase()
+    if (lower.includes('_')) throw refused(`The header name ${JSON.stringify(name)} has an underscore.`)
+    if (lower === dropped) continue
+    if (!notForwarded.has(lower)) {
+      forward.push(lower, value)
+      continue
+    }
+    switch (lower) {
+      case 'host':
+        if (host !== undefined) throw refused('There is more than one Host header.')
+        if (!hostPattern.test(value) || !hasValidPort(value))
+          throw refused('The Host header is not a host name with an optional port.')
+        host = value
+        break
+      case 'content-length':
+        if (contentLength !== undefined) throw refused('There is more than one Content-Length header.')
+        if (!/^\d{1,15}$/.test(value)) throw refused('The Content-Length header is not a number of bytes.')
+        contentLength = Number(value)
+        break
+      case 'transfer-encoding':
+        if (chunked) throw refused('There is more than one Transfer-Encoding header.')
+        if (value.toLowerCase() !== 'chunked') {
+          throw new GatewayError(
+            'ERR_GATEWAY_NOT_IMPLEMENTED',
+            'The only transfer coding that is supported is "chunked".',
+          )
+        }
+        chunked = true
+        break
+      case 'connection':
+        for (const token of value.split(',')) {
+          const option = token.trim().toLowerCase()
+          if (option !== '' && !neverNamed.has(option)) (named ??= new Set()).add(option)
+        }
+        break
+    }
+  }
+  if (chunked && contentLength !== undefined) {
+    throw refused('There are both a Content-Length and a Transfer-Encoding header.')
+  }
+  return {
+    forward: named === undefined ? forward : without(forward, named),
+    host: host ?? '',
+    hasBody: chunked || (contentLength ?? 0) > 0,
+    contentLength,
+  }
+}
+
+/** Whether the port of a host, if it names one, can exist. */
+export function hasValidPort(host: string): boolean {
+  const colon = host.lastIndexOf(':')
+  return colon === -1 || host.endsWith(']') || Number(host.slice(colon + 1)) <= 65_535
+}
+
+function without(pairs: readonly string[], names: ReadonlySet<string>): string[] {
+  const kept: string[] = []
+  for (let index = 0; index < pairs.length; index += 2) {
+    const name = pairs[index] as string
+    if (!names.has(name)) kept.push(name, pairs[index + 1] as string)
+  }
+  return kept
+}
+
+function refused(message: string): GatewayError {
+  return new GatewayError('ERR_GATEWAY_BAD_REQUEST', message)
+}

@@ -1,0 +1,323 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Server as NetServer, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { StopReason } from '@quintet/core'
+import { systemClock } from '@quintet/core/kit'
+import { createAdmission } from './admission/admission.ts'
+import { breakOff } from './exchange/break-off.ts'
+import { GatewayError } from './errors.ts'
+import type { ExchangeHost, ExchangeRecord } from './exchange/exchange-host.ts'
+import { Exchange } from './exchange/exchange.ts'
+import { createFrontServer } from './listener/front-server.ts'
+import { listen } from './listener/listen.ts'
+import { closeRoutes, openRoutes, setWeight, type LiveRoute } from './upstream/open-routes.ts'
+import { watchMaintenance } from './maintenance/watch-maintenance.ts'
+import { resolveGatewayOptions, type GatewayOptions } from './options/gateway-options.ts'
+import { answerProbe } from './listener/probe.ts'
+import { sendProblem } from './exchange/send-problem.ts'
+import { watchReadiness } from './upstream/readiness-probes.ts'
+import { createRetryBudget } from './exchange/retry-budget.ts'
+import { readStatus, type GatewayStatus } from './traffic/gateway-status.ts'
+import { openTunnel, type Tunnel } from './websocket/tunnel.ts'
+import { writeUpgradeHead } from './websocket/upgrade-head.ts'
+import { createWaiter } from './traffic/idle-waiter.ts'
+
+/** A running front door. */
+export interface Gateway extends AsyncDisposable {
+  /** Where it listens, e.g. `http://127.0.0.1:8080`. */
+  readonly url: string
+  /** The upstreams with their load and record, and the maintenance flags; for operators. */
+  status(): GatewayStatus
+  /**
+   * Gives an upstream another share of its route's requests; 0 lets what is in progress finish and sends nothing new.
+   *
+   * @throws TypeError when the route has no such upstream.
+   */
+  setWeight(route: string, upstream: string, weight: number): void
+  /**
+   * Accepts nothing new, tells WebSocket clients, and resolves when all that was in progress is done or the
+   * signal aborts.
+   */
+  drain(reason: StopReason, signal: AbortSignal): Promise<void>
+  /** Lets go of everything at once. Idempotent. */
+  close(): Promise<void>
+}
+
+const requestIdPattern = /^[\w.:-]{1,128}$/
+/** So many WebSockets are told together when the gateway stops, with a pause between, so that not all return at once. */
+const farewellBatch = 200
+const farewellPause = 25
+/**
+ * How long idle connections are kept when the gateway stops: a request that is already on its way is answered, and
+ * told that its connection ends.
+ */
+const idleGrace = 500
+const stopListening = NetServer.prototype.close
+
+/**
+ * Starts a gateway. It listens when the promise resolves.
+ *
+ * @throws TypeError for options that are unknown or out of range.
+ * @throws GatewayError `ERR_GATEWAY_LISTEN_FAILED`
+ */
+export async function createGateway(options: GatewayOptions): Promise<Gateway> {
+  const settings = resolveGatewayOptions(options)
+  const { logger, onSettled } = settings
+  settings.signal?.throwIfAborted()
+
+  const routes = openRoutes(settings, systemClock)
+  const names = routes.map((route) => route.name)
+  const maintenance =
+    settings.maintenance && (await watchMaintenance(settings.maintenance, names, logger, systemClock))
+  const admission = createAdmission(settings, routes, maintenance)
+  const exchanges = new Map<ServerResponse, Exchange>()
+  /** How the client's socket is had once a handshake has been accepted. */
+  const takeSockets = new WeakMap<ServerResponse, () => Socket>()
+  /** Requests of which no more can be read. */
+  const broken = new WeakSet<IncomingMessage>()
+  const tunnels = new Set<Tunnel>()
+  const waiter = createWaiter(() => exchanges.size + tunnels.size === 0)
+  let draining = false
+
+  const host: ExchangeHost = {
+    retries: {
+      attempts: settings.retries?.attempts ?? 0,
+      budget: createRetryBudget(settings.retries?.budget ?? 0),
+    },
+    securityHeaders: settings.securityHeaders,
+    get draining() {
+      return draining
+    },
+    refuse({ request, response, plan, upstream }, error) {
+      if (error.cause) {
+        const fields = {
+          err: error.cause,
+          code: error.code,
+          requestId: plan.requestId,
+          upstream: upstream?.id,
+        }
+        logger.warn(fields, 'An upstream failed.')
+      }
+      refuse(request, response, error, plan.requestId)
+    },
+    upgraded(exchange, upstreamSocket, rawHeaders, released) {
+      const client = takeSockets.get(exchange.response)?.()
+      if (!client) {
+        upstreamSocket.destroy()
+        return
+      }
+      const protocol = writeUpgradeHead(client, rawHeaders, exchange.plan.requestId)
+      const tunnel = openTunnel(client, upstreamSocket, protocol, () => {
+        tunnels.delete(tunnel)
+        released()
+        settle(exchange, 101, 'ok')
+      })
+      tunnels.add(tunnel)
+      exchanges.delete(exchange.response)
+      if (draining) tunnel.leave('shutdown', reconnectAfter())
+    },
+    settled(exchange, outcome) {
+      settle(exchange, exchange.response.headersSent ? exchange.response.statusCode : 0, outcome)
+    },
+  }
+
+  function settle(exchange: ExchangeRecord, status: number, outcome: string): void {
+    exchanges.delete(exchange.response)
+    waiter.check()
+    const { plan, request, upstream, attempts, startedAt } = exchange
+    report(request, plan.requestId, {
+      route: plan.route.name,
+      upstream: upstream?.id,
+      status,
+      outcome,
+      attempts,
+      startedAt,
+    })
+  }
+
+  function report(
+    request: IncomingMessage | undefined,
+    requestId: string,
+    what: {
+      readonly route: string | undefined
+      readonly upstream: string | undefined
+      readonly status: number
+      readonly outcome: string
+      readonly attempts: number
+      readonly startedAt: number
+    },
+  ): void {
+    const { startedAt, ...rest } = what
+    try {
+      onSettled({
+        requestId,
+        method: request?.method ?? '',
+        ...rest,
+        durationMs: performance.now() - startedAt,
+      })
+    } catch (error) {
+      logger.error({ err: error, requestId }, 'onSettled has thrown')
+    }
+  }
+
+  function refuse(
+    request: IncomingMessage,
+    response: ServerResponse,
+    error: GatewayError,
+    requestId: string,
+  ): void {
+    sendProblem(request, response, error, {
+      requestId,
+      headers: settings.securityHeaders,
+      close:
+        draining || error.code === 'ERR_GATEWAY_BAD_REQUEST' || error.code === 'ERR_GATEWAY_NOT_IMPLEMENTED',
+      bodyFollows: request.headers.expect === undefined && !broken.has(request),
+    })
+  }
+
+  /** Decides over one request, and sends it on its way. */
+  async function handle(
+    request: IncomingMessage,
+    response: ServerResponse,
+    takeSocket: (() => Socket) | undefined,
+  ): Promise<void> {
+    if (answerProbe(request, response, draining)) return
+    const startedAt = performance.now()
+    const claimedId = request.headers['x-request-id']
+    const requestId =
+      typeof claimedId === 'string' && requestIdPattern.test(claimedId) ? claimedId : randomUUID()
+    let route: LiveRoute | undefined
+    if (takeSocket) takeSockets.set(response, takeSocket)
+    try {
+      const admitted = admission.admit(request, requestId, takeSocket !== undefined)
+      route = admitted.route
+      const counting = admission.count(request, admitted)
+      if (counting) {
+        await counting
+        if (response.destroyed) return
+        if (broken.has(request))
+          throw new GatewayError('ERR_GATEWAY_BAD_REQUEST', 'The request body is malformed.')
+      }
+      const exchange = new Exchange(request, response, admitted.plan, host)
+      exchanges.set(response, exchange)
+      exchange.start()
+    } catch (thrown) {
+      const error = toGatewayError(thrown)
+      if (error !== thrown) logger.error({ err: thrown, requestId }, 'A request could not be handled.')
+      refuse(request, response, error, requestId)
+      const status = response.statusCode
+      report(request, requestId, {
+        route: route?.name,
+        upstream: undefined,
+        status,
+        outcome: error.code,
+        attempts: 0,
+        startedAt,
+      })
+    }
+  }
+
+  const { server, connections } = createFrontServer(settings, {
+    isWebSocket: (request) => admission.isWebSocket(request),
+    onRequest: (request, response, takeSocket) => void handle(request, response, takeSocket),
+    onBrokenBody({ request, response }, reason) {
+      broken.add(request)
+      exchanges.get(response)?.breakOff(reason)
+      if (!reason) breakOff(response)
+    },
+    onMalformed(requestId, { status, code }) {
+      const startedAt = performance.now()
+      report(undefined, requestId, {
+        route: undefined,
+        upstream: undefined,
+        status,
+        outcome: code,
+        attempts: 0,
+        startedAt,
+      })
+    },
+  })
+
+  const probes = watchReadiness(routes, settings.probes, logger)
+  const shortestIdle = Math.min(...routes.map((route) => route.timeouts.idle || Number.POSITIVE_INFINITY))
+  const sweep = setInterval(
+    () => {
+      const now = performance.now()
+      for (const exchange of exchanges.values()) exchange.checkIdle(now)
+    },
+    Math.max(20, Math.min(1_000, shortestIdle / 4)),
+  )
+
+  async function letGo(): Promise<void> {
+    clearInterval(sweep)
+    probes.stop()
+    await maintenance?.close()
+    await closeRoutes(routes)
+  }
+
+  let url: string
+  try {
+    url = await listen(server, settings.host, settings.port)
+    settings.signal?.throwIfAborted()
+  } catch (error) {
+    server.close()
+    await letGo()
+    throw error
+  }
+  server.on('error', (error) => logger.error({ err: error }, 'The gateway cannot accept connections.'))
+  logger.info({ url, routes: routes.map((route) => route.path) }, 'The gateway listens.')
+
+  let closing: Promise<void> | undefined
+  function close(): Promise<void> {
+    closing ??= (async () => {
+      draining = true
+      settings.signal?.removeEventListener('abort', onAbort)
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      for (const tunnel of tunnels) tunnel.destroy()
+      connections.destroyAll()
+      await letGo()
+      await closed
+    })()
+    return closing
+  }
+  const onAbort = (): void => void close()
+  settings.signal?.addEventListener('abort', onAbort, { once: true })
+
+  async function drain(reason: StopReason, signal: AbortSignal): Promise<void> {
+    draining = true
+    // Not `server.close()`, which also cuts the connections whose next request is already on the way.
+    if (server.listening) stopListening.call(server)
+    let told = 0
+    for (const tunnel of Array.from(tunnels)) {
+      tunnel.leave(reason, reconnectAfter())
+      if (++told % farewellBatch === 0) await delay(farewellPause)
+    }
+    if (connections.size > 0) await Promise.race([delay(idleGrace), once(server, 'close')])
+    connections.closeIdle()
+    await waiter.wait(signal)
+  }
+
+  return {
+    url,
+    status() {
+      const counts = { connections: connections.size, exchanges: exchanges.size, tunnels: tunnels.size }
+      return readStatus(routes, maintenance, { draining, ...counts })
+    },
+    setWeight: (route, upstream, weight) => setWeight(routes, route, upstream, weight),
+    drain,
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+function toGatewayError(thrown: unknown): GatewayError {
+  if (thrown instanceof GatewayError) return thrown
+  return new GatewayError('ERR_GATEWAY_INTERNAL', 'Something failed on our side.', { cause: thrown })
+}
+
+/** Between one and five seconds, so that the clients of one gateway do not return together. */
+function reconnectAfter(): number {
+  return 1_000 + Math.floor(Math.random() * 4_000)
+}

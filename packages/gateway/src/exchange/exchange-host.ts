@@ -1,0 +1,51 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { GatewayError } from '../errors.ts'
+import type { ResolvedRoute } from '../options/route-options.ts'
+import type { UpstreamGroup } from '../upstream/upstream-group.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import type { RetryBudget } from './retry-budget.ts'
+
+/** What an exchange is to do: which request goes where. */
+export interface ExchangePlan {
+  readonly route: ResolvedRoute
+  readonly group: UpstreamGroup
+  readonly affinityKey: string | undefined
+  /** With its query. */
+  readonly path: string
+  /** Flat name and value pairs for the upstream. */
+  readonly headers: string[]
+  readonly hasBody: boolean
+  readonly requestId: string
+  /** The client waits for "100 Continue" before it sends its body. */
+  readonly expectsContinue: boolean
+  readonly upgrade: boolean
+}
+
+/** One request on its way through, as far as the rest of the gateway sees it. */
+export interface ExchangeRecord {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly plan: ExchangePlan
+  readonly startedAt: number
+  readonly attempts: number
+  readonly upstream: Upstream | undefined
+}
+
+/** What an exchange needs from the gateway. */
+export interface ExchangeHost {
+  readonly retries: { readonly attempts: number; readonly budget: RetryBudget }
+  /** Flat name and value pairs. */
+  readonly securityHeaders: readonly string[]
+  readonly draining: boolean
+  /** Answers a request that no upstream has answered. */
+  refuse(exchange: ExchangeRecord, error: GatewayError): void
+  /** Takes over the sockets of an accepted WebSocket. Gives `released` back when it is closed. */
+  upgraded(
+    exchange: ExchangeRecord,
+    upstreamSocket: Duplex,
+    rawHeaders: readonly (Buffer | string)[],
+    released: () => void,
+  ): void
+  settled(exchange: ExchangeRecord, outcome: string): void
+}

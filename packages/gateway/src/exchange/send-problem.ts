@@ -1,0 +1,113 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { breakOff } from './break-off.ts'
+import { reasons, type GatewayError } from '../errors.ts'
+import { maintenancePage } from '../maintenance/maintenance-page.ts'
+
+/** How much of an unwanted body is read so that the client sees the answer instead of a reset. */
+const lingerBytes = 1024 * 1024
+const lingerMs = 2_000
+
+export interface ProblemOptions {
+  readonly requestId: string
+  /** Flat name and value pairs. */
+  readonly headers: readonly string[]
+  /** End the connection with this answer. */
+  readonly close: boolean
+  /** False when the client waits for "100 Continue" and will not send its body. */
+  readonly bodyFollows: boolean
+}
+
+/** Answers with `application/problem+json` (RFC 9457), or a page where a browser meets maintenance. */
+export function sendProblem(
+  request: IncomingMessage,
+  response: ServerResponse,
+  error: GatewayError,
+  options: ProblemOptions,
+): void {
+  if (response.headersSent || response.destroyed) {
+    breakOff(response)
+    return
+  }
+  const page = error.code === 'ERR_GATEWAY_MAINTENANCE' && prefersHtml(request.headers.accept)
+  const body = page
+    ? maintenancePage(error.message, options.requestId)
+    : problemBody(error, options.requestId)
+  const headers = [
+    'content-type',
+    page ? 'text/html; charset=utf-8' : 'application/problem+json',
+    'content-length',
+    String(Buffer.byteLength(body)),
+    'cache-control',
+    'no-store',
+    'x-request-id',
+    options.requestId,
+    ...options.headers,
+  ]
+  if (error.retryAfter !== undefined)
+    headers.push('retry-after', String(Math.max(1, Math.ceil(error.retryAfter / 1_000))))
+  const bodyIsOwed = hasBody(request) && !request.complete
+  if (options.close || bodyIsOwed) response.shouldKeepAlive = false
+  response.writeHead(error.status, headers)
+  if (request.method !== 'HEAD') response.write(body)
+  if (bodyIsOwed && options.bodyFollows) endAfterBody(request, response)
+  else response.end()
+}
+
+/** The problem details of an error as JSON. */
+export function problemBody(error: GatewayError, requestId: string): string {
+  return JSON.stringify({
+    type: 'about:blank',
+    title: reasons[error.code].title,
+    status: error.status,
+    detail: error.message,
+    code: error.code,
+    requestId,
+  })
+}
+
+/**
+ * Ends an answer whose request is still being sent, once the client has stopped, or has been given the time
+ * to read it. Closing at once would reset the connection and take the answer with it.
+ */
+export function endAfterBody(request: IncomingMessage, response: ServerResponse): void {
+  let left = lingerBytes
+  const end = (): void => {
+    clearTimeout(timer)
+    request.off('data', onData).off('end', end).off('close', end)
+    response.end()
+  }
+  const onData = (chunk: Buffer): void => {
+    left -= chunk.length
+    if (left < 0) end()
+  }
+  const timer = setTimeout(end, lingerMs)
+  request.on('data', onData).on('end', end).on('close', end)
+  request.resume()
+}
+
+/** Whether the head of a request announces a body. */
+export function hasBody(request: IncomingMessage): boolean {
+  return (
+    request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0
+  )
+}
+
+function prefersHtml(accept: string | undefined): boolean {
+  const html = quality(accept, 'text/html')
+  return (
+    html > 0 &&
+    html >= quality(accept, 'application/problem+json') &&
+    html >= quality(accept, 'application/json')
+  )
+}
+
+/** The quality that an `Accept` header gives to a media type by name (RFC 9110, section 12.5.1); 0 when it is not named. */
+function quality(accept: string | undefined, type: string): number {
+  for (const range of accept?.split(',') ?? []) {
+    const [name = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase())
+    if (name !== type) continue
+    const q = parameters.find((parameter) => parameter.startsWith('q='))
+    return q === undefined ? 1 : Number(q.slice(2)) || 0
+  }
+  return 0
+}

@@ -1,0 +1,88 @@
+import { defineProcess, defineSystem, env, type Secret, type System, type Transport } from '@quintet/core'
+import { Redis } from 'ioredis'
+import { GatewayConfig, type GatewayConfiguration } from './system-config.ts'
+import { gatewayTransport, type GatewayTransportOptions } from '../transport.ts'
+
+/** How long the start waits for Redis. The gateway also starts without it, and looks for it until it is there. */
+const redisPatience = 1_000
+
+/**
+ * The gateway as an app of an ecosystem, configured by its environment: `GATEWAY_ROUTES` (JSON, a list of
+ * {@link GatewayRouteOptions}), `GATEWAY_PORT`, `GATEWAY_HOST`, `GATEWAY_TRUSTED_PROXIES`, `GATEWAY_MAX_CONNECTIONS`,
+ * `GATEWAY_TIMEOUTS`, `GATEWAY_RETRIES`, `GATEWAY_EJECTION` and `GATEWAY_SECURITY_HEADERS` (JSON), `GATEWAY_REDIS__URL`
+ * for the maintenance flags, `GATEWAY_MAINTENANCE__TOKEN` and `GATEWAY_MAINTENANCE__ALLOW` for operators.
+ */
+const system: System<GatewayConfiguration, GatewayTransportOptions> = defineSystem<
+  GatewayConfiguration,
+  GatewayTransportOptions
+>({
+  name: 'gateway',
+  version: '0.0.0',
+  config: { schema: GatewayConfig, sources: [env('GATEWAY_')] },
+  async setup({ config, logger, lifecycle }) {
+    const { maintenance, redis: redisConfig, ...rest } = config
+    const options = withoutUndefined(rest)
+    if (redisConfig === undefined) return options
+    const redis = await connect(redisConfig.url, (error) =>
+      logger.debug({ err: error }, 'Redis is not there.'),
+    )
+    lifecycle.onStop('redis', () => redis.disconnect())
+    return {
+      ...options,
+      maintenance: {
+        redis,
+        ...(maintenance.retryAfter === undefined ? {} : { retryAfter: maintenance.retryAfter * 1_000 }),
+        allow: {
+          addresses: maintenance.allow,
+          ...(maintenance.token === undefined ? {} : { token: maintenance.token.reveal() }),
+        },
+      },
+    }
+  },
+  processes: [
+    {
+      name: 'http',
+      module: async () => ({ default: defineProcess<GatewayTransportOptions>({}) }),
+      critical: true,
+      transports: { http: configuredTransport() },
+    },
+  ],
+})
+
+export default system
+
+/** An option that is not set is left out, so that the gateway's default applies. */
+function withoutUndefined(
+  options: Omit<GatewayConfiguration, 'maintenance' | 'redis'>,
+): GatewayTransportOptions {
+  const set = Object.entries(options).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(set) as unknown as GatewayTransportOptions
+}
+
+/** The transport whose options are what `setup` returned. */
+function configuredTransport(): Transport {
+  return {
+    name: 'http',
+    port: 8080,
+    start: (host) => gatewayTransport(host.services as GatewayTransportOptions).start(host),
+  }
+}
+
+async function connect(url: Secret, onError: (error: Error) => void): Promise<Redis> {
+  const redis = new Redis(url.reveal(), {
+    lazyConnect: true,
+    // A question that cannot be asked now fails now: the flags are asked for again a second later.
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    connectTimeout: redisPatience,
+    retryStrategy: (times) => Math.min(times * 100, 1_000),
+  })
+  redis.on('error', onError)
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, redisPatience)
+  })
+  await Promise.race([redis.connect().catch(onError), late])
+  clearTimeout(timer)
+  return redis
+}

@@ -1,0 +1,91 @@
+import type { Clock } from '@quintet/core/kit'
+import { Pool } from 'undici'
+import type { ResolvedEjection, Timeouts } from '../options/gateway-options.ts'
+import type { ResolvedUpstream } from '../options/route-options.ts'
+
+/** Requests and WebSockets are counted apart: one kind is no measure of the other. */
+export type LoadKind = 'requests' | 'websockets'
+
+/** One server behind a route: its connections, its load and its record. */
+export interface Upstream {
+  readonly id: string
+  /** The name for the TLS handshake; null without TLS. */
+  readonly serverName: string | null
+  /** Changed by `setWeight`. */
+  weight: number
+  readonly pool: Pool
+  /** What is in progress, by kind. */
+  readonly load: Record<LoadKind, number>
+  readonly ejected: boolean
+  /** What its readiness probe found last; true before the first one. */
+  readonly ready: boolean
+  /** When it last answered, in milliseconds of the monotonic clock. */
+  readonly answeredAt: number
+  /** A `success` ends its row of failures. */
+  answered(how: 'success' | 'neither'): void
+  /** A passed probe also ends an ejection, and its backoff. True when this changed what was known. */
+  probed(ready: boolean): boolean
+  /** `mayEject` is asked only when the record is bad enough. */
+  failed(mayEject: () => boolean): void
+}
+
+export function createUpstream(
+  options: ResolvedUpstream,
+  timeouts: Pick<Timeouts, 'connect'>,
+  maxHeaderSize: number,
+  ejection: ResolvedEjection | undefined,
+  clock: Clock,
+): Upstream {
+  const pool = new Pool(options.url, {
+    connections: null,
+    pipelining: 1,
+    connectTimeout: timeouts.connect,
+    maxHeaderSize: Math.max(maxHeaderSize, 16_384),
+    allowH2: false,
+  })
+  let failures = 0
+  let ejections = 0
+  let ejectedUntil = Number.NEGATIVE_INFINITY
+  let answeredAt = Number.NEGATIVE_INFINITY
+  let ready = true
+  return {
+    id: options.url,
+    serverName: options.url.startsWith('https:') ? new URL(options.url).hostname : null,
+    weight: options.weight,
+    pool,
+    load: { requests: 0, websockets: 0 },
+    get ejected() {
+      return clock.monotonic() < ejectedUntil
+    },
+    get ready() {
+      return ready
+    },
+    get answeredAt() {
+      return answeredAt
+    },
+    answered(how) {
+      answeredAt = performance.now()
+      if (how === 'neither') return
+      failures = 0
+      ejections = 0
+    },
+    probed(passed) {
+      const changed = ready !== passed || (passed && clock.monotonic() < ejectedUntil)
+      ready = passed
+      if (passed && changed) {
+        failures = 0
+        ejections = 0
+        ejectedUntil = Number.NEGATIVE_INFINITY
+      }
+      return changed
+    },
+    failed(mayEject) {
+      failures += 1
+      if (!ejection || failures < ejection.failures || clock.monotonic() < ejectedUntil || !mayEject()) return
+      // One more failure after its return ejects it again.
+      failures = ejection.failures - 1
+      ejections += 1
+      ejectedUntil = clock.monotonic() + Math.min(ejection.duration * ejections, ejection.maxDuration)
+    },
+  }
+}

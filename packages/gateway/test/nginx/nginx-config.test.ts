@@ -1,0 +1,128 @@
+import { describe, expect, it } from 'vitest'
+import { generateNginxConfig, type NginxOptions } from '../../src/nginx.ts'
+
+const routes = [{ name: 'app', path: '/api/app/', upstreams: ['http://127.0.0.1:3000'] }]
+const redis = { host: '127.0.0.1', port: 6379 }
+const config = (options: Partial<NginxOptions> = {}): string =>
+  generateNginxConfig({ routes, ...options })['nginx.conf'] ?? ''
+
+describe('generateNginxConfig', () => {
+  it('needs no Lua without maintenance and tenants', () => {
+    expect(Object.keys(generateNginxConfig({ routes }))).toEqual(['nginx.conf'])
+    expect(config()).not.toContain('lua')
+  })
+
+  it('writes what it is told', () => {
+    const text = config({
+      host: '0.0.0.0',
+      port: 8088,
+      workers: 3,
+      maxHeaderSize: '8kb',
+      maxConnections: 50,
+      modules: ['/modules/lua.so'],
+      retries: false,
+      trustedProxies: ['10.0.0.0/8'],
+      timeouts: { connect: '3s', requestHeaders: '4s', keepAlive: '5s', headers: '6s', idle: '7s' },
+      securityHeaders: { 'x-own': '1' },
+      routes: [
+        {
+          ...routes[0]!,
+          upstreams: [
+            { url: 'http://a:1', weight: 9 },
+            { url: 'http://b', weight: 0 },
+          ],
+          maxRequestSize: '1kb',
+          maxConcurrentRequests: 7,
+          stripPrefix: false,
+        },
+        { name: 'sharded', path: '/s/', upstreams: ['https://c'], affinity: { cookie: 'shard' } },
+        { name: 'least', path: '/l/', upstreams: ['http://d:1', 'http://e:1'], affinity: 'client' },
+      ],
+    })
+    for (const part of [
+      'listen 0.0.0.0:8088;',
+      'worker_processes 3;',
+      'large_client_header_buffers 4 8192;',
+      'worker_connections 100;',
+      'load_module "/modules/lua.so";',
+      'proxy_next_upstream off;',
+      'set_real_ip_from 10.0.0.0/8;',
+      'proxy_connect_timeout 3000ms;',
+      'client_header_timeout 4000ms;',
+      'keepalive_timeout 5000ms;',
+      'proxy_read_timeout 7000ms;',
+      'add_header x-own "1" always;',
+      'server a:1 weight=900',
+      'server b:80 down',
+      'client_max_body_size 1024;',
+      'limit_conn gateway_app 7;',
+      'proxy_pass http://gateway_app;',
+      'server c:443',
+      'proxy_pass https://gateway_sharded/;',
+      'hash $gateway_key_sharded consistent;',
+      'map $cookie_shard $gateway_key_sharded',
+      'map $remote_addr $gateway_key_least',
+    ]) {
+      expect(text).toContain(part)
+    }
+  })
+
+  it('keeps secrets out of the files', () => {
+    const files = generateNginxConfig({
+      routes,
+      maintenance: {
+        redis: { ...redis, database: 2, passwordFrom: 'REDIS_PASSWORD' },
+        resolver: '127.0.0.53',
+        allow: { tokenFrom: 'TOKEN', addresses: ['10.0.0.0/8'] },
+      },
+    })
+    expect(files['nginx.conf']).toContain('env REDIS_PASSWORD;\nenv TOKEN;')
+    expect(files['nginx.conf']).toContain('resolver 127.0.0.53;')
+    expect(files['nginx.conf']).toContain('geo $gateway_operator { default 0; 10.0.0.0/8 1; }')
+    expect(files['lua/quintet_gateway.lua']).toContain('os.getenv("REDIS_PASSWORD")')
+    expect(files['lua/quintet_gateway.lua']).toContain('client:select(2)')
+  })
+
+  const wrong: readonly (readonly [string, unknown, string])[] = [
+    ['an unknown option', { routes, wokers: 1 }, 'Did you mean "workers"?'],
+    [
+      'a rate limit',
+      { routes: [{ ...routes[0], rateLimit: { limiter: { consume() {} } } }] },
+      'cannot be generated',
+    ],
+    [
+      'a host without a resolver',
+      { routes, maintenance: { redis: { host: 'redis', port: 6379 } } },
+      'resolver',
+    ],
+    [
+      'a prefix that ends its quotes',
+      { routes, maintenance: { redis, prefix: 'a"; x' } },
+      'cannot be written',
+    ],
+    [
+      'a header that ends its quotes',
+      { routes, securityHeaders: { 'x-a': '1"; return 200;' } },
+      'cannot be written',
+    ],
+    [
+      'no name of a variable',
+      { routes, maintenance: { redis: { ...redis, passwordFrom: 'a b' } } },
+      'no name of an environment variable',
+    ],
+    [
+      'a port that is none',
+      { routes, maintenance: { redis: { ...redis, port: 0 } } },
+      'nginx.maintenance.redis.port',
+    ],
+    [
+      'a cookie that ends its line',
+      { routes: [{ ...routes[0], affinity: { cookie: 'a; x' } }] },
+      'has no variable for',
+    ],
+    ['no workers', { routes, workers: 0 }, 'nginx.workers'],
+  ]
+  it.each(wrong)('refuses %s', (_name, options, message) => {
+    expect(() => generateNginxConfig(options as NginxOptions)).toThrow(message)
+  })
+})
