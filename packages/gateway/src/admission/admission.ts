@@ -94,6 +94,7 @@ export function createAdmission(
           `The request body is larger than ${route.maxRequestSize} bytes.`,
         )
       }
+      const prefix = origin.prefix + (route.stripPrefix ? route.path.slice(0, -1) : '')
       return {
         route,
         origin,
@@ -102,7 +103,8 @@ export function createAdmission(
           group: route.group,
           affinityKey: route.affinity && affinityKey(route.affinity, request, origin.address),
           path: path + target.query,
-          headers: headersFor(route, headers, host, origin, requestId),
+          headers: headersFor(route, headers, host, origin, prefix, requestId),
+          prefix,
           hasBody: headers.hasBody,
           requestId,
           // HTTP/1.0 knows no interim answers (RFC 9110, section 10.1.1).
@@ -142,12 +144,13 @@ function headersFor(
   { forward, contentLength, hasBody }: RequestHeaders,
   host: string,
   origin: Origin,
+  prefix: string,
   requestId: string,
 ): string[] {
   // Only HTTP/1.0 comes without a host.
   const named = host === '' ? new URL(route.upstreams[0]?.url ?? '').host : host
   forward.push('host', named, 'via', '1.1 quintet', 'x-request-id', requestId)
-  writeForwarded(forward, origin)
+  writeForwarded(forward, origin, prefix)
   if (contentLength !== undefined && hasBody) forward.push('content-length', String(contentLength))
   return forward
 }

@@ -11,7 +11,11 @@ export interface Origin {
   readonly host: string
   /** The addresses from the client to the peer, for `X-Forwarded-For`. */
   readonly chain: string
+  /** What trusted proxies have cut off the front of the path, without a slash at the end; empty for nothing. */
+  readonly prefix: string
 }
+
+const prefixPattern = /^(?:\/(?!\.{1,2}(?:\/|$))[a-z0-9._~-]+)+$/i
 
 /**
  * Finds the origin of a request. The headers count only where the peer is a trusted proxy, and of the
@@ -26,7 +30,7 @@ export function findOrigin(
 ): Origin {
   const address = plainAddress(peer)
   const protocol = encrypted ? 'https' : 'http'
-  if (!trusted.has(address)) return { address, protocol, host, chain: address }
+  if (!trusted.has(address)) return { address, protocol, host, chain: address, prefix: '' }
 
   const hops = list(headers['x-forwarded-for'])
   let client = address
@@ -39,17 +43,22 @@ export function findOrigin(
     if (!trusted.has(hop)) break
   }
   const claimedProtocol = list(headers['x-forwarded-proto']).at(-1)
+  const claimedPrefix = list(headers['x-forwarded-prefix']).at(-1) ?? ''
   const claimedHost = list(headers['x-forwarded-host']).at(-1)
   return {
     address: client,
     protocol: claimedProtocol === 'https' || claimedProtocol === 'http' ? claimedProtocol : protocol,
     host: claimedHost !== undefined && /^[a-z0-9._~:[\]-]+$/i.test(claimedHost) ? claimedHost : host,
     chain: [...hops.slice(known), address].join(', '),
+    prefix: prefixPattern.test(claimedPrefix) ? claimedPrefix : '',
   }
 }
 
-/** Writes the origin for the upstream: `X-Forwarded-*` and `Forwarded` (RFC 7239). */
-export function writeForwarded(headers: string[], origin: Origin): void {
+/**
+ * Writes the origin for the upstream: `X-Forwarded-*` and `Forwarded` (RFC 7239). `prefix` is what the client's path
+ * has in front of the one that the upstream is asked for.
+ */
+export function writeForwarded(headers: string[], origin: Origin, prefix: string): void {
   const node = origin.address.includes(':') ? `"[${origin.address}]"` : origin.address
   headers.push(
     'x-forwarded-for',
@@ -61,6 +70,7 @@ export function writeForwarded(headers: string[], origin: Origin): void {
     'forwarded',
     `for=${node};host="${origin.host}";proto=${origin.protocol}`,
   )
+  if (prefix !== '') headers.push('x-forwarded-prefix', prefix)
 }
 
 function list(value: string | string[] | undefined): string[] {

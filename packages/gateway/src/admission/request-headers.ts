@@ -61,6 +61,7 @@ export function readRequestHeaders(raw: readonly string[], dropped?: string): Re
   let contentLength: number | undefined
   let chunked = false
   let named: Set<string> | undefined
+  let traces = 0
 
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index] as string
@@ -69,6 +70,7 @@ export function readRequestHeaders(raw: readonly string[], dropped?: string): Re
     if (lower.includes('_')) throw refused(`The header name ${JSON.stringify(name)} has an underscore.`)
     if (lower === dropped) continue
     if (!notForwarded.has(lower)) {
+      if (lower === 'traceparent') traces += 1
       forward.push(lower, value)
       continue
     }
@@ -105,6 +107,8 @@ export function readRequestHeaders(raw: readonly string[], dropped?: string): Re
   if (chunked && contentLength !== undefined) {
     throw refused('There are both a Content-Length and a Transfer-Encoding header.')
   }
+  // Two parents are none (W3C Trace Context, section 3.2.2): joined, they would be an invalid one.
+  if (traces > 1) (named ??= new Set()).add('traceparent').add('tracestate')
   return {
     forward: named === undefined ? forward : without(forward, named),
     host: host ?? '',

@@ -13,6 +13,8 @@ export interface ExchangePlan {
   readonly affinityKey: string | undefined
   /** With its query. */
   readonly path: string
+  /** What the client's path has in front of it, without a slash at the end; empty for nothing. */
+  readonly prefix: string
   /** Flat name and value pairs for the upstream. */
   readonly headers: string[]
   readonly hasBody: boolean

@@ -162,7 +162,7 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
       return
     }
     this.#judge(status)
-    const forward = readResponseHeaders(rawHeaders(controller), status)
+    const forward = readResponseHeaders(rawHeaders(controller), status, this.plan.prefix)
     this.#addOwnHeaders(forward)
     if (this.#host.draining || (this.plan.hasBody && !this.request.complete)) response.shouldKeepAlive = false
     this.#responded = true

@@ -4,6 +4,9 @@ import type { ResolvedRoute } from '../options/route-options.ts'
 import { maintenanceLua } from './maintenance-lua.ts'
 import { resolveNginxOptions, type NginxOptions, type ResolvedNginxOptions } from './nginx-options.ts'
 
+/** How long a WebSocket may be silent in both directions. */
+const silence = '30d'
+
 /** The files of the configuration, by path below the folder that nginx is started with (`nginx -p <folder> -c nginx.conf`). */
 export type NginxFiles = Readonly<Record<string, string>>
 
@@ -54,6 +57,7 @@ http {
   scgi_temp_path temp/scgi;
   access_log off;
   server_tokens off;
+  absolute_redirect off;
   default_type application/octet-stream;
 ${needsLua ? luaSetup(settings) : ''}
   # Bodies stream in both directions; nobody waits for the whole.
@@ -80,28 +84,26 @@ ${needsLua ? luaSetup(settings) : ''}
   geo $realip_remote_addr $gateway_trusted { default 0; ${trustedProxies.map((network) => `${network} 1; `).join('')}}
   map $gateway_trusted $gateway_proto { default $scheme; 1 $http_x_forwarded_proto; }
   map $gateway_trusted $gateway_host { default $http_host; 1 $http_x_forwarded_host; }
+  map "$gateway_trusted:$http_x_forwarded_prefix" $gateway_prefix { default ""; "~^1:(?<front>(?:/(?!\\.{1,2}(?:/|$))[a-zA-Z0-9._~-]+)+)$" $front; }
   map $gateway_trusted $gateway_chain { default $remote_addr; 1 "$remote_addr, $realip_remote_addr"; }
   geo $gateway_operator { default 0; ${(maintenance?.addresses ?? []).map((network) => `${network} 1; `).join('')}}
 ${trustedProxies.map((network) => `  set_real_ip_from ${network};\n`).join('')}  real_ip_header X-Forwarded-For;
   real_ip_recursive on;
 
-${routes.map(upstreamBlock).join('\n')}
+${routes.map(pathMap).join('')}${routes.map(upstreamBlock).join('\n')}
   server {
     listen ${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${settings.port};
     server_name _;
     client_max_body_size 0;
-${pairs(settings.securityHeaders)
-  .map(([name, value]) => `    add_header ${name} "${value}" always;\n`)
-  .join('')}    add_header x-request-id $gateway_request_id always;
-
-${problemLocations()}
+${ownHeaders(settings)}
+${problemLocations(settings)}
     # A path that another hop could read as a different one is refused, never repaired.
     if ($request_uri ~* "^[^?]*(/|%2f|%5c|\\x5c)(\\.|%2e)(\\.|%2e)?(/|;|\\?|%2f|%5c|%3b|\\x5c|$)") { return 400; }
     if ($request_uri ~* "^(//|[^?]*(\\x5c|%00|#))") { return 400; }
 
     location = /livez { default_type application/json; return 200 '{"status":"pass"}'; }
     location = /readyz { default_type application/json; return 200 '{"status":"pass"}'; }
-${routes.map((route) => routeLocations(route, settings)).join('')}
+${routes.map((route) => routeLocations(route, settings)).join('')}${routes.some((route) => route.websocket) ? upgradeLocation(settings) : ''}
 ${routes.some((route) => route.path === '/') ? '' : '    location / { return 404; }\n'}  }
 }
 `
@@ -142,6 +144,19 @@ ${balance}${servers.join('\n')}
 `
 }
 
+/**
+ * The path for the upstream, taken from the request line as it is: nginx would decode and encode anew what it
+ * matches itself. "-" is no path of this route in plain letters, "!" one that would become an authority.
+ */
+function pathMap(route: ResolvedRoute): string {
+  const name = variable(route)
+  const front = escapeRegex(route.path.slice(0, -1))
+  const rules = route.stripPrefix
+    ? `"~^${front}//" "!"; "~^${front}(?<path_${name}>/.*)$" $path_${name}; "~^${front}(?<query_${name}>\\?.*)?$" "/$query_${name}";`
+    : `"~^(?<path_${name}>${front}(?:[/?].*)?)$" $path_${name};`
+  return `  map $request_uri $gateway_path_${name} { default "-"; ${rules} }\n`
+}
+
 /** A request without the value that keeps others together goes to any upstream. */
 function affinityMap(route: ResolvedRoute): string {
   const { affinity } = route
@@ -156,53 +171,100 @@ function affinityMap(route: ResolvedRoute): string {
 }
 
 function routeLocations(route: ResolvedRoute, settings: ResolvedNginxOptions): string {
-  const scheme = new URL(route.upstreams[0]?.url ?? '').protocol
+  const prefix = route.stripPrefix ? route.path.slice(0, -1) : ''
+  const name = variable(route)
+  const target = `${new URL(route.upstreams[0]?.url ?? '').protocol}//gateway_${name}$gateway_path_${name}`
   const body = `
+      if ($gateway_path_${name} = "-") { return 404; }
+      if ($gateway_path_${name} = "!") { return 400; }
+      ${route.websocket ? `set $gateway_app "${route.name}"; set $gateway_target "${target}"; set $gateway_front "${prefix}";\n      if ($gateway_upgrade) { return 418; }` : ''}
       ${settings.maintenance ? `access_by_lua_block { require("quintet_gateway").check("${route.name}") }` : ''}
-      ${route.affinity === 'tenant' ? `set_by_lua_block $gateway_key_${variable(route)} { return require("quintet_gateway").tenant() or ngx.var.request_id }` : ''}
+      ${route.affinity === 'tenant' ? `set_by_lua_block $gateway_key_${name} { return require("quintet_gateway").tenant() or ngx.var.request_id }` : ''}
       client_max_body_size ${route.maxRequestSize === Number.POSITIVE_INFINITY ? 0 : route.maxRequestSize};
-      limit_conn gateway_${variable(route)} ${route.maxConcurrentRequests};
+      limit_conn gateway_${name} ${route.maxConcurrentRequests};
       limit_conn_status 503;
       proxy_read_timeout ${ms(Math.max(route.timeouts.headers, route.timeouts.idle))};
       proxy_send_timeout ${ms(route.timeouts.idle)};
-      proxy_set_header Host $http_host;
-      proxy_set_header Connection ${route.websocket ? '$gateway_connection' : '""'};
-      proxy_set_header Upgrade ${route.websocket ? '$gateway_upgrade' : '""'};
+      proxy_set_header Connection "";
+      proxy_set_header Upgrade "";
+      proxy_set_header X-Forwarded-Prefix $gateway_prefix${prefix};
+${proxyHeaders(settings)}${prefix === '' ? '' : rewrites(prefix)}${tlsUpstream(route, settings)}      proxy_pass ${target}`
+  const exact = route.path === '/' ? '' : route.path.slice(0, -1)
+  const location = (match: string): string => `
+    location ${match} {${body};
+    }
+`
+  return (location(route.path) + (exact === '' ? '' : location(`= ${exact}`))).replaceAll(/^ +\n/gm, '')
+}
+
+/** WebSockets may be silent for as long as they like, so they have a location of their own. */
+function upgradeLocation(settings: ResolvedNginxOptions): string {
+  const tls = settings.routes.find((route) => route.websocket && usesTls(route))
+  return `
+    error_page 418 = @upgrade;
+    location @upgrade {
+      ${settings.maintenance ? 'access_by_lua_block { require("quintet_gateway").check(ngx.var.gateway_app) }' : ''}
+      proxy_read_timeout ${silence};
+      proxy_send_timeout ${silence};
+      proxy_set_header Connection $gateway_connection;
+      proxy_set_header Upgrade $gateway_upgrade;
+      proxy_set_header X-Forwarded-Prefix $gateway_prefix$gateway_front;
+${proxyHeaders(settings)}${tls ? tlsUpstream(tls, settings) : ''}      proxy_pass $gateway_target;
+    }
+`.replaceAll(/^ +\n/gm, '')
+}
+
+function proxyHeaders(settings: ResolvedNginxOptions): string {
+  const dropped = [
+    'X-Real-IP',
+    'X-Forwarded-Port',
+    'X-Maintenance-Token',
+    'Proxy-Authorization',
+    'Keep-Alive',
+    'TE',
+    'Trailer',
+    'HTTP2-Settings',
+  ]
+  const hidden = ['x-request-id', ...pairs(settings.securityHeaders).map(([header]) => header)]
+  return `      proxy_set_header Host $http_host;
       proxy_set_header Via "1.1 quintet";
       proxy_set_header X-Request-Id $gateway_request_id;
       proxy_set_header X-Forwarded-For $gateway_chain;
       proxy_set_header X-Forwarded-Proto $gateway_proto;
       proxy_set_header X-Forwarded-Host $gateway_host;
       proxy_set_header Forwarded 'for="$remote_addr";host="$gateway_host";proto=$gateway_proto';
-${[
-  'X-Real-IP',
-  'X-Forwarded-Port',
-  'X-Forwarded-Prefix',
-  'X-Maintenance-Token',
-  'Proxy-Authorization',
-  'Keep-Alive',
-  'TE',
-  'Trailer',
-  'HTTP2-Settings',
-]
-  .map((name) => `      proxy_set_header ${name} "";\n`)
-  .join('')}      proxy_hide_header x-request-id;
-${pairs(settings.securityHeaders)
-  .map(([name]) => `      proxy_hide_header ${name};\n`)
-  .join('')}      proxy_pass ${scheme}//gateway_${variable(route)}`
-  const exact = route.path === '/' ? '' : route.path.slice(0, -1)
-  const location = (match: string, target: string): string => `
-    location ${match} {${body}${target};
-    }
+${dropped.map((header) => `      proxy_set_header ${header} "";\n`).join('')}${hidden.map((header) => `      proxy_hide_header ${header};\n`).join('')}`
+}
+
+/** The certificate of an upstream is verified for the upstream's own name, which is also the one in the handshake. */
+function tlsUpstream(route: ResolvedRoute, settings: ResolvedNginxOptions): string {
+  if (!usesTls(route)) return ''
+  return `      proxy_ssl_server_name on;
+      proxy_ssl_name ${new URL(route.upstreams[0]?.url ?? '').hostname};
+      proxy_ssl_verify on;
+      proxy_ssl_verify_depth 4;
+      proxy_ssl_trusted_certificate "${settings.trustedCertificates}";
 `
-  return (
-    location(route.path, route.stripPrefix ? '/' : '') +
-    (exact === '' ? '' : location(`= ${exact}`, route.stripPrefix ? '/' : ''))
-  ).replaceAll(/^ +\n/gm, '')
+}
+
+function usesTls(route: ResolvedRoute): boolean {
+  return route.upstreams[0]?.url.startsWith('https:') === true
+}
+
+function escapeRegex(text: string): string {
+  return text.replaceAll(/[.~-]/g, '\\$&')
+}
+
+/** Redirects and cookie paths of an upstream that knows nothing of its prefix. */
+function rewrites(prefix: string): string {
+  const others = `(?!${escapeRegex(prefix.slice(1))}(?:[/?#]|$))`
+  return `      proxy_redirect "~^(/${others}(?![/\\x5c]).*)$" "$gateway_prefix${prefix}$1";
+      proxy_cookie_path "~^(/${others}.+)$" "$gateway_prefix${prefix}$1";
+`
 }
 
 /** What nginx finds wrong is told in the gateway's words. */
-function problemLocations(): string {
+function problemLocations(settings: ResolvedNginxOptions): string {
   const told: readonly (readonly [status: string, code: GatewayErrorCode, detail: string])[] = [
     ['400', 'ERR_GATEWAY_BAD_REQUEST', 'The request cannot be read in one way only.'],
     ['404', 'ERR_GATEWAY_NO_ROUTE', 'Nothing is served under this path.'],
@@ -222,10 +284,18 @@ function problemLocations(): string {
       const { status, title } = reasons[code]
       const body = `{"type":"about:blank","title":"${title}","status":${status},"detail":"${detail}","code":"${code}","requestId":"$gateway_request_id"}`
       return `    error_page ${found} ${found === String(status) ? '' : `=${status} `}@problem_${found};
-    location @problem_${found} { internal; default_type application/problem+json; return ${status} '${body}'; }
+    location @problem_${found} { internal; default_type application/problem+json; ${status === 503 ? `\n${ownHeaders(settings)}    add_header Retry-After 1 always; ` : ''}return ${status} '${body}'; }
 `
     })
     .join('')
+}
+
+/** To be repeated wherever another header is added: nginx inherits all of them or none. */
+function ownHeaders(settings: ResolvedNginxOptions): string {
+  const own = pairs(settings.securityHeaders).map(
+    ([name, value]) => `    add_header ${name} "${value}" always;\n`,
+  )
+  return `${own.join('')}    add_header x-request-id $gateway_request_id always;\n`
 }
 
 function pairs(flat: readonly string[]): [string, string][] {

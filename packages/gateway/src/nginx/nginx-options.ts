@@ -28,6 +28,8 @@ export interface NginxOptions extends Pick<
   readonly maintenance?: NginxMaintenanceOptions
   /** Absolute paths of modules to load, where Lua is not built in: on Debian ndk_http_module.so and ngx_http_lua_module.so. */
   readonly modules?: readonly string[]
+  /** The file of certificates by which `https:` upstreams are verified. @defaultValue `'/etc/ssl/certs/ca-certificates.crt'` */
+  readonly trustedCertificates?: string
   /** @defaultValue `'auto'` */
   readonly workers?: number | 'auto'
 }
@@ -74,10 +76,11 @@ export interface ResolvedNginxOptions extends Omit<ResolvedGatewayOptions, 'main
   readonly trustedProxies: readonly string[]
   readonly maintenance: ResolvedNginxMaintenance | undefined
   readonly modules: readonly string[]
+  readonly trustedCertificates: string
   readonly workers: number | 'auto'
 }
 
-const own = ['maintenance', 'modules', 'workers'] as const
+const own = ['maintenance', 'modules', 'trustedCertificates', 'workers'] as const
 const shared = [
   'routes',
   'host',
@@ -93,14 +96,29 @@ const shared = [
 /** @throws TypeError naming what is unknown, out of range, or without an equivalent in nginx. */
 export function resolveNginxOptions(options: NginxOptions): ResolvedNginxOptions {
   refuseUnknownKeys(options, [...shared, ...own], 'nginx')
-  const { maintenance, modules = [], workers = 'auto', ...rest } = options
+  const {
+    maintenance,
+    modules = [],
+    trustedCertificates = '/etc/ssl/certs/ca-certificates.crt',
+    workers = 'auto',
+    ...rest
+  } = options
   const resolved = resolveGatewayOptions(rest)
   const limited = resolved.routes.find((route) => route.rateLimit)
   if (limited)
     throw new TypeError(
       `nginx: the rate limit of the route ${JSON.stringify(limited.name)} is code and cannot be generated.`,
     )
-  for (const value of [...modules, ...resolved.securityHeaders]) assertQuotable(value, 'nginx')
+  for (const value of [...modules, trustedCertificates, ...resolved.securityHeaders])
+    assertQuotable(value, 'nginx')
+  for (const { name, upstreams } of resolved.routes) {
+    const hosts = new Set(upstreams.map(({ url }) => new URL(url).hostname))
+    const schemes = new Set(upstreams.map(({ url }) => new URL(url).protocol))
+    if (schemes.size > 1 || (schemes.has('https:') && hosts.size > 1))
+      throw new TypeError(
+        `nginx: the upstreams of the route ${JSON.stringify(name)} must have one scheme, and with https one host name, by which nginx verifies them.`,
+      )
+  }
   for (const { affinity, name } of resolved.routes) {
     const word =
       typeof affinity !== 'object'
@@ -119,6 +137,7 @@ export function resolveNginxOptions(options: NginxOptions): ResolvedNginxOptions
     trustedProxies: options.trustedProxies ?? [],
     maintenance: maintenance && resolveNginxMaintenance(maintenance, 'nginx.maintenance'),
     modules,
+    trustedCertificates,
     workers,
   }
 }

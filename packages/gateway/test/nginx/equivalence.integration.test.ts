@@ -78,7 +78,7 @@ describe.each(doors)('%s', (_name, installed, start) => {
     let redis: PrivateRedis
     let flags: Redis
     let app: TestUpstream
-    let raw: RawServer
+    const raw = { answer: '', server: undefined as unknown as RawServer }
     let sockets: WebSocketServer
     let socketServer: ReturnType<typeof createServer>
     let door: FrontDoor
@@ -88,8 +88,10 @@ describe.each(doors)('%s', (_name, installed, start) => {
       flags = new Redis(redis.url, { retryStrategy: () => 30 })
       flags.on('error', () => undefined)
       app = await startUpstream()
-      raw = await startRawServer((socket, received) => {
-        if (received.includes('/truncated')) socket.end('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello')
+      raw.server = await startRawServer((socket, received) => {
+        if (received.includes('/answer')) socket.end(raw.answer)
+        else if (received.includes('/truncated'))
+          socket.end('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello')
         else if (received.includes('/closed')) socket.destroy()
         else if (!received.includes('/silent'))
           socket.write('HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello')
@@ -105,7 +107,7 @@ describe.each(doors)('%s', (_name, installed, start) => {
         routes: [
           { name: 'app', path: '/api/app/', upstreams: [app.url], affinity: 'tenant' },
           { name: 'kept', path: '/kept/', upstreams: [app.url], stripPrefix: false, maxRequestSize: '1kb' },
-          { name: 'raw', path: '/raw/', upstreams: [raw.url] },
+          { name: 'raw', path: '/raw/', upstreams: [raw.server.url] },
           { name: 'down', path: '/down/', upstreams: ['http://127.0.0.1:1'] },
           {
             name: 'ws',
@@ -122,7 +124,7 @@ describe.each(doors)('%s', (_name, installed, start) => {
       for (const socket of sockets.clients) socket.terminate()
       socketServer.closeAllConnections()
       await new Promise((resolve) => socketServer.close(resolve))
-      await raw[Symbol.asyncDispose]()
+      await raw.server[Symbol.asyncDispose]()
       await app.stop()
       flags.disconnect()
       await redis.stop()
@@ -133,6 +135,55 @@ describe.each(doors)('%s', (_name, installed, start) => {
       await response.body?.cancel()
       return response.status
     }
+
+    it.each([
+      ['/api/app/a%2fb', 200, '/a%2fb'],
+      ['/api/app/a%252fb', 200, '/a%252fb'],
+      ['/api/app/a%20b', 200, '/a%20b'],
+      ['/api/app/%C3%BC?q=%2f', 200, '/%C3%BC?q=%2f'],
+      ['/api/app/a//b', 200, '/a//b'],
+      ['/api/app/a;b=1,c', 200, '/a;b=1,c'],
+      ['/api/app/a%25', 200, '/a%25'],
+      ['/api/app', 200, '/'],
+      ['/api/app?x=1', 200, '/?x=1'],
+      ['/kept/a%2fb', 200, '/kept/a%2fb'],
+      ['/api%2fapp/x', 404, ''],
+      ['/api/app%2fx', 404, ''],
+      ['/api/app//evil.example', 400, ''],
+      ['//evil.example/api/app/', 400, ''],
+      ['/api/app/..%2fx', 400, ''],
+      ['/api/app/%2e%2e/x', 400, ''],
+      ['/api/app/a%5c..%5cb', 400, ''],
+    ])('reads the path %s in one way', async (path, status, seen) => {
+      const answer = await exchangeRaw(
+        door.url,
+        `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
+      )
+      expect(statusOf(answer)).toBe(status)
+      if (status === 200) expect(/"url":"([^"]*)"/.exec(answer)?.[1]).toBe(seen)
+    })
+
+    it('gives redirects and cookie paths their prefix back, and tells it', async () => {
+      raw.answer =
+        'HTTP/1.1 302 Found\r\nlocation: /pub?x=1\r\nset-cookie: a=1; Path=/auth; Secure\r\nset-cookie: b=1; Path=/\r\ncontent-length: 0\r\n\r\n'
+      const answer = await exchangeRaw(
+        door.url,
+        'GET /raw/answer HTTP/1.1\r\nHost: a\r\nX-Forwarded-Prefix: /evil\r\nConnection: close\r\n\r\n',
+      )
+      expect(answer).toMatch(/\r\nlocation: \/raw\/pub\?x=1\r\n/i)
+      expect(answer).toMatch(/\r\nset-cookie: a=1; Path=\/raw\/auth; Secure\r\n/i)
+      expect(answer).toMatch(/\r\nset-cookie: b=1; Path=\/\r\n/i)
+      expect(raw.server.received).toMatch(/\r\nx-forwarded-prefix: \/raw\r\n/i)
+      expect(raw.server.received).not.toContain('/evil')
+      for (const own of ['/raw/pub', 'https://elsewhere.example/pub', '//elsewhere.example/']) {
+        raw.answer = `HTTP/1.1 302 Found\r\nlocation: ${own}\r\ncontent-length: 0\r\n\r\n`
+        const kept = await exchangeRaw(
+          door.url,
+          'GET /raw/answer HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+        )
+        expect(kept.toLowerCase()).toContain(`\r\nlocation: ${own}\r\n`)
+      }
+    })
 
     it('strips prefixes, keeps queries, and matches on segments', async () => {
       const urlOf = async (path: string): Promise<string> =>
@@ -203,14 +254,14 @@ describe.each(doors)('%s', (_name, installed, start) => {
     })
 
     it('never sends on h2c, nor a header with an underscore', async () => {
-      const before = raw.received.length
+      const before = raw.server.received.length
       const request =
         'GET /raw/h2c HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAAA\r\n'
       await exchangeRaw(door.url, `${request}\r\n`, (received) => received.includes('hello'))
       await exchangeRaw(door.url, `${request}Transfer_Encoding: chunked\r\n\r\n`, (received) =>
         received.includes('\r\n\r\n'),
       )
-      const sent = raw.received.slice(before).toLowerCase()
+      const sent = raw.server.received.slice(before).toLowerCase()
       for (const name of ['upgrade:', 'http2-settings', 'transfer_encoding']) expect(sent).not.toContain(name)
     })
 
@@ -236,11 +287,11 @@ describe.each(doors)('%s', (_name, installed, start) => {
     })
 
     it('streams a body while it is still being sent', async () => {
-      const before = raw.received.length
+      const before = raw.server.received.length
       const request = httpRequest(`${door.url}/raw/stream`, { method: 'POST' })
       request.on('error', () => undefined)
       request.write('the first part')
-      await until(() => raw.received.slice(before).includes('the first part'))
+      await until(() => raw.server.received.slice(before).includes('the first part'))
       request.destroy()
     })
 

@@ -20,6 +20,7 @@ describe('generateNginxConfig', () => {
       maxHeaderSize: '8kb',
       maxConnections: 50,
       modules: ['/modules/lua.so'],
+      trustedCertificates: '/own/ca.pem',
       retries: false,
       trustedProxies: ['10.0.0.0/8'],
       timeouts: { connect: '3s', requestHeaders: '4s', keepAlive: '5s', headers: '6s', idle: '7s' },
@@ -56,9 +57,12 @@ describe('generateNginxConfig', () => {
       'server b:80 down',
       'client_max_body_size 1024;',
       'limit_conn gateway_app 7;',
-      'proxy_pass http://gateway_app;',
+      'proxy_pass http://gateway_app$gateway_path_app;',
       'server c:443',
-      'proxy_pass https://gateway_sharded/;',
+      'proxy_pass https://gateway_sharded$gateway_path_sharded;',
+      'proxy_ssl_verify on;',
+      'proxy_ssl_name c;',
+      'proxy_ssl_trusted_certificate "/own/ca.pem";',
       'hash $gateway_key_sharded consistent;',
       'map $cookie_shard $gateway_key_sharded',
       'map $remote_addr $gateway_key_least',
@@ -66,6 +70,19 @@ describe('generateNginxConfig', () => {
       expect(text).toContain(part)
     }
   })
+
+  it('gives 503 a Retry-After beside the other headers, and WebSockets no limit of silence', () => {
+    const text = generateNginxConfig({ routes: [{ ...routes[0]!, websocket: true }] })['nginx.conf'] ?? ''
+    expect(text).toMatch(/@problem_503 \{[^}]*add_header x-request-id[^}]*add_header Retry-After 1 always/)
+    expect(text).toMatch(/location @upgrade \{[^}]*proxy_read_timeout 30d/)
+  })
+
+  it.each([[['http://a', 'https://b']], [['https://a', 'https://b']]])(
+    'refuses upstreams that nginx cannot verify by one name: %s',
+    (upstreams) => {
+      expect(() => generateNginxConfig({ routes: [{ ...routes[0]!, upstreams }] })).toThrow('one host name')
+    },
+  )
 
   it('keeps secrets out of the files', () => {
     const files = generateNginxConfig({
