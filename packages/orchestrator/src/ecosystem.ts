@@ -10,7 +10,7 @@ import { createSampler, type Sample } from './metrics/sampler.ts'
 import { compilePlan } from './plan/compile.ts'
 import { loadPlan } from './plan/load-plan.ts'
 import type { Plan } from './plan/plan.ts'
-import { provisionApps } from './servers/app-databases.ts'
+import { describeUnusedDatabases, provisionApps } from './servers/app-databases.ts'
 import type { DatabaseUrls } from './servers/provision.ts'
 import { startServers, type Servers } from './servers/servers.ts'
 import { takeLock } from './state/lock.ts'
@@ -283,6 +283,8 @@ async function prepareDatabases(
   const adminUrl = servers.url('postgres')
   if (adminUrl === null) return {}
   onEvent({ type: 'progress', message: 'Preparing databases' })
+  const attention = describeUnusedDatabases(plan, secrets)
+  if (attention !== undefined) onEvent({ type: 'progress', message: attention })
   return provisionApps(plan, adminUrl, secrets)
 }
 

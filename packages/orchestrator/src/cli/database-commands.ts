@@ -4,7 +4,13 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { OrchestratorError } from '../errors.ts'
 import type { PlannedApp } from '../plan/plan.ts'
-import { databaseName, openAppDatabases, type AppDatabases } from '../servers/app-databases.ts'
+import {
+  assertProvisioned,
+  databaseName,
+  openAppDatabases,
+  type AppDatabases,
+} from '../servers/app-databases.ts'
+import type { EcosystemEvent } from '../supervisor/events.ts'
 import { loadContext, print, type CommonOptions } from './context.ts'
 import { selectApps } from './select-apps.ts'
 
@@ -17,13 +23,106 @@ async function eachApp<T>(
 ): Promise<(T & { readonly app: string })[]> {
   const { plan, state } = await loadContext(options)
   const apps = selectApps(plan, name, filter)
-  await using databases = await openAppDatabases(plan, state, (event) => {
-    if (event.type === 'progress' && !options.json) process.stderr.write(`${event.message}\n`)
-  })
+  for (const app of apps) assertProvisioned(plan, app.name, state)
+  await using databases = await openAppDatabases(plan, state, showProgress(options))
   const results: (T & { readonly app: string })[] = []
   for (const app of apps)
     results.push({ ...(await run(app, databases, databaseName(plan, app.name))), app: app.name })
   return results
+}
+
+function showProgress(options: CommonOptions): (event: EcosystemEvent) => void {
+  return (event) => {
+    if (event.type === 'progress' && !options.json) process.stderr.write(`${event.message}\n`)
+  }
+}
+
+export interface MigrateOptions extends CommonOptions {
+  readonly steps?: number
+  /** The owner of the one database that is meant; then nothing is looked up in the data folder. */
+  readonly ownerUrl?: string
+  /** Although the app is serving. */
+  readonly force?: boolean
+}
+
+/** The databases whose migrations are meant, each with the URL of its owner. */
+async function eachOwner<T>(
+  name: string | undefined,
+  options: MigrateOptions,
+  run: (app: PlannedApp, ownerUrl: string, serving: () => Promise<number>) => Promise<T>,
+): Promise<(T & { readonly app: string })[]> {
+  const ownerUrl = options.ownerUrl ?? process.env['QUINTET_OWNER_URL']
+  if (ownerUrl === undefined) {
+    return eachApp(name, options, hasMigrations, (app, databases, database) =>
+      run(app, databases.urls(app.name).ownerUrl, () =>
+        withClient(databases.adminUrl(app.name), (client) => countSessions(client, database)),
+      ),
+    )
+  }
+  const { plan } = await loadContext(options)
+  const [app, ...more] = selectApps(plan, name, hasMigrations)
+  if (!app || more.length > 0)
+    throw bad('An owner URL is that of one database: name the app whose migrations are meant.')
+  const database = databaseName(plan, app.name)
+  const serving = (): Promise<number> => withClient(ownerUrl, (client) => countSessions(client, database))
+  return [{ ...(await run(app, ownerUrl, serving)), app: app.name }]
+}
+
+/** How many sessions the logins of an app have: its processes, wherever they run. */
+async function countSessions(client: Client, database: string): Promise<number> {
+  const { rows } = await client.query<{ count: number }>(
+    'select count(*)::int as count from pg_stat_activity where datname = current_database() and usename = any($1)',
+    [[`${database}_login`, `${database}_system`]],
+  )
+  return rows[0]?.count ?? 0
+}
+
+async function refuseWhileServing(
+  what: string,
+  app: string,
+  options: { readonly force?: boolean },
+  serving: () => Promise<number>,
+): Promise<void> {
+  if (options.force) return
+  const sessions = await serving()
+  if (sessions === 0) return
+  throw new OrchestratorError(
+    `${what}: "${app}" is serving (${sessions} connections to its database), and what it knows of its tables would be wrong. Stop it first, or say --force.`,
+    { code: 'ERR_ORCHESTRATOR_ALREADY_RUNNING', kind: 'conflict' },
+  )
+}
+
+/** Makes the databases and logins of apps, and prints what the apps need to reach them. */
+export async function provision(
+  name: string | undefined,
+  options: CommonOptions & { readonly rotate?: boolean },
+): Promise<void> {
+  const { plan, state } = await loadContext(options)
+  const apps = selectApps(plan, name, hasDatabase)
+  await using databases = await openAppDatabases(plan, state, showProgress(options))
+  const urls = await databases.provision(
+    apps.map((app) => app.name),
+    { rotate: options.rotate ?? false },
+  )
+  const results = apps.map((app) => ({
+    app: app.name,
+    database: databaseName(plan, app.name),
+    environment: {
+      [`${app.prefix}DATABASE__URL`]: urls[app.name]?.url,
+      [`${app.prefix}DATABASE__SYSTEM_URL`]: urls[app.name]?.systemUrl,
+    },
+    ownerUrl: urls[app.name]?.ownerUrl,
+  }))
+  print(options, results, (all) =>
+    all
+      .map((each) =>
+        [
+          `# ${each.app}: database ${each.database}; its migrations run with --owner-url ${each.ownerUrl}`,
+          ...Object.entries(each.environment).map(([key, value]) => `${key}=${value}`),
+        ].join('\n'),
+      )
+      .join('\n\n'),
+  )
 }
 
 const hasMigrations = (app: PlannedApp): boolean => app.requires.migrations !== null
@@ -33,24 +132,15 @@ const hasDatabase = (app: PlannedApp): boolean => app.requires.postgres
 export async function migrate(
   action: 'up' | 'down' | 'status',
   name: string | undefined,
-  options: CommonOptions & { readonly steps?: number },
+  options: MigrateOptions,
 ): Promise<void> {
   const { createMigrator, formatMigrationStatus } = await import('@quintet/rls/migrations')
-  if (action === 'down' && name === undefined) {
-    throw new OrchestratorError('migrate down needs the name of an app: it takes back what may hold data.', {
-      code: 'ERR_ORCHESTRATOR_BAD_COMMAND',
-      kind: 'invalid-input',
-    })
-  }
-  const logger = createLogger({ level: 'silent' })
-  const results = await eachApp(name, options, hasMigrations, async (app, databases) => {
-    const migrator = createMigrator({
-      ownerUrl: databases.urls[app.name]?.ownerUrl ?? '',
-      folder: app.requires.migrations ?? '',
-      logger,
-    })
+  const results = await eachOwner(name, options, async (app, ownerUrl, serving) => {
+    const migrator = createMigrator({ ownerUrl, folder: app.requires.migrations ?? '' })
     if (action === 'status') return { migrations: await migrator.status() }
-    return { done: action === 'up' ? await migrator.up() : await migrator.down(options.steps) }
+    if (action === 'up') return { done: await migrator.up() }
+    await refuseWhileServing('migrate down', app.name, options, serving)
+    return { done: await migrator.down(options.steps) }
   })
   print(options, results, (all) =>
     all
@@ -121,15 +211,17 @@ export async function database(
   action: 'backup' | 'restore',
   name: string,
   file: string,
-  options: CommonOptions,
+  options: CommonOptions & { readonly force?: boolean },
 ): Promise<void> {
   const { backupDatabase, restoreDatabase } = await import('@quintet/rls')
-  const results = await eachApp(name, options, hasDatabase, (app, databases) =>
-    (action === 'backup' ? backupDatabase : restoreDatabase)({
-      url: databases.adminUrl(app.name),
-      file: resolve(file),
-    }),
-  )
+  const results = await eachApp(name, options, hasDatabase, async (app, databases, databaseOfApp) => {
+    const url = databases.adminUrl(app.name)
+    if (action === 'backup') return backupDatabase({ url, file: resolve(file) })
+    await refuseWhileServing('db restore', app.name, options, () =>
+      withClient(url, (client) => countSessions(client, databaseOfApp)),
+    )
+    return restoreDatabase({ url, file: resolve(file) })
+  })
   print(options, results, (all) =>
     all
       .map(
@@ -151,4 +243,8 @@ async function withClient<T>(url: string, use: (client: Client) => Promise<T>): 
   } finally {
     await client.end()
   }
+}
+
+function bad(message: string): OrchestratorError {
+  return new OrchestratorError(message, { code: 'ERR_ORCHESTRATOR_BAD_COMMAND', kind: 'invalid-input' })
 }

@@ -4,6 +4,7 @@ import type { EcosystemStatus } from '../ecosystem-status.ts'
 import { locateState, print, type CommonOptions } from './context.ts'
 import { formatStatus } from './format.ts'
 import { logs, type LogsOptions } from './logs-command.ts'
+import type { MigrateOptions } from './database-commands.ts'
 import { runUsage } from './run-command.ts'
 import type { SettingChangeOptions } from './settings-command.ts'
 import { up, type UpOptions } from './up-command.ts'
@@ -172,24 +173,27 @@ function addDatabaseCommands(program: Command, common: (command: Command) => Com
   const migrations = program
     .command('migrate')
     .description("migrations of the databases, under the owner's login")
-  migrations
-    .command('up [app]')
+  const owned = (command: Command): Command =>
+    command.option(
+      '--owner-url <url>',
+      'the owner of the database, where this machine did not make it (default: QUINTET_OWNER_URL)',
+    )
+  owned(migrations.command('up [app]'))
     .description('run what is pending')
     .action(async (name: string | undefined, _options, command: Command) =>
-      (await load()).migrate('up', name, common(command)),
+      (await load()).migrate('up', name, command.optsWithGlobals<MigrateOptions>()),
     )
-  migrations
-    .command('down <app>')
+  owned(migrations.command('down <app>'))
+    .option('--force', 'although the app is serving')
     .description('take the last migration back')
     .option('--steps <count>', 'how many', toCount, 1)
     .action(async (name: string, _options, command: Command) =>
-      (await load()).migrate('down', name, command.optsWithGlobals<CommonOptions & { steps: number }>()),
+      (await load()).migrate('down', name, command.optsWithGlobals<MigrateOptions>()),
     )
-  migrations
-    .command('status [app]')
-    .description('show which have run')
+  owned(migrations.command('status [app]'))
+    .description('show which have run; changes nothing')
     .action(async (name: string | undefined, _options, command: Command) =>
-      (await load()).migrate('status', name, common(command)),
+      (await load()).migrate('status', name, command.optsWithGlobals<MigrateOptions>()),
     )
   migrations
     .command('new <app> <title>')
@@ -219,12 +223,25 @@ function addDatabaseCommands(program: Command, common: (command: Command) => Com
       (await load()).rlsDiff(name, file, common(command)),
     )
 
-  const db = program.command('db').description('rows of the databases')
+  const db = program.command('db').description('the databases and their rows')
+  db.command('provision [app]')
+    .description('make databases and logins where there are none, and print what the apps need to reach them')
+    .option('--rotate', 'give all logins new passwords; what runs with the old ones loses its database')
+    .action(async (name: string | undefined, _options, command: Command) =>
+      (await load()).provision(name, command.optsWithGlobals<CommonOptions & { rotate?: boolean }>()),
+    )
   for (const action of ['backup', 'restore'] as const) {
-    db.command(`${action} <app> <file>`)
+    const command = db.command(`${action} <app> <file>`)
+    if (action === 'restore') command.option('--force', 'although the app is serving')
+    command
       .description(action === 'backup' ? 'write every row to a file' : 'replace every row by those of a file')
-      .action(async (name: string, file: string, _options, command: Command) =>
-        (await load()).database(action, name, file, common(command)),
+      .action(async (name: string, file: string, _options, self: Command) =>
+        (await load()).database(
+          action,
+          name,
+          file,
+          self.optsWithGlobals<CommonOptions & { force?: boolean }>(),
+        ),
       )
   }
 }

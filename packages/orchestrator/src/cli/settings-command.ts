@@ -3,7 +3,7 @@ import { hostname, userInfo } from 'node:os'
 import { OrchestratorError } from '../errors.ts'
 import { loadSystem } from '../plan/load-system.ts'
 import type { PlannedApp } from '../plan/plan.ts'
-import { openAppDatabases } from '../servers/app-databases.ts'
+import { assertProvisioned, openAppDatabases } from '../servers/app-databases.ts'
 import { loadContext, print, type CommonOptions } from './context.ts'
 import { table } from './format.ts'
 import { selectApps } from './select-apps.ts'
@@ -142,6 +142,7 @@ async function withSettings<T>(
     if (settings !== undefined && app.requires.postgres) declared.push({ app, settings })
   }
   if (declared.length === 0) throw withoutSettings(name)
+  for (const { app } of declared) assertProvisioned(plan, app.name, state)
   await using databases = await openAppDatabases(plan, state, (event) => {
     if (event.type === 'progress' && !options.json) process.stderr.write(`${event.message}\n`)
   })
@@ -149,7 +150,7 @@ async function withSettings<T>(
   const results: T[] = []
   for (const { app, settings: declaration } of declared) {
     await using closing = new AsyncDisposableStack()
-    const pool = new Pool({ connectionString: databases.urls[app.name]?.systemUrl, max: 2 })
+    const pool = new Pool({ connectionString: databases.urls(app.name).systemUrl, max: 2 })
     closing.defer(() => pool.end())
     const settings = closing.use(createSettings({ ...declaration, pool }))
     const load = async (): Promise<Readonly<Record<string, unknown>>> => {

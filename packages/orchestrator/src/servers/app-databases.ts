@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { OrchestratorError } from '../errors.ts'
 import type { Plan } from '../plan/plan.ts'
@@ -9,11 +10,26 @@ import type { EcosystemEvent } from '../supervisor/events.ts'
 import { provisionInProcess, type DatabaseUrls } from './provision.ts'
 import { startServers } from './servers.ts'
 
-/** The databases of the apps that require one, for as long as a command works on them. */
+/** The databases of the apps that require one, for as long as a command works on them. Opening them changes nothing. */
 export interface AppDatabases extends AsyncDisposable {
-  readonly urls: Readonly<Record<string, DatabaseUrls>>
+  /**
+   * The logins of an app.
+   *
+   * @throws OrchestratorError `ERR_ORCHESTRATOR_PROVISION_FAILED` when this data folder knows none.
+   */
+  urls(app: string): DatabaseUrls
   /** The administrator's way into the database of an app. */
   adminUrl(app: string): string
+  /** Makes the databases and logins of the apps named. */
+  provision(
+    apps: readonly string[],
+    options?: ProvisionAppsOptions,
+  ): Promise<Readonly<Record<string, DatabaseUrls>>>
+}
+
+export interface ProvisionAppsOptions {
+  /** New passwords for all logins. @defaultValue false */
+  readonly rotate?: boolean
 }
 
 /** The database of an app; its roles are named after it. */
@@ -21,24 +37,54 @@ export function databaseName(plan: Plan, app: string): string {
   return `${plan.project}_${app}`.replaceAll('-', '_')
 }
 
-/** Makes sure that the databases and logins of all apps are there. */
-export function provisionApps(
+const logins = ['owner', 'login', 'system'] as const
+
+type Passwords = Readonly<Record<(typeof logins)[number], string>>
+
+/**
+ * Makes sure that the databases and logins of apps are there. A login that exists is not altered.
+ *
+ * @throws OrchestratorError `ERR_ORCHESTRATOR_PROVISION_FAILED`, e.g. when logins exist with other passwords than
+ *   this data folder keeps.
+ */
+export async function provisionApps(
   plan: Plan,
   adminUrl: string,
   secrets: Secrets,
+  { rotate = false, apps }: ProvisionAppsOptions & { readonly apps?: readonly string[] } = {},
 ): Promise<Readonly<Record<string, DatabaseUrls>>> {
   const databases = plan.apps
-    .filter((app) => app.requires.postgres)
+    .filter((app) => app.requires.postgres && (apps?.includes(app.name) ?? true))
     .map(({ name }) => ({
       app: name,
       name: databaseName(plan, name),
-      passwords: {
-        owner: secrets.get(`database:${name}:owner`),
-        login: secrets.get(`database:${name}:login`),
-        system: secrets.get(`database:${name}:system`),
-      },
+      passwords: mapLogins((login) =>
+        rotate ? randomBytes(32).toString('base64url') : secrets.get(secretName(name, login)),
+      ),
     }))
-  return provisionInProcess({ adminUrl, databases })
+  const urls = await provisionInProcess({ adminUrl, databases, rotate })
+  if (rotate) {
+    for (const { app, passwords } of databases)
+      secrets.replace(Object.fromEntries(logins.map((login) => [secretName(app, login), passwords[login]])))
+  }
+  return urls
+}
+
+/** What to say when an app starts on an empty database while that of one that is gone lies unused: it was renamed. */
+export function describeUnusedDatabases(plan: Plan, secrets: Secrets): string | undefined {
+  const kept = secrets.names.flatMap((name) => /^database:(.+):owner$/.exec(name)?.[1] ?? [])
+  const unused = kept.filter((app) => !plan.apps.some((each) => each.name === app))
+  const fresh = plan.apps
+    .filter((app) => app.requires.postgres && !hasLogins(app.name, secrets))
+    .map((app) => app.name)
+  if (unused.length === 0 || fresh.length === 0) return undefined
+  const list = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(', ')
+  return `Attention: ${list(fresh)} starts on a new, empty database, and the database of ${list(unused)}, which is no app any more, lies unused. If it was renamed: stop, give it its old name, or carry the rows over with "quintet db backup" and "quintet db restore".`
+}
+
+/** Whether the data folder keeps the logins of an app. */
+function hasLogins(app: string, secrets: Secrets): boolean {
+  return logins.every((login) => secrets.find(secretName(app, login)) !== undefined)
 }
 
 /**
@@ -62,10 +108,11 @@ export async function openAppDatabases(
   prepareStateDirectory(state)
   const secrets = openSecrets(state.secretsFile)
   await using made = new AsyncDisposableStack()
-  let server: string | null
-  if (await readLock(state.root)) {
-    server = plan.postgres.url ?? process.env['DATABASE_URL'] ?? runningServer(state, secrets)
-  } else {
+  const isRunning = (await readLock(state.root)) !== undefined
+  const external = plan.postgres.url ?? process.env['DATABASE_URL']
+  let administrator: string
+  if (isRunning) administrator = external ?? runningServer(state, secrets)
+  else {
     made.use(await takeLock(state.root, state.run))
     const withoutRedis: Plan = { ...plan, redis: false }
     const servers = await startServers({
@@ -77,20 +124,68 @@ export async function openAppDatabases(
       onLost: () => undefined,
     })
     made.defer(() => servers.stop())
-    server = servers.url('postgres')
+    administrator = servers.url('postgres') ?? ''
   }
-  const administrator = server ?? ''
-  const urls = await provisionApps(plan, administrator, secrets)
   const resources = made.move()
   return {
-    urls,
-    adminUrl(app) {
-      const url = new URL(administrator)
-      url.pathname = `/${databaseName(plan, app)}`
-      return url.href
+    urls(app) {
+      assertKnown(plan, app, secrets, state)
+      const passwords = mapLogins((login) => secrets.find(secretName(app, login)) ?? '')
+      return loginUrls(administrator, databaseName(plan, app), passwords)
+    },
+    adminUrl: (app) => urlOf(administrator, databaseName(plan, app)),
+    provision(apps, { rotate = false } = {}) {
+      if (rotate && isRunning) {
+        throw new OrchestratorError(
+          'The ecosystem is running, and its apps would lose their databases. Stop it first: quintet down.',
+          { code: 'ERR_ORCHESTRATOR_ALREADY_RUNNING', kind: 'conflict' },
+        )
+      }
+      return provisionApps(plan, administrator, secrets, { rotate, apps })
     },
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   }
+}
+
+/** Whether a start has been here before; asking changes nothing. */
+export function assertProvisioned(plan: Plan, app: string, state: StateDirectory): void {
+  if (!existsSync(state.secretsFile)) throw notProvisioned(plan, app, state)
+  assertKnown(plan, app, openSecrets(state.secretsFile), state)
+}
+
+function assertKnown(plan: Plan, app: string, secrets: Secrets, state: StateDirectory): void {
+  if (!hasLogins(app, secrets)) throw notProvisioned(plan, app, state)
+}
+
+function notProvisioned(plan: Plan, app: string, state: StateDirectory): OrchestratorError {
+  return new OrchestratorError(
+    `The data folder ${state.root} keeps no logins for the database ${databaseName(plan, app)} of "${app}". "quintet db provision ${app}" makes database and logins where there are none; for a database that was made elsewhere name the right folder with --data, or its owner with --owner-url.`,
+    { code: 'ERR_ORCHESTRATOR_PROVISION_FAILED', kind: 'unavailable' },
+  )
+}
+
+function secretName(app: string, login: string): string {
+  return `database:${app}:${login}`
+}
+
+function mapLogins(value: (login: (typeof logins)[number]) => string): Passwords {
+  return { owner: value('owner'), login: value('login'), system: value('system') }
+}
+
+function loginUrls(administrator: string, name: string, passwords: Passwords): DatabaseUrls {
+  const url = (login: (typeof logins)[number]): string =>
+    urlOf(administrator, name, `${name}_${login}`, passwords[login])
+  return { ownerUrl: url('owner'), url: url('login'), systemUrl: url('system') }
+}
+
+function urlOf(administrator: string, database: string, user?: string, password = ''): string {
+  const url = new URL(administrator)
+  url.pathname = `/${database}`
+  if (user !== undefined) {
+    url.username = user
+    url.password = encodeURIComponent(password)
+  }
+  return url.href
 }
 
 /** The private server of the ecosystem that runs, as it left its password and its port. */

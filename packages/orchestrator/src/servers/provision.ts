@@ -7,6 +7,8 @@ import { describeError, OrchestratorError } from '../errors.ts'
 export interface ProvisionRequest {
   /** Of a login that may create databases and roles. */
   readonly adminUrl: string
+  /** Existing logins get these passwords. */
+  readonly rotate: boolean
   readonly databases: readonly {
     readonly app: string
     readonly name: string
@@ -65,7 +67,12 @@ export async function provision(): Promise<void> {
     const { provisionDatabase } = await import('@quintet/rls/migrations')
     const urls: Record<string, DatabaseUrls> = {}
     for (const { app, name, passwords } of request.databases) {
-      urls[app] = await provisionDatabase({ adminUrl: request.adminUrl, name, passwords })
+      urls[app] = await provisionDatabase({
+        adminUrl: request.adminUrl,
+        name,
+        passwords,
+        rotate: request.rotate,
+      })
     }
     answer = { urls }
   } catch (error) {

@@ -6,6 +6,12 @@ import { OrchestratorError } from '../errors.ts'
 export interface Secrets {
   /** The secret of that name; made when it is asked for the first time. */
   get(name: string): string
+  /** The secret of that name, where it has been made already. */
+  find(name: string): string | undefined
+  /** Gives several secrets new values at once. */
+  replace(values: Readonly<Record<string, string>>): void
+  /** The names of those that have been made. */
+  readonly names: readonly string[]
   /** A number that is kept beside them, e.g. the port of a server. */
   number(name: string): number | undefined
   keepNumber(name: string, value: number): void
@@ -32,6 +38,14 @@ export function openSecrets(file: string): Secrets {
       content.secrets[name] = value
       save()
       return value
+    },
+    find: (name) => content.secrets[name],
+    replace(values) {
+      Object.assign(content.secrets, values)
+      save()
+    },
+    get names() {
+      return Object.keys(content.secrets)
     },
     number: (name) => content.numbers[name],
     keepNumber(name, value) {

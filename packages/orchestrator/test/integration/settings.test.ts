@@ -153,6 +153,17 @@ describe('quintet settings', () => {
 
   it('says what to do when the migrations have not run', async () => {
     const data = await mkdtemp(join(tmpdir(), 'qt-'))
+    const before = await settings(['list', 'store'], { data })
+    expect(before).toMatchObject({ code: 1, stdout: '' })
+    expect(before.stderr).toContain('"quintet db provision store"')
+    await new Promise<void>((resolve, reject) =>
+      execFile(
+        process.execPath,
+        [binPath, 'db', 'provision', 'store', '--config', config, '--data', data],
+        { env },
+        (error) => (error ? reject(error) : resolve()),
+      ),
+    )
     const answer = await settings(['list', 'store'], { data })
     expect(answer).toMatchObject({ code: 1, stdout: '' })
     expect(answer.stderr).toContain('run "quintet migrate up store"')
