@@ -38,7 +38,7 @@ export function createEventBus(options: {
   readonly follow?: (event: PlatformEvent, queue: Queue, settings: EnqueueOptions) => Promise<void>
 }): EventBus {
   const { redis, systemPool, secret, follow } = options
-  const outbox = createOutbox()
+  const outbox = createOutbox({ notify: systemPool })
   const queue = createQueue({ connection: redis.client('queue'), secret })
   return {
     async publish(transaction, topic, principal, data) {

@@ -1,8 +1,9 @@
-import { type ErrorKind, QuintetError, type QuintetErrorOptions } from '@quintet/core'
+import { isQuintetError, QuintetError, type ErrorKind, type QuintetErrorOptions } from '@quintet/core'
 
 /** The codes of the errors that this package throws. */
 export type QueueErrorCode =
   | 'ERR_QUEUE_CLOSED'
+  | 'ERR_QUEUE_DELIVERY_TIMEOUT'
   | 'ERR_QUEUE_NO_DEAD_LETTER'
   | 'ERR_QUEUE_BAD_ENVELOPE'
   | 'ERR_QUEUE_FORBIDDEN'
@@ -14,6 +15,7 @@ export type QueueErrorCode =
 
 const kinds: Readonly<Record<QueueErrorCode, ErrorKind>> = {
   ERR_QUEUE_CLOSED: 'closed',
+  ERR_QUEUE_DELIVERY_TIMEOUT: 'timeout',
   ERR_QUEUE_NO_DEAD_LETTER: 'not-found',
   ERR_QUEUE_BAD_ENVELOPE: 'unauthenticated',
   ERR_QUEUE_FORBIDDEN: 'forbidden',
@@ -53,17 +55,34 @@ export function isPermanent(error: QuintetError): boolean {
   return permanentKinds.has(error.kind)
 }
 
-/** Runs commands, and tells a Redis that does not answer from one that refuses. */
+/** Runs commands, and tells a Redis that cannot serve now from one that refuses. */
 export async function unavailableWhenRedisIs<Result>(run: () => Promise<Result>): Promise<Result> {
   try {
     return await run()
   } catch (error) {
-    if (!isConnectionFailure(error)) throw error
+    if (error instanceof QuintetError || !isOutage(error)) throw error
     throw new QueueError('ERR_QUEUE_UNAVAILABLE', 'The queue does not answer now. Try again shortly.', {
       cause: error,
       retryAfter: 1_000,
     })
   }
+}
+
+/**
+ * Whether a failure says nothing about the work but that a server cannot serve now: Redis or PostgreSQL is away,
+ * starting, read-only, full or refuses the login. Such failures use up no attempts.
+ */
+export function isOutage(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  if (isQuintetError(error)) return error.kind === 'unavailable' || error.kind === 'closed'
+  const { code } = error as { code?: unknown }
+  return (
+    (typeof code === 'string' && (connectionCodes.has(code) || postgresOutage.test(code))) ||
+    error.name === 'MaxRetriesPerRequestError' ||
+    clientOutage.test(error.message) ||
+    redisOutage.test(error.message) ||
+    isOutage(error.cause)
+  )
 }
 
 const connectionCodes: ReadonlySet<string> = new Set([
@@ -72,16 +91,17 @@ const connectionCodes: ReadonlySet<string> = new Set([
   'EPIPE',
   'ETIMEDOUT',
   'ENOTFOUND',
+  'EAI_AGAIN',
   'EHOSTUNREACH',
+  'ENETUNREACH',
 ])
 
-function isConnectionFailure(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  if (error instanceof QuintetError) return error.kind === 'unavailable' || error.code === 'ERR_REDIS_CLOSED'
-  const { code } = error as { code?: unknown }
-  if (typeof code === 'string' && connectionCodes.has(code)) return true
-  return (
-    error.name === 'MaxRetriesPerRequestError' ||
-    /Connection is closed|Command timed out|isn't writeable/.test(error.message)
-  )
-}
+/** SQLSTATE classes: connection exception, insufficient resources, operator intervention without query_canceled. */
+const postgresOutage = /^(?:08|53|57P)/
+
+const clientOutage =
+  /Connection is closed|Command timed out|isn't writeable|ClusterAllFailedError|Failed to refresh slots/
+
+/** Replies of a Redis that takes no writes now; within a script, older servers put the code into the text. */
+const redisOutage =
+  /(?:^|-)(?:READONLY|OOM|NOREPLICAS|MISCONF|LOADING|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS|NOPERM) /

@@ -14,6 +14,7 @@ const codes: Record<QueueErrorCode, true> = {
   ERR_QUEUE_BAD_ENVELOPE: true,
   ERR_QUEUE_BAD_PAYLOAD: true,
   ERR_QUEUE_CLOSED: true,
+  ERR_QUEUE_DELIVERY_TIMEOUT: true,
   ERR_QUEUE_FORBIDDEN: true,
   ERR_QUEUE_GIVE_UP: true,
   ERR_QUEUE_LEASE_LOST: true,

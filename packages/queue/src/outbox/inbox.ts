@@ -15,15 +15,17 @@ export async function withInbox(
   event: {
     /** Who takes the event; each consumer has it once. */
     readonly consumer: string
+    /** The id of an event or of a job, e.g. the `jobId` of a handler: what is replayed under it runs no second time. */
     readonly eventId: string
-    readonly tenantId: string
+    /** Null for work of the system for no tenant; with the system login. */
+    readonly tenantId: string | null
   },
   run: () => Promise<unknown>,
 ): Promise<boolean> {
   const rows = await execute(
     transaction,
     'insert into inbox (consumer, event_id, tenant_id) values ($1, $2, $3) on conflict do nothing returning event_id',
-    [event.consumer, event.eventId, event.tenantId],
+    [event.consumer, event.eventId, event.tenantId ?? ''],
   )
   if (rows.length === 0) return false
   await run()

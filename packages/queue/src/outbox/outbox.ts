@@ -1,6 +1,7 @@
 import { currentInvocation, type Principal } from '@quintet/core'
+import { option, readOptions } from '@quintet/core/kit'
 import { QueueError } from '../errors.ts'
-import { execute, type SqlExecutor } from '../postgres/sql-executor.ts'
+import { execute, type PgExecutor, type SqlExecutor } from '../postgres/sql-executor.ts'
 
 /** Something that happened, for others to hear of. */
 export interface OutboxEvent {
@@ -38,10 +39,31 @@ export interface Outbox {
   replay(system: SqlExecutor, id: string): Promise<void>
 }
 
-/** Makes the outbox over the table of `outboxMigration`. */
-export function createOutbox(): Outbox {
+export interface OutboxOptions {
+  /**
+   * Connections of the system login, for telling the relays that events are coming. Without it they find events when
+   * they look, every `poll`.
+   */
+  readonly notify?: PgExecutor
+}
+
+const spec = { notify: option.collaborator<PgExecutor>(['query'], 'a pool of pg').optional() }
+
+/**
+ * Makes the outbox over the table of `outboxMigration`.
+ *
+ * @throws TypeError for options that are unknown or make no sense.
+ *
+ * @example
+ * const outbox = createOutbox({ notify: systemPool })
+ * await outbox.add(trx, { topic: 'ledger.transferred', key: accountId, payload: { amount } })
+ */
+export function createOutbox(options: OutboxOptions = {}): Outbox {
+  const { notify } = readOptions<OutboxOptions, typeof spec>(options, spec, 'createOutbox')
+  const notifyRelays = notify === undefined ? () => undefined : createNotifier(notify)
   return {
     async add(transaction, event) {
+      const payload = serializeEvent(event)
       const invocation = currentInvocation()
       const principal = event.principal ?? invocation?.principal
       if (principal === undefined || principal.kind === 'anonymous') {
@@ -57,10 +79,11 @@ export function createOutbox(): Outbox {
           event.key,
           principal.tenantId,
           principal.userId,
-          JSON.stringify(event.payload),
+          payload,
           invocation?.traceparent ?? null,
         ],
       )
+      notifyRelays()
     },
     async dead(system, { limit = 100 } = {}) {
       const rows = await execute<DeadRow>(
@@ -83,8 +106,8 @@ export function createOutbox(): Outbox {
       const rows = await execute(
         system,
         `with revived as (
-           update outbox set dead_at = null, attempts = 0, next_attempt_at = now()
-           where id = $1 and dead_at is not null returning id)
+           update outbox set dead_at = null, attempts = 0, next_attempt_at = now(), claimed_by = null, claimed_until = null
+           where id::text = $1 and dead_at is not null returning id)
          select id, pg_notify('outbox', '') from revived`,
         [id],
       )
@@ -93,6 +116,46 @@ export function createOutbox(): Outbox {
     },
   }
 }
+
+/** Notifications of one tick go out as one, outside of the transaction: NOTIFY in it would serialise all commits. */
+function createNotifier(pool: PgExecutor): () => void {
+  let planned = false
+  return () => {
+    if (planned) return
+    planned = true
+    setImmediate(() => {
+      planned = false
+      // A relay that is not told looks by itself a little later.
+      pool.query(`select pg_notify('outbox', '')`, []).catch(() => undefined)
+    })
+  }
+}
+
+/**
+ * The payload as JSON that PostgreSQL can keep: a statement that it refuses would break the caller's transaction.
+ *
+ * @throws QueueError `ERR_QUEUE_BAD_PAYLOAD`
+ */
+function serializeEvent({ topic, key, payload }: OutboxEvent): string {
+  const refuse = (what: string, cause?: unknown): QueueError =>
+    new QueueError('ERR_QUEUE_BAD_PAYLOAD', `outbox ${String(topic)}: ${what}`, { cause })
+  for (const [name, text] of Object.entries({ topic, key })) {
+    if (typeof text !== 'string' || text === '' || text.includes('\0') || !text.isWellFormed())
+      throw refuse(`the ${name} must be a text that is not empty, without NUL and halves of surrogate pairs.`)
+  }
+  let json: string | undefined
+  try {
+    json = JSON.stringify(payload)
+  } catch (error) {
+    throw refuse(`the payload cannot be written as JSON: ${(error as Error).message}`, error)
+  }
+  if (json === undefined) throw refuse('the payload cannot be written as JSON.')
+  if (notInPostgres.test(json)) throw refuse('the payload holds a NUL or half of a surrogate pair.')
+  return json
+}
+
+/** JSON.stringify escapes only control characters and halves of surrogate pairs, so an escape of these is one. */
+const notInPostgres = /(?:^|[^\\])(?:\\\\)*\\u(?:0000|d[89a-f])/
 
 interface DeadRow {
   readonly id: string

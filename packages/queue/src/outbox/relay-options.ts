@@ -1,5 +1,5 @@
 import type { Duration, Principal } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions, type ResolvedOptions } from '@quintet/core/kit'
 
 /** A connection of its own, as `pg` gives it. */
 export interface RelayClient {
@@ -12,7 +12,7 @@ export interface RelayPool {
   connect(): Promise<RelayClient>
 }
 
-/** An event on its way to those who want to hear of it. */
+/** An event on its way to its consumers. */
 export interface DeliveredEvent {
   /** Stays the same when the event is delivered again: use it as the idempotency key. */
   readonly id: string
@@ -26,6 +26,11 @@ export interface DeliveredEvent {
   readonly createdAt: string
 }
 
+export interface DeliveryContext {
+  /** Aborts when the time limit of the delivery is over, and when the process stops. */
+  readonly signal: AbortSignal
+}
+
 export interface RelayOptions {
   /** Connections of the system login, directly to PostgreSQL: LISTEN does not pass a transaction-mode PgBouncer. */
   readonly pool: RelayPool
@@ -34,54 +39,45 @@ export interface RelayOptions {
    * the events with the same key; an error of a kind that will not pass (invalid, forbidden, unsupported) makes the
    * event a dead one at once. `deliverTo` makes one that fills queues.
    */
-  readonly deliver: (event: DeliveredEvent) => Promise<unknown>
-  /** Events in one transaction. @defaultValue 100 */
+  readonly deliver: (event: DeliveredEvent, context: DeliveryContext) => Promise<unknown>
+  /** Events in delivery at once. @defaultValue 500 */
   readonly batch?: number
-  /** Looks for events also without a notification. @defaultValue `'5s'` */
+  /** How long one delivery may take; then it counts as failed. @defaultValue `'10s'` */
+  readonly timeout?: Duration
+  /** Looks for events also without a notification. @defaultValue `'500ms'` */
   readonly poll?: Duration
   /** An event that could not be delivered so often is dead: it stays in the table, and those behind it go on. @defaultValue 20 */
   readonly maxAttempts?: number
   /** How long dead events stay in the table. @defaultValue `'30d'` */
   readonly deadRetention?: Duration
+  /** The health check fails when the oldest event waits for longer. @defaultValue `'1m'` */
+  readonly maxLag?: Duration
 }
 
 /** What applies where {@link RelayOptions} says nothing. */
 export const relayDefaults = Object.freeze({
-  batch: 100,
-  poll: '5s',
+  batch: 500,
+  timeout: '10s',
+  poll: '500ms',
   maxAttempts: 20,
   deadRetention: '30d',
+  maxLag: '1m',
 } as const)
 
-export interface ResolvedRelay {
-  readonly pool: RelayPool
-  readonly deliver: (event: DeliveredEvent) => Promise<unknown>
-  readonly batch: number
-  readonly poll: number
-  readonly maxAttempts: number
-  readonly deadRetention: number
+const spec = {
+  pool: option.collaborator<RelayPool>(['connect'], 'a pool of pg'),
+  deliver: option.function<RelayOptions['deliver']>(),
+  batch: option.count(relayDefaults.batch, { min: 1 }),
+  timeout: option.delay(relayDefaults.timeout, { min: 1 }),
+  poll: option.delay(relayDefaults.poll, { min: 1 }),
+  maxAttempts: option.count(relayDefaults.maxAttempts, { min: 1 }),
+  deadRetention: option.duration(relayDefaults.deadRetention),
+  maxLag: option.duration(relayDefaults.maxLag),
 }
+
+export type ResolvedRelay = ResolvedOptions<typeof spec>
 
 /** @throws TypeError for options that are unknown or make no sense. */
 export function resolveRelayOptions(options: RelayOptions): ResolvedRelay {
-  refuseUnknownKeys(options, ['pool', 'deliver', 'batch', 'poll', 'maxAttempts', 'deadRetention'], 'relay')
-  const batch = options.batch ?? relayDefaults.batch
-  const maxAttempts = options.maxAttempts ?? relayDefaults.maxAttempts
-  for (const [name, value] of Object.entries({ batch, maxAttempts })) {
-    if (!Number.isSafeInteger(value) || value < 1)
-      throw new TypeError(`relay: ${name} must be a whole number from 1.`)
-  }
-  if (typeof options.pool?.connect !== 'function') throw new TypeError('relay: pool must be a pool of pg.')
-  if (typeof options.deliver !== 'function') throw new TypeError('relay: deliver must be a function.')
-  return {
-    pool: options.pool,
-    deliver: options.deliver,
-    batch,
-    maxAttempts,
-    poll: parseDuration(options.poll ?? relayDefaults.poll, 'relay: poll'),
-    deadRetention: parseDuration(
-      options.deadRetention ?? relayDefaults.deadRetention,
-      'relay: deadRetention',
-    ),
-  }
+  return readOptions<RelayOptions, typeof spec>(options, spec, 'relay')
 }

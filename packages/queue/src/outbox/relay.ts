@@ -2,27 +2,39 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Transport } from '@quintet/core'
 import type { RunningTransport, TransportHost } from '@quintet/core/kit'
 import { checkOut } from './check-out.ts'
-import { relayBatch, type AfterBatch } from './relay-batch.ts'
+import { createClaims, type Claims, type Query } from './claim-events.ts'
+import { deliverInOrder, type Outcome } from './deliver-events.ts'
+import { listenToOutbox, type OutboxListener } from './notifications.ts'
+import { addRelayHealth } from './relay-health.ts'
 import {
   resolveRelayOptions,
-  type RelayClient,
   type RelayOptions,
   type RelayPool,
   type ResolvedRelay,
 } from './relay-options.ts'
+import { settleEvents } from './settle-events.ts'
+import { createWakeSignal, type WakeSignal } from './wake-signal.ts'
 
-/** How long a batch in progress may take once the process closes, in milliseconds. */
+/** How long deliveries may take to end once the process closes, in milliseconds. */
 const closeTime = 500
-const pruneEvery = 3_600_000
 const longestPause = 5_000
+/** The pause after a first look that found nothing, once a notification came: its transaction may still be open. */
+const shortestLook = 2
+const pruneEvery = 3_600_000
+const pruneAtOnce = 1_000
+const pruneAgainAfter = 100
 
 /**
  * A transport that hands the events of the outbox on, as soon as they are committed.
  *
- * Each batch is claimed, delivered and deleted in one transaction, so a crash loses no event, and what it delivered
- * last is delivered again. Events with one key keep their order, also under several relays.
+ * It claims events for a few seconds, renews the claim while they are in delivery, and deletes what was delivered; no
+ * transaction is open meanwhile. A relay that dies loses no event: another delivers again what it had claimed. Events
+ * with one key keep their order, also under several relays.
  *
  * @throws TypeError for options that are unknown or make no sense.
+ *
+ * @example
+ * const outboxRelay = relay({ pool: systemPool, deliver: deliverTo(queue, { 'ledger.transferred': recordEvent }) })
  */
 export function relay(options: RelayOptions): Transport {
   const resolved = resolveRelayOptions(options)
@@ -32,176 +44,203 @@ export function relay(options: RelayOptions): Transport {
   }
 }
 
+interface Relay {
+  readonly options: ResolvedRelay
+  readonly host: TransportHost
+  readonly query: Query
+  readonly claims: Claims
+  readonly wake: WakeSignal
+  /** Aborts when nothing more is to be claimed. */
+  readonly draining: AbortController
+  /** Aborts when deliveries are to end. */
+  readonly stopping: AbortController
+  /** What has come of deliveries, not yet written. */
+  readonly outcomes: Outcome[]
+}
+
 function startRelay(options: ResolvedRelay, host: TransportHost): RunningTransport {
-  const { logger } = host
-  const stopping = new AbortController()
-  const bell = createBell()
-  stopping.signal.addEventListener('abort', bell.ring, { once: true })
-  let inBatch: RelayClient | undefined
-  let listener: Listener | undefined
-  let prunedAt = 0
-
-  const withClient = async <Result>(run: (client: RelayClient) => Promise<Result>): Promise<Result> => {
-    const client = await checkOut(options.pool)
-    inBatch = client
-    let broken: Error | undefined
-    try {
-      return await run(client)
-    } catch (error) {
-      broken = error as Error
-      throw error
-    } finally {
-      // A client that failed in a transaction is dropped, and the transaction with it.
-      if (inBatch === client) client.release(broken)
-      inBatch = undefined
-    }
+  const query = createQuery(options.pool)
+  const wake = createWakeSignal()
+  const onTrouble = (error: unknown): void =>
+    host.logger.warn({ err: error }, 'the outbox relay could not renew its claims')
+  const running: Relay = {
+    options,
+    host,
+    query,
+    wake,
+    claims: createClaims(query, onTrouble),
+    draining: new AbortController(),
+    stopping: new AbortController(),
+    outcomes: [],
   }
+  running.draining.signal.addEventListener('abort', wake.set, { once: true })
+  const working = work(running)
+  addRelayHealth(options, host)
 
-  const prune = async (): Promise<void> => {
-    if (performance.now() - prunedAt < pruneEvery && prunedAt !== 0) return
-    prunedAt = performance.now()
-    const age = options.deadRetention / 1_000
-    await withClient((client) =>
-      client.query('delete from outbox where dead_at < now() - make_interval(secs => $1)', [age]),
-    )
-  }
-
-  const relayAll = async (): Promise<AfterBatch> => {
-    for (;;) {
-      const after = await withClient((client) => relayBatch(client, options, logger))
-      if (after !== 'again' || stopping.signal.aborted) return after
-    }
-  }
-
-  const work = async (): Promise<void> => {
-    let pause = 0
-    while (!stopping.signal.aborted) {
-      bell.reset()
-      try {
-        // Listens before it looks, so that nothing is committed unseen in between.
-        if (listener === undefined || listener.lost) listener = await listen(options.pool, bell.ring)
-        await prune()
-        pause = (await relayAll()) === 'pause' ? nextPause(pause) : 0
-      } catch (error) {
-        if (stopping.signal.aborted) break
-        pause = nextPause(pause)
-        logger.warn({ err: error, retryInMs: pause }, 'the outbox relay will try again')
-      }
-      if (stopping.signal.aborted) break
-      // In a pause, a notification changes nothing.
-      if (pause > 0) await delay(pause, undefined, { signal: stopping.signal }).catch(() => undefined)
-      else await bell.heard(options.poll)
-    }
-    listener?.close()
-  }
-
-  const working = work()
-  addHealthCheck(options.pool, host)
-
-  const stop = (): Promise<void> => {
-    stopping.abort()
+  const drain = (): Promise<void> => {
+    running.draining.abort()
     return working
   }
   return {
     url: undefined,
     async drain(_reason, signal) {
-      await Promise.race([stop(), aborted(signal)])
+      const stop = (): void => running.stopping.abort(signal.reason)
+      if (signal.aborted) stop()
+      signal.addEventListener('abort', stop, { once: true })
+      await Promise.race([drain(), aborted(signal).then(() => delay(closeTime))])
+      signal.removeEventListener('abort', stop)
     },
     async close() {
-      const ended = await Promise.race([stop().then(() => true), delay(closeTime, false)])
-      if (ended) return
-      // Breaks the transaction off: its events stay in the table.
-      const client = inBatch
-      inBatch = undefined
-      client?.release(true)
-      listener?.close()
+      running.stopping.abort(new DOMException('The process stops.', 'AbortError'))
+      await Promise.race([drain(), delay(closeTime)])
+      running.claims.stopRenewing()
     },
   }
 }
 
-function nextPause(pause: number): number {
-  return Math.min(longestPause, pause * 2 + 100)
+/** Claims, delivers and settles until the relay is drained, and then until what it had claimed is settled. */
+async function work(running: Relay): Promise<void> {
+  const { options, host, wake, claims, outcomes, draining } = running
+  const notifications = createNotifications(options.pool, wake)
+  const prune = createPruner(running)
+  const outage = createPause()
+  let idle = shortestLook
+  while (!draining.signal.aborted || claims.size > 0) {
+    wake.reset()
+    try {
+      await settle(running, outage)
+      if (!draining.signal.aborted) {
+        // Listens before it looks, so that nothing is committed unseen in between.
+        await notifications.ensure()
+        const found = outage.left() > 0 ? 0 : await claimAndDeliver(running)
+        await prune()
+        idle = found > 0 || notifications.heard() ? shortestLook : Math.min(options.poll, idle * 2)
+      }
+    } catch (error) {
+      if (draining.signal.aborted) break
+      outage.begin()
+      host.logger.warn({ err: error, retryInMs: outage.left() }, 'the outbox relay will try again')
+    }
+    if (outcomes.length > 0 && outage.left() === 0) continue
+    await wake.wait(draining.signal.aborted ? longestPause : outage.left() || idle)
+  }
+  claims.stopRenewing()
+  notifications.close()
+}
+
+/** Writes down what came of deliveries since the last time. */
+async function settle({ query, claims, outcomes, options, host }: Relay, outage: Pause): Promise<void> {
+  const taken = outcomes.splice(0)
+  if (taken.length === 0) return
+  try {
+    const settled = await settleEvents(query, claims, taken, options.maxAttempts, host.logger)
+    if (settled.outage) outage.begin()
+    else outage.end()
+  } catch (error) {
+    outcomes.unshift(...taken)
+    throw error
+  }
+}
+
+/** Starts the delivery of events as far as there is room; answers how many. */
+async function claimAndDeliver({ claims, options, stopping, outcomes, wake }: Relay): Promise<number> {
+  const room = options.batch - claims.size
+  if (room < 1) return 0
+  const groups = await claims.claim(room)
+  for (const rows of groups) {
+    void deliverInOrder(rows, claims, options, stopping.signal).then((outcome) => {
+      outcomes.push(outcome)
+      wake.set()
+    })
+  }
+  return groups.length
+}
+
+/** Forgets dead events after their time, a part at once so that deliveries do not wait. */
+function createPruner({ query, options }: Relay): () => Promise<void> {
+  let dueAt = 0
+  return async () => {
+    if (performance.now() < dueAt) return
+    dueAt = performance.now() + pruneEvery
+    const { rows } = await query(
+      `delete from outbox where id in (
+         select id from outbox where dead_at < now() - make_interval(secs => $1) order by dead_at limit $2)
+       returning 1`,
+      [options.deadRetention / 1_000, pruneAtOnce],
+    )
+    if (rows.length === pruneAtOnce) dueAt = performance.now() + pruneAgainAfter
+  }
+}
+
+interface Pause {
+  /** Lengthens the pause, unless it lasts still. */
+  begin(): void
+  end(): void
+  /** Milliseconds. */
+  left(): number
+}
+
+function createPause(): Pause {
+  let length = 0
+  let until = 0
+  const left = (): number => Math.max(0, Math.ceil(until - performance.now()))
+  return {
+    begin() {
+      if (left() > 0) return
+      length = Math.min(longestPause, length * 2 + 100)
+      until = performance.now() + length
+    },
+    end() {
+      if (left() === 0) length = 0
+    },
+    left,
+  }
+}
+
+interface Notifications {
+  /** Listens, again if the connection was lost. */
+  ensure(): Promise<void>
+  /** Whether one came since the last question. */
+  heard(): boolean
+  close(): void
+}
+
+function createNotifications(pool: RelayPool, wake: WakeSignal): Notifications {
+  let listener: OutboxListener | undefined
+  let some = false
+  const onEvent = (): void => {
+    some = true
+    wake.set()
+  }
+  return {
+    async ensure() {
+      if (listener === undefined || listener.lost) listener = await listenToOutbox(pool, onEvent)
+    },
+    heard() {
+      const heard = some
+      some = false
+      return heard
+    },
+    close: () => listener?.close(),
+  }
+}
+
+function createQuery(pool: RelayPool): Query {
+  return async (text, values) => {
+    const client = await checkOut(pool)
+    let broken: Error | undefined
+    try {
+      return await client.query(text, values)
+    } catch (error) {
+      broken = error as Error
+      throw error
+    } finally {
+      client.release(broken)
+    }
+  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve()
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
-}
-
-interface Bell {
-  readonly ring: () => void
-  reset(): void
-  /** Resolves when it was rung since the last reset, or after the time. */
-  heard(ms: number): Promise<void>
-}
-
-function createBell(): Bell {
-  let rung = Promise.withResolvers<void>()
-  return {
-    ring: () => rung.resolve(),
-    reset() {
-      rung = Promise.withResolvers()
-    },
-    async heard(ms) {
-      const timer = setTimeout(rung.resolve, ms)
-      await rung.promise
-      clearTimeout(timer)
-    },
-  }
-}
-
-interface Listener {
-  readonly lost: boolean
-  close(): void
-}
-
-async function listen(pool: RelayPool, ring: () => void): Promise<Listener> {
-  const client = await checkOut(pool)
-  let released = false
-  const close = (): void => {
-    if (released) return
-    released = true
-    client.release(true)
-  }
-  const onLost = (): void => {
-    close()
-    ring()
-  }
-  client.on('notification', ring)
-  client.on('error', onLost)
-  client.on('end', onLost)
-  try {
-    await client.query('listen outbox')
-  } catch (error) {
-    close()
-    throw error
-  }
-  return {
-    get lost() {
-      return released
-    },
-    close,
-  }
-}
-
-function addHealthCheck(pool: RelayPool, host: TransportHost): void {
-  host.health.add({
-    name: 'outbox',
-    critical: false,
-    async check() {
-      const client = await checkOut(pool)
-      try {
-        const { rows } = await client.query(
-          `select count(*) filter (where dead_at is null)::int as pending, count(*) filter (where dead_at is not null)::int as dead,
-             coalesce(extract(epoch from now() - min(created_at) filter (where dead_at is null)), 0)::float as age from outbox`,
-        )
-        const { pending, dead, age } = rows[0] as { pending: number; dead: number; age: number }
-        const detail = `${pending} pending, ${dead} dead, the oldest waits for ${Math.round(age)} s`
-        if (dead > 0) throw new Error(detail)
-        return detail
-      } finally {
-        client.release()
-      }
-    },
-  })
 }

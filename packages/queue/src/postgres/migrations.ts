@@ -18,46 +18,76 @@ create table if not exists outbox (
   position bigint generated always as identity,
   topic text not null,
   key text not null,
-  tenant_id uuid,
-  user_id uuid,
+  tenant_id text,
+  user_id text,
   payload jsonb not null,
   traceparent text,
   created_at timestamptz not null default now(),
   attempts integer not null default 0,
   next_attempt_at timestamptz not null default now(),
   dead_at timestamptz,
-  last_error text
+  last_error text,
+  claimed_by uuid,
+  claimed_until timestamptz
 );
 create index if not exists outbox_pending on outbox (position) where dead_at is null;
 create index if not exists outbox_by_key on outbox (key, position) where dead_at is null;
+create index if not exists outbox_dead on outbox (dead_at) where dead_at is not null;
 alter table outbox enable row level security;
 alter table outbox force row level security;
 drop policy if exists outbox_tenant_insert on outbox;
 create policy outbox_tenant_insert on outbox for insert to ${identifier(tenantRole)}
   with check (
-    tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid)
-    and (user_id is null or user_id = (select nullif(current_setting('app.user_id', true), '')::uuid)));
+    tenant_id = (select nullif(current_setting('app.tenant_id', true), ''))
+    and (user_id is null or user_id = (select nullif(current_setting('app.user_id', true), ''))));
 drop policy if exists outbox_system on outbox;
 create policy outbox_system on outbox for all to ${identifier(systemRole)} using (true) with check (true);
 grant insert (topic, key, tenant_id, user_id, payload, traceparent) on outbox to ${identifier(tenantRole)};
 grant select, insert, update, delete on outbox to ${identifier(systemRole)};
-create or replace function outbox_notify() returns trigger language plpgsql as $$
-begin
-  perform pg_notify('outbox', '');
-  return null;
-end $$;
 drop trigger if exists outbox_notify on outbox;
-create trigger outbox_notify after insert on outbox for each statement execute function outbox_notify();
+drop function if exists outbox_notify();
+${outboxClaim}
+revoke all on function outbox_claim from public;
+grant execute on function outbox_claim to ${identifier(systemRole)};
 `
 }
+
+/**
+ * Claims events for a relay: the first pending event of each key that no relay holds, and those behind it. The claim on
+ * the first one holds the key.
+ *
+ * The table is nearly empty most of the time, and its statistics say so also when many events wait: without the
+ * settings, PostgreSQL compares each of them with every other.
+ */
+const outboxClaim = `
+create or replace function outbox_claim(most integer, relay uuid, seconds double precision)
+returns setof outbox language sql security invoker
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+  with heads as materialized (
+    select key from outbox as event
+    where dead_at is null and next_attempt_at <= now() and (claimed_until is null or claimed_until <= clock_timestamp())
+      and position = (
+        select min(position) from outbox as pending
+        where pending.key = event.key and pending.dead_at is null)
+    order by position limit most for update skip locked
+  ), batch as materialized (
+    select event.id from heads cross join lateral (
+      select id, position from outbox where key = heads.key and dead_at is null
+      order by position limit greatest(1, most / (select count(*) from heads))
+    ) as event
+  )
+  update outbox set claimed_by = relay, claimed_until = clock_timestamp() + make_interval(secs => seconds)
+  from batch where outbox.id = batch.id
+  returning outbox.*
+$$;`
 
 /** The inbox: which events a consumer has had, so that each has its effect once. */
 export function inboxMigration({ tenantRole, systemRole }: TableMigrationOptions): string {
   return `
 create table if not exists inbox (
   consumer text not null,
-  event_id uuid not null,
-  tenant_id uuid not null,
+  event_id text not null,
+  tenant_id text not null,
   received_at timestamptz not null default now(),
   primary key (tenant_id, consumer, event_id)
 );
@@ -66,8 +96,8 @@ alter table inbox enable row level security;
 alter table inbox force row level security;
 drop policy if exists inbox_tenant on inbox;
 create policy inbox_tenant on inbox for all to ${identifier(tenantRole)}
-  using (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid))
-  with check (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid));
+  using (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')))
+  with check (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')));
 drop policy if exists inbox_system on inbox;
 create policy inbox_system on inbox for all to ${identifier(systemRole)} using (true) with check (true);
 grant select, insert on inbox to ${identifier(tenantRole)};

@@ -50,6 +50,14 @@ describe('withInbox', () => {
     expect(await take(id, tenantB)).toBe(true)
   })
 
+  it('takes ids of events and tenants that are no UUIDs, and work for no tenant', async () => {
+    expect(await take('k-7Zb', 'acme')).toBe(true)
+    expect(await take('k-7Zb', 'acme')).toBe(false)
+    const sweep = { consumer: 'sweep', eventId: 'schedule-default-1000', tenantId: null }
+    const run = () => withInbox(tables.system, sweep, () => Promise.resolve())
+    expect([await run(), await run()]).toEqual([true, false])
+  })
+
   it('lets no tenant write for another', async () => {
     await expect(
       tables.asTenant(tenantA, null, (client) =>

@@ -15,6 +15,7 @@ import {
   relay,
   worker,
   type DeliveredEvent,
+  type Outbox,
   type RelayOptions,
 } from '../../src/index.ts'
 import { createRig, type Rig } from '../jobs/rig.ts'
@@ -22,11 +23,12 @@ import { alice, createTestTables, tenantA, tenantB, type TestTables } from '../p
 
 let tables: TestTables
 let rig: Rig
-const outbox = createOutbox()
+let outbox: Outbox
 const user = testUser({ tenantId: tenantA, userId: alice, roles: ['admin'] })
 
 beforeAll(async () => {
   tables = await createTestTables()
+  outbox = createOutbox({ notify: tables.system })
 })
 afterAll(async () => {
   await tables[Symbol.asyncDispose]()
@@ -88,6 +90,36 @@ describe('outbox', () => {
     }
   })
 
+  it.each([
+    ['a NUL in the payload', { payload: { text: 'a\0b' } }],
+    ['a NUL in a name of the payload', { payload: { 'a\0b': 1 } }],
+    ['half of a surrogate pair', { payload: ['\ud800'] }],
+    ['a cycle', { payload: Object.assign([] as unknown[], { 0: null, toJSON: () => 1n }) }],
+    ['no payload', { payload: undefined }],
+    ['a NUL in the key', { key: 'a\0' }],
+    ['an empty topic', { topic: '' }],
+  ])('refuses %s without breaking the transaction', async (_what, part) => {
+    await tables.asTenant(tenantA, alice, async (client) => {
+      const event = { topic: 't', key: 'k', payload: 1, principal: user, ...part }
+      await expect(outbox.add(client, event)).rejects.toMatchObject({ code: 'ERR_QUEUE_BAD_PAYLOAD' })
+      await outbox.add(client, {
+        ...event,
+        topic: 't',
+        key: 'k',
+        payload: 'a \\u0000 that is text \u{1f600}',
+      })
+    })
+    expect(await rows()).toBe(1)
+  })
+
+  it('takes tenants and users whose ids are no UUIDs', async () => {
+    const principal = testUser({ tenantId: 'acme', userId: '42' })
+    await tables.asTenant('acme', '42', (client) =>
+      outbox.add(client, { topic: 't', key: 'k', payload: 1, principal }),
+    )
+    expect(await rows()).toBe(1)
+  })
+
   it('belongs to somebody', async () => {
     await expect(outbox.add(tables.system, { topic: 't', key: 'k', payload: 1 })).rejects.toThrow(
       'give a principal',
@@ -133,13 +165,22 @@ describe('relay', () => {
   it('looks by itself when no notification comes', async () => {
     const seen: unknown[] = []
     await startRelay(async ({ payload }) => void seen.push(payload), { poll: 20 })
-    await tables.owner.query('alter table outbox disable trigger outbox_notify')
-    try {
-      await add('silent')
-      await until(() => seen.length === 1)
-    } finally {
-      await tables.owner.query('alter table outbox enable trigger outbox_notify')
-    }
+    const silent = createOutbox()
+    await tables.asTenant(tenantA, alice, (client) =>
+      silent.add(client, { topic: 't', key: 'k', payload: 'silent', principal: user }),
+    )
+    await until(() => seen.length === 1)
+  })
+
+  it('finds an event whose transaction commits after the notification', async () => {
+    const seen: unknown[] = []
+    await startRelay(async ({ payload }) => void seen.push(payload), { poll: '300ms' })
+    await tables.asTenant(tenantA, alice, async (client) => {
+      await outbox.add(client, { topic: 't', key: 'k', payload: 'late', principal: user })
+      await tables.owner.query('select pg_sleep(0.4)')
+      expect(seen).toEqual([])
+    })
+    await until(() => seen.length === 1)
   })
 
   it('keeps the order of each key under two relays, and delivers each event once', async () => {
@@ -219,6 +260,63 @@ describe('relay', () => {
     await until(() => seen.length === 1)
   })
 
+  it.each([
+    "READONLY You can't write against a read only replica.",
+    "OOM command not allowed when used memory > 'maxmemory'.",
+    'ERR Error running script (call to f_1): @user_script:1: -READONLY You cannot write',
+    'NOREPLICAS Not enough good replicas to write.',
+    'MISCONF Redis is configured to save RDB snapshots',
+    'LOADING Redis is loading the dataset in memory',
+    'CLUSTERDOWN The cluster is down',
+    'MASTERDOWN Link with MASTER is down',
+    'TRYAGAIN Multiple keys request during rehashing of slot',
+    'NOAUTH Authentication required.',
+    'Connection is closed.',
+    'Command timed out',
+  ])('counts no attempt while Redis answers %s', async (reply) => {
+    await add('x')
+    let outages = 2
+    const seen: unknown[] = []
+    await startRelay(
+      async ({ payload }) => {
+        if (outages-- > 0) throw new Error(reply)
+        seen.push(payload)
+      },
+      { maxAttempts: 1 },
+    )
+    await until(() => seen.length === 1)
+    await until(async () => (await rows()) === 0)
+  })
+
+  it.each(['08006', '53300', '57P01', 'ECONNREFUSED'])(
+    'counts no attempt while a database fails with %s',
+    async (code) => {
+      await add('x')
+      let outages = 1
+      const seen: unknown[] = []
+      await startRelay(
+        async ({ payload }) => {
+          if (outages-- > 0) throw new Error('wrapped', { cause: Object.assign(new Error('x'), { code }) })
+          seen.push(payload)
+        },
+        { maxAttempts: 1 },
+      )
+      await until(() => seen.length === 1)
+    },
+  )
+
+  it('forgets many dead events part by part, and delivers meanwhile', async () => {
+    await tables.owner.query(
+      `insert into outbox (topic, key, payload, dead_at) select 't', 'k', '1', now() - interval '40 days' from generate_series(1, 2500)`,
+    )
+    await add('new')
+    const seen: number[] = []
+    await startRelay(async () => void seen.push(await rows()))
+    await until(() => seen.length === 1)
+    expect(seen[0]).toBeGreaterThan(1_000)
+    await until(async () => (await rows()) === 0)
+  })
+
   it('forgets dead events after their time', async () => {
     await tables.owner.query(
       `insert into outbox (topic, key, payload, dead_at) values ('t', 'k', '1', now() - interval '2 days'), ('t', 'k', '2', now())`,
@@ -243,21 +341,95 @@ describe('relay', () => {
     await until(() => seen.length === 1)
   })
 
-  it('survives that its connection is cut in the middle of a batch, and delivers again', async () => {
+  it('holds no connection and no transaction while a delivery lasts, and a cut between changes nothing', async () => {
     await add('x')
     const seen: unknown[] = []
     const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
     await startRelay(async ({ payload }) => {
       seen.push(payload)
-      if (seen.length === 1) await gate
+      await gate
     })
     await until(() => seen.length === 1)
-    const cut = await tables.owner.query(
-      `select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle in transaction' and datname = current_database()`,
+    const { rows: open } = await tables.owner.query(
+      `select 1 from pg_stat_activity where state like 'idle in transaction%' and datname = current_database()`,
     )
-    expect(cut.rowCount).toBe(1)
+    expect(open).toEqual([])
+    await tables.owner.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`,
+    )
     openGate()
-    await until(async () => seen.length === 2 && (await rows()) === 0)
+    await until(async () => (await rows()) === 0)
+    expect(seen).toEqual(['x'])
+  })
+
+  it('goes on with other keys while a delivery hangs, ends it at its time limit and tries again', async () => {
+    const aborted: unknown[] = []
+    const seen: unknown[] = []
+    let hangs = 1
+    await startRelay(
+      async ({ payload }, { signal }) => {
+        if (payload === 'hangs' && hangs-- > 0) {
+          signal.addEventListener('abort', () => aborted.push(signal.reason))
+          return await new Promise(() => undefined)
+        }
+        seen.push(payload)
+      },
+      { timeout: '1s' },
+    )
+    await add('hangs', 'a')
+    await add('behind', 'a')
+    await until(() => hangs === 0)
+    await add('other', 'b')
+    await until(() => seen.length === 1)
+    expect(seen).toEqual(['other'])
+    await until(() => seen.length === 3)
+    expect(seen).toEqual(['other', 'hangs', 'behind'])
+    expect(aborted).toMatchObject([{ code: 'ERR_QUEUE_DELIVERY_TIMEOUT', kind: 'timeout' }])
+  })
+
+  it('delivers the keys of others while another relay hangs', async () => {
+    let hangs = 0
+    await startRelay(() => {
+      hangs++
+      return new Promise(() => undefined)
+    })
+    await add('x', 'a')
+    await until(() => hangs === 1)
+    const seen: unknown[] = []
+    await startRelay(async ({ payload }) => void seen.push(payload), { poll: 20 })
+    // The first one may take some of them as well, but none away.
+    for (let n = 0; n < 20 && seen.length === 0; n++) await add(n, `b${n}`)
+    await until(() => seen.length > 0)
+  })
+
+  it('gives its claims back when it stops, so that another relay delivers at once', async () => {
+    await add('x')
+    let asked = 0
+    const running = await startRelay(() => {
+      asked++
+      return new Promise(() => undefined)
+    })
+    await until(() => asked === 1)
+    await running.close()
+    const { rows: left } = await tables.owner.query('select claimed_by, claimed_until, attempts from outbox')
+    expect(left).toEqual([{ claimed_by: null, claimed_until: null, attempts: 0 }])
+  })
+
+  it('claims quickly from a table that was never analysed, and from one that was when it was empty', async () => {
+    await tables.owner.query('alter table outbox set (autovacuum_enabled = false)')
+    for (const analysed of [false, true]) {
+      await tables.owner.query('truncate outbox')
+      if (analysed) await tables.owner.query('analyze outbox')
+      await tables.owner.query(
+        `insert into outbox (topic, key, payload) select 't', 'k' || n % 2000, '1' from generate_series(1, 20000) n`,
+      )
+      const begun = performance.now()
+      const { rows: claimed } = await tables.system.query(
+        'select id from outbox_claim(100, gen_random_uuid(), 5)',
+      )
+      expect(claimed).toHaveLength(100)
+      expect(performance.now() - begun).toBeLessThan(1_000)
+    }
   })
 
   it('loses nothing when its process is killed in the middle of a batch', async () => {
@@ -307,13 +479,29 @@ describe('relay', () => {
     })
   })
 
+  it('fails its health check when the oldest event waits for too long, and when some are dead', async () => {
+    await tables.owner.query(
+      `insert into outbox (topic, key, payload, created_at, next_attempt_at) values ('t', 'k', '1', now() - interval '90 s', now() + interval '1 h')`,
+    )
+    const host = rig.host()
+    await rig.start(relay({ pool: tables.system, deliver: () => Promise.resolve() }), host)
+    const check = async () => (await host.health.report()).checks['outbox']
+    expect(await check()).toMatchObject({
+      status: 'warn',
+      detail: expect.stringMatching(/^1 pending, 0 dead, the oldest waits for 9\d s$/) as string,
+    })
+    const patient = rig.host()
+    await rig.start(relay({ pool: tables.system, deliver: () => Promise.resolve(), maxLag: '1h' }), patient)
+    expect((await patient.health.report()).checks['outbox']).toMatchObject({ status: 'pass' })
+    await tables.owner.query('update outbox set dead_at = now()')
+    await until(async () => (await patient.health.report()).checks['outbox']?.status === 'warn')
+  })
+
   it('refuses options that it does not know or that make no sense', () => {
     const deliver = (): Promise<void> => Promise.resolve()
     expect(() => relay({ pool: tables.system, deliver, bach: 1 } as never)).toThrow('Did you mean "batch"?')
-    expect(() => relay({ pool: tables.system, deliver, batch: 0 })).toThrow(
-      'batch must be a whole number from 1',
-    )
-    expect(() => relay({ pool: tables.system, deliver, poll: 'soon' as never })).toThrow('relay: poll')
+    expect(() => relay({ pool: tables.system, deliver, batch: 0 })).toThrow('relay.batch')
+    expect(() => relay({ pool: tables.system, deliver, poll: 'soon' as never })).toThrow('relay.poll')
   })
 })
 

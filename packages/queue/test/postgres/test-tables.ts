@@ -33,7 +33,7 @@ export async function createTestTables(): Promise<TestTables> {
     await owner.query(outboxMigration(roles) + inboxMigration(roles) + leaseMigration(roles))
   }
   await owner.query(
-    `create table effects (event_id uuid not null); grant all on effects to ${tenantRole}, ${systemRole}`,
+    `create table effects (event_id text not null); grant all on effects to ${tenantRole}, ${systemRole}`,
   )
   const system = new Pool({ connectionString: database.url, options: `-c role=${systemRole}`, max: 10 })
   for (const pool of [owner, system]) {
