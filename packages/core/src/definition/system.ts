@@ -49,7 +49,10 @@ export interface SystemOptions<Config = unknown, Services = unknown> {
   readonly shutdown?: ShutdownOptions
   /** What applies only under `quintet dev`. */
   readonly dev?: DevOptions
-  /** Environment variables of every process, where the environment does not say otherwise. */
+  /**
+   * Environment variables of every process. Under the supervisor they win over the environment that it was started in;
+   * `createApp` alone takes them where its environment does not say otherwise.
+   */
   readonly env?: Readonly<Record<string, string>>
   /** What the supervisor provides and tells the app in its environment. */
   readonly requires?: RequirementOptions

@@ -5,7 +5,7 @@ import { createAnnouncements } from './announcements.ts'
 import { resolveSettingsOptions, type SettingsOptions } from './options.ts'
 import type { SettingsQuery } from './pool.ts'
 import { createSettingValues, type SettingsTree } from './setting-values.ts'
-import { createSettingsStore, type SettingChange } from './store.ts'
+import { createSettingsStore, type SettingChange, type StoredSettings } from './store.ts'
 
 type Values<Schema extends StandardSchemaV1> = Readonly<StandardSchemaV1.InferOutput<Schema>>
 type Inputs<Schema extends StandardSchemaV1> = StandardSchemaV1.InferInput<Schema>
@@ -82,6 +82,7 @@ class RuntimeSettings<Schema extends StandardSchemaV1> implements Settings<Schem
   readonly #subscribers = new Map<string, Set<Subscriber>>()
   #current: SettingsTree
   #version = 0
+  #mark: string | undefined
   #timer: NodeJS.Timeout | undefined
   #reloading: Promise<void> | undefined
   #reloadAgain = false
@@ -112,7 +113,8 @@ class RuntimeSettings<Schema extends StandardSchemaV1> implements Settings<Schem
   async loadAndApply(): Promise<void> {
     this.#assertOpen()
     await this.#announcements.listen((version) => {
-      if (!(version <= this.#version)) void this.#follow()
+      // Also a lower one: after the restore of a backup the versions begin anew where it ended.
+      if (version !== this.#version) void this.#follow()
     })
     await this.#reload()
     if (this.#timer === undefined && !this.#closed) this.#poll()
@@ -197,7 +199,7 @@ class RuntimeSettings<Schema extends StandardSchemaV1> implements Settings<Schem
     })
     this.#options.logger.info({ key, version, actor, reason }, 'setting changed')
     await this.#announcements.announce(version)
-    if (this.#version < version) await this.#reload()
+    if (this.#version !== version) await this.#reload()
     return version
   }
 
@@ -218,14 +220,15 @@ class RuntimeSettings<Schema extends StandardSchemaV1> implements Settings<Schem
       this.#reloadAgain = false
       const stored = await this.#store.load()
       const next = await this.#parser.parse(stored.values)
-      if (stored.version >= this.#version) this.#apply(stored.version, next)
+      this.#apply(stored, next)
     } while (this.#reloadAgain)
   }
 
-  #apply(version: number, next: SettingsTree): void {
+  #apply({ version, mark }: StoredSettings, next: SettingsTree): void {
     const previous = this.#current
     this.#current = next
     this.#version = version
+    this.#mark = mark
     for (const [key, subscribers] of this.#subscribers) {
       if (isDeepStrictEqual(previous[key], next[key])) continue
       for (const onChange of subscribers) {
@@ -257,7 +260,7 @@ class RuntimeSettings<Schema extends StandardSchemaV1> implements Settings<Schem
 
   async #look(): Promise<void> {
     try {
-      if ((await this.#store.version()) > this.#version) await this.#reload()
+      if ((await this.#store.mark()) !== this.#mark) await this.#reload()
       this.#failing = false
     } catch (error) {
       this.#complain(error)

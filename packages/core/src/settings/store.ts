@@ -2,9 +2,11 @@ import { QuintetError } from '../errors.ts'
 import { createReader, inTransaction, type SettingsPool, type SettingsQuery } from './pool.ts'
 
 /** What is stored of one namespace, at one version. */
-interface StoredSettings {
+export interface StoredSettings {
   /** Counts the changes of the namespace; 0 before the first. */
   readonly version: number
+  /** Tells this state from every other one, also from one with the same version after the restore of a backup. */
+  readonly mark: string
   /** The values as they were given, by key. */
   readonly values: ReadonlyMap<string, unknown>
 }
@@ -32,8 +34,8 @@ interface ChangeRequest {
 
 /** The settings of one namespace in PostgreSQL. Changes are made one after the other, whoever makes them. */
 export interface SettingsStore {
-  /** The version alone, to see cheaply whether something has changed. */
-  version(): Promise<number>
+  /** The mark alone, to see cheaply whether something has changed. */
+  mark(): Promise<string>
   load(): Promise<StoredSettings>
   /** Makes one change, and writes it to the history. Answers with its version. */
   change(request: ChangeRequest): Promise<number>
@@ -47,13 +49,21 @@ interface Row {
   readonly [column: string]: unknown
 }
 
+/** The version, and when its change was made: a version comes back after a restore, this moment does not. */
+const mark = `v.version || ' ' || coalesce((select extract(epoch from h.changed_at)::text from quintet_settings_history h
+         where h.namespace = v.namespace and h.version = v.version), '')`
+
+function markOf(row: unknown): string {
+  return String((row as Row | undefined)?.['mark'] ?? '')
+}
+
 export function createSettingsStore(pool: SettingsPool, namespace: string): SettingsStore {
   const reader = createReader(pool)
 
   const load = async (query: SettingsQuery): Promise<StoredSettings> => {
     // One statement, hence one snapshot: the version belongs to these values.
     const { rows } = await query.query(
-      `select v.version, s.key, s.value
+      `select v.version, ${mark} as mark, s.key, s.value
          from quintet_settings_version v
          left join quintet_settings s on s.namespace = v.namespace
         where v.namespace = $1`,
@@ -62,6 +72,7 @@ export function createSettingsStore(pool: SettingsPool, namespace: string): Sett
     const stored = (rows as readonly Row[]).filter((row) => row['key'] !== null)
     return {
       version: Number((rows[0] as Row | undefined)?.['version'] ?? 0),
+      mark: markOf(rows[0]),
       values: new Map(stored.map((row) => [String(row['key']), row['value']])),
     }
   }
@@ -76,12 +87,12 @@ export function createSettingsStore(pool: SettingsPool, namespace: string): Sett
   }
 
   return {
-    async version() {
+    async mark() {
       const { rows } = await reader.query(
-        'select version from quintet_settings_version where namespace = $1',
+        `select ${mark} as mark from quintet_settings_version v where namespace = $1`,
         [namespace],
       )
-      return Number((rows[0] as Row | undefined)?.['version'] ?? 0)
+      return markOf(rows[0])
     },
     load: () => load(reader),
     change: (request) =>

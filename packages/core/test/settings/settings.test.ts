@@ -106,6 +106,51 @@ async function silenceableRelay(databaseUrl: string) {
 }
 
 describe('createSettings', () => {
+  it('follows the restore of an older backup, also when the versions grow to the same number again', async () => {
+    const name = namespace()
+    const settings = await instance(name, { pollInterval: 50 })
+    const change = (commission: number): Promise<number> =>
+      settings.setAndReload('commission', commission, { actor: 'root' })
+    await change(0.2)
+    const backup = await Promise.all(
+      ['quintet_settings_version', 'quintet_settings', 'quintet_settings_history'].map(async (table) => {
+        const { rows } = await pool.query(`select * from ${table} where namespace = $1`, [name])
+        return { table, rows: JSON.stringify(rows) }
+      }),
+    )
+    const restore = async (): Promise<void> => {
+      const client = await pool.connect()
+      try {
+        await client.query('begin')
+        for (const { table, rows } of backup) {
+          await client.query(`delete from ${table} where namespace = $1`, [name])
+          await client.query(
+            `insert into ${table} select * from json_populate_recordset(null::${table}, $1::json)`,
+            [rows],
+          )
+        }
+        await client.query('commit')
+      } finally {
+        client.release()
+      }
+    }
+
+    expect(await change(0.3)).toBe(2)
+    await restore()
+    await expect.poll(() => [settings.get('commission'), settings.version]).toEqual([0.2, 1])
+    expect(await change(0.4)).toBe(2)
+    expect(settings.get('commission')).toBe(0.4)
+
+    // Another process changes it after a restore, which this one has not noticed when the number is the same again.
+    const asleep = await instance(name, { pollInterval: '1h' })
+    await restore()
+    const other = await instance(name, { pollInterval: '1h' })
+    expect(await other.setAndReload('commission', 0.5, { actor: 'root' })).toBe(2)
+    await expect.poll(() => settings.get('commission')).toBe(0.5)
+    expect(await asleep.setAndReload('commission', 0.6, { actor: 'root' })).toBe(3)
+    expect(asleep.get('commission')).toBe(0.6)
+  })
+
   it('applies the defaults until something is stored', async () => {
     const settings = createSettings({ schema, pool, namespace: namespace() })
     expect(settings.values).toEqual({ commission: 0.1, banner: null, limits: { perDay: 100, perHour: 10 } })
