@@ -11,7 +11,10 @@ export interface RecordedTransportOptions {
   readonly events?: string[]
   readonly port?: number
   readonly onStart?: (host: TransportHost) => Promise<void> | void
-  readonly onDrain?: (reason: StopReason, signal: AbortSignal) => Promise<void> | void
+  readonly onDrain?: (
+    reason: StopReason,
+    signal: AbortSignal,
+  ) => Promise<void | 'handed-over'> | void | 'handed-over'
   readonly onClose?: () => Promise<void> | void
 }
 
@@ -33,7 +36,7 @@ export function recordedTransport(name: string, options: RecordedTransportOption
         },
         async drain(reason, signal) {
           events.push(`${name} drain ${reason}`)
-          await options.onDrain?.(reason, signal)
+          return await options.onDrain?.(reason, signal)
         },
         async close() {
           events.push(`${name} close`)

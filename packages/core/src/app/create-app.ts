@@ -155,7 +155,9 @@ class ProcessStart<Config, Services> {
     })
 
     for (const hook of hooks) await steps.run('afterCreate', () => hook.afterCreate?.(app))
-    await Promise.all(this.#entry.eager.map((name) => warm(steps, name, lazyServices)))
+    // All of them end before the start does: one that fails must not have those released that others are using.
+    const warmed = await Promise.allSettled(this.#entry.eager.map((name) => warm(steps, name, lazyServices)))
+    for (const each of warmed) if (each.status === 'rejected') throw each.reason
     for (const hook of hooks) await steps.run('beforeStart', () => hook.beforeStart?.(app))
     const host = {
       system: { name: system.name, version: system.version },

@@ -101,6 +101,11 @@ export class RunningApp<Services> implements App<Services> {
     this.logger.info({ reason }, 'stopping')
     await this.#propagate(reason)
     const steps = createStopSteps(`${this.system.name}/${this.process}`, timeout)
+    // Noted before the calls are aborted: some end then, and it is they that took too long.
+    let pending = ''
+    steps.signal.addEventListener('abort', () => {
+      pending = describeCalls(this.pipeline.activeByOperation)
+    })
     const hooks = this.#hooks.toReversed()
     const transports = this.#started.toReversed()
     for (const hook of hooks) await steps.run('beforeStop', () => hook.beforeStop?.(this))
@@ -108,14 +113,14 @@ export class RunningApp<Services> implements App<Services> {
       // All begin at once: one that is slow must neither keep the others open to new work nor use up their time.
       await Promise.all(
         transports.map(({ name, running }) =>
-          steps.run(`draining the transport "${name}"`, () => running.drain(reason, steps.signal)),
+          steps.runToHandover(`draining the transport "${name}"`, () => running.drain(reason, steps.signal)),
         ),
       )
     }
     await steps.run(
       'calls in progress',
       () => this.pipeline.drain(drainConnections ? steps.signal : AbortSignal.abort()),
-      () => `${this.pipeline.active} call(s)`,
+      () => pending || undefined,
     )
     for (const { name, running } of transports) {
       await steps.run(`closing the transport "${name}"`, () => running.close())
@@ -130,4 +135,8 @@ export class RunningApp<Services> implements App<Services> {
     steps.finish()
     this.logger.info({ reason }, 'stopped')
   }
+}
+
+function describeCalls(counts: ReadonlyMap<string, number>): string {
+  return [...counts].map(([name, count]) => (count === 1 ? name : `${count} of ${name}`)).join(', ')
 }

@@ -6,6 +6,8 @@ export interface StopSteps {
   readonly signal: AbortSignal
   /** Runs one step. It is left behind when the time has run out; `hanging` says more about what it waited for. */
   run(step: string, run: () => Promise<void> | void, hanging?: () => string | undefined): Promise<void>
+  /** Runs a step that is told when the time runs out, and may then end in order within a second: with `'handed-over'`. */
+  runToHandover(step: string, run: () => Promise<void | 'handed-over'>): Promise<void>
   /** @throws QuintetError `ERR_CORE_STOP_FAILED` when a step failed; its cause is an `AggregateError` of all failures. */
   finish(): void
 }
@@ -49,6 +51,18 @@ export function createStopSteps(subject: string, timeout: number): StopSteps {
         limit.clear()
       }
     },
+    async runToHandover(step, run) {
+      const limit = createLimitAfter(controller.signal, forcedStepTimeout)
+      try {
+        const ending = await Promise.race([run(), limit.reached.then(() => 'late' as const)])
+        const isInTime = ending !== 'late' && !controller.signal.aborted
+        if (!isInTime && ending !== 'handed-over') note(step, 'was not done in time.')
+      } catch (error) {
+        note(step, error instanceof Error ? error.message : String(error), error)
+      } finally {
+        limit.clear()
+      }
+    },
     finish() {
       clearTimeout(timer)
       if (failures.length === 0) return
@@ -67,6 +81,27 @@ export function createStopSteps(subject: string, timeout: number): StopSteps {
 
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}
+
+/** Reached so long after the signal has aborted. */
+function createLimitAfter(
+  signal: AbortSignal,
+  ms: number,
+): { readonly reached: Promise<void>; clear(): void } {
+  const { promise: reached, resolve } = Promise.withResolvers<void>()
+  let timer: NodeJS.Timeout | undefined
+  const begin = (): void => {
+    timer = setTimeout(resolve, ms)
+  }
+  if (signal.aborted) begin()
+  else signal.addEventListener('abort', begin, { once: true })
+  return {
+    reached,
+    clear() {
+      signal.removeEventListener('abort', begin)
+      clearTimeout(timer)
+    },
+  }
 }
 
 function createLimit(ms: number): { readonly reached: Promise<void>; clear(): void } {

@@ -1,3 +1,5 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { OwnedLifecycle } from './create-lifecycle.ts'
 import type { Lifecycle } from './lifecycle.ts'
 
 const brand = Symbol.for('quintet.lazy')
@@ -8,7 +10,7 @@ export interface Lazy<Service> {
 }
 
 interface BoundLazy extends Lazy<unknown> {
-  readonly [brand]: (lifecycle: Lifecycle) => void
+  readonly [brand]: (name: string, lifecycle: OwnedLifecycle) => void
 }
 
 /**
@@ -25,25 +27,57 @@ interface BoundLazy extends Lazy<unknown> {
  */
 export function lazy<Service>(make: () => Promise<Service> | Service): Lazy<Service> {
   if (typeof make !== 'function') throw new TypeError('lazy: needs a function that makes the service.')
-  let lifecycle: Lifecycle | undefined
+  const self: Making = { name: 'a service' }
+  let lifecycle: OwnedLifecycle | undefined
   let made: Promise<Service> | undefined
   const start = async (): Promise<Service> => {
     const service = await make()
     await keep(service, lifecycle)
     return service
   }
-  const get = (): Promise<Service> =>
-    (made ??= start().catch((error: unknown) => {
+  const begin = (): Promise<Service> => {
+    const work = chain.run([...(chain.getStore() ?? []), self], start)
+    return lifecycle === undefined ? work : lifecycle.making(self.name, work)
+  }
+  const get = (): Promise<Service> => {
+    if (made !== undefined && self.isBeingMade !== true) return made
+    const cycle = findCycle(self)
+    if (cycle !== undefined) return Promise.reject(new TypeError(`lazy: a service needs itself: ${cycle}.`))
+    if (made !== undefined) return made
+    self.isBeingMade = true
+    made = begin().finally(() => {
+      self.isBeingMade = false
+    })
+    made.catch(() => {
       made = undefined
-      throw error
-    }))
-  const bind = (to: Lifecycle): void => {
+    })
+    return made
+  }
+  const bind = (name: string, to: OwnedLifecycle): void => {
+    self.name = name
     lifecycle = to
   }
   return Object.assign(get, { [brand]: bind })
 }
 
-/** Gives what is made to the lifecycle; what comes after its end is let go at once. */
+/** A service in the making, by the name that `setup` gave it. */
+interface Making {
+  name: string
+  isBeingMade?: boolean
+}
+
+/** The services whose making has led here, the outermost first. */
+const chain = new AsyncLocalStorage<readonly Making[]>()
+
+/** The way from a service back to itself, `model -> tokenizer -> model`. */
+function findCycle(self: Making): string | undefined {
+  const makers = chain.getStore() ?? []
+  const from = makers.indexOf(self)
+  if (from < 0) return undefined
+  return [...makers.slice(from), self].map(({ name }) => name).join(' -> ')
+}
+
+/** Gives what is made to the lifecycle; what comes after its end is released at once. */
 async function keep(service: unknown, lifecycle: Lifecycle | undefined): Promise<void> {
   if (!isDisposable(service)) return
   if (lifecycle !== undefined && !lifecycle.signal.aborted) return void lifecycle.use(service)
@@ -56,14 +90,14 @@ async function keep(service: unknown, lifecycle: Lifecycle | undefined): Promise
 /** The lazy services among what `setup` returned, by name, bound to the lifecycle of the process. */
 export function bindLazyServices(
   services: unknown,
-  lifecycle: Lifecycle,
+  lifecycle: OwnedLifecycle,
 ): ReadonlyMap<string, Lazy<unknown>> {
   if (typeof services !== 'object' || services === null) return new Map()
   // Descriptors, because a getter may do work that is not for this process.
   const entries = Object.entries(Object.getOwnPropertyDescriptors(services))
     .map(([name, { value }]): [string, unknown] => [name, value])
     .filter((entry): entry is [string, BoundLazy] => isLazy(entry[1]))
-  for (const [, service] of entries) service[brand](lifecycle)
+  for (const [name, service] of entries) service[brand](name, lifecycle)
   return new Map(entries)
 }
 

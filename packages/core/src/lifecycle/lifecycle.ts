@@ -7,7 +7,11 @@ export interface Lifecycle {
   readonly phase: Phase
   /** Aborts when the process has drained and begins to let go of its resources. */
   readonly signal: AbortSignal
-  /** Disposes the value when the process stops, in reverse order of these calls. Returns the value. */
+  /**
+   * Disposes the value when the process stops, in reverse order of these calls. Returns the value.
+   *
+   * @throws Error when the process has stopped already; the value is disposed then.
+   */
   use<T extends AsyncDisposable | Disposable>(value: T): T
   /** Runs when the process stops, in reverse order. */
   onStop(name: string, stop: () => Promise<void> | void): void

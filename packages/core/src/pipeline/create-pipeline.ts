@@ -42,6 +42,8 @@ class CallPipeline implements Pipeline {
   readonly #clock: Clock
   readonly #limits = new Map<number, TimeLimit>()
   readonly #ending: Ending = { listening: new Set(), reason: undefined }
+  /** The calls in progress as a linked list: most come and go without anybody asking for them. */
+  #newest: PipelineCall | undefined
   #draining = false
   #onIdle: (() => void)[] = []
 
@@ -55,6 +57,14 @@ class CallPipeline implements Pipeline {
     if (!Number.isSafeInteger(this.#limit) || this.#limit < 1) {
       throw new TypeError(`maxConcurrentCalls: ${String(this.#limit)} is not a positive whole number.`)
     }
+  }
+
+  get activeByOperation(): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>()
+    for (let call = this.#newest; call !== undefined; call = call.older) {
+      counts.set(call.operation.name, (counts.get(call.operation.name) ?? 0) + 1)
+    }
+    return counts
   }
 
   run<Input, Result>(call: IncomingCall, steps: CallSteps<Input, Result>): Promise<Result> {
@@ -149,7 +159,7 @@ class CallPipeline implements Pipeline {
       this.#settle(call, refusal)
       return Promise.reject(refusal)
     }
-    this.active++
+    this.#enlist(call)
     onBegin?.(call)
     const work = this.#perform(call, steps, wrappers)
     // A call that is refused at once is over before anybody waits for it.
@@ -236,9 +246,20 @@ class CallPipeline implements Pipeline {
       : this.#auth.authenticate(credentials, { signal: call.signal, freshness: operation.freshness })
   }
 
+  #enlist(call: PipelineCall): void {
+    this.active++
+    call.older = this.#newest
+    if (this.#newest !== undefined) this.#newest.newer = call
+    this.#newest = call
+  }
+
   #release(call: PipelineCall): void {
     call.release()
     this.active--
+    if (call.newer === undefined) this.#newest = call.older
+    else call.newer.older = call.older
+    if (call.older !== undefined) call.older.newer = call.newer
+    call.older = call.newer = undefined
     if (this.active === 0 && this.#onIdle.length > 0) {
       const waiting = this.#onIdle
       this.#onIdle = []

@@ -31,6 +31,9 @@ export class PipelineCall implements Invocation, Timed {
   dueAt = 0
   earlier: Timed | undefined
   later: Timed | undefined
+  /** Its neighbours among the calls in progress. */
+  older: PipelineCall | undefined
+  newer: PipelineCall | undefined
   onDue: () => void = ignore
   /** Of a call whose deadline is the caller's own. */
   timer: NodeJS.Timeout | undefined

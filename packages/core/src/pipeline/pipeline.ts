@@ -44,6 +44,8 @@ export interface PipelineOptions {
 export interface Pipeline {
   /** Calls in progress. */
   readonly active: number
+  /** How many calls are in progress, by the name of their operation. */
+  readonly activeByOperation: ReadonlyMap<string, number>
   run<Input, Result>(call: IncomingCall, steps: CallSteps<Input, Result>): Promise<Result>
   /** As `run`, for handlers that answer with a sequence. The wrappers stay open until it has ended. */
   stream<Input, Item>(

@@ -46,9 +46,13 @@ export interface RunningTransport {
    * connection (`Connection: close`, GOAWAY) and takes up no long work. Called before `drain`, where there is time.
    */
   announceStop?(reason: StopReason): void
-  /** Accepts nothing new, tells its clients, and resolves when what it had in progress is done. Ends early when the signal aborts. */
-  drain(reason: StopReason, signal: AbortSignal): Promise<void>
-  /** Lets go of everything at once. */
+  /**
+   * Accepts nothing new, tells its clients, and resolves when what it had in progress is done. When the signal aborts it
+   * gives up within a second: with `'handed-over'` when what was left goes on elsewhere, such as a job that went back
+   * to its queue, and with undefined when it was broken off.
+   */
+  drain(reason: StopReason, signal: AbortSignal): Promise<void | 'handed-over'>
+  /** Releases everything at once. */
   close(): Promise<void>
 }
 

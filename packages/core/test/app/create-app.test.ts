@@ -549,8 +549,34 @@ describe('app.stop', () => {
       },
     )
     const [stopped, answered] = await Promise.all([failure(app.stop()), failure(call)])
-    expect(stopped.message).toContain('calls in progress: was not done in time')
+    expect(stopped.message).toContain('calls in progress: was not done in time (waiting for x).')
     expect(answered).toMatchObject({ code: 'ERR_CORE_STOPPING', kind: 'unavailable' })
+  })
+
+  it('takes work that was handed over when the time ran out for an orderly end', async () => {
+    const worker = (ending: 'handed-over' | undefined) =>
+      system({
+        shutdown: { timeout: 30 },
+        processes: [
+          {
+            name: 'jobs',
+            module: async () => ({ default: defineProcess({}) }),
+            transports: {
+              worker: recordedTransport('worker', {
+                onDrain: async (_reason, signal) => {
+                  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+                  // Giving a job back takes a moment.
+                  await new Promise(setImmediate)
+                  return ending
+                },
+              }),
+            },
+          },
+        ],
+      })
+    await (await start(worker('handed-over'))).stop()
+    const brokenOff = await failure((await start(worker(undefined))).stop())
+    expect(brokenOff.message).toContain('draining the transport "worker": was not done in time.')
   })
 
   it('drains nothing with drainConnections: false', async () => {

@@ -121,4 +121,37 @@ describe('createLifecycle', () => {
       vi.useRealTimers()
     }
   })
+
+  it('disposes what comes after its end, and says why', async () => {
+    const logger = recordedLogger()
+    const lifecycle = createLifecycle({ logger })
+    await lifecycle.close()
+    const events: string[] = []
+    const late = { [Symbol.asyncDispose]: async () => void events.push('disposed') }
+    expect(() => lifecycle.use(late)).toThrow(
+      'comes too late; the process has stopped. It is released at once.',
+    )
+    expect(events).toEqual(['disposed'])
+    const broken = { [Symbol.dispose]: () => expect.fail('no') }
+    expect(() => lifecycle.use(broken)).toThrow('comes too late')
+    await expect.poll(() => logger.lines).toHaveLength(1)
+  })
+
+  it('waits a second at most for what is still being made', async () => {
+    vi.useFakeTimers()
+    try {
+      const lifecycle = createLifecycle({ logger: silentLogger })
+      const events: string[] = []
+      lifecycle.onStop('pool', () => void events.push('pool'))
+      void lifecycle.making('model', new Promise(() => {}))
+      const closed = lifecycle.close()
+      await vi.advanceTimersByTimeAsync(900)
+      expect([lifecycle.closing, events]).toEqual(['model', []])
+      await vi.advanceTimersByTimeAsync(100)
+      await closed
+      expect(events).toEqual(['pool'])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
 })

@@ -6,13 +6,18 @@ import {
   lazy,
   silentLogger,
   type Lazy,
+  type Lifecycle,
+  type SetupContext,
   type ProcessEntry,
 } from '../../src/index.ts'
 
 const module = async () => ({ default: defineProcess({}) })
 
 /** Starts a process with the services that `setup` makes. */
-function start<Services>(setup: () => Services, entry: Partial<ProcessEntry<Services>> = {}) {
+function start<Services>(
+  setup: (context: SetupContext<unknown>) => Services,
+  entry: Partial<ProcessEntry<Services>> = {},
+) {
   const system = defineSystem<unknown, Services>({
     name: 'media',
     version: '1.0.0',
@@ -69,6 +74,53 @@ describe('lazy', () => {
     expect(await app.services.model()).toBe(1)
   })
 
+  it('names the cycle when a service needs itself', async () => {
+    const setup = () => {
+      const services: Record<string, Lazy<unknown>> = {
+        model: lazy(async () => ({ tokenizer: await services['tokenizer']?.() })),
+        tokenizer: lazy(() => services['vocabulary']?.()),
+        vocabulary: lazy(async () => {
+          await new Promise(setImmediate)
+          return services['model']?.()
+        }),
+        sound: lazy(async () => [await services['leaf']?.(), await services['leaf']?.()]),
+        leaf: lazy(() => 1),
+      }
+      return services
+    }
+    await using app = await start(setup)
+    await expect(app.services['model']?.()).rejects.toThrow(
+      'lazy: a service needs itself: model -> tokenizer -> vocabulary -> model.',
+    )
+    expect(await app.services['sound']?.()).toEqual([1, 1])
+    await expect(app.services['tokenizer']?.()).rejects.toThrow(
+      'tokenizer -> vocabulary -> model -> tokenizer',
+    )
+  })
+
+  it('keeps what it uses until it is made, when the process stops meanwhile', async () => {
+    const events: string[] = []
+    const proceed = Promise.withResolvers<void>()
+    const app = await start(() => {
+      const pool = lazy(() => ({ [Symbol.dispose]: () => void events.push('pool released') }))
+      const model = lazy(async () => {
+        await pool()
+        await proceed.promise
+        events.push('model made')
+        return { [Symbol.dispose]: () => void events.push('model released') }
+      })
+      return { pool, model }
+    })
+    const made = app.services.model().catch((error: Error) => error.message)
+    const stopped = app.stop()
+    await expect.poll(() => app.lifecycle.signal.aborted).toBe(true)
+    expect(events).toEqual([])
+    proceed.resolve()
+    await stopped
+    expect(await made).toBe('The process has stopped.')
+    expect(events).toEqual(['model made', 'model released', 'pool released'])
+  })
+
   it('is let go at once when it is made after the process has stopped', async () => {
     const events: string[] = []
     const app = await start(() => ({
@@ -96,6 +148,22 @@ describe('eager', () => {
     await expect(start(setup, { eager: ['slow'], startupTimeout: 20 })).rejects.toThrow(
       'media/http could not start: making the service "slow" failed: it was not done after 20 ms (startupTimeout).',
     )
+  })
+
+  it('releases nothing under a service that is still being made when another one fails', async () => {
+    const events: string[] = []
+    const setup = ({ lifecycle }: { lifecycle: Lifecycle }) => {
+      lifecycle.onStop('pool', () => void events.push('pool released'))
+      return {
+        broken: lazy(() => Promise.reject(new Error('no model'))),
+        slow: lazy(async () => {
+          await new Promise((resolve) => setTimeout(resolve, 30))
+          events.push('slow made')
+        }),
+      }
+    }
+    await expect(start(setup, { eager: ['broken', 'slow'] })).rejects.toThrow('no model')
+    expect(events).toEqual(['slow made', 'pool released'])
   })
 
   it('names lazy services only', async () => {
