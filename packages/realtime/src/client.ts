@@ -1,9 +1,11 @@
-export {
-  createRealtimeClient,
-  RealtimeClientError,
-  type ClientSubscription,
-  type RealtimeClient,
-  type RealtimeClientOptions,
-  type RealtimeStatus,
-  type SubscribeOptions,
-} from './client/create-realtime-client.ts'
+export { createRealtimeClient } from './client/create-realtime-client.ts'
+export { RealtimeClientError } from './client/client-error.ts'
+export type {
+  ClientSubscription,
+  RealtimeClient,
+  RealtimeClientOptions,
+  RealtimeStatus,
+  StatusReason,
+  SubscribeOptions,
+  TokenSource,
+} from './client/client-options.ts'

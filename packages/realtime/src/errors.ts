@@ -7,6 +7,7 @@ export type RealtimeErrorCode =
   | 'ERR_REALTIME_FORBIDDEN'
   | 'ERR_REALTIME_NOT_SUBSCRIBED'
   | 'ERR_REALTIME_NO_MESSAGES'
+  | 'ERR_REALTIME_SUBSCRIPTION_LIMIT'
   | 'ERR_REALTIME_TOO_LARGE'
   | 'ERR_REALTIME_TOO_MANY'
   | 'ERR_REALTIME_UNAVAILABLE'
@@ -19,6 +20,7 @@ export const errorKinds: Readonly<Record<RealtimeErrorCode, ErrorKind>> = Object
   ERR_REALTIME_FORBIDDEN: 'forbidden',
   ERR_REALTIME_NOT_SUBSCRIBED: 'conflict',
   ERR_REALTIME_NO_MESSAGES: 'unsupported',
+  ERR_REALTIME_SUBSCRIPTION_LIMIT: 'conflict',
   ERR_REALTIME_TOO_LARGE: 'too-large',
   ERR_REALTIME_TOO_MANY: 'rate-limited',
   ERR_REALTIME_UNAVAILABLE: 'unavailable',

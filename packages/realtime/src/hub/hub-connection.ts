@@ -1,12 +1,14 @@
-import { randomUUID } from 'node:crypto'
 import type { AuthManager, Principal } from '@quintet/core'
-import type { Credentials } from '@quintet/core/kit'
+import type { Credentials, SessionEnd } from '@quintet/core/kit'
+import { randomUUID } from 'node:crypto'
 import type { WebSocket } from 'ws'
 import type { RealtimeConnection } from '../server/connection.ts'
 import { RealtimeError } from '../errors.ts'
 
 /** The close code of a connection whose session has ended. */
 const sessionEnded = 4401
+/** How long a client may take to bring the new token after its old one was replaced, in milliseconds. */
+const renewalTime = 10_000
 const longestTimer = 2_147_483_647
 
 export interface HubConnectionSetup {
@@ -34,14 +36,21 @@ export function createHubConnection({
   let { principal, credentials } = first
   let watching: Disposable | undefined
   let expiry: NodeJS.Timeout | undefined
+  let renewal: NodeJS.Timeout | undefined
 
   function end(reason: string): void {
     socket.close(sessionEnded, reason)
   }
 
+  function onSessionEnd(reason: SessionEnd): void {
+    // The session goes on under a newer token, which the client may be about to bring.
+    if (reason === 'superseded') renewal = setTimeout(end, renewalTime, reason)
+    else end(reason)
+  }
+
   function follow(): void {
     stopFollowing()
-    watching = auth?.watch?.(principal, end)
+    watching = auth?.watch?.(principal, onSessionEnd)
     if (principal.kind !== 'user' || principal.expiresAt === null) return
     const left = Math.max(0, principal.expiresAt - Date.now())
     // What runs out in more than 24 days is checked with the next message anyway.
@@ -50,6 +59,7 @@ export function createHubConnection({
 
   function stopFollowing(): void {
     clearTimeout(expiry)
+    clearTimeout(renewal)
     watching?.[Symbol.dispose]()
   }
 
@@ -57,6 +67,9 @@ export function createHubConnection({
   return {
     id: randomUUID(),
     signal: controller.signal,
+    get principal() {
+      return principal
+    },
     get credentials() {
       return credentials
     },

@@ -3,7 +3,7 @@ import type { SocketConnection, TransportHost } from '@quintet/core/kit'
 /** What a session needs of its connection. */
 export type RealtimeConnection = Pick<
   SocketConnection,
-  'id' | 'credentials' | 'signal' | 'send' | 'bufferedBytes' | 'close' | 'renew'
+  'id' | 'principal' | 'credentials' | 'signal' | 'send' | 'bufferedBytes' | 'close' | 'renew'
 >
 
 /** What channels need of the process that they run in. */

@@ -1,9 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import type { Channel } from '../channel/channel.ts'
 import type { RealtimeConnection, RealtimeHost } from './connection.ts'
 import { createFeed } from '../topic/feed.ts'
 import type { ResolvedChannelsOptions } from './channels-options.ts'
-import type { RealtimeRedis } from '../topic/redis-port.ts'
 import { removeMembers, touchMembers, type Member } from '../topic/presence.ts'
 import { openSession } from './open-session.ts'
 import type { RealtimeSession } from './realtime-session.ts'
@@ -18,6 +16,8 @@ export interface Engine extends SessionHost {
   close(): Promise<void>
 }
 
+/** Subscriptions that are checked again at the same time. */
+const checksAtOnce = 32
 /** Milliseconds between two signs of life for the positions of channels that are quiet. */
 const keepInterval = 60 * 60 * 1_000
 
@@ -58,15 +58,13 @@ export function createEngine(options: ResolvedChannelsOptions, host: RealtimeHos
     }
   }
 
-  let rechecking = false
+  /** A slow `authorize` takes one of the places and holds up no other check. */
   async function recheckAll(): Promise<void> {
-    if (rechecking) return
-    rechecking = true
-    try {
-      for (const session of sessions) await session.recheck()
-    } finally {
-      rechecking = false
+    const checks = [...sessions].flatMap((session) => session.rechecks()).values()
+    const place = async (): Promise<void> => {
+      for (const check of checks) await check()
     }
+    await Promise.all(Array.from({ length: checksAtOnce }, place))
   }
 
   async function keepPositions(): Promise<void> {

@@ -30,12 +30,20 @@ export function openSession(
   const subscriptions = new Map<string, Subscription>()
   /** What is in progress on a channel, so that the messages of a client on one channel keep their order. */
   const queues = new Map<string, Promise<void>>()
+  /** Those whose check is in progress. */
+  const checking = new Set<Subscription>()
   let pending = 0
   let onIdle: (() => void)[] = []
   let isClosed = false
 
   function send(message: ServerMessage): void {
     connection.send(JSON.stringify(message))
+  }
+
+  function tellExpiry(): void {
+    const { principal } = connection
+    if (principal.kind === 'user' && principal.expiresAt !== null)
+      send({ type: 'expires', expiresInMs: Math.max(0, principal.expiresAt - Date.now()) })
   }
 
   function sendError(id: MessageId | undefined, error: unknown): void {
@@ -88,6 +96,7 @@ export function openSession(
           )
         await connection.renew(message.token)
         send({ id: message.id, type: 'renewed' })
+        tellExpiry()
         return
       case 'subscribe':
         return subscribe(message.id, message.channel, message.since)
@@ -117,7 +126,7 @@ export function openSession(
       if (earlier) end(name, earlier)
       if (subscriptions.size >= options.maxSubscriptions) {
         throw new RealtimeError(
-          'ERR_REALTIME_TOO_MANY',
+          'ERR_REALTIME_SUBSCRIPTION_LIMIT',
           `A connection takes at most ${options.maxSubscriptions} subscriptions.`,
         )
       }
@@ -251,6 +260,24 @@ export function openSession(
     engine.leave(subscription, connection.id)
   }
 
+  async function recheck(name: string, subscription: Subscription): Promise<void> {
+    if (checking.has(subscription) || subscriptions.get(name) !== subscription) return
+    const { channel } = subscription.topic
+    const params = channel.pattern.match(name) ?? {}
+    checking.add(subscription)
+    try {
+      await run(channel.subscribe, (invocation) => authorize(channel, name, params, invocation))
+    } catch (error) {
+      if (isClosed || !isQuintetError(error) || subscriptions.get(name) !== subscription) return
+      if (error.kind !== 'forbidden' && error.kind !== 'unauthenticated') return
+      end(name, subscription)
+      send({ type: 'ended', channel: name, error: toWireError(error) })
+    } finally {
+      checking.delete(subscription)
+    }
+  }
+
+  tellExpiry()
   return {
     message(data) {
       if (isClosed) return
@@ -258,24 +285,12 @@ export function openSession(
         sendError(undefined, new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'Messages are text, not binary.'))
       else receive(data)
     },
-    async recheck() {
-      for (const [name, subscription] of Array.from(subscriptions)) {
-        const { channel } = subscription.topic
-        const params = channel.pattern.match(name) ?? {}
-        try {
-          await run(channel.subscribe, (invocation) => authorize(channel, name, params, invocation))
-        } catch (error) {
-          if (
-            isClosed ||
-            !isQuintetError(error) ||
-            (error.kind !== 'forbidden' && error.kind !== 'unauthenticated')
-          )
-            continue
-          if (subscriptions.get(name) !== subscription) continue
-          end(name, subscription)
-          send({ type: 'ended', channel: name, error: toWireError(error) })
-        }
-      }
+    rechecks() {
+      return [...subscriptions].map(
+        ([name, subscription]) =>
+          () =>
+            recheck(name, subscription),
+      )
     },
     notifyShutdown(reason: StopReason, reconnectAfterMs: number) {
       send({ type: 'server_shutdown', reason, reconnectAfterMs })

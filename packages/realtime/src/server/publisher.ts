@@ -1,7 +1,6 @@
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import { assertChannelName } from '../channel/channel-pattern.ts'
-import { type Channel } from '../channel/channel.ts'
-import { RealtimeError } from '../errors.ts'
+import type { Channel } from '../channel/channel.ts'
 import { publishEvent } from '../topic/event-log.ts'
 import { defaultPrefix } from './channels-options.ts'
 import type { RealtimeRedis } from '../topic/redis-port.ts'

@@ -4,6 +4,6 @@ import type { SocketSession } from '@quintet/core/kit'
 export interface RealtimeSession extends SocketSession {
   /** Resolves when no message is in progress. */
   whenIdle(): Promise<void>
-  /** Asks again whether every subscription is still allowed, and ends those that are not. */
-  recheck(): Promise<void>
+  /** One check for each subscription, which asks again whether it is still allowed and ends it where it is not. */
+  rechecks(): readonly (() => Promise<void>)[]
 }

@@ -69,6 +69,8 @@ export type ServerMessage =
     }
   /** The server has ended the subscription. */
   | { readonly type: 'ended'; readonly channel: string; readonly error: WireError }
+  /** When the token of the connection runs out: right after the start, and after each renewal. */
+  | { readonly type: 'expires'; readonly expiresInMs: number }
   | { readonly type: 'server_shutdown'; readonly reason: StopReason; readonly reconnectAfterMs: number }
 
 /** The event as it goes to every subscriber, written once. `data` is JSON already. */

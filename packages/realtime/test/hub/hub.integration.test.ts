@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { connect as connectTcp, createServer as createTcpServer, type AddressInfo } from 'node:net'
 import { createTokenAuth, testUser } from '@quintet/core/testing'
 import { redisUrl, until } from '@quintet/test-kit'
 import { Redis } from 'ioredis'
@@ -186,6 +186,86 @@ describe('createHub', () => {
     await expect(client.renew('alice')).rejects.toMatchObject({ code: 'ERR_REALTIME_FORBIDDEN' })
     await expect(client.renew('forged')).rejects.toMatchObject({ kind: 'unauthenticated' })
     expect(client.status).toBe('open')
+  })
+
+  it('keeps a connection whose client renews its token in time', async () => {
+    const { hub, url } = await start()
+    let count = 0
+    const statuses: string[] = []
+    const client = createRealtimeClient({
+      url,
+      token: () => {
+        const token = `renewed-${++count}`
+        const expiresAt = Date.now() + 1_000
+        auth.grant(token, testUser({ userId: 'dora', sessionId: 's-dora', expiresAt }))
+        return token
+      },
+      onStatus: (status) => statuses.push(status),
+    })
+    cleanups.push(() => client.close())
+    await client.subscribe('rooms/1', { onEvent: () => undefined }).ready
+    await until(() => count >= 4)
+    expect(statuses).toEqual(['open'])
+    expect(hub.connections).toBe(1)
+  })
+
+  it('leaves a client time to renew a token that was replaced, and closes when it does not', async () => {
+    const { url } = await start()
+    auth.grant('replaced', testUser({ sessionId: 's-replaced' }))
+    const client = connect(url, 'replaced')
+    await until(() => client.status === 'open')
+    auth.end('replaced', 'superseded')
+    auth.grant('replacing', testUser({ sessionId: 's-replaced' }))
+    await client.renew('replacing')
+    await client.subscribe('rooms/1', { onEvent: () => undefined }).ready
+    expect(client.status).toBe('open')
+  })
+
+  it('is found again by a client whose network has died without a word', async () => {
+    const { url } = await start()
+    const { port } = new URL(url)
+    let dead = false
+    const proxy = createTcpServer((socket) => {
+      const upstream = connectTcp(Number(port), '127.0.0.1')
+      for (const [from, to] of [
+        [socket, upstream],
+        [upstream, socket],
+      ] as const) {
+        from.on('error', () => undefined)
+        from.on('close', () => to.destroy())
+        // Packets of a connection from before the death go nowhere from then on.
+        const alive = !dead
+        from.on('data', (chunk) => void (!(alive && dead) && to.write(chunk)))
+      }
+    })
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+    cleanups.push(() => void proxy.close())
+    const statuses: string[] = []
+    const client = createRealtimeClient({
+      url: `ws://127.0.0.1:${(proxy.address() as AddressInfo).port}`,
+      token: 'alice',
+      pingInterval: 100,
+      timeout: 2_000,
+      backoff: { min: 20, max: 100 },
+      onStatus: (status) => statuses.push(status),
+    })
+    cleanups.push(() => client.close())
+    const events: unknown[] = []
+    const lost: unknown[] = []
+    await client.subscribe('rooms/1', {
+      onEvent: (event) => events.push(event),
+      onLost: (position) => lost.push(position),
+    }).ready
+    dead = true
+    await createPublisher({ redis, prefix, channels: [rooms] }).publish(
+      'rooms/1',
+      { tenantId: 'tenant-a' },
+      'while it was dead',
+    )
+    await until(() => events.length === 1)
+    expect(events).toEqual(['while it was dead'])
+    expect(statuses).toEqual(['open', 'waiting', 'connecting', 'open'])
+    expect(lost).toEqual([])
   })
 
   it('ends a connection when its token runs out', async () => {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { Principal } from '@quintet/core'
 import { createTestHost, type TestHost, testUser } from '@quintet/core/testing'
 import { redisUrl, until } from '@quintet/test-kit'
 import { Redis } from 'ioredis'
@@ -17,7 +18,7 @@ import { openTestSession, type TestSession } from '../support/session.ts'
 
 interface Instance {
   readonly host: TestHost
-  open(token?: string): TestSession
+  open(token?: string, principal?: Principal): TestSession
 }
 
 describe('channels', () => {
@@ -52,7 +53,7 @@ describe('channels', () => {
       await protocol.close?.()
       await host.close()
     })
-    return { host, open: (token) => openTestSession(protocol, host, token) }
+    return { host, open: (token, principal) => openTestSession(protocol, host, token, principal) }
   }
 
   function publisher(definitions?: readonly Channel[]): Publisher {
@@ -178,6 +179,24 @@ describe('channels', () => {
       expect(alice.events()).toEqual([2])
     })
 
+    it('is checked again although another check hangs', async () => {
+      const hanging = channel('hanging', {
+        access: 'authenticated',
+        authorize: () => (hang ? new Promise<boolean>(() => undefined) : true),
+      })
+      let hang = false
+      let checked = 0
+      const counted = channel('counted', { access: 'authenticated', authorize: () => ++checked > 0 })
+      const instance = await start([hanging, counted], { recheck: 50 })
+      const [alice, anna] = [instance.open('alice'), instance.open('anna')]
+      await alice.ask({ type: 'subscribe', channel: 'hanging' })
+      await anna.ask({ type: 'subscribe', channel: 'counted' })
+      hang = true
+      const before = checked
+      await until(() => checked > before + 3)
+      alice.close()
+    })
+
     it('is limited in number', async () => {
       const rooms = channel('rooms/:room', { access: 'authenticated' })
       const instance = await start([rooms], { maxSubscriptions: 2 })
@@ -186,7 +205,7 @@ describe('channels', () => {
       await alice.ask({ type: 'subscribe', channel: 'rooms/2' })
       expect(await alice.ask({ type: 'subscribe', channel: 'rooms/3' })).toMatchObject({
         type: 'error',
-        error: { code: 'ERR_REALTIME_TOO_MANY' },
+        error: { code: 'ERR_REALTIME_SUBSCRIPTION_LIMIT', kind: 'conflict' },
       })
       expect(await alice.ask({ type: 'subscribe', channel: 'rooms/2' })).toMatchObject({ type: 'subscribed' })
     })
@@ -486,6 +505,20 @@ describe('channels', () => {
         type: 'error',
         error: { kind: 'unauthenticated' },
       })
+    })
+
+    it('tells when the token expires, at the start and after a renewal', async () => {
+      const instance = await start([notices])
+      const expiresAt = Date.now() + 60_000
+      const alice = instance.open('alice', { ...tokens.alice, expiresAt })
+      expect(alice.messages).toMatchObject([{ type: 'expires' }])
+      const [first] = alice.messages
+      const expiresInMs = first?.type === 'expires' ? first.expiresInMs : 0
+      expect(expiresInMs).toBeGreaterThan(0)
+      expect(expiresInMs).toBeLessThanOrEqual(60_000)
+      instance.host.auth.grant('alice-3', tokens.alice)
+      await alice.ask({ type: 'renew', token: 'alice-3' })
+      await until(() => alice.messages.filter(({ type }) => type === 'expires').length === 2)
     })
 
     it('tells of a shutdown before it happens', async () => {

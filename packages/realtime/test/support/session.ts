@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { anonymous } from '@quintet/core'
+import { anonymous, type Principal } from '@quintet/core'
 import type {
   Credentials,
   SocketConnection,
@@ -26,7 +26,12 @@ export interface TestSession {
 }
 
 /** Opens a session of a protocol as the WebSocket transport does, with the wire in memory. */
-export function openTestSession(protocol: SocketProtocol, host: TransportHost, token?: string): TestSession {
+export function openTestSession(
+  protocol: SocketProtocol,
+  host: TransportHost,
+  token?: string,
+  principal: Principal = anonymous,
+): TestSession {
   const controller = new AbortController()
   const messages: ServerMessage[] = []
   let closedWith: readonly [number, string] | undefined
@@ -36,7 +41,7 @@ export function openTestSession(protocol: SocketProtocol, host: TransportHost, t
   }
   const connection: SocketConnection = {
     id: randomUUID(),
-    principal: anonymous,
+    principal,
     get credentials() {
       return self.credentials
     },
