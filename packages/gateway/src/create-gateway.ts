@@ -36,6 +36,8 @@ export interface Gateway extends AsyncDisposable {
    * @throws TypeError when the route has no such upstream.
    */
   setWeight(route: string, upstream: string, weight: number): void
+  /** Is not ready any more and keeps no connection, but goes on serving: balancers in front find out before it drains. */
+  announceStop(): void
   /**
    * Accepts nothing new, tells WebSocket clients, and resolves when all that was in progress is done or the
    * signal aborts.
@@ -79,6 +81,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const broken = new WeakSet<IncomingMessage>()
   const tunnels = new Set<Tunnel>()
   const waiter = createWaiter(() => exchanges.size + tunnels.size === 0)
+  /** Told to stop soon: not ready any more, and no connection is kept. */
+  let stopping = false
   let draining = false
 
   const host: ExchangeHost = {
@@ -87,8 +91,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       budget: createRetryBudget(settings.retries?.budget ?? 0),
     },
     securityHeaders: settings.securityHeaders,
-    get draining() {
-      return draining
+    get stopping() {
+      return stopping
     },
     refuse({ request, response, plan, upstream }, error) {
       if (error.cause) {
@@ -172,7 +176,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       requestId,
       headers: settings.securityHeaders,
       close:
-        draining || error.code === 'ERR_GATEWAY_BAD_REQUEST' || error.code === 'ERR_GATEWAY_NOT_IMPLEMENTED',
+        stopping || error.code === 'ERR_GATEWAY_BAD_REQUEST' || error.code === 'ERR_GATEWAY_NOT_IMPLEMENTED',
       bodyFollows: request.headers.expect === undefined && !broken.has(request),
     })
   }
@@ -183,7 +187,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     response: ServerResponse,
     takeSocket: (() => Socket) | undefined,
   ): Promise<void> {
-    if (answerProbe(request, response, draining)) return
+    if (answerProbe(request, response, stopping)) return
     const startedAt = performance.now()
     const claimedId = request.headers['x-request-id']
     const requestId =
@@ -272,7 +276,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   let closing: Promise<void> | undefined
   function close(): Promise<void> {
     closing ??= (async () => {
-      draining = true
+      stopping = draining = true
       settings.signal?.removeEventListener('abort', onAbort)
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       for (const tunnel of tunnels) tunnel.destroy()
@@ -286,7 +290,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   settings.signal?.addEventListener('abort', onAbort, { once: true })
 
   async function drain(reason: StopReason, signal: AbortSignal): Promise<void> {
-    draining = true
+    stopping = draining = true
     // Not `server.close()`, which also cuts the connections whose next request is already on the way.
     if (server.listening) stopListening.call(server)
     let told = 0
@@ -306,6 +310,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       return readStatus(routes, maintenance, { draining, ...counts })
     },
     setWeight: (route, upstream, weight) => setWeight(routes, route, upstream, weight),
+    announceStop() {
+      stopping = true
+    },
     drain,
     close,
     [Symbol.asyncDispose]: close,

@@ -31,7 +31,12 @@ export function gatewayTransport(options: GatewayTransportOptions): Transport {
           },
         })
       }
-      return { url: gateway.url, drain: gateway.drain, close: gateway.close }
+      return {
+        url: gateway.url,
+        announceStop: gateway.announceStop,
+        drain: gateway.drain,
+        close: gateway.close,
+      }
     },
   }
 }

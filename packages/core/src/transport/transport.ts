@@ -33,6 +33,8 @@ export interface Transport {
   readonly name: string
   /** The port it takes when none is given from outside, for the supervisor's plan; undefined for a worker, 0 for any free one. */
   readonly port?: number
+  /** Where it takes WebSocket upgrades, and whether it speaks nothing else; for the routes of a gateway. Undefined for nowhere. */
+  readonly webSocket?: { readonly path: string; readonly only: boolean }
   /** The ways in beyond procedures and routes that it opens itself (channels, jobs), for `quintet routes`. */
   readonly operations?: readonly Operation[]
   start(host: TransportHost): Promise<RunningTransport>

@@ -9,6 +9,7 @@ import type { ResolvedMaintenance } from '../maintenance/maintenance-options.ts'
 import type { Maintenance } from '../maintenance/watch-maintenance.ts'
 import type { ResolvedGatewayOptions } from '../options/gateway-options.ts'
 import { takeOne } from './rate-limit.ts'
+import { prefixOf } from '../options/route-options.ts'
 import { readRequestHeaders, type RequestHeaders } from './request-headers.ts'
 import { parseRequestTarget, type RequestTarget } from './request-target.ts'
 import { createRouteTable, type RouteMatch } from './route-table.ts'
@@ -94,7 +95,7 @@ export function createAdmission(
           `The request body is larger than ${route.maxRequestSize} bytes.`,
         )
       }
-      const prefix = origin.prefix + (route.stripPrefix ? route.path.slice(0, -1) : '')
+      const prefix = origin.prefix + prefixOf(route)
       return {
         route,
         origin,

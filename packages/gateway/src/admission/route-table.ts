@@ -3,6 +3,8 @@ export interface RoutePath {
   /** Starts and ends with a slash. */
   readonly path: string
   readonly stripPrefix: boolean
+  /** What takes the place of `path` where that is stripped. */
+  readonly upstreamPath: string
 }
 
 export interface RouteMatch<R extends RoutePath> {
@@ -22,13 +24,23 @@ export function createRouteTable<R extends RoutePath>(routes: readonly R[]): Rou
     match(path) {
       for (const route of longestFirst) {
         if (path.startsWith(route.path)) {
-          return { route, path: route.stripPrefix ? path.slice(route.path.length - 1) : path }
+          return {
+            route,
+            path: route.stripPrefix ? replaceFront(route, path.slice(route.path.length)) : path,
+          }
         }
         if (path.length === route.path.length - 1 && route.path.startsWith(path)) {
-          return { route, path: route.stripPrefix ? '/' : path }
+          return { route, path: route.stripPrefix ? route.upstreamPath : path }
         }
       }
       return undefined
     },
   }
+}
+
+/** With nothing behind it, the upstream's path is asked for exactly as it was given. */
+function replaceFront({ upstreamPath }: RoutePath, rest: string): string {
+  if (upstreamPath === '/' || rest.startsWith('/')) return `/${rest}`
+  if (rest === '') return upstreamPath
+  return upstreamPath.endsWith('/') ? upstreamPath + rest : `${upstreamPath}/${rest}`
 }

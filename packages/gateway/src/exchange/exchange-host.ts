@@ -39,7 +39,8 @@ export interface ExchangeHost {
   readonly retries: { readonly attempts: number; readonly budget: RetryBudget }
   /** Flat name and value pairs. */
   readonly securityHeaders: readonly string[]
-  readonly draining: boolean
+  /** No connection is kept any more. */
+  readonly stopping: boolean
   /** Answers a request that no upstream has answered. */
   refuse(exchange: ExchangeRecord, error: GatewayError): void
   /** Takes over the sockets of an accepted WebSocket. Gives `released` back when it is closed. */

@@ -164,7 +164,7 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
     this.#judge(status)
     const forward = readResponseHeaders(rawHeaders(controller), status, this.plan.prefix)
     this.#addOwnHeaders(forward)
-    if (this.#host.draining || (this.plan.hasBody && !this.request.complete)) response.shouldKeepAlive = false
+    if (this.#host.stopping || (this.plan.hasBody && !this.request.complete)) response.shouldKeepAlive = false
     this.#responded = true
     response.writeHead(status, reasonPhrase(status, message), forward)
     response.on('drain', () => {

@@ -1,6 +1,6 @@
 import { reasons, type GatewayErrorCode } from '../errors.ts'
 import { maintenancePage } from '../maintenance/maintenance-page.ts'
-import type { ResolvedRoute } from '../options/route-options.ts'
+import { prefixOf, type ResolvedRoute } from '../options/route-options.ts'
 import { maintenanceLua } from './maintenance-lua.ts'
 import { resolveNginxOptions, type NginxOptions, type ResolvedNginxOptions } from './nginx-options.ts'
 
@@ -151,8 +151,10 @@ ${balance}${servers.join('\n')}
 function pathMap(route: ResolvedRoute): string {
   const name = variable(route)
   const front = escapeRegex(route.path.slice(0, -1))
+  const { upstreamPath } = route
+  const folder = upstreamPath.endsWith('/') ? upstreamPath : `${upstreamPath}/`
   const rules = route.stripPrefix
-    ? `"~^${front}//" "!"; "~^${front}(?<path_${name}>/.*)$" $path_${name}; "~^${front}(?<query_${name}>\\?.*)?$" "/$query_${name}";`
+    ? `"~^${front}//" "!"; "~^${front}/(?<path_${name}>[^?].*)$" "${folder}$path_${name}"; "~^${front}/?(?<query_${name}>\\?.*)?$" "${upstreamPath}$query_${name}";`
     : `"~^(?<path_${name}>${front}(?:[/?].*)?)$" $path_${name};`
   return `  map $request_uri $gateway_path_${name} { default "-"; ${rules} }\n`
 }
@@ -171,7 +173,7 @@ function affinityMap(route: ResolvedRoute): string {
 }
 
 function routeLocations(route: ResolvedRoute, settings: ResolvedNginxOptions): string {
-  const prefix = route.stripPrefix ? route.path.slice(0, -1) : ''
+  const prefix = prefixOf(route)
   const name = variable(route)
   const target = `${new URL(route.upstreams[0]?.url ?? '').protocol}//gateway_${name}$gateway_path_${name}`
   const body = `

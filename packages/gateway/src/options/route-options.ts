@@ -11,6 +11,8 @@ export interface GatewayRouteOptions {
   readonly upstreams: readonly (string | UpstreamOptions)[]
   /** Ask the upstream for the path without the route's own. @defaultValue true */
   readonly stripPrefix?: boolean
+  /** What stands at the upstream in place of the route's own path, e.g. `/ws`. Needs `stripPrefix`. @defaultValue `'/'` */
+  readonly upstreamPath?: string
   /** Let WebSocket upgrades through. Without it the request goes on as an ordinary one. @defaultValue false */
   readonly websocket?: boolean
   /** The largest request body; more is answered with 413. @defaultValue no limit */
@@ -48,6 +50,7 @@ export interface RateLimitOptions {
 
 export const routeDefaults = Object.freeze({
   stripPrefix: true,
+  upstreamPath: '/',
   websocket: false,
   maxRequestSize: Number.POSITIVE_INFINITY,
   maxConcurrentRequests: 1_000,
@@ -65,6 +68,7 @@ export interface ResolvedRoute {
   readonly path: string
   readonly upstreams: readonly ResolvedUpstream[]
   readonly stripPrefix: boolean
+  readonly upstreamPath: string
   readonly websocket: boolean
   readonly maxRequestSize: number
   readonly maxConcurrentRequests: number
@@ -81,6 +85,7 @@ const known: readonly (keyof GatewayRouteOptions)[] = [
   'path',
   'upstreams',
   'stripPrefix',
+  'upstreamPath',
   'websocket',
   'maxRequestSize',
   'maxConcurrentRequests',
@@ -89,6 +94,11 @@ const known: readonly (keyof GatewayRouteOptions)[] = [
   'rateLimit',
   'timeouts',
 ]
+
+/** What the client's path has in front of the one that the upstream is asked for; empty where it is no prefix of it. */
+export function prefixOf({ path, stripPrefix, upstreamPath }: ResolvedRoute): string {
+  return stripPrefix && upstreamPath === '/' ? path.slice(0, -1) : ''
+}
 
 /** @throws TypeError naming what is wrong with the route. */
 export function resolveRoute(
@@ -122,6 +132,7 @@ export function resolveRoute(
     path: options.path,
     upstreams,
     stripPrefix: options.stripPrefix ?? routeDefaults.stripPrefix,
+    upstreamPath: resolveUpstreamPath(options, `${path}.upstreamPath`),
     websocket: options.websocket ?? routeDefaults.websocket,
     maxRequestSize:
       options.maxRequestSize === undefined
@@ -143,6 +154,17 @@ export function resolveRoute(
           : parseDuration(options.timeouts.idle, `${path}.timeouts.idle`),
     },
   }
+}
+
+function resolveUpstreamPath({ upstreamPath, stripPrefix }: GatewayRouteOptions, path: string): string {
+  if (upstreamPath === undefined) return routeDefaults.upstreamPath
+  if (stripPrefix === false) throw new TypeError(`${path}: has no effect where stripPrefix is false.`)
+  if (
+    typeof upstreamPath === 'string' &&
+    /^\/(?:(?!\.{1,2}(?:\/|$))[a-zA-Z0-9._~-]+(?:\/|$))*$/.test(upstreamPath)
+  )
+    return upstreamPath
+  throw new TypeError(`${path}: ${JSON.stringify(upstreamPath)} is not a path such as "/ws".`)
 }
 
 function limitOf(

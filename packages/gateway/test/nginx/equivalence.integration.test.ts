@@ -107,6 +107,7 @@ describe.each(doors)('%s', (_name, installed, start) => {
         routes: [
           { name: 'app', path: '/api/app/', upstreams: [app.url], affinity: 'tenant' },
           { name: 'kept', path: '/kept/', upstreams: [app.url], stripPrefix: false, maxRequestSize: '1kb' },
+          { name: 'mapped', path: '/mapped/', upstreams: [app.url], upstreamPath: '/own/ws' },
           { name: 'raw', path: '/raw/', upstreams: [raw.server.url] },
           { name: 'down', path: '/down/', upstreams: ['http://127.0.0.1:1'] },
           {
@@ -147,6 +148,10 @@ describe.each(doors)('%s', (_name, installed, start) => {
       ['/api/app', 200, '/'],
       ['/api/app?x=1', 200, '/?x=1'],
       ['/kept/a%2fb', 200, '/kept/a%2fb'],
+      ['/mapped', 200, '/own/ws'],
+      ['/mapped/?x=1', 200, '/own/ws?x=1'],
+      ['/mapped/a%2fb', 200, '/own/ws/a%2fb'],
+      ['/mapped//a', 400, ''],
       ['/api%2fapp/x', 404, ''],
       ['/api/app%2fx', 404, ''],
       ['/api/app//evil.example', 400, ''],

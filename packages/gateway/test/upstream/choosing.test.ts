@@ -7,7 +7,11 @@ import { createRetryBudget } from '../../src/exchange/retry-budget.ts'
 import { createRouteTable } from '../../src/admission/route-table.ts'
 
 describe('createRouteTable', () => {
-  const routes = ['/', '/api/media/', '/api/', '/ws/'].map((path) => ({ path, stripPrefix: path !== '/ws/' }))
+  const routes = ['/', '/api/media/', '/api/', '/ws/'].map((path) => ({
+    path,
+    stripPrefix: path !== '/ws/',
+    upstreamPath: '/',
+  }))
   const table = createRouteTable(routes)
 
   it.each([
@@ -25,8 +29,23 @@ describe('createRouteTable', () => {
     })
   })
 
+  it.each([
+    ['/ws', '/ws/app', '/ws'],
+    ['/ws', '/ws/app/', '/ws'],
+    ['/ws', '/ws/app/x', '/ws/x'],
+    ['/ws/', '/ws/app', '/ws/'],
+    ['/ws/', '/ws/app/x', '/ws/x'],
+    ['/', '/ws/app/x', '/x'],
+    ['/ws', '/ws/app//x', '//x'],
+  ])('puts %s in place of the path of the route: %s', (upstreamPath, path, asked) => {
+    const mapped = createRouteTable([{ path: '/ws/app/', stripPrefix: true, upstreamPath }])
+    expect(mapped.match(path)?.path).toBe(asked)
+  })
+
   it('finds nothing where nothing is', () => {
-    expect(createRouteTable([{ path: '/api/', stripPrefix: true }]).match('/other')).toBeUndefined()
+    expect(
+      createRouteTable([{ path: '/api/', stripPrefix: true, upstreamPath: '/' }]).match('/other'),
+    ).toBeUndefined()
   })
 })
 
@@ -44,6 +63,7 @@ describe('findOrigin', () => {
       protocol: 'http',
       host: 'a',
       chain: '9.9.9.9',
+      prefix: '',
     })
   })
 
@@ -53,6 +73,7 @@ describe('findOrigin', () => {
       protocol: 'https',
       host: 'shop.example',
       chain: '1.2.3.4, 10.0.0.9, 10.1.1.1',
+      prefix: '',
     })
   })
 
@@ -70,6 +91,7 @@ describe('findOrigin', () => {
       protocol: 'https',
       host: 'a',
       chain: '10.0.0.9, ::1',
+      prefix: '',
     })
   })
 })

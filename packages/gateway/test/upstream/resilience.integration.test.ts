@@ -418,6 +418,19 @@ describe('limits', () => {
 })
 
 describe('drain', () => {
+  it('is announced first: not ready, no connection kept, and still serving', async () => {
+    await using upstream = await startUpstream((_request, response) => response.end('hello'))
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    expect((await fetch(`${gateway.url}/readyz`)).status).toBe(200)
+    gateway.announceStop()
+    expect((await fetch(`${gateway.url}/readyz`)).status).toBe(503)
+    for (const path of ['/api/app/', '/readyz', '/nothing']) {
+      const { headers } = await fetch(gateway.url + path)
+      expect(headers.get('connection')).toBe('close')
+    }
+    expect(await (await fetch(`${gateway.url}/api/app/`)).text()).toBe('hello')
+  })
+
   it('loses no request, takes no new connection, and ends kept ones', async () => {
     const { promise: release, resolve } = Promise.withResolvers<void>()
     await using upstream = await startUpstream(

@@ -38,7 +38,10 @@ export function buildPlan(input: PlanInput): Plan {
   )
   assertServers(ecosystem, apps)
   const planned = apps.flatMap((loaded) => planApp(loaded, input))
-  const gateway = planGateway(ecosystem, planned, dirname(configFile))
+  const gateway = planGateway(ecosystem, planned, dirname(configFile), ({ app, process }, transport) => {
+    const system = apps.find((each) => each.app.name === app)?.system
+    return system?.processes.find(({ name }) => name === process)?.transports[transport]?.webSocket
+  })
   const processes = gateway ? [...planned, gateway.process] : planned
   assertPorts(processes)
   for (const { env } of processes) {

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import type { Ecosystem } from '@quintet/core/ecosystem'
+import type { Transport } from '@quintet/core'
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import { binPath } from '../bin-path.ts'
 import type { PlannedGateway, PlannedProcess, PlannedRoute } from './plan.ts'
@@ -18,13 +19,18 @@ const configurable = [
   'timeouts',
   'maxConnections',
   'retries',
+  'probes',
   'ejection',
   'securityHeaders',
 ]
 
+/** Where a transport of a process takes WebSockets. */
+type WebSocketOf = (process: PlannedProcess, transport: string) => Transport['webSocket']
+
 /**
  * The gateway as a process of its own, with a route for every app that others can reach: HTTP under
- * `/api/<app>/`, WebSockets under `/ws/<app>/`, and under `/ws/` where only one app has them.
+ * `/api/<app>/`, with the WebSockets that the same port takes; ports that take WebSockets only under
+ * `/ws/<app>/`, and under `/ws/` where only one app has them.
  *
  * @throws TypeError when the service is no gateway of ours or its options contradict themselves.
  */
@@ -32,6 +38,7 @@ export function planGateway(
   ecosystem: Ecosystem,
   processes: readonly PlannedProcess[],
   cwd: string,
+  webSocketOf: WebSocketOf = () => undefined,
 ): { readonly plan: PlannedGateway; readonly process: PlannedProcess } | undefined {
   const services = Object.entries(ecosystem.infrastructure.services)
   for (const [name, service] of services) {
@@ -52,7 +59,7 @@ export function planGateway(
   if (processes.some((each) => each.app === gatewayApp)) {
     throw new TypeError(`apps: "${gatewayApp}" is the name of the gateway; give the app another.`)
   }
-  const routes = planRoutes(processes)
+  const routes = planRoutes(processes, webSocketOf)
   if (routes.length === 0)
     throw new TypeError('infrastructure.services.gateway: no app has a transport that it could lead to.')
   const id = `${gatewayApp}/http`
@@ -82,31 +89,47 @@ export function planGateway(
   }
 }
 
-function planRoutes(processes: readonly PlannedProcess[]): PlannedRoute[] {
-  const upstreams = (app: string, websocket: boolean): PlannedRoute['upstreams'] =>
-    processes
-      .filter((each) => each.app === app)
-      .flatMap((each) =>
-        Object.keys(each.ports)
-          .filter((transport) => isWebSocket(transport) === websocket)
-          .map((transport) => ({ processId: each.id, transport })),
-      )
+function planRoutes(processes: readonly PlannedProcess[], webSocketOf: WebSocketOf): PlannedRoute[] {
   const apps = [...new Set(processes.map((each) => each.app))]
-  const api = apps
-    .map((app) => ({ name: app, path: `/api/${app}/`, websocket: false, upstreams: upstreams(app, false) }))
-    .filter((route) => route.upstreams.length > 0)
-  const sockets = apps
-    .map((app) => ({
-      name: `${app}-ws`,
-      path: `/ws/${app}/`,
-      websocket: true,
-      upstreams: upstreams(app, true),
-    }))
-    .filter((route) => route.upstreams.length > 0)
+  const transports = processes.flatMap((process) =>
+    Object.keys(process.ports).map((transport) => {
+      const webSocket = webSocketOf(process, transport)
+      const only = webSocket?.only ?? isNamedForWebSockets(transport)
+      return { app: process.app, only, webSocket, upstream: { processId: process.id, transport } }
+    }),
+  )
+  const api = apps.flatMap((app): PlannedRoute[] => {
+    const own = transports.filter((each) => each.app === app && !each.only)
+    if (own.length === 0) return []
+    const websocket = own.some((each) => each.webSocket !== undefined)
+    return [{ name: app, path: `/api/${app}/`, websocket, upstreams: own.map(({ upstream }) => upstream) }]
+  })
+  const sockets = apps.flatMap((app): PlannedRoute[] => {
+    const own = transports.filter((each) => each.app === app && each.only)
+    if (own.length === 0) return []
+    const paths = new Set(own.map(({ webSocket }) => webSocket?.path))
+    if (paths.size > 1) {
+      throw new TypeError(
+        `${app}: its WebSocket transports have the paths ${[...paths].join(' and ')}. Behind the gateway they must be alike.`,
+      )
+    }
+    const [upstreamPath] = paths
+    const upstreams = own.map(({ upstream }) => upstream)
+    return [
+      {
+        name: `${app}-ws`,
+        path: `/ws/${app}/`,
+        websocket: true,
+        ...(upstreamPath === undefined ? {} : { upstreamPath }),
+        upstreams,
+      },
+    ]
+  })
   const only = sockets.length === 1 ? sockets[0] : undefined
   return only ? [...api, ...sockets, { ...only, name: 'ws', path: '/ws/' }] : [...api, ...sockets]
 }
 
-function isWebSocket(transport: string): boolean {
+/** For transports that do not say what they take. */
+function isNamedForWebSockets(transport: string): boolean {
   return /^(?:ws|websocket)/.test(transport)
 }

@@ -77,5 +77,7 @@ export interface PlannedRoute {
   readonly name: string
   readonly path: string
   readonly websocket: boolean
+  /** What stands at the upstream in place of `path`. */
+  readonly upstreamPath?: string
   readonly upstreams: readonly { readonly processId: string; readonly transport: string }[]
 }

@@ -34,6 +34,7 @@ export function http(options: HttpOptions = {}): Transport {
   return {
     name: resolved.name,
     port: resolved.port,
+    ...(resolved.websocket && { webSocket: { path: resolved.websocket.path, only: false } }),
     operations: [
       ...(resolved.openapi === undefined ? [] : openApiOperations(resolved.openapi)),
       ...resolved.plugins.flatMap((plugin) => plugin.operations ?? []),

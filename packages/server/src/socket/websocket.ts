@@ -29,6 +29,7 @@ export function websocket(options: WebSocketOptions = {}): Transport {
   return {
     name: resolved.name,
     port: resolved.port,
+    webSocket: { path: resolved.path, only: true },
     operations: socketOperations(resolved),
     async start(host: TransportHost): Promise<RunningTransport> {
       const server = new SocketServer(host, resolved)
