@@ -19,7 +19,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   server: [
     'errors.ts',
     'json.ts encode-input.ts problem.ts streams openapi',
-    'request link client',
+    'request link client direct',
     'options',
     'socket exchange',
     'http',

@@ -1,5 +1,4 @@
 export { createClient, type Client, type ClientProcedure } from './client/create-client.ts'
-export { directLink, type DirectLinkOptions } from './client/direct-link.ts'
 export { httpLink, httpLinkDefaults, type HttpLinkOptions } from './client/http-link.ts'
 export {
   socketLink,

@@ -1,4 +1,4 @@
-import { type ErrorKind, QuintetError, type QuintetErrorOptions } from '@quintet/core'
+import { type ErrorKind, QuintetError, type QuintetErrorOptions } from '@quintet/core/client'
 
 /** The codes that this package throws itself. */
 export type ServerErrorCode =

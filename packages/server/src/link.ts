@@ -1,5 +1,5 @@
 import type { Duration, Size } from '@quintet/core'
-import { type Links, parseDuration, parseSize, refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions, type Links } from '@quintet/core/kit'
 import { deriveLinkKey } from './link/handshake.ts'
 import { LinkPool } from './link/link-pool.ts'
 import { linkTransport } from './link/link-server.ts'
@@ -31,15 +31,17 @@ export const linksDefaults: Readonly<
   connectTimeout: '2s',
 })
 
-const knownKeys = [
-  'directory',
-  'secret',
-  'system',
-  'process',
-  'instance',
-  'maxFrameSize',
-  'connectTimeout',
-] as const
+const spec = {
+  directory: option.text(),
+  secret: option.parsed('a secret of at least 16 bytes', (given, path) =>
+    deriveLinkKey(given as string | Uint8Array, path),
+  ),
+  system: option.text(),
+  process: option.text(),
+  instance: option.count(linksDefaults.instance),
+  maxFrameSize: option.size(linksDefaults.maxFrameSize),
+  connectTimeout: option.delay(linksDefaults.connectTimeout),
+}
 
 /**
  * Connects the processes of a system over unix sockets: calls and streams in multiplexed frames, `Uint8Array`s
@@ -48,26 +50,9 @@ const knownKeys = [
  * @throws TypeError when an option is unknown or malformed.
  */
 export function createLinks(options: LinksOptions): Links {
-  refuseUnknownKeys(options, knownKeys, 'createLinks')
-  for (const key of ['directory', 'system', 'process'] as const) {
-    if (typeof options[key] !== 'string' || options[key] === '')
-      throw new TypeError(`createLinks.${key}: must be given.`)
-  }
-  const folder = openSocketFolder(options.directory)
-  const identity = {
-    system: options.system,
-    process: options.process,
-    instance: options.instance ?? linksDefaults.instance,
-  }
-  const key = deriveLinkKey(options.secret)
-  const maxFrameSize = parseSize(
-    options.maxFrameSize ?? linksDefaults.maxFrameSize,
-    'createLinks.maxFrameSize',
-  )
-  const connectTimeout = parseDuration(
-    options.connectTimeout ?? linksDefaults.connectTimeout,
-    'createLinks.connectTimeout',
-  )
+  const { secret: key, maxFrameSize, connectTimeout, ...given } = readOptions(options, spec, 'createLinks')
+  const folder = openSocketFolder(given.directory)
+  const identity = { system: given.system, process: given.process, instance: given.instance }
   return {
     expose: () => linkTransport({ folder, identity, key, maxFrameSize }),
     connect: (process, forward) =>

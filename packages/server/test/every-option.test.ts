@@ -63,6 +63,10 @@ const shownBy: Readonly<Record<string, readonly [file: string, test: string]>> =
   'WebSocketOptions.origins': socket('answers in plain HTTP to whom it does not let in'),
   'WebSocketOptions.access': socket('answers in plain HTTP to whom it does not let in'),
   'WebSocketOptions.protocols': socket('whose client does not read is bounded: %s'),
+  'WebSocketOptions.trustedProxies': [
+    'request/client.test.ts',
+    'is known of a WebSocket too, with trusted proxies %j',
+  ],
   'WebSocketOptions.keepAlive': socket('that does not answer to a ping is ended'),
   'WebSocketOptions.handshakeTimeout': socket('ends a client that does not finish it'),
   'WebSocketOptions.maxPayload': socket('answers to %s and keeps the connection for the other calls'),
@@ -120,7 +124,7 @@ const declared = [
   ['link.ts', 'LinksOptions'],
   ['client/http-link.ts', 'HttpLinkOptions'],
   ['client/socket-link.ts', 'SocketLinkOptions'],
-  ['client/direct-link.ts', 'DirectLinkOptions'],
+  ['direct/direct-link.ts', 'DirectLinkOptions'],
 ] as const
 
 describe('every option', () => {

@@ -2,17 +2,12 @@ import { execFile } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { statusOf } from '@quintet/core/http'
 import { isErrorKind } from '@quintet/core/kit'
 import { linksDefaults } from '../src/link.ts'
 import { httpLinkDefaults, socketLinkDefaults } from '../src/client.ts'
 import { serverError } from '../src/errors.ts'
-import {
-  compressionDefaults,
-  httpDefaults,
-  serverErrorCodes,
-  statusOf,
-  webSocketDefaults,
-} from '../src/index.ts'
+import { compressionDefaults, httpDefaults, serverErrorCodes, webSocketDefaults } from '../src/index.ts'
 
 const root = new URL('../', import.meta.url)
 const readme = await readFile(new URL('README.md', root), 'utf8')

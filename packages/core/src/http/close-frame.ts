@@ -6,6 +6,8 @@ export const closeCode = Object.freeze({
   malformed: 1007,
   /** Too many messages at once, or an unknown kind of message. */
   policy: 1008,
+  /** A message above what the server takes. */
+  tooLarge: 1009,
   internal: 1011,
   /** The client reads too slowly. */
   slowConsumer: 4008,

@@ -3,11 +3,12 @@ import {
   type ClientLink,
   type Duration,
   isQuintetError,
-  parseDuration,
+  option,
+  readOptions,
   type QuintetError,
   toQuintetError,
 } from '@quintet/core/client'
-import { refuseUnknownKeys } from '@quintet/core/kit'
+import { tokenOption } from './token-option.ts'
 import { serverError } from '../errors.ts'
 import { fromProblem } from '../problem.ts'
 import { encodeInput } from '../encode-input.ts'
@@ -29,6 +30,13 @@ export interface HttpLinkOptions {
 /** What applies where {@link HttpLinkOptions} says nothing. */
 export const httpLinkDefaults: Readonly<{ timeout: '30s' }> = Object.freeze({ timeout: '30s' })
 
+const spec = {
+  url: option.url(undefined, { protocols: ['http:', 'https:'] }),
+  token: tokenOption(),
+  fetch: option.function<typeof fetch>().optional(),
+  timeout: option.delay(httpLinkDefaults.timeout),
+}
+
 /**
  * Reaches an app over HTTP.
  *
@@ -38,11 +46,8 @@ export const httpLinkDefaults: Readonly<{ timeout: '30s' }> = Object.freeze({ ti
  *   `ERR_SERVER_RESPONSE_INVALID` when something else answered.
  */
 export function httpLink(options: HttpLinkOptions): ClientLink {
-  refuseUnknownKeys(options, ['url', 'token', 'fetch', 'timeout'], 'httpLink')
-  const base = options.url.replace(/\/+$/, '')
-  if (!URL.canParse(base)) throw new TypeError(`httpLink.url: ${JSON.stringify(options.url)} is not a URL.`)
-  const timeout = parseDuration(options.timeout ?? httpLinkDefaults.timeout, 'httpLink.timeout')
-  const send = options.fetch ?? fetch
+  const { url, token: givenToken, timeout, fetch: send = fetch } = readOptions(options, spec, 'httpLink')
+  const base = url.href.replace(/\/+$/, '')
 
   const request = async (
     method: string,
@@ -54,7 +59,7 @@ export function httpLink(options: HttpLinkOptions): ClientLink {
     const headers: Record<string, string> = {
       accept: 'application/json, text/event-stream, application/problem+json',
     }
-    const token = typeof options.token === 'function' ? await options.token() : options.token
+    const token = typeof givenToken === 'function' ? await givenToken() : givenToken
     if (token !== undefined) headers['authorization'] = `Bearer ${token}`
     const body = input === undefined ? undefined : encodeInput(input)
     if (body !== undefined) headers['content-type'] = 'application/json'

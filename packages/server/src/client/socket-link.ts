@@ -2,10 +2,11 @@ import {
   type CallOptions,
   type ClientLink,
   type Duration,
-  parseDuration,
+  option,
+  readOptions,
   toQuintetError,
 } from '@quintet/core/client'
-import { refuseUnknownKeys } from '@quintet/core/kit'
+import { tokenOption } from './token-option.ts'
 import { serverError } from '../errors.ts'
 import { EventQueue } from '../streams/event-queue.ts'
 import { resumeStream } from '../streams/resume.ts'
@@ -37,6 +38,18 @@ export const socketLinkDefaults: Readonly<{
   keepAlive: Object.freeze({ interval: '15s', timeout: '5s' }),
 })
 
+const spec = {
+  url: option.url(undefined, { protocols: ['ws:', 'wss:', 'http:', 'https:'] }),
+  token: tokenOption(),
+  timeout: option.delay(socketLinkDefaults.timeout),
+  connectTimeout: option.delay(socketLinkDefaults.connectTimeout),
+  keepAlive: option.nested({
+    interval: option.delay(socketLinkDefaults.keepAlive.interval),
+    timeout: option.delay(socketLinkDefaults.keepAlive.timeout),
+  }),
+  WebSocket: option.collaborator<typeof WebSocket>([], 'a WebSocket class').optional(),
+}
+
 /** A link over one WebSocket connection, which is made with the first call and again after it broke. */
 export interface SocketLink extends ClientLink, AsyncDisposable {
   /** Goes on with a new token of the same session, without a new connection. */
@@ -51,7 +64,14 @@ export interface SocketLink extends ClientLink, AsyncDisposable {
  * with `ERR_SERVER_CLOSED`, its streams are resumed, and the next call makes a new connection.
  */
 export function socketLink(options: SocketLinkOptions): SocketLink {
-  const { timeout, connectTimeout, keepAlive } = resolve(options)
+  const {
+    url,
+    token: givenToken,
+    timeout,
+    connectTimeout,
+    keepAlive,
+    ...given
+  } = readOptions(options, spec, 'socketLink')
   const open = new Set<RpcSocket>()
   const closing = new AbortController()
   /** The connection for new calls. */
@@ -66,13 +86,12 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
     const signal = AbortSignal.any([closing.signal, limit.signal])
     try {
       signal.throwIfAborted()
-      const token =
-        typeof options.token === 'function' ? await orAborted(options.token(), signal) : options.token
+      const token = typeof givenToken === 'function' ? await orAborted(givenToken(), signal) : givenToken
       const socket: RpcSocket = await RpcSocket.connect(
         {
-          url: options.url,
+          url: url.href,
           token,
-          WebSocket: options.WebSocket ?? WebSocket,
+          WebSocket: given.WebSocket ?? WebSocket,
           keepAlive,
           onRetired,
           onClosed: () => open.delete(socket),
@@ -161,31 +180,6 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
       void (await send({ type: 'renew', token }, {}, timeout === 0 ? undefined : timeout)),
     close,
     [Symbol.asyncDispose]: close,
-  }
-}
-
-interface ResolvedSocketLinkOptions {
-  readonly timeout: number
-  readonly connectTimeout: number
-  readonly keepAlive: { readonly interval: number; readonly timeout: number }
-}
-
-function resolve(options: SocketLinkOptions): ResolvedSocketLinkOptions {
-  const known = ['url', 'token', 'timeout', 'connectTimeout', 'keepAlive', 'WebSocket']
-  refuseUnknownKeys(options, known, 'socketLink')
-  refuseUnknownKeys(options.keepAlive ?? {}, ['interval', 'timeout'], 'socketLink.keepAlive')
-  const defaults = socketLinkDefaults
-  const { interval, timeout } = { ...defaults.keepAlive, ...options.keepAlive }
-  return {
-    timeout: parseDuration(options.timeout ?? defaults.timeout, 'socketLink.timeout'),
-    connectTimeout: parseDuration(
-      options.connectTimeout ?? defaults.connectTimeout,
-      'socketLink.connectTimeout',
-    ),
-    keepAlive: {
-      interval: parseDuration(interval, 'socketLink.keepAlive.interval'),
-      timeout: parseDuration(timeout, 'socketLink.keepAlive.timeout'),
-    },
   }
 }
 

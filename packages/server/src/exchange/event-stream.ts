@@ -44,7 +44,7 @@ export async function sendEvents(
     stopped = true
     exchange.abort(serverError('ERR_SERVER_CLOSED', 'The server is about to stop. Resume at another one.'))
   }
-  exchange.site.connections.onDrain(stop)
+  exchange.site.longAnswers.add(stop)
   try {
     for await (const event of events) {
       begin()
@@ -64,7 +64,7 @@ export async function sendEvents(
     if (stopped) endWithin(farewellTime, response)
   } finally {
     clearInterval(timer)
-    exchange.site.connections.offDrain(stop)
+    exchange.site.longAnswers.delete(stop)
   }
 }
 

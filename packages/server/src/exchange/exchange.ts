@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type Credentials, type IncomingCall, noCredentials, type Operation } from '@quintet/core/kit'
-import { deadlineOf, requestIdOf, traceparentOf } from '../request/call-headers.ts'
+import type { ClientInfo } from '@quintet/core'
+import { requestIdOf } from '@quintet/core/http'
+import { noCredentials, type Credentials, type IncomingCall, type Operation } from '@quintet/core/kit'
+import { deadlineOf, traceparentOf } from '../request/call-headers.ts'
 import { toProblem } from '../problem.ts'
 import { chooseCoding, createCompressor } from '../request/content-coding.ts'
 import { credentialsOf } from '../request/credentials.ts'
@@ -21,6 +23,7 @@ export class Exchange {
   #expectsContinue: boolean
   #controller: AbortController | undefined
   #broken = false
+  #client: ClientInfo | undefined
 
   constructor(site: Site, request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) {
     this.site = site
@@ -29,6 +32,11 @@ export class Exchange {
     this.requestId = requestIdOf(request.headers['x-request-id'])
     // A client of HTTP/1.0 does not know interim answers (RFC 9110, section 10.1.1).
     this.#expectsContinue = expectsContinue && request.httpVersion !== '1.0'
+  }
+
+  /** Where the request comes from. Made when it is asked for. */
+  get client(): ClientInfo {
+    return (this.#client ??= this.site.options.trustedProxies.client(this.request))
   }
 
   /** Aborts when the client goes away before it has its answer. Made when somebody asks for it. */
@@ -81,10 +89,9 @@ export class Exchange {
 
   /** The headers that every answer carries, as a flat list. */
   headers(): string[] {
-    const { options, connections } = this.site
+    const { options } = this.site
     const headers = ['x-request-id', this.requestId, ...options.securityHeaders]
     if (options.cors !== undefined) headers.push(...options.cors.headers(this.request))
-    if (connections.draining) headers.push('connection', 'close')
     return headers
   }
 
@@ -140,8 +147,7 @@ export class Exchange {
     if (problem.retryAfter !== undefined)
       headers.push('retry-after', String(Math.ceil(problem.retryAfter / 1_000)))
     // What was ambiguous once may go on to be: nothing more is read from this connection.
-    if (problem.code === 'ERR_SERVER_BAD_REQUEST' && !this.site.connections.draining)
-      headers.push('connection', 'close')
+    if (problem.code === 'ERR_SERVER_BAD_REQUEST') headers.push('connection', 'close')
     if (problem.status === 401) headers.push('www-authenticate', this.#challenge(problem.detail))
     this.sendJson(problem.status, JSON.stringify(problem), headers, 'application/problem+json')
   }
@@ -207,5 +213,9 @@ class HttpCall implements IncomingCall {
 
   get signal(): AbortSignal {
     return this.#exchange.signal
+  }
+
+  get client(): ClientInfo {
+    return this.#exchange.client
   }
 }

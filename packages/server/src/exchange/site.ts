@@ -1,7 +1,8 @@
+import type { Connections } from '@quintet/core/http'
 import type { TransportHost } from '@quintet/core/kit'
-import type { BodyWatch } from '../request/body-watch.ts'
-import type { Connections } from './connections.ts'
 import type { ResolvedHttpOptions } from '../options/http-options.ts'
+import type { BodyWatch } from '../request/body-watch.ts'
+import type { LongAnswers } from './long-answers.ts'
 
 /** What every request of one running HTTP transport shares. */
 export interface Site {
@@ -9,4 +10,5 @@ export interface Site {
   readonly options: ResolvedHttpOptions
   readonly connections: Connections
   readonly bodies: BodyWatch
+  readonly longAnswers: LongAnswers
 }

@@ -9,9 +9,10 @@ import { admit } from '../request/admit-request.ts'
 import { answerRoute } from './answer-route.ts'
 import { answerBatch } from './batch.ts'
 import { createBodyWatch } from '../request/body-watch.ts'
-import { trackConnections } from '../exchange/connections.ts'
+import { trackConnections } from '@quintet/core/http'
+import { LongAnswers } from '../exchange/long-answers.ts'
 import { Exchange } from '../exchange/exchange.ts'
-import { resolveHttpOptions, type HttpOptions } from '../options/http-options.ts'
+import { resolveHttp, type HttpOptions } from '../options/http-options.ts'
 import { createRouteTable, type RouteTable } from './route-table.ts'
 import { answerRpc } from './rpc.ts'
 import { afterAnswers, refuseUnreadRequests, type LastExchanges } from './unread-requests.ts'
@@ -19,6 +20,12 @@ import type { Site } from '../exchange/site.ts'
 
 /** How long a client may pause in the middle of a body while the process stops, in milliseconds. */
 const drainPatience = 2_000
+
+/**
+ * How long a connection without a request stays open while the process stops, in milliseconds: a client that is about to
+ * send its next one is answered, with `Connection: close`.
+ */
+const idleGrace = 500
 
 /**
  * The HTTP transport of a process: its procedures as `POST /rpc/<service>/<procedure>`, batches as
@@ -30,7 +37,7 @@ const drainPatience = 2_000
  * transports: { http: http({ port: 3002, requestTimeout: '5m', maxRequestSize: '10gb' }) }
  */
 export function http(options: HttpOptions = {}): Transport {
-  const resolved = resolveHttpOptions(options)
+  const resolved = resolveHttp(options)
   return {
     name: resolved.name,
     port: resolved.port,
@@ -56,7 +63,9 @@ export function http(options: HttpOptions = {}): Transport {
       const site: Site = {
         host,
         options: resolved,
-        connections: trackConnections(server),
+        // Ours tell their clients why they end.
+        connections: trackConnections(server, { eventStreams: false }),
+        longAnswers: new LongAnswers(),
         bodies: createBodyWatch(Math.min(60_000, ...limits)),
       }
       const hub = resolved.websocket && new SocketHub(host, resolved.websocket)
@@ -68,7 +77,7 @@ export function http(options: HttpOptions = {}): Transport {
           socket.on('error', ignore)
           afterAnswers(last, socket, () => {
             socket.off('error', ignore)
-            site.connections.release(request.socket)
+            site.connections.handOver(request.socket)
             hub.upgrade(request, socket, head)
           })
         })
@@ -79,16 +88,19 @@ export function http(options: HttpOptions = {}): Transport {
         site.bodies.close()
         throw error
       }
+      const closed = new Promise((resolve) => server.once('close', resolve))
       return {
         url: urlOf(server),
+        announceStop: () => site.connections.announceClose(),
         async drain(reason, signal) {
-          server.close()
+          site.connections.announceClose()
           site.bodies.hurry(drainPatience)
-          await Promise.all([site.connections.drain(signal), hub?.drain(reason, signal)])
+          const drained = site.connections.drain(idleGrace, signal)
+          site.longAnswers.endAll()
+          await Promise.all([drained, hub?.drain(reason, signal)])
         },
         async close() {
           site.bodies.close()
-          const closed = new Promise((resolve) => server.close(resolve))
           site.connections.destroy()
           await hub?.close()
           await closed
@@ -107,7 +119,6 @@ function serve(server: Server, site: Site): LastExchanges {
   const routes = createRouteTable([...host.routes, ...own], options.requestTimeout)
 
   const answer = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
-    site.connections.track(request, response)
     response.on('error', ignore)
     const exchange = new Exchange(site, request, response, expectsContinue)
     last.set(request.socket, exchange)

@@ -1,3 +1,4 @@
+import { writeRawProblem } from '@quintet/core/http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Server } from 'node:http'
@@ -39,22 +40,10 @@ export function refuseUnreadRequests(server: Server, last: LastExchanges): void 
   })
 }
 
-/** There is no response object for these, so the answer is written by hand. */
+/** What the client still sends is read away, so that it gets the answer. */
 function refuse(socket: Duplex, error: Error): void {
-  if (!socket.writable) {
-    socket.destroy()
-    return
-  }
-  const problem = toProblem(error)
-  const body = JSON.stringify(problem)
-  socket.end(
-    `HTTP/1.1 ${String(problem.status)} ${problem.title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n` +
-      `Content-Length: ${String(Buffer.byteLength(body))}\r\n\r\n${body}`,
-  )
-  // What the client still sends is read away, so that it gets the answer; one that does not close is not waited for.
+  writeRawProblem(socket, toProblem(error))
   socket.resume()
-  const timer = setTimeout(() => socket.destroy(), 1_000)
-  socket.once('close', () => clearTimeout(timer))
 }
 
 function describeParserError(code: string | undefined): Error {

@@ -15,10 +15,10 @@ export function makeNonce(): string {
 }
 
 /** The key of all links of a deployment; the secret itself signs nothing. */
-export function deriveLinkKey(secret: string | Uint8Array): Buffer {
+export function deriveLinkKey(secret: string | Uint8Array, path: string): Buffer {
   const bytes = typeof secret === 'string' ? Buffer.from(secret, 'utf8') : secret
-  if (bytes.byteLength < 16)
-    throw new TypeError('createLinks.secret: is shorter than 16 bytes. Give a random one of at least 32.')
+  if (!(bytes instanceof Uint8Array) || bytes.byteLength < 16)
+    throw new TypeError(`${path}: is shorter than 16 bytes. Give a random one of at least 32.`)
   return Buffer.from(hkdfSync('sha256', bytes, '', 'quintet/link/v1', 32))
 }
 

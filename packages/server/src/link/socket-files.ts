@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isProcessAlive } from '@quintet/core/kit'
 
 /** The longest path that a unix socket can have on every platform. */
 const longestPath = 103
@@ -53,17 +54,8 @@ export function openSocketFolder(directory: string): SocketFolder {
     async sweep(system, name) {
       await mkdir(directory, { recursive: true, mode: 0o700 })
       for (const { path, pid } of await find(system, name)) {
-        if (!isAlive(pid)) await unlink(path).catch(() => {})
+        if (!isProcessAlive(pid)) await unlink(path).catch(() => {})
       }
     },
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }

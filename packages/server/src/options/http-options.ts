@@ -1,23 +1,26 @@
 import type { IncomingMessage } from 'node:http'
-import type { AccessRule, Duration, Size } from '@quintet/core'
 import {
+  apiSecurityHeaders,
+  resolveSecurityHeaders,
+  strictTransportSecurity,
+  type SecurityHeaders,
+} from '@quintet/core/http'
+import {
+  option,
+  parseDuration,
+  readOptions,
   type Credentials,
   type HttpPlugin,
-  parseDuration,
-  parseSize,
-  refuseUnknownKeys,
+  type ResolvedOptions,
 } from '@quintet/core/kit'
+import type { Duration, Size } from '@quintet/core'
+import type { SchemaConverter } from '../openapi/json-schema.ts'
 import type { OpenApiOptions } from '../openapi/openapi-options.ts'
-import {
-  resolveSharedWebSocketOptions,
-  type ResolvedWebSocketOptions,
-  type SharedWebSocketOptions,
-} from './socket-options.ts'
-import { parseCount, parsePort } from './option-values.ts'
-import { resolveCompression, type CompressionOptions } from '../request/content-coding.ts'
-import { resolveCors, type Cors, type CorsOptions } from '../request/cors.ts'
-import { resolveSecurityHeaders, type SecurityHeaders } from './security-headers.ts'
-import { parseTrustedProxies, type TrustedProxies } from '../request/trusted-proxies.ts'
+import { compressionDefaults, type CompressionOptions } from '../request/content-coding.ts'
+import { resolveCors, type CorsOptions } from '../request/cors.ts'
+import { parseTrustedProxies } from '../request/trusted-proxies.ts'
+import { accessRule, pathForm } from './option-kinds.ts'
+import { resolveSharedWebSocket, type SharedWebSocketOptions } from './socket-options.ts'
 
 export interface HttpOptions {
   /** The transport's name in its process. @defaultValue `'http'` */
@@ -46,9 +49,9 @@ export interface HttpOptions {
   readonly maxBatchSize?: Size
   /** Answer requests before the pipeline, e.g. probes. @defaultValue [] */
   readonly plugins?: readonly HttpPlugin[]
-  /** Headers of every answer, by name; `false` drops one, and for all, every one. @defaultValue those of {@link defaultSecurityHeaders} */
+  /** Headers of every answer, by name; `false` drops one, and for all, every one. @defaultValue nosniff, no framing, no referrer, and HSTS in production */
   readonly securityHeaders?: SecurityHeaders
-  /** Addresses or CIDR ranges whose `X-Forwarded-Proto` and `X-Forwarded-Host` are believed. @defaultValue [] */
+  /** Addresses or CIDR ranges whose `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` are believed. @defaultValue [] */
   readonly trustedProxies?: readonly string[]
   /** Compress text of at least this size, for clients that can. @defaultValue `{ threshold: '4kb' }` */
   readonly compression?: false | CompressionOptions
@@ -93,101 +96,85 @@ export const httpDefaults: Readonly<
   openapi: Object.freeze({ path: '/openapi.json', docs: '/docs', access: 'public' }),
 })
 
-export interface ResolvedHttpOptions {
-  readonly name: string
-  readonly port: number
-  readonly host: string
-  readonly cors: Cors | undefined
-  readonly requestTimeout: number
+const openApiSpec = {
+  path: option.text(httpDefaults.openapi.path, pathForm),
+  docs: option.text('/docs', pathForm).orFalse(),
+  access: accessRule(httpDefaults.openapi.access),
+  converters: option.record(option.function<SchemaConverter>()),
+}
+
+const spec = {
+  name: option.text(httpDefaults.name),
+  port: option.port(httpDefaults.port),
+  host: option.host(httpDefaults.host),
+  cors: option.parsed('an allow-list of origins, or false', resolveCors).optional(),
+  requestTimeout: option.delay(httpDefaults.requestTimeout),
+  headersTimeout: option.delay().optional(),
+  keepAliveTimeout: option.delay(httpDefaults.keepAliveTimeout),
+  maxRequestSize: option.size(httpDefaults.maxRequestSize),
+  uploadProgressTimeout: option.delay(httpDefaults.uploadProgressTimeout),
+  maxConnections: option.count(httpDefaults.maxConnections, { min: 1 }),
+  maxBatchCalls: option.count(httpDefaults.maxBatchCalls, { min: 1 }),
+  maxBatchSize: option.size(httpDefaults.maxBatchSize),
+  plugins: option.list(option.collaborator<HttpPlugin>(['start', 'handle'], 'a plugin')),
+  securityHeaders: option
+    .parsed('headers by name, or false', (given, path) => resolveHeaders(given as SecurityHeaders, path))
+    .optional(),
+  trustedProxies: option.list(option.address()).map(parseTrustedProxies),
+  compression: option.nested({ threshold: option.size(compressionDefaults.threshold) }).orFalse(),
+  openapi: option.nested(openApiSpec).orFalse(),
+  websocket: option
+    .parsed('the options of websocket(), or false', (given, path) =>
+      resolveSharedWebSocket(given as false | SharedWebSocketOptions, path),
+    )
+    .optional(),
+  credentials: option.function<(request: IncomingMessage) => Credentials>().optional(),
+}
+
+type Read = ResolvedOptions<typeof spec>
+
+export type ResolvedHttpOptions = Omit<
+  Read,
+  'headersTimeout' | 'securityHeaders' | 'compression' | 'openapi'
+> & {
   readonly headersTimeout: number
-  readonly keepAliveTimeout: number
-  readonly maxRequestSize: number
-  readonly uploadProgressTimeout: number
-  readonly maxConnections: number
-  readonly maxBatchCalls: number
-  readonly maxBatchSize: number
-  readonly plugins: readonly HttpPlugin[]
+  /** A flat list of names and values. */
   readonly securityHeaders: readonly string[]
-  readonly trustedProxies: TrustedProxies
   /** Bytes from which text is compressed; undefined for never. */
   readonly compression: number | undefined
   readonly openapi: Required<OpenApiOptions> | undefined
-  readonly websocket: ResolvedWebSocketOptions | undefined
-  readonly credentials: ((request: IncomingMessage) => Credentials) | undefined
 }
 
-const knownKeys = [
-  'name',
-  'port',
-  'host',
-  'cors',
-  'requestTimeout',
-  'headersTimeout',
-  'keepAliveTimeout',
-  'maxRequestSize',
-  'uploadProgressTimeout',
-  'maxConnections',
-  'maxBatchCalls',
-  'maxBatchSize',
-  'plugins',
-  'securityHeaders',
-  'trustedProxies',
-  'compression',
-  'openapi',
-  'websocket',
-  'credentials',
-] as const satisfies readonly (keyof HttpOptions)[]
-
 /** @throws TypeError when an option is unknown, malformed or contradicts another. */
-export function resolveHttpOptions(options: HttpOptions): ResolvedHttpOptions {
-  refuseUnknownKeys(options, knownKeys, 'http')
-  const given = { ...httpDefaults, ...withoutUndefined(options) }
-  const requestTimeout = parseDuration(given.requestTimeout, 'http.requestTimeout')
-  const headersTimeout = parseDuration(given.headersTimeout, 'http.headersTimeout')
-  if (requestTimeout > 0 && headersTimeout > requestTimeout) {
-    // The default gives way to a shorter request timeout; a value that was asked for does not.
-    if (options.headersTimeout !== undefined) {
-      throw new TypeError(
-        `http.headersTimeout: ${String(headersTimeout)} ms is above http.requestTimeout (${String(requestTimeout)} ms). ` +
+export function resolveHttp(options: HttpOptions): ResolvedHttpOptions {
+  const read = readOptions(options, spec, 'http', {
+    check({ requestTimeout, headersTimeout }, note) {
+      if (requestTimeout === 0 || headersTimeout === undefined || headersTimeout <= requestTimeout) return
+      note(
+        'headersTimeout',
+        `${String(headersTimeout)} ms is above http.requestTimeout (${String(requestTimeout)} ms). ` +
           'The headers are part of the request, so they cannot be given longer. Raise requestTimeout or lower headersTimeout.',
       )
-    }
-  }
+    },
+  })
+  const { requestTimeout, compression } = read
+  const headersTimeout = read.headersTimeout ?? parseDuration(httpDefaults.headersTimeout)
   return Object.freeze({
-    name: given.name,
-    port: parsePort(given.port, 'http.port'),
-    host: given.host,
-    cors: resolveCors(options.cors),
-    requestTimeout,
+    ...read,
+    // The default gives way to a shorter request timeout.
     headersTimeout: requestTimeout > 0 ? Math.min(headersTimeout, requestTimeout) : headersTimeout,
-    keepAliveTimeout: parseDuration(given.keepAliveTimeout, 'http.keepAliveTimeout'),
-    maxRequestSize: parseSize(given.maxRequestSize, 'http.maxRequestSize'),
-    uploadProgressTimeout: parseDuration(given.uploadProgressTimeout, 'http.uploadProgressTimeout'),
-    maxConnections: parseCount(given.maxConnections, 'http.maxConnections'),
-    maxBatchCalls: parseCount(given.maxBatchCalls, 'http.maxBatchCalls'),
-    maxBatchSize: parseSize(given.maxBatchSize, 'http.maxBatchSize'),
-    plugins: [...(options.plugins ?? [])],
-    securityHeaders: resolveSecurityHeaders(
-      options.securityHeaders,
-      process.env['NODE_ENV'] === 'production',
-    ),
-    trustedProxies: parseTrustedProxies(options.trustedProxies ?? []),
-    compression: resolveCompression(options.compression),
-    openapi: resolveOpenApi(options.openapi),
-    websocket: options.websocket
-      ? resolveSharedWebSocketOptions(options.websocket, 'http.websocket')
-      : undefined,
-    credentials: options.credentials,
+    securityHeaders: read.securityHeaders ?? resolveHeaders(undefined, 'http.securityHeaders'),
+    compression: compression === false ? undefined : compression.threshold,
+    openapi: read.openapi === false ? undefined : read.openapi,
+    websocket: read.websocket && { ...read.websocket, trustedProxies: read.trustedProxies },
   })
 }
 
-function resolveOpenApi(options: HttpOptions['openapi']): Required<OpenApiOptions> | undefined {
-  if (options === false) return undefined
-  if (options !== undefined)
-    refuseUnknownKeys(options, ['path', 'docs', 'access', 'converters'], 'http.openapi')
-  return { ...httpDefaults.openapi, converters: {}, ...withoutUndefined(options ?? {}) }
-}
-
-function withoutUndefined<T extends object>(value: T): Partial<T> {
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as Partial<T>
+function resolveHeaders(headers: SecurityHeaders | undefined, path: string): readonly string[] {
+  const production = process.env['NODE_ENV'] === 'production'
+  const defaults = {
+    ...apiSecurityHeaders,
+    ...(production ? { 'strict-transport-security': strictTransportSecurity } : {}),
+  }
+  return resolveSecurityHeaders(headers, defaults, path)
 }

@@ -1,13 +1,8 @@
 import type { AccessRule, Duration, Size } from '@quintet/core'
-import {
-  assertAccessRule,
-  parseDuration,
-  parseSize,
-  refuseUnknownKeys,
-  type SocketProtocol,
-} from '@quintet/core/kit'
+import { option, readOptions, type ResolvedOptions, type SocketProtocol } from '@quintet/core/kit'
 import { parseOrigin } from '../request/cors.ts'
-import { parseCount, parsePort } from './option-values.ts'
+import { parseTrustedProxies } from '../request/trusted-proxies.ts'
+import { accessRule, pathForm } from './option-kinds.ts'
 
 export interface WebSocketOptions {
   /** The transport's name in its process. @defaultValue `'websocket'` */
@@ -24,6 +19,8 @@ export interface WebSocketOptions {
   readonly access?: AccessRule
   /** Conversations beside RPC, e.g. channels. @defaultValue [] */
   readonly protocols?: readonly SocketProtocol[]
+  /** Addresses or CIDR ranges whose `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` are believed. @defaultValue [] */
+  readonly trustedProxies?: readonly string[]
   /** How often a quiet connection is asked whether it lives, and how long it may take to say so. @defaultValue `{ interval: '30s', timeout: '10s' }` */
   readonly keepAlive?: { readonly interval?: Duration; readonly timeout?: Duration }
   /** From the first byte until the connection is accepted. @defaultValue `'10s'` */
@@ -73,102 +70,48 @@ export const webSocketDefaults: Readonly<
   maxConnectionsPerUser: 20,
 })
 
-export interface ResolvedWebSocketOptions {
-  readonly name: string
-  readonly port: number
-  readonly host: string
-  readonly path: string
-  readonly origins: ReadonlySet<string>
-  readonly access: AccessRule
-  readonly protocols: readonly SocketProtocol[]
-  readonly keepAlive: { readonly interval: number; readonly timeout: number }
-  readonly handshakeTimeout: number
-  readonly maxPayload: number
-  readonly maxBufferedBytes: number
-  readonly slowConsumer: 'disconnect' | 'drop'
-  readonly maxConnections: number
-  readonly maxConnectionsPerUser: number
+/** The options of connections on the port of the HTTP transport, which has the name, the port, the host and the proxies. */
+export type SharedWebSocketOptions = Omit<WebSocketOptions, 'name' | 'port' | 'host' | 'trustedProxies'>
+
+const defaults = webSocketDefaults
+
+const sharedSpec = {
+  path: option.text(defaults.path, pathForm),
+  origins: option.list(option.parsed('an origin', parseOrigin)).map((origins) => new Set(origins)),
+  access: accessRule(defaults.access),
+  protocols: option.list(option.collaborator<SocketProtocol>(['open'], 'a socket protocol')),
+  keepAlive: option.nested({
+    interval: option.delay(defaults.keepAlive.interval),
+    timeout: option.delay(defaults.keepAlive.timeout),
+  }),
+  handshakeTimeout: option.delay(defaults.handshakeTimeout),
+  maxPayload: option.size(defaults.maxPayload),
+  maxBufferedBytes: option.size(defaults.maxBufferedBytes),
+  slowConsumer: option.oneOf(['disconnect', 'drop'], defaults.slowConsumer),
+  maxConnections: option.count(defaults.maxConnections, { min: 1 }),
+  maxConnectionsPerUser: option.count(defaults.maxConnectionsPerUser, { min: 1 }),
 }
 
-const knownKeys = [
-  'name',
-  'port',
-  'host',
-  'path',
-  'origins',
-  'access',
-  'protocols',
-  'keepAlive',
-  'handshakeTimeout',
-  'maxPayload',
-  'maxBufferedBytes',
-  'slowConsumer',
-  'maxConnections',
-  'maxConnectionsPerUser',
-] as const satisfies readonly (keyof WebSocketOptions)[]
+const spec = {
+  ...sharedSpec,
+  name: option.text(defaults.name),
+  port: option.port(defaults.port),
+  host: option.host(defaults.host),
+  trustedProxies: option.list(option.address()).map(parseTrustedProxies),
+}
 
-/** The options of connections on the port of the HTTP transport, which has the name, the port and the host. */
-export type SharedWebSocketOptions = Omit<WebSocketOptions, 'name' | 'port' | 'host'>
+export type ResolvedWebSocketOptions = ResolvedOptions<typeof spec>
 
 /** @throws TypeError when an option is unknown or malformed. */
-export function resolveSharedWebSocketOptions(
-  options: SharedWebSocketOptions,
+export function resolveWebSocket(options: WebSocketOptions): ResolvedWebSocketOptions {
+  return readOptions(options, spec, 'websocket')
+}
+
+/** @throws TypeError when an option is unknown or malformed. */
+export function resolveSharedWebSocket(
+  options: false | SharedWebSocketOptions,
   path: string,
-): ResolvedWebSocketOptions {
-  const shared = knownKeys.filter((key) => key !== 'name' && key !== 'port' && key !== 'host')
-  refuseUnknownKeys(options, shared, path)
-  return resolveWebSocketOptions(options, path)
-}
-
-/** @throws TypeError when an option is unknown or malformed. */
-export function resolveWebSocketOptions(
-  options: WebSocketOptions,
-  at = 'websocket',
-): ResolvedWebSocketOptions {
-  refuseUnknownKeys(options, knownKeys, at)
-  if (options.keepAlive !== undefined)
-    refuseUnknownKeys(options.keepAlive, ['interval', 'timeout'], `${at}.keepAlive`)
-  const defaults = webSocketDefaults
-  const access = options.access ?? defaults.access
-  assertAccessRule(access, `${at}.access`)
-  const path = options.path ?? defaults.path
-  if (!path.startsWith('/')) throw new TypeError(`${at}.path: ${JSON.stringify(path)} must start with "/".`)
-  const slowConsumer = options.slowConsumer ?? defaults.slowConsumer
-  if (slowConsumer !== 'disconnect' && slowConsumer !== 'drop') {
-    throw new TypeError(`${at}.slowConsumer: ${JSON.stringify(slowConsumer)} must be 'disconnect' or 'drop'.`)
-  }
-  return Object.freeze({
-    name: options.name ?? defaults.name,
-    port: parsePort(options.port ?? defaults.port, `${at}.port`),
-    host: options.host ?? defaults.host,
-    path,
-    origins: new Set((options.origins ?? []).map(parseOrigin)),
-    access,
-    protocols: [...(options.protocols ?? [])],
-    keepAlive: {
-      interval: parseDuration(
-        options.keepAlive?.interval ?? defaults.keepAlive.interval,
-        `${at}.keepAlive.interval`,
-      ),
-      timeout: parseDuration(
-        options.keepAlive?.timeout ?? defaults.keepAlive.timeout,
-        `${at}.keepAlive.timeout`,
-      ),
-    },
-    handshakeTimeout: parseDuration(
-      options.handshakeTimeout ?? defaults.handshakeTimeout,
-      `${at}.handshakeTimeout`,
-    ),
-    maxPayload: parseSize(options.maxPayload ?? defaults.maxPayload, `${at}.maxPayload`),
-    maxBufferedBytes: parseSize(
-      options.maxBufferedBytes ?? defaults.maxBufferedBytes,
-      `${at}.maxBufferedBytes`,
-    ),
-    slowConsumer,
-    maxConnections: parseCount(options.maxConnections ?? defaults.maxConnections, `${at}.maxConnections`),
-    maxConnectionsPerUser: parseCount(
-      options.maxConnectionsPerUser ?? defaults.maxConnectionsPerUser,
-      `${at}.maxConnectionsPerUser`,
-    ),
-  })
+): ResolvedWebSocketOptions | undefined {
+  if (options === false) return undefined
+  return { ...resolveWebSocket({}), ...readOptions(options, sharedSpec, path) }
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { serverError } from '../errors.ts'
-import { isHost } from './trusted-proxies.ts'
+import { isHost } from '@quintet/core/http'
 
 /**
  * Refuses a request that two readers could understand differently: two hosts, two lengths, two

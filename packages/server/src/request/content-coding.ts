@@ -1,6 +1,5 @@
 import { createBrotliCompress, createGzip, constants, type BrotliCompress, type Gzip } from 'node:zlib'
 import type { Size } from '@quintet/core'
-import { parseSize, refuseUnknownKeys } from '@quintet/core/kit'
 
 export interface CompressionOptions {
   /** Smaller answers are sent as they are. @defaultValue `'4kb'` */
@@ -9,13 +8,6 @@ export interface CompressionOptions {
 
 /** What applies where {@link CompressionOptions} says nothing. */
 export const compressionDefaults: Readonly<{ threshold: '4kb' }> = Object.freeze({ threshold: '4kb' })
-
-/** The threshold in bytes, or undefined for no compression. */
-export function resolveCompression(options: false | CompressionOptions | undefined): number | undefined {
-  if (options === false) return undefined
-  if (options !== undefined) refuseUnknownKeys(options, ['threshold'], 'http.compression')
-  return parseSize(options?.threshold ?? compressionDefaults.threshold, 'http.compression.threshold')
-}
 
 export type ContentCoding = 'br' | 'gzip'
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duration } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions } from '@quintet/core/kit'
 
 export interface CorsOptions {
   /** Exact origins, e.g. `https://app.example`; or `'*'` alone for every page, which is refused with `credentials`. */
@@ -21,25 +21,31 @@ export interface Cors {
 
 const exposed = 'x-request-id, retry-after, www-authenticate'
 
+const spec = {
+  origins: option.list(option.text()),
+  credentials: option.boolean(false),
+  maxAge: option.delay('10m'),
+}
+
 /** @throws TypeError when the allow-list is not one. */
-export function resolveCors(options: false | readonly string[] | CorsOptions | undefined): Cors | undefined {
-  if (options === undefined || options === false) return undefined
-  const given: CorsOptions = isList(options) ? { origins: options } : options
-  if (typeof given !== 'object' || given === null || !Array.isArray(given.origins)) {
+export function resolveCors(options: unknown, path: string): Cors | undefined {
+  if (options === false) return undefined
+  const isList = Array.isArray(options)
+  if (!isList && (typeof options !== 'object' || options === null || !('origins' in options))) {
     throw new TypeError(
-      `http.cors: ${JSON.stringify(options)} is not an allow-list. Give the origins that may call, e.g. ['https://app.example'], or false.`,
+      `${path}: ${JSON.stringify(options)} is not an allow-list. Give the origins that may call, e.g. ['https://app.example'], or false.`,
     )
   }
-  refuseUnknownKeys(given, ['origins', 'credentials', 'maxAge'], 'http.cors')
-  const credentials = given.credentials === true
+  const given = readOptions(isList ? { origins: options as string[] } : (options as CorsOptions), spec, path)
+  const { credentials } = given
   const any = given.origins.includes('*')
   if (any && (credentials || given.origins.length > 1)) {
     throw new TypeError(
-      "http.cors: '*' stands alone and without credentials. Name the origins that may call with cookies.",
+      `${path}: '*' stands alone and without credentials. Name the origins that may call with cookies.`,
     )
   }
   const allowed = new Set(any ? [] : given.origins.map(parseOrigin))
-  const maxAge = Math.floor(parseDuration(given.maxAge ?? '10m', 'http.cors.maxAge') / 1_000)
+  const maxAge = Math.floor(given.maxAge / 1_000)
 
   const headers = (request: IncomingMessage): string[] => {
     const { origin } = request.headers
@@ -76,8 +82,4 @@ export function parseOrigin(text: unknown): string {
   throw new TypeError(
     `${JSON.stringify(text)} is not an origin. Give scheme, host and port as browsers send them, e.g. 'https://app.example'.`,
   )
-}
-
-function isList(value: readonly string[] | CorsOptions): value is readonly string[] {
-  return Array.isArray(value)
 }

@@ -36,7 +36,7 @@ export function credentialsOf(request: IncomingMessage, proxies: TrustedProxies)
     token,
     proof,
     method: request.method ?? 'GET',
-    url: `${proxies.origin(request)}${path}`,
+    url: `${proxies.origin(request)}${proxies.prefix(request)}${path}`,
   }
 }
 

@@ -1,5 +1,3 @@
-import { endOfString } from '../json.ts'
-
 /** What a client names its call with. */
 export type CallId = string | number
 
@@ -31,4 +29,11 @@ export function findCallId(text: string): CallId | undefined {
     }
   }
   return found
+}
+
+/** The index of the quote that ends the string which starts at `from`. */
+function endOfString(text: string, from: number): number {
+  let index = from
+  while (index < text.length && text.charAt(index) !== '"') index += text.charAt(index) === '\\' ? 2 : 1
+  return index
 }

@@ -1,4 +1,4 @@
-import { isQuintetError, type Principal, type StopReason } from '@quintet/core'
+import { isQuintetError, type ClientInfo, type Principal, type StopReason } from '@quintet/core'
 import type {
   Credentials,
   Operation,
@@ -9,11 +9,13 @@ import type {
 } from '@quintet/core/kit'
 import type { RawData, WebSocket } from 'ws'
 import { serverError } from '../errors.ts'
-import { closeCode } from './close-codes.ts'
+import { closeCode } from '@quintet/core/http'
 import type { ResolvedWebSocketOptions } from '../options/socket-options.ts'
 
 /** A connection whose protocol may ask with which credentials it was made, and renew them. */
 export interface AuthenticatedConnection extends SocketConnection {
+  /** Where the connection was made from. */
+  readonly client: ClientInfo
   readonly credentials: Credentials
   /**
    * Goes on with a new token of the same session.
@@ -43,12 +45,14 @@ export interface ConnectionSetup {
   readonly operation: Operation
   readonly principal: Principal
   readonly credentials: Credentials
+  readonly client: ClientInfo
 }
 
 /** One WebSocket connection: kept alive, bounded, and closed when the session of its user ends. */
 export class Connection implements AuthenticatedConnection {
   readonly id: string
   readonly host: TransportHost
+  readonly client: ClientInfo
   principal: Principal
   credentials: Credentials
   readonly #socket: WebSocket
@@ -62,11 +66,12 @@ export class Connection implements AuthenticatedConnection {
   #heartbeat: NodeJS.Timeout | undefined
   #onClosed: (() => void) | undefined
 
-  constructor({ id, host, socket, options, operation, principal, credentials }: ConnectionSetup) {
+  constructor({ id, host, socket, options, operation, principal, credentials, client }: ConnectionSetup) {
     this.id = id
     this.host = host
     this.principal = principal
     this.credentials = credentials
+    this.client = client
     this.#socket = socket
     this.#options = options
     this.#operation = operation
@@ -167,6 +172,7 @@ export class Connection implements AuthenticatedConnection {
       operation: this.#operation,
       credentials,
       requestId: this.id,
+      client: this.client,
       signal: this.signal,
     })
   }

@@ -9,11 +9,12 @@ import {
   streamProcedure,
   type TransportHost,
 } from '@quintet/core/kit'
-import { deadlineOf, requestIdOf, traceparentOf } from '../request/call-headers.ts'
+import { requestIdOf } from '@quintet/core/http'
+import { deadlineOf, traceparentOf } from '../request/call-headers.ts'
 import { serverError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { toProblem } from '../problem.ts'
-import { closeCode } from './close-codes.ts'
+import { closeCode } from '@quintet/core/http'
 import { findCallId, type CallId } from './call-id.ts'
 import type { AuthenticatedConnection, DrainableSession } from './connection.ts'
 
@@ -125,6 +126,7 @@ class RpcSession implements DrainableSession {
         operation: messageOperation(named),
         // The token is verified anew for every message, so that a revoked session is refused at once.
         credentials: this.#connection.credentials,
+        client: this.#connection.client,
         requestId,
         traceparent: traceparentOf(message['traceparent']),
         signal: controller.signal,

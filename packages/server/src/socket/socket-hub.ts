@@ -5,7 +5,7 @@ import type { StopReason } from '@quintet/core'
 import type { Operation, SocketProtocol, TransportHost } from '@quintet/core/kit'
 import { WebSocketServer } from 'ws'
 import { serverError } from '../errors.ts'
-import { closeCode } from './close-codes.ts'
+import { closeCode } from '@quintet/core/http'
 import { ConnectionLimits } from './connection-limits.ts'
 import { Connection, type AuthenticatedConnection, type DrainableSession } from './connection.ts'
 import type { ResolvedWebSocketOptions } from '../options/socket-options.ts'
@@ -163,7 +163,7 @@ export class SocketHub {
   }
 
   #open(
-    { protocol, principal, credentials, requestId }: AdmittedClient,
+    { protocol, principal, credentials, requestId, client }: AdmittedClient,
     socket: ConstructorParameters<typeof Connection>[0]['socket'],
   ): void {
     const connection = new Connection({
@@ -174,6 +174,7 @@ export class SocketHub {
       operation: this.#operation,
       principal,
       credentials,
+      client,
     })
     this.#connections.add(connection)
     const onClosed = (): void => {

@@ -1,12 +1,13 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { Principal } from '@quintet/core'
+import type { ClientInfo, Principal } from '@quintet/core'
 import type { Credentials, Operation, TransportHost } from '@quintet/core/kit'
-import { requestIdOf, traceparentOf } from '../request/call-headers.ts'
+import { offeredProtocols, requestIdOf, writeRawProblem } from '@quintet/core/http'
+import { traceparentOf } from '../request/call-headers.ts'
 import { serverError } from '../errors.ts'
 import { admit } from '../request/admit-request.ts'
 import { toProblem } from '../problem.ts'
-import { handshakeCredentials, offeredProtocols } from './bearer-protocol.ts'
+import { handshakeCredentials } from './bearer-protocol.ts'
 import type { ResolvedWebSocketOptions } from '../options/socket-options.ts'
 
 /** A client that may connect. */
@@ -15,6 +16,7 @@ export interface AdmittedClient {
   readonly principal: Principal
   readonly credentials: Credentials
   readonly requestId: string
+  readonly client: ClientInfo
 }
 
 /**
@@ -38,14 +40,15 @@ export async function admitClient(
   if (origin !== undefined && !options.origins.has(origin)) {
     throw serverError('ERR_SERVER_ORIGIN_REFUSED', 'Pages of this origin may not connect.')
   }
-  const offered = offeredProtocols(request)
+  const offered = offeredProtocols(request.headers['sec-websocket-protocol'])
   const protocol = offered.names.find((name) => protocols.has(name))
   if (protocol === undefined) {
     throw serverError('ERR_SERVER_PROTOCOL_UNSUPPORTED', 'Name a subprotocol that this server speaks.', {
       details: { supported: [...protocols.keys()] },
     })
   }
-  const credentials = handshakeCredentials(request, offered)
+  const credentials = handshakeCredentials(request, offered, options.trustedProxies)
+  const client = options.trustedProxies.client(request)
   const requestId = requestIdOf(request.headers['x-request-id'])
   const controller = new AbortController()
   const leave = (): void => controller.abort(new DOMException('The client went away.', 'AbortError'))
@@ -55,10 +58,11 @@ export async function admitClient(
       operation,
       credentials,
       requestId,
+      client,
       traceparent: traceparentOf(request.headers['traceparent']),
       signal: controller.signal,
     })
-    return { protocol, principal, credentials, requestId }
+    return { protocol, principal, credentials, requestId, client }
   } finally {
     request.socket.off('close', leave)
   }
@@ -66,22 +70,5 @@ export async function admitClient(
 
 /** Answers a handshake with a problem document instead of an upgrade. */
 export function refuseUpgrade(socket: Duplex, thrown: unknown, requestId?: string): void {
-  if (socket.destroyed || !socket.writable) {
-    socket.destroy()
-    return
-  }
-  const problem = toProblem(thrown, requestId)
-  const body = JSON.stringify(problem)
-  const headers = [
-    'Connection: close',
-    'Content-Type: application/problem+json',
-    `Content-Length: ${String(Buffer.byteLength(body))}`,
-    ...(problem.retryAfter === undefined
-      ? []
-      : [`Retry-After: ${String(Math.ceil(problem.retryAfter / 1_000))}`]),
-    ...(problem.status === 401 ? ['WWW-Authenticate: Bearer'] : []),
-  ]
-  socket.end(`HTTP/1.1 ${String(problem.status)} ${problem.title}\r\n${headers.join('\r\n')}\r\n\r\n${body}`)
-  const timer = setTimeout(() => socket.destroy(), 1_000)
-  socket.once('close', () => clearTimeout(timer))
+  writeRawProblem(socket, toProblem(thrown, requestId))
 }

@@ -6,7 +6,7 @@ import type { RunningTransport, TransportHost } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { toProblem } from '../problem.ts'
 import {
-  resolveWebSocketOptions,
+  resolveWebSocket,
   type ResolvedWebSocketOptions,
   type WebSocketOptions,
 } from '../options/socket-options.ts'
@@ -25,7 +25,7 @@ import { refuseUpgrade } from './upgrade.ts'
  * transports: { websocket: websocket({ port: 3006, path: '/ws', origins: ['https://app.example'] }) }
  */
 export function websocket(options: WebSocketOptions = {}): Transport {
-  const resolved = resolveWebSocketOptions(options)
+  const resolved = resolveWebSocket(options)
   return {
     name: resolved.name,
     port: resolved.port,

@@ -5,7 +5,7 @@ import type { IncomingMessage } from 'node:http'
 import { route } from '@quintet/core'
 import type { HttpPlugin } from '@quintet/core/kit'
 import { http, httpDefaults, type HttpOptions } from '../../src/index.ts'
-import { resolveHttpOptions } from '../../src/options/http-options.ts'
+import { resolveHttp } from '../../src/options/http-options.ts'
 import { sendRaw, until } from '../support/raw.ts'
 import { serve } from '../support/serve.ts'
 
@@ -40,8 +40,8 @@ describe('http options', () => {
   })
 
   it('lowers the default for the headers to a shorter request timeout', () => {
-    expect(resolveHttpOptions({ requestTimeout: '30s' }).headersTimeout).toBe(30_000)
-    expect(resolveHttpOptions({ requestTimeout: 0 }).headersTimeout).toBe(60_000)
+    expect(resolveHttp({ requestTimeout: '30s' }).headersTimeout).toBe(30_000)
+    expect(resolveHttp({ requestTimeout: 0 }).headersTimeout).toBe(60_000)
   })
 
   it('does not change what it was given', () => {

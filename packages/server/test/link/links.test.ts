@@ -92,7 +92,7 @@ const connect = (more: Partial<LinksOptions> = {}): ClientLink & AsyncDisposable
 describe('createLinks', () => {
   it.each([
     [{ secret: 'short' }, /shorter than 16 bytes/],
-    [{ directory: '' }, /createLinks\.directory: must be given/],
+    [{ directory: '' }, /createLinks\.directory: "" is not a text/],
     [{ folder: 'x' }, /unknown key "folder"/],
     [{ maxFrameSize: 'x' }, /createLinks\.maxFrameSize/],
     [{ connectTimeout: 'x' }, /createLinks\.connectTimeout/],

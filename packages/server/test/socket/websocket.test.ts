@@ -82,7 +82,7 @@ describe('websocket options', () => {
     [{ origins: ['app.example'] }, /not an origin/],
     [{ access: 'everybody' }, /no access rule/],
     [{ keepAlive: { intervall: 1 } }, /Did you mean "interval"/],
-    [{ slowConsumer: 'ignore' }, /must be 'disconnect' or 'drop'/],
+    [{ slowConsumer: 'ignore' }, /is not one of 'disconnect', 'drop'/],
     [{ maxPayload: 'x' }, /websocket\.maxPayload/],
     [{ maxConnectionsPerUser: 0 }, /websocket\.maxConnectionsPerUser/],
   ])('refuses %j', (options, message) => {

@@ -1,5 +1,5 @@
 import { request } from 'node:http'
-import type { Problem } from '../../src/index.ts'
+import type { Problem } from '@quintet/core/http'
 
 /** Asks for an upgrade; gives the status, and the problem document unless it is 101. */
 export function handshake(

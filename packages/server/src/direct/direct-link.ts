@@ -8,7 +8,8 @@ import {
   type NamedProcedure,
   noCredentials,
   type ProcedureHost,
-  refuseUnknownKeys,
+  option,
+  readOptions,
   streamProcedure,
 } from '@quintet/core/kit'
 import { encodeInput } from '../encode-input.ts'
@@ -20,22 +21,30 @@ export interface DirectLinkOptions {
   readonly principal?: Principal
 }
 
+const spec = {
+  token: option
+    .either(option.text(), option.function<Exclude<DirectLinkOptions['token'], string | undefined>>())
+    .optional(),
+  principal: option.collaborator<Principal>([], 'a principal').optional(),
+}
+
 /**
  * Calls the procedures of an app in this process, through its pipeline. Inputs and outputs are those of the wire: each
  * passes through JSON, so that what works here works over any other link.
  */
 export function directLink(app: ProcedureHost, options: DirectLinkOptions = {}): ClientLink {
-  refuseUnknownKeys(options, ['token', 'principal'], 'directLink')
-  if (options.token !== undefined && options.principal !== undefined) {
-    throw new TypeError('directLink: give a token or a principal, not both.')
-  }
+  const { token: source, principal } = readOptions(options, spec, 'directLink', {
+    check({ token, principal }, note) {
+      if (token !== undefined && principal !== undefined) note('', 'give a token or a principal, not both.')
+    },
+  })
 
   const credentials = async (): Promise<Credentials> => {
-    if (options.principal !== undefined) {
-      if (options.principal.kind === 'anonymous') return noCredentials
-      return { scheme: 'attested', principal: options.principal, by: 'in-process' }
+    if (principal !== undefined) {
+      if (principal.kind === 'anonymous') return noCredentials
+      return { scheme: 'attested', principal, by: 'in-process' }
     }
-    const token = typeof options.token === 'function' ? await options.token() : options.token
+    const token = typeof source === 'function' ? await source() : source
     return token === undefined ? noCredentials : { scheme: 'bearer', token }
   }
   const incoming = async ({ operation }: NamedProcedure, call: CallOptions): Promise<IncomingCall> => ({

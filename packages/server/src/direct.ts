@@ -1,0 +1,1 @@
+export { directLink, type DirectLinkOptions } from './direct/direct-link.ts'

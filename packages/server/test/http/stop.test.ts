@@ -1,0 +1,61 @@
+import { Agent, request } from 'node:http'
+import { describe, expect, it } from 'vitest'
+import { until } from '../support/raw.ts'
+import { serve } from '../support/serve.ts'
+
+describe('a stop', () => {
+  it('is announced on every answer while the server still serves', async () => {
+    await using app = await serve()
+    const agent = new Agent({ keepAlive: true })
+    const ask = (): Promise<string | undefined> =>
+      new Promise((resolve, reject) => {
+        request(`${app.url}/rpc/math/nothing`, { agent, method: 'POST' }, (answer) => {
+          answer.resume().on('end', () => resolve(answer.headers.connection))
+        })
+          .on('error', reject)
+          .end()
+      })
+    expect(await ask()).toBe('keep-alive')
+    app.running.announceStop?.('deployment')
+    expect(await ask()).toBe('close')
+    // A new connection is still taken.
+    expect(await ask()).toBe('close')
+    await app.running.drain('deployment', AbortSignal.timeout(5_000))
+    await expect(ask()).rejects.toThrow(/ECONNREFUSED/)
+    agent.destroy()
+  })
+
+  it('costs no busy keep-alive connection a request', async () => {
+    await using app = await serve()
+    let answered = 0
+    const lost: unknown[] = []
+    const client = async (): Promise<void> => {
+      const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+      let last = false
+      while (!last) {
+        await new Promise<void>((resolve) => {
+          const asked = request(`${app.url}/rpc/math/nothing`, { agent, method: 'POST' }, (answer) => {
+            answer.resume().on('end', () => {
+              answered++
+              // What is said of a connection that will close is heeded.
+              last = answer.headers.connection === 'close'
+              resolve()
+            })
+          })
+          asked.on('error', (error) => {
+            lost.push(error)
+            last = true
+            resolve()
+          })
+          asked.end()
+        })
+      }
+      agent.destroy()
+    }
+    const clients = Array.from({ length: 15 }, client)
+    await until(() => answered > 200)
+    const drained = app.running.drain('deployment', AbortSignal.timeout(10_000))
+    await Promise.all([drained, ...clients])
+    expect(lost).toEqual([])
+  })
+})
