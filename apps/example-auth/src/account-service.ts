@@ -75,12 +75,16 @@ export const account = service('account', {
       input: z.strictObject({ tenant: Slug, email: Email, password: z.string().max(256) }),
       output: SignedIn,
     },
-    async ({ input, services }) => {
-      await services.sessions.admitSignIn({ account: `${input.tenant}/${input.email}` })
+    async ({ input, services, client }) => {
+      const attempt = await services.sessions.admitSignIn({
+        account: `${input.tenant}/${input.email}`,
+        address: client.address,
+      })
       const user = await asSystem('look up who signs in', () =>
         findForSignIn(services.db, input.tenant, input.email),
       )
       await checkPassword(user?.password_hash, input.password)
+      await attempt.succeeded()
       return signIn(services, user as User)
     },
   ),

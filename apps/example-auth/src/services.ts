@@ -66,7 +66,7 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
     cnf: { secret: config.secrets.cnf },
     issuer,
     audience,
-    sessionLookup: store.find.bind(store),
+    sessionLookup: store.find,
   })
   const settings = lifecycle.use(
     createSettings({

@@ -59,6 +59,7 @@ export type { SessionRef, UserRef } from './sessions/session-keys.ts'
 export type { Device, RevocationReason, Session, SessionRecord } from './sessions/session-record.ts'
 export type { SessionRedis } from './sessions/session-redis.ts'
 export type {
+  FirstSeen,
   NewSession,
   Rotation,
   RotationResult,
@@ -68,7 +69,15 @@ export type {
   StoredSession,
 } from './sessions/session-store.ts'
 export type { SessionLookup } from './sessions/session-warmer.ts'
-export { throttleDefaults, type AttemptLimit, type AttemptLimiter, type ThrottleOptions } from './throttle.ts'
+export { sessionRedisAcl, type SessionRedisAclOptions, type SessionRedisRole } from './sessions/redis-acl.ts'
+export {
+  throttleDefaults,
+  type AdmittedAttempt,
+  type AttemptLimit,
+  type AttemptLimiter,
+  type SignInAttempt,
+  type ThrottleOptions,
+} from './throttle.ts'
 export type { AccessClaims } from './tokens/access-claims.ts'
 export {
   createTokenVerifier,

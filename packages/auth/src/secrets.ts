@@ -44,6 +44,8 @@ export interface AuthSecrets {
   readonly refreshMac: SecretInput
   /** Derives the successor of a refresh token. */
   readonly refreshNext: SecretInput
+  /** Former ones: refresh tokens made with them are accepted, and answered with new ones. Keep them for `absolute`. */
+  readonly previous?: readonly Pick<AuthSecrets, 'refreshMac' | 'refreshNext'>[]
 }
 
 export interface DerivedSecrets extends AuthSecrets {
@@ -56,17 +58,20 @@ export interface DerivedSecrets extends AuthSecrets {
   readonly dpopNonce: DerivedSecret
   /** Signs CSRF tokens. */
   readonly csrf: DerivedSecret
+  /** Those of former roots. Verifiers take `previous.map(({ cnf }) => cnf)` as `cnf.previousSecrets`. */
+  readonly previous: readonly DerivedSecrets[]
 }
 
 /**
  * Derives every secret of an auth app from one root secret with HKDF-SHA-256, each under a label of its own.
  *
- * Give the root to the auth app alone. An app that verifies gets `cnf.reveal()`.
+ * Give the root to the auth app alone. An app that verifies gets `cnf.reveal()`. To change the root, name the former one
+ * as previous for as long as a session may last: its refresh tokens go on working.
  *
  * @throws TypeError when the root has fewer than 32 bytes.
  * @see RFC 5869
  */
-export function deriveSecrets(root: SecretInput): DerivedSecrets {
+export function deriveSecrets(root: SecretInput, ...previousRoots: readonly SecretInput[]): DerivedSecrets {
   const bytes = secretBytes(root, 'deriveSecrets')
   const derive = (label: string): DerivedSecret =>
     new DerivedSecret(
@@ -80,6 +85,7 @@ export function deriveSecrets(root: SecretInput): DerivedSecrets {
     signing: derive('jwt-sign/v1'),
     dpopNonce: derive('dpop-nonce/v1'),
     csrf: derive('csrf/v1'),
+    previous: Object.freeze(previousRoots.map((previous) => deriveSecrets(previous))),
   })
 }
 

@@ -1,7 +1,11 @@
-import { hash } from 'node:crypto'
+import { hash, timingSafeEqual, type KeyObject } from 'node:crypto'
+import { isIP } from 'node:net'
 import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { plainAddress } from '@quintet/core/http'
 import { AuthError, Refusal } from './errors.ts'
 import type { AuthEvent } from './audit.ts'
+import { hmac } from './secrets.ts'
+import { newRefreshId } from './sessions/refresh-token.ts'
 
 /** The part of a rate limiter that is needed; `createRateLimiter` of `@quintet/redis` fits. */
 export interface AttemptLimiter {
@@ -11,6 +15,8 @@ export interface AttemptLimiter {
     limit: AttemptLimit,
     options: { readonly onUnavailable: 'refuse' | 'local' },
   ): Promise<{ readonly allowed: boolean; readonly retryAfter: number }>
+  /** Gives the key all of its attempts again. */
+  reset(key: string): Promise<void>
 }
 
 /** How many attempts a key has per period (e.g. `'15m'`). */
@@ -20,37 +26,45 @@ export interface AttemptLimit {
   readonly burst?: number
 }
 
+/** Limits of attempts to sign in, each counted for itself, and of refreshes. */
 export interface ThrottleOptions {
   readonly limiter: AttemptLimiter
-  /** Attempts to sign in to one account, whoever makes them. @defaultValue 10 in 15 minutes */
-  readonly perAccount?: AttemptLimit
-  /** Attempts to sign in from one address, to whatever account. @defaultValue 100 in 15 minutes */
+  /** From one address (one /64 network of IPv6), to whatever account. @defaultValue 100 in 15 minutes */
   readonly perAddress?: AttemptLimit
+  /** To one account from one address. A successful sign-in gives all of them again. @defaultValue 10 in 15 minutes */
+  readonly perAccountAndAddress?: AttemptLimit
+  /** To one account from all devices together that it has never signed in on. @defaultValue 100 in 15 minutes */
+  readonly perAccount?: AttemptLimit
+  /** To one account from one device that it has signed in on. Strangers cannot use these up. @defaultValue 10 in 15 minutes */
+  readonly perDevice?: AttemptLimit
   /** Refreshes of one session. @defaultValue 60 in a minute */
   readonly perSession?: AttemptLimit
 }
 
-export const throttleDefaults: Readonly<{
-  perAccount: AttemptLimit
-  perAddress: AttemptLimit
-  perSession: AttemptLimit
-}> = Object.freeze({
-  perAccount: Object.freeze({ limit: 10, period: '15m' }),
+type Limits = Required<Omit<ThrottleOptions, 'limiter'>>
+
+export const throttleDefaults: Readonly<Limits> = Object.freeze({
   perAddress: Object.freeze({ limit: 100, period: '15m' }),
+  perAccountAndAddress: Object.freeze({ limit: 10, period: '15m' }),
+  perAccount: Object.freeze({ limit: 100, period: '15m' }),
+  perDevice: Object.freeze({ limit: 10, period: '15m' }),
   perSession: Object.freeze({ limit: 60, period: '1m' }),
 })
 
+const limitNames = Object.keys(throttleDefaults) as (keyof Limits)[]
 const path = 'createSessionAuthority.throttle'
 
 /** @throws TypeError naming what is wrong. */
 export function checkThrottle(options: ThrottleOptions): void {
-  refuseUnknownKeys(options, ['limiter', ...Object.keys(throttleDefaults)], path)
-  if (typeof options.limiter?.consume !== 'function') {
-    throw new TypeError(`${path}.limiter: give a rate limiter, e.g. createRateLimiter of @quintet/redis.`)
+  refuseUnknownKeys(options, ['limiter', ...limitNames], path)
+  for (const name of ['consume', 'reset'] as const) {
+    if (typeof options.limiter?.[name] !== 'function')
+      throw new TypeError(`${path}.limiter: give a rate limiter, e.g. createRateLimiter of @quintet/redis.`)
   }
-  for (const name of ['perAccount', 'perAddress', 'perSession'] as const) {
-    const { limit, period, burst = 1, ...others } = options[name] ?? throttleDefaults[name]
-    refuseUnknownKeys({ limit, period, burst, ...others }, ['limit', 'period', 'burst'], `${path}.${name}`)
+  for (const name of limitNames) {
+    const given = options[name] ?? throttleDefaults[name]
+    refuseUnknownKeys(given, ['limit', 'period', 'burst'], `${path}.${name}`)
+    const { limit, period, burst = 1 } = given
     parseDuration(period, `${path}.${name}.period`)
     for (const [key, value] of Object.entries({ limit, burst })) {
       if (!Number.isSafeInteger(value) || value < 1) {
@@ -60,35 +74,68 @@ export function checkThrottle(options: ThrottleOptions): void {
   }
 }
 
-/** Counts attempts. Keys hold hashes, so that nobody reads accounts and addresses out of Redis. */
+/** Who tries to sign in. */
+export interface SignInAttempt {
+  /** What names the account: tenant and user name, or an e-mail address. */
+  readonly account: string
+  /** The client's address, as a trusted proxy tells it: `call.client.address` of a procedure. */
+  readonly address?: string | null | undefined
+  /** What {@link AdmittedAttempt.succeeded} gave this device, e.g. in a cookie. */
+  readonly deviceToken?: string | undefined
+}
+
+/** An attempt that may go on to the password. */
+export interface AdmittedAttempt {
+  /**
+   * To be called when the password was right: gives the account all attempts from here again. Resolves to the token by
+   * which this device is known from now on, to be kept in a cookie (`SessionCookies.setDevice`).
+   */
+  succeeded(): Promise<string>
+}
+
+/** Counts attempts. Keys hold hashes, so that accounts and addresses cannot be read in Redis. */
 export class Throttle {
-  readonly #options: Required<ThrottleOptions>
+  readonly #limiter: AttemptLimiter
+  readonly #limits: Limits
   readonly #audit: (event: AuthEvent) => void
 
-  constructor(options: ThrottleOptions, audit: (event: AuthEvent) => void) {
-    const { limiter, perAccount, perAddress, perSession } = options
-    this.#options = {
-      limiter,
-      perAccount: perAccount ?? throttleDefaults.perAccount,
-      perAddress: perAddress ?? throttleDefaults.perAddress,
-      perSession: perSession ?? throttleDefaults.perSession,
-    }
+  constructor({ limiter, ...limits }: ThrottleOptions, audit: (event: AuthEvent) => void) {
+    this.#limiter = limiter
+    // A limit that is undefined is one that is not given.
+    const chosen = limitNames.map((name) => [name, limits[name] ?? throttleDefaults[name]])
+    this.#limits = Object.fromEntries(chosen) as Limits
     this.#audit = audit
   }
 
   /**
-   * Both limits count, also for accounts that do not exist. While nobody can count for all processes nobody signs in:
-   * passwords could be guessed, in each process anew.
+   * Counts an attempt: by address first, so that one that has used up its attempts costs no account any. While the
+   * shared count cannot be had all sign-ins are refused: passwords could be guessed in each process anew.
    */
-  async signIn(account: string, address: string | undefined): Promise<void> {
-    const { perAccount, perAddress } = this.#options
-    await this.#take('sign-in', `account:${account.trim().toLowerCase()}`, perAccount, 'refuse')
-    if (address !== undefined) await this.#take('sign-in', `address:${address}`, perAddress, 'refuse')
+  async signIn(
+    account: string,
+    address: string | undefined,
+    device: string | undefined,
+  ): Promise<() => Promise<void>> {
+    const { perAddress, perAccountAndAddress, perAccount, perDevice } = this.#limits
+    const budgets =
+      device === undefined
+        ? [
+            ...(address === undefined ? [] : [{ key: `address:${address}`, limit: perAddress }]),
+            { key: `account:${account}|address:${address ?? ''}`, limit: perAccountAndAddress },
+            { key: `account:${account}`, limit: perAccount },
+          ]
+        : [{ key: `account:${account}|device:${device}`, limit: perDevice }]
+    for (const { key, limit } of budgets) await this.#take('sign-in', key, limit, 'refuse')
+    // What an address may do to other accounts does not grow by a sign-in to one of its own.
+    const mine = budgets.filter(({ limit }) => limit === perAccountAndAddress || limit === perDevice)
+    return async () => {
+      for (const { key } of mine) await this.#bounded(() => this.#limiter.reset(keyOf(key)))
+    }
   }
 
-  /** Nobody can guess a refresh token, so that here each process may count for itself for a while. */
+  /** A refresh token cannot be guessed, so that here each process may count for itself for a while. */
   async refresh(sessionId: string): Promise<void> {
-    await this.#take('refresh', `session:${sessionId}`, this.#options.perSession, 'local')
+    await this.#take('refresh', `session:${sessionId}`, this.#limits.perSession, 'local')
   }
 
   async #take(
@@ -97,16 +144,88 @@ export class Throttle {
     limit: AttemptLimit,
     onUnavailable: 'refuse' | 'local',
   ): Promise<void> {
-    const hashed = `auth:${hash('sha256', key, 'base64url')}`
-    let result: { readonly allowed: boolean; readonly retryAfter: number }
-    try {
-      result = await this.#options.limiter.consume(hashed, limit, { onUnavailable })
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : 'failed'
-      throw new AuthError('ERR_AUTH_UNAVAILABLE', { cause: new Refusal(`Rate limiter: ${reason}`) })
-    }
+    const result = await this.#bounded(() => this.#limiter.consume(keyOf(key), limit, { onUnavailable }))
     if (result.allowed) return
     this.#audit({ type: 'attempt.throttled', what, retryAfter: result.retryAfter })
     throw new AuthError('ERR_AUTH_THROTTLED', { retryAfter: result.retryAfter })
   }
+
+  async #bounded<T>(step: () => Promise<T>): Promise<T> {
+    try {
+      return await step()
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : 'failed'
+      throw new AuthError('ERR_AUTH_UNAVAILABLE', { cause: new Refusal(`Rate limiter: ${reason}`) })
+    }
+  }
+}
+
+function keyOf(key: string): string {
+  return `auth:${hash('sha256', key, 'base64url')}`
+}
+
+/** One spelling of an account: without outer white space, in lower case, composed (NFKC). */
+export function normalizeAccount(account: string): string {
+  return account.trim().normalize('NFKC').toLowerCase()
+}
+
+/**
+ * One spelling of an address: IPv4 as such, of IPv6 the /64 network, since whoever has one address there has all.
+ *
+ * @throws TypeError when it is none.
+ */
+export function normalizeAddress(address: string, at: string): string {
+  const plain = plainAddress(address)
+  const version = isIP(plain)
+  if (version === 4) return plain
+  if (version === 0) throw new TypeError(`${at}: ${JSON.stringify(address)} is no IP address.`)
+  const canonical = new URL(`http://[${plain}]`).hostname.slice(1, -1)
+  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(canonical)
+  if (mapped !== null) {
+    const [high, low] = [Number.parseInt(mapped[1] ?? '', 16), Number.parseInt(mapped[2] ?? '', 16)]
+    return [high >> 8, high & 255, low >> 8, low & 255].join('.')
+  }
+  const [front = '', back = ''] = canonical.split('::')
+  const head = front === '' ? [] : front.split(':')
+  const tail = back === '' ? [] : back.split(':')
+  const groups = canonical.includes('::')
+    ? [...head, ...Array<string>(8 - head.length - tail.length).fill('0'), ...tail]
+    : head
+  return `${groups.slice(0, 4).join(':')}::/64`
+}
+
+/**
+ * Tells devices that an account has signed in on from others: `id.mac`, for one account.
+ *
+ * @see https://owasp.org/www-community/Slow_Down_Online_Guessing_Attacks_with_Device_Cookies
+ */
+export class DeviceTokens {
+  readonly #keys: readonly KeyObject[]
+
+  /** The present key first. */
+  constructor(keys: readonly KeyObject[]) {
+    this.#keys = keys
+  }
+
+  issue(account: string): string {
+    const id = newRefreshId()
+    const [key] = this.#keys
+    return `${id}.${key === undefined ? '' : macOf(key, id, account)}`
+  }
+
+  /** The device's id; undefined when the token is not one of ours for this account. */
+  idOf(token: string | undefined, account: string): string | undefined {
+    const [id = '', mac = '', ...more] = (token ?? '').split('.')
+    if (!/^[A-Za-z0-9_-]{16}$/.test(id) || more.length > 0) return undefined
+    const given = Buffer.from(mac)
+    const isOurs = this.#keys.some((key) => {
+      const expected = Buffer.from(macOf(key, id, account))
+      return expected.length === given.length && timingSafeEqual(expected, given)
+    })
+    return isOurs ? id : undefined
+  }
+}
+
+function macOf(key: KeyObject, id: string, account: string): string {
+  return hmac(key, `device|${id}|${account}`).toString('base64url')
 }

@@ -1,3 +1,4 @@
+import { silentLogger } from '@quintet/core'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { generateKeyPairSync } from 'node:crypto'
@@ -14,6 +15,7 @@ import {
   type JwkSet,
   type RemoteJwksOptions,
 } from '../src/index.ts'
+import { createJwtAuthManager } from '../src/manager/jwt-auth-manager.ts'
 import type { KeyRing } from '../src/index.ts'
 import { createTestClock } from '../src/testing.ts'
 import { signAccessToken } from '../src/tokens/sign-access-token.ts'
@@ -212,6 +214,8 @@ describe('serveJwks', () => {
   })
 })
 
+const never = (): Promise<never> => Promise.reject(new Error('is not asked'))
+
 describe('remoteJwks', () => {
   let server: Server | undefined
   let set: JwkSet | string = { keys: [] }
@@ -243,6 +247,55 @@ describe('remoteJwks', () => {
     expect(found.every((key) => key?.kid === kid)).toBe(true)
     await keys.find(kid)
     expect(fetches).toBe(1)
+  })
+
+  it.each(['empty', 'with keys for other purposes alone'])(
+    'keeps the former set when the new one is %s',
+    async (how) => {
+      const clock = createTestClock()
+      const ring = await createKeyRing()
+      set = ring.jwks()
+      const keys = await serve({ clock, cacheTtl: '1m' })
+      const { kid } = ring.signer()
+      await keys.find(kid)
+      set = { keys: how === 'empty' ? [] : ring.jwks().keys.map((jwk) => ({ ...jwk, use: 'enc' })) }
+      clock.advance('2m')
+      expect((await keys.find(kid))?.kid).toBe(kid)
+      clock.advance('2h')
+      await expect(keys.find(kid)).rejects.toMatchObject({ code: 'ERR_AUTH_UNAVAILABLE' })
+    },
+  )
+
+  it('is ready when the first set has come, and no more when none can be used', async () => {
+    const clock = createTestClock()
+    const ring = await createKeyRing()
+    set = ring.jwks()
+    const keys = await serve({ clock })
+    status = 503
+    await expect(keys.ready?.()).rejects.toMatchObject({ code: 'ERR_AUTH_UNAVAILABLE' })
+    status = 200
+    clock.advance('1s')
+    await keys.ready?.()
+    status = 503
+    clock.advance('1h')
+    await keys.ready?.()
+    clock.advance('1h')
+    await expect(keys.ready?.()).rejects.toMatchObject({ code: 'ERR_AUTH_UNAVAILABLE' })
+    await using manager = createJwtAuthManager({
+      logger: silentLogger,
+      sessionRedis: { hmget: never, eval: never, evalsha: never },
+      keys,
+      issuer: 'i',
+      audience: 'a',
+      cnf: false,
+    })
+    const { name, critical, check } = manager.healthCheck()
+    expect([name, critical]).toEqual(['token-keys', true])
+    const how = { signal: new AbortController().signal } as never
+    await expect(Promise.try(check, how)).rejects.toMatchObject({ code: 'ERR_AUTH_UNAVAILABLE' })
+    status = 200
+    clock.advance('1m')
+    expect(await check(how)).toContain('known')
   })
 
   it('learns a new key when a token names it, but asks no more often than the cooldown', async () => {
@@ -314,7 +367,7 @@ describe('remoteJwks', () => {
     expect((await keys.find(kid))?.kid).toBe(kid)
     expect((await keys.find(kid))?.kid).toBe(kid)
     // What the late answer says counts.
-    hanging.resolve(Response.json({ keys: [] }))
+    hanging.resolve(Response.json((await createKeyRing()).jwks()))
     await expect.poll(() => keys.find(kid)).toBeUndefined()
   })
 
@@ -357,7 +410,7 @@ describe('remoteJwks', () => {
   it('accepts keys for other algorithms only where they are named', async () => {
     const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 })
     set = { keys: [{ ...(publicKey.export({ format: 'jwk' }) as Jwk), kid: 'r', alg: 'RS256' }] }
-    expect(await (await serve()).find('r')).toBeUndefined()
+    expect(await codeOf((await serve()).find('r'))).toBe('ERR_AUTH_UNAVAILABLE')
     server?.close()
     expect(await (await serve({ algorithms: ['RS256'] })).find('r')).toMatchObject({ algorithm: 'RS256' })
   })
@@ -376,7 +429,7 @@ describe('remoteJwks', () => {
         return new Response('{"keys":[]}')
       },
     })
-    expect(await pointing.find('k')).toBeUndefined()
+    expect(await codeOf(pointing.find('k'))).toBe('ERR_AUTH_UNAVAILABLE')
     expect(redirect).toBe('error')
   })
 

@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Pool } from 'pg'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Redis } from 'ioredis'
 import { until } from '@quintet/test-kit'
 import { createPostgresSessionStore, sessionTablesSql } from '../src/postgres.ts'
@@ -198,6 +199,38 @@ describe('createPostgresSessionStore', () => {
       expect(await codeOf(auth.manager.authenticate({ scheme: 'bearer', token: accessToken }))).toBe(
         'ERR_AUTH_SESSION_REVOKED',
       )
+    }
+  })
+
+  it('waits for a free connection no longer than for a statement, and sends nothing later', async () => {
+    const pool = new Pool({ connectionString: database.url, max: 1 })
+    const store = createPostgresSessionStore({ pool, queryTimeout: 50 })
+    await using auth = await createTestAuth({ redis, authority: { store: database.store() } })
+    const { session } = await auth.signIn()
+    const holder = await pool.connect()
+    const { revoke } = store
+    await expect(revoke(session, 'late')).rejects.toThrow('No connection was free within 50 ms')
+    holder.release()
+    await until(() => pool.idleCount === 1 && pool.waitingCount === 0)
+    expect((await store.find(session))?.record.state).toBe('active')
+    await pool.end()
+  })
+
+  it('is pruned by its authority', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    const pruned: number[] = []
+    const prune = async (endedBefore: number): Promise<number> => pruned.push(endedBefore)
+    const store = { ...database.store(), prune }
+    try {
+      await using auth = await createTestAuth({ redis, authority: { store, pruneAfter: '2d' } })
+      await using never = await createTestAuth({ redis, authority: { store, pruneAfter: false } })
+      vi.advanceTimersByTime(3_600_000)
+      expect(pruned).toEqual([2 * 86_400_000])
+      await Promise.all([auth.close(), never.close()])
+      vi.advanceTimersByTime(3_600_000)
+      expect(pruned).toHaveLength(1)
+    } finally {
+      vi.useRealTimers()
     }
   })
 })

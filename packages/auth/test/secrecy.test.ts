@@ -49,14 +49,16 @@ const secrets = deriveSecrets(root)
 
 describe('secrets', () => {
   it('show themselves to nobody who does not ask', () => {
-    const all = Object.values(secrets) as { reveal(): string }[]
+    const all = Object.values(secrets).flat() as { reveal(): string }[]
     const shown = `${inspect(secrets, { depth: 9, showHidden: true })} ${JSON.stringify(secrets)} ${all.map(String).join()}`
     for (const secret of all) expect(shown).not.toContain(secret.reveal())
     expect(shown).not.toContain(root)
   })
 
   it('are all different, and the same for the same root', () => {
-    const all = Object.values(secrets).map((secret: { reveal(): string }) => secret.reveal())
+    const all = Object.values(secrets)
+      .flat()
+      .map((secret: { reveal(): string }) => secret.reveal())
     expect(new Set(all).size).toBe(all.length)
     expect(deriveSecrets({ reveal: () => root }).cnf.reveal()).toBe(secrets.cnf.reveal())
     expect(deriveSecrets(Buffer.from(root)).csrf.reveal()).toBe(secrets.csrf.reveal())
@@ -144,7 +146,9 @@ describe('secrets', () => {
     expect(errors.length).toBeGreaterThanOrEqual(8)
     expect(heard.length).toBeGreaterThan(3)
     const privateParts = keys.export().map(({ jwk }) => jwk.d ?? '')
-    const derived = Object.values(secrets).map((secret: { reveal(): string }) => secret.reveal())
+    const derived = Object.values(secrets)
+      .flat()
+      .map((secret: { reveal(): string }) => secret.reveal())
     for (const secret of [root, ...derived, ...privateParts, ...seen]) {
       expect(secret.length).toBeGreaterThan(20)
       expect(everything).not.toContain(secret)
@@ -175,7 +179,10 @@ describe('what is shown of a refusal', () => {
     const audit = (event: object): void => void events.push(event)
     const nonces = createDpopNonces({ secret: secrets.dpopNonce })
     let limited = false
-    const limiter = { consume: async () => ({ allowed: !limited, retryAfter: 1 }) }
+    const limiter = {
+      consume: async () => ({ allowed: !limited, retryAfter: 1 }),
+      reset: async () => undefined,
+    }
     let gone = false
     const loadUser = async (): Promise<{ roles: string[] }> => {
       if (gone) throw new Error('the users cannot be read')
@@ -190,7 +197,7 @@ describe('what is shown of a refusal', () => {
     const shown: string[] = []
     const hidden = new Set<string>([root, ...auth.keys.export().map(({ jwk }) => jwk.d ?? '')])
     for (const set of [secrets, auth.secrets])
-      for (const secret of Object.values(set) as { reveal(): string }[]) hidden.add(secret.reveal())
+      for (const secret of Object.values(set).flat() as { reveal(): string }[]) hidden.add(secret.reveal())
     const codes = new Set<AuthErrorCode>()
     const fails = async (attempt: () => unknown): Promise<void> => {
       const error = await failure(attempt)

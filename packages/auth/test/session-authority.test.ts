@@ -7,6 +7,7 @@ import {
   createJwtAuthManager,
   createSessionAuthority,
   deriveSecrets,
+  throttleDefaults,
   type SessionTokens,
 } from '../src/index.ts'
 import { createTestAuth, createTestClock, type TestAuth, type TestAuthOptions } from '../src/testing.ts'
@@ -225,7 +226,7 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     const tokens = await auth.signIn()
     await useToken(redis, auth, tokens)
     const left = await redis.pttl(sessionKey(tokens.session))
-    expect(await redis.pttl(seenKey(tokens.session))).toBeLessThanOrEqual(left)
+    expect(await redis.pttl(seenKey(tokens.session))).toBeLessThanOrEqual(left + 5)
     await auth.authority.revoke(tokens.session)
     expect(await redis.exists(seenKey(tokens.session))).toBe(0)
   })
@@ -459,6 +460,27 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     expect(await codeOf(changed.refresh(second.refreshToken))).toBe('resolved')
   })
 
+  it('go on when the root secret changes and the former one is named as previous', async () => {
+    const [former, present] = ['the former root secret, long enough', 'the present root secret, long enough']
+    const made = await kit()
+    const { keys, issuer, audience, clock } = made
+    const store = mode === 'Redis alone' ? {} : { store: database.store(clock) }
+    const shared = { redis, keys, issuer, audience, clock, ...store }
+    await using before = createSessionAuthority({ ...shared, secrets: deriveSecrets(former) })
+    await using after = createSessionAuthority({ ...shared, secrets: deriveSecrets(present, former) })
+    await using without = createSessionAuthority({ ...shared, secrets: deriveSecrets(present) })
+    const user = { userId: 'alice', tenantId: made.tenantId }
+    const first = await before.signIn(user)
+    expect(await codeOf(without.refresh(first.refreshToken))).toBe('ERR_AUTH_REFRESH_INVALID')
+    // One whose answer was lost just before the change.
+    const lost = await before.refresh(first.refreshToken)
+    const second = await after.refresh(first.refreshToken)
+    expect(second.session.sessionId).toBe(lost.session.sessionId)
+    const third = await after.refresh(second.refreshToken)
+    expect(await codeOf(without.refresh(third.refreshToken))).toBe('resolved')
+    await made.close()
+  })
+
   it('read the rights of the user anew at each refresh, and end when the user is gone', async () => {
     let roles: string[] | null = ['reader']
     await using auth = await kit({ authority: { loadUser: async () => (roles === null ? null : { roles }) } })
@@ -489,7 +511,7 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
 
   it('leave an event of every kind, with ids and a time and nothing else that matters', async () => {
     let allowed = true
-    const limiter = { consume: async () => ({ allowed, retryAfter: 7 }) }
+    const limiter = { consume: async () => ({ allowed, retryAfter: 7 }), reset: async () => undefined }
     await using auth = await kit({ authority: { throttle: { limiter } } })
     const first = await auth.signIn({ amr: ['pwd'] })
     const second = await auth.authority.refresh(first.refreshToken)
@@ -542,7 +564,7 @@ describe('createSessionAuthority', () => {
   it('says by name which option is wrong', async () => {
     await using auth = await createTestAuth({ redis })
     const good = { redis, keys: auth.keys, secrets: auth.secrets, issuer: 'i', audience: 'a' }
-    const limiter = { consume: async () => ({ allowed: true, retryAfter: 0 }) }
+    const limiter = { consume: async () => ({ allowed: true, retryAfter: 0 }), reset: async () => undefined }
     const wrong: readonly [object, string][] = [
       [{ acessTtl: '5m' }, 'Did you mean "accessTtl"?'],
       [{ accessTtl: 'soon' }, 'accessTtl'],
@@ -557,9 +579,14 @@ describe('createSessionAuthority', () => {
       [{ secrets: { ...auth.secrets, refreshMac: 'short' } }, 'at least 32 bytes'],
       [{ throttle: { limitter: 1 } }, 'throttle'],
       [{ throttle: {} }, 'throttle.limiter: give a rate limiter'],
-      [{ throttle: { limiter, perAccount: { limit: 0, period: '1m' } } }, 'throttle.perAccount.limit: 0'],
-      [{ throttle: { limiter, perAddress: { limit: 1, period: 'soon' } } }, 'throttle.perAddress.period'],
-      [{ throttle: { limiter, perSession: { limt: 1, period: '1m' } } }, 'Did you mean "limit"?'],
+      [{ throttle: { limiter: { consume: limiter.consume } } }, 'throttle.limiter: give a rate limiter'],
+      [{ throttle: { limiter, perAcount: { limit: 1, period: '1m' } } }, 'Did you mean "perAccount"?'],
+      ...Object.keys(throttleDefaults).flatMap((name): [object, string][] => [
+        [{ throttle: { limiter, [name]: { limit: 0, period: '1m' } } }, `throttle.${name}.limit: 0`],
+        [{ throttle: { limiter, [name]: { limit: 1, period: 'soon' } } }, `throttle.${name}.period`],
+        [{ throttle: { limiter, [name]: { limit: 1, period: '1m', burst: 0.5 } } }, `throttle.${name}.burst`],
+        [{ throttle: { limiter, [name]: { limt: 1, period: '1m' } } }, `throttle.${name}`],
+      ]),
       [{ store: { find: () => undefined } }, 'store: has no create()'],
       [{ loadUser: {} }, 'loadUser: give a function'],
       [{ audit: [] }, 'audit: give a function'],
@@ -585,6 +612,7 @@ describe('createSessionAuthority', () => {
         seen.push(`${key} ${JSON.stringify(limit)} ${onUnavailable}`)
         return { allowed, retryAfter: 2_000 }
       },
+      reset: async () => undefined,
     }
     const perAccount = { limit: 3, period: '1m' } as const
     const perAddress = { limit: 70, period: '1h', burst: 5 } as const
@@ -595,15 +623,17 @@ describe('createSessionAuthority', () => {
     })
     await auth.authority.admitSignIn({ account: 'Alice@Example.com ', address: '10.0.0.1' })
     await auth.authority.admitSignIn({ account: 'alice@example.com' })
-    expect(seen).toHaveLength(3)
-    expect(seen[0]).toBe(seen[2])
-    expect(seen[0]).toContain('"limit":3')
-    expect(seen[1]).toContain(JSON.stringify(perAddress))
+    const limits = (lines: readonly string[]): string[] => lines.map((line) => /\{.*\}/.exec(line)?.[0] ?? '')
+    const perPair = JSON.stringify({ limit: 10, period: '15m' })
+    const [first, second] = [seen.slice(0, 3), seen.slice(3)]
+    expect(limits(first)).toEqual([JSON.stringify(perAddress), perPair, JSON.stringify(perAccount)])
+    expect(limits(second)).toEqual([perPair, JSON.stringify(perAccount)])
+    expect(second[1]).toBe(first[2])
     expect(seen.join()).not.toMatch(/alice|10\.0/i)
     const tokens = await auth.signIn()
     const next = await auth.authority.refresh(tokens.refreshToken)
-    expect(seen[3]).toContain('"limit":60')
-    expect(seen.map((line) => line.split(' ').at(-1))).toEqual(['refuse', 'refuse', 'refuse', 'local'])
+    expect(seen[5]).toContain('"limit":60')
+    expect(seen.map((line) => line.split(' ').at(-1))).toEqual([...Array(5).fill('refuse'), 'local'])
     await expect(auth.authority.admitSignIn({ account: 'a', adress: 'x' } as never)).rejects.toThrow(
       '"address"',
     )
@@ -622,7 +652,7 @@ describe('createSessionAuthority', () => {
   })
 
   it('is unavailable, not open, when the limiter fails', async () => {
-    const limiter = { consume: () => Promise.reject(new Error('down')) }
+    const limiter = { consume: () => Promise.reject(new Error('down')), reset: async () => undefined }
     await using auth = await createTestAuth({ redis, authority: { throttle: { limiter } } })
     expect(await codeOf(auth.authority.admitSignIn({ account: 'a' }))).toBe('ERR_AUTH_UNAVAILABLE')
   })

@@ -89,7 +89,7 @@ function fromReply(reply: Error): unknown {
     return new RedisError(
       'ERR_REDIS_REFUSED',
       word === 'NOPERM'
-        ? 'Redis does not permit this command to our user. Extend its ACL.'
+        ? 'Redis does not permit this command to our user (NOPERM). Extend its ACL.'
         : 'Redis refuses our user name or password. Check the connection options.',
       { cause: reply },
     )

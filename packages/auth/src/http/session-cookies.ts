@@ -25,11 +25,13 @@ export const sessionCookiesDefaults: Readonly<{ refreshPath: string }> = Object.
  * The names of the cookies. `__Host-` binds them to this host and to TLS (RFC 6265bis); the refresh cookie, which is
  * bound to a path as well, is held against the CSRF cookie.
  */
-export const cookieNames: Readonly<{ access: string; refresh: string; csrf: string }> = Object.freeze({
-  access: '__Host-access',
-  refresh: '__Secure-refresh',
-  csrf: '__Host-csrf',
-})
+export const cookieNames: Readonly<{ access: string; refresh: string; csrf: string; device: string }> =
+  Object.freeze({
+    access: '__Host-access',
+    refresh: '__Secure-refresh',
+    csrf: '__Host-csrf',
+    device: '__Host-device',
+  })
 
 /** The header in which a page repeats its CSRF cookie. */
 export const csrfHeader = 'x-csrf-token'
@@ -40,6 +42,10 @@ export interface SessionCookies {
   set(tokens: SessionTokens): readonly string[]
   /** Those after a sign-out. */
   clear(): readonly string[]
+  /** The `Set-Cookie` value by which a device is known at its next sign-in: what `succeeded()` of an attempt gave. */
+  setDevice(deviceToken: string): string
+  /** The device token of a request, if it has one, for `admitSignIn`. */
+  deviceToken(request: RequestFacts): string | undefined
   /** The access token of a request, if it has one. */
   accessToken(request: RequestFacts): string | undefined
   /**
@@ -57,6 +63,9 @@ export interface SessionCookies {
    */
   assertSameSite(request: RequestFacts, sessionId: string): void
 }
+
+/** A year, in seconds. It outlives sessions: that is what it is for. */
+const deviceMaxAge = 365 * 86_400
 
 const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
@@ -121,6 +130,14 @@ export function createSessionCookies(options: SessionCookiesOptions): SessionCoo
         formatCookie(cookieNames.csrf, '', { path: '/', httpOnly: false, sameSite: 'Strict', maxAge: 0 }),
       ]
     },
+    setDevice: (deviceToken) =>
+      formatCookie(cookieNames.device, deviceToken, {
+        path: '/',
+        httpOnly: true,
+        sameSite: 'Strict',
+        maxAge: deviceMaxAge,
+      }),
+    deviceToken: (request) => readCookie(request, cookieNames.device),
     accessToken: (request) => readCookie(request, cookieNames.access),
     refreshToken(request) {
       const tokens = cookieValues(request, cookieNames.refresh)

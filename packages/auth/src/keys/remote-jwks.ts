@@ -127,6 +127,12 @@ class RemoteJwks implements VerificationKeys {
     return found
   }
 
+  async ready(): Promise<void> {
+    const isOver = this.#clock.monotonic() - this.#triedAt >= Math.min(this.#cooldown, firstCooldown)
+    if (!this.#isUsable() && (this.#running !== undefined || isOver)) await this.#refresh()
+    if (!this.#isUsable()) throw new AuthError('ERR_AUTH_UNAVAILABLE', { cause: this.#lastFailure })
+  }
+
   #isUsable(): boolean {
     return this.#clock.monotonic() - this.#fetchedAt < this.#cacheTtl + this.#staleIfError
   }
@@ -141,6 +147,8 @@ class RemoteJwks implements VerificationKeys {
     this.#triedAt = this.#clock.monotonic()
     try {
       const keys = await importKeySet(await this.#read(), this.#algorithms, 'skip')
+      // An issuer without keys is one that is broken: its former set may still be right.
+      if (keys.size === 0) throw new Refusal('The JWKS has no key that can be used.')
       const before = this.#keys
       this.#keys = keys
       this.#fetchedAt = this.#clock.monotonic()

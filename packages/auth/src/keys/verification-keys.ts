@@ -18,4 +18,10 @@ export interface VerificationKeys {
   find(kid: string, signal?: AbortSignal): Promise<VerificationKey | undefined>
   /** Changes whenever a key goes away, so that verified-token caches forget what that key has signed. */
   readonly epoch: number
+  /**
+   * Resolves when there are keys to verify with; where it is missing there always are.
+   *
+   * @throws AuthError `ERR_AUTH_UNAVAILABLE` when they cannot be had now.
+   */
+  ready?(): Promise<void>
 }

@@ -1,3 +1,4 @@
+import type { HealthCheck } from '@quintet/core'
 import { anonymous, type AuthManager, type Logger, type Principal, type UserPrincipal } from '@quintet/core'
 import {
   type AuthenticateOptions,
@@ -34,6 +35,8 @@ import { SessionWatcher } from './session-watcher.ts'
 export interface JwtAuthManager extends AuthManager, AsyncDisposable {
   authenticate(credentials: Credentials, options?: Partial<AuthenticateOptions>): Promise<Principal>
   watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable
+  /** A critical check for readiness: fails until the issuer's keys have come, and when they cannot be had any more. */
+  healthCheck(): HealthCheck
   /** Ends the background work. Idempotent; leaves the Redis client to its owner. */
   close(): Promise<void>
 }
@@ -135,6 +138,17 @@ class Manager implements JwtAuthManager {
         this.#logger.error({ err: error, end }, 'what was to happen at the end of a session failed')
       })
     })
+  }
+
+  healthCheck(): HealthCheck {
+    return {
+      name: 'token-keys',
+      critical: true,
+      check: async () => {
+        await this.#verifier.ready()
+        return 'the keys of the issuer are known'
+      },
+    }
   }
 
   async close(): Promise<void> {

@@ -15,16 +15,22 @@ import { tableNames, type SessionTables, type TableNames } from './tables.ts'
 
 /** What is needed of a pool; that of `pg` fits. Its user must see all sessions, whatever their tenant. */
 export interface PostgresPool {
+  connect(): Promise<PostgresConnection>
+}
+
+export interface PostgresConnection {
   query(config: {
     readonly text: string
     readonly values: unknown[]
     readonly query_timeout: number
   }): Promise<{ readonly rows: unknown[] }>
+  /** With true the connection is not used again. */
+  release(destroy?: boolean): void
 }
 
 export interface PostgresSessionStoreOptions extends SessionTables {
   readonly pool: PostgresPool
-  /** How long one statement may take. @defaultValue `'1s'` */
+  /** How long one statement may take, and as long the wait for a connection. @defaultValue `'1s'` */
   readonly queryTimeout?: Duration
   /** For tests. The clock of PostgreSQL otherwise. */
   readonly clock?: Clock
@@ -47,12 +53,23 @@ export interface PostgresSessionStore extends SessionStore {
 export function createPostgresSessionStore(options: PostgresSessionStoreOptions): PostgresSessionStore {
   const path = 'createPostgresSessionStore'
   refuseUnknownKeys(options, ['pool', 'schema', 'sessions', 'epochs', 'queryTimeout', 'clock'], path)
-  if (typeof options.pool?.query !== 'function') throw new TypeError(`${path}.pool: give a pool of pg.`)
+  if (typeof options.pool?.connect !== 'function') throw new TypeError(`${path}.pool: give a pool of pg.`)
   const timeout = parseDuration(
     options.queryTimeout ?? postgresSessionStoreDefaults.queryTimeout,
     `${path}.queryTimeout`,
   )
-  return new Store(options.pool, tableNames(options, path), timeout, options.clock)
+  const store = new Store(options.pool, tableNames(options, path), timeout, options.clock)
+  // Bound, so that `sessionLookup: store.find` works.
+  return {
+    create: (session, limits) => store.create(session, limits),
+    find: (ref) => store.find(ref),
+    rotate: (rotation) => store.rotate(rotation),
+    revoke: (ref, reason) => store.revoke(ref, reason),
+    revokeAll: (user, reason, kept) => store.revokeAll(user, reason, kept),
+    list: (user) => store.list(user),
+    recentlyRevoked: (within) => store.recentlyRevoked(within),
+    prune: (endedBefore) => store.prune(endedBefore),
+  }
 }
 
 /** The time, from the first parameter or, where that is null, from PostgreSQL. */
@@ -283,7 +300,36 @@ class Store implements PostgresSessionStore {
   }
 
   async #run<Row>(text: string, values: readonly unknown[]): Promise<Row[]> {
-    const { rows } = await this.#pool.query({ text, values: [...values], query_timeout: this.#timeout })
-    return rows as Row[]
+    const connection = await this.#connect()
+    let failed = true
+    try {
+      const { rows } = await connection.query({ text, values: [...values], query_timeout: this.#timeout })
+      failed = false
+      return rows as Row[]
+    } finally {
+      // After a failure the statement may still run, or the connection be lost.
+      connection.release(failed)
+    }
+  }
+
+  /** A connection, or the failure that none was free in time: what is not sent by then is never sent. */
+  async #connect(): Promise<PostgresConnection> {
+    const { promise: late, reject } = Promise.withResolvers<never>()
+    const timer = setTimeout(
+      () => reject(new Error(`No connection was free within ${this.#timeout} ms.`)),
+      this.#timeout,
+    )
+    const connecting = this.#pool.connect()
+    try {
+      return await Promise.race([connecting, late])
+    } catch (error) {
+      connecting.then(
+        (connection) => connection.release(),
+        () => undefined,
+      )
+      throw error
+    } finally {
+      clearTimeout(timer)
+    }
   }
 }

@@ -24,7 +24,7 @@ export interface SessionAuthorityOptions {
   readonly issuer: string
   /** The `aud` of access tokens. */
   readonly audience: string | readonly string[]
-  /** The `client_id` of access tokens, where `signIn` names none. @defaultValue `'first-party'` */
+  /** The `client_id` of access tokens. @defaultValue `'first-party'` */
   readonly clientId?: string
   /** The life of an access token. @defaultValue `'5m'` */
   readonly accessTtl?: Duration
@@ -41,6 +41,8 @@ export interface SessionAuthorityOptions {
   /** Reads the user's rights at each refresh; null ends the session. Without it a session keeps those of the sign-in. */
   readonly loadUser?: (session: SessionRef) => Promise<UserRights | null>
   readonly throttle?: ThrottleOptions
+  /** Deletes sessions from the store that ended so long ago, looked at once an hour; `false` for never. @defaultValue `'30d'` */
+  readonly pruneAfter?: Duration | false
   readonly audit?: AuditListener
   readonly logger?: Logger
   /** How long Redis may take for one step. @defaultValue 400 */
@@ -56,6 +58,7 @@ export const sessionAuthorityDefaults: Readonly<{
   absolute: Duration
   grace: Duration
   maxSessionsPerUser: number
+  pruneAfter: Duration
   commandTimeout: Duration
 }> = Object.freeze({
   clientId: 'first-party',
@@ -64,6 +67,7 @@ export const sessionAuthorityDefaults: Readonly<{
   absolute: '30d',
   grace: '10s',
   maxSessionsPerUser: 50,
+  pruneAfter: '30d',
   commandTimeout: defaultCommandTimeout,
 })
 
@@ -82,6 +86,7 @@ const knownKeys = [
   'store',
   'loadUser',
   'throttle',
+  'pruneAfter',
   'audit',
   'logger',
   'commandTimeout',
@@ -99,6 +104,8 @@ export interface ResolvedAuthorityOptions {
   readonly grace: number
   readonly maxSessionsPerUser: number
   readonly tombstoneTtl: number
+  readonly pruneAfter: number | undefined
+  readonly pruneInterval: number
   readonly logger: Logger
 }
 
@@ -147,6 +154,11 @@ export function resolveAuthorityOptions(options: SessionAuthorityOptions): Resol
     grace: duration('grace', 0),
     maxSessionsPerUser,
     tombstoneTtl: accessTtl + margin,
+    pruneAfter:
+      options.pruneAfter === false
+        ? undefined
+        : parseDuration(options.pruneAfter ?? sessionAuthorityDefaults.pruneAfter, `${path}.pruneAfter`),
+    pruneInterval: 3_600_000,
     logger: options.logger ?? silentLogger,
   }
 }

@@ -18,14 +18,18 @@ const version = 'v1'
 const macBytes = 16
 const part = /^[A-Za-z0-9_-]+$/
 
+type RefreshSecrets = Pick<AuthSecrets, 'refreshMac' | 'refreshNext'>
+
 /** Makes, reads and follows refresh tokens: `v1~tid~uid~sid~gen~rtid~secret~mac`. */
 export class RefreshTokenCodec {
-  readonly #mac: KeyObject
-  readonly #next: KeyObject
+  /** The present key first, then the previous ones. */
+  readonly #macs: readonly KeyObject[]
+  readonly #nexts: readonly KeyObject[]
 
-  constructor(secrets: Pick<AuthSecrets, 'refreshMac' | 'refreshNext'>, path: string) {
-    this.#mac = secretKey(secrets.refreshMac, `${path}.refreshMac`)
-    this.#next = secretKey(secrets.refreshNext, `${path}.refreshNext`)
+  constructor(secrets: RefreshSecrets & { readonly previous?: readonly RefreshSecrets[] }, path: string) {
+    const all = [secrets, ...(secrets.previous ?? [])]
+    this.#macs = all.map(({ refreshMac }) => secretKey(refreshMac, `${path}.refreshMac`))
+    this.#nexts = all.map(({ refreshNext }) => secretKey(refreshNext, `${path}.refreshNext`))
   }
 
   /** The first token of a session. */
@@ -38,7 +42,16 @@ export class RefreshTokenCodec {
    * tabs that refresh at once agree, and nothing readable has to be stored for them.
    */
   successor(token: RefreshToken, refreshId: string): RefreshToken {
-    const secret = hmac(this.#next, `${token.sessionId}|${refreshId}|${token.secret}`).toString('base64url')
+    return this.#successor(token, refreshId, this.#nexts[0] as KeyObject)
+  }
+
+  /** The same under each secret, the present one first: one that is told again may be from before a rotation. */
+  successors(token: RefreshToken, refreshId: string): readonly RefreshToken[] {
+    return this.#nexts.map((key) => this.#successor(token, refreshId, key))
+  }
+
+  #successor(token: RefreshToken, refreshId: string, key: KeyObject): RefreshToken {
+    const secret = hmac(key, `${token.sessionId}|${refreshId}|${token.secret}`).toString('base64url')
     return { ...token, generation: token.generation + 1, refreshId, secret }
   }
 
@@ -52,7 +65,7 @@ export class RefreshTokenCodec {
       token.refreshId,
       token.secret,
     ].join('~')
-    return `${body}~${this.#macOf(body).toString('base64url')}`
+    return `${body}~${macOf(this.#macs[0] as KeyObject, body).toString('base64url')}`
   }
 
   /**
@@ -72,7 +85,8 @@ export class RefreshTokenCodec {
     if (given.length !== macBytes || given.toString('base64url') !== mac) {
       throw new Refusal('The MAC of the refresh token is malformed.')
     }
-    if (!timingSafeEqual(given, this.#macOf(body))) throw new Refusal('The refresh token is not one of ours.')
+    if (!this.#macs.some((key) => timingSafeEqual(given, macOf(key, body))))
+      throw new Refusal('The refresh token is not one of ours.')
     const tenantId = unescapeId(tid ?? '')
     const userId = unescapeId(uid ?? '')
     const generation = Number(gen)
@@ -87,10 +101,10 @@ export class RefreshTokenCodec {
     }
     return { tenantId, userId, sessionId, generation, refreshId, secret } as RefreshToken
   }
+}
 
-  #macOf(body: string): Buffer {
-    return hmac(this.#mac, body).subarray(0, macBytes)
-  }
+function macOf(key: KeyObject, body: string): Buffer {
+  return hmac(key, body).subarray(0, macBytes)
 }
 
 /** The id of the session that a refresh token names, before anything of it is verified; empty when it has none. */

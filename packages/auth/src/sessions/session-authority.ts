@@ -4,7 +4,14 @@ import { type Clock, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
 import { createAudit, type AuthEvent } from '../audit.ts'
 import { AuthError, Refusal, type AuthErrorCode } from '../errors.ts'
 import { secretKey } from '../secrets.ts'
-import { Throttle } from '../throttle.ts'
+import {
+  DeviceTokens,
+  normalizeAccount,
+  normalizeAddress,
+  Throttle,
+  type AdmittedAttempt,
+  type SignInAttempt,
+} from '../throttle.ts'
 import { signAccessToken } from '../tokens/sign-access-token.ts'
 import { fingerprint } from './binding.ts'
 import {
@@ -67,11 +74,11 @@ export interface StepUp extends RefreshOptions {
 /** Makes, refreshes, ends and lists sessions. Only the auth app has one. */
 export interface SessionAuthority extends AsyncDisposable {
   /**
-   * Counts an attempt to sign in, before the password is looked at. Does nothing without `throttle`.
+   * Counts an attempt to sign in, before the password is looked at. Without `throttle` nothing is counted.
    *
    * @throws AuthError `ERR_AUTH_THROTTLED`, or `ERR_AUTH_UNAVAILABLE` while attempts cannot be counted
    */
-  admitSignIn(attempt: { readonly account: string; readonly address?: string }): Promise<void>
+  admitSignIn(attempt: SignInAttempt): Promise<AdmittedAttempt>
   /** Starts a session. The caller has verified the user. */
   signIn(user: SignIn): Promise<SessionTokens>
   /**
@@ -138,6 +145,8 @@ class Authority implements SessionAuthority {
   readonly #registry: SessionRegistry
   readonly #projector: Projector
   readonly #throttle: Throttle | undefined
+  readonly #devices: DeviceTokens
+  readonly #pruning: NodeJS.Timeout | undefined
   readonly #audit: (event: AuthEvent) => void
 
   constructor(options: SessionAuthorityOptions, settings: ResolvedAuthorityOptions) {
@@ -147,6 +156,11 @@ class Authority implements SessionAuthority {
     options.keys.retainAtLeast(settings.tombstoneTtl)
     this.#clock = options.clock ?? systemClock
     this.#codec = new RefreshTokenCodec(options.secrets, `${path}.secrets`)
+    this.#devices = new DeviceTokens(
+      [options.secrets, ...(options.secrets.previous ?? [])].map(({ refreshMac }) =>
+        secretKey(refreshMac, `${path}.secrets.refreshMac`),
+      ),
+    )
     this.#bindingKey = secretKey(options.secrets.cnf, `${path}.secrets.cnf`)
     this.#audit = createAudit(options.audit, settings.logger, () => this.#clock.now())
     const redis = new BoundedRedis(options.redis, options.commandTimeout ?? 400, `${path}.redis`)
@@ -159,13 +173,22 @@ class Authority implements SessionAuthority {
     )
     this.#projector = new Projector(this.#registry, warmer, settings.logger)
     this.#throttle = options.throttle === undefined ? undefined : new Throttle(options.throttle, this.#audit)
+    this.#pruning = this.#startPruning()
   }
 
-  async admitSignIn(attempt: { readonly account: string; readonly address?: string }): Promise<void> {
-    refuseUnknownKeys(attempt, ['account', 'address'], 'admitSignIn')
-    const { account, address } = attempt
-    if (typeof account !== 'string') throw new TypeError('admitSignIn.account: is no text.')
-    await this.#throttle?.signIn(account, address)
+  async admitSignIn(attempt: SignInAttempt): Promise<AdmittedAttempt> {
+    refuseUnknownKeys(attempt, ['account', 'address', 'deviceToken'], 'admitSignIn')
+    if (typeof attempt.account !== 'string') throw new TypeError('admitSignIn.account: is no text.')
+    const account = normalizeAccount(attempt.account)
+    const address = attempt.address ? normalizeAddress(attempt.address, 'admitSignIn.address') : undefined
+    const device = this.#devices.idOf(attempt.deviceToken, account)
+    const reset = await this.#throttle?.signIn(account, address, device)
+    return {
+      succeeded: async () => {
+        await reset?.()
+        return device === undefined ? this.#devices.issue(account) : (attempt.deviceToken as string)
+      },
+    }
   }
 
   async signIn(user: SignIn): Promise<SessionTokens> {
@@ -283,11 +306,25 @@ class Authority implements SessionAuthority {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#pruning)
     await this.#projector.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** Deletes from the store what ended long ago, once an hour. */
+  #startPruning(): NodeJS.Timeout | undefined {
+    const { store } = this.#options
+    const { pruneAfter, pruneInterval, logger } = this.#settings
+    if (store?.prune === undefined || pruneAfter === undefined) return undefined
+    const prune = (): void => {
+      Promise.try(() => store.prune?.(pruneAfter)).catch((error: unknown) => {
+        logger.warn({ err: error }, 'ended sessions could not be pruned')
+      })
+    }
+    return setInterval(prune, pruneInterval).unref()
   }
 
   async #create(session: NewSession): Promise<{ record: SessionRecord; ended: readonly string[] }> {
@@ -348,10 +385,11 @@ class Authority implements SessionAuthority {
     // A repeated step-up has the successor of the first; after a plain refresh there is nothing to be had.
     if (!graceAllowed && result.outcome === 'GRACE' && !covers(record, change))
       throw new AuthError('ERR_AUTH_REFRESH_SUPERSEDED')
-    const successor = this.#codec.successor(token, record.refreshId)
-    // Not so only when the secret that derives successors was changed within the window.
-    if (hashSecret(successor.secret) !== record.refreshHash)
-      throw new AuthError('ERR_AUTH_REFRESH_SUPERSEDED')
+    const successor = this.#codec
+      .successors(token, record.refreshId)
+      .find(({ secret }) => hashSecret(secret) === record.refreshHash)
+    // Only when the secret that derives successors was changed, and is not among the previous ones.
+    if (successor === undefined) throw new AuthError('ERR_AUTH_REFRESH_SUPERSEDED')
     if (store !== undefined && (await this.#projector.rotated(record)) === 'REVOKED') {
       throw new AuthError('ERR_AUTH_REFRESH_REVOKED')
     }

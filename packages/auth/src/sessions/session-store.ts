@@ -92,4 +92,6 @@ export interface SessionStore {
   list(user: UserRef): Promise<readonly SessionRecord[]>
   /** Sessions that were revoked within the last so many milliseconds. */
   recentlyRevoked(withinMs: number): Promise<readonly SessionRef[]>
+  /** Deletes sessions that ended longer ago than so many milliseconds. An authority calls it once an hour. */
+  prune?(endedBefore: number): Promise<number>
 }

@@ -62,6 +62,12 @@ export interface TokenVerifier {
   verify(token: string): Promise<VerifiedToken>
   /** The same token if it was verified before and still holds: without waiting. Otherwise undefined. */
   recall(token: string): VerifiedToken | undefined
+  /**
+   * Resolves when there are keys to verify with.
+   *
+   * @throws AuthError `ERR_AUTH_UNAVAILABLE` when they cannot be had now.
+   */
+  ready(): Promise<void>
   /** Milliseconds that clocks may differ by. */
   readonly clockTolerance: number
 }
@@ -146,6 +152,10 @@ class Verifier implements TokenVerifier {
   recall(token: string): VerifiedToken | undefined {
     if (typeof token !== 'string' || token.length > this.#maxLength) return undefined
     return this.#remembered(TokenCache.keyOf(token), this.#clock.now())
+  }
+
+  async ready(): Promise<void> {
+    await this.#keys.ready?.()
   }
 
   async verify(token: string): Promise<VerifiedToken> {
