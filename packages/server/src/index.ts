@@ -4,7 +4,12 @@ export { http } from './http/http.ts'
 export type { OpenApiOptions } from './openapi/openapi-options.ts'
 export { httpDefaults, type HttpOptions } from './options/http-options.ts'
 export { serverErrorCodes, type ServerErrorCode } from './errors.ts'
-export { createDocument, type DocumentSource, type OpenApiDocument } from './openapi/document.ts'
+export {
+  createDocument,
+  type DocumentOptions,
+  type DocumentSource,
+  type OpenApiDocument,
+} from './openapi/document.ts'
 export type { JsonSchema, SchemaConverter, SchemaConverters } from './openapi/json-schema.ts'
 export { serverStatuses } from './problem.ts'
 export { webSocketDefaults, type WebSocketOptions } from './options/socket-options.ts'

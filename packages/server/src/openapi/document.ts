@@ -1,5 +1,7 @@
-import type { Route } from '@quintet/core'
+import type { Route, Schema } from '@quintet/core'
 import { describeAccess, type NamedProcedure } from '@quintet/core/kit'
+import { Components } from './components.ts'
+import { pathTemplate, type PathParameter, type PathTemplate } from './path-template.ts'
 import { toJsonSchema, type JsonSchema, type SchemaConverters } from './json-schema.ts'
 
 /** What an OpenAPI document is made from. */
@@ -13,8 +15,16 @@ export interface DocumentSource {
 export interface OpenApiDocument {
   readonly openapi: '3.1.1'
   readonly info: { readonly title: string; readonly version: string }
+  readonly servers: readonly { readonly url: string }[]
   readonly paths: Readonly<Record<string, Readonly<Record<string, unknown>>>>
   readonly components: Readonly<Record<string, unknown>>
+}
+
+export interface DocumentOptions {
+  /** JSON Schema for schema libraries that do not offer it themselves, by vendor name. @defaultValue {} */
+  readonly converters?: SchemaConverters
+  /** Where the paths begin, as seen from the document. @defaultValue `'/'` */
+  readonly server?: string
 }
 
 /**
@@ -22,21 +32,25 @@ export interface OpenApiDocument {
  *
  * @see https://spec.openapis.org/oas/v3.1.1
  */
-export function createDocument(source: DocumentSource, converters: SchemaConverters = {}): OpenApiDocument {
+export function createDocument(
+  source: DocumentSource,
+  { converters = {}, server = '/' }: DocumentOptions = {},
+): OpenApiDocument {
+  const components = new Components()
   const paths: Record<string, Record<string, unknown>> = {}
+  const toSchema: ToSchema = (schema, side, name) =>
+    components.add(toJsonSchema(schema, side, converters), name)
   for (const named of source.procedures.values()) {
-    paths[`/rpc/${named.name.replace('.', '/')}`] = { post: describeProcedure(named, converters) }
+    paths[`/rpc/${named.name.replace('.', '/')}`] = { post: describeProcedure(named, toSchema) }
   }
-  for (const route of source.routes) {
-    const path = templateOf(route.pattern)
-    paths[path] = { ...paths[path], [route.method.toLowerCase()]: describeRoute(route, path) }
-  }
+  addRoutes(paths, source.routes)
   return {
     openapi: '3.1.1',
     info: { title: source.system.name, version: source.system.version },
+    servers: [{ url: server }],
     paths,
     components: {
-      schemas: { Problem: problemSchema },
+      schemas: { ...components.schemas, Problem: problemSchema },
       securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
       responses: {
         Problem: {
@@ -46,6 +60,41 @@ export function createDocument(source: DocumentSource, converters: SchemaConvert
       },
     },
   }
+}
+
+type ToSchema = (schema: Schema | undefined, side: 'input' | 'output', name: string) => JsonSchema
+
+/** Paths that differ in nothing but the names of their parameters are one path: the first one names it. */
+function addRoutes(paths: Record<string, Record<string, unknown>>, routes: readonly Route[]): void {
+  const known = new Map<string, PathTemplate>()
+  const ids = new Set<string>()
+  for (const route of routes) {
+    const template = pathTemplate(route.pattern)
+    const shape = template.path.replace(/\{[^}]*\}/g, '{}')
+    const { path, parameters } = known.get(shape) ?? template
+    if (!known.has(shape)) known.set(shape, template)
+    const method = route.method.toLowerCase()
+    // The first route that matches is asked first, so it is the one that is described.
+    if (paths[path]?.[method] !== undefined) continue
+    const named = parameters.map(({ name }, index) => ({
+      name,
+      pattern: template.parameters[index]?.pattern,
+    }))
+    paths[path] = {
+      ...paths[path],
+      [method]: describeRoute(route, operationIdOf(route.method, path, ids), named),
+    }
+  }
+}
+
+/** `GET /files/{name}` is `get_files_name`: generators make a function of it. */
+function operationIdOf(method: string, path: string, taken: Set<string>): string {
+  const words = [method.toLowerCase(), ...path.split(/[^A-Za-z0-9]+/).filter((word) => word !== '')]
+  const wanted = words.join('_')
+  let id = wanted
+  for (let count = 2; taken.has(id); count++) id = `${wanted}_${String(count)}`
+  taken.add(id)
+  return id
 }
 
 const problemRef = { $ref: '#/components/schemas/Problem' }
@@ -66,9 +115,9 @@ const problemSchema: JsonSchema = {
   },
 }
 
-function describeProcedure({ name, procedure }: NamedProcedure, converters: SchemaConverters): JsonSchema {
+function describeProcedure({ name, procedure }: NamedProcedure, toSchema: ToSchema): JsonSchema {
   const [tag = name] = name.split('.', 1)
-  const output = toJsonSchema(procedure.output, 'output', converters)
+  const output = toSchema(procedure.output, 'output', `${name}.output`)
   const type = procedure.mode === 'stream' ? 'text/event-stream' : 'application/json'
   const answer = {
     description:
@@ -85,7 +134,7 @@ function describeProcedure({ name, procedure }: NamedProcedure, converters: Sche
       : {
           requestBody: {
             required: true,
-            content: { 'application/json': { schema: toJsonSchema(procedure.input, 'input', converters) } },
+            content: { 'application/json': { schema: toSchema(procedure.input, 'input', `${name}.input`) } },
           },
         }),
     responses: {
@@ -98,18 +147,21 @@ function describeProcedure({ name, procedure }: NamedProcedure, converters: Sche
   }
 }
 
-function describeRoute(route: Route, path: string): JsonSchema {
-  const parameters = [...path.matchAll(/\{([^}]+)\}/g)].map(([, name]) => ({
-    name,
-    in: 'path',
-    required: true,
-    schema: { type: 'string' },
-  }))
+function describeRoute(route: Route, operationId: string, parameters: readonly PathParameter[]): JsonSchema {
   return {
-    operationId: `${route.method} ${route.pattern}`,
+    operationId,
     tags: ['routes'],
     ...common(route.access, route.description),
-    ...(parameters.length === 0 ? {} : { parameters }),
+    ...(parameters.length === 0
+      ? {}
+      : {
+          parameters: parameters.map(({ name, pattern }) => ({
+            name,
+            in: 'path',
+            required: true,
+            schema: { type: 'string', ...(pattern === undefined ? {} : { pattern }) },
+          })),
+        }),
     responses: { default: { description: 'Whatever the route answers, or a problem document.' } },
   }
 }
@@ -120,9 +172,4 @@ function common(access: Route['access'], description: string): JsonSchema {
     'x-access': describeAccess(access),
     security: access === 'public' ? [] : [{ bearer: [] }],
   }
-}
-
-/** `/objects/:id{[0-9]+}/*` in Hono's syntax is `/objects/{id}/{rest}` in that of OpenAPI. */
-function templateOf(pattern: string): string {
-  return pattern.replace(/:(\w+)(?:\{[^}]*\})?\??/g, '{$1}').replace(/\*$/, '{rest}')
 }

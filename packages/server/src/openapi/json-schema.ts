@@ -9,9 +9,20 @@ export type SchemaConverter = (schema: Schema, side: 'input' | 'output') => Json
 /** Converters by the vendor name that a library's schemas carry, e.g. `valibot`. */
 export type SchemaConverters = Readonly<Record<string, SchemaConverter>>
 
+type Convert = (options: {
+  readonly target: string
+  readonly libraryOptions?: Readonly<Record<string, unknown>>
+}) => JsonSchema
+
 interface StandardJsonSchema {
-  readonly input: (options: { readonly target: string }) => JsonSchema
-  readonly output: (options: { readonly target: string }) => JsonSchema
+  readonly input: Convert
+  readonly output: Convert
+}
+
+/** Has a library describe a member that JSON Schema cannot say as any value, instead of failing for the whole. */
+const lenient: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  zod: { unrepresentable: 'any' },
+  arktype: { fallback: ({ base }: { readonly base: unknown }) => base },
 }
 
 /**
@@ -25,14 +36,16 @@ export function toJsonSchema(
 ): JsonSchema {
   if (schema === undefined) return {}
   const standard = schema['~standard']
-  const converter = Object.hasOwn(converters, standard.vendor) ? converters[standard.vendor] : undefined
+  const { vendor } = standard
+  const converter = Object.hasOwn(converters, vendor) ? converters[vendor] : undefined
   const own = (standard as { readonly jsonSchema?: StandardJsonSchema }).jsonSchema
+  const options = Object.hasOwn(lenient, vendor) ? { libraryOptions: lenient[vendor] ?? {} } : {}
   try {
-    const made = converter === undefined ? own?.[side]({ target: 'draft-2020-12' }) : converter(schema, side)
+    const made =
+      converter === undefined ? own?.[side]({ target: 'draft-2020-12', ...options }) : converter(schema, side)
     const { $schema: _draft, ...rest } = made ?? {}
     return rest
   } catch {
-    // A part that JSON Schema cannot say, such as a custom check.
     return {}
   }
 }

@@ -21,7 +21,13 @@ export function openApiRoutes(host: TransportHost, options: Required<OpenApiOpti
     access: options.access,
     description: 'This document.',
     handler: () => {
-      text ??= JSON.stringify(createDocument(host, options.converters))
+      text ??= JSON.stringify(
+        createDocument(host, {
+          converters: options.converters,
+          // Relative, so that it holds behind a prefix that a gateway strips.
+          server: relativePath(options.path, '/').replace(/\/$/, ''),
+        }),
+      )
       return new Response(text, { headers: { 'content-type': 'application/json' } })
     },
   })
