@@ -231,6 +231,23 @@ class CallPipeline implements Pipeline {
     }
   }
 
+  reportRefused(call: Pick<IncomingCall, 'operation' | 'requestId' | 'statusOf'>, error: QuintetError): void {
+    const { operation, requestId } = call
+    const { tenantId, userId } = anonymous
+    const status = call.statusOf?.(error)
+    for (const observer of this.#observers) {
+      try {
+        observer.onSettled({
+          ...{ operation, requestId, tenantId, userId, status, durationMs: 0 },
+          outcome: error.kind,
+          errorCode: error.code,
+        })
+      } catch (failure) {
+        this.#logger.error({ err: failure, requestId }, 'an invocation observer failed')
+      }
+    }
+  }
+
   #authenticate(call: PipelineCall): Principal | Promise<Principal> {
     const { credentials, operation } = call.incoming
     if (credentials.scheme === 'none') return anonymous
@@ -270,6 +287,7 @@ class CallPipeline implements Pipeline {
   #settle(call: PipelineCall, failure: QuintetError | undefined): void {
     if (failure === undefined && this.#observers.length === 0) return
     const durationMs = this.#clock.monotonic() - call.startedMonotonic
+    const status = call.incoming.statusOf?.(failure)
     if (failure !== undefined) logFailure(this.#logger, call, failure, durationMs)
     for (const observer of this.#observers) {
       try {
@@ -278,7 +296,8 @@ class CallPipeline implements Pipeline {
           requestId: call.requestId,
           tenantId: call.principal.tenantId,
           userId: call.principal.userId,
-          outcome: failure === undefined ? 'ok' : failure.kind,
+          outcome: failure === undefined ? outcomeOf(status) : failure.kind,
+          status,
           errorCode: failure?.code,
           durationMs,
         })
@@ -287,6 +306,13 @@ class CallPipeline implements Pipeline {
       }
     }
   }
+}
+
+/** What became of a call whose handler has answered: a status of 500 or more is a failure too. */
+function outcomeOf(status: number | undefined): string {
+  if (status === undefined || status < 500) return 'ok'
+  if (status === 503) return 'unavailable'
+  return status === 504 ? 'timeout' : 'internal'
 }
 
 const principalSteps: CallSteps<undefined, Principal> = {

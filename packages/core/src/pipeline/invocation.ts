@@ -34,8 +34,10 @@ export interface SettledCall {
   readonly requestId: string
   readonly tenantId: string | null
   readonly userId: string | null
-  /** `'ok'`, or the kind of the error. */
+  /** `'ok'`, or the kind of the error; for an answer of a route with a status of 500 or more the kind of that. */
   readonly outcome: string
+  /** The HTTP status of the answer, where the surface has said it. */
+  readonly status?: number | undefined
   readonly errorCode: string | undefined
   readonly durationMs: number
 }

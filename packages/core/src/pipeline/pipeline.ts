@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import type { QuintetError } from '../errors.ts'
 import type { AuthManager, SessionEnd } from '../access/auth-manager.ts'
 import type { Credentials } from '../access/credentials.ts'
 import type { ClientInfo } from './client-info.ts'
@@ -17,6 +18,8 @@ export interface IncomingCall {
   readonly traceparent?: string | undefined
   /** Aborts when the caller goes away. */
   readonly signal: AbortSignal
+  /** The HTTP status with which the call is answered, or was. Missing on surfaces that are not HTTP. */
+  statusOf?(failure: QuintetError | undefined): number | undefined
   /** The caller's own deadline, in milliseconds since the epoch. */
   readonly deadline?: number | undefined
 }
@@ -60,6 +63,8 @@ export interface Pipeline {
   /** Calls `onEnd` once when the principal's session ends, so that its open connections can be closed; undefined when nobody can tell. */
   watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable | undefined
   addObserver(observer: InvocationObserver): void
+  /** Tells the observers of a request that asked for no operation there is, e.g. of a 404; it is not logged. */
+  reportRefused(call: Pick<IncomingCall, 'operation' | 'requestId' | 'statusOf'>, error: QuintetError): void
   /** Refuses new calls from now on, and resolves when no call is in progress or the signal aborts. */
   drain(signal: AbortSignal): Promise<void>
 }

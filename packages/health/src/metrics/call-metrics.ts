@@ -1,6 +1,14 @@
 import type { InvocationObserver, Surface } from '@quintet/core/kit'
 import type { Histogram, Metrics } from './metrics.ts'
 
+const httpInstrument = 'http_server_request_duration_seconds'
+/** OpenTelemetry's `http.response.status_code`, as Prometheus spells it. */
+const statusLabel = 'http_response_status_code'
+
+function labelsOf(instrument: string): readonly string[] {
+  return instrument === httpInstrument ? ['operation', 'outcome', statusLabel] : ['operation', 'outcome']
+}
+
 /** The OpenTelemetry instrument of each surface, as Prometheus spells it. */
 const instruments: Readonly<Record<Surface, string>> = {
   rpc: 'http_server_request_duration_seconds',
@@ -26,18 +34,18 @@ export function observeCalls(metrics: Metrics): InvocationObserver {
   const histograms = new Map<string, Histogram>()
   const bound = new Map<string, (seconds: number) => void>()
   for (const name of new Set(Object.values(instruments))) {
-    histograms.set(
-      name,
-      metrics.histogram(name, { help: help[name] ?? name, labels: ['operation', 'outcome'] }),
-    )
+    histograms.set(name, metrics.histogram(name, { help: help[name] ?? name, labels: labelsOf(name) }))
   }
   return {
-    onSettled({ operation, outcome, durationMs }) {
+    onSettled({ operation, outcome, status, durationMs }) {
       const name = instruments[operation.surface]
-      const key = `${name} ${operation.name} ${outcome}`
+      const key = `${name} ${operation.name} ${outcome} ${String(status)}`
       let record = bound.get(key)
       if (record === undefined) {
-        record = histograms.get(name)?.bind({ operation: operation.name, outcome })
+        const labels = { operation: operation.name, outcome }
+        record = histograms
+          .get(name)
+          ?.bind(name === httpInstrument ? { ...labels, [statusLabel]: String(status ?? '') } : labels)
         if (record === undefined) return
         // Operations are declared, so they are few; the bound is against a surface that names them as it likes.
         if (bound.size < 5_000) bound.set(key, record)

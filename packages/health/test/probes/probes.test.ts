@@ -169,7 +169,7 @@ describe('probes', () => {
     })
   })
 
-  it('exports calls under the OpenTelemetry names, by operation and outcome', async () => {
+  it('exports calls under the OpenTelemetry names, by operation, outcome and status', async () => {
     const { host, get } = await serve()
     await runCall(host, 'objects.list')
     await runCall(host, 'objects.list')
@@ -178,16 +178,16 @@ describe('probes', () => {
     const { body, headers } = await get('/metrics')
     expect(headers['content-type']).toContain('text/plain')
     expect(body).toContain(
-      'http_server_request_duration_seconds_count{operation="objects.list",outcome="ok"} 2',
+      'http_server_request_duration_seconds_count{operation="objects.list",outcome="ok",http_response_status_code=""} 2',
     )
     expect(body).toContain(
-      'http_server_request_duration_seconds_count{operation="objects.remove",outcome="internal"} 1',
+      'http_server_request_duration_seconds_count{operation="objects.remove",outcome="internal",http_response_status_code=""} 1',
     )
     expect(body).toContain(
       'messaging_process_duration_seconds_count{operation="job:make-thumbnail",outcome="ok"} 1',
     )
     expect(body).toContain(
-      'http_server_request_duration_seconds_bucket{operation="objects.list",outcome="ok",le="0.005"}',
+      'http_server_request_duration_seconds_bucket{operation="objects.list",outcome="ok",http_response_status_code="",le="0.005"}',
     )
     expect(body).toContain('quintet_calls_active 0')
     expect(body).toContain('process_cpu_seconds_total')

@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { ClientInfo } from '@quintet/core'
-import { requestIdOf } from '@quintet/core/http'
+import type { ClientInfo, QuintetError } from '@quintet/core'
+import { requestIdOf, statusOf } from '@quintet/core/http'
 import { noCredentials, type Credentials, type IncomingCall, type Operation } from '@quintet/core/kit'
 import { deadlineOf, traceparentOf } from '../request/call-headers.ts'
-import { toProblem } from '../problem.ts'
+import { serverStatuses, toProblem } from '../problem.ts'
 import { chooseCoding, createCompressor } from '../request/content-coding.ts'
 import { credentialsOf } from '../request/credentials.ts'
 import { declaredLength } from '../request/read-body.ts'
@@ -134,6 +134,16 @@ export class Exchange {
     this.response.end()
   }
 
+  /** Answers a request for what there is not, and has it counted under a name that no client can choose. */
+  failUnknown(operation: Operation, error: QuintetError, extra: readonly string[] = []): void {
+    this.fail(error, extra)
+    const { requestId } = this
+    this.site.host.pipeline.reportRefused(
+      { operation, requestId, statusOf: (failure) => failure && statusOf(failure, serverStatuses) },
+      error,
+    )
+  }
+
   /** Answers with a problem document; ends the connection when an answer has already begun. */
   fail(thrown: unknown, extra: readonly string[] = []): void {
     if (this.response.headersSent) {
@@ -217,5 +227,12 @@ class HttpCall implements IncomingCall {
 
   get client(): ClientInfo {
     return this.#exchange.client
+  }
+
+  /** A call without a result counts as 200 here. */
+  statusOf(failure: QuintetError | undefined): number {
+    const { response } = this.#exchange
+    if (response.headersSent) return response.statusCode
+    return failure === undefined ? 200 : statusOf(failure, serverStatuses)
   }
 }

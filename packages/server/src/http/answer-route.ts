@@ -6,6 +6,7 @@ import type { Exchange } from '../exchange/exchange.ts'
 import { limitBody } from '../exchange/limit-body.ts'
 import type { RouteMatch, RouteTable } from './route-table.ts'
 import { methodNotAllowed } from './rpc.ts'
+import { unknownProcedure, unknownRoute } from '../request/unknown-operations.ts'
 import { toWebRequest } from '../request/web-request.ts'
 import { sendResponse } from '../exchange/web-response.ts'
 
@@ -17,8 +18,12 @@ export async function answerRoute(exchange: Exchange, table: RouteTable, path: s
     if (await runRoute(exchange, match)) return
   }
   const allowed = matches.length === 0 ? table.allowed(path) : []
-  if (allowed.length > 0) exchange.fail(methodNotAllowed(allowed.join(', ')), ['allow', allowed.join(', ')])
-  else exchange.fail(serverError('ERR_SERVER_NOT_FOUND', 'There is nothing here.'))
+  const list = allowed.join(', ')
+  if (allowed.length > 0) exchange.failUnknown(unknownRoute, methodNotAllowed(list), ['allow', list])
+  else {
+    const operation = path.startsWith('/rpc/') ? unknownProcedure : unknownRoute
+    exchange.failUnknown(operation, serverError('ERR_SERVER_NOT_FOUND', 'There is nothing here.'))
+  }
 }
 
 /** Runs one route through the pipeline, which stays open until the answer is sent. False when it is not the route's. */

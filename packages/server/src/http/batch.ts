@@ -1,4 +1,5 @@
-import { callProcedure, findProcedure } from '@quintet/core/kit'
+import { callProcedure, findProcedure, toQuintetError, type NamedProcedure } from '@quintet/core/kit'
+import { unknownProcedure } from '../request/unknown-operations.ts'
 import { serverError } from '../errors.ts'
 import { toProblem } from '../problem.ts'
 import type { Exchange } from '../exchange/exchange.ts'
@@ -59,7 +60,7 @@ function parseCall(value: unknown): BatchCall {
 /** The JSON of one answer. What goes wrong in one call is told to that call alone. */
 async function answerCall(exchange: Exchange, id: CallId, { method, input }: BatchCall): Promise<string> {
   try {
-    const { procedure, operation } = findProcedure(exchange.site.host, method)
+    const { procedure, operation } = findOrReport(exchange, method)
     if (procedure.mode === 'stream') {
       // Who may not call is told that first, as everywhere.
       await exchange.site.host.pipeline.authorize(exchange.call(operation))
@@ -72,6 +73,21 @@ async function answerCall(exchange: Exchange, id: CallId, { method, input }: Bat
     return JSON.stringify({ id, output })
   } catch (error) {
     return describeFailure(exchange, id, error)
+  }
+}
+
+/** @throws QuintetError `ERR_CORE_NOT_FOUND`, which is counted. */
+function findOrReport(exchange: Exchange, method: unknown): NamedProcedure {
+  const { host } = exchange.site
+  try {
+    return findProcedure(host, method)
+  } catch (error) {
+    const { requestId } = exchange
+    host.pipeline.reportRefused(
+      { operation: unknownProcedure, requestId, statusOf: () => 404 },
+      toQuintetError(error),
+    )
+    throw error
   }
 }
 

@@ -1,3 +1,4 @@
+import type { QuintetError } from '@quintet/core'
 import type { IncomingHttpHeaders } from 'node:http'
 import { callProcedure, type NamedProcedure, streamProcedure } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
@@ -64,6 +65,6 @@ function checkContent(headers: IncomingHttpHeaders): void {
   }
 }
 
-export function methodNotAllowed(allowed: string): Error {
+export function methodNotAllowed(allowed: string): QuintetError {
   return serverError('ERR_SERVER_METHOD_NOT_ALLOWED', `This answers to ${allowed} only.`)
 }

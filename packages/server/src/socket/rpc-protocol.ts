@@ -7,11 +7,13 @@ import {
   type Operation,
   procedureOperation,
   streamProcedure,
+  toQuintetError,
   type TransportHost,
 } from '@quintet/core/kit'
 import { requestIdOf } from '@quintet/core/http'
 import { deadlineOf, traceparentOf } from '../request/call-headers.ts'
 import { serverError } from '../errors.ts'
+import { unknownMessage } from '../request/unknown-operations.ts'
 import { parseJson } from '../json.ts'
 import { toProblem } from '../problem.ts'
 import { closeCode } from '@quintet/core/http'
@@ -120,7 +122,7 @@ class RpcSession implements DrainableSession {
           `At most ${String(maxCalls)} calls may be in progress on a connection.`,
         )
       }
-      const named = findProcedure(this.#host, message['method'])
+      const named = this.#find(message['method'], requestId)
       const controller = new AbortController()
       const call: IncomingCall = {
         operation: messageOperation(named),
@@ -143,6 +145,15 @@ class RpcSession implements DrainableSession {
       )
     } catch (error) {
       this.#refuse(id, error, requestId)
+    }
+  }
+
+  #find(method: unknown, requestId: string): NamedProcedure {
+    try {
+      return findProcedure(this.#host, method)
+    } catch (error) {
+      this.#host.pipeline.reportRefused({ operation: unknownMessage, requestId }, toQuintetError(error))
+      throw error
     }
   }
 

@@ -77,7 +77,7 @@ function refsOf(value: unknown): string[] {
 
 describe('the document of a nasty app', () => {
   it('passes a public validator', async () => {
-    expect(await new Validator().validate(structuredClone(document) as object)).toEqual({ valid: true })
+    expect(await new Validator().validate(structuredClone(document) as never)).toEqual({ valid: true })
   })
 
   it('refers only to what it holds', () => {
