@@ -1,16 +1,29 @@
-import { fork, type ChildProcess } from 'node:child_process'
+import { fork, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { Pool } from 'undici'
 import type { Figure } from './run.ts'
 
-const lanes = 50
+const clients = 32
 const rounds = 7
 const callsPerRound = 4_000
+
+/** Every proxy of the run, in turns, each in a process of its own before the same app. */
+const peers = ['ours', 'plain', 'fastify', 'http-proxy-3', 'nginx'] as const
+type Peer = (typeof peers)[number]
 
 interface Proxy {
   readonly child: ChildProcess
   readonly pool: Pool
+}
+
+interface Measured {
+  /** CPU microseconds of the proxy for one request. */
+  readonly cpu: number
+  /** Requests per second. */
+  readonly rate: number
+  /** Milliseconds. */
+  readonly p99: number
 }
 
 async function start(file: string, ...args: string[]): Promise<{ child: ChildProcess; url: string }> {
@@ -21,7 +34,7 @@ async function start(file: string, ...args: string[]): Promise<{ child: ChildPro
 
 async function startProxy(file: string, upstream: string): Promise<Proxy> {
   const { child, url } = await start(file, upstream)
-  return { child, pool: new Pool(url, { connections: lanes, pipelining: 1 }) }
+  return { child, pool: new Pool(url, { connections: clients, pipelining: 1 }) }
 }
 
 async function cpuOf({ child }: Proxy): Promise<number> {
@@ -30,60 +43,72 @@ async function cpuOf({ child }: Proxy): Promise<number> {
   return user + system
 }
 
-/** CPU microseconds of the proxy for one request, and requests per second, under so many clients. */
-async function round(proxy: Proxy): Promise<{ cpu: number; rate: number }> {
+async function round(proxy: Proxy): Promise<Measured> {
   const before = await cpuOf(proxy)
   const begin = performance.now()
+  const times: number[] = []
   let left = callsPerRound
-  const lane = async (): Promise<void> => {
+  const client = async (): Promise<void> => {
     while (left-- > 0) {
+      const asked = performance.now()
       const { statusCode, body } = await proxy.pool.request({ method: 'GET', path: '/api/app/items?page=1' })
       await body.dump()
       if (statusCode !== 200) throw new Error(`The proxy answered ${statusCode}.`)
+      times.push(performance.now() - asked)
     }
   }
-  await Promise.all(Array.from({ length: lanes }, lane))
+  await Promise.all(Array.from({ length: clients }, client))
   const seconds = (performance.now() - begin) / 1_000
-  return { cpu: ((await cpuOf(proxy)) - before) / callsPerRound, rate: callsPerRound / seconds }
+  return {
+    cpu: ((await cpuOf(proxy)) - before) / callsPerRound,
+    rate: callsPerRound / seconds,
+    p99: times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.99)] ?? Number.NaN,
+  }
 }
 
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }
 
-/** The gateway against a bare `http.request` proxy, each in a process of its own, in turns. */
+/**
+ * - `proxy-cpu-<peer>`: CPU of one request, ours divided by the peer's.
+ * - `proxy-rate-<peer>`: requests per second, ours divided by the peer's.
+ * - `proxy-p99`: ours at 32 clients, divided by the best peer's that runs on Node.
+ *
+ * `plain` is a bare `http.request` proxy; nginx is left out where it is not installed.
+ */
 export default async function* gateway(): AsyncIterable<Figure> {
+  const present = peers.filter((peer) => peer !== 'nginx' || spawnSync('nginx', ['-v']).status === 0)
   const upstream = await start('upstream')
-  const ours = await startProxy('ours', upstream.url)
-  const plain = await startProxy('plain', upstream.url)
+  const proxies = new Map<Peer, Proxy>()
   try {
-    const measured: Record<'ours' | 'plain', { cpu: number; rate: number }[]> = { ours: [], plain: [] }
+    for (const peer of present) proxies.set(peer, await startProxy(peer, upstream.url))
+    const measured = new Map<Peer, Measured[]>(present.map((peer) => [peer, []]))
     for (let index = 0; index <= rounds; index++) {
-      const [first, second] = [await round(ours), await round(plain)]
-      // The first round warms up.
-      if (index === 0) continue
-      measured.ours.push(first)
-      measured.plain.push(second)
+      for (const [peer, proxy] of proxies) {
+        const result = await round(proxy)
+        // The first round warms up.
+        if (index > 0) measured.get(peer)?.push(result)
+      }
     }
-    const of = (side: 'ours' | 'plain', what: 'cpu' | 'rate'): number =>
-      median(measured[side].map((each) => each[what]))
-    const against = 'http.request and pipe'
-    yield {
-      name: 'cpu per request',
-      value: of('ours', 'cpu'),
-      unit: 'us',
-      against,
-      ratio: of('ours', 'cpu') / of('plain', 'cpu'),
+    const of = (peer: Peer, what: keyof Measured): number =>
+      median(measured.get(peer)?.map((each) => each[what]) ?? [])
+    for (const peer of present.filter((each) => each !== 'ours')) {
+      for (const [what, unit] of [
+        ['cpu', 'us'],
+        ['rate', '/s'],
+      ] as const) {
+        const value = of('ours', what)
+        yield { name: `proxy-${what}-${peer}`, value, unit, against: peer, ratio: value / of(peer, what) }
+      }
     }
-    yield {
-      name: 'requests',
-      value: of('ours', 'rate'),
-      unit: '/s',
-      against,
-      ratio: of('ours', 'rate') / of('plain', 'rate'),
-    }
+    const [fastest = 'plain'] = present
+      .filter((peer) => peer !== 'ours' && peer !== 'nginx')
+      .toSorted((a, b) => of(a, 'p99') - of(b, 'p99'))
+    const p99 = of('ours', 'p99')
+    yield { name: 'proxy-p99', value: p99, unit: 'ms', against: fastest, ratio: p99 / of(fastest, 'p99') }
   } finally {
-    await Promise.all([ours.pool.destroy(), plain.pool.destroy()])
-    for (const { child } of [ours, plain, upstream]) child.disconnect()
+    await Promise.all([...proxies.values()].map(({ pool }) => pool.destroy()))
+    for (const { child } of [...proxies.values(), upstream]) child.disconnect()
   }
 }
