@@ -8,6 +8,7 @@ import { systemClock } from '@quintet/core/kit'
 import { createAdmission } from './admission/admission.ts'
 import { breakOff } from './exchange/break-off.ts'
 import { GatewayError } from './errors.ts'
+import { crossOriginHeaders, passesPreflight } from './exchange/cross-origin.ts'
 import type { ExchangeHost, ExchangeRecord } from './exchange/exchange-host.ts'
 import { Exchange } from './exchange/exchange.ts'
 import { createFrontServer } from './listener/front-server.ts'
@@ -172,9 +173,19 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     error: GatewayError,
     requestId: string,
   ): void {
+    const crossOrigin = crossOriginHeaders(settings.cors, request)
+    if (
+      error.code !== 'ERR_GATEWAY_BAD_REQUEST' &&
+      passesPreflight(settings.cors, request) &&
+      !response.headersSent
+    ) {
+      response.writeHead(204, [...settings.securityHeaders, 'x-request-id', requestId, ...crossOrigin])
+      response.end()
+      return
+    }
     sendProblem(request, response, error, {
       requestId,
-      headers: settings.securityHeaders,
+      headers: [...settings.securityHeaders, ...crossOrigin],
       close:
         stopping || error.code === 'ERR_GATEWAY_BAD_REQUEST' || error.code === 'ERR_GATEWAY_NOT_IMPLEMENTED',
       bodyFollows: request.headers.expect === undefined && !broken.has(request),

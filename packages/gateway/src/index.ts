@@ -3,6 +3,7 @@ export { gatewayTransport, type GatewayTransportOptions } from './transport.ts'
 export {
   defaultSecurityHeaders,
   gatewayDefaults,
+  type CorsOptions,
   type EjectionOptions,
   type GatewayOptions,
   type ProbeOptions,

@@ -64,7 +64,7 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
         new GatewayError('ERR_GATEWAY_REQUEST_TIMEOUT', 'The request body stood still for too long.'),
       )
     } else if (now - this.#blockedSince > idle) {
-      breakOff(this.response)
+      this.#stop(new GatewayError('ERR_GATEWAY_REQUEST_TIMEOUT', 'The client has read nothing for too long.'))
     }
   }
 

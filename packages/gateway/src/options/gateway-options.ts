@@ -32,6 +32,8 @@ export interface GatewayOptions {
   readonly probes?: false | ProbeOptions
   /** Headers added to every answer that does not have them. `false` for none. @defaultValue {@link defaultSecurityHeaders} */
   readonly securityHeaders?: false | Readonly<Record<string, string>>
+  /** Which pages of other origins may read the gateway's own answers. What an upstream answers is the upstream's. @defaultValue none */
+  readonly cors?: CorsOptions
   /** Told about every request when it is over. */
   readonly onSettled?: (exchange: SettledExchange) => void
   /** Stops the start, and closes the gateway at once, when it aborts. */
@@ -56,6 +58,14 @@ export interface RetryOptions {
   readonly attempts?: number
   /** Retries as a share of requests, so that they cannot double the load of a failing service. @defaultValue 0.2 */
   readonly budget?: number
+}
+
+/** @see https://fetch.spec.whatwg.org/#http-cors-protocol */
+export interface CorsOptions {
+  /** Origins such as `https://app.example`, or `'*'` for any. */
+  readonly origins: '*' | readonly string[]
+  /** Whether requests may carry cookies; not with `'*'`. @defaultValue false */
+  readonly credentials?: boolean
 }
 
 export interface ProbeOptions {
@@ -109,6 +119,11 @@ export interface Timeouts {
   readonly keepAlive: number
 }
 
+export interface ResolvedCors {
+  readonly origins: '*' | ReadonlySet<string>
+  readonly credentials: boolean
+}
+
 export interface ResolvedProbes {
   readonly path: string
   readonly interval: number
@@ -138,6 +153,7 @@ export interface ResolvedGatewayOptions {
   readonly ejection: ResolvedEjection | undefined
   /** Flat name and value pairs. */
   readonly securityHeaders: readonly string[]
+  readonly cors: ResolvedCors | undefined
   readonly onSettled: (exchange: SettledExchange) => void
   readonly signal: AbortSignal | undefined
 }
@@ -156,6 +172,7 @@ const known: readonly (keyof GatewayOptions)[] = [
   'probes',
   'ejection',
   'securityHeaders',
+  'cors',
   'onSettled',
   'signal',
 ]
@@ -201,6 +218,7 @@ export function resolveGatewayOptions(options: GatewayOptions): ResolvedGatewayO
     securityHeaders: Object.entries(
       options.securityHeaders === false ? {} : (options.securityHeaders ?? defaultSecurityHeaders),
     ).flatMap(([name, value]) => [name.toLowerCase(), value]),
+    cors: options.cors && resolveCors(options.cors),
     onSettled: options.onSettled ?? (() => undefined),
     signal: options.signal,
   }
@@ -228,6 +246,27 @@ function resolveRetries(options: RetryOptions): { attempts: number; budget: numb
   if (!(budget >= 0 && budget <= 1))
     throw new TypeError(`gateway.retries.budget: ${budget} is not a share between 0 and 1.`)
   return { attempts: whole(options.attempts ?? defaults.attempts, 0, 10, 'gateway.retries.attempts'), budget }
+}
+
+function resolveCors(options: CorsOptions): ResolvedCors {
+  refuseUnknownKeys(options, ['origins', 'credentials'], 'gateway.cors')
+  const { origins, credentials = false } = options
+  if (typeof credentials !== 'boolean')
+    throw new TypeError('gateway.cors.credentials: must be true or false.')
+  if (origins === '*') {
+    if (credentials)
+      throw new TypeError(
+        'gateway.cors.credentials: browsers refuse cookies for any origin. List the origins.',
+      )
+    return { origins, credentials }
+  }
+  if (!Array.isArray(origins)) throw new TypeError("gateway.cors.origins: must be a list of origins, or '*'.")
+  const strange = origins.find((origin) => !URL.canParse(origin) || new URL(origin).origin !== origin)
+  if (strange !== undefined)
+    throw new TypeError(
+      `gateway.cors.origins: ${JSON.stringify(strange)} is not an origin such as "https://app.example".`,
+    )
+  return { origins: new Set(origins), credentials }
 }
 
 function resolveProbes(options: ProbeOptions): ResolvedProbes {

@@ -12,6 +12,8 @@ export interface GatewayConfiguration {
   readonly trustedProxies: readonly string[]
   readonly timeouts?: GatewayOptions['timeouts'] | undefined
   readonly retries?: GatewayOptions['retries'] | undefined
+  readonly probes?: GatewayOptions['probes'] | undefined
+  readonly cors?: GatewayOptions['cors'] | undefined
   readonly ejection?: GatewayOptions['ejection'] | undefined
   readonly securityHeaders?: GatewayOptions['securityHeaders'] | undefined
   readonly maxConnections?: number | undefined
@@ -59,6 +61,8 @@ export const GatewayConfig: z.ZodType<GatewayConfiguration> = z.strictObject({
   trustedProxies: z.array(z.string()).default([]),
   timeouts: json<GatewayOptions['timeouts']>().optional(),
   retries: json<GatewayOptions['retries']>().optional(),
+  probes: json<GatewayOptions['probes']>().optional(),
+  cors: json<GatewayOptions['cors']>().optional(),
   ejection: json<GatewayOptions['ejection']>().optional(),
   securityHeaders: json<GatewayOptions['securityHeaders']>().optional(),
   maxConnections: z.number().int().positive().optional(),

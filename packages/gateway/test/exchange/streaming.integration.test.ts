@@ -33,7 +33,7 @@ function memory(): number {
 }
 
 describe('a big body', () => {
-  it('streams up without being held, and arrives whole', async () => {
+  it('streams up without being held, and arrives whole', { timeout: 120_000 }, async () => {
     const hash = createHash('sha1')
     await using upstream = await startUpstream((request, response) => {
       let length = 0
@@ -68,36 +68,40 @@ describe('a big body', () => {
     expect(peak).toBeLessThan(48)
   })
 
-  it('streams down without being held, while the client reads slowly at first', async () => {
-    let written = 0
-    await using upstream = await startUpstream((_request, response) => {
-      void (async () => {
-        for (let index = 0; index < blocks; index++) {
-          written += block.length
-          if (!response.write(block)) await new Promise((drained) => response.once('drain', drained))
-        }
-        response.end()
-      })()
-    })
-    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
-    const response = await get(`${gateway.url}/api/app/`)
-    // Nobody reads: the upstream comes to a standstill after what fits into the buffers on the way.
-    let last = -1
-    await until(async () => {
-      const moved = written !== last
-      last = written
-      await delay(100)
-      return !moved
-    })
-    expect(written).toBeLessThan(40 * block.length)
-    let received = 0
-    const download = new Promise<void>((resolve) => {
-      response.on('data', (chunk: Buffer) => (received += chunk.length))
-      response.on('end', resolve)
-    })
-    expect(await peakOf(download)).toBeLessThan(48)
-    expect(received).toBe(block.length * blocks)
-  })
+  it(
+    'streams down without being held, while the client reads slowly at first',
+    { timeout: 120_000 },
+    async () => {
+      let written = 0
+      await using upstream = await startUpstream((_request, response) => {
+        void (async () => {
+          for (let index = 0; index < blocks; index++) {
+            written += block.length
+            if (!response.write(block)) await new Promise((drained) => response.once('drain', drained))
+          }
+          response.end()
+        })()
+      })
+      await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+      const response = await get(`${gateway.url}/api/app/`)
+      // Nobody reads: the upstream comes to a standstill after what fits into the buffers on the way.
+      let last = -1
+      await until(async () => {
+        const moved = written !== last
+        last = written
+        await delay(100)
+        return !moved
+      })
+      expect(written).toBeLessThan(40 * block.length)
+      let received = 0
+      const download = new Promise<void>((resolve) => {
+        response.on('data', (chunk: Buffer) => (received += chunk.length))
+        response.on('end', resolve)
+      })
+      expect(await peakOf(download)).toBeLessThan(48)
+      expect(received).toBe(block.length * blocks)
+    },
+  )
 
   it('reaches the upstream while it is still being sent', async () => {
     const { promise: first, resolve } = Promise.withResolvers<string>()
@@ -197,3 +201,27 @@ describe('an abort', () => {
 function get(url: string): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => httpRequest(url, resolve).on('error', reject).end())
 }
+
+describe('a client that stops reading', () => {
+  it('is cut off after the idle limit, and the upstream with it', async () => {
+    let gone = false
+    await using upstream = await startUpstream((_request, response) => {
+      response.on('close', () => (gone = true))
+      const send = (): void => {
+        while (!response.destroyed && response.write(block));
+      }
+      response.on('drain', send)
+      send()
+    })
+    await using gateway = await startGateway({
+      routes: [appRoute([upstream.url])],
+      timeouts: { idle: 300 },
+    })
+    const response = await get(`${gateway.url}/api/app/`)
+    response.on('error', () => undefined)
+    await until(() => gone, 25_000)
+    await until(() => gateway.status().requests === 0)
+    expect(gateway.settled).toMatchObject([{ status: 200, outcome: 'ERR_GATEWAY_REQUEST_TIMEOUT' }])
+    response.destroy()
+  })
+})

@@ -20,6 +20,7 @@ const configurable = [
   'maxConnections',
   'retries',
   'probes',
+  'cors',
   'ejection',
   'securityHeaders',
 ]
