@@ -8,7 +8,7 @@ import type { RealtimeSession } from './realtime-session.ts'
 import type { SessionHost } from './session-host.ts'
 import type { Subscription } from './subscription.ts'
 import { topicKeys } from '../topic/topic-keys.ts'
-import { openTopic, type Topic } from '../topic/topic.ts'
+import { openTopic, type Topic, type TopicSubscriber } from '../topic/topic.ts'
 
 /** The channels of one instance, with all their sessions. */
 export interface Engine extends SessionHost {
@@ -28,7 +28,7 @@ export function createEngine(options: ResolvedChannelsOptions, host: RealtimeHos
   const instance = randomBytes(6).toString('base64url')
   const topics = new Map<string, Topic>()
   const sessions = new Set<RealtimeSession>()
-  const members = new Map<Subscription, Member>()
+  const members = new Map<TopicSubscriber, Member>()
   const farewells = new Set<Promise<unknown>>()
   const feed = createFeed(
     // This connection waits for Redis for as long as it takes, whatever the client that it comes from does.
@@ -45,15 +45,12 @@ export function createEngine(options: ResolvedChannelsOptions, host: RealtimeHos
   })
 
   async function showPresence(): Promise<void> {
-    const perTopic = new Map<Topic, Member[]>()
-    for (const [{ topic }, member] of members) {
-      const list = perTopic.get(topic) ?? []
-      list.push(member)
-      perTopic.set(topic, list)
-    }
-    for (const [topic, list] of perTopic) {
-      await touchMembers(redis, topic.keys, presenceTtl, list).catch((error: unknown) => {
-        logger.warn({ err: error, channel: topic.name }, 'Presence cannot be renewed.')
+    for (const topic of topics.values()) {
+      // Read when it is sent: who has left since the last topic must not be put back.
+      const present = [...topic.subscribers].flatMap((subscriber) => members.get(subscriber) ?? [])
+      if (present.length === 0) continue
+      await touchMembers(redis, topic.keys, presenceTtl, present).catch((error: unknown) => {
+        logger.warn({ err: error, channel: topic.name }, 'presence cannot be renewed')
       })
     }
   }
@@ -113,7 +110,7 @@ export function createEngine(options: ResolvedChannelsOptions, host: RealtimeHos
         (error: unknown) => {
           logger.debug(
             { err: error, channel: subscription.topic.name },
-            'A leave could not be told; it will run out.',
+            'a leave could not be told; the member will expire',
           )
         },
       )

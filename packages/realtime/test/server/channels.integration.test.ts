@@ -399,6 +399,36 @@ describe('channels', () => {
       expect(await bob.ask({ type: 'subscribe', channel: 'room' })).toMatchObject({ present: ['bob'] })
     })
 
+    it('never brings back who has left while the presence of another channel is renewed', async () => {
+      const lounge = channel('lounge', { access: 'authenticated', presence: true })
+      let held: (() => void) | undefined
+      const slow = {
+        async eval(script: string, keys: number, ...rest: (string | number)[]) {
+          const isRenewal = rest[1] === 'touch' && String(rest[0]).includes(':room}') && rest.length > 4
+          if (isRenewal && held === undefined && renewing)
+            await new Promise<void>((resolve) => (held = resolve))
+          return redis.eval(script, keys, ...rest)
+        },
+        duplicate: (overrides?: object) => redis.duplicate(overrides as never),
+      }
+      let renewing = false
+      const instance = await start([room, lounge], { redis: slow as never, presenceTtl: 300 })
+      const [alice, anna] = [instance.open('alice'), instance.open('anna')]
+      await alice.ask({ type: 'subscribe', channel: 'room' })
+      await anna.ask({ type: 'subscribe', channel: 'lounge' })
+      renewing = true
+      const release = await until(() => held)
+      anna.close()
+      const members = (): Promise<number> => redis.hlen(`${prefix}:p:{t.tenant-a:lounge}`)
+      await until(async () => (await members()) === 0)
+      release()
+      held = undefined
+      await until(() => held)
+      expect(await members()).toBe(0)
+      ;(held as (() => void) | undefined)?.()
+      renewing = false
+    })
+
     it('forgets the members of an instance that died, and keeps those that live', async () => {
       const instance = await start([room], { presenceTtl: 300 })
       const alice = instance.open('alice')
