@@ -13,14 +13,14 @@ export type {
   Metrics,
   MetricsOptions,
 } from './metrics/metrics.ts'
-export { operatorDefaults, type OperatorOptions, type SecretText } from './probes/operator.ts'
+export { operatorDefaults, type OperatorOptions } from './probes/operator.ts'
 export {
   createPerformanceMonitor,
   type OperationPerformance,
   type PerformanceMonitor,
   type PerformanceReport,
 } from './performance/performance-report.ts'
-export { probeDefaults, type ProbeOptions } from './probes/probe-options.ts'
+export { probeDefaults, type ProbeOptions, type ProbesOptions } from './probes/probe-options.ts'
 export { probes } from './probes/probes.ts'
 export { HealthError, type HealthErrorCode } from './errors.ts'
 export { gracefulShutdown, type GracefulShutdown } from './shutdown/graceful-shutdown.ts'

@@ -7,7 +7,8 @@ export interface HttpPlugin {
   readonly name: string
   /** What it answers, and whom it says it answers, for `quintet routes`. */
   readonly operations?: readonly Operation[]
-  start(host: TransportHost): void
+  /** Runs before the transport listens; when it fails, the process does not start. */
+  start(host: TransportHost): void | Promise<void>
   /** True when the request is answered or will be. */
   handle(request: IncomingMessage, response: ServerResponse): boolean
 }

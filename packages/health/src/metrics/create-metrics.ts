@@ -1,4 +1,4 @@
-import { refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions, refuseUnknownKeys } from '@quintet/core/kit'
 import { describeSeries, formatValue } from './exposition.ts'
 import type { Gauge, Labels, MetricOptions, MetricsOptions, Metrics } from './metrics.ts'
 
@@ -22,11 +22,8 @@ interface Family {
  *   metric did not declare.
  */
 export function createMetrics(options: MetricsOptions = {}): Metrics {
-  refuseUnknownKeys(options, ['maxSeries'], 'createMetrics')
-  const maxSeries = options.maxSeries ?? metricsDefaults.maxSeries
-  if (!Number.isSafeInteger(maxSeries) || maxSeries < 1) {
-    throw new TypeError(`createMetrics.maxSeries: ${String(maxSeries)} is not a positive whole number.`)
-  }
+  const spec = { maxSeries: option.count(metricsDefaults.maxSeries, { min: 1 }) }
+  const { maxSeries } = readOptions(options, spec, 'createMetrics')
   const families = new Map<string, Family>()
   const sources: (() => string | Promise<string>)[] = []
 
@@ -140,6 +137,8 @@ function createSeries<Cell>(
       throw new TypeError(`${name}: ${JSON.stringify(label)} is no label name.`)
   }
   const cells = new Map<string, readonly [Labels, Cell]>()
+  // A metric without labels has its one sample from the start, so that a rate can see the first step.
+  if (labelNames.length === 0) cells.set('', [{}, make()])
   const overflow: Labels = Object.fromEntries(labelNames.map((label) => [label, 'other']))
   const find = (labels: Labels, mayOverflow: boolean): Cell => {
     const key = labelNames.map((label) => labels[label]).join('\u0000')

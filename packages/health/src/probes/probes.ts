@@ -4,7 +4,8 @@ import { watchEventLoop } from '../performance/event-loop.ts'
 import { includeNodeMetrics } from '../metrics/node-metrics.ts'
 import { createPerformanceMonitor } from '../performance/performance-report.ts'
 import { createProbeAnswers, probeOperations, type AnswerProbe } from './probe-answers.ts'
-import { resolveProbeOptions, type ProbeOptions } from './probe-options.ts'
+import { resolveProbesOptions, type ProbesOptions } from './probe-options.ts'
+import { listenForOperators } from './operator-listener.ts'
 import { writeProbe } from './write-answer.ts'
 
 /**
@@ -15,17 +16,20 @@ import { writeProbe } from './write-answer.ts'
  * - `/startupz`: 200 once everything listens.
  * - `/health` (checks, performance report) and `/metrics` (Prometheus text): for operators only.
  *
- * One value serves one process.
+ * Operators bring a token, or come over a port of their own. One value serves one process.
  *
  * @throws TypeError for options that are unknown or make no sense.
+ *
+ * @example
+ * http({ port: 3000, plugins: [probes({ operators: { port: 9464 } })] })
  */
-export function probes(options: ProbeOptions = {}): HttpPlugin {
-  const resolved = resolveProbeOptions(options, 'probes')
+export function probes(options: ProbesOptions = {}): HttpPlugin {
+  const resolved = resolveProbesOptions(options)
   let answerProbe: AnswerProbe | undefined
   return {
     name: 'probes',
     operations: probeOperations(resolved.prefix),
-    start(host) {
+    async start(host) {
       if (answerProbe !== undefined)
         throw new TypeError('probes: is started already. Each process needs a value of its own.')
       const eventLoop = host.lifecycle.use(watchEventLoop())
@@ -50,6 +54,9 @@ export function probes(options: ProbeOptions = {}): HttpPlugin {
         performance,
         logger: host.logger,
       })
+      if (resolved.listener === undefined) return
+      const listener = host.lifecycle.use(await listenForOperators(answerProbe, resolved.listener))
+      host.logger.info({ 'server.port': listener.port }, 'operators are answered on a port of their own')
     },
     handle(request, response) {
       return answerProbe !== undefined && writeProbe(answerProbe, request, response)

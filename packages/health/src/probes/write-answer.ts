@@ -6,10 +6,11 @@ export function writeProbe(
   answerProbe: AnswerProbe,
   request: IncomingMessage,
   response: ServerResponse,
+  isOperator = false,
 ): boolean {
   const method = request.method ?? 'GET'
   const [path = ''] = (request.url ?? '').split('?', 1)
-  const caller = { remoteAddress: request.socket.remoteAddress, headers: request.headers }
+  const caller = { headers: request.headers, isOperator }
   const pending = answerProbe(method, path, caller)
   if (pending === undefined) return false
   void pending.then((answer) => {

@@ -1,5 +1,6 @@
-import { type Duration, type Logger, silentLogger } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { constants } from 'node:os'
+import type { Duration, Logger } from '@quintet/core'
+import { option, readOptions } from '@quintet/core/kit'
 
 /** Something to be ended when the process stops: a pool, a worker, a connection. */
 export interface ShutdownHook {
@@ -55,46 +56,33 @@ export interface ResolvedShutdown {
   readonly logger: Logger
 }
 
-const knownKeys = [
-  'health',
-  'propagationDelay',
-  'drainTimeout',
-  'timeout',
-  'hooks',
-  'signals',
-  'crashes',
-  'logger',
-]
+const hookSpec = {
+  name: option.text(),
+  run: option.function<ShutdownHook['run']>(),
+  timeout: option.delay(shutdownDefaults.hookTimeout),
+}
+
+const spec = {
+  health: option
+    .collaborator<{ stopAccepting(): void }>(['stopAccepting'], 'health as createHealth() makes it')
+    .optional(),
+  propagationDelay: option.delay(shutdownDefaults.propagationDelay),
+  drainTimeout: option.delay(shutdownDefaults.drainTimeout),
+  timeout: option.delay(shutdownDefaults.timeout),
+  hooks: option.list(option.nested(hookSpec)),
+  signals: option
+    .list(option.oneOf(Object.keys(constants.signals) as NodeJS.Signals[]))
+    .or(shutdownDefaults.signals),
+  crashes: option.boolean(shutdownDefaults.crashes),
+  logger: option.logger(),
+}
 
 /** @throws TypeError for options that are unknown or make no sense. */
 export function resolveShutdownOptions(options: ShutdownOptions): ResolvedShutdown {
-  const path = 'gracefulShutdown'
-  refuseUnknownKeys(options, knownKeys, path)
-  const duration = (key: 'propagationDelay' | 'drainTimeout' | 'timeout'): number =>
-    parseDuration(options[key] ?? shutdownDefaults[key], `${path}.${key}`)
-  const timeout = duration('timeout')
-  const propagationDelay = duration('propagationDelay')
-  return {
-    health: options.health,
-    propagationDelay,
-    drainTimeout: duration('drainTimeout'),
-    timeout,
-    hooks: (options.hooks ?? []).map(resolveHook),
-    signals: options.signals ?? shutdownDefaults.signals,
-    crashes: options.crashes ?? shutdownDefaults.crashes,
-    logger: options.logger ?? silentLogger,
-  }
+  return readOptions(options, spec, 'gracefulShutdown')
 }
 
 /** @throws TypeError for a hook that is none. */
 export function resolveHook(hook: ShutdownHook): ResolvedHook {
-  refuseUnknownKeys(hook, ['name', 'run', 'timeout'], 'shutdown hook')
-  if (typeof hook.name !== 'string' || hook.name === '') throw new TypeError('shutdown hook: needs a name.')
-  if (typeof hook.run !== 'function')
-    throw new TypeError(`shutdown hook ${hook.name}: needs a function to run.`)
-  const timeout = parseDuration(
-    hook.timeout ?? shutdownDefaults.hookTimeout,
-    `shutdown hook ${hook.name}: timeout`,
-  )
-  return { name: hook.name, run: hook.run, timeout }
+  return readOptions(hook, hookSpec, 'onShutdown')
 }

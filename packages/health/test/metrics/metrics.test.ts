@@ -33,6 +33,24 @@ describe('createMetrics', () => {
     )
   })
 
+  it('has a sample of what has no labels from the start', async () => {
+    const metrics = createMetrics()
+    metrics.counter('orders_total', { help: 'Orders.' })
+    metrics.gauge('depth', { help: 'How deep.' })
+    metrics.histogram('size', { help: 'Sizes.', buckets: [1] })
+    metrics.counter('calls_total', { help: 'Calls.', labels: ['method'] })
+    const samples = (await metrics.scrape()).split('\n').filter((line) => !line.startsWith('#'))
+    expect(samples).toEqual([
+      'orders_total 0',
+      'depth 0',
+      'size_bucket{le="1"} 0',
+      'size_bucket{le="+Inf"} 0',
+      'size_sum 0',
+      'size_count 0',
+      '',
+    ])
+  })
+
   it('keeps every label on one line, whatever is in it', async () => {
     await fc.assert(
       fc.asyncProperty(fc.string({ unit: 'binary' }), async (value) => {
@@ -70,6 +88,8 @@ describe('createMetrics', () => {
     const counter = metrics.counter('e', { help: 'E.', labels: ['a'] })
     expect(() => counter.add({ b: 'x' })).toThrow('takes the labels a, not b')
     expect(() => counter.add({ a: 'x' }, -1)).toThrow('cannot go on by -1')
-    expect(() => createMetrics({ maxSeries: 0 })).toThrow('not a positive whole number')
+    expect(() => createMetrics({ maxSeries: 0 })).toThrow(
+      'createMetrics.maxSeries: 0 is not a whole number of at least 1',
+    )
   })
 })

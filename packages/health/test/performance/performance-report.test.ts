@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createPerformanceMonitor, watchEventLoop } from '../../src/index.ts'
 
 const eventLoop = watchEventLoop()
@@ -40,6 +40,23 @@ describe('createPerformanceMonitor', () => {
     expect(cpu.share).toBeGreaterThanOrEqual(0)
     expect(uptime).toBeGreaterThan(0)
     expect(eventLoopDelay.max).toBeGreaterThanOrEqual(eventLoopDelay.p50)
+  })
+
+  it('tells the share of a processor since the report before', () => {
+    let now = 1_000
+    let cpu = { user: 0, system: 0 }
+    vi.spyOn(performance, 'now').mockImplementation(() => now)
+    vi.spyOn(process, 'cpuUsage').mockImplementation(() => cpu)
+    onTestFinished(() => void vi.restoreAllMocks())
+    const monitor = createPerformanceMonitor(eventLoop)
+    now += 1_000
+    cpu = { user: 200_000, system: 50_000 }
+    expect(monitor.report().cpu).toEqual({ user: 0.2, system: 0.05, share: 0.25 })
+    now += 500
+    cpu = { user: 600_000, system: 150_000 }
+    expect(monitor.report().cpu.share).toBe(1)
+    now += 500
+    expect(monitor.report().cpu.share).toBe(0)
   })
 
   it('keeps a bounded number of operations', () => {

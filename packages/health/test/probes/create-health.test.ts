@@ -1,4 +1,5 @@
 import { createServer } from 'node:http'
+import { silentLogger } from '@quintet/core'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createHealth, type CreateHealthOptions, type Health } from '../../src/index.ts'
@@ -74,6 +75,22 @@ describe('createHealth', () => {
     }
   })
 
+  it('answers operators without a token on a server of their own', async () => {
+    make()
+    const server = createServer((request, response) => {
+      if (health?.handleOperator(request, response) !== true) response.writeHead(404).end()
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    try {
+      expect((await fetch(`http://127.0.0.1:${port}/metrics`)).status).toBe(200)
+      expect((await fetch(`http://127.0.0.1:${port}/shop`)).status).toBe(404)
+    } finally {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    }
+  })
+
   it('refuses options that it does not know', () => {
     expect(() => createHealth({ check: [] } as never)).toThrow(
       'createHealth: unknown key "check". Did you mean "checks"?',
@@ -82,8 +99,8 @@ describe('createHealth', () => {
 
   it('answers fail, and logs why, when a scrape fails', async () => {
     const logged: unknown[] = []
-    const logger = { error: (fields: object) => void logged.push(fields) }
-    make({ operators: { token }, logger: logger as never })
+    const logger = { ...silentLogger, error: (fields: unknown) => void logged.push(fields) }
+    make({ operators: { token }, logger })
     health?.metrics.include(() => Promise.reject(new Error('no')))
     expect((await ask('/metrics', { authorization: `Bearer ${token}` })).status).toBe(503)
     expect(logged).toHaveLength(1)

@@ -211,7 +211,7 @@ describe('gracefulShutdown', () => {
     const server = createServer()
     expect(() => gracefulShutdown(server, { timeot: 1 } as never)).toThrow('Did you mean "timeout"?')
     expect(() => gracefulShutdown(server, { hooks: [{ name: '', run: () => undefined }] })).toThrow(
-      'needs a name',
+      'gracefulShutdown.hooks[0].name',
     )
   })
 })

@@ -6,7 +6,6 @@ import { removeMembers, touchMembers, type Member } from '../topic/presence.ts'
 import { openSession } from './open-session.ts'
 import type { RealtimeSession } from './realtime-session.ts'
 import type { SessionHost } from './session-host.ts'
-import type { Subscription } from './subscription.ts'
 import { topicKeys } from '../topic/topic-keys.ts'
 import { openTopic, type Topic, type TopicSubscriber } from '../topic/topic.ts'
 

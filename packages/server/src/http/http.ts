@@ -69,7 +69,7 @@ export function http(options: HttpOptions = {}): Transport {
         bodies: createBodyWatch(Math.min(60_000, ...limits)),
       }
       const hub = resolved.websocket && new SocketHub(host, resolved.websocket)
-      for (const plugin of resolved.plugins) plugin.start(host)
+      for (const plugin of resolved.plugins) await plugin.start(host)
       await hub?.start()
       const last = serve(server, site)
       if (hub !== undefined) {
