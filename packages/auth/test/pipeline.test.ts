@@ -33,9 +33,10 @@ describe('in the pipeline of core', () => {
     const codes = [
       await codeOf(pipeline.authorize(incoming(accessToken, { roles: ['admin'] }))),
       await codeOf(pipeline.authorize(incoming(accessToken, steppedUp({ aal: 2 })))),
-      await codeOf(pipeline.authorize(incoming('x', 'public'))),
+      await codeOf(pipeline.authorize(incoming('x', 'public', 'strict'))),
     ]
     expect(codes).toEqual(['ERR_CORE_FORBIDDEN', 'ERR_AUTH_STEP_UP_REQUIRED', 'ERR_AUTH_TOKEN_INVALID'])
+    expect((await pipeline.authorize(incoming('x', 'public'))).kind).toBe('anonymous')
   })
 
   it('an operation can demand that the session be read, where others take it from memory', async () => {

@@ -5,7 +5,7 @@ import type { Principal, UserPrincipal, SystemPrincipal } from './principal.ts'
  * Who may use one way in. Every procedure, route, channel and job declares one; what declares none is
  * refused when it is defined.
  *
- * - `'public'`: everybody, also without credentials. Bad credentials are still refused.
+ * - `'public'`: everybody, also without credentials, or with some that do not verify.
  * - `'authenticated'`: every signed-in user.
  * - `'system'`: only Quintet's own work (jobs, sibling processes), never a user.
  * - `{ roles }`: a signed-in user with at least one of them.

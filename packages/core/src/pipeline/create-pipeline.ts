@@ -202,9 +202,8 @@ class CallPipeline implements Pipeline {
   ): Promise<Result> {
     let failure: QuintetError | undefined
     try {
-      const identified = this.#authenticate(call)
+      const identified = this.#identify(call)
       call.principal = identified instanceof Promise ? await identified : identified
-      if (call.principal.kind === 'anonymous' && isClaim(call.incoming.credentials)) throw notIdentified()
       const decision = decideAccess(call.operation.access, call.principal)
       if (decision !== 'granted') throw refused(call, decision)
       const pending = steps.input()
@@ -246,6 +245,32 @@ class CallPipeline implements Pipeline {
         this.#logger.error({ err: failure, requestId }, 'an invocation observer failed')
       }
     }
+  }
+
+  /**
+   * The caller. On a public way in, credentials that do not verify, or cannot be verified now, are as good as none: stale
+   * ones must not close a sign-in, nor an outage a public page. `freshness: 'strict'` refuses them there as well.
+   */
+  #identify(call: PipelineCall): Principal | Promise<Principal> {
+    const { credentials, operation } = call.incoming
+    if (!isClaim(credentials)) return this.#authenticate(call)
+    const mayBeAnyone = operation.access === 'public' && operation.freshness === undefined
+    return mayBeAnyone ? this.#identifyOrAnonymous(call) : this.#identifyClaim(call)
+  }
+
+  async #identifyOrAnonymous(call: PipelineCall): Promise<Principal> {
+    try {
+      return await this.#identifyClaim(call)
+    } catch (error) {
+      if (toQuintetError(error).kind === 'internal') throw error
+      call.throwIfAborted()
+      return anonymous
+    }
+  }
+
+  #identifyClaim(call: PipelineCall): Principal | Promise<Principal> {
+    const identified = this.#authenticate(call)
+    return identified instanceof Promise ? identified.then(assertIdentified) : assertIdentified(identified)
   }
 
   #authenticate(call: PipelineCall): Principal | Promise<Principal> {
@@ -320,7 +345,13 @@ const principalSteps: CallSteps<undefined, Principal> = {
   handle: (_input, invocation) => invocation.principal,
 }
 
-/** Whether a caller claims to be somebody. Then it is never let in as nobody. */
+/** Credentials that were given never make an anonymous caller by themselves. */
+function assertIdentified(principal: Principal): Principal {
+  if (principal.kind === 'anonymous') throw notIdentified()
+  return principal
+}
+
+/** Whether credentials came that must be verified. */
 function isClaim({ scheme }: Credentials): boolean {
   return scheme !== 'none' && scheme !== 'attested'
 }

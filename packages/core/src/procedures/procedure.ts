@@ -30,7 +30,10 @@ export interface ProcedureOptions<Access extends AccessRule> {
   readonly timeout?: Duration
   /** The largest request body. @defaultValue `'1mb'` */
   readonly maxInputSize?: Size
-  /** Demand a session read on every call, also where the auth manager is in tracked mode. */
+  /**
+   * Demand a session read on every call, also where the auth manager is in tracked mode. With `access: 'public'` it also
+   * refuses credentials that do not verify, which elsewhere make an anonymous caller.
+   */
   readonly freshness?: 'strict'
 }
 

@@ -83,7 +83,7 @@ export const surfaceAttacks: readonly SurfaceAttack[] = [
   refused('an anonymous caller of a procedure for a permission', 'permitted', undefined, 'unauthenticated'),
   refused('an anonymous caller of a system procedure', 'internal', undefined, 'unauthenticated'),
   refused('an anonymous caller of a procedure with a predicate', 'tenant', undefined, 'unauthenticated'),
-  refused('an unknown token on a public procedure', 'whoami', 'never-granted', 'unauthenticated'),
+  nobody('an unknown token on a public procedure', 'never-granted'),
   refused('a user without the role', 'admin', 'alice', 'forbidden'),
   refused('a user without the permission', 'permitted', 'alice', 'forbidden'),
   refused('a user, even an admin, of a system procedure', 'internal', 'admin', 'forbidden'),
@@ -91,7 +91,7 @@ export const surfaceAttacks: readonly SurfaceAttack[] = [
   refused('a revoked session', 'mine', 'revoked', 'unauthenticated'),
   refused('a superseded token', 'mine', 'superseded', 'unauthenticated'),
   refused('an expired token', 'mine', 'expired', 'unauthenticated'),
-  refused('a revoked session on a public procedure', 'whoami', 'revoked', 'unauthenticated'),
+  nobody('a revoked session on a public procedure', 'revoked'),
   refused(
     'forged context in the input of an anonymous caller',
     'admin',
@@ -250,6 +250,21 @@ function refused(
   return {
     name,
     run: (surface) => expectRefusal(surface, { method: `target.${procedure}`, input, token }, [kind]),
+  }
+}
+
+/** A public procedure sees an anonymous caller, unless the surface refuses the connection that the call would come by. */
+function nobody(name: string, token: string): SurfaceAttack {
+  return {
+    name,
+    async run(surface) {
+      const outcome = await surface.call({ method: 'target.whoami', input: {}, token })
+      if (!outcome.ok) {
+        assert.equal(outcome.kind, 'unauthenticated')
+        return
+      }
+      assert.equal((await whoami(surface, token, {})).kind, 'anonymous')
+    },
   }
 }
 

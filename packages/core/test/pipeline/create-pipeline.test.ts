@@ -9,8 +9,9 @@ import {
   systemPrincipal,
   type Invocation,
   type InvocationWrapper,
+  type Principal,
 } from '../../src/index.ts'
-import { createPipeline, type PipelineOptions, type SettledCall } from '../../src/kit.ts'
+import { createPipeline, type CallSteps, type PipelineOptions, type SettledCall } from '../../src/kit.ts'
 import { createTokenAuth, testUser } from '../../src/testing.ts'
 import { incomingCall, untilAborted } from '../incoming-call.ts'
 import { recordedLogger } from '../recorded-logger.ts'
@@ -124,26 +125,51 @@ describe('run', () => {
   })
 
   describe('credentials', () => {
-    it('refuses any where nobody can check them, also on a public operation', async () => {
+    const unverified = [
+      ['that cannot be checked at all', undefined],
+      ['that are not known', createTokenAuth()],
+      ['for which the manager answers with an anonymous caller', { authenticate: async () => anonymous }],
+      [
+        'that cannot be checked now',
+        {
+          authenticate: () =>
+            Promise.reject(
+              new QuintetError('Redis is away.', { code: 'ERR_TEST_AWAY', kind: 'unavailable' }),
+            ),
+        },
+      ],
+    ] as const
+    const principalOf: CallSteps<undefined, Principal> = {
+      input: () => undefined,
+      handle: (_input, { principal }) => principal,
+    }
+
+    it.each(unverified)('%s are as good as none on a public operation', async (_what, auth) => {
+      const pipeline = pipelineWith(auth === undefined ? {} : { auth })
+      expect(await pipeline.run(incomingCall({ credentials: bearer('t') }), principalOf)).toBe(anonymous)
+    })
+
+    it.each(unverified)(
+      '%s are refused where it asks for strictness, and everywhere else',
+      async (_what, auth) => {
+        const pipeline = pipelineWith(auth === undefined ? {} : { auth })
+        const call = incomingCall({ credentials: bearer('t') })
+        const operations = [
+          { ...call.operation, freshness: 'strict' as const },
+          { ...call.operation, access: 'authenticated' as const },
+        ]
+        for (const operation of operations)
+          await expect(pipeline.run({ ...call, operation }, principalOf)).rejects.toMatchObject({
+            kind: expect.stringMatching(/^(?:unauthenticated|unavailable)$/),
+          })
+      },
+    )
+
+    it('are not taken for none when the manager is broken', async () => {
+      const broken = { authenticate: () => Promise.reject(new Error('a defect')) }
       await expect(
-        pipelineWith().run(incomingCall({ credentials: bearer('t') }), answer),
-      ).rejects.toMatchObject({
-        code: 'ERR_CORE_UNAUTHENTICATED',
-      })
-    })
-
-    it('refuses bad ones on a public operation', async () => {
-      const pipeline = pipelineWith({ auth: createTokenAuth() })
-      await expect(pipeline.run(incomingCall({ credentials: bearer('t') }), answer)).rejects.toMatchObject({
-        kind: 'unauthenticated',
-      })
-    })
-
-    it('takes no anonymous principal for credentials that were given', async () => {
-      const pipeline = pipelineWith({ auth: { authenticate: async () => anonymous } })
-      await expect(pipeline.run(incomingCall({ credentials: bearer('t') }), answer)).rejects.toMatchObject({
-        kind: 'unauthenticated',
-      })
+        pipelineWith({ auth: broken }).run(incomingCall({ credentials: bearer('t') }), principalOf),
+      ).rejects.toMatchObject({ kind: 'internal' })
     })
 
     it('asks for a session read where the operation does', async () => {
