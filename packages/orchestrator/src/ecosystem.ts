@@ -120,7 +120,8 @@ export async function launchEcosystem(
 ): Promise<RunningEcosystem> {
   const env = options.env ?? process.env
   const onEvent = options.onEvent ?? (() => undefined)
-  const plan = typeof source === 'string' ? await loadPlan(source) : source
+  const given = typeof source === 'string' ? await loadPlan(source) : source
+  const plan = options.dev ? withoutCritical(given) : given
   const state = stateDirectory(
     options.dataDirectory ?? defaultStateDirectory(plan.project, plan.configFile, env),
   )
@@ -133,7 +134,8 @@ export async function launchEcosystem(
   const secrets = openSecrets(state.secretsFile)
   const ports = await assignPorts(plan, { ports: options.ports ?? 'fixed', gatewayPort: options.gatewayPort })
   const stopped = Promise.withResolvers<number>()
-  let fail: (reason: string) => void = () => undefined
+  let lost: string | undefined
+  let fail = (reason: string): void => void (lost ??= reason)
   options.signal?.throwIfAborted()
   const compiled = compilePlan(plan, env as NodeJS.ProcessEnv, options.signal)
   const servers = await startServers({
@@ -190,6 +192,8 @@ export async function launchEcosystem(
   })
   const sampler = createSampler({ ...plan.metrics, targets: () => targetsOf(supervisor, servers) })
   made.defer(() => sampler.close())
+  await compiled
+  options.signal?.throwIfAborted()
   const resources = made.move()
   const startedAt = Date.now()
   let stopping: Promise<void> | undefined
@@ -211,8 +215,8 @@ export async function launchEcosystem(
     // What goes wrong on the way down is in the logs; the failure is what is told.
     stop(reason).catch(() => undefined)
   }
-  await compiled
-  supervisor.start()
+  if (lost === undefined) supervisor.start()
+  else fail(lost)
 
   return {
     plan,
@@ -286,6 +290,15 @@ async function prepareDatabases(
   const attention = describeUnusedDatabases(plan, secrets)
   if (attention !== undefined) onEvent({ type: 'progress', message: attention })
   return provisionApps(plan, adminUrl, secrets)
+}
+
+/** Under `dev` a broken app waits for the next save, and takes nothing along. */
+function withoutCritical(plan: Plan): Plan {
+  return {
+    ...plan,
+    apps: plan.apps.map((app) => ({ ...app, critical: false })),
+    processes: plan.processes.map((each) => ({ ...each, critical: false })),
+  }
 }
 
 async function openLogs(plan: Plan, state: StateDirectory): Promise<Map<string, ProcessLog>> {

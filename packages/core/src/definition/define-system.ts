@@ -14,7 +14,7 @@ import type { Transport } from '../transport/transport.ts'
 /** What applies where {@link SystemOptions} says nothing. */
 export const systemDefaults = {
   process: { critical: false, instances: 1, startupTimeout: '30s', ...pipelineDefaults },
-  health: { interval: '15s', timeout: '5s', retries: 3 },
+  health: { interval: '8s', timeout: '3s', retries: 3 },
   shutdown: { propagationDelay: 0, timeout: '10s', priority: 0, drainConnections: true },
   dev: { logLevel: 'debug', sourceMaps: true },
 } as const

@@ -90,9 +90,9 @@ export interface TopologyOptions {
 }
 
 export interface ProbeOptions {
-  /** @defaultValue `'15s'` */
+  /** @defaultValue `'8s'` */
   readonly interval?: Duration
-  /** @defaultValue `'5s'` */
+  /** @defaultValue `'3s'` */
   readonly timeout?: Duration
   /** How many probes in a row must fail until the process is restarted. @defaultValue 3 */
   readonly retries?: number

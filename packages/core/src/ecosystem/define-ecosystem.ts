@@ -21,7 +21,7 @@ export const ecosystemDefaults = {
     backoff: { type: 'exponential', initial: '1s', max: '30s', factor: 2 },
   },
   monitoring: {
-    healthCheck: { interval: '15s', timeout: '5s' },
+    healthCheck: { interval: '8s', timeout: '3s' },
     metrics: { interval: '5s', retention: '1h' },
   },
   logging: { level: 'info', maxSize: '50mb', maxFiles: 10, compress: true },

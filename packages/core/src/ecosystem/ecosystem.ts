@@ -97,9 +97,9 @@ export interface BackoffOptions {
 export interface MonitoringOptions {
   /** For processes that say nothing else in their own `health`. */
   readonly healthCheck?: {
-    /** @defaultValue `'15s'` */
+    /** @defaultValue `'8s'` */
     readonly interval?: Duration
-    /** @defaultValue `'5s'` */
+    /** @defaultValue `'3s'` */
     readonly timeout?: Duration
   }
   readonly metrics?: {

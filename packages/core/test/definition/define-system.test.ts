@@ -288,17 +288,17 @@ const supervised: Readonly<Record<string, Supervised>> = {
   'ProbeOptions.interval': {
     change: process({ health: { interval: '1m' } }),
     read: (system) => first(system)?.health,
-    expected: { interval: 60_000, timeout: 5_000, retries: 3, isTimed: true },
+    expected: { interval: 60_000, timeout: 3_000, retries: 3, isTimed: true },
   },
   'ProbeOptions.timeout': {
     change: process({ health: { timeout: '1s' } }),
     read: (system) => first(system)?.health,
-    expected: { interval: 15_000, timeout: 1_000, retries: 3, isTimed: true },
+    expected: { interval: 8_000, timeout: 1_000, retries: 3, isTimed: true },
   },
   'ProbeOptions.retries': {
     change: process({ health: { retries: 1 } }),
     read: (system) => first(system)?.health,
-    expected: { interval: 15_000, timeout: 5_000, retries: 1, isTimed: false },
+    expected: { interval: 8_000, timeout: 3_000, retries: 1, isTimed: false },
   },
   'ShutdownOptions.priority': {
     change: { shutdown: { priority: -10 } },
@@ -392,7 +392,7 @@ describe('defineSystem', () => {
       instances: 1,
       transports: {},
       topology: { expose: false, access: [] },
-      health: { interval: 15_000, timeout: 5_000, retries: 3 },
+      health: { interval: 8_000, timeout: 3_000, retries: 3 },
       startupTimeout: 30_000,
       env: {},
       hooks: {},

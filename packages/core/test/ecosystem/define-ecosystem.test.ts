@@ -30,7 +30,7 @@ const effects: Readonly<
   'EcosystemOptions.monitoring': [
     { monitoring: { metrics: { interval: 1 } } },
     (e) => e.monitoring,
-    { healthCheck: { interval: 15_000, timeout: 5_000 }, metrics: { interval: 1, retention: 3_600_000 } },
+    { healthCheck: { interval: 8_000, timeout: 3_000 }, metrics: { interval: 1, retention: 3_600_000 } },
   ],
   'EcosystemOptions.logging': [{ logging: { maxFiles: 3 } }, (e) => e.logging.maxFiles, 3],
   'EcosystemAppOptions.name': [app({ name: 'a' }), (e) => e.apps[0]?.name, 'a'],
@@ -219,7 +219,7 @@ describe('defineEcosystem', () => {
         backoff: { type: 'exponential', initial: 1_000, max: 30_000, factor: 2 },
       },
       monitoring: {
-        healthCheck: { interval: 15_000, timeout: 5_000 },
+        healthCheck: { interval: 8_000, timeout: 3_000 },
         metrics: { interval: 5_000, retention: 3_600_000 },
       },
       logging: { level: 'info', maxSize: 50 * 1024 ** 2, maxFiles: 10, compress: true },

@@ -5,6 +5,7 @@ import { createGunzip } from 'node:zlib'
 import { sendCommand } from '../control/control-client.ts'
 import { logFile } from '../ecosystem.ts'
 import { OrchestratorError } from '../errors.ts'
+import { toJsonLine } from '../logs/log-entry.ts'
 import { rotatedFiles } from '../logs/log-writer.ts'
 import type { StateDirectory } from '../state/state-directory.ts'
 import { locateState, type CommonOptions } from './context.ts'
@@ -33,7 +34,9 @@ export async function logs(name: string | undefined, options: LogsOptions): Prom
     throw new OrchestratorError(which, { code: 'ERR_ORCHESTRATOR_UNKNOWN_PROCESS', kind: 'not-found' })
   }
   const show = ({ id, line }: Line): void => {
-    process.stdout.write(`${options.json ? line : formatLogLine(ids.length === 1 ? undefined : id, line)}\n`)
+    process.stdout.write(
+      `${options.json ? toJsonLine(line) : formatLogLine(ids.length === 1 ? undefined : id, line)}\n`,
+    )
   }
   // What arrives while the files are read is shown after them.
   const early: Line[] = []

@@ -1,6 +1,10 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { binPath } from '../bin-path.ts'
 import { sendCommand } from '../control/control-client.ts'
 import type { EcosystemStatus } from '../ecosystem-status.ts'
+import { OrchestratorError } from '../errors.ts'
 import { locateState, print, type CommonOptions } from './context.ts'
 import { formatStatus } from './format.ts'
 import { logs, type LogsOptions } from './logs-command.ts'
@@ -24,6 +28,7 @@ export async function runProgram(args: readonly string[]): Promise<void> {
 function createProgram(): Command {
   const program = new Command('quintet')
     .description('Runs an ecosystem of apps: servers, ordered start, restarts, logs.')
+    .version(packageVersion(), '-v, --version', 'print the version')
     .exitOverride()
     .configureHelp({ showGlobalOptions: true })
     .option('-c, --config <file>', 'the ecosystem file (default: quintet.config.ts here)')
@@ -106,6 +111,21 @@ function createProgram(): Command {
       await config(name, common(command))
       exitWhenPrinted()
     })
+
+  for (const [word, meant] of [
+    ['start', 'up'],
+    ['stop', 'down'],
+  ] as const) {
+    program.command(`${word} [names...]`, { hidden: true }).action(() => {
+      throw new OrchestratorError(
+        `There is no command "${word}". "quintet ${meant}" does that for everything.`,
+        {
+          code: 'ERR_ORCHESTRATOR_BAD_COMMAND',
+          kind: 'invalid-input',
+        },
+      )
+    })
+  }
 
   addSettingsCommands(program, common)
   addDatabaseCommands(program, common)
@@ -244,6 +264,11 @@ function addDatabaseCommands(program: Command, common: (command: Command) => Com
         ),
       )
   }
+}
+
+function packageVersion(): string {
+  const file = join(dirname(binPath), '../package.json')
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
 }
 
 /** Apps that were loaded to look at them may hold the process open; nothing of it is wanted here. */

@@ -8,6 +8,7 @@ import type { DaemonInput, DaemonMessage } from '../daemon.ts'
 import type { EcosystemStatus } from '../ecosystem-status.ts'
 import { OrchestratorError } from '../errors.ts'
 import { serveEcosystem } from '../serve.ts'
+import { droppedLine } from '../logs/log-entry.ts'
 import { alreadyRunning, readLock } from '../state/lock.ts'
 import { prepareStateDirectory, type StateDirectory } from '../state/state-directory.ts'
 import type { EcosystemEvent } from '../supervisor/events.ts'
@@ -21,6 +22,9 @@ export interface UpOptions extends CommonOptions {
   readonly ports: 'fixed' | 'auto'
   readonly port?: number
 }
+
+/** Bytes of output that may wait for whoever reads it. */
+const outputBacklog = 1024 * 1024
 
 /** Starts everything, in the background or as the business of this process. */
 export async function up(options: UpOptions): Promise<void> {
@@ -48,7 +52,11 @@ export async function up(options: UpOptions): Promise<void> {
       onEvent: show,
       dev: options.dev ?? false,
       onLaunched(ecosystem) {
+        let dropped = 0
         ecosystem.follow(undefined, (id, line) => {
+          if (process.stdout.writableLength > outputBacklog) return void (dropped += 1)
+          if (dropped > 0) process.stdout.write(`${formatLogLine(id, droppedLine(dropped))}\n`)
+          dropped = 0
           process.stdout.write(
             `${options.json ? JSON.stringify({ type: 'line', id, line }) : formatLogLine(id, line)}\n`,
           )

@@ -4,6 +4,7 @@ import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { RunningEcosystem } from '../ecosystem.ts'
 import { describeError } from '../errors.ts'
+import { droppedLine } from '../logs/log-entry.ts'
 import { jsonLines, type JsonLines } from './json-lines.ts'
 
 /** Where a command finds the supervisor, in a file that only its user can read. */
@@ -19,6 +20,9 @@ export function controlFile(runDirectory: string): string {
 export interface ControlServer {
   close(): Promise<void>
 }
+
+/** Bytes that may wait for one who follows logs. */
+const followBacklog = 1024 * 1024
 
 type Request = Readonly<Record<string, unknown>>
 
@@ -89,7 +93,14 @@ async function handle(
       await Promise.race([ecosystem.settled(), ecosystem.stopped])
       return finish({ failure: ecosystem.failure, status: await ecosystem.status() })
     case 'follow': {
-      const subscription = ecosystem.follow(name, (id, line) => lines.send({ line: { id, line } }))
+      let dropped = 0
+      const subscription = ecosystem.follow(name, (id, line) => {
+        // A reader that does not keep up loses lines, and is told how many; it never fills the supervisor's memory.
+        if (lines.backlog > followBacklog) return void (dropped += 1)
+        if (dropped > 0) lines.send({ line: { id, line: droppedLine(dropped) } })
+        dropped = 0
+        lines.send({ line: { id, line } })
+      })
       socket.once('close', () => subscription[Symbol.dispose]())
       return
     }

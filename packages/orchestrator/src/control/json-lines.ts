@@ -3,6 +3,8 @@ import type { Socket } from 'node:net'
 /** Messages on a stream socket: one JSON value per line. */
 export interface JsonLines {
   send(message: object): void
+  /** Bytes that wait for the peer to read. */
+  readonly backlog: number
   close(): void
 }
 
@@ -32,6 +34,9 @@ export function jsonLines(
   return {
     send(message) {
       if (socket.writable) socket.write(`${JSON.stringify(message)}\n`)
+    },
+    get backlog() {
+      return socket.writableLength
     },
     close: () => void socket.end(),
   }

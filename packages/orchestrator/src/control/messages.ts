@@ -6,7 +6,12 @@ export type ProcessMessage =
   /** It takes calls; where, by transport. */
   | { readonly type: 'ready'; readonly urls: Readonly<Record<string, string>> }
   | { readonly type: 'report'; readonly probe: number; readonly report: HealthReport }
-  | { readonly type: 'start-failed'; readonly problem: string }
+  | {
+      readonly type: 'start-failed'
+      readonly problem: string
+      /** Another try would end the same way. */
+      readonly permanent: boolean
+    }
 
 /** What a supervisor tells a process. */
 export type SupervisorMessage =

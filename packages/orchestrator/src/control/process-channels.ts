@@ -8,7 +8,7 @@ import type { SupervisorMessage } from './messages.ts'
 export interface ChannelListener {
   ready(urls: Readonly<Record<string, string>>): void
   report(probe: number, report: HealthReport): void
-  startFailed(problem: string): void
+  startFailed(problem: string, permanent: boolean): void
 }
 
 /** One process's way to its supervisor. The process connects, and connects again when it was cut off. */
@@ -90,10 +90,11 @@ export async function openProcessChannels(path: string): Promise<ProcessChannels
 }
 
 function handle({ listener }: Entry, message: Readonly<Record<string, unknown>>): void {
-  const { type, urls, probe, report, problem } = message
+  const { type, urls, probe, report, problem, permanent } = message
   if (type === 'ready' && isTexts(urls)) listener.ready(urls)
   else if (type === 'report' && typeof probe === 'number' && isReport(report)) listener.report(probe, report)
-  else if (type === 'start-failed' && typeof problem === 'string') listener.startFailed(problem)
+  else if (type === 'start-failed' && typeof problem === 'string')
+    listener.startFailed(problem, permanent === true)
 }
 
 function isTexts(value: unknown): value is Readonly<Record<string, string>> {

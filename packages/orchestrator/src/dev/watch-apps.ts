@@ -1,7 +1,8 @@
 import { watch, type FSWatcher } from 'chokidar'
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { matchesGlob, relative } from 'node:path'
+import type { Stats } from 'node:fs'
+import { extname, matchesGlob, relative } from 'node:path'
 import type { RunningEcosystem } from '../ecosystem.ts'
 import { describeError } from '../errors.ts'
 import type { PlannedApp } from '../plan/plan.ts'
@@ -43,11 +44,13 @@ function watchApp(
   let timer: NodeJS.Timeout | undefined
   let restarting = false
 
-  const isIgnored = (path: string): boolean => {
+  const isIgnored = (path: string, stats?: Stats): boolean => {
     const name = relative(directory, path)
     if (name === '') return false
     const parts = name.split('/')
+    const isData = stats?.isFile() === true && !sources.has(extname(path))
     return (
+      isData ||
       parts.some((part) => part.startsWith('.') || never.has(part)) ||
       ignore.some((glob) => matchesGlob(name, glob))
     )
@@ -103,5 +106,12 @@ function watchApp(
   return { watcher, ready }
 }
 
-/** Folders that nobody edits. */
-const never = new Set(['node_modules', 'dist', 'coverage'])
+/** Folders with what programs write. */
+const never = new Set(['node_modules', 'dist', 'coverage', 'data', 'logs', 'log', 'tmp', 'uploads'])
+
+/** What an app is made of; logs, databases and other data that it writes restart nothing. */
+const sources = new Set(
+  '.ts .mts .cts .tsx .js .mjs .cjs .jsx .json .sql .yaml .yml .toml .env .html .css .graphql .wasm'.split(
+    ' ',
+  ),
+)

@@ -1,6 +1,6 @@
 export { createDatabaseFromTemplate } from './database.ts'
 export { InfrastructureError, type InfrastructureErrorCode } from './errors.ts'
-export { freePort, isPortFree } from './free-port.ts'
+export { freePort, freePorts, isPortFree } from './free-port.ts'
 export { describePortOwner, findPortOwner, type PortOwner } from './port-owner.ts'
 export { startPostgres, type PostgresOptions, type PostgresServer } from './postgres.ts'
 export { startRedis, type RedisOptions, type RedisServer } from './redis.ts'

@@ -7,3 +7,19 @@ export function toLogLine(line: string, stream: 'stdout' | 'stderr', now: number
   const level = stream === 'stderr' ? 'error' : 'info'
   return JSON.stringify({ level, time: new Date(now).toISOString(), stream, msg: line })
 }
+
+/** Stands where a reader that did not keep up has lost lines. */
+export function droppedLine(count: number): string {
+  const msg = `${count} lines were dropped: the reader did not keep up. The log files have them.`
+  return JSON.stringify({ level: 'warn', time: new Date().toISOString(), stream: 'supervisor', msg })
+}
+
+/** A kept line as JSON: what looks like JSON and is none becomes the message of an object. */
+export function toJsonLine(line: string): string {
+  try {
+    JSON.parse(line)
+    return line
+  } catch {
+    return JSON.stringify({ msg: line })
+  }
+}

@@ -1,5 +1,5 @@
 import { createReadStream, createWriteStream } from 'node:fs'
-import { open, readdir, rename, rm, type FileHandle } from 'node:fs/promises'
+import { open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
@@ -26,6 +26,8 @@ export interface LogWriter {
 
 const highWater = 1024 * 1024
 
+const lookInterval = 1_000
+
 /**
  * Appends lines to a file and rotates it by renaming, between two lines: `web.log` becomes
  * `web.<time>.log`, and with `compress` that becomes `web.<time>.log.gz` by way of a temporary file. The oldest ones
@@ -42,10 +44,26 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
   let flushing: Promise<void> | undefined
   let housekeeping: Promise<void> = Promise.resolve()
 
+  let lookedAt = performance.now()
+  await removeUnfinished(file)
+
+  /** A log that somebody has removed or renamed is opened anew; looked at once a second at most. */
+  async function reopenWhenGone(): Promise<void> {
+    if (performance.now() - lookedAt < lookInterval) return
+    lookedAt = performance.now()
+    const [named, opened] = await Promise.all([stat(file).catch(() => undefined), handle.stat()])
+    if (named?.ino === opened.ino) return
+    const fresh = await open(file, 'a', 0o600)
+    await handle.close()
+    handle = fresh
+    size = named?.size ?? 0
+  }
+
   async function flush(): Promise<void> {
     while (waiting.length > 0) {
       const batch = takeBatch()
       try {
+        await reopenWhenGone()
         await handle.appendFile(batch.text)
         size += batch.bytes
         if (size >= maxSize) await rotate()
@@ -116,6 +134,16 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
       await handle.close()
     },
   }
+}
+
+/** What a process that was killed while it compressed has left; the file itself is still there. */
+async function removeUnfinished(file: string): Promise<void> {
+  const folder = dirname(file)
+  const stem = basename(file).slice(0, -'.log'.length)
+  const names = (await readdir(folder)).filter(
+    (name) => name.startsWith(`${stem}.`) && /^\d{8}T\d{9}Z\.log\.gz\.tmp$/.test(name.slice(stem.length + 1)),
+  )
+  await Promise.all(names.map((name) => rm(join(folder, name), { force: true })))
 }
 
 /** The rotated files of a log, oldest first. */

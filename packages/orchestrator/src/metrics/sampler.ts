@@ -43,11 +43,12 @@ export function createSampler(options: SamplerOptions): Sampler {
 
   async function sample(): Promise<void> {
     const targets = [...options.targets()]
-    await Promise.all(targets.map(([name, pid]) => measure(name, pid)))
+    const known: Parameters<typeof readUsage>[1] = new Map()
+    await Promise.all(targets.map(([name, pid]) => measure(name, pid, known)))
   }
 
-  async function measure(name: string, pid: number): Promise<void> {
-    const usage = await readUsage(pid)
+  async function measure(name: string, pid: number, known: Parameters<typeof readUsage>[1]): Promise<void> {
+    const usage = await readUsage(pid, known)
     if (!usage) return
     let track = tracks.get(name)
     if (!track)

@@ -14,8 +14,21 @@ export interface Usage {
 /** The kernel's unit of CPU time on every Linux that Node runs on. */
 const ticksPerSecond = 100
 
-/** Reads /proc. Undefined when the process is gone, or where there is no /proc. */
-export async function readUsage(pid: number): Promise<Usage | undefined> {
+/**
+ * Reads /proc. Undefined when the process is gone, or where there is no /proc.
+ *
+ * @param known what has been read in this round: the same process may be wanted by itself and below its parent.
+ */
+export function readUsage(
+  pid: number,
+  known: Map<number, Promise<Usage | undefined>> = new Map(),
+): Promise<Usage | undefined> {
+  const reading = known.get(pid) ?? read(pid, known)
+  known.set(pid, reading)
+  return reading
+}
+
+async function read(pid: number, known: Map<number, Promise<Usage | undefined>>): Promise<Usage | undefined> {
   try {
     const [stat, memory, children] = await Promise.all([
       readFile(`/proc/${pid}/stat`, 'utf8'),
@@ -29,7 +42,7 @@ export async function readUsage(pid: number): Promise<Usage | undefined> {
         .trim()
         .split(' ')
         .filter(Boolean)
-        .map((child) => readUsage(Number(child))),
+        .map((child) => readUsage(Number(child), known)),
     )
     const own: Usage = {
       cpuSeconds: (Number(fields[11]) + Number(fields[12])) / ticksPerSecond,

@@ -1,5 +1,6 @@
 import type { System } from '@quintet/core'
 import { isSystem } from '@quintet/core/kit'
+import { existsSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import { describeError } from '../errors.ts'
 
@@ -19,7 +20,7 @@ export async function importDefault(file: string): Promise<unknown> {
     module = (await import(pathToFileURL(file).href)) as { readonly default?: unknown }
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    if (code === 'ERR_MODULE_NOT_FOUND' && describeError(error).includes(file))
+    if (code === 'ERR_MODULE_NOT_FOUND' && !existsSync(file))
       throw new TypeError(`there is no file ${file}.`, { cause: error })
     throw new TypeError(`${file} cannot be loaded: ${describeError(error)}`, { cause: error })
   }

@@ -8,6 +8,7 @@ import {
   type System,
 } from '@quintet/core'
 import { createLogger } from '@quintet/core/logger'
+import { flushCompileCache } from 'node:module'
 import { dirname, resolve } from 'node:path'
 import { describeError, OrchestratorError } from '../errors.ts'
 import { loadSystem } from '../plan/load-system.ts'
@@ -36,11 +37,53 @@ export interface RunOptions {
  * stop was not done in time. A second signal ends it at once.
  */
 export async function run(options: RunOptions): Promise<void> {
-  const { system, baseUrl } = await load(options)
-  const processes = chooseProcesses(system, options.process)
-  const ports = options.ports ?? readPorts(process.env)
+  const { system, baseUrl, processes, ports } = await prepare(options).catch(async (error: unknown) => {
+    await tellSupervisor(error)
+    throw error
+  })
   await new Runner(system).run({ processes, instance: options.instance ?? 0, ports, baseUrl })
 }
+
+interface Prepared {
+  readonly system: System
+  readonly baseUrl: string
+  readonly processes: readonly string[]
+  readonly ports: Readonly<Record<string, number>>
+}
+
+async function prepare(options: RunOptions): Promise<Prepared> {
+  const { system, baseUrl } = await load(options)
+  const processes = chooseProcesses(system, options.process)
+  return { system, baseUrl, processes, ports: options.ports ?? readPorts(process.env) }
+}
+
+/** What cannot be loaded now cannot be loaded the next time. */
+async function tellSupervisor(error: unknown): Promise<void> {
+  const supervisor = findSupervisor(process.env)
+  if (!supervisor) return
+  const link = linkToSupervisor({
+    ...supervisor,
+    report: async () => ({ status: 'fail', checks: {} }),
+    stop: () => undefined,
+  })
+  link.send({ type: 'start-failed', problem: describeError(error), permanent: true })
+  await link.close()
+}
+
+/** A configuration that is wrong, a module that is missing or does not parse: nothing gets better by another try. */
+function isPermanent(error: unknown): boolean {
+  for (let current = error; current instanceof Error; current = current.cause) {
+    const { code } = current as NodeJS.ErrnoException
+    if (current instanceof SyntaxError || permanentCodes.has(code ?? '')) return true
+  }
+  return false
+}
+
+const permanentCodes = new Set([
+  'ERR_CORE_CONFIG_INVALID',
+  'ERR_MODULE_NOT_FOUND',
+  'ERR_UNSUPPORTED_DIR_IMPORT',
+])
 
 async function load(options: RunOptions): Promise<{ system: System; baseUrl: string }> {
   const bootstrap = resolve(options.bootstrap)
@@ -114,12 +157,18 @@ class Runner {
         this.#starting.signal.throwIfAborted()
       }
       this.#running = true
+      // Written now, and not while the process ends: on a busy machine that takes seconds.
+      setTimeout(() => flushCompileCache(), 1_000).unref()
       this.#link?.send({ type: 'ready', urls })
     } catch (error) {
       if (!this.#stopping) {
         this.#failed = true
         this.#logger.fatal({ err: error }, describeError(error))
-        this.#link?.send({ type: 'start-failed', problem: describeError(error) })
+        this.#link?.send({
+          type: 'start-failed',
+          problem: describeError(error),
+          permanent: isPermanent(error),
+        })
         this.#watch()
       }
       this.#stopping = true
@@ -152,8 +201,20 @@ class Runner {
       this.#failed = true
       this.#stop('failure')
     }
+    process.once('beforeExit', () => this.#ranEmpty())
     process.on('uncaughtException', onUncaught)
     process.on('unhandledRejection', onUncaught)
+  }
+
+  /** Node ends a process that waits for nothing any more, with exit code 0 and without a word. */
+  #ranEmpty(): void {
+    if (this.#stopping) return
+    const problem =
+      'The event loop ran empty: nothing listens, no timer runs and nothing is waited for. A process that is to stay needs a transport, a worker or a timer that is not unref-ed.'
+    this.#logger.fatal({}, problem)
+    this.#failed = true
+    this.#link?.send({ type: 'start-failed', problem, permanent: false })
+    this.#stop('failure')
   }
 
   #stop(reason: StopReason): void {
@@ -193,11 +254,11 @@ class Runner {
   /** Lets output and messages out before the process ends; what still hangs then does not hold it. */
   #exit(code: number): void {
     process.exitCode = code
-    this.#link?.close()
+    const told = this.#link?.close()
     const flushed = [process.stdout, process.stderr].map(
       (stream) => new Promise<void>((done) => void stream.write('', () => done())),
     )
-    void Promise.all(flushed).then(() => setImmediate(() => process.exit(code)))
+    void Promise.all([told, ...flushed]).then(() => setImmediate(() => process.exit(code)))
   }
 }
 

@@ -13,10 +13,14 @@ export interface SupervisorLinkOptions {
 /** A process's connection to its supervisor. It keeps serving when it is cut off, and tries to come back. */
 export interface SupervisorLink {
   send(message: ProcessMessage): void
-  close(): void
+  /** Resolves when the supervisor has been told everything, or cannot be. */
+  close(): Promise<void>
 }
 
 const reconnectAfter = 250
+
+/** How long a process that ends tries to tell why, in milliseconds. */
+const farewellTimeout = 2_000
 
 /** Reads where the supervisor is; undefined in a process without one. */
 export function findSupervisor(env: NodeJS.ProcessEnv): { path: string; token: string } | undefined {
@@ -33,6 +37,7 @@ export function linkToSupervisor(options: SupervisorLinkOptions): SupervisorLink
   /** What the supervisor has to hear again after a reconnection. */
   let ready: ProcessMessage | undefined
   let waiting: ProcessMessage[] = []
+  let onConnected = (): void => undefined
 
   function open(): void {
     const current = connect(options.path)
@@ -45,6 +50,7 @@ export function linkToSupervisor(options: SupervisorLinkOptions): SupervisorLink
       for (const message of ready && !waiting.includes(ready) ? [ready, ...waiting] : waiting)
         channel.send(message)
       waiting = []
+      onConnected()
     })
     current.once('close', () => {
       lines = undefined
@@ -61,6 +67,14 @@ export function linkToSupervisor(options: SupervisorLinkOptions): SupervisorLink
     lines?.send({ type: 'report', probe: Number(message['probe']), report } satisfies ProcessMessage)
   }
 
+  /** A process that fails at once ends before its connection stands, and the reason must not be lost. */
+  function untilConnected(): Promise<void> {
+    return within(farewellTimeout, (done) => {
+      onConnected = done
+      socket?.ref()
+    })
+  }
+
   open()
   return {
     send(message) {
@@ -68,10 +82,25 @@ export function linkToSupervisor(options: SupervisorLinkOptions): SupervisorLink
       if (lines) lines.send(message)
       else waiting.push(message)
     },
-    close() {
+    async close() {
+      if (waiting.length > 0) await untilConnected()
       closed = true
       clearTimeout(retry)
-      socket?.end()
+      if (!socket || socket.destroyed) return
+      await within(farewellTimeout, (done) => {
+        socket?.ref()
+        socket?.end(done)
+      })
     },
   }
+}
+
+function within(ms: number, run: (done: () => void) => void): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms)
+    run(() => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
 }

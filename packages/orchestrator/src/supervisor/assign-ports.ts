@@ -1,5 +1,5 @@
 import { OrchestratorError } from '../errors.ts'
-import { describePortOwner, findPortOwner, freePort, isPortFree } from '../infrastructure/index.ts'
+import { describePortOwner, findPortOwner, freePorts, isPortFree } from '../infrastructure/index.ts'
 import type { Plan } from '../plan/plan.ts'
 
 export interface AssignPortsOptions {
@@ -18,27 +18,35 @@ export async function assignPorts(
   plan: Plan,
   options: AssignPortsOptions,
 ): Promise<Map<string, Readonly<Record<string, number>>>> {
-  const assigned = new Map<string, Readonly<Record<string, number>>>()
-  const taken: string[] = []
-  for (const { id, ports } of plan.processes) {
-    const given: Record<string, number> = {}
-    for (const [transport, planned] of Object.entries(ports)) {
-      const isGateway = plan.gateway?.processId === id
-      const wanted =
-        isGateway && options.gatewayPort !== undefined
-          ? options.gatewayPort
-          : options.ports === 'auto'
-            ? 0
-            : planned
-      given[transport] = wanted === 0 ? await freePort() : wanted
-      if (wanted !== 0 && !(await isPortFree(wanted))) {
-        taken.push(
-          `${id} needs port ${wanted}, which is in use by ${describePortOwner(await findPortOwner(wanted))}.`,
-        )
-      }
-    }
-    assigned.set(id, given)
+  const wanted = (id: string, planned: number): number => {
+    if (plan.gateway?.processId === id && options.gatewayPort !== undefined) return options.gatewayPort
+    return options.ports === 'auto' ? 0 : planned
   }
+  const asked = plan.processes.map(({ id, ports }) => ({
+    id,
+    ports: Object.entries(ports).map(([transport, planned]) => ({ transport, port: wanted(id, planned) })),
+  }))
+  const fixed = new Set(asked.flatMap(({ ports }) => ports.map(({ port }) => port)))
+  const missing = asked.flatMap(({ ports }) => ports.filter(({ port }) => port === 0)).length
+  const taken: string[] = []
+  for (const { id, ports } of asked) {
+    for (const { port } of ports) {
+      if (port === 0 || (await isPortFree(port))) continue
+      taken.push(
+        `${id} needs port ${port}, which is in use by ${describePortOwner(await findPortOwner(port))}.`,
+      )
+    }
+  }
+  // Some more than needed: what is drawn may be one that another process here is to have.
+  const free = (await freePorts(missing + fixed.size)).filter((port) => !fixed.has(port))
+  const assigned = new Map(
+    asked.map(({ id, ports }) => [
+      id,
+      Object.fromEntries(
+        ports.map(({ transport, port }) => [transport, port === 0 ? (free.pop() ?? 0) : port]),
+      ),
+    ]),
+  )
   if (taken.length === 0) return assigned
   throw new OrchestratorError(
     `${taken.join('\n')}\nStop what uses ${taken.length === 1 ? 'it' : 'them'}, or choose other ports (--port for the gateway, --ports auto for all).`,

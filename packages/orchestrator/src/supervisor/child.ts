@@ -15,6 +15,8 @@ export interface ChildOptions {
     readonly stdout: (stream: NodeJS.ReadableStream) => Promise<void>
     readonly stderr: (stream: NodeJS.ReadableStream) => Promise<void>
   }
+  /** Told the moment the child has ended; `gone` follows. */
+  readonly exited: () => void
   /** Told when the child and everything it started are gone and its ports are free. */
   readonly gone: (ending: ChildEnding) => void
 }
@@ -28,8 +30,8 @@ export interface ChildEnding {
 export interface Child {
   /** Undefined when it could not be started. */
   readonly pid: number | undefined
-  /** SIGTERM to the group, SIGKILL after the process's own stop timeout. Idempotent. */
-  terminate(): void
+  /** SIGTERM to the group, SIGKILL after `graceMs`, by default the process's own stop timeout. Idempotent. */
+  terminate(graceMs?: number): void
   /** SIGKILL to the group at once. */
   kill(): void
 }
@@ -49,7 +51,7 @@ export function startChild(options: ChildOptions): Child {
   })
   const identity = child.pid === undefined ? undefined : identify(child.pid)
   let force: NodeJS.Timeout | undefined
-  let forced = false
+  let forcedAfter: number | undefined
   let ended = false
 
   const outputs = [options.output.stdout(child.stdout), options.output.stderr(child.stderr)]
@@ -76,20 +78,23 @@ export function startChild(options: ChildOptions): Child {
     (error) => void finish({ reason: `it could not be started: ${error.message}`, success: false }),
   )
   child.once('exit', (code, signal) => {
+    options.exited()
     const reason =
-      signal === null ? `exit code ${code}` : `killed by ${signal}${forced ? ` after ${stopTimeout} ms` : ''}`
+      signal === null
+        ? `exit code ${code}`
+        : `killed by ${signal}${forcedAfter === undefined ? '' : ` after ${forcedAfter} ms`}`
     void finish({ reason, success: code === 0 })
   })
 
   return {
     pid: child.pid,
-    terminate() {
+    terminate(graceMs = stopTimeout) {
       if (ended || force) return
       signalGroup(identity, 'SIGTERM')
       force = setTimeout(() => {
-        forced = true
+        forcedAfter = graceMs
         signalGroup(identity, 'SIGKILL')
-      }, stopTimeout)
+      }, graceMs)
     },
     kill() {
       if (!ended) signalGroup(identity, 'SIGKILL')

@@ -20,7 +20,7 @@ export interface EnvironmentOptions {
 }
 
 /**
- * What a process gets as its environment: ours without what concerns us alone, then what the ecosystem
+ * What a process gets as its environment: what of ours is shared or starts with its prefix, then what the ecosystem
  * provides, then what the system and the ecosystem file set; later ones win.
  */
 export function processEnvironment(
@@ -29,7 +29,7 @@ export function processEnvironment(
 ): Record<string, string> {
   const app = options.plan.apps.find((each) => each.name === planned.app)
   return {
-    ...inherited(options.env),
+    ...inherited(options.env, app?.prefix ?? 'GATEWAY_'),
     NODE_COMPILE_CACHE: compileCache(options.env),
     ...(options.dev ? { QUINTET_DEV: '1' } : { QUINTET_LOG_LEVEL: options.plan.logging.level }),
     ...(app ? provided(app, planned, options) : gatewaySettings(planned, options)),
@@ -37,11 +37,20 @@ export function processEnvironment(
   }
 }
 
-/** Server URLs with an administrator's password are for us, not for apps. */
-const ours = new Set(['DATABASE_URL', 'REDIS_URL'])
+/** What every process gets of our environment: where programs, files and certificates are, language and proxies. */
+const shared = new Set(
+  'PATH HOME USER LOGNAME SHELL HOSTNAME LANG LANGUAGE TZ TMPDIR TERM COLORTERM NO_COLOR FORCE_COLOR NODE_ENV NODE_OPTIONS NODE_PATH NODE_EXTRA_CA_CERTS NODE_USE_ENV_PROXY NODE_USE_SYSTEM_CA SSL_CERT_FILE SSL_CERT_DIR HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy LD_LIBRARY_PATH DYLD_LIBRARY_PATH'.split(
+    ' ',
+  ),
+)
+const sharedPrefixes = ['LC_', 'XDG_', 'OTEL_']
 
-function inherited(env: Environment): Record<string, string> {
-  const entries = Object.entries(env).filter(([name]) => !name.startsWith('QUINTET_') && !ours.has(name))
+/** The rest of a shell holds secrets of other apps: a process gets what is shared and what starts with its own prefix. */
+function inherited(env: Environment, own: string): Record<string, string> {
+  const prefixes = [...sharedPrefixes, own]
+  const entries = Object.entries(env).filter(
+    ([name]) => shared.has(name) || prefixes.some((prefix) => name.startsWith(prefix)),
+  )
   return Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))
 }
 

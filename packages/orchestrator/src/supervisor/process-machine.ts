@@ -32,7 +32,13 @@ export type ProcessEvent =
       readonly detail: string
     }
   /** Its child and everything that the child started are gone, and its ports are free. */
-  | { readonly type: 'gone'; readonly reason: string; readonly success: boolean }
+  | {
+      readonly type: 'gone'
+      readonly reason: string
+      readonly success: boolean
+      /** Another try would end the same way. @defaultValue false */
+      readonly permanent?: boolean
+    }
   | {
       readonly type: 'stop'
       readonly reason: string
@@ -45,8 +51,8 @@ export type ProcessEvent =
 /** What the machine asks of the world. None may call back before it returns. */
 export interface ProcessEffects {
   spawn(): void
-  /** Ends the child; `gone` follows. */
-  terminate(reason: string): void
+  /** Ends the child; `gone` follows. By force after `graceMs`, or else after the process's own stop timeout. */
+  terminate(reason: string, graceMs?: number): void
   /** Asks the child for its health; `probed` follows within the given time. */
   probe(timeoutMs: number): void
   changed(transition: ProcessTransition): void
@@ -87,6 +93,12 @@ export interface MachineOptions {
 
 /** While a process comes up, it is asked this often. */
 const startProbeInterval = 100
+
+/** After a probe without an answer the next one comes soon: a process that hangs is noticed within 20 s by default. */
+const suspicionInterval = 1_000
+
+/** What hangs does not stop in an orderly way either, in milliseconds. */
+const hungGrace = 3_000
 
 type TimerName = 'startup' | 'probe' | 'backoff' | 'healthy'
 
@@ -156,22 +168,22 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
   }
 
   /** Ends a child that runs but is of no use; that counts as a crash. */
-  function giveUp(reason: string): void {
-    terminate(reason, { crash: reason })
+  function giveUp(reason: string, graceMs?: number): void {
+    terminate(reason, { crash: reason }, graceMs)
   }
 
-  function terminate(reason: string, then: typeof afterStop): void {
+  function terminate(reason: string, then: typeof afterStop, graceMs?: number): void {
     disarm('startup', 'probe', 'backoff', 'healthy')
     afterStop = then
     enter('stopping', reason)
-    effects.terminate(reason)
+    effects.terminate(reason, graceMs)
   }
 
-  function crash(reason: string): void {
+  function crash(reason: string, permanent = false): void {
     disarm('startup', 'probe', 'backoff', 'healthy')
     lastFailure = reason
     failures += 1
-    const isExhausted = budget.spend(clock.monotonic()) || settings.kind === 'task'
+    const isExhausted = budget.spend(clock.monotonic()) || permanent || settings.kind === 'task'
     if (isExhausted && !settings.restartsForever) {
       enter('failed', reason)
       effects.exhausted(reason)
@@ -215,11 +227,12 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
     }
     missedProbes = event.responsive ? 0 : missedProbes + 1
     if (missedProbes >= settings.health.retries) {
-      return giveUp(`it did not answer ${missedProbes} probes in a row`)
+      return giveUp(`it did not answer ${missedProbes} probes in a row`, hungGrace)
     }
     if (fine && phase === 'unhealthy') enter('ready', 'it is healthy again')
     if (!fine && phase === 'ready') enter('unhealthy', event.detail)
-    probeAfter(settings.health.interval)
+    const { interval } = settings.health
+    probeAfter(event.responsive ? interval : Math.min(interval, suspicionInterval))
   }
 
   function onGone(event: Extract<ProcessEvent, { type: 'gone' }>): void {
@@ -232,7 +245,7 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
     }
     if (!isAlive(phase)) return
     if (settings.kind === 'task' && event.success) return enter('completed', event.reason)
-    crash(event.reason)
+    crash(event.reason, event.permanent)
   }
 
   function handle(event: ProcessEvent): void {

@@ -50,15 +50,19 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
   let urls: Readonly<Record<string, string>> = {}
   let report: HealthReport | undefined
   let problem: string | undefined
+  let permanent = false
   let generation = 0
   let probeNumber = 0
+  let probing = false
   let probeTimer: unknown
 
   function spawn(): void {
     generation += 1
+    probing = true
     urls = {}
     report = undefined
     problem = undefined
+    permanent = false
     const opened = options.channels.open({
       ready(found) {
         urls = found
@@ -75,8 +79,9 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
           detail: describeReport(answer),
         })
       },
-      startFailed(reason) {
+      startFailed(reason, isPermanent) {
         problem = reason
+        permanent = isPermanent
       },
     })
     channel = opened
@@ -96,6 +101,11 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
         stdout: (stream) => log.consume(stream, 'stdout'),
         stderr: (stream) => log.consume(stream, 'stderr'),
       },
+      exited() {
+        // What is swept up behind it takes a while; it answers no probe meanwhile, and that is not its failure.
+        probing = false
+        clock.clearTimeout(probeTimer)
+      },
       gone(ending) {
         if (started.pid !== undefined) options.guardian.remove(started.pid)
         opened.close()
@@ -103,7 +113,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
         child = undefined
         startedAt = undefined
         const reason = problem === undefined ? ending.reason : `${problem} (${ending.reason})`
-        machine.send({ type: 'gone', reason, success: ending.success })
+        machine.send({ type: 'gone', reason, success: ending.success, permanent })
       },
     })
     child = started
@@ -112,6 +122,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
   }
 
   function probe(timeoutMs: number): void {
+    if (!probing) return
     probeNumber += 1
     const failed = (detail: string): void =>
       machine.send({ type: 'probed', responsive: false, healthy: false, detail })
@@ -130,10 +141,10 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     clock,
     effects: {
       spawn,
-      terminate(reason) {
+      terminate(reason, graceMs) {
         clock.clearTimeout(probeTimer)
         log.note(`stopping: ${reason}`)
-        child?.terminate()
+        child?.terminate(graceMs)
       },
       probe,
       changed: options.onChange,

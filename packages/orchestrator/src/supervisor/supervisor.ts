@@ -208,6 +208,12 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     })
   }
 
+  function byInstance(ids: readonly string[]): string[][] {
+    // What does not run has no callers: it starts at once.
+    const rounds = Map.groupBy(ids, (id) => (isAlive(get(id).machine.phase) ? get(id).planned.instance : 0))
+    return [...rounds].toSorted(([a], [b]) => a - b).map(([, members]) => members)
+  }
+
   /** The tasks of the apps named that failed, or did not get their turn: a restart of the app is a new try. */
   function unfinishedTasks(ids: readonly string[]): string[] {
     const apps = new Set(ids.map((id) => get(id).planned.app))
@@ -262,10 +268,13 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       const ids = select(name)
       if (stopping) throw isStopping()
       const tasks = unfinishedTasks(ids)
-      await restartTogether([...tasks, ...ids], [], 'restart')
-      await until(() => ids.every((id) => isSettled(id)), signal)
-      const missing = ids.filter((id) => !hasStarted(get(id).machine.phase))
-      if (missing.length > 0) throw notStarted(missing)
+      // One instance of each process at a time: the others go on serving.
+      for (const [round, members] of byInstance(ids).entries()) {
+        await restartTogether(round === 0 ? [...tasks, ...members] : members, [], 'restart')
+        await until(() => members.every((id) => isSettled(id)), signal)
+        const missing = members.filter((id) => !hasStarted(get(id).machine.phase))
+        if (missing.length > 0) throw notStarted(missing)
+      }
       return ids
     },
     stop(reason) {

@@ -55,6 +55,11 @@ describe('quintet', () => {
       code: 1,
       stderr: expect.stringContaining('Did you mean status?') as string,
     })
+    expect((await quintet('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
+    expect(await quintet('start', 'one')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('"quintet up" does that') as string,
+    })
     expect(await quintet('up', '--port', '99999')).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('Give a number from 0 to 65535.') as string,

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { until } from '@quintet/test-kit'
@@ -32,6 +32,10 @@ describe('quintet dev', () => {
     const now = new Date()
     await utimes(join(folder, 'a.ts'), now, now)
     await writeFile(join(folder, 'notes.md'), '2')
+    for (const name of ['app.log', 'rows.sqlite', 'rows.sqlite-wal', 'a.pid'])
+      await writeFile(join(folder, name), '2')
+    await mkdir(join(folder, 'data'))
+    await writeFile(join(folder, 'data/rows.json'), '2')
     await writeFile(join(folder, 'a.ts'), '2')
     await until(() => trio.phases('three/http').filter((phase) => phase === 'ready').length === 2)
     await ecosystem.settled()

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { freePort, until } from '@quintet/test-kit'
 import { describe, expect, it, vi } from 'vitest'
-import { startEcosystem, type Plan, type PlannedProcess } from '../../src/index.ts'
+import { startEcosystem, type EcosystemEvent, type Plan, type PlannedProcess } from '../../src/index.ts'
 import { get, isAlive, startTrio, trioConfig, trioPlan } from './trio.ts'
 
 // Whole ecosystems start here, also on a machine that is busy with other things.
@@ -201,6 +201,55 @@ describe('startEcosystem', () => {
     other.close()
   })
 
+  const broken = (plan: Plan, name: string): Plan => {
+    const bootstrap = join(trioConfig, `../../broken/${name}.ts`)
+    const { command } = plan.processes.find((each) => each.id === 'one/http') as PlannedProcess
+    return withProcess(plan, 'one/http', {
+      command: command.map((part) => (part.endsWith('one.ts') ? bootstrap : part)),
+    })
+  }
+
+  it.each([
+    ['throws', 'the disk is full', 4],
+    ['misconfigured', 'apiKey', 1],
+    ['missing', 'there is no file', 1],
+  ])(
+    'says why a process that is %s did not start, and tries again only where that can help',
+    async (name, reason, tries) => {
+      const events: EcosystemEvent[] = []
+      const failure = startTrio(
+        (plan) => ({
+          ...broken(plan, name),
+          supervision: { ...plan.supervision, maxRestarts: 3, window: 120_000 },
+        }),
+        { onEvent: (event) => events.push(event) },
+      )
+      await expect(failure).rejects.toThrow(reason)
+      const ends = events.filter(
+        (event) =>
+          event.type === 'process' &&
+          event.id === 'one/http' &&
+          (event.to === 'backoff' || event.to === 'failed'),
+      )
+      expect(ends).toHaveLength(tries)
+      for (const end of ends) expect(end).toMatchObject({ reason: expect.stringContaining(reason) as string })
+    },
+  )
+
+  it('explains an event loop that ran empty, which Node ends without a word', async () => {
+    await using trio = await startTrio((plan) => {
+      const { command } = plan.processes.find((each) => each.id === 'three/http') as PlannedProcess
+      const idle = join(trioConfig, '../../broken/idle.ts')
+      return withProcess(plan, 'three/http', {
+        command: command.map((part) => (part.endsWith('three.ts') ? idle : part)),
+        health: false,
+      })
+    })
+    await until(() => trio.phases('three/http').includes('backoff'))
+    const { lastFailure } = (await trio.ecosystem.status()).processes[2] ?? {}
+    expect(lastFailure).toMatch(/^The event loop ran empty: .* \(exit code 1\)$/)
+  })
+
   it('starts again after an unclean end, whatever that has left in the data folder', async () => {
     await using trio = await startTrio()
     const { dataDirectory } = trio.ecosystem
@@ -238,13 +287,16 @@ describe('startEcosystem', () => {
           PATH: process.env['PATH'],
           HOME: process.env['HOME'],
           DATABASE_URL: 'postgres://admin@nowhere',
-          GREETING: 'hello',
+          ONE_GREETING: 'hello',
+          TWO_SIGNING_KEY: 'of two alone',
+          AWS_SECRET_ACCESS_KEY: 'of nobody here',
         },
       },
     )
     const one = (await get(trio.ecosystem, 'one/http')).environment
     const two = (await get(trio.ecosystem, 'two/http')).environment
-    expect(one).toMatchObject({ GREETING: 'hello', QUINTET_LOG_LEVEL: 'info' })
+    expect(one).toMatchObject({ ONE_GREETING: 'hello', QUINTET_LOG_LEVEL: 'info' })
+    expect([one['TWO_SIGNING_KEY'], one['AWS_SECRET_ACCESS_KEY']]).toEqual([undefined, undefined])
     expect(one['ONE_SECRETS__CNF']).toMatch(/^[\w-]{43}$/)
     expect(Object.keys(two).filter((name) => name.includes('SECRETS__'))).toEqual([])
     expect(one['DATABASE_URL']).toBeUndefined()

@@ -1,7 +1,9 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
+import { until } from '@quintet/test-kit'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openLogWriter, rotatedFiles } from '../../src/logs/log-writer.ts'
 
@@ -33,6 +35,30 @@ describe('log writer', () => {
     expect(files.length).toBeGreaterThan(3)
     const texts = await Promise.all(files.map((each) => readFile(each, 'utf8')))
     expect(texts.join('')).toBe(`${lines.join('\n')}\n`)
+  })
+
+  it('makes the file anew after somebody has removed it', async () => {
+    const file = join(folder, 'web.http.log')
+    const writer = await openLogWriter({ file, maxSize: 1_000, maxFiles: 2, compress: false })
+    writer.write('before')
+    await writer.drained()
+    await rm(file)
+    await until(async () => {
+      writer.write('after')
+      await writer.drained()
+      return existsSync(file)
+    })
+    await writer.close()
+    expect(await readFile(file, 'utf8')).toMatch(/^after\n/)
+  })
+
+  it('removes what a writer that was killed has left half compressed', async () => {
+    const file = join(folder, 'web.http.log')
+    const half = join(folder, 'web.http.20260101T000000000Z.log.gz.tmp')
+    const others = join(folder, 'other.http.20260101T000000000Z.log.gz.tmp')
+    await Promise.all([writeFile(half, ''), writeFile(others, '')])
+    await (await openLogWriter({ file, maxSize: 1_000, maxFiles: 2, compress: true })).close()
+    expect([existsSync(half), existsSync(others)]).toEqual([false, true])
   })
 
   it('compresses what it has rotated', async () => {

@@ -120,19 +120,19 @@ const rows: Readonly<Record<string, Row>> = {
   'ProbeOptions.interval': {
     change: probe({ interval: '9s' }),
     read: (plan) => web(plan)?.health,
-    expected: { interval: 9_000, timeout: 5_000, retries: 3 },
+    expected: { interval: 9_000, timeout: 3_000, retries: 3 },
     shownBy: silent,
   },
   'ProbeOptions.timeout': {
     change: probe({ timeout: '1s' }),
     read: (plan) => web(plan)?.health,
-    expected: { interval: 15_000, timeout: 1_000, retries: 3 },
+    expected: { interval: 8_000, timeout: 1_000, retries: 3 },
     shownBy: hung,
   },
   'ProbeOptions.retries': {
     change: probe({ retries: 7 }),
     read: (plan) => web(plan)?.health,
-    expected: { interval: 15_000, timeout: 5_000, retries: 7 },
+    expected: { interval: 8_000, timeout: 3_000, retries: 7 },
     shownBy: silent,
   },
   'ShutdownOptions.priority': {
@@ -321,13 +321,13 @@ const rows: Readonly<Record<string, Row>> = {
   'MonitoringOptions.healthCheck.interval': {
     change: { ecosystem: { monitoring: { healthCheck: { interval: '30s' } } } },
     read: (plan) => web(plan)?.health,
-    expected: { interval: 30_000, timeout: 5_000, retries: 3 },
+    expected: { interval: 30_000, timeout: 3_000, retries: 3 },
     shownBy: silent,
   },
   'MonitoringOptions.healthCheck.timeout': {
     change: { ecosystem: { monitoring: { healthCheck: { timeout: '1s' } } } },
     read: (plan) => web(plan)?.health,
-    expected: { interval: 15_000, timeout: 1_000, retries: 3 },
+    expected: { interval: 8_000, timeout: 1_000, retries: 3 },
     shownBy: hung,
   },
   'MonitoringOptions.metrics.interval': {
@@ -404,7 +404,7 @@ describe('every option that the supervisor acts on', () => {
   it('is that of the process where it says something, also when that is the default', () => {
     const ecosystem = { monitoring: { healthCheck: { interval: '30s', timeout: '20s' } } }
     const health = (process: Partial<ProcessEntry>) => web(planOf({ ecosystem, process }))?.health
-    expect(health({ health: { interval: '15s' } })).toEqual({ interval: 15_000, timeout: 5_000, retries: 3 })
+    expect(health({ health: { interval: '8s' } })).toEqual({ interval: 8_000, timeout: 3_000, retries: 3 })
     expect(health({ health: { retries: 1 } })).toEqual({ interval: 30_000, timeout: 20_000, retries: 1 })
   })
 

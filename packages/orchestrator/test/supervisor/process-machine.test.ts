@@ -250,6 +250,27 @@ describe('process machine', () => {
     expect(it.machine.phase).toBe('backoff')
   })
 
+  it('notices within 20 s by the defaults that it hangs, at the worst moment too', () => {
+    const it = bench({ health: { interval: 8_000, timeout: 3_000, retries: 3 } })
+    makeReady(it)
+    const start = it.clock.monotonic()
+    while (it.machine.phase !== 'stopping') {
+      const asked = it.calls.filter((call) => call === 'probe').length
+      while (it.calls.filter((call) => call === 'probe').length === asked) it.clock.advance(100)
+      it.clock.advance(3_000)
+      it.machine.send(silent)
+    }
+    expect(it.clock.monotonic() - start).toBeLessThanOrEqual(20_000)
+  })
+
+  it('fails without another try when another try would end the same way', () => {
+    const it = bench()
+    it.machine.send({ type: 'start' })
+    it.machine.send({ type: 'gate', open: true })
+    it.machine.send({ type: 'gone', reason: 'no such module', success: false, permanent: true })
+    expect(it.machine.phase).toBe('failed')
+  })
+
   it('starts once more when it is told to restart while it stops, and not when it is told to stop', () => {
     const it = bench()
     makeReady(it)

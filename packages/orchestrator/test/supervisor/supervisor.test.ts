@@ -49,7 +49,14 @@ function makePlan(change: { shop?: Partial<PlannedApp>; strategy?: Plan['supervi
       { ...service, id: 'shop/migrate', app: 'shop', process: 'migrate', kind: 'task', critical: true },
       { ...service, id: 'shop/http', app: 'shop', critical: true, dependsOn: [['shop/migrate']] },
       { ...service, id: 'shop/worker.0', app: 'shop', process: 'worker', dependsOn: [['shop/migrate']] },
-      { ...service, id: 'shop/worker.1', app: 'shop', process: 'worker', dependsOn: [['shop/migrate']] },
+      {
+        ...service,
+        id: 'shop/worker.1',
+        app: 'shop',
+        process: 'worker',
+        instance: 1,
+        dependsOn: [['shop/migrate']],
+      },
       { ...service, id: 'site/http', app: 'site', dependsOn: [['shop/http']] },
       { ...service, id: 'gateway/http', app: 'gateway', restartsForever: true },
     ],
@@ -268,6 +275,42 @@ describe('restart', () => {
     await obey(it)
     await stopped
     expect(await restarted).toMatchObject({ code: 'ERR_ORCHESTRATOR_NOT_RUNNING' })
+  })
+
+  it('stops one instance at a time, and goes on when it is ready again', async () => {
+    const it = bench()
+    await it.bringUp()
+    const restarted = it.supervisor.restart('shop/worker')
+    await turn()
+    const terminating = (): string[] =>
+      [...it.children].filter(([, child]) => child.terminating).map(([id]) => id)
+    expect(terminating()).toEqual(['shop/worker.0'])
+    it.end('shop/worker.0', true)
+    await turn()
+    expect(it.phases()).toMatchObject({ 'shop/worker.0': 'starting', 'shop/worker.1': 'ready' })
+    expect(terminating()).toEqual([])
+    it.children.get('shop/worker.0')?.listener.ready({})
+    await turn()
+    expect(terminating()).toEqual(['shop/worker.1'])
+    it.end('shop/worker.1', true)
+    await turn()
+    it.children.get('shop/worker.1')?.listener.ready({})
+    expect(await restarted).toEqual(['shop/worker.0', 'shop/worker.1'])
+  })
+
+  it('leaves the other instances alone when the first does not start again', async () => {
+    const it = bench()
+    await it.bringUp()
+    const failure = expect(it.supervisor.restart('shop/worker')).rejects.toThrow(
+      'shop/worker.0 failed: there is no such module (exit code 1)',
+    )
+    await turn()
+    it.end('shop/worker.0', true)
+    await turn()
+    it.children.get('shop/worker.0')?.listener.startFailed('there is no such module', true)
+    it.end('shop/worker.0')
+    await failure
+    expect(it.phases()).toMatchObject({ 'shop/worker.0': 'failed', 'shop/worker.1': 'ready' })
   })
 
   it('says what did not start, and why', async () => {
