@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { withServices } from '@quintet/core'
 import { createLeases } from '@quintet/queue'
 import type { LedgerServices } from '../services.ts'
@@ -10,14 +9,14 @@ export default withServices<LedgerServices>().defineProcess({
     afterStart: ({ services, lifecycle, logger }) => {
       const leases = createLeases({
         pool: services.systemPool,
-        holder: `settlement-${randomUUID()}`,
+        holder: 'settlement',
         duration: '30s',
       })
       lifecycle.setInterval(async () => {
-        const lease = await leases.acquire('settlement')
-        if (lease === undefined) return
-        const settled = await settle(services.db, leases, lease)
-        if (settled > 0) logger.info({ settled, epoch: Number(lease.epoch) }, 'transfers settled')
+        await leases.hold('settlement', async (lease) => {
+          const settled = await settle(services.db, leases, lease)
+          if (settled > 0) logger.info({ settled, epoch: Number(lease.epoch) }, 'transfers settled')
+        })
       }, '2s')
     },
   },

@@ -1,20 +1,22 @@
+import { randomUUID } from 'node:crypto'
 import type { Duration } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions } from '@quintet/core/kit'
 import { QueueError } from '../errors.ts'
 import { execute, type PgExecutor, type SqlExecutor } from '../postgres/sql-executor.ts'
 
-/** The right to do, for a while, what only one may do at a time. */
+/** The right to do, for a while, what only one may do at a time. Each acquisition makes a handle of its own. */
 export interface Lease {
   readonly name: string
+  /** This acquisition: the name of the process, and an id of its own. */
   readonly holder: string
-  /** Grows each time the lease changes hands; what is written under the lease can carry it. */
+  /** The fencing token: grows with each acquisition; what is written under the lease can carry it. */
   readonly epoch: bigint
 }
 
 export interface LeasesOptions {
   /** Connections of the system login. */
   readonly pool: PgExecutor
-  /** Who asks; unique for each process. */
+  /** Names the process, for operators. */
   readonly holder: string
   /** How long a lease is held without being renewed. @defaultValue `'30s'` */
   readonly duration?: Duration
@@ -23,59 +25,81 @@ export interface LeasesOptions {
 /** What applies where {@link LeasesOptions} says nothing. */
 export const leasesDefaults = Object.freeze({ duration: '30s' } as const)
 
+export interface HoldOptions {
+  /** Aborts the signal of the function, e.g. when the process stops. */
+  readonly signal?: AbortSignal
+}
+
 /** Leases over the table of `leaseMigration`. The clock is that of PostgreSQL. */
 export interface Leases {
-  /** Takes the lease if it is free or run out, or renews one's own; undefined while somebody else holds it. */
+  /**
+   * Takes the lease if it is free or has run out; undefined while it is held, also by this process. Never waits for
+   * a transaction of another.
+   */
   acquire(name: string): Promise<Lease | undefined>
-  /** Lets the lease go; nothing happens when it is no longer held. */
+  /** Renews the lease; false when it has run out or changed hands, and then for ever. */
+  renew(lease: Lease): Promise<boolean>
+  /** Releases the lease; nothing happens when it is no longer held. */
   release(lease: Lease): Promise<void>
   /**
-   * Locks the lease for the rest of the transaction, so that what is written in it counts only for its holder. Nobody
-   * can take it over before the transaction has ended.
+   * Locks the lease for the rest of the transaction, so that what is written in it counts only for its holder. It
+   * changes hands only after the transaction has ended.
    *
    * @throws QueueError `ERR_QUEUE_LEASE_LOST` (conflict) when it has run out or changed hands; roll back.
    */
   fence(transaction: SqlExecutor, lease: Lease): Promise<void>
   /**
    * Runs the function while the lease is held: renews it every third of its duration, and releases it at the end. The
-   * signal aborts when it is lost; every write should be fenced all the same.
+   * signal aborts when it is lost; every write should be fenced all the same. A release that fails changes nothing of
+   * the result: the lease runs out.
    *
-   * @returns what the function returned, or undefined when somebody else holds the lease.
+   * @returns what the function returned, or undefined when the lease is held.
    */
   hold<Result>(
     name: string,
     run: (lease: Lease, signal: AbortSignal) => Promise<Result>,
+    options?: HoldOptions,
   ): Promise<{ readonly result: Result } | undefined>
 }
 
+const spec = {
+  pool: option.collaborator<PgExecutor>(['query'], 'a pool of pg'),
+  holder: option.text(),
+  duration: option.delay(leasesDefaults.duration, { min: 10 }),
+}
+
 /**
- * Makes leases for one holder.
+ * Makes leases for one process.
  *
  * @throws TypeError for options that are unknown or make no sense.
+ *
+ * @example
+ * const leases = createLeases({ pool: systemPool, holder: 'settlement' })
+ * await leases.hold('settlement', async (lease, signal) => {
+ *   await db.transaction().execute(async (trx) => {
+ *     await leases.fence(trx, lease)
+ *     await settle(trx, signal)
+ *   })
+ * })
  */
 export function createLeases(options: LeasesOptions): Leases {
-  refuseUnknownKeys(options, ['pool', 'holder', 'duration'], 'createLeases')
-  const { pool, holder } = options
-  if (typeof holder !== 'string' || holder === '')
-    throw new TypeError('createLeases: holder must name the process.')
-  const milliseconds = parseDuration(options.duration ?? leasesDefaults.duration, 'createLeases: duration')
-  if (milliseconds < 10) throw new TypeError('createLeases: duration must be at least 10 ms.')
+  const { pool, holder, duration } = readOptions<LeasesOptions, typeof spec>(options, spec, 'createLeases')
+  const seconds = duration / 1_000
 
   const leases: Leases = {
     async acquire(name) {
-      const [row] = await execute<{ epoch: string }>(
+      const handle = `${holder}#${randomUUID()}`
+      const [row] = await execute<{ epoch: string }>(pool, acquireStatement, [name, handle, seconds])
+      return row && { name, holder: handle, epoch: BigInt(row.epoch) }
+    },
+    async renew(lease) {
+      const rows = await execute(
         pool,
-        `insert into leases as held (name, holder, epoch, expires_at)
-         values ($1, $2, 1, clock_timestamp() + make_interval(secs => $3))
-         on conflict (name) do update set
-           holder = excluded.holder,
-           epoch = held.epoch + case when held.holder = excluded.holder and held.expires_at > clock_timestamp() then 0 else 1 end,
-           expires_at = excluded.expires_at
-         where held.expires_at <= clock_timestamp() or held.holder = excluded.holder
-         returning epoch`,
-        [name, holder, milliseconds / 1_000],
+        `update leases set expires_at = clock_timestamp() + make_interval(secs => $4)
+         where name = $1 and holder = $2 and epoch = $3 and expires_at > clock_timestamp() returning 1`,
+        [lease.name, lease.holder, lease.epoch, seconds],
       )
-      return row && { name, holder, epoch: BigInt(row.epoch) }
+      return rows.length > 0
     },
     async release(lease) {
       await execute(
@@ -87,56 +111,83 @@ export function createLeases(options: LeasesOptions): Leases {
     async fence(transaction, lease) {
       const rows = await execute(
         transaction,
-        'select 1 from leases where name = $1 and holder = $2 and epoch = $3 and expires_at > clock_timestamp() for share',
+        'select 1 from leases where name = $1 and holder = $2 and epoch = $3 and expires_at > clock_timestamp() for key share',
         [lease.name, lease.holder, lease.epoch],
       )
       if (rows.length === 0) throw lost(lease.name)
     },
-    async hold(name, run) {
+    async hold(name, run, { signal } = {}) {
       const lease = await leases.acquire(name)
       if (lease === undefined) return undefined
-      const controller = new AbortController()
-      const stopRenewing = keepRenewed(leases, lease, milliseconds, () => controller.abort(lost(name)))
+      const losing = new AbortController()
+      const stopRenewing = keepRenewed(leases, lease, duration, () => losing.abort(lost(name)))
+      const signals = signal === undefined ? losing.signal : AbortSignal.any([losing.signal, signal])
       try {
-        return { result: await run(lease, controller.signal) }
+        return { result: await run(lease, signals) }
       } finally {
-        await stopRenewing()
-        await leases.release(lease)
+        stopRenewing()
+        await releaseInTime(leases, lease)
       }
     },
   }
   return leases
 }
 
+/**
+ * Takes over a row that has run out, or makes one. Skips a row that a fenced transaction has locked instead of waiting
+ * for its end; renewing and releasing touch no key, so they pass beside that lock.
+ */
+const acquireStatement = `
+  with expired as (
+    select name from leases where name = $1 and expires_at <= clock_timestamp() for update skip locked
+  ), taken as (
+    update leases set holder = $2, epoch = leases.epoch + 1, expires_at = clock_timestamp() + make_interval(secs => $3)
+    from expired where leases.name = expired.name returning leases.epoch
+  ), made as (
+    insert into leases (name, holder, epoch, expires_at)
+    select $1, $2, 1, clock_timestamp() + make_interval(secs => $3)
+    where not exists (select 1 from leases where name = $1)
+    on conflict do nothing returning epoch
+  )
+  select epoch from taken union all select epoch from made`
+
 /** Renews a lease until told to stop; says once when it was lost or could not be renewed in time. */
-function keepRenewed(
-  leases: Leases,
-  lease: Lease,
-  milliseconds: number,
-  onLost: () => void,
-): () => Promise<void> {
+function keepRenewed(leases: Leases, lease: Lease, duration: number, onLost: () => void): () => void {
   let renewedAt = performance.now()
-  let renewing: Promise<void> | undefined
+  let renewing = false
+  const lose = (): void => {
+    clearInterval(timer)
+    onLost()
+  }
   const renew = async (): Promise<void> => {
+    renewing = true
     const askedAt = performance.now()
     try {
-      const renewed = await leases.acquire(lease.name)
-      if (renewed?.epoch === lease.epoch) renewedAt = askedAt
-      else onLost()
+      if (await leases.renew(lease)) renewedAt = askedAt
+      else lose()
     } catch {
-      if (performance.now() - renewedAt >= milliseconds) onLost()
+      // Tried again at the next turn, as long as there is time.
     } finally {
-      renewing = undefined
+      renewing = false
     }
   }
   const timer = setInterval(() => {
-    renewing ??= renew()
-  }, milliseconds / 3)
-  return async () => {
-    clearInterval(timer)
-    await renewing
-  }
+    // After a pause of the whole process it may have changed hands: known at once, not after the answer.
+    if (performance.now() - renewedAt >= duration) lose()
+    else if (!renewing) void renew()
+  }, duration / 3)
+  return () => clearInterval(timer)
 }
+
+/** Releases in the time that a stop has for it; a lease that is not released runs out. */
+async function releaseInTime(leases: Leases, lease: Lease): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, releaseTime)
+  await Promise.race([leases.release(lease).catch(() => undefined), promise])
+  clearTimeout(timer)
+}
+
+const releaseTime = 1_000
 
 function lost(name: string): QueueError {
   return new QueueError('ERR_QUEUE_LEASE_LOST', `The lease ${name} has run out or changed hands.`)

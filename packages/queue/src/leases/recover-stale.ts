@@ -1,4 +1,4 @@
-import { refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions } from '@quintet/core/kit'
 import type { Lease, Leases } from './leases.ts'
 
 export interface RecoverStaleOptions<Item> {
@@ -25,6 +25,15 @@ export interface RecoveryReport<Item> {
 /** What applies where {@link RecoverStaleOptions} says nothing. */
 export const recoverStaleDefaults = Object.freeze({ concurrency: 4 })
 
+const spec = {
+  leases: option.collaborator<Leases>(['hold'], 'the leases of createLeases'),
+  items: option.collaborator<object>([], 'a list or an iterable'),
+  leaseOf: option.function(),
+  recover: option.function(),
+  concurrency: option.count(recoverStaleDefaults.concurrency, { min: 1 }),
+  signal: option.signal(),
+}
+
 /**
  * Puts right what owners that died have left behind, e.g. when a process starts. An item whose owner holds its lease is
  * not touched; of several processes that try, one recovers it.
@@ -32,18 +41,10 @@ export const recoverStaleDefaults = Object.freeze({ concurrency: 4 })
  * @throws TypeError for options that are unknown or make no sense.
  */
 export async function recoverStale<Item>(options: RecoverStaleOptions<Item>): Promise<RecoveryReport<Item>> {
-  refuseUnknownKeys(
-    options,
-    ['leases', 'items', 'leaseOf', 'recover', 'concurrency', 'signal'],
-    'recoverStale',
-  )
-  const { leases, items, leaseOf, recover, signal } = options
-  const concurrency = options.concurrency ?? recoverStaleDefaults.concurrency
-  if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
-    throw new TypeError(
-      `recoverStale: concurrency must be a whole number from 1, not ${String(concurrency)}.`,
-    )
-  }
+  const { leases, items, leaseOf, recover, concurrency, signal } = readOptions<
+    RecoverStaleOptions<Item>,
+    typeof spec
+  >(options, spec, 'recoverStale') as RecoverStaleOptions<Item> & { readonly concurrency: number }
   let recovered = 0
   let held = 0
   const failed: { readonly item: Item; readonly reason: unknown }[] = []

@@ -38,12 +38,77 @@ describe('createLeases', () => {
     expect(asked.filter((lease) => lease !== undefined)).toHaveLength(1)
   })
 
+  it('excludes within one process as well', async () => {
+    const name = randomUUID()
+    const one = holder('one')
+    let running = 0
+    let most = 0
+    const answers = await Promise.all(
+      Array.from({ length: 3 }, () =>
+        one.hold(name, async () => {
+          most = Math.max(most, ++running)
+          await until(async () => (await one.acquire(name)) === undefined)
+          running--
+        }),
+      ),
+    )
+    expect(answers.filter((answer) => answer !== undefined)).toHaveLength(1)
+    expect(most).toBe(1)
+  })
+
+  it('gives a handle that has run out nothing back, though nobody else took it', async () => {
+    const short = holder('short', 20)
+    const lease = (await short.acquire(randomUUID())) as Lease
+    await until(async () => !(await short.renew(lease)))
+    const again = (await short.acquire(lease.name)) as Lease
+    expect(again.epoch).toBe(lease.epoch + 1n)
+    expect(await short.renew(lease)).toBe(false)
+    await expect(inTransaction((trx) => short.fence(trx, lease))).rejects.toMatchObject({
+      code: 'ERR_QUEUE_LEASE_LOST',
+    })
+  })
+
+  it('is renewed beside a fenced transaction of its own', async () => {
+    const own = holder('own', 400)
+    const lease = (await own.acquire(randomUUID())) as Lease
+    await inTransaction(async (trx) => {
+      await own.fence(trx, lease)
+      expect(await own.renew(lease)).toBe(true)
+    })
+  })
+
+  it('returns the result of work whose release fails', async () => {
+    let broken = false
+    const pool = {
+      query: (text: string, values: unknown[]) =>
+        broken ? Promise.reject(new Error('away')) : tables.system.query(text, values),
+    }
+    const leases = createLeases({ pool, holder: 'unlucky' })
+    const answer = await leases.hold(randomUUID(), () => {
+      broken = true
+      return Promise.resolve('done')
+    })
+    expect(answer).toEqual({ result: 'done' })
+  })
+
+  it('passes the signal of the caller on', async () => {
+    const stopping = new AbortController()
+    await holder('stopped').hold(
+      randomUUID(),
+      async (_lease, signal) => {
+        stopping.abort(new Error('stop'))
+        await until(() => signal.aborted)
+      },
+      { signal: stopping.signal },
+    )
+  })
+
   it('keeps the epoch when its holder renews it, and raises it when it changes hands', async () => {
     const name = randomUUID()
     const first = holder('first')
     const second = holder('second')
     const lease = (await first.acquire(name)) as Lease
-    expect((await first.acquire(name))?.epoch).toBe(lease.epoch)
+    expect(await first.renew(lease)).toBe(true)
     expect(await second.acquire(name)).toBeUndefined()
     await first.release(lease)
     const taken = (await second.acquire(name)) as Lease
@@ -76,22 +141,18 @@ describe('createLeases', () => {
     )
   })
 
-  it('lets nobody take over before a fenced transaction has ended', async () => {
+  it('changes hands only after a fenced transaction has ended, and nobody who asks waits for that', async () => {
     const name = randomUUID()
-    const first = holder('first', 1_000)
+    const first = holder('first', 200)
     const second = holder('second')
     const lease = (await first.acquire(name)) as Lease
-    const order: string[] = []
-    let taking: Promise<unknown> | undefined
+    const expired = `select 1 from leases where name = $1 and expires_at < clock_timestamp()`
     await inTransaction(async (trx) => {
       await first.fence(trx, lease)
-      taking = until(() => second.acquire(name)).then(() => order.push('taken over'))
-      // By now the lease has run out, and the other one asks.
-      await new Promise((resolve) => setTimeout(resolve, 1_200))
-      order.push('written')
+      await until(async () => (await tables.owner.query(expired, [name])).rowCount === 1)
+      expect(await second.acquire(name)).toBeUndefined()
     })
-    await taking
-    expect(order).toEqual(['written', 'taken over'])
+    expect(await second.acquire(name)).toMatchObject({ epoch: lease.epoch + 1n })
   })
 
   it('holds a lease for longer than its duration while the work lasts, and releases it then', async () => {
@@ -128,8 +189,8 @@ describe('createLeases', () => {
     expect(() => createLeases({ pool: tables.system, holder: 'x', ttl: 1 } as never)).toThrow(
       'unknown key "ttl"',
     )
-    expect(() => createLeases({ pool: tables.system, holder: '' })).toThrow('holder must name the process')
-    expect(() => createLeases({ pool: tables.system, holder: 'x', duration: 1 })).toThrow('at least 10 ms')
+    expect(() => createLeases({ pool: tables.system, holder: '' })).toThrow('createLeases.holder')
+    expect(() => createLeases({ pool: tables.system, holder: 'x', duration: 1 })).toThrow('createLeases.duration')
   })
 })
 
