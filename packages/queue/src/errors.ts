@@ -10,6 +10,7 @@ export type QueueErrorCode =
   | 'ERR_QUEUE_GIVE_UP'
   | 'ERR_QUEUE_BAD_PAYLOAD'
   | 'ERR_QUEUE_LEASE_LOST'
+  | 'ERR_QUEUE_LOCK_LOST'
   | 'ERR_QUEUE_PAYLOAD_TOO_LARGE'
   | 'ERR_QUEUE_UNAVAILABLE'
 
@@ -22,6 +23,7 @@ const kinds: Readonly<Record<QueueErrorCode, ErrorKind>> = {
   ERR_QUEUE_GIVE_UP: 'unsupported',
   ERR_QUEUE_BAD_PAYLOAD: 'invalid-input',
   ERR_QUEUE_LEASE_LOST: 'conflict',
+  ERR_QUEUE_LOCK_LOST: 'conflict',
   ERR_QUEUE_PAYLOAD_TOO_LARGE: 'too-large',
   ERR_QUEUE_UNAVAILABLE: 'unavailable',
 }

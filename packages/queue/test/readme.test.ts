@@ -18,6 +18,7 @@ const codes: Record<QueueErrorCode, true> = {
   ERR_QUEUE_FORBIDDEN: true,
   ERR_QUEUE_GIVE_UP: true,
   ERR_QUEUE_LEASE_LOST: true,
+  ERR_QUEUE_LOCK_LOST: true,
   ERR_QUEUE_NO_DEAD_LETTER: true,
   ERR_QUEUE_PAYLOAD_TOO_LARGE: true,
   ERR_QUEUE_UNAVAILABLE: true,

@@ -161,8 +161,8 @@ export function createQueue(options: QueueOptions): Queue {
     },
     counts: (job) => unavailableWhenRedisIs(() => readCounts(bull(job))),
     deadLetters: (job, settings) => unavailableWhenRedisIs(() => listDeadLetters(bull(job), settings)),
-    replay: (job, id) => unavailableWhenRedisIs(() => replayDeadLetter(bull(job), id)),
-    replayAll: (job) => unavailableWhenRedisIs(() => replayDeadLetters(bull(job))),
+    replay: (job, id) => unavailableWhenRedisIs(() => replayDeadLetter(bull(job), connection, id)),
+    replayAll: (job) => unavailableWhenRedisIs(() => replayDeadLetters(bull(job), connection)),
     removeDeadLetter: (job, id) => unavailableWhenRedisIs(() => removeDeadLetter(bull(job), id)),
     bull,
     close() {

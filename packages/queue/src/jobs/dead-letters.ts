@@ -1,5 +1,6 @@
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import type { Job as BullJob, Queue as BullQueue } from 'bullmq'
+import type { Redis } from 'ioredis'
 import { QueueError } from '../errors.ts'
 import type { Envelope } from './envelope.ts'
 
@@ -39,16 +40,16 @@ export async function listDeadLetters(
 }
 
 /** @throws QueueError `ERR_QUEUE_NO_DEAD_LETTER` */
-export async function replayDeadLetter(queue: BullQueue, id: string): Promise<void> {
-  await retry(await find(queue, id))
+export async function replayDeadLetter(queue: BullQueue, connection: Redis, id: string): Promise<void> {
+  await retry(queue, connection, await find(queue, id))
 }
 
 /** Puts back all that are there now; the answer is their number. */
-export async function replayDeadLetters(queue: BullQueue): Promise<number> {
+export async function replayDeadLetters(queue: BullQueue, connection: Redis): Promise<number> {
   let replayed = 0
   for (const letter of await queue.getFailed()) {
     if (letter === undefined) continue
-    await retry(letter)
+    await retry(queue, connection, letter)
     replayed++
   }
   return replayed
@@ -68,8 +69,10 @@ async function find(queue: BullQueue, id: string): Promise<BullJob> {
   )
 }
 
-function retry(letter: BullJob): Promise<void> {
-  return letter.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
+/** From the first attempt. The number of starts goes on, because the fencing token must grow. */
+async function retry(queue: BullQueue, connection: Redis, letter: BullJob): Promise<void> {
+  await connection.hdel(queue.toKey(letter.id ?? ''), 'stc')
+  await letter.retry('failed', { resetAttemptsMade: true })
 }
 
 function describe(job: BullJob): DeadLetter {

@@ -1,5 +1,5 @@
 import type { Duration } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions, type ResolvedOptions } from '@quintet/core/kit'
 import type { Queue } from '../jobs/create-queue.ts'
 
 export interface WorkerOptions<Services = unknown> {
@@ -18,37 +18,20 @@ export interface WorkerOptions<Services = unknown> {
 /** What applies where {@link WorkerOptions} says nothing. */
 export const workerDefaults = Object.freeze({ concurrency: 4, lockDuration: '30s' } as const)
 
-export interface ResolvedWorkerOptions {
-  readonly concurrency: number
-  readonly tenantConcurrency: number
-  readonly lockDuration: number
-  readonly maxLag: number
+const spec = {
+  concurrency: option.count(workerDefaults.concurrency, { min: 1 }),
+  tenantConcurrency: option.count(Infinity, { min: 1 }),
+  lockDuration: option.delay(workerDefaults.lockDuration, { min: '1s' }),
+  maxLag: option.duration().optional(),
 }
 
-const knownKeys = ['queue', 'concurrency', 'tenantConcurrency', 'lockDuration', 'maxLag']
+export type ResolvedWorkerOptions = Omit<ResolvedOptions<typeof spec>, 'maxLag'> & { readonly maxLag: number }
 
 /** @throws TypeError for options that are unknown or make no sense. */
 export function resolveWorkerOptions(
   options: Omit<WorkerOptions, 'queue'>,
   path: string,
 ): ResolvedWorkerOptions {
-  refuseUnknownKeys(options, knownKeys, path)
-  const positive = (value: number, key: string): number => {
-    if (Number.isSafeInteger(value) && value >= 1) return value
-    throw new TypeError(`${path}: ${key} must be a whole number from 1, not ${String(value)}.`)
-  }
-  const lockDuration = parseDuration(
-    options.lockDuration ?? workerDefaults.lockDuration,
-    `${path}: lockDuration`,
-  )
-  if (lockDuration < 1_000) throw new TypeError(`${path}: lockDuration must be at least a second.`)
-  return {
-    concurrency: positive(options.concurrency ?? workerDefaults.concurrency, 'concurrency'),
-    tenantConcurrency:
-      options.tenantConcurrency === undefined
-        ? Infinity
-        : positive(options.tenantConcurrency, 'tenantConcurrency'),
-    lockDuration,
-    maxLag: options.maxLag === undefined ? Infinity : parseDuration(options.maxLag, `${path}: maxLag`),
-  }
+  const resolved = readOptions<Omit<WorkerOptions, 'queue'>, typeof spec>(options, spec, path)
+  return { ...resolved, maxLag: resolved.maxLag ?? Infinity }
 }

@@ -1,37 +1,21 @@
-import type { Logger, PrincipalFor, SchemaOutput, Transport } from '@quintet/core'
+import type { Transport } from '@quintet/core'
 import type { JobDefinition } from '../jobs/define-job.ts'
+import type { JobCall, JobHandler } from './job-call.ts'
 import { startWorker } from './start-worker.ts'
 import { resolveWorkerOptions, type WorkerOptions } from './worker-options.ts'
-
-/** What a job's handler gets. */
-export interface JobCall<Job extends JobDefinition, Services = unknown> {
-  readonly payload: SchemaOutput<Job['payload']>
-  /** Those of the process. */
-  readonly services: Services
-  /** For whom it runs, as the signed envelope says. */
-  readonly principal: PrincipalFor<Job['operation']['access']>
-  /** The same for every attempt. */
-  readonly jobId: string
-  /** Counts from 1. */
-  readonly attempt: number
-  /** Aborts at the timeout, and when the process must stop. */
-  readonly signal: AbortSignal
-  readonly logger: Logger
-}
-
-/** Does the work. It may run more than once for one job, so its effect should be the same then; see `withInbox`. */
-export type JobHandler<Job extends JobDefinition, Services = unknown> = (
-  call: JobCall<Job, Services>,
-) => Promise<unknown> | unknown
 
 /**
  * A transport that runs the jobs of one kind, each through the pipeline of its process: the envelope is verified, the
  * access rule decides, the payload is checked, the wrappers open, the handler runs.
  *
  * What is refused becomes a dead letter at once; what fails otherwise is tried again, later each time. Draining takes
- * no further job, waits for those in progress, and at the deadline aborts their signals and gives them back.
+ * no further job, waits for those in progress, and at the deadline aborts their signals and gives them back. A job whose
+ * lock is lost has its signal aborted, and that run counts as an attempt.
  *
  * @throws TypeError for options that are unknown or make no sense.
+ *
+ * @example
+ * const thumbnails = worker(makeThumbnail, { queue, concurrency: 2 }, ({ payload, signal }) => resize(payload, signal))
  */
 export function worker<Job extends JobDefinition, Services = unknown>(
   job: Job,

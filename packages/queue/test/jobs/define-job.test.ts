@@ -91,13 +91,9 @@ describe('worker', () => {
   it.each([
     ['no queue', {}, 'needs a queue'],
     ['an unknown option', { queue: {}, concurency: 1 }, 'Did you mean "concurrency"?'],
-    ['no place', { queue: {}, concurrency: 0 }, 'concurrency must be a whole number from 1'],
-    [
-      'no place for a tenant',
-      { queue: {}, tenantConcurrency: 0 },
-      'tenantConcurrency must be a whole number from 1',
-    ],
-    ['a lock that is too short', { queue: {}, lockDuration: 10 }, 'at least a second'],
+    ['no place', { queue: {}, concurrency: 0 }, '.concurrency: '],
+    ['no place for a tenant', { queue: {}, tenantConcurrency: 0 }, '.tenantConcurrency: '],
+    ['a lock that is too short', { queue: {}, lockDuration: 10 }, '.lockDuration: '],
   ])('refuses %s', (_what, options, message) => {
     expect(() => worker(job, options as never, () => undefined)).toThrow(message)
   })

@@ -190,7 +190,9 @@ describe('createLeases', () => {
       'unknown key "ttl"',
     )
     expect(() => createLeases({ pool: tables.system, holder: '' })).toThrow('createLeases.holder')
-    expect(() => createLeases({ pool: tables.system, holder: 'x', duration: 1 })).toThrow('createLeases.duration')
+    expect(() => createLeases({ pool: tables.system, holder: 'x', duration: 1 })).toThrow(
+      'createLeases.duration',
+    )
   })
 })
 

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { type InvocationWrapper, type Principal, QuintetError, systemPrincipal } from '@quintet/core'
 import { testUser } from '@quintet/core/testing'
-import { until } from '@quintet/test-kit'
+import { startPrivateRedis, until } from '@quintet/test-kit'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { createQueue, defineJob, giveUp, worker, type JobCall } from '../../src/index.ts'
@@ -302,9 +302,9 @@ describe('drain', () => {
     await rig.queue.enqueue(once, 'x', { principal: alice })
     await until(() => started === 1)
     const before = performance.now()
-    await running.drain('shutdown', AbortSignal.timeout(100))
+    expect(await running.drain('shutdown', AbortSignal.timeout(100))).toBe('handed-over')
     await running.close()
-    expect(performance.now() - before).toBeLessThan(1_000)
+    expect(performance.now() - before).toBeLessThan(2_500)
     expect(await rig.queue.counts(once)).toMatchObject({ waiting: 1, active: 0, dead: 0 })
 
     const done: number[] = []
@@ -325,7 +325,7 @@ describe('drain', () => {
     await enqueue()
     await until(() => started === 1)
     const before = performance.now()
-    await running.drain('shutdown', AbortSignal.timeout(100))
+    expect(await running.drain('shutdown', AbortSignal.timeout(100))).toBeUndefined()
     await running.close()
     expect(performance.now() - before).toBeLessThan(2_500)
     const done: string[] = []
@@ -334,6 +334,113 @@ describe('drain', () => {
     )
     await until(() => done.length === 1)
     end()
+  })
+})
+
+describe('a job whose lock was lost', () => {
+  const short = { lockDuration: '1s' } as const
+
+  it('has its signal aborted, and its next run counts as a further attempt with a higher fencing token', async () => {
+    const runs: { readonly attempt: number; readonly fencingToken: number }[] = []
+    const reasons: unknown[] = []
+    await rig.start(
+      worker(
+        makeThumbnail,
+        { queue: rig.queue, ...short },
+        async ({ attempt, fencingToken, signal, jobId }) => {
+          runs.push({ attempt, fencingToken })
+          if (attempt > 1) return
+          await rig.redis.del(`${rig.queue.bull(makeThumbnail).toKey(jobId)}:lock`)
+          await until(() => signal.aborted)
+          reasons.push(signal.reason)
+        },
+      ),
+    )
+    await enqueue()
+    await until(() => runs.length === 2, 20_000)
+    expect(reasons).toMatchObject([{ code: 'ERR_QUEUE_LOCK_LOST' }])
+    expect(runs.map(({ attempt }) => attempt)).toEqual([1, 2])
+    expect(runs[1]?.fencingToken).toBeGreaterThan(runs[0]?.fencingToken ?? Infinity)
+  })
+
+  it('does not run twice at once in one process, though its handler ignores the signal', async () => {
+    let running = 0
+    let most = 0
+    let runs = 0
+    let lost = false
+    const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
+    await rig.start(
+      worker(makeThumbnail, { queue: rig.queue, ...short }, async ({ signal, jobId }) => {
+        most = Math.max(most, ++running)
+        if (++runs === 1) {
+          signal.addEventListener('abort', () => (lost = true))
+          await rig.redis.del(`${rig.queue.bull(makeThumbnail).toKey(jobId)}:lock`)
+          await gate
+        }
+        running--
+      }),
+    )
+    await enqueue()
+    await until(() => lost, 20_000)
+    // By now it was taken again, and put off.
+    await until(async () => (await rig.queue.counts(makeThumbnail)).delayed === 1, 20_000)
+    openGate()
+    await until(() => runs === 2, 20_000)
+    expect(most).toBe(1)
+  })
+
+  it('is dead after its attempts, however they ended', async () => {
+    const once = defineJob('once', { payload: z.string(), attempts: 1 })
+    let runs = 0
+    await rig.start(
+      worker(once, { queue: rig.queue, ...short }, async ({ signal, jobId }) => {
+        runs++
+        await rig.redis.del(`${rig.queue.bull(once).toKey(jobId)}:lock`)
+        await until(() => signal.aborted)
+      }),
+    )
+    const { id } = await rig.queue.enqueue(once, 'x', { principal: alice })
+    await until(async () => (await rig.queue.counts(once)).dead === 1, 20_000)
+    expect(runs).toBe(1)
+    await rig.queue.replay(once, id)
+    await until(() => runs === 2, 20_000)
+  })
+})
+
+describe('close', () => {
+  it('leaves no connection of the worker, and drain takes nothing while a job is in progress', async () => {
+    await using server = await startPrivateRedis()
+    await using own = createRig(server.url)
+    const clients = async (): Promise<number> =>
+      String(await own.redis.client('LIST'))
+        .trim()
+        .split('\n').length
+    await own.queue.counts(makeThumbnail)
+    const before = await clients()
+    const taken: string[] = []
+    const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
+    const take = (name: string) =>
+      worker(makeThumbnail, { queue: own.queue, concurrency: 3 }, async ({ payload }) => {
+        taken.push(`${name} ${payload.objectId}`)
+        if (payload.objectId === 'o1') await gate
+      })
+    const running = await own.start(take('first'))
+    const add = (objectId: string) =>
+      own.queue.enqueue(makeThumbnail, { objectId, width: 1 }, { principal: alice })
+    await add('o1')
+    await until(() => taken.length === 1)
+    let drained = false
+    const draining = running.drain('shutdown', new AbortController().signal).then(() => (drained = true))
+    const second = await own.start(take('second'))
+    for (const id of ['o2', 'o3', 'o4', 'o5', 'o6']) await add(id)
+    await until(() => taken.length === 6)
+    expect(taken.filter((each) => each.startsWith('first'))).toEqual(['first o1'])
+    expect(drained).toBe(false)
+    openGate()
+    await draining
+    await running.close()
+    await second.close()
+    await until(async () => (await clients()) === before)
   })
 })
 
