@@ -32,13 +32,12 @@ export async function answerBatch(exchange: Exchange): Promise<void> {
   const calls = body.map(parseCall)
   const counts = new Map<CallId | null, number>()
   for (const { id } of calls) counts.set(id, (counts.get(id) ?? 0) + 1)
-  const answers = calls.map((call) =>
-    call.id === null
-      ? describeFailure(exchange, null, invalidBatch('holds a call without an id'))
-      : (counts.get(call.id) ?? 0) > 1
-        ? describeFailure(exchange, call.id, invalidBatch('gives an id twice'))
-        : answerCall(exchange, call.id, call),
-  )
+  const answers = calls.map((call): Promise<string> => {
+    const { id } = call
+    if (id !== null && counts.get(id) === 1) return answerCall(exchange, id, call)
+    const fault = id === null ? 'holds a call without an id' : 'gives an id twice'
+    return Promise.resolve(describeFailure(exchange, id, invalidBatch(fault)))
+  })
   exchange.sendJson(200, `[${(await Promise.all(answers)).join(',')}]`)
 }
 

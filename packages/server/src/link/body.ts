@@ -18,8 +18,30 @@ interface BinaryIndex {
 
 const nothing: EncodedBody = Object.freeze({ binary: false, pieces: Object.freeze([]) })
 
-/** Encodes a value; `Uint8Array`s anywhere in it travel as bytes and are not copied. */
-export function encodeBody(value: unknown): EncodedBody {
+/**
+ * Encodes a value; `Uint8Array`s anywhere in it travel as bytes and are not copied.
+ *
+ * @param limit the most bytes that it may have.
+ * @throws QuintetError `ERR_SERVER_TOO_LARGE`; a TypeError for what JSON cannot hold.
+ */
+export function encodeBody(value: unknown, limit: number): EncodedBody {
+  const body = encode(value)
+  if (sizeOf(body.pieces) <= limit) return body
+  throw serverError('ERR_SERVER_TOO_LARGE', `The message is larger than ${String(limit)} bytes.`, {
+    details: { limit },
+  })
+}
+
+function sizeOf(pieces: EncodedBody['pieces']): number {
+  let size = 0
+  for (const piece of pieces) {
+    if (typeof piece === 'number') size += 4
+    else size += typeof piece === 'string' ? Buffer.byteLength(piece) : piece.byteLength
+  }
+  return size
+}
+
+function encode(value: unknown): EncodedBody {
   if (value === undefined) return nothing
   if (!holdsBinary(value, 0)) {
     const text = JSON.stringify(value) as string | undefined
@@ -33,11 +55,11 @@ export function encodeBody(value: unknown): EncodedBody {
 }
 
 /** @throws QuintetError `ERR_SERVER_BODY_INVALID`; a RangeError when the parts do not fit together. */
-export function decodeBody(payload: ByteRange, binary: boolean): unknown {
+export function decodeBody(payload: ByteRange, binary: boolean, parse: ParseJson = parseAnswer): unknown {
   if (payload.length === 0) return undefined
-  if (!binary) return parse(payload)
+  if (!binary) return parse(payload.toString())
   const length = payload.readUInt32LE(0)
-  const index = parse(payload.slice(4, 4 + length)) as BinaryIndex
+  const index = parse(payload.slice(4, 4 + length).toString()) as BinaryIndex
   let value = index.value
   let at = 4 + length
   for (const [path, size] of index.binary) {
@@ -49,12 +71,14 @@ export function decodeBody(payload: ByteRange, binary: boolean): unknown {
   return value
 }
 
-/** A sibling has proved itself, so its JSON is not searched for what only an attacker would write. */
-function parse(bytes: ByteRange): unknown {
+type ParseJson = (text: string) => unknown
+
+/** What a sibling answers is taken as what its own code has made. */
+function parseAnswer(text: string): unknown {
   try {
-    return JSON.parse(bytes.toString())
+    return JSON.parse(text)
   } catch (error) {
-    throw serverError('ERR_SERVER_BODY_INVALID', 'The input is not JSON.', { cause: error })
+    throw serverError('ERR_SERVER_RESPONSE_INVALID', 'The answer is not JSON.', { cause: error })
   }
 }
 

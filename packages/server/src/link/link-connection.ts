@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net'
-import type { Principal } from '@quintet/core'
+import { isQuintetError, type Principal } from '@quintet/core'
 import { type CallOptions, toQuintetError } from '@quintet/core/kit'
 import { notEncodable } from '../encode-input.ts'
 import { EventQueue } from '../streams/event-queue.ts'
@@ -7,7 +7,7 @@ import { serverError } from '../errors.ts'
 import { decodeBody, encodeBody, type EncodedBody } from './body.ts'
 import { CallHeadWriter, readError } from './call-head.ts'
 import { CallNumbers, CallSlots } from './call-slots.ts'
-import { binaryFlag, frameType, FrameReader, FrameWriter, type Frame } from './frames.ts'
+import { binaryFlag, frameHeader, frameType, FrameReader, FrameWriter, type Frame } from './frames.ts'
 import { isSameProof, linkVersion, makeNonce, proveKey, type LinkIdentity } from './handshake.ts'
 import { initialCredit, noDeadline } from './link-constants.ts'
 
@@ -32,6 +32,8 @@ interface PendingCall {
 }
 
 const handshakeTimeout = 5_000
+/** Bytes that a frame keeps for the method and the principal of a call. */
+const headRoom = 4_096
 
 /** The calling side of one link to one instance of a sibling. */
 export class LinkConnection {
@@ -88,9 +90,10 @@ export class LinkConnection {
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
     let body: EncodedBody
     try {
-      body = encodeBody(input)
+      // The head of the call has room beside it.
+      body = encodeBody(input, this.#options.maxFrameSize - frameHeader - headRoom)
     } catch (error) {
-      return Promise.reject(notEncodable(error))
+      return Promise.reject(isQuintetError(error) ? error : notEncodable(error))
     }
     const remaining =
       options.deadline === undefined
@@ -153,9 +156,19 @@ export class LinkConnection {
     if (pending.left) return
     if (isLast) this.#leave(pending)
     const binary = (frame.flags & binaryFlag) !== 0
-    if (type === frameType.result) pending.resolve(decodeBody(payload, binary))
-    else if (type === frameType.item) this.#items(pending).push(decodeBody(payload, binary))
-    else if (type === frameType.end) this.#items(pending).end()
+    if (type === frameType.result || type === frameType.item) {
+      let value: unknown
+      try {
+        value = decodeBody(payload, binary)
+      } catch (error) {
+        // An answer that cannot be read ends its own call; the framing is intact.
+        if (isLast) this.#fail(pending, error)
+        else this.#cancel(pending, error)
+        return
+      }
+      if (isLast) pending.resolve(value)
+      else this.#items(pending).push(value)
+    } else if (type === frameType.end) this.#items(pending).end()
     else this.#fail(pending, readError(payload.toString()))
   }
 

@@ -79,14 +79,16 @@ export class LinkPool implements ClientLink, AsyncDisposable {
   }
 
   async #wait({ signal, deadline }: CallOptions): Promise<LinkConnection> {
-    const until = Math.min(Date.now() + this.#options.connectTimeout, deadline ?? Number.POSITIVE_INFINITY)
+    // By the monotonic clock, so that a step of the wall clock makes no wait longer.
+    const remaining = deadline === undefined ? Number.POSITIVE_INFINITY : deadline - Date.now()
+    const until = performance.now() + Math.min(this.#options.connectTimeout, remaining)
     let pause = firstBackoff
     for (;;) {
       if (this.#closed) throw serverError('ERR_SERVER_CLOSED', 'This link is closed.')
       await this.#look()
       const found = this.#pick()
       if (found !== undefined) return found
-      const left = until - Date.now()
+      const left = until - performance.now()
       if (left <= 0) {
         throw serverError(
           'ERR_SERVER_CONNECT_FAILED',
@@ -115,7 +117,7 @@ export class LinkPool implements ClientLink, AsyncDisposable {
     const { folder, caller, process } = this.#options
     const files = await folder.find(caller.system, process)
     if (this.#closed) return
-    const now = Date.now()
+    const now = performance.now()
     const present = new Set(files.map(({ path }) => path))
     for (const path of this.#notBefore.keys()) if (!present.has(path)) this.#notBefore.delete(path)
     for (const path of present) {
@@ -132,7 +134,7 @@ export class LinkPool implements ClientLink, AsyncDisposable {
         if (connection.closed && this.#connections.get(path) === connection) {
           this.#connections.delete(path)
           const pause = Math.min((this.#notBefore.get(path)?.pause ?? firstBackoff / 2) * 2, longestBackoff)
-          this.#notBefore.set(path, { at: Date.now() + pause * (0.5 + Math.random() / 2), pause })
+          this.#notBefore.set(path, { at: performance.now() + pause * (0.5 + Math.random() / 2), pause })
         }
         this.#wake()
       },

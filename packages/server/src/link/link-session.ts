@@ -12,12 +12,13 @@ import {
   type TransportHost,
 } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
+import { parseJson } from '../json.ts'
 import { decodeBody, encodeBody } from './body.ts'
 import type { ByteRange } from './byte-range.ts'
 import { CallHeadReader, writeError, type CallHead } from './call-head.ts'
 import { CallSlots } from './call-slots.ts'
 import { initialCredit, noDeadline } from './link-constants.ts'
-import { binaryFlag, frameType, type Frame, type FrameWriter } from './frames.ts'
+import { binaryFlag, frameHeader, frameType, type Frame, type FrameWriter } from './frames.ts'
 
 /** A procedure as it is called over a link. */
 export interface LinkedProcedure {
@@ -40,6 +41,8 @@ export class LinkSession {
   readonly #socket: Socket
   readonly #writer: FrameWriter
   readonly #name: string
+  /** The most bytes of an answer. */
+  readonly #limit: number
   readonly #heads = new CallHeadReader()
   readonly #calls = new CallSlots<ServedCall>()
   #served = 0
@@ -50,12 +53,14 @@ export class LinkSession {
     socket: Socket,
     writer: FrameWriter,
     name: string,
+    maxFrameSize: number,
   ) {
     this.#host = host
     this.#procedures = procedures
     this.#socket = socket
     this.#writer = writer
     this.#name = name
+    this.#limit = maxFrameSize - frameHeader
   }
 
   get active(): number {
@@ -115,7 +120,8 @@ export class LinkSession {
           },
         )
       }
-      return decodeBody(body, (flags & binaryFlag) !== 0)
+      // What a caller sends is held to the same rules as over HTTP.
+      return decodeBody(body, (flags & binaryFlag) !== 0, parseJson)
     }
     if (call.streams) {
       void this.#pump(id, call, streamProcedure(this.#host, procedure, call, readInput, head.lastEventId))
@@ -129,7 +135,7 @@ export class LinkSession {
 
   #answer(id: number, result: unknown): void {
     try {
-      const { binary, pieces } = encodeBody(result)
+      const { binary, pieces } = encodeBody(result, this.#limit)
       this.#writer.write(frameType.result, id, binary ? binaryFlag : 0, pieces)
     } catch (error) {
       this.#writer.write(frameType.error, id, 0, [writeError(error)])
@@ -146,7 +152,7 @@ export class LinkSession {
     try {
       for await (const item of items) {
         if (this.#socket.destroyed) break
-        const { binary, pieces } = encodeBody(item)
+        const { binary, pieces } = encodeBody(item, this.#limit)
         this.#writer.write(frameType.item, id, binary ? binaryFlag : 0, pieces)
         // As many items are on their way as the reader has room for.
         await call.spend()

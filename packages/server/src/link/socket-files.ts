@@ -1,17 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, unlink } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { join } from 'node:path'
-import { isProcessAlive } from '@quintet/core/kit'
 
 /** The longest path that a unix socket can have on every platform. */
 const longestPath = 103
 
 const namePattern = /^(.+)\.([^.]+)\.(\d+)\.(\d+)-[0-9a-f]+\.sock$/
 
-/** Whose socket a file is. */
+/** A socket of a process. */
 export interface SocketFile {
   readonly path: string
-  readonly pid: number
 }
 
 /** The folder in which the processes of one deployment find each other's sockets. It is for its owner alone. */
@@ -36,7 +35,7 @@ export function openSocketFolder(directory: string): SocketFolder {
     return names.flatMap((name) => {
       const match = namePattern.exec(name)
       if (match?.[1] !== system || match[2] !== process) return []
-      return [{ path: join(directory, name), pid: Number(match[4]) }]
+      return [{ path: join(directory, name) }]
     })
   }
   return {
@@ -53,9 +52,27 @@ export function openSocketFolder(directory: string): SocketFolder {
     find,
     async sweep(system, name) {
       await mkdir(directory, { recursive: true, mode: 0o700 })
-      for (const { path, pid } of await find(system, name)) {
-        if (!isProcessAlive(pid)) await unlink(path).catch(() => {})
-      }
+      const files = await find(system, name)
+      await Promise.all(
+        files.map(async ({ path }) => {
+          if (await isAbandoned(path)) await unlink(path).catch(() => {})
+        }),
+      )
     },
   }
+}
+
+/**
+ * Whether no process listens at a socket. A process id would not tell: containers that share the folder count their
+ * processes apart, and an id is given out again.
+ */
+function isAbandoned(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path)
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(false)
+    })
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'))
+  })
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { once } from 'node:events'
 import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer, connect as connectSocket } from 'node:net'
@@ -362,12 +363,55 @@ describe('a link', () => {
     await running.close()
   })
 
+  it('holds the input of a call to the rules of HTTP', async () => {
+    const running = await expose()
+    await using link = connect()
+    const deep = JSON.parse(`${'['.repeat(100)}${']'.repeat(100)}`) as unknown
+    for (const name of [deep, JSON.parse('{"__proto__":{"x":1}}') as unknown]) {
+      await expect(link.call('images.invert', { name, image: new Uint8Array(1) })).rejects.toMatchObject({
+        code: 'ERR_SERVER_BODY_INVALID',
+        kind: 'invalid-input',
+      })
+    }
+    expect(await link.call('images.instance', undefined)).toBe(0)
+    await running.close()
+  })
+
+  it('leaves the socket of a process alone that counts its processes apart', async () => {
+    const path = join(directory, 'media.worker.1.999999999-abcdef.sock')
+    const other = createServer().listen(path)
+    await once(other, 'listening')
+    const running = await expose()
+    expect(existsSync(path)).toBe(true)
+    await running.close()
+    other.close()
+  })
+
+  it('waits no longer for a sibling when the wall clock steps back', async () => {
+    await using link = connect({ connectTimeout: '300ms' })
+    const now = Date.now
+    const call = link.call('images.instance', undefined)
+    call.catch(() => {})
+    Date.now = () => now() - 600_000
+    try {
+      await expect(call).rejects.toMatchObject({ code: 'ERR_SERVER_CONNECT_FAILED' })
+    } finally {
+      Date.now = now
+    }
+  })
+
   it('ends when a frame is larger than it takes', async () => {
     const running = await expose(0, { maxFrameSize: '64kb' })
     await using link = connect()
     await expect(
       link.call('images.invert', { name: '', image: new Uint8Array(100_000) }),
     ).rejects.toMatchObject({ code: 'ERR_SERVER_CLOSED' })
+    await using careful = connect({ maxFrameSize: '64kb' })
+    const others = careful.call('images.instance', undefined)
+    await expect(
+      careful.call('images.invert', { name: '', image: new Uint8Array(100_000) }),
+    ).rejects.toMatchObject({ code: 'ERR_SERVER_TOO_LARGE' })
+    expect(await others).toBe(0)
     expect(await link.call('images.instance', undefined)).toBe(0)
     await running.close()
   })
@@ -440,7 +484,7 @@ describe('frames', () => {
     })).any
     fc.assert(
       fc.property(value, (original) => {
-        const { binary, pieces } = encodeBody(original)
+        const { binary, pieces } = encodeBody(original, 1_000_000_000)
         const payload = Buffer.concat(pieces.map(toBytes))
         expect(decodeBody(new ByteRange(payload), binary)).toEqual(
           JSON.stringify(original) === '-0' ? 0 : original,
