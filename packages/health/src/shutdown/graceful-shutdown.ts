@@ -119,14 +119,14 @@ export function gracefulShutdown(
   let signalled = false
   const onSignal = (signal: NodeJS.Signals): void => {
     if (signalled) {
-      logger.fatal({ signal, step }, 'a second signal: leaving at once')
+      logger.fatal({ signal, step }, 'second signal, exiting at once')
       process.exit(1)
     }
     signalled = true
     void exitAfter(signal, 0)
   }
   const onCrash = (error: unknown): void => {
-    logger.fatal({ err: error }, 'nobody caught this')
+    logger.fatal({ err: error }, 'uncaught error')
     if (signalled) process.exit(1)
     signalled = true
     void exitAfter('failure', 1)

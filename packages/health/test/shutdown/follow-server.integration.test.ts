@@ -291,6 +291,28 @@ describe('gracefulShutdown', () => {
     expect(seen.length).toBe(0)
   })
 
+  it('outlives a reset of a connection that was handed over and has no listener yet', async () => {
+    const server = http.createServer()
+    using _handle = gracefulShutdown(server, { crashes: false, signals: [] })
+    let handed: Socket | undefined
+    server.on('connect', (_request, socket) => {
+      handed = socket as Socket
+      // A write onto the reset connection fails.
+      handed.write('HTTP/1.1 200 OK\r\n\r\n')
+    })
+    const port = await open(server)
+    const raw = connectTcp(port, '127.0.0.1')
+    raw.on('error', () => undefined)
+    raw.write('CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n')
+    await once(raw, 'data')
+    const socket = await until(() => handed)
+    const failed = new Promise((resolve) => socket.once('close', resolve))
+    raw.resetAndDestroy()
+    socket.resume()
+    await failed
+    expect(socket.errored).not.toBeNull()
+  })
+
   it('answers pipelined requests in full, and asks to close with the last one only', async () => {
     const ends: (() => void)[] = []
     const server = http.createServer((_request, response) => void ends.push(() => response.end('x')))

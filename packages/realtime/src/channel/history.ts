@@ -1,5 +1,5 @@
 import type { Duration } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { option, parseDuration, readOptions } from '@quintet/core/kit'
 
 /** How much of a channel can be replayed. */
 export interface HistoryOptions {
@@ -20,14 +20,13 @@ export interface History {
   readonly maxAge: number
 }
 
+const spec = {
+  length: option.count(historyDefaults.length, { min: 1, max: 1_000_000 }),
+  maxAge: option.duration(historyDefaults.maxAge, { min: 1_000 }),
+}
+
 /** @throws TypeError */
 export function resolveHistory(options: false | HistoryOptions | undefined, path: string): History {
   if (options === false) return { length: 0, maxAge: parseDuration(historyDefaults.maxAge) }
-  const { length = historyDefaults.length, maxAge = historyDefaults.maxAge } = options ?? {}
-  refuseUnknownKeys(options ?? {}, Object.keys(historyDefaults), path)
-  if (!Number.isInteger(length) || length < 1 || length > 1_000_000)
-    throw new TypeError(`${path}.length: ${JSON.stringify(length)} is not a whole number from 1 to 1000000.`)
-  const milliseconds = parseDuration(maxAge, `${path}.maxAge`)
-  if (milliseconds < 1_000) throw new TypeError(`${path}.maxAge: must be one second or more.`)
-  return { length, maxAge: milliseconds }
+  return readOptions<HistoryOptions, typeof spec>(options ?? {}, spec, path)
 }

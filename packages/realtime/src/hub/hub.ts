@@ -8,17 +8,16 @@ import {
   type Duration,
   type Logger,
   type Principal,
-  silentLogger,
   type Size,
   type StopReason,
 } from '@quintet/core'
 import {
+  assertAccessRule,
   createPipeline,
+  option,
+  readOptions,
   type Credentials,
   type Operation,
-  parseDuration,
-  parseSize,
-  refuseUnknownKeys,
   toQuintetError,
 } from '@quintet/core/kit'
 import { WebSocketServer, type WebSocket } from 'ws'
@@ -26,7 +25,7 @@ import { createEngine } from '../server/engine.ts'
 import { RealtimeError } from '../errors.ts'
 import { createHubConnection } from './hub-connection.ts'
 import { readHandshake, refuseHandshake } from './hub-handshake.ts'
-import { channelsKeys, resolveChannelsOptions, type ChannelsOptions } from '../server/channels-options.ts'
+import { channelsSpec, findRedis, type ChannelsOptions } from '../server/channels-options.ts'
 import type { RealtimeSession } from '../server/realtime-session.ts'
 import { realtimeProtocolName } from '../wire/messages.ts'
 
@@ -54,6 +53,23 @@ export const hubDefaults = Object.freeze({
   keepAlive: '30s',
 } as const)
 
+const hubSpec = {
+  ...channelsSpec,
+  auth: option.collaborator<AuthManager>(['authenticate'], 'an AuthManager').optional(),
+  access: option
+    .parsed('an access rule', (given, path) => {
+      assertAccessRule(given, path)
+      return given
+    })
+    .optional(),
+  services: option.parsed('the services', (given) => given).optional(),
+  logger: option.logger(),
+  origins: option.list(option.text()),
+  maxPayload: option.size(hubDefaults.maxPayload),
+  maxConnections: option.count(hubDefaults.maxConnections, { min: 1 }),
+  keepAlive: option.delay(hubDefaults.keepAlive, { min: 1 }),
+}
+
 /** Channels over plain `ws`, for a server that is not Quintet's. */
 export interface Hub extends AsyncDisposable {
   readonly connections: number
@@ -77,26 +93,17 @@ const reconnectSpread = 5_000
 
 /** @throws TypeError when an option is unknown or out of range. */
 export function createHub(options: HubOptions): Hub {
-  const {
-    auth,
-    access = auth ? 'authenticated' : 'public',
-    services,
-    logger = silentLogger,
-    origins = [],
-    maxPayload,
-    maxConnections,
-    keepAlive,
-    ...rest
-  } = options
-  const own = ['auth', 'access', 'services', 'logger', 'origins', 'maxPayload', 'maxConnections', 'keepAlive']
-  refuseUnknownKeys(options, [...own, ...channelsKeys], 'hub')
-  const most = maxConnections ?? hubDefaults.maxConnections
+  const { auth, access, services, logger, origins, maxPayload, maxConnections, keepAlive, ...rest } =
+    readOptions(options, hubSpec, 'hub')
   const pipeline = createPipeline({ logger, auth })
-  const engine = createEngine(resolveChannelsOptions(rest), { pipeline, services, logger })
+  const engine = createEngine(
+    { ...rest, redis: findRedis(rest.redis, 'hub') },
+    { pipeline, services, logger },
+  )
   const server = new WebSocketServer({
     noServer: true,
     clientTracking: false,
-    maxPayload: parseSize(maxPayload ?? hubDefaults.maxPayload, 'hub.maxPayload'),
+    maxPayload,
     perMessageDeflate: false,
     handleProtocols: () => realtimeProtocolName,
   })
@@ -104,26 +111,23 @@ export function createHub(options: HubOptions): Hub {
   const connect: Operation = {
     surface: 'message',
     name: 'hub connect',
-    access,
+    access: access ?? (auth ? 'authenticated' : 'public'),
     freshness: undefined,
     timeout: 10_000,
   }
   let draining = false
   let onEmpty: (() => void) | undefined
 
-  const heartbeat = setInterval(
-    () => {
-      for (const each of live) {
-        if (!each.answered) {
-          each.socket.terminate()
-          continue
-        }
-        each.answered = false
-        each.socket.ping()
+  const heartbeat = setInterval(() => {
+    for (const each of live) {
+      if (!each.answered) {
+        each.socket.terminate()
+        continue
       }
-    },
-    parseDuration(keepAlive ?? hubDefaults.keepAlive, 'hub.keepAlive'),
-  )
+      each.answered = false
+      each.socket.ping()
+    }
+  }, keepAlive)
 
   function authorize(credentials: Credentials, signal: AbortSignal): Promise<Principal> {
     return pipeline.authorize({ operation: connect, credentials, requestId: randomUUID(), signal })
@@ -168,7 +172,7 @@ export function createHub(options: HubOptions): Hub {
       socket.on('error', () => socket.destroy())
       try {
         if (draining) throw new RealtimeError('ERR_REALTIME_CLOSED', 'The server is about to stop.')
-        if (live.size >= most)
+        if (live.size >= maxConnections)
           throw new RealtimeError('ERR_REALTIME_UNAVAILABLE', 'There are too many connections.')
         const credentials = readHandshake(request, origins)
         const principal = await authorize(credentials, AbortSignal.timeout(connect.timeout))

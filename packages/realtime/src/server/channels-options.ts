@@ -1,5 +1,5 @@
 import type { Duration, Size } from '@quintet/core'
-import { parseDuration, parseSize, refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions } from '@quintet/core/kit'
 import type { Channel } from '../channel/channel.ts'
 import type { FannedRedis } from '../topic/redis-port.ts'
 
@@ -60,73 +60,37 @@ export interface ResolvedChannelsOptions {
   readonly recheck: number
 }
 
-export const channelsKeys = [
-  'redis',
-  'channels',
-  'prefix',
-  'maxSubscriptions',
-  'maxPending',
-  'maxReplay',
-  'slowConsumer',
-  'presenceTtl',
-  'recheck',
-] as const
+const redisClient = option.collaborator<FannedRedis>(['eval', 'duplicate'], 'an ioredis client')
+
+export const channelsSpec = {
+  redis: option.either(redisClient, option.function<(services: never) => FannedRedis>()),
+  channels: option.list(option.collaborator<Channel>([], 'a channel()'), {
+    min: 1,
+    unique: (channel) => channel.pattern.text,
+  }),
+  prefix: option.text(channelsDefaults.prefix),
+  maxSubscriptions: option.count(channelsDefaults.maxSubscriptions, { min: 1 }),
+  maxPending: option.count(channelsDefaults.maxPending, { min: 1 }),
+  maxReplay: option.count(channelsDefaults.maxReplay, { min: 1 }),
+  slowConsumer: option.nested({
+    limit: option.size(channelsDefaults.slowConsumer.limit),
+    policy: option.oneOf(['disconnect', 'skip'], channelsDefaults.slowConsumer.policy),
+  }),
+  presenceTtl: option.delay(channelsDefaults.presenceTtl, { min: 100 }),
+  recheck: option.delay(channelsDefaults.recheck),
+}
 
 /** @throws TypeError naming what is unknown, missing or out of range. */
 export function resolveChannelsOptions(options: ChannelsOptions): ResolvedChannelsOptions {
-  const path = 'channels'
-  refuseUnknownKeys(options, channelsKeys, path)
-  const { redis } = options
-  if (typeof redis !== 'function') assertRedis(redis, path)
-  if (!Array.isArray(options.channels) || options.channels.length === 0)
-    throw new TypeError(`${path}.channels: give at least one channel().`)
-  const patterns = options.channels.map((channel) => channel.pattern.text)
-  const twice = patterns.find((pattern, index) => patterns.indexOf(pattern) !== index)
-  if (twice !== undefined)
-    throw new TypeError(`${path}.channels: two have the pattern ${JSON.stringify(twice)}.`)
-  refuseUnknownKeys(options.slowConsumer ?? {}, ['limit', 'policy'], `${path}.slowConsumer`)
-  const policy = options.slowConsumer?.policy ?? channelsDefaults.slowConsumer.policy
-  if (policy !== 'disconnect' && policy !== 'skip')
-    throw new TypeError(`${path}.slowConsumer.policy: must be 'disconnect' or 'skip'.`)
-  const presenceTtl = parseDuration(
-    options.presenceTtl ?? channelsDefaults.presenceTtl,
-    `${path}.presenceTtl`,
-  )
-  if (presenceTtl < 100) throw new TypeError(`${path}.presenceTtl: must be 100 ms or more.`)
-  return {
-    redis: (services) => {
-      if (typeof redis !== 'function') return redis
-      const client = redis(services as never)
-      assertRedis(client, path)
-      return client
-    },
-    channels: options.channels,
-    prefix: options.prefix ?? defaultPrefix,
-    maxSubscriptions: positive(
-      options.maxSubscriptions ?? channelsDefaults.maxSubscriptions,
-      `${path}.maxSubscriptions`,
-    ),
-    maxPending: positive(options.maxPending ?? channelsDefaults.maxPending, `${path}.maxPending`),
-    maxReplay: positive(options.maxReplay ?? channelsDefaults.maxReplay, `${path}.maxReplay`),
-    slowConsumer: {
-      limit: parseSize(
-        options.slowConsumer?.limit ?? channelsDefaults.slowConsumer.limit,
-        `${path}.slowConsumer.limit`,
-      ),
-      policy,
-    },
-    presenceTtl,
-    recheck: parseDuration(options.recheck ?? channelsDefaults.recheck, `${path}.recheck`),
-  }
+  const resolved = readOptions(options, channelsSpec, 'channels')
+  return { ...resolved, redis: findRedis(resolved.redis, 'channels') }
 }
 
-function positive(value: number, path: string): number {
-  if (Number.isInteger(value) && value > 0) return value
-  throw new TypeError(`${path}: ${JSON.stringify(value)} is not a whole number above 0.`)
-}
-
-function assertRedis(redis: FannedRedis, path: string): void {
-  if (typeof redis?.eval !== 'function' || typeof redis.duplicate !== 'function') {
-    throw new TypeError(`${path}.redis: needs an ioredis client, or a function that returns one.`)
-  }
+/** The client itself, or what the function returns for the services of a process. */
+export function findRedis(
+  redis: FannedRedis | ((services: never) => FannedRedis),
+  path: string,
+): (services: unknown) => FannedRedis {
+  if (typeof redis !== 'function') return () => redis
+  return (services) => readOptions({ redis: redis(services as never) }, { redis: redisClient }, path).redis
 }

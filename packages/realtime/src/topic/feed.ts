@@ -26,7 +26,7 @@ export function createFeed(redis: SubscriberRedis, logger: Logger): Feed {
   let closed = false
 
   redis.on('error', (error) =>
-    logger.warn({ err: error }, 'The connection on which events come in has failed.'),
+    logger.warn({ err: error }, 'the connection on which events come in has failed'),
   )
   redis.on('ready', () => {
     if (wasReady) void resubscribe()

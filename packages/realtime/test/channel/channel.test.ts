@@ -126,7 +126,7 @@ describe('channels', () => {
   const wrong: readonly (readonly [string, Record<string, unknown>, string])[] = [
     ['no Redis', { channels: all }, 'channels.redis'],
     ['no channels', { redis, channels: [] }, 'channels.channels'],
-    ['two of one pattern', { redis, channels: [...all, ...all] }, 'two have the pattern "a"'],
+    ['two of one pattern', { redis, channels: [...all, ...all] }, 'channels.channels: holds "a" twice'],
     ['an unknown option', { redis, channels: all, maxSubscription: 1 }, 'Did you mean "maxSubscriptions"?'],
     ['an unknown policy', { redis, channels: all, slowConsumer: { policy: 'x' } }, 'slowConsumer.policy'],
     ['no room', { redis, channels: all, maxPending: 0 }, 'channels.maxPending: 0'],
