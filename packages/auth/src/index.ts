@@ -1,5 +1,5 @@
 export type { AuditListener, AuthEvent, AuthEventType } from './audit.ts'
-export { toChallenge, type AuthChallenge, type ChallengeOptions } from './challenge.ts'
+export { toChallenge, type AuthChallenge, type ChallengeOptions } from './http/challenge.ts'
 export { createDpopNonces, type DpopNonces, type DpopNoncesOptions } from './dpop/dpop-nonces.ts'
 export type { ProvedRequest } from './dpop/dpop-proof.ts'
 export {
@@ -26,7 +26,7 @@ export { keySet, type JwkSet, type KeySetOptions } from './keys/key-set.ts'
 export { remoteJwks, remoteJwksDefaults, type FetchJwks, type RemoteJwksOptions } from './keys/remote-jwks.ts'
 export { jwksAnswer, serveJwks, type JwksAnswer, type JwksAnswerOptions } from './keys/serve-jwks.ts'
 export type { VerificationKey, VerificationKeys } from './keys/verification-keys.ts'
-export { createJwtAuthManager, type JwtAuthManager } from './manager/jwt-auth-manager.ts'
+export { createJwtAuthManager, type JwtAuthManager } from './manager/create-jwt-auth-manager.ts'
 export {
   jwtAuthManagerDefaults,
   type BindingOptions,
@@ -46,7 +46,7 @@ export {
   sessionAuthorityDefaults,
   type SessionAuthorityOptions,
   type UserRights,
-} from './sessions/authority-options.ts'
+} from './authority/authority-options.ts'
 export {
   createSessionAuthority,
   type RefreshOptions,
@@ -54,7 +54,7 @@ export {
   type SessionTokens,
   type SignIn,
   type StepUp,
-} from './sessions/session-authority.ts'
+} from './authority/create-session-authority.ts'
 export type { SessionRef, UserRef } from './sessions/session-keys.ts'
 export type { Device, RevocationReason, Session, SessionRecord } from './sessions/session-record.ts'
 export type { SessionRedis } from './sessions/session-redis.ts'
@@ -77,7 +77,7 @@ export {
   type AttemptLimiter,
   type SignInAttempt,
   type ThrottleOptions,
-} from './throttle.ts'
+} from './authority/throttle.ts'
 export type { AccessClaims } from './tokens/access-claims.ts'
 export {
   createTokenVerifier,

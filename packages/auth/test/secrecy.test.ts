@@ -28,7 +28,7 @@ import {
 } from '../src/index.ts'
 import { createTestAuth } from '../src/testing.ts'
 import { startPrivateRedis } from '@quintet/test-kit'
-import { RefreshTokenCodec } from '../src/sessions/refresh-token.ts'
+import { RefreshTokenCodec } from '../src/authority/refresh-token.ts'
 import { connect } from './support/redis.ts'
 import { useToken } from './support/use-token.ts'
 import { createSessionDatabase, type SessionDatabase } from './support/modes.ts'

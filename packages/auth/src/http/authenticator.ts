@@ -8,7 +8,7 @@ import {
 } from '@quintet/core'
 import { problemHeaders, toProblem } from '@quintet/core/http'
 import { assertAccessRule, decideAccess, refuseUnknownKeys, toQuintetError } from '@quintet/core/kit'
-import { toChallenge } from '../challenge.ts'
+import { toChallenge } from './challenge.ts'
 import { AuthError, Refusal } from '../errors.ts'
 import { readPublicUrl, type PublicUrlOptions } from './public-url.ts'
 import { readCredentials } from './read-credentials.ts'

@@ -3,16 +3,16 @@ import { silentLogger } from '@quintet/core'
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import type { AuthEvent } from '../audit.ts'
 import { createKeyRing, type KeyRing } from '../keys/key-ring.ts'
-import { createJwtAuthManager, type JwtAuthManager } from '../manager/jwt-auth-manager.ts'
+import { createJwtAuthManager, type JwtAuthManager } from '../manager/create-jwt-auth-manager.ts'
 import type { JwtAuthManagerOptions } from '../manager/manager-options.ts'
 import { deriveSecrets, type DerivedSecrets } from '../secrets.ts'
-import type { SessionAuthorityOptions } from '../sessions/authority-options.ts'
+import type { SessionAuthorityOptions } from '../authority/authority-options.ts'
 import {
   createSessionAuthority,
   type SessionAuthority,
   type SessionTokens,
   type SignIn,
-} from '../sessions/session-authority.ts'
+} from '../authority/create-session-authority.ts'
 import type { SessionRedis } from '../sessions/session-redis.ts'
 import type { AccessClaims } from '../tokens/access-claims.ts'
 import type { TokenVerifierOptions } from '../tokens/token-verifier.ts'

@@ -6,9 +6,9 @@ import {
   keySet,
   type TokenVerifier,
   type TokenVerifierOptions,
-} from '../src/index.ts'
-import { createTestClock } from '../src/testing.ts'
-import { codeOf } from './support/code-of.ts'
+} from '../../src/index.ts'
+import { createTestClock } from '../../src/testing.ts'
+import { codeOf } from '../support/code-of.ts'
 
 const clock = createTestClock()
 const ring = await createKeyRing({ algorithm: 'ES256', clock })

@@ -2,10 +2,10 @@ import { hash, timingSafeEqual, type KeyObject } from 'node:crypto'
 import { isIP } from 'node:net'
 import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { plainAddress } from '@quintet/core/http'
-import { AuthError, Refusal } from './errors.ts'
-import type { AuthEvent } from './audit.ts'
-import { hmac } from './secrets.ts'
-import { newRefreshId } from './sessions/refresh-token.ts'
+import { AuthError, Refusal } from '../errors.ts'
+import type { AuthEvent } from '../audit.ts'
+import { hmac } from '../secrets.ts'
+import { newRefreshId } from './refresh-token.ts'
 
 /** The part of a rate limiter that is needed; `createRateLimiter` of `@quintet/redis` fits. */
 export interface AttemptLimiter {

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { BoundedRedis } from '../src/sessions/session-redis.ts'
-import { epochKey, sessionKey } from '../src/sessions/session-keys.ts'
-import { SessionRegistry } from '../src/sessions/session-registry.ts'
-import type { NewSession } from '../src/sessions/session-store.ts'
-import { connect } from './support/redis.ts'
+import { BoundedRedis } from '../../src/sessions/session-redis.ts'
+import { epochKey, sessionKey } from '../../src/sessions/session-keys.ts'
+import { SessionRegistry } from '../../src/sessions/session-registry.ts'
+import type { NewSession } from '../../src/sessions/session-store.ts'
+import { connect } from '../support/redis.ts'
 
 let redis: Redis
 let registry: SessionRegistry

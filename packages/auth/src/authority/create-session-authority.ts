@@ -11,9 +11,9 @@ import {
   Throttle,
   type AdmittedAttempt,
   type SignInAttempt,
-} from '../throttle.ts'
+} from './throttle.ts'
 import { signAccessToken } from '../tokens/sign-access-token.ts'
-import { fingerprint } from './binding.ts'
+import { fingerprint } from '../sessions/binding.ts'
 import {
   resolveAuthorityOptions,
   type ResolvedAuthorityOptions,
@@ -21,12 +21,12 @@ import {
 } from './authority-options.ts'
 import { Projector } from './projector.ts'
 import { hashSecret, newRefreshId, RefreshTokenCodec, type RefreshToken } from './refresh-token.ts'
-import { assertId, assertSessionId, type SessionRef, type UserRef } from './session-keys.ts'
-import { toSession, type Device, type Session, type SessionRecord } from './session-record.ts'
-import { assertSendsOnce, BoundedRedis } from './session-redis.ts'
-import { SessionRegistry } from './session-registry.ts'
-import type { NewSession, RotationResult, SessionChange } from './session-store.ts'
-import { SessionWarmer } from './session-warmer.ts'
+import { assertId, assertSessionId, type SessionRef, type UserRef } from '../sessions/session-keys.ts'
+import { toSession, type Device, type Session, type SessionRecord } from '../sessions/session-record.ts'
+import { assertSendsOnce, BoundedRedis } from '../sessions/session-redis.ts'
+import { SessionRegistry } from '../sessions/session-registry.ts'
+import type { NewSession, RotationResult, SessionChange } from '../sessions/session-store.ts'
+import { SessionWarmer } from '../sessions/session-warmer.ts'
 
 /** A user who has just proved who they are. */
 export interface SignIn {

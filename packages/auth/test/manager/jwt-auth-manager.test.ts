@@ -15,14 +15,14 @@ import {
   type SessionAuthority,
   type TrackedSessions,
   type TrackSessions,
-} from '../src/index.ts'
-import { createTestAuth, type TestAuth } from '../src/testing.ts'
-import { sessionKey } from '../src/sessions/session-keys.ts'
-import { maxLookups } from '../src/sessions/session-warmer.ts'
-import { codeOf } from './support/code-of.ts'
-import { createSessionDatabase, type SessionDatabase } from './support/modes.ts'
-import { startProxy } from './support/proxy.ts'
-import { connect } from './support/redis.ts'
+} from '../../src/index.ts'
+import { createTestAuth, type TestAuth } from '../../src/testing.ts'
+import { sessionKey } from '../../src/sessions/session-keys.ts'
+import { maxLookups } from '../../src/sessions/session-warmer.ts'
+import { codeOf } from '../support/code-of.ts'
+import { createSessionDatabase, type SessionDatabase } from '../support/modes.ts'
+import { startProxy } from '../support/proxy.ts'
+import { connect } from '../support/redis.ts'
 
 let redis: Redis
 let database: SessionDatabase

@@ -1,7 +1,7 @@
 import { hash, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto'
 import { Refusal } from '../errors.ts'
 import { hmac, secretKey, type AuthSecrets } from '../secrets.ts'
-import { escapeId, isSessionId, unescapeId, type SessionRef } from './session-keys.ts'
+import { escapeId, isSessionId, unescapeId, type SessionRef } from '../sessions/session-keys.ts'
 
 /** What a refresh token says, once its MAC has proved that it is ours. */
 export interface RefreshToken extends SessionRef {

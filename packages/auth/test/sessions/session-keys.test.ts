@@ -1,9 +1,9 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { deriveSecrets } from '../src/index.ts'
-import { secretKey } from '../src/secrets.ts'
-import { fingerprint } from '../src/sessions/binding.ts'
-import { maxRefreshTokenLength, RefreshTokenCodec } from '../src/sessions/refresh-token.ts'
+import { deriveSecrets } from '../../src/index.ts'
+import { secretKey } from '../../src/secrets.ts'
+import { fingerprint } from '../../src/sessions/binding.ts'
+import { maxRefreshTokenLength, RefreshTokenCodec } from '../../src/authority/refresh-token.ts'
 import {
   assertId,
   assertSessionId,
@@ -16,7 +16,7 @@ import {
   sessionKey,
   unescapeId,
   type SessionRef,
-} from '../src/sessions/session-keys.ts'
+} from '../../src/sessions/session-keys.ts'
 
 const secrets = deriveSecrets('the root secret of the session keys')
 const codec = new RefreshTokenCodec(secrets, 'test')

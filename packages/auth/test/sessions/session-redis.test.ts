@@ -2,11 +2,11 @@ import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { createRedisClients } from '@quintet/redis'
 import { redisUrl, startPrivateRedis, until } from '@quintet/test-kit'
-import { BoundedRedis, defineScript } from '../src/sessions/session-redis.ts'
-import { createTestAuth, createTestClock } from '../src/testing.ts'
-import { codeOf } from './support/code-of.ts'
-import { startProxy } from './support/proxy.ts'
-import { connect } from './support/redis.ts'
+import { BoundedRedis, defineScript } from '../../src/sessions/session-redis.ts'
+import { createTestAuth, createTestClock } from '../../src/testing.ts'
+import { codeOf } from '../support/code-of.ts'
+import { startProxy } from '../support/proxy.ts'
+import { connect } from '../support/redis.ts'
 
 const broken = defineScript(`return redis.call('NO-SUCH-COMMAND')`)
 const write = defineScript(`return redis.call('SET', KEYS[1], ARGV[1])`)
@@ -53,7 +53,8 @@ describe('the circuit of BoundedRedis', () => {
     await using server = await startPrivateRedis()
     const client = connect(server.url)
     const clock = createTestClock()
-    const redis = new BoundedRedis(client, '150ms', 'test', clock)
+    await client.ping()
+    const redis = new BoundedRedis(client, '500ms', 'test', clock)
     expect(await read(redis)).toBe('resolved')
     server.freeze()
     for (let count = 0; count < 5; count++) expect(await read(redis)).toBe('ERR_AUTH_UNAVAILABLE')

@@ -11,10 +11,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Redis } from 'ioredis'
 import { createTrackedCache } from '@quintet/redis'
 import { startPrivateRedis } from '@quintet/test-kit'
-import { createDpopNonces, createDpopVerifier, type TrackedSessions } from '../src/index.ts'
-import { createTestAuth, type TestAuth } from '../src/testing.ts'
-import { codeOf } from './support/code-of.ts'
-import { connect } from './support/redis.ts'
+import { createDpopNonces, createDpopVerifier, type TrackedSessions } from '../../src/index.ts'
+import { createTestAuth, type TestAuth } from '../../src/testing.ts'
+import { codeOf } from '../support/code-of.ts'
+import { connect } from '../support/redis.ts'
 
 let redis: Redis
 let auth: TestAuth

@@ -11,12 +11,12 @@ import { WebSocket, WebSocketServer } from 'ws'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Principal, QuintetError } from '@quintet/core'
 import type { AuthenticateOptions } from '@quintet/core/kit'
-import { expressAuth, expressErrors } from '../src/adapters/express.ts'
-import { fastifyAuth, fastifyErrors, principalOf } from '../src/adapters/fastify.ts'
-import { withAuth as fetchAuth } from '../src/adapters/fetch.ts'
-import { honoAuth, honoErrors, type AuthEnvironment } from '../src/adapters/hono.ts'
-import { nodeFacts, withAuth as nodeAuth, type AuthenticatorOptions } from '../src/adapters/node.ts'
-import { upgradeAuth } from '../src/adapters/ws.ts'
+import { expressAuth, expressErrors } from '../../src/adapters/express.ts'
+import { fastifyAuth, fastifyErrors, principalOf } from '../../src/adapters/fastify.ts'
+import { withAuth as fetchAuth } from '../../src/adapters/fetch.ts'
+import { honoAuth, honoErrors, type AuthEnvironment } from '../../src/adapters/hono.ts'
+import { nodeFacts, withAuth as nodeAuth, type AuthenticatorOptions } from '../../src/adapters/node.ts'
+import { upgradeAuth } from '../../src/adapters/ws.ts'
 import {
   AuthError,
   cookieNames,
@@ -25,10 +25,10 @@ import {
   type RequestFacts,
   type SessionCookies,
   type SessionTokens,
-} from '../src/index.ts'
-import { createTestAuth, type TestAuth } from '../src/testing.ts'
+} from '../../src/index.ts'
+import { createTestAuth, type TestAuth } from '../../src/testing.ts'
 import { until } from '@quintet/test-kit'
-import { connect } from './support/redis.ts'
+import { connect } from '../support/redis.ts'
 
 let redis: Redis
 let auth: TestAuth

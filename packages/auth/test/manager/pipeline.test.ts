@@ -3,10 +3,10 @@ import type { Redis } from 'ioredis'
 import { type AccessRule, silentLogger } from '@quintet/core'
 import { createPipeline, type IncomingCall } from '@quintet/core/kit'
 import { createTrackedCache } from '@quintet/redis'
-import { steppedUp } from '../src/index.ts'
-import { createTestAuth } from '../src/testing.ts'
-import { codeOf } from './support/code-of.ts'
-import { connect } from './support/redis.ts'
+import { steppedUp } from '../../src/index.ts'
+import { createTestAuth } from '../../src/testing.ts'
+import { codeOf } from '../support/code-of.ts'
+import { connect } from '../support/redis.ts'
 
 let redis: Redis
 beforeAll(() => {

@@ -14,12 +14,12 @@ import {
   type Jwk,
   type JwkSet,
   type RemoteJwksOptions,
-} from '../src/index.ts'
-import { createJwtAuthManager } from '../src/manager/jwt-auth-manager.ts'
-import type { KeyRing } from '../src/index.ts'
-import { createTestClock } from '../src/testing.ts'
-import { signAccessToken } from '../src/tokens/sign-access-token.ts'
-import { codeOf } from './support/code-of.ts'
+} from '../../src/index.ts'
+import { createJwtAuthManager } from '../../src/manager/create-jwt-auth-manager.ts'
+import type { KeyRing } from '../../src/index.ts'
+import { createTestClock } from '../../src/testing.ts'
+import { signAccessToken } from '../../src/tokens/sign-access-token.ts'
+import { codeOf } from '../support/code-of.ts'
 
 async function tokenOf(ring: KeyRing, now: number): Promise<string> {
   const iat = Math.floor(now / 1_000)

@@ -1,9 +1,9 @@
 import { isQuintetError, type Logger } from '@quintet/core'
-import { indexKey, sessionKey, type SessionRef, type UserRef } from './session-keys.ts'
-import type { SessionRecord } from './session-record.ts'
-import type { SessionRegistry } from './session-registry.ts'
-import type { FirstSeen } from './session-store.ts'
-import type { SessionWarmer } from './session-warmer.ts'
+import { indexKey, sessionKey, type SessionRef, type UserRef } from '../sessions/session-keys.ts'
+import type { SessionRecord } from '../sessions/session-record.ts'
+import type { SessionRegistry } from '../sessions/session-registry.ts'
+import type { FirstSeen } from '../sessions/session-store.ts'
+import type { SessionWarmer } from '../sessions/session-warmer.ts'
 
 /** How many steps may wait for Redis; beyond that the oldest is left to `reconcile()`. */
 const maxWaiting = 10_000

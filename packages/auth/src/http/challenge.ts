@@ -1,6 +1,6 @@
 import { statusOf } from '@quintet/core/http'
 import { refuseUnknownKeys, toQuintetError } from '@quintet/core/kit'
-import { dpopAlgorithms } from './dpop/dpop-proof.ts'
+import { dpopAlgorithms } from '../dpop/dpop-proof.ts'
 
 /** How a refusal looks in HTTP. */
 export interface AuthChallenge {

@@ -3,10 +3,10 @@ import { type Clock, parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import type { AuditListener } from '../audit.ts'
 import type { KeyRing } from '../keys/key-ring.ts'
 import type { AuthSecrets } from '../secrets.ts'
-import { checkThrottle, type ThrottleOptions } from '../throttle.ts'
-import { defaultCommandTimeout, type SessionRedis } from './session-redis.ts'
-import type { SessionRef } from './session-keys.ts'
-import type { SessionStore } from './session-store.ts'
+import { checkThrottle, type ThrottleOptions } from './throttle.ts'
+import { defaultCommandTimeout, type SessionRedis } from '../sessions/session-redis.ts'
+import type { SessionRef } from '../sessions/session-keys.ts'
+import type { SessionStore } from '../sessions/session-store.ts'
 
 /** What a user may do, read anew at each refresh. */
 export interface UserRights {

@@ -9,14 +9,14 @@ import {
   deriveSecrets,
   throttleDefaults,
   type SessionTokens,
-} from '../src/index.ts'
-import { createTestAuth, createTestClock, type TestAuth, type TestAuthOptions } from '../src/testing.ts'
-import { RefreshTokenCodec } from '../src/sessions/refresh-token.ts'
-import { indexKey, seenKey, sessionKey } from '../src/sessions/session-keys.ts'
-import { codeOf } from './support/code-of.ts'
-import { createSessionDatabase, type SessionDatabase } from './support/modes.ts'
-import { connect } from './support/redis.ts'
-import { useToken } from './support/use-token.ts'
+} from '../../src/index.ts'
+import { createTestAuth, createTestClock, type TestAuth, type TestAuthOptions } from '../../src/testing.ts'
+import { RefreshTokenCodec } from '../../src/authority/refresh-token.ts'
+import { indexKey, seenKey, sessionKey } from '../../src/sessions/session-keys.ts'
+import { codeOf } from '../support/code-of.ts'
+import { createSessionDatabase, type SessionDatabase } from '../support/modes.ts'
+import { connect } from '../support/redis.ts'
+import { useToken } from '../support/use-token.ts'
 
 let redis: Redis
 let database: SessionDatabase

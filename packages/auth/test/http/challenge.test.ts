@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type ErrorKind, QuintetError } from '@quintet/core'
-import { AuthError, toChallenge, type AuthErrorCode } from '../src/index.ts'
+import { AuthError, toChallenge, type AuthErrorCode } from '../../src/index.ts'
 
 describe('toChallenge', () => {
   const cases: readonly [AuthErrorCode, number, string | undefined][] = [
