@@ -7,7 +7,15 @@ export function redact(path: readonly string[], value: unknown): unknown {
   if (isSecret(value)) return '[secret]'
   const isPlain = typeof value === 'string' || typeof value === 'number'
   if (isPlain && path.some((segment) => sensitive.test(segment))) return '[redacted]'
-  if (typeof value === 'string')
-    return value.replaceAll(/([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*):[^\s/@]*@/gi, '$1:[redacted]@')
-  return value
+  return typeof value === 'string' ? redactPasswords(value) : value
+}
+
+/**
+ * A text without what may be a password in a URL, also in one that cannot be parsed: everything from the first colon
+ * behind the scheme to the last `@`, and the values of parameters that are named like a secret.
+ */
+function redactPasswords(text: string): string {
+  return text
+    .replaceAll(/^([a-z][a-z0-9+.-]*:\/\/)?([^\s:]*):.*@/gis, '$1$2:[redacted]@')
+    .replaceAll(/([?&][^=&\s]*(?:pass|secret|token|key|signature)[^=&\s]*=)[^&\s]*/gi, '$1[redacted]')
 }

@@ -1,3 +1,4 @@
+import { losesDigits } from './loses-digits.ts'
 import { isSecretDefinition } from './secret-brand.ts'
 
 /** What a schema expects at one place of the configuration, as far as it can be read. */
@@ -148,15 +149,18 @@ function coerceTo(definition: Definition, text: string): unknown {
       return valuesOf(definition).find((value) => typeof value !== 'string' && String(value) === text)
     case 'array': {
       const element = definitionsOf(definition['element'])
-      return text === '' ? [] : text.split(',').map((item) => coerce(element, item.trim()))
+      const items = text === '' ? [] : text.split(',').map((item) => item.trim())
+      // An empty item is a slip of the pen; the text stays one, and the schema says that it wants a list.
+      return items.includes('') ? undefined : items.map((item) => coerce(element, item))
     }
     default:
       return undefined
   }
 }
 
-/** A numeral as people write one: no blanks, no hexadecimal, no leading zeros that a number would lose. */
+/** A numeral as people write one: no blanks, no hexadecimal, no leading zeros and no digits that a number would lose. */
 function isNumeral(text: string): boolean {
+  if (losesDigits(text)) return false
   return /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/.test(text) && Number.isFinite(Number(text))
 }
 

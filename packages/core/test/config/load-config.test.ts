@@ -54,6 +54,32 @@ describe('file', () => {
     expect(error.message).toContain('[missing.json]')
   })
 
+  it('reads UTF-8 with a byte order mark, and says what another encoding is', async () => {
+    const text = '{"port": 4000}'
+    await writeFile(join(folder, 'bom.json'), `\uFEFF${text}`)
+    expect((await load([file('bom.json')])).value.port).toBe(4000)
+    for (const bytes of [Buffer.from(`\uFEFF${text}`, 'utf16le'), Buffer.from(text, 'utf16le')]) {
+      await writeFile(join(folder, 'utf16.json'), bytes)
+      const error = await refusal(load([file('utf16.json')]))
+      expect(error.message).toContain('is encoded in UTF-16. Save it as UTF-8. [utf16.json]')
+    }
+    await writeFile(join(folder, 'latin1.json'), Buffer.from('{"mode": "schnell für alle"}', 'latin1'))
+    expect((await refusal(load([file('latin1.json')]))).message).toContain('is not encoded in UTF-8')
+  })
+
+  it.each([
+    ['a member twice', '{"port": 1, "database": {}, "port": 2}', 'has a member that is given twice.'],
+    ['__proto__', '{"__proto__": {"port": 1}}', 'has a member named __proto__.'],
+    [
+      'a number that loses digits',
+      '{"port": 12345678901234567890}',
+      'has a number at "port" that loses digits. Write it as a text.',
+    ],
+  ])('refuses %s', async (_, text, message) => {
+    await writeFile(join(folder, 'odd.json'), text)
+    expect((await refusal(load([file('odd.json')]))).message).toContain(`- ${message} [odd.json]`)
+  })
+
   it('does not quote a file that is not JSON', async () => {
     await writeFile(join(folder, 'broken.json'), '{\n  "apiKey": "hunter2" oops\n}')
     const error = await refusal(load([file('broken.json')]))
@@ -368,5 +394,34 @@ describe('describeConfig', () => {
       { path: 'port', value: 3000, origin: 'default' },
       { path: 'verbose', value: false, origin: 'default' },
     ])
+  })
+})
+
+describe('values that are nearly right', () => {
+  it.each(['a,,b', 'a,', ',a', ','])('are refused as a list: %j', async (text) => {
+    const error = await refusal(load([env('X_')], { X_HOSTS: text }))
+    expect(error.message).toContain('hosts: ')
+    expect(error.message).toContain('[env X_*]')
+  })
+
+  it('are refused as a number that would lose digits', async () => {
+    const error = await refusal(load([env('X_')], { X_PORT: '12345678901234567890' }))
+    expect(error.message).toContain('port: ')
+  })
+
+  it.each([
+    'postgres:/app:hunter2@db/x',
+    'postgres//app:hunter2@db/x',
+    'app:hunter2@db:5432/x',
+    'postgres://app:hunter2/hunter2@hunter2@db/x y',
+    'redis://:hunter2,hunter2@one,redis://:hunter2@two',
+    'https://db/x y?api_key=hunter2&password=hunter2',
+  ])('never show the password of a URL: %s', async (text) => {
+    const strict = z.object({ address: z.url({ protocol: /^amqp$/ }) })
+    const read = loadConfig({ schema: strict, sources: [env('X_')], env: { X_ADDRESS: text } })
+    const error = await refusal(read)
+    expect(error.message).toContain('address: ')
+    expect(error.message).not.toContain('hunter2')
+    expect(JSON.stringify(error.details)).not.toContain('hunter2')
   })
 })
