@@ -9,7 +9,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'errors.ts clock.ts',
     'security logging',
     'options',
-    'access lifecycle config settings http',
+    'access lifecycle config settings http pino',
     'pipeline',
     'procedures',
     'transport',

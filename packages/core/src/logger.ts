@@ -1,1 +1,3 @@
-export { createLogger, type LoggerOptions } from './logging/create-logger.ts'
+export { createSystemLogger, type SystemLoggerOptions } from './app/system-logger.ts'
+export { createLogger } from './pino/create-logger.ts'
+export type { LoggerOptions } from './pino/logger-spec.ts'

@@ -1,4 +1,8 @@
 import { readFileSync } from 'node:fs'
+import { mkdtemp, readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import {
@@ -328,6 +332,29 @@ const effects: Readonly<Record<string, Effect>> = {
   ]),
   'LoggerOptions.level': loggerEffect({ level: 'debug' }, ['line']),
   'LoggerOptions.fields': loggerEffect({ level: 'debug', fields: { system: 'media' } }, ['media']),
+  'LoggerOptions.redact': [
+    (isSet) => {
+      const lines: string[] = []
+      const destination = { write: (line: string) => void lines.push(line) }
+      createLogger({ destination, ...(isSet ? { redact: ['email'] } : {}) }).info({ email: 'a@b.c' }, 'x')
+      return (JSON.parse(lines[0] ?? '') as { email: string }).email
+    },
+    '[redacted]',
+  ],
+  'LoggerOptions.mixin': loggerEffect({ level: 'debug', mixin: () => ({ system: 'mixed in' }) }, [
+    'mixed in',
+  ]),
+  'LoggerOptions.transport': [
+    async (isSet) => {
+      const path = join(await mkdtemp(join(tmpdir(), 'quintet-log-')), 'log')
+      const transport = { target: 'pino/file', options: { destination: path } }
+      createLogger(isSet ? { transport } : { level: 'silent' }).info({}, 'x')
+      const text = async (): Promise<string> => await readFile(path, 'utf8').catch(() => '')
+      for (let tries = 0; isSet && tries < 400 && (await text()) === ''; tries++) await delay(25)
+      return (await text()).includes('"msg":"x"')
+    },
+    true,
+  ],
   'LoggerOptions.destination': [
     (isSet) => {
       const lines: string[] = []
@@ -380,7 +407,7 @@ const declared = [
   ...declaredOptions('pipeline/pipeline.ts', 'PipelineOptions'),
   ...declaredOptions('lifecycle/create-health-checks.ts', 'HealthChecksOptions'),
   ...declaredOptions('lifecycle/health-checks.ts', 'HealthCheck'),
-  ...declaredOptions('logging/create-logger.ts', 'LoggerOptions'),
+  ...declaredOptions('pino/logger-spec.ts', 'LoggerOptions'),
 ]
 
 describe('every other option', () => {

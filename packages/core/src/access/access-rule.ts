@@ -1,4 +1,5 @@
 import { nearestKey } from '../options/known-keys.ts'
+import { show } from '../options/show.ts'
 import type { Principal, UserPrincipal, SystemPrincipal } from './principal.ts'
 
 /**
@@ -33,9 +34,9 @@ export function assertAccessRule(rule: unknown, path: string): asserts rule is A
   if (typeof rule === 'string') {
     if ((words as readonly string[]).includes(rule)) return
     const nearest = nearestKey(rule, words)
-    throw new TypeError(
-      `${path}: access ${JSON.stringify(rule)} is no access rule.${nearest ? ` Did you mean '${nearest}'?` : ''}`,
-    )
+    const hint =
+      nearest === undefined ? `For a role write { roles: [${show(rule)}] }.` : `Did you mean '${nearest}'?`
+    throw new TypeError(`${path}: access ${show(rule)} is no access rule. ${hint}`)
   }
   if (typeof rule === 'object' && rule !== null && Object.keys(rule).length > 0) {
     if ('roles' in rule && isNonEmptyList(rule.roles) && Object.keys(rule).length === 1) return

@@ -11,8 +11,9 @@ import type { Hooks } from '../definition/hooks.ts'
 import { nearestKey, refuseUnknownKeys } from '../options/known-keys.ts'
 import { bindLazyServices, type Lazy } from '../lifecycle/lazy.ts'
 import { loadProcess } from './load-process.ts'
-import type { Logger, LogLevel } from '../logging/logger.ts'
+import type { Logger } from '../logging/logger.ts'
 import { RunningApp, type StartedTransport } from './running-app.ts'
+import { assertRuntime } from './assert-runtime.ts'
 import { createSiblings } from './siblings.ts'
 import { createStartSteps, type StartSteps } from './start-steps.ts'
 import { createStopSteps } from './stop-steps.ts'
@@ -35,24 +36,24 @@ export async function createApp<Config, Services>(
   system: System<Config, Services>,
   options: AppOptions = {},
 ): Promise<App<Services>> {
+  assertRuntime()
   if (!isSystem(system)) throw new TypeError('createApp: the first argument must be made by defineSystem().')
   refuseUnknownKeys(options, optionKeys, 'createApp')
   const entry = chooseProcess(system, options)
-  const logger = options.logger ?? (await makeLogger(system.name, system.dev.logLevel, entry.name, options))
+  const logger = options.logger ?? (await makeLogger(system, entry.name, options))
   return await new ProcessStart<Config, Services>(system, entry, options, logger).run()
 }
 
 /** Makes the logger of a process that was given none. pino is loaded here, because it takes as long as this package. */
 async function makeLogger(
-  system: string,
-  devLevel: LogLevel,
+  system: Pick<System, 'name' | 'logger' | 'dev'>,
   process: string,
   { dev, instance }: AppOptions,
 ): Promise<Logger> {
-  const { createLogger } = await import('../logging/create-logger.ts')
-  return createLogger({
-    level: dev === true ? devLevel : 'info',
-    fields: { system, process, instance: instance ?? 0 },
+  const { createSystemLogger } = await import('./system-logger.ts')
+  return createSystemLogger(system, {
+    level: dev === true ? system.dev.logLevel : undefined,
+    fields: { system: system.name, process, instance: instance ?? 0 },
   })
 }
 

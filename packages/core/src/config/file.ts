@@ -2,7 +2,8 @@ import { isUtf8 } from 'node:buffer'
 import { readFile } from 'node:fs/promises'
 import { isAbsolute, resolve } from 'node:path'
 import { parseStrictJson } from '../security/strict-json.ts'
-import { refuseUnknownKeys } from '../options/known-keys.ts'
+import { option } from '../options/options.ts'
+import { readOptions } from '../options/read-options.ts'
 import { losesDigits } from './loses-digits.ts'
 import type { ConfigSource, ConfigTree } from './source.ts'
 
@@ -15,7 +16,7 @@ export interface FileSourceOptions {
  * A JSON file (RFC 8259) as a source of configuration. A relative path is resolved against the bootstrap file's folder.
  */
 export function file(path: string, options: FileSourceOptions = {}): ConfigSource {
-  refuseUnknownKeys(options, ['optional'], 'file')
+  const { optional } = readOptions(options, { optional: option.boolean(false) }, 'file')
   if (typeof path !== 'string' || path === '') throw new TypeError('file: needs the path of a JSON file.')
   return {
     label: path,
@@ -27,7 +28,7 @@ export function file(path: string, options: FileSourceOptions = {}): ConfigSourc
         bytes = await readFile(location)
       } catch (error) {
         const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT'
-        if (isMissing && options.optional === true) return undefined
+        if (isMissing && optional) return undefined
         throw new Error(
           isMissing
             ? `does not exist (${location}). Pass { optional: true } if it need not.`

@@ -1,6 +1,8 @@
 import { assertAccessRule } from '../access/access-rule.ts'
-import { assertHooks } from './assert-hooks.ts'
+import { hooksOption } from './hooks-option.ts'
 import { brandDefinition, isDefinition } from './definition-brand.ts'
+import { readOptions } from '../options/read-options.ts'
+import type { Hooks } from './hooks.ts'
 import { nameProcedures } from '../procedures/define-service.ts'
 import { refuseUnknownKeys } from '../options/known-keys.ts'
 import type { ProcessDefinition, ProcessOptions } from './process.ts'
@@ -37,7 +39,7 @@ export function defineProcess<Services = unknown>(
     if (seen.has(name)) throw new TypeError(`defineProcess: there are two routes ${name}.`)
     seen.add(name)
   }
-  assertHooks(options.hooks, 'defineProcess.hooks')
+  const { hooks } = readOptions({ hooks: options.hooks }, { hooks: hooksOption() }, 'defineProcess')
   const { workers } = options
   const definition: ProcessDefinition<Services> = {
     services,
@@ -46,7 +48,7 @@ export function defineProcess<Services = unknown>(
     operations: Object.freeze(
       typeof workers === 'function' ? [] : (workers ?? []).flatMap((worker) => worker.operations ?? []),
     ),
-    hooks: Object.freeze({ ...options.hooks }),
+    hooks: hooks as Hooks<Services>,
   }
   return Object.freeze(brandDefinition('process', definition))
 }

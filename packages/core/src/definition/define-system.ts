@@ -1,15 +1,20 @@
-import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { hookProblems } from './assert-hooks.ts'
-import { pipelineDefaults } from '../pipeline/create-pipeline.ts'
-import { brandDefinition, isDefinition } from './definition-brand.ts'
-import { DefinitionCheck } from '../options/definition-check.ts'
-import type { Hooks } from './hooks.ts'
+import type { ConfigSource } from '../config/source.ts'
+import { logLevels, type Logger } from '../logging/logger.ts'
+import { parseDuration } from '../options/duration.ts'
 import { nearestKey } from '../options/known-keys.ts'
-import type { LogLevel } from '../logging/logger.ts'
+import { option } from '../options/options.ts'
+import type { ResolvedOptions } from '../options/option-spec.ts'
+import { readOptions, type NoteProblem } from '../options/read-options.ts'
+import { schemaOption } from '../options/schema-option.ts'
+import { show } from '../options/show.ts'
+import { loggerSpec } from '../pino/logger-spec.ts'
+import { pipelineDefaults } from '../pipeline/create-pipeline.ts'
 import { settingsDefaults } from '../settings/options.ts'
 import { createSettingValues } from '../settings/setting-values.ts'
-import type { ProcessEntry, ResolvedProcess, System, SystemOptions } from './system.ts'
 import type { Transport } from '../transport/transport.ts'
+import { brandDefinition, isDefinition } from './definition-brand.ts'
+import { hooksOption } from './hooks-option.ts'
+import type { ProcessEntry, ResolvedProbe, System, SystemOptions } from './system.ts'
 
 /** What applies where {@link SystemOptions} says nothing. */
 export const systemDefaults = {
@@ -19,36 +24,103 @@ export const systemDefaults = {
   dev: { logLevel: 'debug', sourceMaps: true },
 } as const
 
-const systemKeys = [
-  'name',
-  'version',
-  'config',
-  'setup',
-  'settings',
-  'auth',
-  'wrappers',
-  'processes',
-  'hooks',
-  'shutdown',
-  'dev',
-  'env',
-  'requires',
-]
-const processKeys = [
-  'name',
-  'module',
-  'critical',
-  'instances',
-  'transports',
-  'topology',
-  'health',
-  'eager',
-  'startupTimeout',
-  'maxConcurrentCalls',
-  'env',
-  'hooks',
-]
-const levels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
+const loggerOption = option.either(
+  option.collaborator<Logger>(['error', 'child'], 'a logger'),
+  option.nested(loggerSpec),
+)
+
+const environment = option.record(
+  option.text(undefined, { pattern: /^/, expected: 'a text. Put numbers and booleans in quotes' }),
+  {
+    key: option.text(undefined, { pattern: /^[A-Za-z_]\w*$/, expected: 'a name of an environment variable' }),
+  },
+)
+
+const names = option.list(option.text(), { unique: (name) => name })
+
+/** How often and how patiently a process is probed; whether it says so itself decides over those of the ecosystem. */
+const probe = option
+  .nested({
+    interval: option.delay(undefined, { min: 1 }).optional(),
+    timeout: option.delay(undefined, { min: 1 }).optional(),
+    retries: option.count(systemDefaults.health.retries, { min: 1 }),
+  })
+  .map((given, path): ResolvedProbe => {
+    const interval = given.interval ?? parseDuration(systemDefaults.health.interval)
+    const timeout = given.timeout ?? parseDuration(systemDefaults.health.timeout)
+    if (timeout > interval) {
+      throw new TypeError(
+        `${path}: the timeout (${timeout} ms) is longer than the interval (${interval} ms), so probes would overlap.`,
+      )
+    }
+    const isTimed = given.interval !== undefined || given.timeout !== undefined
+    return Object.freeze({ interval, timeout, retries: given.retries, isTimed })
+  })
+
+const defaults = systemDefaults.process
+const processSpec = {
+  name: option.name(),
+  module: option.either(option.text(), option.function<Extract<ProcessEntry['module'], () => unknown>>()),
+  critical: option.boolean(defaults.critical),
+  instances: option.count(defaults.instances, { min: 1 }),
+  transports: option.record(
+    option.collaborator<Transport>(
+      ['start'],
+      'a transport, such as http({ port: 3000 }) of @quintet/server makes',
+    ),
+    { key: option.name() },
+  ),
+  topology: option.nested({ expose: option.boolean(false), access: names }),
+  health: probe.orFalse(),
+  eager: names,
+  startupTimeout: option.delay(defaults.startupTimeout, { min: 1 }),
+  maxConcurrentCalls: option.count(defaults.maxConcurrentCalls, { min: 1 }),
+  env: environment,
+  hooks: hooksOption(),
+}
+
+const systemSpec = {
+  name: option.name(),
+  version: option.text(),
+  config: option
+    .nested({
+      schema: schemaOption(),
+      sources: option.list(
+        option.collaborator<ConfigSource>(['read'], 'a source. Use file(), env() or overrides()'),
+      ),
+    })
+    .optional(),
+  setup: option.function().optional(),
+  settings: option
+    .nested({ schema: schemaOption(), namespace: option.name(settingsDefaults.namespace) })
+    .map((settings, path) => {
+      createSettingValues(settings.schema, `${path}.schema`)
+      return settings
+    })
+    .optional(),
+  logger: loggerOption.optional(),
+  auth: option.function().optional(),
+  wrappers: option.function().optional(),
+  processes: option.list(option.nested(processSpec), { min: 1, unique: ({ name }) => name }),
+  hooks: hooksOption(),
+  shutdown: option.nested({
+    propagationDelay: option.delay(systemDefaults.shutdown.propagationDelay),
+    timeout: option.delay(systemDefaults.shutdown.timeout, { min: 1 }),
+    priority: option.count(systemDefaults.shutdown.priority, { min: Number.MIN_SAFE_INTEGER }),
+    drainConnections: option.boolean(systemDefaults.shutdown.drainConnections),
+  }),
+  dev: option.nested({
+    logLevel: option.oneOf(logLevels, systemDefaults.dev.logLevel),
+    sourceMaps: option.boolean(systemDefaults.dev.sourceMaps),
+  }),
+  env: environment,
+  requires: option.nested({
+    postgres: option.boolean(false),
+    redis: option.boolean(false),
+    migrations: option.text().optional(),
+    secrets: option.list(option.name(), { unique: (name) => name }),
+  }),
+}
 
 /**
  * Defines one app: its configuration, its services, who may come in, and the processes that it consists of.
@@ -61,30 +133,18 @@ export function defineSystem<Config = unknown, Services = unknown>(
   options: SystemOptions<Config, Services>,
 ): System<Config, Services> {
   if (typeof options !== 'object' || options === null) throw new TypeError('defineSystem: needs options.')
-  const check = new DefinitionCheck()
-  check.object(options, systemKeys, 'system')
-  readConfig(check, options.config)
-  for (const key of ['setup', 'auth', 'wrappers'] as const) {
-    const value = options[key]
-    if (value !== undefined && typeof value !== 'function') check.note(key, 'must be a function.')
-  }
-  const system: System<Config, Services> = {
-    name: check.name(options.name, 'name'),
-    version: check.text(options.version, 'version'),
-    config: options.config,
-    setup: options.setup,
-    settings: readSettings(check, options.settings),
-    auth: options.auth,
-    wrappers: options.wrappers,
-    processes: readProcesses(check, options.processes),
-    hooks: readHooks(check, options.hooks, 'hooks'),
-    shutdown: readShutdown(check, options.shutdown),
-    dev: readDev(check, options.dev),
-    env: check.env(options.env, 'env'),
-    requires: readRequirements(check, options.requires),
-  }
-  check.assertSound(`The system ${JSON.stringify(system.name)}`)
-  return Object.freeze(brandDefinition('system', system))
+  const system = readOptions<SystemOptions<Config, Services>, typeof systemSpec>(options, systemSpec, '', {
+    title: `The system ${show(options.name)} is not valid`,
+    check(read, note) {
+      for (const process of read.processes) checkAccess(process, read.processes, note)
+      checkPorts(read.processes, note)
+      if (read.requires.migrations !== undefined && !read.requires.postgres) {
+        note('requires', 'names migrations but no database to run them on. Add postgres: true.')
+      }
+    },
+  })
+  // The functions were typed with the options, of which the spec knows only that they are functions.
+  return Object.freeze(brandDefinition('system', { ...system } as unknown as System<Config, Services>))
 }
 
 /** Recognises what {@link defineSystem} returns, e.g. the default export of a module. */
@@ -92,227 +152,43 @@ export function isSystem(value: unknown): value is System {
   return isDefinition('system', value)
 }
 
-function readConfig(check: DefinitionCheck, value: unknown): void {
-  if (value === undefined) return
-  const config = check.object(value, ['schema', 'sources'], 'config')
-  checkSchema(check, config['schema'], 'config.schema')
-  check.list(config['sources'], 'config.sources').forEach((source, index) => {
-    const isSource = typeof source === 'object' && source !== null && 'read' in source && 'label' in source
-    if (!isSource)
-      check.note(`config.sources[${index}]`, 'is not a source. Use file(), env() or overrides().')
-  })
-}
+type ReadProcess = ResolvedOptions<typeof processSpec>
 
-function checkSchema(check: DefinitionCheck, value: unknown, path: string): value is StandardSchemaV1 {
-  const isObject = (typeof value === 'object' && value !== null) || typeof value === 'function'
-  if (isObject && '~standard' in value) return true
-  check.note(path, 'must be a zod schema or another Standard Schema.')
-  return false
-}
-
-function readSettings(check: DefinitionCheck, value: unknown): System['settings'] {
-  if (value === undefined) return undefined
-  const entry = check.object(value, ['schema', 'namespace'], 'settings')
-  const namespace = check.name(entry['namespace'] ?? settingsDefaults.namespace, 'settings.namespace')
-  const { schema } = entry
-  if (!checkSchema(check, schema, 'settings.schema')) return undefined
-  try {
-    createSettingValues(schema, 'settings.schema')
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error
-    check.problems.push(error.message)
-  }
-  return Object.freeze({ schema, namespace })
-}
-
-function readProcesses<Services>(
-  check: DefinitionCheck,
-  value: unknown,
-): readonly ResolvedProcess<Services>[] {
-  const entries = check.list(value, 'processes')
-  if (entries.length === 0) check.note('processes', 'a system needs at least one process.')
-  const processes = entries.map((entry, index) => readProcess<Services>(check, entry, `processes[${index}]`))
-  const names = processes.map((process) => process.name)
-  for (const name of new Set(names.filter((each, index) => names.indexOf(each) !== index))) {
-    check.note('processes', `there are two processes named "${name}".`)
-  }
-  for (const { name, topology } of processes) {
-    for (const sibling of topology.access) checkAccess(check, name, sibling, processes)
-  }
-  checkPorts(check, processes)
-  return Object.freeze(processes)
-}
-
-function checkPorts(check: DefinitionCheck, processes: readonly ResolvedProcess<never>[]): void {
+function checkPorts(processes: readonly ReadProcess[], note: NoteProblem): void {
   const taken = new Map<number, string>()
   for (const { name, transports } of processes) {
     for (const [key, { port }] of Object.entries(transports)) {
       if (port === undefined || port === 0) continue
       const owner = `the transport "${key}" of "${name}"`
       const other = taken.get(port)
-      if (other !== undefined) check.note('processes', `${other} and ${owner} both take port ${port}.`)
+      if (other !== undefined) note('processes', `${other} and ${owner} both take port ${port}.`)
       taken.set(port, owner)
     }
   }
 }
 
 function checkAccess(
-  check: DefinitionCheck,
-  name: string,
-  sibling: string,
-  processes: readonly ResolvedProcess<never>[],
+  { name, topology }: ReadProcess,
+  processes: readonly ReadProcess[],
+  note: NoteProblem,
 ): void {
-  const path = `processes: "${name}"`
-  if (sibling === name)
-    return check.note(path, 'names itself in topology.access. A process calls itself without a link.')
+  for (const sibling of topology.access) {
+    const problem = accessProblem(name, sibling, processes)
+    if (problem !== undefined) note('processes', `"${name}" ${problem}`)
+  }
+}
+
+function accessProblem(name: string, sibling: string, processes: readonly ReadProcess[]): string | undefined {
+  if (sibling === name) return 'names itself in topology.access. A process calls itself without a link.'
+  const named = `has topology.access to "${sibling}", which`
   const found = processes.find((process) => process.name === sibling)
   if (found === undefined) {
     const nearest = nearestKey(
       sibling,
       processes.map((process) => process.name),
     )
-    check.note(
-      path,
-      `topology.access names "${sibling}", which is no process of this system.${nearest ? ` Did you mean "${nearest}"?` : ''}`,
-    )
-  } else if (!found.topology.expose) {
-    check.note(
-      path,
-      `topology.access names "${sibling}", which does not expose anything. Give "${sibling}" topology: { expose: true }.`,
-    )
+    return `${named} is no process of this system.${nearest ? ` Did you mean "${nearest}"?` : ''}`
   }
-}
-
-function readProcess<Services>(
-  check: DefinitionCheck,
-  value: unknown,
-  path: string,
-): ResolvedProcess<Services> {
-  const defaults = systemDefaults.process
-  const entry = check.object(value, processKeys, path)
-  const topology = check.object(entry['topology'], ['expose', 'access'], `${path}.topology`)
-  const { module } = entry
-  if (typeof module !== 'function') check.text(module, `${path}.module`)
-  return Object.freeze({
-    name: check.name(entry['name'], `${path}.name`),
-    module: module as ProcessEntry<Services>['module'],
-    critical: check.boolean(entry['critical'], defaults.critical, `${path}.critical`),
-    instances: check.integer(entry['instances'], defaults.instances, 1, `${path}.instances`),
-    transports: readTransports(check, entry['transports'], `${path}.transports`),
-    topology: Object.freeze({
-      expose: check.boolean(topology['expose'], false, `${path}.topology.expose`),
-      access: check.names(topology['access'], `${path}.topology.access`),
-    }),
-    health: readHealth(check, entry['health'], `${path}.health`),
-    eager: Object.freeze(check.names(entry['eager'], `${path}.eager`)),
-    startupTimeout: check.span(entry['startupTimeout'], defaults.startupTimeout, `${path}.startupTimeout`),
-    maxConcurrentCalls: check.integer(
-      entry['maxConcurrentCalls'],
-      defaults.maxConcurrentCalls,
-      1,
-      `${path}.maxConcurrentCalls`,
-    ),
-    env: check.env(entry['env'], `${path}.env`),
-    hooks: readHooks<Services>(check, entry['hooks'], `${path}.hooks`),
-  })
-}
-
-function readTransports(
-  check: DefinitionCheck,
-  value: unknown,
-  path: string,
-): Readonly<Record<string, Transport>> {
-  const entries = Object.entries(check.record(value, path)).filter(([key, transport]) => {
-    check.name(key, `${path}.${key}`)
-    const isTransport =
-      typeof transport === 'object' && transport !== null && 'start' in transport && 'name' in transport
-    if (!isTransport) {
-      check.note(
-        `${path}.${key}`,
-        'is not a transport. Use what a package makes, e.g. http({ port: 3000 }) of @quintet/server.',
-      )
-    }
-    return isTransport
-  })
-  return Object.freeze(Object.fromEntries(entries)) as Readonly<Record<string, Transport>>
-}
-
-function readHealth(check: DefinitionCheck, value: unknown, path: string): ResolvedProcess['health'] {
-  if (value === false) return false
-  const defaults = systemDefaults.health
-  const entry = check.object(value, ['interval', 'timeout', 'retries'], path)
-  const interval = check.span(entry['interval'], defaults.interval, `${path}.interval`)
-  const timeout = check.span(entry['timeout'], defaults.timeout, `${path}.timeout`)
-  if (timeout > interval) {
-    check.note(
-      path,
-      `the timeout (${timeout} ms) is longer than the interval (${interval} ms), so probes would overlap.`,
-    )
-  }
-  return Object.freeze({
-    interval,
-    timeout,
-    retries: check.integer(entry['retries'], defaults.retries, 1, `${path}.retries`),
-    isTimed: entry['interval'] !== undefined || entry['timeout'] !== undefined,
-  })
-}
-
-function readShutdown(check: DefinitionCheck, value: unknown): System['shutdown'] {
-  const defaults = systemDefaults.shutdown
-  const entry = check.object(
-    value,
-    ['propagationDelay', 'timeout', 'priority', 'drainConnections'],
-    'shutdown',
-  )
-  return Object.freeze({
-    propagationDelay: check.delay(
-      entry['propagationDelay'],
-      defaults.propagationDelay,
-      'shutdown.propagationDelay',
-    ),
-    timeout: check.span(entry['timeout'], defaults.timeout, 'shutdown.timeout'),
-    priority: check.integer(
-      entry['priority'],
-      defaults.priority,
-      Number.MIN_SAFE_INTEGER,
-      'shutdown.priority',
-    ),
-    drainConnections: check.boolean(
-      entry['drainConnections'],
-      defaults.drainConnections,
-      'shutdown.drainConnections',
-    ),
-  })
-}
-
-function readDev(check: DefinitionCheck, value: unknown): System['dev'] {
-  const defaults = systemDefaults.dev
-  const entry = check.object(value, ['logLevel', 'sourceMaps'], 'dev')
-  return Object.freeze({
-    logLevel: check.oneOf(entry['logLevel'], defaults.logLevel, levels, 'dev.logLevel'),
-    sourceMaps: check.boolean(entry['sourceMaps'], defaults.sourceMaps, 'dev.sourceMaps'),
-  })
-}
-
-function readRequirements(check: DefinitionCheck, value: unknown): System['requires'] {
-  const entry = check.object(value, ['postgres', 'redis', 'migrations', 'secrets'], 'requires')
-  const postgres = check.boolean(entry['postgres'], false, 'requires.postgres')
-  const migrations =
-    entry['migrations'] === undefined ? undefined : check.text(entry['migrations'], 'requires.migrations')
-  if (migrations !== undefined && !postgres) {
-    check.note('requires', 'names migrations but no database to run them on. Add postgres: true.')
-  }
-  const secrets = check.names(entry['secrets'], 'requires.secrets')
-  for (const secret of secrets) check.name(secret, 'requires.secrets')
-  return Object.freeze({
-    postgres,
-    redis: check.boolean(entry['redis'], false, 'requires.redis'),
-    migrations,
-    secrets: Object.freeze(secrets),
-  })
-}
-
-function readHooks<Services>(check: DefinitionCheck, value: unknown, path: string): Hooks<Services> {
-  check.problems.push(...hookProblems(value, path))
-  return Object.freeze({ ...(value as Hooks<Services> | undefined) })
+  if (found.topology.expose) return undefined
+  return `${named} does not expose anything. Give "${sibling}" topology: { expose: true }.`
 }

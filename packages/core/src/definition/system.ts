@@ -7,6 +7,7 @@ import type { InvocationWrapper } from '../pipeline/invocation.ts'
 import type { Lifecycle } from '../lifecycle/lifecycle.ts'
 import type { HealthChecks } from '../lifecycle/health-checks.ts'
 import type { ClientLink } from '../transport/link.ts'
+import type { LoggerOptions } from '../pino/logger-spec.ts'
 import type { Logger, LogLevel } from '../logging/logger.ts'
 import type { ProcessDefinition } from './process.ts'
 import type { Transport } from '../transport/transport.ts'
@@ -41,6 +42,11 @@ export interface SystemOptions<Config = unknown, Services = unknown> {
     /** @defaultValue `'default'` */
     readonly namespace?: string
   }
+  /**
+   * The logger of every process, each with a child of its own, or options for the one that is made (pino): its level,
+   * paths to redact, a mixin, a transport. A logger that `createApp` is given wins.
+   */
+  readonly logger?: Logger | LoggerOptions
   readonly auth?: (services: Services, context: SetupContext<Config>) => AuthManager | Promise<AuthManager>
   /** The first one is the outermost. */
   readonly wrappers?: (services: Services, context: SetupContext<Config>) => readonly InvocationWrapper[]
@@ -144,6 +150,7 @@ export interface System<Config = unknown, Services = unknown> {
   readonly config: SystemOptions<Config, Services>['config']
   readonly setup: SystemOptions<Config, Services>['setup']
   readonly settings: { readonly schema: StandardSchemaV1; readonly namespace: string } | undefined
+  readonly logger: SystemOptions['logger']
   readonly auth: SystemOptions<Config, Services>['auth']
   readonly wrappers: SystemOptions<Config, Services>['wrappers']
   readonly processes: readonly ResolvedProcess<Services>[]

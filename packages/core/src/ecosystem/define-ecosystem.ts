@@ -1,6 +1,6 @@
 import { deepFreeze } from '../definition/deep-freeze.ts'
 import { brandDefinition, isDefinition } from '../definition/definition-brand.ts'
-import { DefinitionCheck } from '../options/definition-check.ts'
+import { DefinitionCheck } from './definition-check.ts'
 import { dependencyProblems, sortByDependencies } from './dependency-order.ts'
 import type {
   Ecosystem,

@@ -1,4 +1,7 @@
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
+/** The levels from the most talkative to none at all. */
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+
+export type LogLevel = (typeof logLevels)[number]
 
 /** The part of a logger that Quintet needs; pino's fits. */
 export interface Logger {

@@ -1,9 +1,12 @@
-import { assertAccessRule, type AccessRule, type PrincipalFor } from '../access/access-rule.ts'
+import { accessOption } from '../access/access-option.ts'
+import type { AccessRule, PrincipalFor } from '../access/access-rule.ts'
 import { parseDuration } from '../options/duration.ts'
-import { refuseUnknownKeys } from '../options/known-keys.ts'
+import { option } from '../options/options.ts'
+import { readOptions } from '../options/read-options.ts'
+import { schemaOption } from '../options/schema-option.ts'
+import { atCallSite } from './call-site.ts'
 import type { Procedure, ProcedureCall, ProcedureOptions } from './procedure.ts'
 import type { Schema, SchemaInput, SchemaOutput } from './schema.ts'
-import { parseSize } from '../options/size.ts'
 
 /** What applies where {@link ProcedureOptions} says nothing. */
 export const procedureDefaults = {
@@ -75,16 +78,16 @@ export interface DefineProcedure<Services> {
   ): Procedure<ClientInput<Input>, ClientOutput<Output, Result>, 'call'>
 }
 
-const knownKeys = [
-  'access',
-  'description',
-  'timeout',
-  'maxInputSize',
-  'freshness',
-  'input',
-  'output',
-  'stream',
-]
+const procedureSpec = {
+  access: accessOption(),
+  description: option.text('', { pattern: /^/, expected: 'a text' }),
+  timeout: option.duration().optional(),
+  maxInputSize: option.size(procedureDefaults.maxInputSize),
+  freshness: option.oneOf(['strict']).optional(),
+  input: schemaOption().optional(),
+  output: schemaOption().optional(),
+  stream: schemaOption().optional(),
+}
 
 interface AnyOptions extends ProcedureOptions<AccessRule> {
   readonly input?: Schema | undefined
@@ -100,50 +103,33 @@ interface AnyOptions extends ProcedureOptions<AccessRule> {
  * @throws TypeError when it declares no access rule, or an option that is unknown or makes no sense.
  */
 export const procedure: DefineProcedure<unknown> = ((options: AnyOptions, handler: Procedure['handler']) =>
-  makeProcedure(options, handler)) as DefineProcedure<unknown>
+  atCallSite(() => makeProcedure(options, handler))) as DefineProcedure<unknown>
 
-function makeProcedure(options: AnyOptions, handler: Procedure['handler']): Procedure {
-  if (typeof options !== 'object' || options === null)
+function makeProcedure(given: AnyOptions, handler: Procedure['handler']): Procedure {
+  if (typeof given !== 'object' || given === null)
     throw new TypeError('procedure: needs options and a handler.')
-  refuseUnknownKeys(options, knownKeys, 'procedure')
-  assertAccessRule(options.access, 'procedure')
   if (typeof handler !== 'function') throw new TypeError('procedure: needs a handler as its second argument.')
-  for (const key of ['input', 'output', 'stream'] as const) assertSchema(options[key], `procedure.${key}`)
-  if (options.freshness !== undefined && options.freshness !== 'strict') {
-    throw new TypeError(
-      `procedure.freshness: ${JSON.stringify(options.freshness)} must be 'strict' or left out.`,
-    )
-  }
-  if (options.stream !== undefined && options.output !== undefined) {
-    throw new TypeError('procedure: has both output and stream. A stream is described by stream alone.')
-  }
-  if (options.stream === undefined && isAsyncGeneratorFunction(handler)) {
-    throw new TypeError(
-      'procedure: the handler is an async generator, so stream must name the schema of its events.',
-    )
-  }
+  const options = readOptions<AnyOptions, typeof procedureSpec>(given, procedureSpec, 'procedure', {
+    check({ stream, output }, note) {
+      if (stream !== undefined && output !== undefined)
+        note('', 'has both output and stream. A stream is described by stream alone.')
+      if (stream === undefined && isAsyncGeneratorFunction(handler))
+        note('', 'the handler is an async generator, so stream must name the schema of its events.')
+    },
+  })
   const streams = options.stream !== undefined
-  const timeout = options.timeout ?? (streams ? procedureDefaults.streamTimeout : procedureDefaults.timeout)
+  const timeout = streams ? procedureDefaults.streamTimeout : procedureDefaults.timeout
   return Object.freeze({
     mode: streams ? 'stream' : 'call',
     access: options.access,
-    description: options.description ?? '',
-    timeout: parseDuration(timeout, 'procedure.timeout'),
-    maxInputSize: parseSize(options.maxInputSize ?? procedureDefaults.maxInputSize, 'procedure.maxInputSize'),
+    description: options.description,
+    timeout: options.timeout ?? parseDuration(timeout),
+    maxInputSize: options.maxInputSize,
     freshness: options.freshness,
     input: options.input,
     output: options.stream ?? options.output,
     handler,
   })
-}
-
-function assertSchema(schema: unknown, path: string): void {
-  if (schema === undefined) return
-  const isObject = (typeof schema === 'object' && schema !== null) || typeof schema === 'function'
-  if (isObject && '~standard' in schema) return
-  throw new TypeError(
-    `${path}: is not a Standard Schema. Give one of zod, valibot, arktype or another library that implements it.`,
-  )
 }
 
 function isAsyncGeneratorFunction(value: object): boolean {

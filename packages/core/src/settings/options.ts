@@ -1,7 +1,10 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { parseTimerDuration, type Duration } from '../options/duration.ts'
-import { refuseUnknownKeys } from '../options/known-keys.ts'
-import { silentLogger, type Logger } from '../logging/logger.ts'
+import type { Duration } from '../options/duration.ts'
+import { option } from '../options/options.ts'
+import type { ResolvedOptions } from '../options/option-spec.ts'
+import { readOptions } from '../options/read-options.ts'
+import { schemaOption } from '../options/schema-option.ts'
+import type { Logger } from '../logging/logger.ts'
 import type { SettingsRedis } from './announcements.ts'
 import type { SettingsPool } from './pool.ts'
 
@@ -22,39 +25,18 @@ export interface SettingsOptions<Schema extends StandardSchemaV1> {
 /** What applies where {@link SettingsOptions} says nothing. */
 export const settingsDefaults = { namespace: 'default', pollInterval: '500ms' } as const
 
-export interface ResolvedSettingsOptions {
-  readonly schema: StandardSchemaV1
-  readonly pool: SettingsPool
-  readonly redis: SettingsRedis | undefined
-  readonly namespace: string
-  readonly pollInterval: number
-  readonly logger: Logger
+const settingsSpec = {
+  schema: schemaOption(),
+  pool: option.collaborator<SettingsPool>(['connect'], 'a pool of pg'),
+  redis: option.collaborator<SettingsRedis>([], 'a publisher and a subscriber').optional(),
+  namespace: option.name(settingsDefaults.namespace),
+  pollInterval: option.delay(settingsDefaults.pollInterval, { min: 1 }),
+  logger: option.logger(),
 }
 
-/** @throws TypeError when an option is unknown or makes no sense. */
+export type ResolvedSettingsOptions = ResolvedOptions<typeof settingsSpec>
+
+/** @throws TypeError naming every option that is unknown or makes no sense. */
 export function resolveSettingsOptions(options: SettingsOptions<StandardSchemaV1>): ResolvedSettingsOptions {
-  refuseUnknownKeys(
-    options,
-    ['schema', 'pool', 'redis', 'namespace', 'pollInterval', 'logger'],
-    'createSettings',
-  )
-  const namespace = options.namespace ?? settingsDefaults.namespace
-  if (!/^[a-z][a-z0-9-]{0,39}$/.test(namespace)) {
-    throw new TypeError(
-      `createSettings.namespace: ${JSON.stringify(namespace)} must be lower-case letters, digits and "-".`,
-    )
-  }
-  const pollInterval = parseTimerDuration(
-    options.pollInterval ?? settingsDefaults.pollInterval,
-    'createSettings.pollInterval',
-  )
-  if (pollInterval === 0) throw new TypeError('createSettings.pollInterval: must be longer than 0.')
-  return {
-    schema: options.schema,
-    pool: options.pool,
-    redis: options.redis,
-    namespace,
-    pollInterval,
-    logger: options.logger ?? silentLogger,
-  }
+  return readOptions(options, settingsSpec, 'createSettings')
 }

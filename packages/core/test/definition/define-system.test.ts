@@ -1,4 +1,7 @@
 import node from 'node:process'
+import { assertRuntime } from '../../src/app/assert-runtime.ts'
+import { createSystemLogger } from '../../src/logger.ts'
+import { recordedLogger } from '../recorded-logger.ts'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import {
@@ -15,6 +18,7 @@ import {
   type ProcessEntry,
   type SetupContext,
   type System,
+  type Logger,
   type SystemOptions,
 } from '../../src/index.ts'
 import { defineEcosystem } from '../../src/ecosystem.ts'
@@ -136,6 +140,15 @@ const effects: Readonly<Record<string, Effect>> = {
     { shutdown: { timeout: 5 }, ...hanging },
     async (start) => outcome((await start()).stop()),
     'ERR_CORE_STOP_FAILED',
+  ],
+  'SystemOptions.logger': [
+    { logger: recordedLogger() },
+    async (start) => {
+      const app = await start({ logger: undefined as never })
+      return 'lines' in app.logger
+    },
+    true,
+    { logger: { level: 'silent' } },
   ],
   'SystemOptions.dev': [
     { dev: { logLevel: 'silent' } },
@@ -434,12 +447,12 @@ describe('defineSystem', () => {
     expect(define).toThrow(TypeError)
     for (const message of [
       'The system "Media" is not valid:',
-      'system: unknown key "proceses". Did you mean "processes"?',
-      'name: the name "Media" must start with a lower-case letter',
-      'version: 1 must be a text',
+      '- unknown key "proceses". Did you mean "processes"?',
+      'name: "Media" is not a name: a lower-case letter, then',
+      'version: 1 is not a text',
       'processes[0]: unknown key "modul". Did you mean "module"?',
-      'processes[0].module: a missing value must be a text',
-      'processes[0].instances: 0 must be a whole number, at least 1',
+      'processes[0].module: is missing. Give a text that is not empty or a function.',
+      'processes[0].instances: 0 is not a whole number of at least 1.',
       'shutdown.timeout: "long" is not a duration',
     ]) {
       expect(define).toThrow(message)
@@ -451,19 +464,19 @@ describe('defineSystem', () => {
   })
 
   it.each<readonly [string, object]>([
-    ['a system needs at least one process', { processes: [] }],
-    ['there are two processes named "a"', entries({ name: 'a' }, { name: 'a' })],
+    ['processes: a list is not a list of at least 1', { processes: [] }],
+    ['processes: holds "a" twice.', entries({ name: 'a' }, { name: 'a' })],
     [
-      'names "p2", which is no process of this system. Did you mean "p0"?',
+      '"p0" has topology.access to "p2", which is no process of this system. Did you mean "p0"?',
       entries({ topology: { access: ['p2'] } }),
     ],
     ['names itself in topology.access', entries({ topology: { access: ['p0'] } })],
-    ['names "p1", which does not expose anything', entries({ topology: { access: ['p1'] } }, {})],
+    ['to "p1", which does not expose anything', entries({ topology: { access: ['p1'] } }, {})],
     ['the timeout (20000 ms) is longer than the interval', entries({ health: { timeout: '20s' } })],
     ['startupTimeout: "30d" is longer than a timer can wait', entries({ startupTimeout: '30d' })],
     ['shutdown.timeout: "30d" is longer than a timer can wait', { shutdown: { timeout: '30d' } }],
-    ['processes[0].startupTimeout: must be longer than 0', entries({ startupTimeout: 0 })],
-    ['processes[0].health: true must be an object', entries({ health: true as never })],
+    ['processes[0].startupTimeout: 0 ms is too small. Give 1 ms or more.', entries({ startupTimeout: 0 })],
+    ['processes[0].health: a boolean is not an object', entries({ health: true as never })],
     ['Did you mean "interval"?', entries({ health: loose({ intervall: 1 }) as never })],
     ['is not a transport', entries({ transports: { http: loose({ port: 3000 }) as never } })],
     [
@@ -474,17 +487,59 @@ describe('defineSystem', () => {
       ),
     ],
     ['hooks: unknown key "afterCreat". Did you mean "afterCreate"?', { hooks: { afterCreat() {} } }],
-    ['processes[0].hooks.afterStart: must be a function', entries({ hooks: { afterStart: 7 as never } })],
-    ['setup: must be a function', { setup: {} }],
-    ['config.schema: must be a zod schema', { config: {} }],
-    ['config.sources[0]: is not a source', { config: { schema, sources: ['config.json'] } }],
+    ['processes[0].hooks.afterStart: 7 is not a function.', entries({ hooks: { afterStart: 7 as never } })],
+    ['setup: an object is not a function.', { setup: {} }],
+    ['config.schema: is missing. Give a Standard Schema.', { config: {} }],
+    [
+      'config.sources[0]: a text is not a source. Use file(), env()',
+      { config: { schema, sources: ['config.json'] } },
+    ],
     ['Did you mean "sources"?', { config: { schema, source: [] } }],
     ['names migrations but no database', { requires: { migrations: './m' } }],
-    ['names "cnf" twice', { requires: { secrets: ['cnf', 'cnf'] } }],
-    ['dev.logLevel: "loud" must be one of', { dev: { logLevel: 'loud' } }],
-    ['shutdown.priority: 1.5 must be a whole number.', { shutdown: { priority: 1.5 } }],
+    ['requires.secrets: holds "cnf" twice.', { requires: { secrets: ['cnf', 'cnf'] } }],
+    ["dev.logLevel: \"loud\" is not one of 'trace', 'debug'", { dev: { logLevel: 'loud' } }],
+    ['shutdown.priority: 1.5 is not a whole number.', { shutdown: { priority: 1.5 } }],
   ])('explains: %s', (message, change) => {
     expect(() => defineSystem(loose({ ...minimal, ...change }))).toThrow(message)
+  })
+})
+
+describe('the logger of a system', () => {
+  const logged = async (logger: SystemOptions['logger'], fields = {}): Promise<Logger> =>
+    createSystemLogger(defineSystem({ ...minimal, ...(logger === undefined ? {} : { logger }) }), { fields })
+
+  it('is a child of the one that it is given', async () => {
+    const logger = recordedLogger()
+    ;(await logged(logger, { process: 'http' })).info({ a: 1 }, 'x')
+    expect(logger.lines).toMatchObject([{ fields: { process: 'http', a: 1 } }])
+  })
+
+  it('is made of the options that it is given', async () => {
+    const lines: string[] = []
+    const destination = { write: (line: string) => void lines.push(line) }
+    const mixin = () => ({ trace: 't-1' })
+    const logger = await logged(
+      { destination, level: 'debug', redact: ['user.email'], mixin },
+      { process: 'http' },
+    )
+    logger.debug({ user: { email: 'ada@example.com' } }, 'x')
+    expect(JSON.parse(lines[0] ?? '')).toMatchObject({
+      process: 'http',
+      trace: 't-1',
+      user: { email: '[redacted]' },
+    })
+  })
+
+  it('refuses options that it does not know', () => {
+    expect(() => defineSystem(loose({ ...minimal, logger: { levle: 'debug' } }))).toThrow('logger: ')
+  })
+})
+
+describe('assertRuntime', () => {
+  it('refuses an old Node in one line', () => {
+    expect(() => assertRuntime('20.20.2')).toThrow(/^Quintet needs Node 24 or newer; this is 20\.20\.2\.$/)
+    assertRuntime('24.0.0')
+    assertRuntime()
   })
 })
 

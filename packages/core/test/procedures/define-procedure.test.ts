@@ -26,6 +26,16 @@ async function call(target: Procedure, input: unknown): Promise<unknown> {
 }
 
 describe('procedure', () => {
+  it('says where it stands when it is not sound', () => {
+    const undeclared = (): unknown => procedure({} as never, () => 1)
+    expect(undeclared).toThrow(
+      /^procedure: declares no access rule\..* \(packages\/core\/test\/procedures\/define-procedure\.test\.ts:\d+\)$/,
+    )
+    expect(() => procedure({ access: 'admin' as never }, () => 1)).toThrow(
+      'procedure: access "admin" is no access rule. For a role write { roles: ["admin"] }.',
+    )
+  })
+
   it('fills in its defaults', () => {
     expect(procedure({ access: 'public' }, () => 1)).toMatchObject({
       mode: 'call',
@@ -241,11 +251,11 @@ describe('route', () => {
 
   it.each([
     [{ access: undefined }, 'declares no access rule'],
-    [{ method: 'TRACE' }, 'method must be one of'],
-    [{ pattern: 'render' }, 'must start with "/"'],
-    [{ pattern: '/a?b' }, 'must start with "/"'],
-    [{ handler: 7 }, 'needs a handler'],
-    [{ freshness: 'x' }, "freshness must be 'strict'"],
+    [{ method: 'TRACE' }, 'TRACE /render/*.method: "TRACE" is not one of \'GET\''],
+    [{ pattern: 'render' }, 'is not a pattern that starts with "/"'],
+    [{ pattern: '/a?b' }, 'is not a pattern that starts with "/"'],
+    [{ handler: 7 }, 'handler: 7 is not a function.'],
+    [{ freshness: 'x' }, 'freshness: "x" is not one of \'strict\'.'],
     [{ acces: 'public' }, 'Did you mean "access"?'],
     [{ timeout: 'x' }, 'timeout'],
     [{ maxRequestSize: 'x' }, 'maxRequestSize'],
@@ -269,7 +279,7 @@ describe('defineProcess', () => {
     expect(() => defineProcess(loose({ service: [] }))).toThrow('Did you mean "services"?')
     expect(() => defineProcess(loose({ hooks: { afterCreat() {} } }))).toThrow('Did you mean "afterCreate"?')
     expect(() => defineProcess(loose({ hooks: { afterCreate: 7 } }))).toThrow(
-      'afterCreate: must be a function',
+      'afterCreate: 7 is not a function.',
     )
   })
 })

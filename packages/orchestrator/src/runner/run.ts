@@ -7,7 +7,7 @@ import {
   type StopReason,
   type System,
 } from '@quintet/core'
-import { createLogger } from '@quintet/core/logger'
+import { createSystemLogger } from '@quintet/core/logger'
 import { flushCompileCache } from 'node:module'
 import { dirname, resolve } from 'node:path'
 import { describeError, OrchestratorError } from '../errors.ts'
@@ -266,8 +266,8 @@ const dev = process.env['QUINTET_DEV'] === '1'
 
 function makeLogger(system: System, fields: Record<string, unknown>): Logger {
   const level =
-    (process.env['QUINTET_LOG_LEVEL'] as LogLevel | undefined) ?? (dev ? system.dev.logLevel : 'info')
-  return createLogger({ level, fields })
+    (process.env['QUINTET_LOG_LEVEL'] as LogLevel | undefined) ?? (dev ? system.dev.logLevel : undefined)
+  return createSystemLogger(system, { level, fields })
 }
 
 /** Those that the process has transports for; with all processes in one, each takes its own. */

@@ -1,6 +1,6 @@
-import { parseDuration, parseTimerDuration, type Duration } from './duration.ts'
-import { describeUnknownKey, nearestKey } from './known-keys.ts'
-import { parseSize, type Size } from './size.ts'
+import { parseDuration, parseTimerDuration, type Duration } from '../options/duration.ts'
+import { describeUnknownKey, nearestKey } from '../options/known-keys.ts'
+import { parseSize, type Size } from '../options/size.ts'
 
 /**
  * Reads the parts of a definition and collects everything that is wrong with it, so that an author sees all
