@@ -1,4 +1,3 @@
-import { createLogger } from '@quintet/core/logger'
 import type { PolicySnapshot } from '@quintet/rls'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
