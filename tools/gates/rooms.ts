@@ -16,6 +16,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'definition',
     'app ecosystem testing',
   ],
+  redis: ['errors.ts script.ts second-chance-map.ts', 'clients limits locks', 'caches pubsub'],
   server: [
     'errors.ts',
     'json.ts encode-input.ts problem.ts streams openapi',

@@ -3,6 +3,7 @@ import { type ErrorKind, QuintetError, type QuintetErrorOptions } from '@quintet
 /** The codes of the errors that this package throws. */
 export type RedisErrorCode =
   | 'ERR_REDIS_CLOSED'
+  | 'ERR_REDIS_LOAD_TIMEOUT'
   | 'ERR_REDIS_LOCK_HELD'
   | 'ERR_REDIS_LOCK_LOST'
   | 'ERR_REDIS_REFUSED'
@@ -11,6 +12,7 @@ export type RedisErrorCode =
 
 const kinds: Readonly<Record<RedisErrorCode, ErrorKind>> = {
   ERR_REDIS_CLOSED: 'closed',
+  ERR_REDIS_LOAD_TIMEOUT: 'timeout',
   ERR_REDIS_LOCK_HELD: 'conflict',
   ERR_REDIS_LOCK_LOST: 'conflict',
   ERR_REDIS_REFUSED: 'internal',
@@ -89,8 +91,9 @@ function fromReply(reply: Error): unknown {
     return new RedisError(
       'ERR_REDIS_REFUSED',
       word === 'NOPERM'
-        ? 'Redis does not permit this command to our user (NOPERM). Extend its ACL.'
-        : 'Redis refuses our user name or password. Check the connection options.',
+        ? // The word stays: ioredis looks for it when a user without INFO connects.
+          'Redis does not permit this command to the user (NOPERM). Extend its ACL.'
+        : 'Redis refuses the user name or password. Check the connection options.',
       { cause: reply },
     )
   }

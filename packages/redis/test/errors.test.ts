@@ -2,8 +2,9 @@ import { inspect } from 'node:util'
 import { ReplyError } from 'ioredis'
 import { isQuintetError } from '@quintet/core'
 import { describe, expect, it } from 'vitest'
-import { isRedisUnavailable, RedisError, toRedisError } from '../src/index.ts'
+import { isRedisUnavailable, RedisError } from '../src/index.ts'
 import { describeFailure } from '../src/errors.ts'
+import { toRedisError } from '../src/kit.ts'
 
 const reply = (message: string): Error => new (ReplyError as new (message: string) => Error)(message)
 

@@ -8,12 +8,13 @@ import type { RedisErrorCode } from '../src/index.ts'
 import * as api from '../src/index.ts'
 import { plainClient } from './support/servers.ts'
 
-const root = new URL('../', import.meta.url)
+const root = new URL('..', import.meta.url)
 const readme = await readFile(new URL('README.md', root), 'utf8')
 
 /** Every code once: the compiler holds the keys against the union. */
 const codes: Record<RedisErrorCode, true> = {
   ERR_REDIS_CLOSED: true,
+  ERR_REDIS_LOAD_TIMEOUT: true,
   ERR_REDIS_LOCK_HELD: true,
   ERR_REDIS_LOCK_LOST: true,
   ERR_REDIS_REFUSED: true,

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort, startPrivateRedis, until } from '@quintet/test-kit'
 import type { PrivateRedis, PrivateRedisOptions } from '@quintet/test-kit'
+import type { Certificate } from './certificate.ts'
 import { plainClient } from './servers.ts'
 
 /** A cluster of one node that serves all slots. */
@@ -13,6 +14,27 @@ export async function startClusterNode(): Promise<PrivateRedis> {
   await client.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
   await until(async () => String(await client.cluster('INFO')).includes('cluster_state:ok'))
   return node
+}
+
+/** The same, which takes connections by TLS too and announces itself as `localhost` and its TLS port. */
+export async function startTlsClusterNode(
+  certificate: Certificate,
+): Promise<AsyncDisposable & { readonly tlsPort: number }> {
+  await using starting = new AsyncDisposableStack()
+  const tlsPort = await freePort()
+  const args = [
+    ...(await clusterArguments()),
+    ...['--tls-port', String(tlsPort), '--tls-cluster', 'yes', '--tls-auth-clients', 'no'],
+    ...['--tls-cert-file', certificate.certFile, '--tls-key-file', certificate.keyFile],
+    ...['--tls-ca-cert-file', certificate.certFile],
+    ...['--cluster-announce-hostname', 'localhost', '--cluster-preferred-endpoint-type', 'hostname'],
+  ]
+  const node = starting.use(await startPrivateRedis({ args }))
+  await using client = plainClient(node.url, 0)
+  await client.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+  await until(async () => String(await client.cluster('INFO')).includes('cluster_state:ok'))
+  const held = starting.move()
+  return { tlsPort, [Symbol.asyncDispose]: () => held.disposeAsync() }
 }
 
 /** Three masters with a third of the slots each, and a replica of the first. */

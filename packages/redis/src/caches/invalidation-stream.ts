@@ -1,0 +1,167 @@
+import type { Logger } from '@quintet/core'
+import type { Clock } from '@quintet/core/kit'
+import type { Redis, RedisOptions } from 'ioredis'
+import { backoff } from '../clients/backoff.ts'
+import { endConnection } from '../clients/close-connection.ts'
+import { describeFailure } from '../errors.ts'
+
+/** The channel on which a RESP2 connection receives the names of keys that were written. */
+const channel = '__redis__:invalidate'
+
+export interface InvalidationStreamOptions {
+  readonly client: Redis
+  /** What the keys begin with, as the server sees them. */
+  readonly prefix: string
+  readonly lease: number
+  readonly clock: Clock
+  readonly logger: Logger
+  /** These keys were written, deleted, evicted or have expired. */
+  onKeys(keys: readonly string[]): void
+  /** From here on writes may have been missed: whatever was read before is no longer to be trusted. */
+  onDoubt(): void
+  onTrust(): void
+}
+
+/** Hears of every write to keys with one prefix, and knows whether it still hears. */
+export interface InvalidationStream {
+  /** True while the server is known to have answered on this connection within the lease. */
+  trusted(): boolean
+  close(): Promise<void>
+}
+
+/**
+ * Opens a connection of its own that receives the invalidations which it asked for itself, so data
+ * and tracking cannot be lost apart from one another.
+ *
+ * A pong grants the lease from the moment at which the ping *before* it was sent: a server may answer a ping
+ * just ahead of the invalidations of the same turn of its loop, never ahead of those of an earlier turn.
+ */
+export function openInvalidationStream(options: InvalidationStreamOptions): InvalidationStream {
+  const { client, clock, lease, logger } = options
+  let established = false
+  let live = false
+  let closed = false
+  let leaseUntil = 0
+  let previousPing: number | undefined
+  let failures = 0
+  const pauseBefore = backoff({ min: 50, max: 1_000 })
+
+  const settings: Partial<Omit<RedisOptions, 'replyMapping'>> = {
+    // Under RESP3 ioredis 6 drops the pushes that carry invalidations.
+    protocol: 2,
+    keyPrefix: '',
+    connectionName: `${client.options.connectionName ?? 'redis'}:tracking`,
+    lazyConnect: true,
+    autoResubscribe: false,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: lease,
+    socketTimeout: undefined,
+    disconnectTimeout: 50,
+    retryStrategy: (attempt) => {
+      // A rotated password reaches the client's own connection first.
+      const { username, password } = client.options
+      Object.assign(connection.options, { username, password })
+      return pauseBefore(Math.max(attempt, failures))
+    },
+  }
+  const connection = client.duplicate(settings)
+
+  function doubt(): void {
+    if (!live) return
+    live = false
+    options.onDoubt()
+  }
+
+  function trusted(): boolean {
+    if (!live) return false
+    if (clock.monotonic() < leaseUntil) return true
+    doubt()
+    return false
+  }
+
+  async function ping(): Promise<void> {
+    const sent = clock.monotonic()
+    const before = previousPing
+    previousPing = sent
+    await connection.ping()
+    if (!established || before === undefined) return
+    leaseUntil = Math.max(leaseUntil, before + lease)
+    if (live || closed || clock.monotonic() >= leaseUntil) return
+    live = true
+    options.onTrust()
+  }
+
+  async function establish(): Promise<void> {
+    try {
+      const id = await connection.client('ID')
+      await connection.call(
+        'CLIENT',
+        'TRACKING',
+        'ON',
+        'REDIRECT',
+        String(id),
+        'BCAST',
+        'PREFIX',
+        options.prefix,
+      )
+      await connection.subscribe(channel)
+      established = true
+      await ping()
+      await ping()
+      failures = 0
+    } catch (error) {
+      restart(error)
+    }
+  }
+
+  function restart(error: unknown): void {
+    if (closed) return
+    failures += 1
+    if (failures === 1) logger.warn({ reason: describeFailure(error) }, 'redis tracking interrupted')
+    if (connection.status === 'ready') connection.disconnect(true)
+  }
+
+  function forget(): void {
+    established = false
+    previousPing = undefined
+    doubt()
+  }
+
+  /** A client that lost its connection may find another server next: then this connection must follow. */
+  function follow(): void {
+    forget()
+    if (!closed && connection.status === 'ready') connection.disconnect(true)
+  }
+
+  connection.on('ready', () => void establish())
+  connection.on('close', forget)
+  connection.on('error', (error: Error) => {
+    logger.debug({ reason: describeFailure(error) }, 'redis tracking connection failed')
+  })
+  connection.on('messageBuffer', (from: Buffer, payload: unknown) => {
+    if (from.toString() !== channel) return
+    if (Array.isArray(payload)) options.onKeys(payload.map(String))
+    // Without keys: the database was flushed, or the server dropped its own records.
+    else options.onDoubt()
+  })
+  client.on('close', follow)
+  connection.connect().catch(() => undefined)
+
+  const timer = setInterval(() => {
+    if (live) trusted()
+    if (established && connection.status === 'ready') ping().catch(restart)
+  }, lease / 4)
+
+  return {
+    trusted,
+    async close() {
+      if (closed) return
+      closed = true
+      clearInterval(timer)
+      client.off('close', follow)
+      forget()
+      await endConnection(connection)
+    },
+  }
+}

@@ -1,0 +1,241 @@
+import { type Duration, type Logger, silentLogger } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { randomUUID } from 'node:crypto'
+import { describeFailure, isRedisUnavailable } from '../errors.ts'
+import { createScript } from '../script.ts'
+import type { Script, ScriptClient } from '../script.ts'
+import { SharedLoads } from './shared-loads.ts'
+
+/** What the cache needs of a client; ioredis's clients fit. */
+export interface JsonCacheClient extends ScriptClient {
+  get(key: string): Promise<string | null>
+  pttl(key: string): Promise<number>
+  set(key: string, value: string, px: 'PX', milliseconds: number): Promise<unknown>
+  del(key: string): Promise<number>
+}
+
+export interface JsonCacheOptions<T> {
+  readonly client: JsonCacheClient
+  /** Put before every key. */
+  readonly prefix: string
+  /** How long a value is fresh. */
+  readonly ttl: Duration
+  /** How much longer a value is served while a new one is being loaded. @defaultValue `0` */
+  readonly staleFor?: Duration
+  /** Each time to live is made shorter by a random part of up to this share, so that entries do not end together. @defaultValue `0.1` */
+  readonly jitter?: number
+  /** How long the absence of a value (`load` gave `undefined`) is kept; 0 keeps none. @defaultValue `0` */
+  readonly negativeTtl?: Duration
+  /** How long a `load` may take; then its callers are told, its signal aborts, and the next call loads anew. @defaultValue `'30s'` */
+  readonly loadTimeout?: Duration
+  /** Checks what comes out of Redis; an entry for which it throws is a miss. */
+  readonly parse?: (value: unknown) => T
+  readonly logger?: Logger
+}
+
+/** Reads the value from where it really is. The signal aborts after `loadTimeout`. */
+export type Load<T> = (signal: AbortSignal) => Promise<T | undefined>
+
+/** Typed JSON values in Redis, as a help and never a need: while Redis is away everything is a miss. */
+export interface JsonCache<T> {
+  /** The value, fresh or stale; `undefined` when there is none. */
+  get(key: string): Promise<T | undefined>
+  /** Stores the value. A failure is logged and not thrown. */
+  set(key: string, value: T): Promise<void>
+  /**
+   * Removes the value. What any process began to load before is not stored after it.
+   *
+   * @throws RedisError `ERR_REDIS_UNAVAILABLE`: the entry may live on, and the caller should know.
+   */
+  delete(key: string): Promise<void>
+  /**
+   * The value, or what `load` gives, which is then stored. Concurrent calls in this process share one load.
+   * A stale value is returned at once and loaded anew in the background.
+   *
+   * @throws RedisError `ERR_REDIS_LOAD_TIMEOUT` when `load` takes longer than `loadTimeout`.
+   */
+  getOrLoad(key: string, load: Load<T>): Promise<T | undefined>
+}
+
+export const jsonCacheDefaults: Readonly<{
+  staleFor: Duration
+  jitter: number
+  negativeTtl: Duration
+  loadTimeout: Duration
+}> = Object.freeze({ staleFor: 0, jitter: 0.1, negativeTtl: 0, loadTimeout: '30s' })
+
+const knownKeys = [
+  'client',
+  'prefix',
+  'ttl',
+  'staleFor',
+  'jitter',
+  'negativeTtl',
+  'loadTimeout',
+  'parse',
+  'logger',
+]
+
+/** What the key of a value holds while it is loaded: no JSON begins like this. */
+const loadingMark = '?'
+
+/**
+ * KEYS value; ARGV mark, its time to live, text that is no valid entry. Marks the key as being loaded, and
+ * returns what it holds then: the mark, another process's mark, or a value that was stored meanwhile.
+ */
+const markLoading: Script = createScript(`
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[3] then return held end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]
+`)
+
+/** KEYS value; ARGV what it must hold, new text, time to live. Returns 1, or 0 when it was written or deleted meanwhile. */
+const replaceHeld: Script = createScript(`
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+`)
+
+/** What Redis holds of a key. */
+interface Entry<T> {
+  readonly text: string
+  /** `undefined` when it is no valid value, or is just being loaded somewhere. */
+  readonly found: { readonly value: T | undefined; readonly fresh: boolean } | undefined
+}
+
+/**
+ * Makes a cache of JSON values with a time to live, single flight and, on request, stale values while loading.
+ *
+ * A load is stored only where the key still holds what it held when the load began, so a `set` or `delete` by any
+ * process wins over a load that began before it.
+ */
+export function createJsonCache<T>(options: JsonCacheOptions<T>): JsonCache<T> {
+  const { client, prefix, ttl, staleFor, jitter, negativeTtl, loadTimeout, parse, logger } =
+    resolveOptions(options)
+  const loads = new SharedLoads<T>(loadTimeout)
+  const refreshes = new SharedLoads<T>(loadTimeout)
+
+  /** Runs a command without which the cache can do. */
+  async function attempt<R>(key: string, what: string, command: () => Promise<R>): Promise<R | undefined> {
+    try {
+      return await command()
+    } catch (error) {
+      if (!isRedisUnavailable(error)) throw error
+      logger.debug({ key, reason: describeFailure(error) }, `the cache could not be ${what}`)
+      return undefined
+    }
+  }
+
+  async function read(key: string): Promise<Entry<T> | undefined> {
+    const answers = await attempt(key, 'read', () =>
+      Promise.all([client.get(prefix + key), staleFor === 0 ? Infinity : client.pttl(prefix + key)]),
+    )
+    const text = answers?.[0] ?? undefined
+    return text === undefined ? undefined : toEntry(key, text, answers![1])
+  }
+
+  function toEntry(key: string, text: string, left: number): Entry<T> {
+    if (text.startsWith(loadingMark)) return { text, found: undefined }
+    // An absence is never served stale.
+    if (text === '') return { text, found: { value: undefined, fresh: true } }
+    try {
+      return { text, found: { value: parse(JSON.parse(text)), fresh: left > staleFor } }
+    } catch (error) {
+      logger.warn({ key, reason: describeFailure(error) }, 'a cache entry is not valid and counts as a miss')
+      return { text, found: undefined }
+    }
+  }
+
+  function toStored(value: T | undefined): readonly [text: string, life: number] {
+    const life = value === undefined ? negativeTtl : ttl
+    const shortened = Math.max(1, Math.round(life * (1 - Math.random() * jitter)))
+    return value === undefined ? ['', life && shortened] : [JSON.stringify(value), shortened + staleFor]
+  }
+
+  /** Loads, and stores the result where the key still holds `held`; without it the result is not stored. */
+  async function loadOver(key: string, load: Load<T>, held: string | undefined, signal: AbortSignal) {
+    const value = await load(signal)
+    const [text, life] = toStored(value)
+    if (held !== undefined && life > 0 && !signal.aborted)
+      await attempt(key, 'written', () => replaceHeld(client, [prefix + key], [held, text, life]))
+    return value
+  }
+
+  async function loadMissing(key: string, load: Load<T>, invalid: string, signal: AbortSignal) {
+    const mark = loadingMark + randomUUID()
+    const held = await attempt(key, 'marked', () =>
+      markLoading(client, [prefix + key], [mark, loadTimeout, invalid]),
+    )
+    const entry = typeof held === 'string' ? toEntry(key, held, Infinity) : undefined
+    if (entry?.found !== undefined) return entry.found.value
+    return loadOver(key, load, entry?.text, signal)
+  }
+
+  function refresh(key: string, load: Load<T>, stale: string): void {
+    refreshes
+      .join(key, (signal) => loadOver(key, load, stale, signal))
+      .catch((error: unknown) => {
+        logger.warn({ key, reason: describeFailure(error) }, 'a stale cache entry could not be loaded anew')
+      })
+  }
+
+  function forget(key: string): void {
+    loads.forget(key)
+    refreshes.forget(key)
+  }
+
+  return {
+    async get(key) {
+      return (await read(key))?.found?.value
+    },
+    async set(key, value) {
+      forget(key)
+      const [text, life] = toStored(value)
+      if (life > 0) await attempt(key, 'written', () => client.set(prefix + key, text, 'PX', life))
+    },
+    async delete(key) {
+      forget(key)
+      await client.del(prefix + key)
+    },
+    getOrLoad: (key, load) =>
+      loads.join(key, async (signal) => {
+        const entry = await read(key)
+        if (entry?.found === undefined) {
+          // Another load's mark is joined, and what is no entry at all is replaced.
+          const invalid = entry === undefined || entry.text.startsWith(loadingMark) ? loadingMark : entry.text
+          return loadMissing(key, load, invalid, signal)
+        }
+        if (!entry.found.fresh) refresh(key, load, entry.text)
+        return entry.found.value
+      }),
+  }
+}
+
+function resolveOptions<T>(options: JsonCacheOptions<T>) {
+  refuseUnknownKeys(options, knownKeys, 'createJsonCache')
+  const jitter = options.jitter ?? jsonCacheDefaults.jitter
+  if (!(jitter >= 0 && jitter < 1))
+    throw new TypeError(`createJsonCache.jitter: ${jitter} is not a share from 0 up to 1.`)
+  const ttl = parseDuration(options.ttl, 'createJsonCache.ttl')
+  if (ttl < 1) throw new TypeError('createJsonCache.ttl: at least 1 ms is needed.')
+  const loadTimeout = parseDuration(
+    options.loadTimeout ?? jsonCacheDefaults.loadTimeout,
+    'createJsonCache.loadTimeout',
+  )
+  if (loadTimeout < 1) throw new TypeError('createJsonCache.loadTimeout: at least 1 ms is needed.')
+  return {
+    client: options.client,
+    prefix: options.prefix,
+    ttl,
+    loadTimeout,
+    staleFor: parseDuration(options.staleFor ?? jsonCacheDefaults.staleFor, 'createJsonCache.staleFor'),
+    jitter,
+    negativeTtl: parseDuration(
+      options.negativeTtl ?? jsonCacheDefaults.negativeTtl,
+      'createJsonCache.negativeTtl',
+    ),
+    parse: options.parse ?? ((value: unknown) => value as T),
+    logger: options.logger ?? silentLogger,
+  }
+}

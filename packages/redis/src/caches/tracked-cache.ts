@@ -1,0 +1,198 @@
+import { type Duration, type Logger, silentLogger } from '@quintet/core'
+import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
+import type { Redis } from 'ioredis'
+import { openInvalidationStream } from './invalidation-stream.ts'
+import { SecondChanceMap } from '../second-chance-map.ts'
+
+export interface TrackedCacheOptions<T> {
+  /** The client that `load` reads with. The cache makes one connection of its own like it, and leaves it to its owner. */
+  readonly client: Redis
+  /** What the keys begin with. Every process hears of every write under it, so keep it narrow. */
+  readonly prefix: string
+  /** Reads one key, from the same server. Its answer is kept until the key is written; `undefined` is not kept. */
+  load(key: string): Promise<T>
+  /** @defaultValue `10_000` */
+  readonly maxEntries?: number
+  /** The longest time for which an entry can be served after its key was written. @defaultValue `'1s'` */
+  readonly lease?: Duration
+  readonly clock?: Clock
+  readonly logger?: Logger
+}
+
+/** A cache in memory that Redis keeps true: a write by anybody removes the entry here, usually within a millisecond. */
+export interface TrackedCache<T> extends AsyncDisposable {
+  /** From memory, or loaded. Concurrent calls for a key that is not held share one load. Errors of `load` pass through. */
+  get(key: string): Promise<T>
+  /** From memory alone; `undefined` when the key is not held, or when the cache cannot be trusted now. */
+  peek(key: string): T | undefined
+  /**
+   * Calls back for each key that was written under the prefix, whether it is held here or not, and with `null`
+   * when any of them may have been.
+   */
+  onInvalidate(listener: (key: string | null) => void): Disposable
+  /** False while invalidations may be missed; every `get` then loads. */
+  readonly trusted: boolean
+  /** Resolves once the cache is trusted; rejects when the signal aborts. */
+  whenTrusted(signal?: AbortSignal): Promise<void>
+  readonly size: number
+  /** Ends the connection. `get` goes on loading, without keeping. Idempotent. */
+  close(): Promise<void>
+}
+
+export const trackedCacheDefaults: Readonly<{ maxEntries: number; lease: Duration }> = Object.freeze({
+  maxEntries: 10_000,
+  lease: '1s',
+})
+
+const knownKeys = ['client', 'prefix', 'load', 'maxEntries', 'lease', 'clock', 'logger']
+
+interface Placeholder<T> {
+  readonly promise: Promise<T>
+}
+
+/**
+ * Makes a cache that is kept true by `CLIENT TRACKING … BCAST`.
+ *
+ * - A placeholder stands from before a read is sent until its answer has come; a write in between removes it, and
+ *   the answer is then given to its callers but not kept.
+ * - The server is pinged four times per lease. When it has not answered within the lease, counted from the sending
+ *   of the ping, nothing is served from memory: a half-open connection is stale for at most the lease.
+ * - The cache is emptied when the connection ends, when the client's own one does, when the lease lapses and when a
+ *   database is flushed.
+ *
+ * Invalidations carry no database number: a write to a key of the same name in another database counts as well.
+ * Redis reports an expired key when it removes it, which can be later than its expiry; compare times of your own.
+ *
+ * @throws TypeError for options that are wrong, and for a cluster, whose invalidations come from many servers.
+ * @see https://redis.io/docs/latest/develop/reference/client-side-caching/
+ */
+export function createTrackedCache<T>(options: TrackedCacheOptions<T>): TrackedCache<T> {
+  const { client, load, logger, maxEntries, lease, clock, prefix } = resolve(options)
+  const keyPrefix = client.options.keyPrefix ?? ''
+  const entries = new SecondChanceMap<string, T>(maxEntries)
+  const placeholders = new Map<string, Placeholder<T>>()
+  const listeners = new Set<(key: string | null) => void>()
+  const waiting = new Set<() => void>()
+
+  const stream = openInvalidationStream({
+    client,
+    prefix: keyPrefix + prefix,
+    lease,
+    clock,
+    logger,
+    onKeys(keys) {
+      for (const serverKey of keys) {
+        const key = serverKey.slice(keyPrefix.length)
+        entries.delete(key)
+        placeholders.delete(key)
+        tell(key)
+      }
+    },
+    onDoubt() {
+      entries.clear()
+      placeholders.clear()
+      tell(null)
+    },
+    onTrust() {
+      for (const resume of waiting) resume()
+      waiting.clear()
+    },
+  })
+
+  function tell(key: string | null): void {
+    for (const listener of listeners) {
+      try {
+        listener(key)
+      } catch (error) {
+        logger.error({ err: error }, 'a listener of a tracked cache failed')
+      }
+    }
+  }
+
+  async function loadAndKeep(key: string): Promise<T> {
+    const { promise, resolve: succeed, reject: fail } = Promise.withResolvers<T>()
+    const placeholder: Placeholder<T> = { promise }
+    placeholders.set(key, placeholder)
+    try {
+      const value = await load(key)
+      if (placeholders.get(key) === placeholder && value !== undefined && stream.trusted())
+        entries.set(key, value)
+      succeed(value)
+    } catch (error) {
+      fail(error)
+    } finally {
+      if (placeholders.get(key) === placeholder) placeholders.delete(key)
+    }
+    return promise
+  }
+
+  return {
+    async get(key) {
+      if (!stream.trusted()) return load(key)
+      const held = entries.get(key)
+      if (held !== undefined) return held
+      return placeholders.get(key)?.promise ?? loadAndKeep(key)
+    },
+    peek: (key) => (stream.trusted() ? entries.get(key) : undefined),
+    onInvalidate(listener) {
+      // Wrapped, so that the same function may listen twice.
+      const own = (key: string | null): void => listener(key)
+      listeners.add(own)
+      return { [Symbol.dispose]: () => void listeners.delete(own) }
+    },
+    get trusted() {
+      return stream.trusted()
+    },
+    async whenTrusted(signal) {
+      signal?.throwIfAborted()
+      if (stream.trusted()) return
+      const { promise, resolve: resume, reject } = Promise.withResolvers<void>()
+      const abort = (): void => reject(signal?.reason)
+      waiting.add(resume)
+      signal?.addEventListener('abort', abort, { once: true })
+      try {
+        await promise
+      } finally {
+        waiting.delete(resume)
+        signal?.removeEventListener('abort', abort)
+      }
+    },
+    get size() {
+      return entries.size
+    },
+    async close() {
+      await stream.close()
+      entries.clear()
+    },
+    async [Symbol.asyncDispose]() {
+      await this.close()
+    },
+  }
+}
+
+function resolve<T>(options: TrackedCacheOptions<T>) {
+  refuseUnknownKeys(options, knownKeys, 'createTrackedCache')
+  const { client, prefix, maxEntries = trackedCacheDefaults.maxEntries } = options
+  if (client.isCluster)
+    throw new TypeError('createTrackedCache.client: a cluster cannot be tracked. Read it directly.')
+  if (typeof prefix !== 'string' || prefix === '') {
+    throw new TypeError(
+      'createTrackedCache.prefix: give what the keys begin with; without it every write would be heard.',
+    )
+  }
+  if (!Number.isSafeInteger(maxEntries) || maxEntries < 1) {
+    throw new TypeError(`createTrackedCache.maxEntries: ${maxEntries} is not a number of entries.`)
+  }
+  const lease = parseDuration(options.lease ?? trackedCacheDefaults.lease, 'createTrackedCache.lease')
+  if (lease < 20)
+    throw new TypeError(`createTrackedCache.lease: ${lease} ms is too short. Give at least 20 ms.`)
+  return {
+    client,
+    prefix,
+    load: (key: string) => options.load(key),
+    maxEntries,
+    lease,
+    clock: options.clock ?? systemClock,
+    logger: options.logger ?? silentLogger,
+  }
+}

@@ -1,0 +1,267 @@
+import { type Duration, type Logger, silentLogger } from '@quintet/core'
+import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
+import { describeFailure, isRedisUnavailable, RedisError } from '../errors.ts'
+import { gcra, runGcra } from './gcra.ts'
+import type { GcraLimit, GcraOutcome } from './gcra.ts'
+import { createScript } from '../script.ts'
+import type { ScriptClient } from '../script.ts'
+import { SecondChanceMap } from '../second-chance-map.ts'
+
+/** How much a key may spend: `limit` units per `period`, at most `burst` at once. */
+export interface RateLimit {
+  /** Whole units per period; at least 1, at most one per microsecond. */
+  readonly limit: number
+  readonly period: Duration
+  /** Units that can be spent at once. @defaultValue `limit` */
+  readonly burst?: number
+}
+
+export interface ConsumeOptions {
+  /** Units that this call costs; 0 only looks. @defaultValue `1` */
+  readonly cost?: number
+  /** Replaces {@link RateLimiterOptions.onUnavailable} for this call, e.g. by route. */
+  readonly onUnavailable?: 'local' | 'refuse'
+}
+
+/** Times in milliseconds. */
+export interface RateLimitResult {
+  readonly allowed: boolean
+  /** Units that can be spent at once when nothing is spent. */
+  readonly limit: number
+  /** Units that can be spent now. */
+  readonly remaining: number
+  /** Until the same call would be allowed; 0 when it was. */
+  readonly retryAfter: number
+  /** Until all of {@link limit} is available again. */
+  readonly resetAfter: number
+  /** Time in which all of {@link limit} comes back: the window that headers announce. */
+  readonly window: number
+  /** Who decided: all processes together, or this one alone while Redis is away. */
+  readonly source: 'redis' | 'local'
+}
+
+export interface RateLimiterOptions {
+  readonly client: ScriptClient
+  /** Put before every key. @defaultValue `'rl:'` */
+  readonly prefix?: string
+  /**
+   * While Redis is away: `'local'` counts in this process, by the limit divided by {@link instances};
+   * `'refuse'` fails with `ERR_REDIS_UNAVAILABLE`, for sign-in and one-time codes.
+   * @defaultValue `'local'`
+   */
+  readonly onUnavailable?: 'local' | 'refuse'
+  /** Processes that share the limit, for `'local'`. @defaultValue `1` */
+  readonly instances?: number
+  /** How long a decision may wait for Redis. @defaultValue `100` */
+  readonly timeout?: Duration
+  /** After a failure Redis is asked again at most once in this time. @defaultValue `'1s'` */
+  readonly retryInterval?: Duration
+  /** Keys that are counted in memory while Redis is away. @defaultValue `10_000` */
+  readonly maxLocalKeys?: number
+  readonly clock?: Clock
+  readonly logger?: Logger
+}
+
+export const rateLimiterDefaults: Readonly<{
+  prefix: string
+  onUnavailable: 'local'
+  instances: number
+  timeout: Duration
+  retryInterval: Duration
+  maxLocalKeys: number
+}> = Object.freeze({
+  prefix: 'rl:',
+  onUnavailable: 'local',
+  instances: 1,
+  timeout: 100,
+  retryInterval: '1s',
+  maxLocalKeys: 10_000,
+})
+
+/** Decides how often something may be done, for all processes together. */
+export interface RateLimiter {
+  /**
+   * Spends from the key and says whether it may. A call that is refused costs nothing.
+   *
+   * @throws RedisError `ERR_REDIS_UNAVAILABLE` while Redis is away, with `onUnavailable: 'refuse'`.
+   * @throws TypeError for a limit that is wrong, or a cost that exceeds the burst.
+   */
+  consume(key: string, limit: RateLimit, options?: ConsumeOptions): Promise<RateLimitResult>
+  /** Gives the key its full burst again. */
+  reset(key: string): Promise<void>
+}
+
+const knownKeys = [
+  'client',
+  'prefix',
+  'onUnavailable',
+  'instances',
+  'timeout',
+  'retryInterval',
+  'maxLocalKeys',
+  'clock',
+  'logger',
+]
+
+/**
+ * Makes a rate limiter: GCRA in one script, by the clock of Redis, one small key per limited key.
+ *
+ * A decision takes the timeout at most; while Redis is away most take no time, since it is asked
+ * again only once per `retryInterval`.
+ */
+export function createRateLimiter(options: RateLimiterOptions): RateLimiter {
+  const { client, prefix, onUnavailable, instances, timeout, retryInterval, maxLocalKeys, clock, logger } =
+    resolveOptions(options)
+  const arrivals = new SecondChanceMap<string, number>(maxLocalKeys)
+  let available = true
+  let askAgainAt = 0
+
+  async function ask(key: string, limit: GcraLimit, cost: number): Promise<RateLimitResult> {
+    const answer = runGcra(client, [prefix + key], [limit.interval, limit.burst, cost])
+    const [allowed, remaining, retryAfter, resetAfter] = (await within(timeout, answer)) as number[]
+    return toResult('redis', limit, {
+      allowed: allowed === 1,
+      remaining: remaining ?? 0,
+      retryAfter: retryAfter ?? 0,
+      resetAfter: resetAfter ?? 0,
+    })
+  }
+
+  function countHere(key: string, limit: GcraLimit, cost: number): RateLimitResult {
+    const share = {
+      interval: limit.interval * instances,
+      burst: Math.max(cost, 1, Math.floor(limit.burst / instances)),
+    }
+    const outcome = gcra(share, cost, Math.floor(clock.monotonic() * 1_000), arrivals.get(key))
+    if (outcome.allowed && cost > 0) arrivals.set(key, outcome.arrival)
+    return toResult('local', share, outcome)
+  }
+
+  function noteFailure(error: unknown): void {
+    askAgainAt = clock.monotonic() + retryInterval
+    if (available) logger.warn({ reason: describeFailure(error) }, 'rate limits are decided without redis')
+    available = false
+  }
+
+  function noteSuccess(): void {
+    if (!available) logger.info({}, 'rate limits are decided by redis again')
+    available = true
+  }
+
+  return {
+    async consume(key, rateLimit, callOptions = {}) {
+      refuseUnknownKeys(callOptions, ['cost', 'onUnavailable'], 'consume')
+      const { cost = 1, onUnavailable: byCall } = callOptions
+      const limit = resolveLimit(rateLimit)
+      if (!Number.isSafeInteger(cost) || cost < 0 || cost > limit.burst) {
+        throw new TypeError(
+          `consume.cost: ${cost} is not a whole number from 0 to the burst of ${limit.burst}.`,
+        )
+      }
+      const now = clock.monotonic()
+      if (available || now >= askAgainAt) {
+        // One call alone asks on behalf of all until its answer is there.
+        if (!available) askAgainAt = now + retryInterval
+        try {
+          const result = await ask(key, limit, cost)
+          noteSuccess()
+          return result
+        } catch (error) {
+          if (!isRedisUnavailable(error)) throw error
+          noteFailure(error)
+        }
+      }
+      if ((byCall ?? onUnavailable) === 'local') return countHere(key, limit, cost)
+      throw new RedisError('ERR_REDIS_UNAVAILABLE', 'Rate limits cannot be checked now.', {
+        retryAfter: retryInterval,
+      })
+    },
+    async reset(key) {
+      arrivals.delete(key)
+      await deleteKey(client, [prefix + key], [])
+    },
+  }
+}
+
+const deleteKey = createScript(`return redis.call('DEL', KEYS[1])`)
+
+async function within<T>(timeout: number, promise: Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const fail = (): void =>
+    reject(new RedisError('ERR_REDIS_UNAVAILABLE', `Redis did not answer within ${timeout} ms.`))
+  // When this process itself was busy for too long, the answer is there and only has to be read: let that go first.
+  const timer = setTimeout(() => setImmediate(fail), timeout)
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function toResult(
+  source: 'redis' | 'local',
+  limit: GcraLimit,
+  outcome: Pick<GcraOutcome, 'allowed' | 'remaining' | 'retryAfter' | 'resetAfter'>,
+): RateLimitResult {
+  return {
+    allowed: outcome.allowed,
+    limit: limit.burst,
+    remaining: outcome.remaining,
+    retryAfter: Math.ceil(outcome.retryAfter / 1_000),
+    resetAfter: Math.ceil(outcome.resetAfter / 1_000),
+    window: (limit.interval * limit.burst) / 1_000,
+    source,
+  }
+}
+
+function resolveLimit(rateLimit: RateLimit): GcraLimit {
+  refuseUnknownKeys(rateLimit, ['limit', 'period', 'burst'], 'consume.limit')
+  const { limit, burst = limit } = rateLimit
+  const period = parseDuration(rateLimit.period, 'consume.limit.period') * 1_000
+  if (!Number.isSafeInteger(limit) || limit < 1 || limit > period) {
+    throw new TypeError(
+      `consume.limit.limit: ${limit} is not a whole number from 1 to one per microsecond of the period.`,
+    )
+  }
+  if (!Number.isSafeInteger(burst) || burst < 1) {
+    throw new TypeError(`consume.limit.burst: ${burst} is not a whole number from 1.`)
+  }
+  // Rounded up, so that never more than the limit passes in a period.
+  return { interval: Math.ceil(period / limit), burst }
+}
+
+function resolveOptions(options: RateLimiterOptions) {
+  refuseUnknownKeys(options, knownKeys, 'createRateLimiter')
+  const {
+    client,
+    prefix = rateLimiterDefaults.prefix,
+    onUnavailable = rateLimiterDefaults.onUnavailable,
+    instances = rateLimiterDefaults.instances,
+    timeout = rateLimiterDefaults.timeout,
+    retryInterval = rateLimiterDefaults.retryInterval,
+    maxLocalKeys = rateLimiterDefaults.maxLocalKeys,
+    clock = systemClock,
+    logger = silentLogger,
+  } = options
+  if (onUnavailable !== 'local' && onUnavailable !== 'refuse') {
+    throw new TypeError(
+      `createRateLimiter.onUnavailable: ${JSON.stringify(onUnavailable)} is neither 'local' nor 'refuse'.`,
+    )
+  }
+  for (const [name, value] of Object.entries({ instances, maxLocalKeys })) {
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new TypeError(`createRateLimiter.${name}: ${value} is not a whole number from 1.`)
+    }
+  }
+  return {
+    client,
+    prefix,
+    onUnavailable,
+    instances,
+    timeout: parseDuration(timeout, 'createRateLimiter.timeout'),
+    retryInterval: parseDuration(retryInterval, 'createRateLimiter.retryInterval'),
+    maxLocalKeys,
+    clock,
+    logger,
+  }
+}

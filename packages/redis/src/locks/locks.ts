@@ -1,0 +1,163 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { randomUUID } from 'node:crypto'
+import { type Duration, type Logger, silentLogger } from '@quintet/core'
+import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
+import { RedisError } from '../errors.ts'
+import { holdLock, lost } from './held-lock.ts'
+import type { Lock } from './held-lock.ts'
+import { acquireLock, releaseLock } from './lock-scripts.ts'
+import type { ScriptClient } from '../script.ts'
+
+export interface LocksOptions {
+  readonly client: ScriptClient
+  /** Put before every key. @defaultValue `'lk:'` */
+  readonly prefix?: string
+  /** How long a lock outlives a holder that died. Renewed three times in it. @defaultValue `'10s'` */
+  readonly ttl?: Duration
+  /** Average pause between two attempts of {@link Locks.acquire}. @defaultValue `100` */
+  readonly retryInterval?: Duration
+  readonly clock?: Clock
+  readonly logger?: Logger
+}
+
+export interface AcquireOptions {
+  /** Replaces {@link LocksOptions.ttl}. */
+  readonly ttl?: Duration
+  /** How long to wait for a lock that somebody holds. @defaultValue `'10s'` */
+  readonly wait?: Duration
+  /** Ends the waiting. */
+  readonly signal?: AbortSignal
+}
+
+/** Mutual exclusion between processes, with fencing tokens. */
+export interface Locks {
+  /**
+   * Waits for the lock.
+   *
+   * @throws RedisError `ERR_REDIS_LOCK_HELD` when it is still held after `wait`, `ERR_REDIS_UNAVAILABLE` when Redis is away.
+   */
+  acquire(name: string, options?: AcquireOptions): Promise<Lock>
+  /** Tries once; `undefined` when somebody holds it. */
+  tryAcquire(name: string, options?: Pick<AcquireOptions, 'ttl'>): Promise<Lock | undefined>
+  /** Runs under the lock and releases it. Rejects with `ERR_REDIS_LOCK_LOST` when the lock was lost meanwhile. */
+  run<T>(name: string, work: (lock: Lock) => Promise<T>, options?: AcquireOptions): Promise<T>
+}
+
+export const locksDefaults: Readonly<{
+  prefix: string
+  ttl: Duration
+  retryInterval: Duration
+  wait: Duration
+}> = Object.freeze({ prefix: 'lk:', ttl: '10s', retryInterval: 100, wait: '10s' })
+
+/**
+ * Makes locks on one Redis server: `SET NX PX` with an owner, renewal, release only by the owner, and a counter whose
+ * values grow even when Redis has lost its data, as long as its clock does not go backwards.
+ *
+ * A lock in Redis is a lease, not a proof: check {@link Lock.fencingToken} where it matters.
+ */
+export function createLocks(options: LocksOptions): Locks {
+  const { client, prefix, ttl: defaultTtl, retryInterval, clock, logger } = resolveOptions(options)
+
+  const ttlOf = ({ ttl }: Pick<AcquireOptions, 'ttl'>): number =>
+    ttl === undefined ? defaultTtl : parseTtl(ttl, 'acquire.ttl')
+
+  async function take(name: string, ttl: number): Promise<Lock | undefined> {
+    const keys = keysOf(prefix, name)
+    const owner = randomUUID()
+    const sent = clock.monotonic()
+    let token: unknown
+    try {
+      token = await acquireLock(client, keys, [owner, ttl])
+    } catch (error) {
+      // It may have been taken although we do not know. Nobody waits for this, and without it the lock just expires.
+      releaseLock(client, keys.slice(0, 1), [owner]).catch(() => undefined)
+      throw error
+    }
+    if (token === null) return undefined
+    return holdLock({ client, keys, name, owner, ttl, clock, logger, sent, fencingToken: Number(token) })
+  }
+
+  async function acquire(name: string, acquireOptions: AcquireOptions = {}): Promise<Lock> {
+    refuseUnknownKeys(acquireOptions, ['ttl', 'wait', 'signal'], 'acquire')
+    const ttl = ttlOf(acquireOptions)
+    const wait = parseDuration(acquireOptions.wait ?? locksDefaults.wait, 'acquire.wait')
+    const { signal } = acquireOptions
+    const end = clock.monotonic() + wait
+    for (;;) {
+      signal?.throwIfAborted()
+      const lock = await take(name, ttl)
+      if (lock !== undefined) {
+        if (signal?.aborted) {
+          await lock.release()
+          throw signal.reason
+        }
+        return lock
+      }
+      const left = end - clock.monotonic()
+      if (left <= 0)
+        throw new RedisError('ERR_REDIS_LOCK_HELD', `The lock "${name}" is held by somebody else.`, {
+          retryAfter: ttl,
+        })
+      await pause(Math.min(left, retryInterval * (0.5 + Math.random())), signal)
+    }
+  }
+
+  return {
+    acquire,
+    async tryAcquire(name, acquireOptions = {}) {
+      refuseUnknownKeys(acquireOptions, ['ttl'], 'tryAcquire')
+      return take(name, ttlOf(acquireOptions))
+    },
+    async run<T>(name: string, work: (lock: Lock) => Promise<T>, acquireOptions?: AcquireOptions) {
+      const lock = await acquire(name, acquireOptions)
+      let result: T
+      try {
+        result = await work(lock)
+      } catch (error) {
+        await lock.release()
+        throw error
+      }
+      // A result that was made without the lock is not one.
+      if (!(await lock.release())) throw lost(name)
+      return result
+    },
+  }
+}
+
+/** The lock and its counter, in one slot of a cluster. */
+function keysOf(prefix: string, name: string): string[] {
+  if (name === '') throw new TypeError('acquire: a lock needs a name.')
+  const tag = `${prefix}{${name.replaceAll(/[%{}]/g, encodeURIComponent)}}`
+  return [tag, `${tag}:token`]
+}
+
+async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await delay(ms, undefined, signal === undefined ? {} : { signal })
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw error
+  }
+}
+
+function parseTtl(value: Duration, at: string): number {
+  const ttl = Math.round(parseDuration(value, at))
+  if (ttl < 50) throw new TypeError(`${at}: ${ttl} ms is too short to be renewed. Give at least 50 ms.`)
+  return ttl
+}
+
+function resolveOptions(options: LocksOptions) {
+  refuseUnknownKeys(options, ['client', 'prefix', 'ttl', 'retryInterval', 'clock', 'logger'], 'createLocks')
+  return {
+    client: options.client,
+    prefix: options.prefix ?? locksDefaults.prefix,
+    ttl: parseTtl(options.ttl ?? locksDefaults.ttl, 'createLocks.ttl'),
+    retryInterval: parseDuration(
+      options.retryInterval ?? locksDefaults.retryInterval,
+      'createLocks.retryInterval',
+    ),
+    clock: options.clock ?? systemClock,
+    logger: options.logger ?? silentLogger,
+  }
+}
