@@ -35,6 +35,11 @@ export interface ProcedureOptions<Access extends AccessRule> {
    * refuses credentials that do not verify, which elsewhere make an anonymous caller.
    */
   readonly freshness?: 'strict'
+  /**
+   * Declares the handler safe (RFC 9110 section 9.2.1): it changes nothing. It can then be called with GET too, with its
+   * input in the query, as `EventSource` does. @defaultValue false
+   */
+  readonly safe?: boolean
 }
 
 /**
@@ -54,6 +59,8 @@ export interface Procedure<
   /** Bytes. */
   readonly maxInputSize: number
   readonly freshness: 'strict' | undefined
+  /** Whether it changes nothing, so that it may be called with GET. */
+  readonly safe: boolean
   readonly input: Schema | undefined
   /** The schema of the result, or of each event of a stream. */
   readonly output: Schema | undefined

@@ -43,6 +43,7 @@ describe('procedure', () => {
       description: '',
       timeout: 30_000,
       maxInputSize: 1024 ** 2,
+      safe: false,
       freshness: undefined,
       input: undefined,
       output: undefined,

@@ -6,18 +6,25 @@ import { parseJson } from '../json.ts'
 import { fromEventIdHeader } from '../streams/event-id.ts'
 import { sendEvents } from '../exchange/event-stream.ts'
 import type { Exchange } from '../exchange/exchange.ts'
+import { readQueryInput, refuseForeignPages } from '../request/query-input.ts'
 import { readBody } from '../request/read-body.ts'
 
-/** Answers `POST /rpc/<service>/<procedure>`. The body is read straight off the connection, and only for a caller who may call. */
+/** Answers `POST /rpc/<service>/<procedure>`, and `GET` where the procedure is declared safe. The body is read straight off the connection, and only for a caller who may call. */
 export function answerRpc(exchange: Exchange, { procedure, operation }: NamedProcedure): Promise<void> {
   const { host } = exchange.site
-  if (exchange.request.method !== 'POST') {
-    exchange.fail(methodNotAllowed('POST'), ['allow', 'POST'])
+  const { method } = exchange.request
+  const bySafeMethod = method === 'GET' && procedure.safe
+  if (method !== 'POST' && !bySafeMethod) {
+    const allowed = procedure.safe ? 'GET, POST' : 'POST'
+    exchange.fail(methodNotAllowed(allowed), ['allow', allowed])
     return Promise.resolve()
   }
+  if (bySafeMethod) refuseForeignPages(exchange.request, exchange.site.options.cors)
   const call = exchange.call(operation)
   const readInput = (): Promise<unknown> =>
-    readJson(exchange, procedure.maxInputSize, procedure.input !== undefined)
+    bySafeMethod
+      ? readQueryInput(exchange.request, procedure.maxInputSize, procedure.input !== undefined)
+      : readJson(exchange, procedure.maxInputSize, procedure.input !== undefined)
   if (procedure.mode === 'stream') {
     const lastEventId = exchange.request.headers['last-event-id']
     return sendEvents(exchange, (onBegin) =>
@@ -31,7 +38,7 @@ export function answerRpc(exchange: Exchange, { procedure, operation }: NamedPro
     )
   }
   return callProcedure(host, procedure, call, readInput).then((result) => {
-    if (result === undefined) exchange.sendEmpty(204)
+    if (result === undefined) exchange.sendEmpty(204, bySafeMethod ? ['cache-control', 'no-store'] : [])
     else exchange.sendJson(200, JSON.stringify(result))
   })
 }

@@ -41,7 +41,7 @@ export function createDocument(
   const toSchema: ToSchema = (schema, side, name) =>
     components.add(toJsonSchema(schema, side, converters), name)
   for (const named of source.procedures.values()) {
-    paths[`/rpc/${named.name.replace('.', '/')}`] = { post: describeProcedure(named, toSchema) }
+    paths[`/rpc/${named.name.replace('.', '/')}`] = describeProcedure(named, toSchema)
   }
   addRoutes(paths, source.routes)
   return {
@@ -115,28 +115,22 @@ const problemSchema: JsonSchema = {
   },
 }
 
-function describeProcedure({ name, procedure }: NamedProcedure, toSchema: ToSchema): JsonSchema {
+/** The operations of a procedure by method: `POST`, and `GET` for one that is safe. */
+function describeProcedure({ name, procedure }: NamedProcedure, toSchema: ToSchema): Record<string, unknown> {
   const [tag = name] = name.split('.', 1)
   const output = toSchema(procedure.output, 'output', `${name}.output`)
   const type = procedure.mode === 'stream' ? 'text/event-stream' : 'application/json'
+  const input = procedure.input && toSchema(procedure.input, 'input', `${name}.input`)
+  const content = { 'application/json': { schema: input } }
   const answer = {
     description:
       procedure.mode === 'stream' ? 'Server-sent events; the data of each is JSON.' : 'The result.',
     content: { [type]: { schema: procedure.mode === 'stream' ? { type: 'string' } : output } },
     ...(procedure.mode === 'stream' ? { 'x-event-schema': output } : {}),
   }
-  return {
-    operationId: name,
+  const shared = {
     tags: [tag],
     ...common(procedure.access, procedure.description),
-    ...(procedure.input === undefined
-      ? {}
-      : {
-          requestBody: {
-            required: true,
-            content: { 'application/json': { schema: toSchema(procedure.input, 'input', `${name}.input`) } },
-          },
-        }),
     responses: {
       200: answer,
       ...(procedure.mode === 'call' && procedure.output === undefined
@@ -145,6 +139,14 @@ function describeProcedure({ name, procedure }: NamedProcedure, toSchema: ToSche
       default: { $ref: '#/components/responses/Problem' },
     },
   }
+  const post = {
+    operationId: name,
+    ...shared,
+    ...(input === undefined ? {} : { requestBody: { required: true, content } }),
+  }
+  if (!procedure.safe) return { post }
+  const parameters = input === undefined ? [] : [{ name: 'input', in: 'query', required: true, content }]
+  return { get: { operationId: `${name}.get`, ...shared, parameters }, post }
 }
 
 function describeRoute(route: Route, operationId: string, parameters: readonly PathParameter[]): JsonSchema {

@@ -13,6 +13,8 @@ export interface CorsOptions {
 
 /** Decides about the origin of a request. */
 export interface Cors {
+  /** Whether the origin of a request may read its answer. */
+  allows(request: IncomingMessage): boolean
   /** The headers for an answer to this request; empty when its origin may not read it. */
   headers(request: IncomingMessage): readonly string[]
   /** What the answer to a preflight carries besides; undefined when the origin may not call. */
@@ -47,6 +49,8 @@ export function resolveCors(options: unknown, path: string): Cors | undefined {
   const allowed = new Set(any ? [] : given.origins.map(parseOrigin))
   const maxAge = Math.floor(given.maxAge / 1_000)
 
+  const allows = ({ headers: { origin } }: IncomingMessage): boolean =>
+    origin !== undefined && (any || allowed.has(origin))
   const headers = (request: IncomingMessage): string[] => {
     const { origin } = request.headers
     if (any) return ['access-control-allow-origin', '*', 'access-control-expose-headers', exposed]
@@ -57,10 +61,10 @@ export function resolveCors(options: unknown, path: string): Cors | undefined {
     ]
   }
   return {
+    allows,
     headers,
     preflight(request) {
-      const { origin } = request.headers
-      if (origin === undefined || !(any || allowed.has(origin))) return undefined
+      if (!allows(request)) return undefined
       const wanted = request.headers['access-control-request-headers']
       return [
         'access-control-allow-methods',

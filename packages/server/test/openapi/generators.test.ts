@@ -28,6 +28,7 @@ const nasty = service('nasty', {
   recursive: procedure({ access: 'public', input: tree, output: z.object({ tree }) }, ({ input }) => ({
     tree: input,
   })),
+  looked: procedure({ access: 'public', safe: true, input: user, output: user }, ({ input }) => input),
   partly: procedure(
     {
       access: 'public',
@@ -121,6 +122,7 @@ describe('the document of a nasty app', () => {
     const spec = structuredClone(document)
     const { files } = await generateApi({ spec: spec as never, silent: true, output: false })
     expect(files[0]?.fileContent).toContain('nastyRecursive')
+    expect(files[0]?.fileContent).toContain('nastyLookedGet')
     await generate({
       input: { target: join(folder, 'openapi.json') },
       output: { target: join(folder, 'client.ts'), client: 'fetch', mode: 'single' },
