@@ -23,7 +23,7 @@ export interface MediaServices {
   /** For the process that runs jobs. */
   readonly jobs: Queue
   /** The sibling that works on images; for the process that may call it. */
-  readonly images: Client<typeof images>['images']
+  readonly images: Client<typeof images, Uint8Array>['images']
 }
 
 export async function createMediaServices(context: SetupContext<MediaConfig>): Promise<MediaServices> {

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
-  type ClientLink,
+  type BinaryClientLink,
   createApp,
   defineProcess,
   defineSystem,
@@ -25,7 +25,7 @@ const images = service('images', {
 })
 
 interface Services {
-  readonly sibling: (process: string) => ClientLink
+  readonly sibling: (process: string) => BinaryClientLink
 }
 
 const gallery = service('gallery', {

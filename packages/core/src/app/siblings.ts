@@ -2,7 +2,7 @@ import { currentInvocation } from '../pipeline/current-invocation.ts'
 import { QuintetError } from '../errors.ts'
 import { nearestKey } from '../options/known-keys.ts'
 import type { Lifecycle } from '../lifecycle/lifecycle.ts'
-import type { ClientLink, Links } from '../transport/link.ts'
+import type { BinaryClientLink, Links } from '../transport/link.ts'
 import { systemPrincipal } from '../access/principal.ts'
 
 export interface SiblingOptions {
@@ -18,10 +18,10 @@ export interface SiblingOptions {
  * Makes the function that connects to siblings. Each sibling has one link, closed with the lifecycle. A call that
  * is made while handling another one carries its principal; any other is made as the process itself.
  */
-export function createSiblings(options: SiblingOptions): (sibling: string) => ClientLink {
+export function createSiblings(options: SiblingOptions): (sibling: string) => BinaryClientLink {
   const { system, process, access, links, lifecycle } = options
   const own = systemPrincipal(`${system}/${process}`)
-  const connected = new Map<string, ClientLink>()
+  const connected = new Map<string, BinaryClientLink>()
   return (sibling) => {
     const existing = connected.get(sibling)
     if (existing !== undefined) return existing

@@ -6,7 +6,7 @@ import type { Hooks } from './hooks.ts'
 import type { InvocationWrapper } from '../pipeline/invocation.ts'
 import type { Lifecycle } from '../lifecycle/lifecycle.ts'
 import type { HealthChecks } from '../lifecycle/health-checks.ts'
-import type { ClientLink } from '../transport/link.ts'
+import type { BinaryClientLink } from '../transport/link.ts'
 import type { LoggerOptions } from '../pino/logger-spec.ts'
 import type { Logger, LogLevel } from '../logging/logger.ts'
 import type { ProcessDefinition } from './process.ts'
@@ -21,7 +21,7 @@ export interface SetupContext<Config> {
   /** Which process of the system is being made. */
   readonly process: { readonly name: string; readonly instance: number }
   /** The link to a sibling process named in this process's `topology.access`; give it to `createClient`. */
-  readonly sibling: (process: string) => ClientLink
+  readonly sibling: (process: string) => BinaryClientLink
   /** The health of the process: a check that is added here counts from its start on. */
   readonly health: Pick<HealthChecks, 'add'>
 }

@@ -15,10 +15,15 @@ export interface ClientLink {
   stream(method: string, input: unknown, options?: CallOptions): AsyncIterable<unknown>
 }
 
+/** A link on which `Uint8Array`s travel as bytes, beside the JSON that every link carries. */
+export interface BinaryClientLink extends ClientLink {
+  readonly carriesBytes: true
+}
+
 /** Connects the processes of one system. The runner gives one to `createApp`; `@quintet/server/link` makes it. */
 export interface Links {
   /** The transport by which this process answers its siblings. */
   expose(): Transport
   /** A link to a sibling process, spread over its instances. The principal is forwarded with every call. */
-  connect(process: string, forward: () => Principal): ClientLink & AsyncDisposable
+  connect(process: string, forward: () => Principal): BinaryClientLink & AsyncDisposable
 }

@@ -632,6 +632,7 @@ describe('sibling', () => {
     const links: Links = {
       expose: () => recordedTransport('link'),
       connect: (process, forward) => ({
+        carriesBytes: true,
         async call() {
           const principal = forward()
           forwarded.push(principal.kind === 'system' ? principal.actor : (principal.userId ?? 'nobody'))

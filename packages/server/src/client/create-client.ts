@@ -1,10 +1,17 @@
 import type { Procedure, Service } from '@quintet/core'
-import type { CallOptions, ClientLink } from '@quintet/core/client'
+import type { BinaryClientLink, CallOptions, ClientLink } from '@quintet/core/client'
+import type { Received, Sent } from './wire-types.ts'
 
-/** What a client of one procedure looks like: a promise, or for a stream an async iterable. */
-export type ClientProcedure<P> =
+/**
+ * What a client of one procedure looks like: a promise, or for a stream an async iterable. Its types are those of the
+ * wire: what JSON makes of the handler's.
+ */
+export type ClientProcedure<P, Bytes = never> =
   P extends Procedure<infer Input, infer Output, infer Mode>
-    ? ClientFunction<Input, Mode extends 'stream' ? AsyncIterable<Output> : Promise<Output>>
+    ? ClientFunction<
+        Sent<Input, Bytes>,
+        Mode extends 'stream' ? AsyncIterable<Received<Output, Bytes>> : Promise<Received<Output, Bytes>>
+      >
     : never
 
 /** What may be left out of the input may be left out of the call. */
@@ -14,11 +21,16 @@ type ClientFunction<Input, Result> = [Input] extends [void]
     ? (input?: Input, options?: CallOptions) => Result
     : (input: Input, options?: CallOptions) => Result
 
-/** One or several services as their callers see them: `client.objects.list({ … })`. */
-export type Client<S extends Service> = {
+/**
+ * One or several services as their callers see them: `client.objects.list({ … })`.
+ *
+ * `Bytes` are the values that its link carries as they are: `Uint8Array` on the link to a sibling, nothing elsewhere.
+ */
+export type Client<S extends Service, Bytes = never> = {
   readonly [Name in S['name']]: {
     readonly [Key in keyof Extract<S, { readonly name: Name }>['procedures']]: ClientProcedure<
-      Extract<S, { readonly name: Name }>['procedures'][Key]
+      Extract<S, { readonly name: Name }>['procedures'][Key],
+      Bytes
     >
   }
 }
@@ -33,6 +45,8 @@ export type Client<S extends Service> = {
  * const media = createClient<typeof objects>(httpLink({ url: 'http://127.0.0.1:3002' }))
  * const page = await media.objects.list({ limit: 10 })
  */
+export function createClient<S extends Service>(link: BinaryClientLink): Client<S, Uint8Array>
+export function createClient<S extends Service>(link: ClientLink): Client<S>
 export function createClient<S extends Service>(link: ClientLink): Client<S> {
   return namespace((service) =>
     namespace(

@@ -1,4 +1,4 @@
-import type { ClientLink, Principal } from '@quintet/core'
+import type { BinaryClientLink, Principal } from '@quintet/core'
 import type { CallOptions } from '@quintet/core/kit'
 import { delay, resumeStream } from '../streams/resume.ts'
 import { serverError } from '../errors.ts'
@@ -23,7 +23,8 @@ const firstBackoff = 25
 const longestBackoff = 1_000
 
 /** A link to all instances of a sibling: each call goes to the one with the least to do. */
-export class LinkPool implements ClientLink, AsyncDisposable {
+export class LinkPool implements BinaryClientLink, AsyncDisposable {
+  readonly carriesBytes = true
   readonly #options: LinkPoolOptions
   readonly #forward: () => Principal
   readonly #connections = new Map<string, LinkConnection>()

@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, expectTypeOf, it } from 'vitest'
-import { type ClientLink, procedure, QuintetError, service } from '@quintet/core'
+import { type BinaryClientLink, type ClientLink, procedure, QuintetError, service } from '@quintet/core'
 import { createTestHost, testUser } from '@quintet/core/testing'
 import { z } from 'zod'
 import { createClient, httpLink, socketLink, type Client } from '../../src/client.ts'
@@ -26,12 +26,51 @@ const objects = service('objects', {
   }),
 })
 
+const given = {
+  when: new Date(0),
+  list: ['x', undefined],
+  map: new Map([['a', 1]]),
+  nested: { at: new Date(Number.NaN) as Date | null },
+  run: (): number => 1,
+}
+const odd = service('odd', {
+  give: procedure(
+    { access: 'public' },
+    (): {
+      when: Date
+      list: (string | undefined)[]
+      map: Map<string, number>
+      big: bigint
+      nested?: { at: Date | null }
+      run: () => number
+    } => ({ ...given, big: 1n }),
+  ),
+  dates: procedure({ access: 'public' }, () => given),
+  same: procedure({ access: 'public', input: z.any() }, ({ input }) => [
+    typeof (input as { when: unknown }).when,
+    input as unknown,
+  ]),
+  ticks: procedure({ access: 'public', stream: z.object({ at: z.date() }) }, async function* () {
+    yield { at: new Date(0) }
+  }),
+  any: procedure({ access: 'public', input: z.any() }, () => {}),
+  unknown: procedure({ access: 'public', input: z.unknown() }, () => {}),
+  take: procedure(
+    {
+      access: 'public',
+      input: z.object({ when: z.date(), maybe: z.union([z.date(), z.string()]).optional() }),
+    },
+    () => {},
+  ),
+  bytes: procedure({ access: 'public' }, () => ({ bytes: new Uint8Array([1]) })),
+})
+
 describe('the types of a client', () => {
   type Objects = Client<typeof objects>['objects']
 
   it('are those of what is sent and what is received', () => {
     expectTypeOf<Parameters<Objects['list']>[0]>().toEqualTypeOf<{ limit?: number | undefined }>()
-    expectTypeOf<ReturnType<Objects['list']>>().toEqualTypeOf<Promise<{ id: string; at: Date }[]>>()
+    expectTypeOf<ReturnType<Objects['list']>>().toEqualTypeOf<Promise<{ id: string; at: string }[]>>()
     expectTypeOf<ReturnType<Objects['get']>>().toEqualTypeOf<Promise<{ id: string; size: number }>>()
     expectTypeOf<ReturnType<Objects['ping']>>().toEqualTypeOf<Promise<'pong'>>()
     expectTypeOf<ReturnType<Objects['watch']>>().toEqualTypeOf<AsyncIterable<{ id: number }>>()
@@ -54,6 +93,27 @@ describe('the types of a client', () => {
       client.accounts,
     ]
     expect(calls).toBeTypeOf('function')
+  })
+
+  it('are what JSON makes of those of the handlers', () => {
+    type Odd = Client<typeof odd>['odd']
+    expectTypeOf<Awaited<ReturnType<Odd['give']>>>().toEqualTypeOf<{
+      when: string
+      list: (string | null)[]
+      map: Record<string, never>
+      big: never
+      nested?: { at: string | null }
+    }>()
+    expectTypeOf<ReturnType<Odd['ticks']>>().toEqualTypeOf<AsyncIterable<{ at: string }>>()
+    expectTypeOf<Parameters<Odd['any']>[0]>().toBeUnknown()
+    expectTypeOf<Parameters<Odd['unknown']>[0]>().toBeUnknown()
+    expectTypeOf<Parameters<Odd['take']>[0]>().toEqualTypeOf<{ when: never; maybe?: string | undefined }>()
+    expectTypeOf<Awaited<ReturnType<Odd['bytes']>>>().toEqualTypeOf<{ bytes: Record<string, number> }>()
+    type Sibling = Client<typeof odd, Uint8Array>['odd']
+    expectTypeOf<Awaited<ReturnType<Sibling['bytes']>>>().toEqualTypeOf<{ bytes: Uint8Array<ArrayBuffer> }>()
+    expectTypeOf(createClient<typeof odd>({} as BinaryClientLink)).toEqualTypeOf<
+      Client<typeof odd, Uint8Array>
+    >()
   })
 
   it('join several services', () => {
@@ -98,6 +158,17 @@ describe('createClient', () => {
 })
 
 describe('directLink', () => {
+  it('gives and takes what JSON makes of a value, as every other link does', async () => {
+    await using host = createTestHost({ services: [odd] })
+    const client = createClient<typeof odd>(directLink(host))
+    const wire = { when: '1970-01-01T00:00:00.000Z', list: ['x', null], map: {}, nested: { at: null } }
+    expect(await client.odd.dates()).toEqual(wire)
+    expect(await client.odd.same(given)).toEqual(['string', wire])
+    expect(await Array.fromAsync(client.odd.ticks())).toEqual([{ at: wire.when }])
+    expect(await client.odd.bytes()).toEqual({ bytes: { 0: 1 } })
+    await expect(client.odd.any({ big: 1n })).rejects.toMatchObject({ code: 'ERR_SERVER_BODY_INVALID' })
+  })
+
   it('calls with a token, as a principal, or as nobody, and refuses both at once', async () => {
     await using host = createTestHost({ services: [math], tokens: { alice: testUser({ userId: 'alice' }) } })
     const mine = (link: ClientLink): Promise<unknown> => link.call('math.mine', undefined)

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type ClientLink, procedure, service, systemPrincipal } from '@quintet/core'
+import { type BinaryClientLink, procedure, service, systemPrincipal } from '@quintet/core'
 import type { RunningTransport } from '@quintet/core/kit'
 import { createTestHost, testUser } from '@quintet/core/testing'
 import { z } from 'zod'
@@ -87,7 +87,7 @@ async function expose(instance = 0, more: Partial<LinksOptions> = {}): Promise<R
     .start(host)
 }
 
-const connect = (more: Partial<LinksOptions> = {}): ClientLink & AsyncDisposable =>
+const connect = (more: Partial<LinksOptions> = {}): BinaryClientLink & AsyncDisposable =>
   links('http', more).connect('worker', () => testUser({ userId: 'alice' }))
 
 describe('createLinks', () => {
