@@ -40,6 +40,7 @@ export type { InvocationObserver, SettledCall } from './pipeline/invocation.ts'
 export type { Operation, Surface } from './pipeline/operation.ts'
 export type { CallSteps, IncomingCall, Pipeline, PipelineOptions } from './pipeline/pipeline.ts'
 export {
+  checkOutput,
   callProcedure,
   findProcedure,
   streamProcedure,

@@ -367,6 +367,11 @@ const effects: Readonly<Record<string, Effect>> = {
   ],
 }
 
+const typedRoute = [
+  'http/typed-routes.test.ts',
+  'gets what the schemas make of its parameters, query, headers and body',
+] as const
+
 /** Options that a surface acts on, and the test that shows it there. */
 const surfaces: Readonly<Record<string, readonly [file: string, test: string]>> = {
   'ProcedureOptions.description': documented,
@@ -391,6 +396,15 @@ const surfaces: Readonly<Record<string, readonly [file: string, test: string]>> 
     'http/routes.test.ts',
     'that does not answer in time gives 504, by its own timeout or that of the transport',
   ],
+  'RouteOptions.params': typedRoute,
+  'RouteOptions.query': typedRoute,
+  'RouteOptions.headers': typedRoute,
+  'RouteOptions.body': typedRoute,
+  'RouteOptions.response': [
+    'http/typed-routes.test.ts',
+    'sends the value that it returns as its schema makes it, and fails for one that the schema refuses',
+  ],
+  'ProcedureOptions.safe': ['http/safe-calls.test.ts', 'never runs a procedure or a stream that is not'],
   'RouteOptions.handler': [
     'http/routes.test.ts',
     'that answers null leaves the request to the next one, and the last to 404',

@@ -4,7 +4,7 @@ import type { Invocation } from '../pipeline/invocation.ts'
 import type { Logger } from '../logging/logger.ts'
 import type { IncomingCall, Pipeline } from '../pipeline/pipeline.ts'
 import type { Principal } from '../access/principal.ts'
-import { validate } from './schema.ts'
+import { validate, type Schema } from './schema.ts'
 import type { NamedProcedure } from './service.ts'
 import type { Procedure, ProcedureCall } from './procedure.ts'
 
@@ -42,10 +42,11 @@ export function callProcedure(
     input: () => parseInput(procedure, readInput),
     handle: (input, invocation) => {
       const result = invoke(procedure, new HandlerCall(input, host.services, invocation, undefined))
-      if (procedure.output === undefined) return result
+      const { output } = procedure
+      if (output === undefined) return result
       return result instanceof Promise
-        ? result.then((value) => checkOutput(procedure, value))
-        : checkOutput(procedure, result)
+        ? result.then((value) => checkOutput(output, value))
+        : checkOutput(output, result)
     },
   })
 }
@@ -120,10 +121,15 @@ function parseInput(procedure: Procedure, readInput: () => unknown): unknown {
   return raw instanceof Promise ? raw.then((value) => validate(schema, value)) : validate(schema, raw)
 }
 
-function checkOutput(procedure: Procedure, value: unknown): unknown {
-  if (procedure.output === undefined) return value
+/**
+ * Holds what a handler returned to its schema.
+ *
+ * @throws QuintetError `ERR_CORE_INTERNAL`.
+ */
+export function checkOutput(schema: Schema | undefined, value: unknown): unknown {
+  if (schema === undefined) return value
   try {
-    const checked = validate(procedure.output, value)
+    const checked = validate(schema, value)
     return checked instanceof Promise ? checked.catch(refuseOutput) : checked
   } catch (error) {
     return refuseOutput(error)
@@ -139,5 +145,5 @@ function refuseOutput(error: unknown): never {
 }
 
 async function* checkEvents(procedure: Procedure, events: unknown): AsyncGenerator<unknown, void, undefined> {
-  for await (const event of events as AsyncIterable<unknown>) yield await checkOutput(procedure, event)
+  for await (const event of events as AsyncIterable<unknown>) yield await checkOutput(procedure.output, event)
 }

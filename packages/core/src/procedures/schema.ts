@@ -20,19 +20,21 @@ export interface InputIssue {
 /**
  * Checks a value and returns what the schema makes of it, without a promise where the schema needs none.
  *
+ * @param place JSON Pointer to the value within what the caller sent; goes before that of each issue.
  * @throws QuintetError `ERR_CORE_INVALID_INPUT` with `details.issues: InputIssue[]`.
  */
 export function validate<S extends StandardSchemaV1>(
   schema: S,
   value: unknown,
+  place = '',
 ): SchemaOutput<S> | Promise<SchemaOutput<S>> {
   const result = schema['~standard'].validate(value)
-  return result instanceof Promise ? result.then(unwrap<S>) : unwrap<S>(result)
+  return result instanceof Promise ? result.then((made) => unwrap<S>(made, place)) : unwrap<S>(result, place)
 }
 
-function unwrap<S>(result: StandardSchemaV1.Result<unknown>): SchemaOutput<S> {
+function unwrap<S>(result: StandardSchemaV1.Result<unknown>, place: string): SchemaOutput<S> {
   if (result.issues === undefined) return result.value as SchemaOutput<S>
-  const issues = result.issues.map(toInputIssue)
+  const issues = result.issues.map((issue) => toInputIssue(issue, place))
   const first = issues[0]
   throw new QuintetError(
     `The input is not valid: ${first ? `${first.pointer === '' ? '' : `${first.pointer}: `}${first.message}` : 'unknown reason'}`,
@@ -40,10 +42,10 @@ function unwrap<S>(result: StandardSchemaV1.Result<unknown>): SchemaOutput<S> {
   )
 }
 
-function toInputIssue(issue: StandardSchemaV1.Issue): InputIssue {
+function toInputIssue(issue: StandardSchemaV1.Issue, place: string): InputIssue {
   const segments = (issue.path ?? []).map((segment) => (typeof segment === 'object' ? segment.key : segment))
   const pointer = segments
     .map((segment) => `/${String(segment).replaceAll('~', '~0').replaceAll('/', '~1')}`)
     .join('')
-  return { pointer, message: issue.message }
+  return { pointer: `${place}${pointer}`, message: issue.message }
 }

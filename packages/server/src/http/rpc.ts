@@ -52,11 +52,16 @@ export function answerRpc(exchange: Exchange, { procedure, operation }: NamedPro
 export function readJson(exchange: Exchange, limit: number, wanted: boolean): Promise<unknown> {
   const { request, site } = exchange
   exchange.acceptBody()
-  return readBody(request, limit, site.bodies, site.options.requestTimeout).then((body) => {
-    if (body.length === 0) return undefined
-    checkContent(request.headers)
-    return wanted ? parseJson(body) : undefined
-  })
+  return readBody(request, limit, site.bodies, site.options.requestTimeout).then((body) =>
+    parseBody(request.headers, body, wanted),
+  )
+}
+
+/** The value of a JSON body; undefined for an empty one, and for one that is not wanted. */
+export function parseBody(headers: IncomingHttpHeaders, body: Buffer, wanted = true): unknown {
+  if (body.length === 0) return undefined
+  checkContent(headers)
+  return wanted ? parseJson(body) : undefined
 }
 
 const jsonType = /^application\/json(?:\s*;\s*charset="?utf-?8"?)?\s*$/i

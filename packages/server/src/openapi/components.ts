@@ -31,6 +31,13 @@ export class Components {
     return { $ref: reference(own) }
   }
 
+  /** The component that a schema refers to; a schema that is none is its own. */
+  resolve(schema: JsonSchema): JsonSchema {
+    const { $ref } = schema
+    const name = typeof $ref === 'string' ? $ref.slice(reference('').length) : undefined
+    return name === undefined ? schema : (this.schemas[name] ?? {})
+  }
+
   /** A free name; the name of a component that is the same already. */
   #nameFor(wanted: string, schema: JsonSchema): string {
     const base = wanted.replace(/[^\w.-]/g, '_')

@@ -43,7 +43,7 @@ export function createDocument(
   for (const named of source.procedures.values()) {
     paths[`/rpc/${named.name.replace('.', '/')}`] = describeProcedure(named, toSchema)
   }
-  addRoutes(paths, source.routes)
+  addRoutes(paths, source.routes, toSchema, components)
   return {
     openapi: '3.1.1',
     info: { title: source.system.name, version: source.system.version },
@@ -65,7 +65,12 @@ export function createDocument(
 type ToSchema = (schema: Schema | undefined, side: 'input' | 'output', name: string) => JsonSchema
 
 /** Paths that differ in nothing but the names of their parameters are one path: the first one names it. */
-function addRoutes(paths: Record<string, Record<string, unknown>>, routes: readonly Route[]): void {
+function addRoutes(
+  paths: Record<string, Record<string, unknown>>,
+  routes: readonly Route[],
+  toSchema: ToSchema,
+  components: Components,
+): void {
   const known = new Map<string, PathTemplate>()
   const ids = new Set<string>()
   for (const route of routes) {
@@ -82,7 +87,7 @@ function addRoutes(paths: Record<string, Record<string, unknown>>, routes: reado
     }))
     paths[path] = {
       ...paths[path],
-      [method]: describeRoute(route, operationIdOf(route.method, path, ids), named),
+      [method]: describeRoute(route, operationIdOf(route.method, path, ids), named, toSchema, components),
     }
   }
 }
@@ -149,23 +154,61 @@ function describeProcedure({ name, procedure }: NamedProcedure, toSchema: ToSche
   return { get: { operationId: `${name}.get`, ...shared, parameters }, post }
 }
 
-function describeRoute(route: Route, operationId: string, parameters: readonly PathParameter[]): JsonSchema {
+function describeRoute(
+  route: Route,
+  operationId: string,
+  inPath: readonly PathParameter[],
+  toSchema: ToSchema,
+  components: Components,
+): JsonSchema {
+  const describe = (part: 'params' | 'query' | 'headers'): readonly [string, JsonSchema, boolean][] =>
+    route[part] === undefined
+      ? []
+      : membersOf(components.resolve(toSchema(route[part], 'input', `${operationId}.${part}`)))
+  const params = new Map(describe('params').map(([name, schema]) => [name, schema]))
+  const parameters = [
+    ...inPath.map(({ name, pattern }) => ({
+      name,
+      in: 'path',
+      required: true,
+      schema: params.get(name) ?? { type: 'string', ...(pattern === undefined ? {} : { pattern }) },
+    })),
+    ...describe('query').map(([name, schema, required]) => ({ name, in: 'query', required, schema })),
+    ...describe('headers')
+      .filter(([name]) => !ownHeaders.has(name))
+      .map(([name, schema, required]) => ({ name, in: 'header', required, schema })),
+  ]
+  const body = route.body && toSchema(route.body, 'input', `${operationId}.body`)
+  const result = route.response && toSchema(route.response, 'output', `${operationId}.response`)
   return {
     operationId,
     tags: ['routes'],
     ...common(route.access, route.description),
-    ...(parameters.length === 0
+    ...(parameters.length === 0 ? {} : { parameters }),
+    ...(body === undefined
       ? {}
-      : {
-          parameters: parameters.map(({ name, pattern }) => ({
-            name,
-            in: 'path',
-            required: true,
-            schema: { type: 'string', ...(pattern === undefined ? {} : { pattern }) },
-          })),
-        }),
-    responses: { default: { description: 'Whatever the route answers, or a problem document.' } },
+      : { requestBody: { required: true, content: { 'application/json': { schema: body } } } }),
+    responses:
+      result === undefined
+        ? { default: { description: 'Whatever the route answers, or a problem document.' } }
+        : {
+            200: { description: 'The result.', content: { 'application/json': { schema: result } } },
+            default: { $ref: '#/components/responses/Problem' },
+          },
   }
+}
+
+/** Headers that OpenAPI describes by other means. */
+const ownHeaders: ReadonlySet<string> = new Set(['accept', 'authorization', 'content-type'])
+
+/** The members of an object's schema, and which of them must be there. */
+function membersOf({ properties, required }: JsonSchema): readonly [string, JsonSchema, boolean][] {
+  const needed = Array.isArray(required) ? (required as unknown[]) : []
+  return Object.entries((properties ?? {}) as Record<string, JsonSchema>).map(([name, schema]) => [
+    name,
+    schema,
+    needed.includes(name),
+  ])
 }
 
 function common(access: Route['access'], description: string): JsonSchema {

@@ -20,7 +20,8 @@ export function toWebRequest(incoming: IncomingMessage, outgoing: ServerResponse
     Object.defineProperty(request, 'url', { value: `${origin}${pathname}${search}`, enumerable: true })
   }
   Object.defineProperties(request, missing)
-  if (incoming.method !== 'GET' && incoming.method !== 'HEAD') streamBody(request, incoming)
+  const streams = incoming.method !== 'GET' && incoming.method !== 'HEAD' && !('rawBody' in incoming)
+  if (streams) streamBody(request, incoming)
   return request
 }
 

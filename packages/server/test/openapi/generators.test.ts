@@ -54,6 +54,17 @@ const routes = [
   route({ method: 'GET', pattern: '/a-b', access: 'public', handler }),
   route({ method: 'GET', pattern: '/files/:rest/*', access: 'authenticated', handler }),
   route({ method: 'POST', pattern: '/', access: 'public', handler }),
+  route({
+    method: 'PUT',
+    pattern: '/typed/:id',
+    access: 'public',
+    params: z.object({ id: z.coerce.number().int() }),
+    query: z.object({ limit: z.coerce.number().default(1), tag: z.array(z.string()) }),
+    headers: z.object({ 'if-match': z.string(), authorization: z.string().optional() }),
+    body: user,
+    response: z.object({ tree }),
+    handler,
+  }),
 ]
 
 const host = createTestHost({ services: [nasty], routes })
@@ -108,6 +119,7 @@ describe('the document of a nasty app', () => {
       '/a-b',
       '/files/{rest}/{rest_2}',
       '/',
+      '/typed/{id}',
     ])
     const { get, put } = document.paths['/v/{n}'] as Record<
       string,
@@ -116,6 +128,25 @@ describe('the document of a nasty app', () => {
     expect(get?.parameters).toMatchObject([{ name: 'n', schema: { pattern: '^(?:[0-9]{3})$' } }])
     expect(put?.parameters).toMatchObject([{ name: 'n', schema: { type: 'string' } }])
     expect([get?.operationId, put?.operationId]).toEqual(['get_v_n', 'put_v_n'])
+  })
+
+  it('lists what the schemas of a route describe', () => {
+    expect(document.paths['/typed/{id}']?.['put']).toMatchObject({
+      parameters: [
+        { name: 'id', in: 'path', required: true },
+        { name: 'limit', in: 'query', required: false },
+        { name: 'tag', in: 'query', required: true, schema: { type: 'array' } },
+        { name: 'if-match', in: 'header', required: true, schema: { type: 'string' } },
+      ],
+      requestBody: {
+        required: true,
+        content: { 'application/json': { schema: { $ref: expect.stringMatching(/\/User/) as string } } },
+      },
+      responses: {
+        200: { content: { 'application/json': { schema: { properties: { tree: {} } } } } },
+        default: { $ref: '#/components/responses/Problem' },
+      },
+    })
   })
 
   it('is understood by two public generators of clients', async () => {
