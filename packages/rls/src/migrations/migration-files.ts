@@ -3,8 +3,8 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { sql, type Kysely } from 'kysely'
-import type { Migration } from 'kysely/migration'
 import { RlsError } from '../errors.ts'
+import { firstWords, splitSql } from './split-sql.ts'
 
 /** One migration of a folder. */
 export interface MigrationFile {
@@ -13,6 +13,14 @@ export interface MigrationFile {
   readonly path: string
   /** SHA-256 of the content, with line ends as LF. */
   readonly checksum: string
+}
+
+/** What a migration does. */
+export interface LoadedMigration {
+  up(db: Kysely<unknown>): Promise<void>
+  down?(db: Kysely<unknown>): Promise<void>
+  /** It runs outside of a transaction, e.g. for CREATE INDEX CONCURRENTLY. */
+  readonly noTransaction: boolean
 }
 
 const endings = /\.(?:sql|ts|mts|js|mjs)$/
@@ -39,27 +47,45 @@ export async function readMigrationFiles(folder: string): Promise<readonly Migra
 }
 
 /** Loads a migration: a module's functions, or the statements of a SQL file. */
-export async function loadMigration({ name, path }: MigrationFile): Promise<Migration> {
-  if (path.endsWith('.sql')) return parseSqlMigration(await readFile(path, 'utf8'))
-  let loaded: Partial<Migration>
+export async function loadMigration({ name, path }: MigrationFile): Promise<LoadedMigration> {
+  if (path.endsWith('.sql')) return parseSqlMigration(name, await readFile(path, 'utf8'))
+  let loaded: Partial<LoadedMigration>
   try {
-    loaded = (await import(pathToFileURL(path).href)) as Partial<Migration>
+    loaded = (await import(pathToFileURL(path).href)) as Partial<LoadedMigration>
   } catch (error) {
     throw failed(name, error)
   }
-  const { up, down } = loaded
+  const { up, down, noTransaction = false } = loaded
   if (typeof up !== 'function') throw failed(name, new Error('The module exports no function up(db).'))
-  return { up, ...(typeof down === 'function' ? { down } : {}) }
+  if (typeof noTransaction !== 'boolean') {
+    throw failed(name, new Error('noTransaction is neither true nor false.'))
+  }
+  return { up, ...(typeof down === 'function' ? { down } : {}), noTransaction }
 }
 
-/** A line `-- migrate:down` parts the statements of `up` from those of `down`. */
-function parseSqlMigration(text: string): Migration {
+/**
+ * A line `-- migrate:down` parts the statements of `up` from those of `down`; with a line
+ * `-- migrate:no-transaction` each statement runs by itself.
+ */
+function parseSqlMigration(name: string, text: string): LoadedMigration {
+  const noTransaction = /^--[ \t]*migrate:no-transaction[ \t]*$/m.test(text)
   const [up = '', down] = text.split(/^--[ \t]*migrate:down[ \t]*$/m)
-  const run = (statements: string) => async (db: Kysely<unknown>) => {
-    if (statements.replaceAll(/--[^\n]*/g, '').trim() !== '') await sql.raw(statements).execute(db)
+  const run = (part: string) => {
+    const statements = splitSql(part)
+    const ending = statements.find((statement) => endsTransaction.test(firstWords(statement)))
+    if (ending !== undefined) {
+      throw failed(name, new Error(`Leave out ${firstWords(ending)}: each migration is a transaction.`))
+    }
+    return async (db: Kysely<unknown>) => {
+      if (noTransaction) for (const statement of statements) await sql.raw(statement).execute(db)
+      else if (statements.length > 0) await sql.raw(part).execute(db)
+    }
   }
-  return { up: run(up), ...(down === undefined ? {} : { down: run(down) }) }
+  return { up: run(up), ...(down === undefined ? {} : { down: run(down) }), noTransaction }
 }
+
+const endsTransaction =
+  /^(?:begin|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:work\s+|transaction\s+)?to\b))\b/i
 
 export function failed(name: string, cause: unknown): RlsError {
   const reason = cause instanceof Error ? cause.message : String(cause)

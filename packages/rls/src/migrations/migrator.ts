@@ -1,24 +1,45 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Kysely, PostgresDialect, sql } from 'kysely'
-import { Migrator as KyselyMigrator, type Migration } from 'kysely/migration'
 import { Pool } from 'pg'
-import { failed, loadMigration, readMigrationFiles, type MigrationFile } from './migration-files.ts'
-import { migratorDefaults, resolveMigratorOptions, type MigratorOptions } from './options.ts'
+import { failed, readMigrationFiles, type MigrationFile } from './migration-files.ts'
+import { withMigrationLock } from './migration-lock.ts'
 import { newMigrationName, newMigrationText } from './new-migration.ts'
-import { compareMigrations, readApplied, refuseChanged, type MigrationStatus } from './status.ts'
+import { migratorDefaults, resolveMigratorOptions, type MigratorOptions } from './options.ts'
+import { refuseInUse } from './refuse-in-use.ts'
+import { recordDown, recordUp, runMigration } from './run-migration.ts'
+import {
+  compareMigrations,
+  namesOf,
+  readApplied,
+  refuseChanged,
+  refuseMissing,
+  refuseOutOfOrder,
+  type MigrationStatus,
+} from './status.ts'
 
 export interface Migrator {
   /**
-   * Runs what is pending, in one transaction, and returns the names. Callers at the same time wait for
-   * each other (an advisory lock); each migration runs once.
+   * Runs what is pending, each in a transaction of its own, and returns the names. Callers at the same time
+   * wait for each other (an advisory lock); each migration runs once.
    *
-   * @throws RlsError `ERR_RLS_MIGRATION_CHANGED` before anything runs, `ERR_RLS_MIGRATION_FAILED` after
-   *   everything has been rolled back.
+   * @throws RlsError before anything runs: `ERR_RLS_MIGRATION_CHANGED` for one that was changed or removed
+   *   after it had run, `ERR_RLS_MIGRATION_ORDER` for one that comes before those that ran.
+   *   `ERR_RLS_MIGRATION_FAILED` when one fails; those before it stay.
    */
   up(): Promise<readonly string[]>
-  /** Takes the last migrations back and returns their names. @defaultValue one */
-  down(steps?: number): Promise<readonly string[]>
+  /**
+   * Takes the last migrations back and returns their names. @defaultValue one
+   *
+   * @throws RlsError `ERR_RLS_DATABASE_IN_USE` while an app is connected, unless `force` is set.
+   */
+  down(steps?: number, options?: { readonly force?: boolean }): Promise<readonly string[]>
+  /**
+   * Takes the folder for the truth: records the checksums of changed files and forgets migrations whose file
+   * is gone. Runs none of them, and returns their names.
+   */
+  repair(): Promise<readonly string[]>
+  /** Compares folder and database, and writes nothing. */
   status(): Promise<readonly MigrationStatus[]>
   /** Writes an empty migration and returns its path. */
   'new'(name: string, options?: { readonly language?: 'ts' | 'sql' }): Promise<string>
@@ -26,12 +47,15 @@ export interface Migrator {
 
 /** Makes the migrator of one folder. It connects when it is used, and disconnects after each use. */
 export function createMigrator(options: MigratorOptions): Migrator {
-  const { ownerUrl, folder, logger } = resolveMigratorOptions(options)
-  const { schema, table, lockTable } = migratorDefaults
+  const resolved = resolveMigratorOptions(options)
+  const { ownerUrl, folder, logger } = resolved
 
   const withDatabase = async <Result>(run: (db: Kysely<unknown>) => Promise<Result>): Promise<Result> => {
     const pool = new Pool({ connectionString: ownerUrl, max: 2 })
-    pool.on('error', (error) => logger.warn({ err: error }, 'a connection for migrations was lost'))
+    const onLost = (error: Error): void => logger.warn({ err: error }, 'a connection for migrations was lost')
+    pool.on('error', onLost)
+    // The statement in flight is told too; without a listener the same error would end the process.
+    pool.on('connect', (client) => client.on('error', onLost))
     const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) })
     try {
       return await run(db)
@@ -40,42 +64,66 @@ export function createMigrator(options: MigratorOptions): Migrator {
     }
   }
 
-  const migrate = (direction: 'up' | 'down', steps: number): Promise<readonly string[]> =>
+  /** Reads folder and database once no other migrator can change them. */
+  const locked = <Result>(
+    run: (
+      db: Kysely<unknown>,
+      files: readonly MigrationFile[],
+      status: readonly MigrationStatus[],
+    ) => Promise<Result>,
+  ): Promise<Result> =>
     withDatabase(async (db) => {
       const files = await readMigrationFiles(folder)
       await prepareSchema(db)
-      const migrator = new KyselyMigrator({
-        db,
-        // Called under the lock, so that no other migrator can change the answer.
-        provider: { getMigrations: () => guarded(db, files) },
-        migrationTableSchema: schema,
-        migrationTableName: table,
-        migrationLockTableName: lockTable,
-      })
-      const done: string[] = []
-      for (let step = 0; step < steps; step++) {
-        const { error, results = [] } = await (direction === 'up'
-          ? migrator.migrateToLatest()
-          : migrator.migrateDown())
-        const culprit = results.find(({ status }) => status === 'Error')
-        if (culprit) throw failed(culprit.migrationName, error)
-        if (error !== undefined) throw error
-        const skipped = results.find(({ status }) => status === 'NotExecuted')
-        if (skipped) throw failed(skipped.migrationName, new Error('It has no way down.'))
-        done.push(...results.map(({ migrationName }) => migrationName))
-        if (direction === 'up' || results.length === 0) break
-      }
-      for (const name of done) logger.info({ migration: name, direction }, 'migrated')
-      return done
+      return withMigrationLock(db, async () =>
+        run(db, files, compareMigrations(files, await readApplied(db))),
+      )
     })
 
+  const migrate = async (
+    db: Kysely<unknown>,
+    files: readonly MigrationFile[],
+    names: readonly string[],
+    direction: 'up' | 'down',
+  ): Promise<readonly string[]> => {
+    for (const name of names) {
+      const file = files.find((one) => one.name === name)
+      if (file === undefined) throw failed(name, new Error('Its file is gone.'))
+      await runMigration(db, file, direction, resolved)
+      logger.info({ migration: name, direction }, 'migrated')
+    }
+    return names
+  }
+
   return {
-    up: () => migrate('up', 1),
-    async down(steps = 1) {
+    up: () =>
+      locked(async (db, files, status) => {
+        refuseChanged(status)
+        refuseMissing(status)
+        refuseOutOfOrder(status)
+        return migrate(db, files, namesOf(status, 'pending'), 'up')
+      }),
+    async down(steps = 1, { force = false } = {}) {
       if (!Number.isInteger(steps) || steps < 1)
         throw new TypeError(`down: ${String(steps)} is no number of steps.`)
-      return migrate('down', steps)
+      return locked(async (db, files, status) => {
+        refuseChanged(status)
+        if (!force) await refuseInUse(db)
+        const applied = status.filter(({ state }) => state !== 'pending').map(({ name }) => name)
+        return migrate(db, files, applied.toReversed().slice(0, steps), 'down')
+      })
     },
+    repair: () =>
+      locked(async (db, files, status) => {
+        const changed = namesOf(status, 'changed')
+        const missing = namesOf(status, 'missing')
+        await db.transaction().execute(async (trx) => {
+          for (const file of files) if (changed.includes(file.name)) await recordUp(trx, file)
+          for (const name of missing) await recordDown(trx, { name })
+        })
+        for (const migration of [...changed, ...missing]) logger.warn({ migration }, 'migration repaired')
+        return [...changed, ...missing]
+      }),
     status: () =>
       withDatabase(async (db) => compareMigrations(await readMigrationFiles(folder), await readApplied(db))),
     async new(name, { language = 'ts' } = {}) {
@@ -85,32 +133,6 @@ export function createMigrator(options: MigratorOptions): Migrator {
       return path
     },
   }
-}
-
-/** The migrations of the folder, each of which records its checksum when it runs. */
-async function guarded(
-  db: Kysely<unknown>,
-  files: readonly MigrationFile[],
-): Promise<Record<string, Migration>> {
-  refuseChanged(compareMigrations(files, await readApplied(db)))
-  const checksums = sql.table(`${migratorDefaults.schema}.${migratorDefaults.table}_checksum`)
-  const entries = files.map((file): [string, Migration] => [
-    file.name,
-    {
-      async up(trx) {
-        await (await loadMigration(file)).up(trx)
-        await sql`insert into ${checksums} (name, checksum) values (${file.name}, ${file.checksum})
-          on conflict (name) do update set checksum = excluded.checksum`.execute(trx)
-      },
-      async down(trx) {
-        const { down } = await loadMigration(file)
-        if (down === undefined) throw new Error('It has no way down.')
-        await down(trx)
-        await sql`delete from ${checksums} where name = ${file.name}`.execute(trx)
-      },
-    },
-  ])
-  return Object.fromEntries(entries)
 }
 
 /**

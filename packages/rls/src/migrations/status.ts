@@ -59,3 +59,31 @@ export function refuseChanged(status: readonly MigrationStatus[]): void {
     { code: 'ERR_RLS_MIGRATION_CHANGED', kind: 'conflict', details: { changed } },
   )
 }
+
+export function namesOf(
+  status: readonly MigrationStatus[],
+  state: MigrationStatus['state'],
+): readonly string[] {
+  return status.filter((one) => one.state === state).map(({ name }) => name)
+}
+
+/** @throws RlsError `ERR_RLS_MIGRATION_CHANGED` when the file of a migration that ran is gone. */
+export function refuseMissing(status: readonly MigrationStatus[]): void {
+  const missing = namesOf(status, 'missing')
+  if (missing.length === 0) return
+  throw new RlsError(
+    `The database has the migrations ${missing.join(', ')}, whose files are gone. Restore them, or let repair forget them.`,
+    { code: 'ERR_RLS_MIGRATION_CHANGED', kind: 'conflict', details: { missing } },
+  )
+}
+
+/** @throws RlsError `ERR_RLS_MIGRATION_ORDER` when one is pending that comes before one that ran. */
+export function refuseOutOfOrder(status: readonly MigrationStatus[]): void {
+  const last = status.findLast(({ state }) => state !== 'pending')?.name ?? ''
+  const late = namesOf(status, 'pending').filter((name) => name < last)
+  if (late.length === 0) return
+  throw new RlsError(
+    `The migrations ${late.join(', ')} come before ${last}, which has run. Rename them, so that they run after it.`,
+    { code: 'ERR_RLS_MIGRATION_ORDER', kind: 'conflict', details: { late, last } },
+  )
+}

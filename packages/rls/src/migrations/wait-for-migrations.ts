@@ -30,6 +30,7 @@ export async function waitForMigrations(options: WaitForMigrationsOptions): Prom
   const files = await readMigrationFiles(options.folder)
   const pool = new Pool({ connectionString: options.url, max: 1 })
   pool.on('error', () => undefined)
+  pool.on('connect', (client) => client.on('error', () => undefined))
   const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) })
   const end = performance.now() + timeout
   try {

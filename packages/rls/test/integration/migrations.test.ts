@@ -1,9 +1,15 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { silentLogger } from '@quintet/core'
+import { Client } from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createMigrator, formatMigrationStatus, waitForMigrations } from '../../src/migrations.ts'
 import { createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
+
+const kysely = pathToFileURL(createRequire(import.meta.url).resolve('kysely')).href
 
 let fixture: TwoTenants
 let folder: string
@@ -80,13 +86,137 @@ describe('createMigrator', () => {
     expect((await migrator().status())[0]?.state).toBe('changed')
   })
 
-  it('rolls everything back when one fails, and names it', async () => {
+  it('rolls back the one that fails, names it, and keeps those before it', async () => {
     await writeFile(join(folder, '0003_bad.sql'), 'create table fine (id int); select nonsense;')
     await expect(migrator().up()).rejects.toMatchObject({
       code: 'ERR_RLS_MIGRATION_FAILED',
       details: { migration: '0003_bad' },
     })
-    expect(await tables()).toEqual(['notes'])
+    expect(await tables()).toEqual(['books', 'notes', 'pages', 'shelf'])
+    await writeFile(join(folder, '0003_bad.sql'), 'create table fine (id int);')
+    expect(await migrator().up()).toEqual(['0003_bad'])
+  })
+
+  it('tells its state without writing anything, not even its own schema', async () => {
+    await migrator().status()
+    expect(await fixture.asAdmin("select 1 from pg_namespace where nspname = 'quintet'")).toEqual([])
+  })
+
+  it('uses a value of an enum that another pending migration adds', async () => {
+    await writeFile(join(folder, '0003_mood.sql'), "create type mood as enum ('glad');")
+    await writeFile(join(folder, '0004_add.sql'), "alter type mood add value 'sad';")
+    await writeFile(join(folder, '0005_use.sql'), "create table moods (mood mood default 'sad');")
+    expect(await migrator().up()).toHaveLength(5)
+  })
+
+  it('runs statements one by one outside of a transaction', async () => {
+    await writeFile(
+      join(folder, '0003_index.sql'),
+      `-- migrate:no-transaction
+create index concurrently by_id on books (id);
+do $$ begin perform 1; end $$; -- a ; in a comment
+comment on index by_id is 'a ; in a text';
+-- migrate:down
+drop index concurrently by_id;
+`,
+    )
+    await writeFile(
+      join(folder, '0004_module.ts'),
+      `import { sql } from '${kysely}'
+export const noTransaction = true
+export async function up(db) { await sql\`create index concurrently by_page on pages (id)\`.execute(db) }
+`,
+    )
+    await Promise.all([migrator().up(), migrator().up(), migrator().up()])
+    await rm(join(folder, '0004_module.ts'))
+    expect(await migrator().repair()).toEqual(['0004_module'])
+    expect(await migrator().down()).toEqual(['0003_index'])
+  })
+
+  it.each(['commit', 'BEGIN', '/* x */ rollback', 'end', 'start transaction', 'abort'])(
+    'refuses %s in a file before anything of it runs',
+    async (word) => {
+      await writeFile(join(folder, '0003_ends.sql'), `create table one (id int);\n${word};\nselect 1/0;`)
+      await expect(migrator().up()).rejects.toThrow(/0003_ends failed: Leave out/)
+      expect(await tables()).not.toContain('one')
+    },
+  )
+
+  it('notices a module that ends its transaction', async () => {
+    await writeFile(
+      join(folder, '0003_ends.ts'),
+      `import { sql } from '${kysely}'
+export async function up(db) { await sql\`commit\`.execute(db) }
+`,
+    )
+    await expect(migrator().up()).rejects.toThrow(/0003_ends failed: It ended its transaction/)
+  })
+
+  it('gives a lock up and tries again, as often as it is told', async () => {
+    await migrator().up()
+    await writeFile(join(folder, '0003_alter.sql'), 'alter table books add column more int;')
+    const holder = new Client({ connectionString: fixture.ownerUrl })
+    await holder.connect()
+    try {
+      await holder.query('begin; lock table books in access share mode')
+      const impatient = createMigrator({
+        ownerUrl: fixture.ownerUrl,
+        folder,
+        lockTimeout: 20,
+        lockAttempts: 2,
+      })
+      await expect(impatient.up()).rejects.toMatchObject({
+        code: 'ERR_RLS_MIGRATION_FAILED',
+        cause: { code: '55P03' },
+      })
+      let tries = 0
+      const logger = { ...silentLogger, warn: () => void (++tries === 2 && void holder.query('commit')) }
+      const patient = createMigrator({ ownerUrl: fixture.ownerUrl, folder, lockTimeout: 20, logger })
+      expect(await patient.up()).toEqual(['0003_alter'])
+      expect(tries).toBeGreaterThanOrEqual(2)
+    } finally {
+      await holder.end()
+    }
+    expect(() => createMigrator({ ownerUrl: 'x', folder, lockAttempts: 0 })).toThrow(/lockAttempts/)
+    expect(() => createMigrator({ ownerUrl: 'x', folder, lockTimeout: 'soon' as never })).toThrow(
+      /lockTimeout/,
+    )
+  })
+
+  it('refuses one that comes too late, or whose file is gone, until it is repaired', async () => {
+    await migrator().up()
+    await writeFile(join(folder, '0001_late.sql'), 'select 1;')
+    await expect(migrator().up()).rejects.toMatchObject({
+      code: 'ERR_RLS_MIGRATION_ORDER',
+      details: { late: ['0001_late'], last: '0002_shelf' },
+    })
+    await rm(join(folder, '0001_late.sql'))
+    await rm(join(folder, '0001_books.sql'))
+    await expect(migrator().up()).rejects.toMatchObject({
+      code: 'ERR_RLS_MIGRATION_CHANGED',
+      details: { missing: ['0001_books'] },
+    })
+    await writeFile(join(folder, '0002_shelf.ts'), 'export async function up() {}\n')
+    expect(await migrator().repair()).toEqual(['0002_shelf', '0001_books'])
+    expect(await migrator().up()).toEqual([])
+    expect((await migrator().status()).map(({ name, state }) => `${name} ${state}`)).toEqual([
+      '0002_shelf applied',
+    ])
+  })
+
+  it('goes down only while no app is connected, unless it is forced', async () => {
+    await migrator().up()
+    const app = new Client({ connectionString: fixture.url })
+    await app.connect()
+    try {
+      await expect(migrator().down()).rejects.toMatchObject({
+        code: 'ERR_RLS_DATABASE_IN_USE',
+        details: { logins: [fixture.roles.login] },
+      })
+      expect(await migrator().down(1, { force: true })).toEqual(['0002_shelf'])
+    } finally {
+      await app.end()
+    }
   })
 
   it('refuses to go down where there is no way', async () => {
