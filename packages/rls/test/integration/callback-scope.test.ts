@@ -74,7 +74,7 @@ const forms: Record<string, Form> = {
     client.query('select 1', () => (ran(), done()))
   }),
   'client.query({ text, callback })': withClient((client, ran, done) => {
-    client.query({ text: 'select 1', callback: () => (ran(), done()) } as { text: string })
+    void client.query({ text: 'select 1', callback: () => (ran(), done()) } as { text: string })
   }),
   'client.query(text, values, callback)': withClient((client, ran, done) => {
     client.query('select $1::int', [1], () => (ran(), done()))
