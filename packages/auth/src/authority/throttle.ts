@@ -1,6 +1,6 @@
-import { hash, timingSafeEqual, type KeyObject } from 'node:crypto'
+import { hash, type KeyObject } from 'node:crypto'
 import { isIP } from 'node:net'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { parseDuration, refuseUnknownKeys, safeEqual } from '@quintet/core/kit'
 import { plainAddress } from '@quintet/core/http'
 import { AuthError, Refusal } from '../errors.ts'
 import type { AuthEvent } from '../audit.ts'
@@ -217,12 +217,7 @@ export class DeviceTokens {
   idOf(token: string | undefined, account: string): string | undefined {
     const [id = '', mac = '', ...more] = (token ?? '').split('.')
     if (!/^[A-Za-z0-9_-]{16}$/.test(id) || more.length > 0) return undefined
-    const given = Buffer.from(mac)
-    const isOurs = this.#keys.some((key) => {
-      const expected = Buffer.from(macOf(key, id, account))
-      return expected.length === given.length && timingSafeEqual(expected, given)
-    })
-    return isOurs ? id : undefined
+    return this.#keys.some((key) => safeEqual(macOf(key, id, account), mac)) ? id : undefined
   }
 }
 

@@ -1,6 +1,5 @@
-import { timingSafeEqual } from 'node:crypto'
 import type { Duration } from '@quintet/core'
-import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
+import { type Clock, parseDuration, refuseUnknownKeys, safeEqual, systemClock } from '@quintet/core/kit'
 import { hmac, secretKey, type SecretInput } from '../secrets.ts'
 
 export interface DpopNoncesOptions {
@@ -32,9 +31,7 @@ export function createDpopNonces(options: DpopNoncesOptions): DpopNonces {
     accepts(nonce) {
       if (typeof nonce !== 'string' || nonce.length > 64) return false
       const [time = '', mac = ''] = nonce.split('.')
-      const given = Buffer.from(mac)
-      const expected = Buffer.from(macOf(time))
-      if (given.length !== expected.length || !timingSafeEqual(given, expected)) return false
+      if (!safeEqual(mac, macOf(time))) return false
       const age = clock.now() - Number.parseInt(time, 36)
       return age >= -1_000 && age <= lifetime
     },

@@ -1,5 +1,5 @@
-import { randomBytes, timingSafeEqual } from 'node:crypto'
-import { type Clock, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
+import { randomBytes } from 'node:crypto'
+import { type Clock, refuseUnknownKeys, safeEqual, systemClock } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
 import { hmac, secretKey, type SecretInput } from '../secrets.ts'
 import { sessionIdOf } from '../authority/refresh-token.ts'
@@ -89,7 +89,7 @@ export function createSessionCookies(options: SessionCookiesOptions): SessionCoo
 
   function isSigned(token: string, sessionId: string): boolean {
     const [random = '', mac = ''] = token.split('.')
-    return same(mac, sign(sessionId, random))
+    return safeEqual(mac, sign(sessionId, random))
   }
 
   return {
@@ -163,15 +163,10 @@ export function createSessionCookies(options: SessionCookiesOptions): SessionCoo
       if (safeMethods.has(request.method)) return
       const cookie = readCookie(request, cookieNames.csrf)
       const [given, ...more] = request.header(csrfHeader)
-      const agrees = cookie !== undefined && given !== undefined && more.length === 0 && same(cookie, given)
+      const agrees =
+        cookie !== undefined && given !== undefined && more.length === 0 && safeEqual(cookie, given)
       if (agrees && isSigned(cookie, sessionId)) return
       throw new AuthError('ERR_AUTH_CSRF_REFUSED')
     },
   }
-}
-
-function same(a: string, b: string): boolean {
-  const left = Buffer.from(a)
-  const right = Buffer.from(b)
-  return left.length === right.length && timingSafeEqual(left, right)
 }

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto'
 import type { UserPrincipal } from '@quintet/core'
-import type { SessionEnd } from '@quintet/core/kit'
-import { fingerprint, sameFingerprint } from '../sessions/binding.ts'
+import { safeEqual, type SessionEnd } from '@quintet/core/kit'
+import { fingerprint } from '../sessions/binding.ts'
 import type { SessionSnapshot } from './session-snapshot.ts'
 
 /** A verified token on its way to the session: what is computed for it once and used at every call. */
@@ -53,8 +53,6 @@ export class SessionCheck {
 
   #matches({ principal, fp = '' }: BoundToken, refreshId: string): boolean {
     const { tenantId, sessionId } = principal
-    return this.#keys.some((key) =>
-      sameFingerprint(fp, fingerprint(key, tenantId, sessionId ?? '', refreshId)),
-    )
+    return this.#keys.some((key) => safeEqual(fp, fingerprint(key, tenantId, sessionId ?? '', refreshId)))
   }
 }

@@ -1,4 +1,4 @@
-import { timingSafeEqual, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { hmac } from '../secrets.ts'
 import { escapeId } from './session-keys.ts'
 
@@ -8,11 +8,4 @@ import { escapeId } from './session-keys.ts'
  */
 export function fingerprint(key: KeyObject, tenantId: string, sessionId: string, refreshId: string): string {
   return hmac(key, `${escapeId(tenantId)}|${sessionId}|${refreshId}`).toString('base64url')
-}
-
-/** Compares in constant time. */
-export function sameFingerprint(a: string, b: string): boolean {
-  const left = Buffer.from(a)
-  const right = Buffer.from(b)
-  return left.length === right.length && timingSafeEqual(left, right)
 }
