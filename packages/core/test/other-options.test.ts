@@ -275,7 +275,12 @@ const effects: Readonly<Record<string, Effect>> = {
   'PipelineOptions.auth': pipelineEffect(
     { auth: createTokenAuth({ t: testUser() }) },
     (pipeline) =>
-      outcome(pipeline.run(incomingCall({ credentials: { scheme: 'bearer', token: 't' } }), answer)),
+      outcome(
+        pipeline.run(
+          incomingCall({ access: 'authenticated', credentials: { scheme: 'bearer', token: 't' } }),
+          answer,
+        ),
+      ),
     1,
   ),
   'PipelineOptions.wrappers': pipelineEffect(

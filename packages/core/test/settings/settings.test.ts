@@ -483,7 +483,7 @@ describe('createSettings', () => {
     expect(() => createSettings({ schema: z.object({ a: z.string() }), pool })).toThrow(
       'every setting needs a default. Without: a',
     )
-    expect(() => createSettings({ schema, pool, pollInterval: 0 })).toThrow('must be longer than 0')
+    expect(() => createSettings({ schema, pool, pollInterval: 0 })).toThrow('0 ms is too small')
     expect(() => createSettings({ schema, pool, namespace: 'No!' })).toThrow('createSettings.namespace')
     const misspelt = { schema, pool, pollIntervall: 1 }
     expect(() => createSettings(misspelt)).toThrow('Did you mean "pollInterval"?')
