@@ -24,5 +24,5 @@ export { probeDefaults, type ProbeOptions, type ProbesOptions } from './probes/p
 export { probes } from './probes/probes.ts'
 export { HealthError, type HealthErrorCode } from './errors.ts'
 export { gracefulShutdown, type GracefulShutdown } from './shutdown/graceful-shutdown.ts'
-export type { AnyServer } from './shutdown/connection.ts'
+export type { AnyServer } from '@quintet/core/http'
 export { shutdownDefaults, type ShutdownHook, type ShutdownOptions } from './shutdown/shutdown-options.ts'

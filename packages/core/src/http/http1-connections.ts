@@ -178,6 +178,8 @@ class Http1Connection implements Connection {
   }
 
   leaveHttp({ method, headers }: IncomingMessage): void {
+    // Node takes its own listener off; a reset before the application has added one would end the process.
+    this.#socket.on('error', () => undefined)
     this.#stopTimer()
     this.#tunnel = {
       isWebSocket: method !== 'CONNECT' && headers.upgrade?.toLowerCase() === 'websocket',

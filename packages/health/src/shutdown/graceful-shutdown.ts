@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { trackConnections, type AnyServer } from '@quintet/core/http'
 import { HealthError } from '../errors.ts'
-import type { AnyServer } from './connection.ts'
-import { assertServer, followServer } from './follow-server.ts'
+import { assertServer } from './assert-server.ts'
 import {
   resolveHook,
   resolveShutdownOptions,
@@ -47,7 +47,7 @@ export function gracefulShutdown(
     Array.isArray(servers) ? (servers as readonly AnyServer[]) : [servers as AnyServer]
   ).map((server) => {
     assertServer(server)
-    return followServer(server)
+    return trackConnections(server)
   })
   const hooks: ResolvedHook[] = [...resolved.hooks]
   const controller = new AbortController()
