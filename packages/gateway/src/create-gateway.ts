@@ -44,14 +44,14 @@ export interface Gateway extends AsyncDisposable {
    * signal aborts.
    */
   drain(reason: StopReason, signal: AbortSignal): Promise<void>
-  /** Lets go of everything at once. Idempotent. */
+  /** Releases everything at once. Idempotent. */
   close(): Promise<void>
 }
 
 const requestIdPattern = /^[\w.:-]{1,128}$/
 /** So many WebSockets are told together when the gateway stops, with a pause between, so that not all return at once. */
-const farewellBatch = 200
-const farewellPause = 25
+const noticeBatch = 200
+const noticePause = 25
 /**
  * How long idle connections are kept when the gateway stops: a request that is already on its way is answered, and
  * told that its connection ends.
@@ -64,6 +64,12 @@ const stopListening = NetServer.prototype.close
  *
  * @throws TypeError for options that are unknown or out of range.
  * @throws GatewayError `ERR_GATEWAY_LISTEN_FAILED`
+ *
+ * @example
+ * const gateway = await createGateway({
+ *   port: 8080,
+ *   routes: [{ name: 'media', path: '/api/media/', upstreams: ['http://127.0.0.1:3002'] }],
+ * })
  */
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const settings = resolveGatewayOptions(options)
@@ -103,7 +109,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
           requestId: plan.requestId,
           upstream: upstream?.id,
         }
-        logger.warn(fields, 'An upstream failed.')
+        logger.warn(fields, 'an upstream failed')
       }
       refuse(request, response, error, plan.requestId)
     },
@@ -121,7 +127,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       })
       tunnels.add(tunnel)
       exchanges.delete(exchange.response)
-      if (draining) tunnel.leave('shutdown', reconnectAfter())
+      if (draining) tunnel.goAway('shutdown', reconnectAfter())
     },
     settled(exchange, outcome) {
       settle(exchange, exchange.response.headersSent ? exchange.response.statusCode : 0, outcome)
@@ -220,7 +226,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       exchange.start()
     } catch (thrown) {
       const error = toGatewayError(thrown)
-      if (error !== thrown) logger.error({ err: thrown, requestId }, 'A request could not be handled.')
+      if (error !== thrown) logger.error({ err: thrown, requestId }, 'a request could not be handled')
       refuse(request, response, error, requestId)
       const status = response.statusCode
       report(request, requestId, {
@@ -265,7 +271,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     Math.max(20, Math.min(1_000, shortestIdle / 4)),
   )
 
-  async function letGo(): Promise<void> {
+  async function release(): Promise<void> {
     clearInterval(sweep)
     probes.stop()
     await maintenance?.close()
@@ -278,11 +284,11 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     settings.signal?.throwIfAborted()
   } catch (error) {
     server.close()
-    await letGo()
+    await release()
     throw error
   }
-  server.on('error', (error) => logger.error({ err: error }, 'The gateway cannot accept connections.'))
-  logger.info({ url, routes: routes.map((route) => route.path) }, 'The gateway listens.')
+  server.on('error', (error) => logger.error({ err: error }, 'the gateway cannot accept connections'))
+  logger.info({ url, routes: routes.map((route) => route.path) }, 'the gateway listens')
 
   let closing: Promise<void> | undefined
   function close(): Promise<void> {
@@ -292,7 +298,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       for (const tunnel of tunnels) tunnel.destroy()
       connections.destroyAll()
-      await letGo()
+      await release()
       await closed
     })()
     return closing
@@ -306,8 +312,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     if (server.listening) stopListening.call(server)
     let told = 0
     for (const tunnel of Array.from(tunnels)) {
-      tunnel.leave(reason, reconnectAfter())
-      if (++told % farewellBatch === 0) await delay(farewellPause)
+      tunnel.goAway(reason, reconnectAfter())
+      if (++told % noticeBatch === 0) await delay(noticePause)
     }
     if (connections.size > 0) await Promise.race([delay(idleGrace), once(server, 'close')])
     connections.closeIdle()

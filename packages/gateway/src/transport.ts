@@ -7,7 +7,12 @@ export interface GatewayTransportOptions extends Omit<GatewayOptions, 'logger' |
   readonly name?: string
 }
 
-/** Runs a gateway as a transport of a process, so that the process starts, drains and stops it. */
+/**
+ * Runs a gateway as a transport of a process, so that the process starts, drains and stops it.
+ *
+ * @example
+ * transports: { http: gatewayTransport({ port: 8080, routes: [{ name: 'media', path: '/api/media/', upstreams: ['http://127.0.0.1:3002'] }] }) }
+ */
 export function gatewayTransport(options: GatewayTransportOptions): Transport {
   const { name = 'gateway', ...rest } = options
   return {

@@ -8,7 +8,7 @@ import type { LiveRoute } from '../upstream/open-routes.ts'
 import type { ResolvedMaintenance } from '../maintenance/maintenance-options.ts'
 import type { Maintenance } from '../maintenance/watch-maintenance.ts'
 import type { ResolvedGatewayOptions } from '../options/gateway-options.ts'
-import { takeOne } from './rate-limit.ts'
+import { consumeOne } from './rate-limit.ts'
 import { prefixOf } from '../options/route-options.ts'
 import { readRequestHeaders, type RequestHeaders } from './request-headers.ts'
 import { parseRequestTarget, type RequestTarget } from './request-target.ts'
@@ -118,7 +118,7 @@ export function createAdmission(
       if (!route.rateLimit) return undefined
       const { limiter, by, onFailure } = route.rateLimit
       const key = affinityKey(by, request, origin.address) ?? origin.address
-      return takeOne(limiter, `${route.name}:${key}`, onFailure)
+      return consumeOne(limiter, `${route.name}:${key}`, onFailure)
     },
   }
 }

@@ -1,15 +1,15 @@
 import { GatewayError } from '../errors.ts'
 import type { RateLimitDecision, RateLimiter } from '../options/rate-limiter.ts'
 
-/** How long a limiter may take. A slow one must not become everybody's latency. */
-const patience = 250
+/** How long a limiter may take. A slow one must not become the latency of every request. */
+const limiterTimeoutMs = 250
 
 /**
  * Asks the limiter, and falls back on the route's policy when it fails.
  *
  * @throws GatewayError `ERR_GATEWAY_RATE_LIMITED`, or `ERR_GATEWAY_OVERLOADED` when it fails and the policy is to refuse.
  */
-export async function takeOne(
+export async function consumeOne(
   limiter: RateLimiter,
   key: string,
   onFailure: 'allow' | 'refuse',
@@ -18,7 +18,11 @@ export async function takeOne(
   let decision: RateLimitDecision
   try {
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(reject, patience, new Error(`The rate limiter took longer than ${patience} ms.`))
+      timer = setTimeout(
+        reject,
+        limiterTimeoutMs,
+        new Error(`The rate limiter took longer than ${limiterTimeoutMs} ms.`),
+      )
     })
     decision = await Promise.race([limiter.consume(key), late])
   } catch (cause) {

@@ -11,6 +11,9 @@ import type { LoadKind, Upstream } from '../upstream/upstream.ts'
 
 const idempotent: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
 
+/** Up to how many bytes an answer is copied to be written at once. */
+const smallAnswer = 16_384
+
 const clientGone = new GatewayError('ERR_GATEWAY_REQUEST_TIMEOUT', 'The client has left.')
 
 /** One request on its way through: to an upstream, perhaps to a second one, and the answer back. */
@@ -31,6 +34,9 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
   #stopped: GatewayError | undefined
   #blockedSince = Number.POSITIVE_INFINITY
   #attemptedAt = 0
+  #wholeLength = Number.NaN
+  /** The body of a small answer that came in one piece: written together with its head, in one system call. */
+  #whole: string | undefined
   /** What the exchange counts as at its upstream. */
   readonly #kind: LoadKind
 
@@ -167,24 +173,32 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
     if (this.#host.stopping || (this.plan.hasBody && !this.request.complete)) response.shouldKeepAlive = false
     this.#responded = true
     response.writeHead(status, reasonPhrase(status, message), forward)
-    response.on('drain', () => {
-      this.#blockedSince = Number.POSITIVE_INFINITY
-      controller.resume()
-    })
+    this.#wholeLength = Number(headers['content-length'] ?? Number.NaN)
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (chunk.length === this.#wholeLength && chunk.length <= smallAnswer) {
+      this.#whole = chunk.toString('latin1')
+      return
+    }
     if (this.response.write(chunk)) return
     this.#blockedSince = performance.now()
     controller.pause()
+    this.response.once('drain', () => {
+      this.#blockedSince = Number.POSITIVE_INFINITY
+      controller.resume()
+    })
   }
 
   onResponseEnd(): void {
     this.#release()
     this.#over = true
     this.#blockedSince = Number.POSITIVE_INFINITY
+    if (this.plan.hasBody && !this.request.complete && this.#whole !== undefined)
+      this.response.write(this.#whole, 'latin1')
     if (this.plan.hasBody && !this.request.complete) endAfterBody(this.request, this.response)
-    else this.response.end()
+    else if (this.#whole === undefined) this.response.end()
+    else this.response.end(this.#whole, 'latin1')
     this.#host.settled(this, 'ok')
   }
 

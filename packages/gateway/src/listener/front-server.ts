@@ -36,6 +36,8 @@ export function createFrontServer(settings: ResolvedGatewayOptions, events: Fron
     connectionsCheckingInterval: Math.max(50, Math.min(2_000, timeouts.requestHeaders / 2)),
     insecureHTTPParser: false,
     noDelay: true,
+    // Requests without a body take no part in the life of a stream.
+    optimizeEmptyRequests: true,
     // Every answer goes through the queue of its connection; Node's own would pass it unseen.
     requireHostHeader: false,
     // A handshake behind a request that is not answered yet stays an ordinary request, and is refused in its turn.

@@ -71,11 +71,11 @@ export async function watchMaintenance(
 
   function got(values: readonly (string | null)[]): void {
     readAt = clock.monotonic()
-    if (failing) logger.info({}, 'The maintenance flags can be read again.')
+    if (failing) logger.info({}, 'the maintenance flags can be read again')
     failing = false
     const next = toState(values, apps)
     if (describe(next) !== describe(state))
-      logger.warn({ maintenance: describe(next) }, 'The maintenance flags have changed.')
+      logger.warn({ maintenance: describe(next) }, 'the maintenance flags have changed')
     state = next
   }
 
@@ -83,13 +83,13 @@ export async function watchMaintenance(
     if (!failing)
       logger.error(
         { err: error },
-        'The maintenance flags cannot be read. The last known ones hold for a while.',
+        'the maintenance flags cannot be read, the last known ones hold for a while',
       )
     failing = true
     if (state !== open && clock.monotonic() - readAt > options.holdFor) {
       logger.error(
         { maintenance: describe(state) },
-        'The maintenance flags are too old to be believed. The gateway opens.',
+        'the maintenance flags are too old to be believed, the gateway opens',
       )
       state = open
     }

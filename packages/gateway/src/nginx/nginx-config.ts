@@ -15,6 +15,12 @@ export type NginxFiles = Readonly<Record<string, string>>
  * forwarded headers, limits, load balancing and maintenance. Maintenance and affinity by tenant need its Lua module.
  *
  * @throws TypeError when an option is unknown, out of range, or has no equivalent.
+ *
+ * @example
+ * const files = generateNginxConfig({
+ *   routes: [{ name: 'media', path: '/api/media/', upstreams: ['http://127.0.0.1:3002'] }],
+ *   maintenance: { redis: { host: '127.0.0.1', port: 6379 } },
+ * })
  */
 export function generateNginxConfig(options: NginxOptions): NginxFiles {
   const settings = resolveNginxOptions(options)

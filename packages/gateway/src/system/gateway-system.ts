@@ -4,7 +4,7 @@ import { GatewayConfig, type GatewayConfiguration } from './system-config.ts'
 import { gatewayTransport, type GatewayTransportOptions } from '../transport.ts'
 
 /** How long the start waits for Redis. The gateway also starts without it, and looks for it until it is there. */
-const redisPatience = 1_000
+const redisConnectTimeoutMs = 1_000
 
 /**
  * The gateway as an app of an ecosystem, configured by its environment: `GATEWAY_ROUTES` (JSON, a list of
@@ -24,7 +24,7 @@ const system: System<GatewayConfiguration, GatewayTransportOptions> = defineSyst
     const options = withoutUndefined(rest)
     if (redisConfig === undefined) return options
     const redis = await connect(redisConfig.url, (error) =>
-      logger.debug({ err: error }, 'Redis is not there.'),
+      logger.debug({ err: error }, 'redis is not there'),
     )
     lifecycle.onStop('redis', () => redis.disconnect())
     return {
@@ -74,13 +74,13 @@ async function connect(url: Secret, onError: (error: Error) => void): Promise<Re
     // A question that cannot be asked now fails now: the flags are asked for again a second later.
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
-    connectTimeout: redisPatience,
+    connectTimeout: redisConnectTimeoutMs,
     retryStrategy: (times) => Math.min(times * 100, 1_000),
   })
   redis.on('error', onError)
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, redisPatience)
+    timer = setTimeout(resolve, redisConnectTimeoutMs)
   })
   await Promise.race([redis.connect().catch(onError), late])
   clearTimeout(timer)

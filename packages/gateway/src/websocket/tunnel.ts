@@ -3,12 +3,12 @@ import type { StopReason } from '@quintet/core'
 import { createFrameTracker } from './frame-tracker.ts'
 
 /** How long a client may take to answer the close frame before its connection is cut. */
-const farewellPatience = 3_000
+const closeGraceMs = 3_000
 
 /** An open WebSocket through the gateway: two sockets and nothing in between but back-pressure. */
 export interface Tunnel {
   /** Tells the client that the server goes away and closes with 1001, at the next end of a frame. */
-  leave(reason: StopReason, reconnectAfterMs: number): void
+  goAway(reason: StopReason, reconnectAfterMs: number): void
   destroy(): void
 }
 
@@ -24,29 +24,29 @@ export function openTunnel(
   onClosed: () => void,
 ): Tunnel {
   const tracker = createFrameTracker()
-  let farewell: { readonly notice: Buffer | undefined; readonly close: Buffer } | undefined
+  let goingAway: { readonly notice: Buffer | undefined; readonly close: Buffer } | undefined
   let left = false
   let open = 2
-  let patience: NodeJS.Timeout | undefined
+  let graceTimer: NodeJS.Timeout | undefined
 
   function forward(chunk: Buffer): void {
     if (left) return
-    if (!farewell) {
+    if (!goingAway) {
       tracker.follow(chunk)
       write(chunk)
       return
     }
     const end = tracker.follow(chunk, true)
     write(chunk.subarray(0, end))
-    sayFarewell()
+    sendGoingAway()
   }
 
-  function sayFarewell(): void {
-    if (left || !farewell || !tracker.betweenFrames || client.destroyed) return
+  function sendGoingAway(): void {
+    if (left || !goingAway || !tracker.betweenFrames || client.destroyed) return
     left = true
     // A message may not stand amid the fragments of another; the close frame may.
-    if (farewell.notice && tracker.betweenMessages) client.write(farewell.notice)
-    client.write(farewell.close)
+    if (goingAway.notice && tracker.betweenMessages) client.write(goingAway.notice)
+    client.write(goingAway.close)
     upstream.resume()
   }
 
@@ -61,7 +61,7 @@ export function openTunnel(
       other.resume()
       open -= 1
       if (open === 0) {
-        clearTimeout(patience)
+        clearTimeout(graceTimer)
         onClosed()
       } else setTimeout(() => other.destroy(), 1_000).unref()
     }
@@ -82,15 +82,15 @@ export function openTunnel(
   }
 
   return {
-    leave(reason, reconnectAfterMs) {
-      if (farewell) return
+    goAway(reason, reconnectAfterMs) {
+      if (goingAway) return
       const notice = JSON.stringify({ type: 'server_shutdown', reason, reconnectAfterMs })
-      farewell = {
+      goingAway = {
         notice: protocol?.startsWith('quintet.') ? frame(0x1, Buffer.from(notice)) : undefined,
         close: frame(0x8, Buffer.concat([Buffer.from([1001 >> 8, 1001 & 0xff]), Buffer.from(reason)])),
       }
-      sayFarewell()
-      patience = setTimeout(destroy, farewellPatience)
+      sendGoingAway()
+      graceTimer = setTimeout(destroy, closeGraceMs)
     },
     destroy,
   }

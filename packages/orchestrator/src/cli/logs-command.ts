@@ -53,7 +53,7 @@ export async function logs(name: string | undefined, options: LogsOptions): Prom
   const past = await Promise.all(
     ids.map(async (id) => (await lastLines(logFile(state, id), options.lines)).map((line) => ({ id, line }))),
   )
-  const merged = past.flat().toSorted((a, b) => timeOf(a.line).localeCompare(timeOf(b.line)))
+  const merged = past.flat().toSorted((a, b) => timeOf(a.line) - timeOf(b.line))
   const seen = new Set(merged.map(({ id, line }) => `${id} ${line}`))
   for (const line of merged.slice(-options.lines)) show(line)
   for (const line of early) if (!seen.has(`${line.id} ${line.line}`)) show(line)
@@ -96,6 +96,8 @@ async function tail(file: string, count: number): Promise<string[]> {
   return kept
 }
 
-function timeOf(line: string): string {
-  return /"time":"([^"]+)"/.exec(line)?.[1] ?? ''
+/** Loggers write the time as text or, as pino does by default, as milliseconds. */
+function timeOf(line: string): number {
+  const [, text, milliseconds] = /"time":(?:"([^"]+)"|(\d+))/.exec(line) ?? []
+  return text === undefined ? Number(milliseconds ?? 0) : Date.parse(text) || 0
 }

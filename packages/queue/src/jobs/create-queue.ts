@@ -20,11 +20,13 @@ import {
   replayDeadLetters,
   type DeadLetter,
   type DeadLettersOptions,
+  type LetterBox,
 } from './dead-letters.ts'
 import type { JobDefinition } from './define-job.ts'
 import { createEnvelopeSigner, type Envelope, type EnvelopeSigner, type SecretText } from './envelope.ts'
 import { QueueError, unavailableWhenRedisIs } from '../errors.ts'
 import { serializePayload } from './payload.ts'
+import { countByKey, resignJobs } from './resign.ts'
 import { readCounts, type QueueCounts } from './queue-counts.ts'
 
 export interface QueueOptions {
@@ -91,6 +93,13 @@ export interface Queue extends AsyncDisposable {
   replayAll(job: JobDefinition): Promise<number>
   /** Forgets a dead job. @throws QueueError `ERR_QUEUE_NO_DEAD_LETTER`. */
   removeDeadLetter(job: JobDefinition, id: string): Promise<void>
+  /**
+   * Signs the jobs that wait, are delayed or dead again with the current secret, after checking them: before an old
+   * secret is taken away. What is not genuine stays as it is.
+   */
+  resign(job: JobDefinition): Promise<{ readonly resigned: number; readonly refused: number }>
+  /** How many of those jobs were signed with which secret; that of `signer.keyId` is the current one. */
+  countsByKey(job: JobDefinition): Promise<Readonly<Record<string, number>>>
   /** The BullMQ queue of a job, e.g. for a dashboard. What is added there is not signed, so no worker runs it. */
   bull(job: JobDefinition): BullQueue
   /** Refuses further jobs; the connection stays open. Idempotent. */
@@ -129,6 +138,7 @@ export function createQueue(options: QueueOptions): Queue {
     return made
   }
 
+  const lettersOf = (job: JobDefinition): LetterBox => ({ bull: bull(job), connection, prefix, job, signer })
   const queue: Queue = {
     connection,
     prefix,
@@ -146,7 +156,8 @@ export function createQueue(options: QueueOptions): Queue {
         idempotencyKey === undefined ? randomUUID() : keyedId(principal.tenantId, idempotencyKey, path)
       const delay = parseDuration(settings.delay ?? 0, `${path}: delay`)
       const traceparent = settings.traceparent ?? call?.traceparent
-      const envelope = signer.seal({ prefix, job: job.name, id }, principal, text, traceparent)
+      const expiresAt = Date.now() + delay + job.maxAge
+      const envelope = signer.seal({ prefix, job: job.name, id }, principal, text, { traceparent, expiresAt })
       return unavailableWhenRedisIs(async () => {
         await target.add(job.name, envelope, {
           ...bullOptions(job),
@@ -161,8 +172,10 @@ export function createQueue(options: QueueOptions): Queue {
     },
     counts: (job) => unavailableWhenRedisIs(() => readCounts(bull(job))),
     deadLetters: (job, settings) => unavailableWhenRedisIs(() => listDeadLetters(bull(job), settings)),
-    replay: (job, id) => unavailableWhenRedisIs(() => replayDeadLetter(bull(job), connection, id)),
-    replayAll: (job) => unavailableWhenRedisIs(() => replayDeadLetters(bull(job), connection)),
+    replay: (job, id) => unavailableWhenRedisIs(() => replayDeadLetter(lettersOf(job), id)),
+    replayAll: (job) => unavailableWhenRedisIs(() => replayDeadLetters(lettersOf(job))),
+    resign: (job) => unavailableWhenRedisIs(() => resignJobs(lettersOf(job))),
+    countsByKey: (job) => unavailableWhenRedisIs(() => countByKey(bull(job))),
     removeDeadLetter: (job, id) => unavailableWhenRedisIs(() => removeDeadLetter(bull(job), id)),
     bull,
     close() {

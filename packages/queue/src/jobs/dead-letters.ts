@@ -2,7 +2,9 @@ import { refuseUnknownKeys } from '@quintet/core/kit'
 import type { Job as BullJob, Queue as BullQueue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { QueueError } from '../errors.ts'
-import type { Envelope } from './envelope.ts'
+import type { JobDefinition } from './define-job.ts'
+import type { Envelope, EnvelopeSigner } from './envelope.ts'
+import { reseal } from './resign.ts'
 
 /** A job that will not be tried again. */
 export interface DeadLetter {
@@ -39,17 +41,26 @@ export async function listDeadLetters(
   return jobs.filter((each) => each !== undefined).map(describe)
 }
 
+/** The dead letters of one kind of job, and what it takes to sign them again. */
+export interface LetterBox {
+  readonly bull: BullQueue
+  readonly connection: Redis
+  readonly prefix: string
+  readonly job: JobDefinition
+  readonly signer: EnvelopeSigner
+}
+
 /** @throws QueueError `ERR_QUEUE_NO_DEAD_LETTER` */
-export async function replayDeadLetter(queue: BullQueue, connection: Redis, id: string): Promise<void> {
-  await retry(queue, connection, await find(queue, id))
+export async function replayDeadLetter(box: LetterBox, id: string): Promise<void> {
+  await retry(box, await find(box.bull, id))
 }
 
 /** Puts back all that are there now; the answer is their number. */
-export async function replayDeadLetters(queue: BullQueue, connection: Redis): Promise<number> {
+export async function replayDeadLetters(box: LetterBox): Promise<number> {
   let replayed = 0
-  for (const letter of await queue.getFailed()) {
+  for (const letter of await box.bull.getFailed()) {
     if (letter === undefined) continue
-    await retry(queue, connection, letter)
+    await retry(box, letter)
     replayed++
   }
   return replayed
@@ -69,9 +80,15 @@ async function find(queue: BullQueue, id: string): Promise<BullJob> {
   )
 }
 
-/** From the first attempt. The number of starts goes on, because the fencing token must grow. */
-async function retry(queue: BullQueue, connection: Redis, letter: BullJob): Promise<void> {
-  await connection.hdel(queue.toKey(letter.id ?? ''), 'stc')
+/**
+ * From the first attempt, and signed anew if it is genuine: it may have expired meanwhile, or its secret may be old. The
+ * number of starts goes on, because the fencing token must grow.
+ */
+async function retry({ bull, connection, prefix, job, signer }: LetterBox, letter: BullJob): Promise<void> {
+  const address = { prefix, job: job.name, id: letter.id ?? '' }
+  const resealed = reseal(signer, address, letter.data, Date.now() + job.maxAge)
+  if (resealed !== undefined) await letter.updateData(resealed)
+  await connection.hdel(bull.toKey(letter.id ?? ''), 'stc')
   await letter.retry('failed', { resetAttemptsMade: true })
 }
 

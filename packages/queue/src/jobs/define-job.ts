@@ -45,6 +45,8 @@ export interface JobOptions<Payload extends Schema, Access extends AccessRule = 
   readonly timeout?: Duration
   /** How long a completed job is remembered, and with it its idempotency key. @defaultValue `'1d'` */
   readonly retention?: Duration | RetentionOptions
+  /** How long after it was due a job may still run; then it is dead until an operator replays it. @defaultValue `'7d'` */
+  readonly maxAge?: Duration
   /** The largest payload. @defaultValue `'256kb'` */
   readonly maxPayloadSize?: Size
 }
@@ -60,6 +62,8 @@ export interface JobDefinition<Payload extends Schema = Schema, Access extends A
   readonly backoff: { readonly min: number; readonly max: number }
   /** Milliseconds. */
   readonly retention: { readonly completed: number; readonly dead: number; readonly maxCompleted: number }
+  /** Milliseconds. */
+  readonly maxAge: number
   /** Bytes. */
   readonly maxPayloadSize: number
 }
@@ -71,6 +75,7 @@ export const jobDefaults = Object.freeze({
   backoff: Object.freeze({ min: '1s', max: '5m' }),
   timeout: '60s',
   retention: Object.freeze({ completed: '1d', dead: '30d', maxCompleted: 10_000 }),
+  maxAge: '7d',
   maxPayloadSize: '256kb',
 } as const)
 
@@ -82,6 +87,7 @@ const knownKeys = [
   'backoff',
   'timeout',
   'retention',
+  'maxAge',
   'maxPayloadSize',
 ]
 
@@ -124,6 +130,7 @@ export function defineJob<Payload extends Schema, const Access extends AccessRul
     attempts,
     backoff: resolveBackoff(options.backoff, `${path}.backoff`),
     retention: resolveRetention(options.retention, `${path}.retention`),
+    maxAge: parseDuration(options.maxAge ?? jobDefaults.maxAge, `${path}.maxAge`),
     maxPayloadSize: parseSize(options.maxPayloadSize ?? jobDefaults.maxPayloadSize, `${path}.maxPayloadSize`),
   })
 }

@@ -1,4 +1,11 @@
-import { createHmac, createSecretKey, hkdfSync, timingSafeEqual, type KeyObject } from 'node:crypto'
+import {
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  randomUUID,
+  timingSafeEqual,
+  type KeyObject,
+} from 'node:crypto'
 import { anonymous, type Principal } from '@quintet/core'
 import { QueueError } from '../errors.ts'
 
@@ -17,6 +24,10 @@ export interface EnvelopeContext {
   readonly traceparent: string | null
   /** Milliseconds since the epoch. */
   readonly issuedAt: number
+  /** When it opens no more; milliseconds since the epoch. */
+  readonly expiresAt: number
+  /** Tells envelopes with the same content apart. */
+  readonly nonce: string
 }
 
 /** What travels through Redis: the payload, for whom it is, and the proof that one of ours says so. */
@@ -24,6 +35,8 @@ export interface Envelope {
   readonly v: 1
   readonly ctx: EnvelopeContext
   readonly payload: unknown
+  /** Which secret signed it; a hint for counting, not a proof. */
+  readonly kid: string
   /** HMAC-SHA-256 over version, queue, id, context and payload, base64url. */
   readonly mac: string
 }
@@ -35,23 +48,34 @@ export interface EnvelopeAddress {
   readonly id: string
 }
 
+export interface SealOptions {
+  readonly traceparent?: string | undefined
+  /** Milliseconds since the epoch. @defaultValue seven days from now */
+  readonly expiresAt?: number | undefined
+}
+
+export interface OpenOptions {
+  /** Opens what has expired as well, for an operator who takes it up again. */
+  readonly expired?: boolean
+}
+
 /** Seals and opens envelopes. Whoever can write to Redis but lacks the secret can make none. */
 export interface EnvelopeSigner {
-  seal(
-    address: EnvelopeAddress,
-    principal: Principal,
-    payloadText: string,
-    traceparent: string | undefined,
-  ): Envelope
+  /** The id of the secret that signs. */
+  readonly keyId: string
+  seal(address: EnvelopeAddress, principal: Principal, payloadText: string, options?: SealOptions): Envelope
   /** @throws QueueError `ERR_QUEUE_BAD_ENVELOPE` saying what is wrong. */
   open(
     address: EnvelopeAddress,
     data: unknown,
+    options?: OpenOptions,
   ): { readonly principal: Principal; readonly ctx: EnvelopeContext; readonly payload: unknown }
 }
 
 /** Separates this use of the secret from every other one (RFC 5869). */
 const hkdfLabel = 'quintet/queue/envelope/v1'
+
+const defaultLifetime = 7 * 86_400_000
 
 /**
  * Makes a signer. The first secret signs, all of them verify, so that a secret can be replaced.
@@ -62,14 +86,16 @@ export function createEnvelopeSigner(secret: SecretText | readonly SecretText[])
   const keys = (Array.isArray(secret) ? secret : [secret]).map((each: SecretText) => deriveKey(each))
   const [signingKey] = keys
   if (signingKey === undefined) throw new TypeError('secret: needs at least one.')
+  const keyId = createHmac('sha256', signingKey).update('key id').digest('base64url').slice(0, 8)
 
   return {
-    seal(address, principal, payloadText, traceparent) {
-      const ctx = describePrincipal(principal, traceparent)
+    keyId,
+    seal(address, principal, payloadText, { traceparent, expiresAt = Date.now() + defaultLifetime } = {}) {
+      const ctx = describePrincipal(principal, traceparent, expiresAt)
       const mac = sign(signingKey, address, ctx, payloadText).toString('base64url')
-      return { v: 1, ctx, payload: JSON.parse(payloadText), mac }
+      return { v: 1, ctx, payload: JSON.parse(payloadText), kid: keyId, mac }
     },
-    open(address, data) {
+    open(address, data, { expired = false } = {}) {
       const envelope = readEnvelope(data)
       const given = Buffer.from(envelope.mac, 'base64url')
       const text = JSON.stringify(envelope.payload)
@@ -78,6 +104,7 @@ export function createEnvelopeSigner(secret: SecretText | readonly SecretText[])
         return given.length === expected.length && timingSafeEqual(given, expected)
       })
       if (!genuine) throw refused('its signature is not one of ours for this job')
+      if (!expired && Date.now() > envelope.ctx.expiresAt) throw refused('it has expired')
       return { principal: rebuildPrincipal(envelope.ctx), ctx: envelope.ctx, payload: envelope.payload }
     },
   }
@@ -96,7 +123,11 @@ function sign(key: KeyObject, address: EnvelopeAddress, ctx: EnvelopeContext, pa
   return createHmac('sha256', key).update(head).update('\n').update(payloadText).digest()
 }
 
-function describePrincipal(principal: Principal, traceparent: string | undefined): EnvelopeContext {
+function describePrincipal(
+  principal: Principal,
+  traceparent: string | undefined,
+  expiresAt: number,
+): EnvelopeContext {
   return {
     kind: principal.kind,
     tenant: principal.tenantId,
@@ -106,6 +137,8 @@ function describePrincipal(principal: Principal, traceparent: string | undefined
     actor: principal.kind === 'system' ? principal.actor : null,
     traceparent: traceparent ?? null,
     issuedAt: Date.now(),
+    expiresAt,
+    nonce: randomUUID(),
   }
 }
 
@@ -142,27 +175,27 @@ function rebuildPrincipal(ctx: EnvelopeContext): Principal {
 
 function readEnvelope(data: unknown): Envelope {
   if (typeof data !== 'object' || data === null || Array.isArray(data)) throw refused('it is no envelope')
-  const { v, ctx, payload, mac } = data as Partial<Record<keyof Envelope, unknown>>
+  const { v, ctx, payload, kid, mac } = data as Partial<Record<keyof Envelope, unknown>>
   if (v !== 1) throw refused('its version is unknown')
   if (typeof mac !== 'string') throw refused('it is not signed')
   if (payload === undefined) throw refused('it has no payload')
   if (!isContext(ctx)) throw refused('its context is malformed')
-  return { v, ctx, payload, mac }
+  return { v, ctx, payload, kid: typeof kid === 'string' ? kid : '', mac }
 }
 
 function isContext(value: unknown): value is EnvelopeContext {
   if (typeof value !== 'object' || value === null) return false
-  const { kind, tenant, user, roles, permissions, actor, traceparent, issuedAt } = value as Record<
-    string,
-    unknown
-  >
+  const { kind, tenant, user, roles, permissions, actor, traceparent, issuedAt, expiresAt, nonce } =
+    value as Record<string, unknown>
   return (
     typeof kind === 'string' &&
     [tenant, user, actor, traceparent].every((each) => each === null || typeof each === 'string') &&
     [roles, permissions].every(
       (each) => Array.isArray(each) && each.every((name) => typeof name === 'string'),
     ) &&
-    typeof issuedAt === 'number'
+    typeof issuedAt === 'number' &&
+    typeof expiresAt === 'number' &&
+    typeof nonce === 'string'
   )
 }
 

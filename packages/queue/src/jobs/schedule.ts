@@ -149,7 +149,9 @@ interface ScheduledJob {
 async function addScheduledJob({ job, queue, planned, text, slot, now }: ScheduledJob): Promise<void> {
   const id = `schedule-${planned.name}-${slot}`
   const address = { prefix: queue.prefix, job: job.name, id }
-  const envelope = queue.signer.seal(address, schedulePrincipal(planned), text, undefined)
+  const envelope = queue.signer.seal(address, schedulePrincipal(planned), text, {
+    expiresAt: now + job.maxAge,
+  })
   const options = bullOptions(job)
   await queue.bull(job).add(job.name, envelope, {
     ...options,

@@ -13,6 +13,7 @@ describe('defineJob', () => {
       attempts: 5,
       backoff: { min: 1_000, max: 300_000 },
       retention: { completed: 86_400_000, dead: 2_592_000_000, maxCompleted: 10_000 },
+      maxAge: 604_800_000,
       maxPayloadSize: 262_144,
       description: '',
       operation: { surface: 'job', name: 'job:count', access: 'authenticated', timeout: 60_000 },

@@ -19,7 +19,7 @@ describe('envelope', () => {
         fc.array(fc.string()),
         (payload, tenantId, userId, roles) => {
           const principal = testUser({ tenantId, userId, roles })
-          const envelope = signer.seal(address, principal, JSON.stringify(payload), undefined)
+          const envelope = signer.seal(address, principal, JSON.stringify(payload))
           const opened = signer.open(address, throughRedis(envelope))
           expect(opened.payload).toEqual(throughRedis(payload))
           expect(opened.principal).toEqual({ ...principal, sessionId: null })
@@ -29,7 +29,7 @@ describe('envelope', () => {
   })
 
   it('opens nothing that was changed anywhere', () => {
-    const envelope = signer.seal(address, testUser(), '{"amount":100,"to":["a","b"]}', undefined)
+    const envelope = signer.seal(address, testUser(), '{"amount":100,"to":["a","b"]}')
     const text = JSON.stringify(envelope)
     fc.assert(
       fc.property(
@@ -54,7 +54,7 @@ describe('envelope', () => {
 
   it('carries the system and nobody as well, and freezes whom it carries', () => {
     for (const principal of [systemPrincipal('sweep', 'tenant-a'), systemPrincipal('sweep'), anonymous]) {
-      const opened = signer.open(address, throughRedis(signer.seal(address, principal, 'null', undefined)))
+      const opened = signer.open(address, throughRedis(signer.seal(address, principal, 'null')))
       expect(opened.principal).toEqual(principal)
       expect(Object.isFrozen(opened.principal)).toBe(true)
     }

@@ -4,7 +4,7 @@ import { startPrivateRedis, until } from '@quintet/test-kit'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { createQueue, defineJob, worker } from '../../src/index.ts'
+import { createQueue, defineJob, worker, type Envelope } from '../../src/index.ts'
 import { createRig, secret, type Rig } from './rig.ts'
 
 const alice = testUser({ tenantId: 'tenant-a' })
@@ -28,6 +28,13 @@ describe('enqueue', () => {
     expect(first.deduplicated).toBe(false)
     expect(second).toEqual({ id: first.id, deduplicated: true })
     expect(await rig.queue.counts(job)).toMatchObject({ waiting: 1 })
+  })
+
+  it('answers one of many callers with the same key and payload that the job is new', async () => {
+    for (let round = 0; round < 20; round++) {
+      const answers = await Promise.all(Array.from({ length: 2 }, () => keyed('same', `round ${round}`)))
+      expect(answers.filter(({ deduplicated }) => !deduplicated)).toHaveLength(1)
+    }
   })
 
   it('makes one job of one key when it is asked many times at once', async () => {
@@ -164,6 +171,47 @@ describe('createQueue', () => {
     expect(() => createQueue({ connection: {} as never, secret })).toThrow('must be an ioredis client')
     const prefixed = new Redis({ lazyConnect: true, keyPrefix: 'x:' })
     expect(() => createQueue({ connection: prefixed, secret })).toThrow('has a keyPrefix')
+  })
+
+  it('runs nothing that is older than its job allows, and a replay signs it anew', async () => {
+    const brief = defineJob('brief', { payload: z.string(), maxAge: '1m' })
+    const address = { prefix: rig.queue.prefix, job: 'brief', id: 'captured' }
+    const envelope = rig.queue.signer.seal(address, alice, '"x"', { expiresAt: Date.now() - 1 })
+    await rig.queue.bull(brief).add('brief', envelope, { jobId: 'captured', attempts: 5 })
+    const seen: string[] = []
+    await rig.start(worker(brief, { queue: rig.queue }, ({ payload }) => void seen.push(payload)))
+    await until(async () => (await rig.queue.counts(brief)).dead === 1)
+    expect((await rig.queue.deadLetters(brief))[0]?.reason).toContain('it has expired')
+    expect(seen).toEqual([])
+    await rig.queue.replay(brief, 'captured')
+    await until(() => seen.length === 1)
+  })
+
+  it('bounds the age of what it adds from the time at which it is due', async () => {
+    const brief = defineJob('brief', { payload: z.string(), maxAge: '1m' })
+    const before = Date.now()
+    const { id } = await rig.queue.enqueue(brief, 'x', { principal: alice, delay: '1h' })
+    const { ctx } = (await rig.queue.bull(brief).getJob(id))?.data as Envelope
+    expect(ctx.expiresAt - before).toBeGreaterThanOrEqual(3_660_000)
+    expect(ctx.expiresAt - before).toBeLessThan(3_720_000)
+  })
+
+  it('signs jobs again when a secret is replaced, so that the old one can go', async () => {
+    const { prefix } = rig.queue
+    const next = 'another-secret-of-more-than-32-chars'
+    await rig.queue.enqueue(job, { text: 'waits' }, { principal: alice })
+    await rig.queue.enqueue(job, { text: 'delayed' }, { principal: alice, delay: '1s' })
+    await rig.queue.bull(job).add('echo', { kid: 'x' }, { jobId: 'forged' })
+    const both = createQueue({ connection: rig.redis, secret: [next, secret], prefix })
+    expect(await both.countsByKey(job)).toEqual({ [rig.queue.signer.keyId]: 2, x: 1 })
+    expect(await both.resign(job)).toEqual({ resigned: 2, refused: 1 })
+    expect(await both.countsByKey(job)).toEqual({ [both.signer.keyId]: 2, x: 1 })
+    await both.close()
+    const alone = createQueue({ connection: rig.redis, secret: next, prefix })
+    const seen: string[] = []
+    await rig.start(worker(job, { queue: alone }, ({ payload }) => void seen.push(payload.text)))
+    await until(() => seen.length === 2)
+    await alone.close()
   })
 
   it('opens envelopes with an older secret, so that a secret can be replaced', async () => {

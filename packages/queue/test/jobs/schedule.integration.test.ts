@@ -128,7 +128,7 @@ describe('schedule', () => {
 
   it('binds each run to its slot: a copy of its envelope under another id runs nothing', async () => {
     const address = { prefix: rig.queue.prefix, job: 'sweep', id: 'schedule-default-1000' }
-    const envelope = rig.queue.signer.seal(address, systemPrincipal('schedule:default'), '"x"', undefined)
+    const envelope = rig.queue.signer.seal(address, systemPrincipal('schedule:default'), '"x"')
     for (const jobId of ['schedule-default-2000', 'schedule-default-3000'])
       await rig.queue.bull(sweep).add('sweep', envelope, { jobId, attempts: 1 })
     const runs = await startWorker()

@@ -69,12 +69,7 @@ async function run(
 ): Promise<SurfaceOutcome> {
   const principal = await principalOf(token)
   const id = `attack-${sent++}`
-  const envelope = rig.queue.signer.seal(
-    { prefix: rig.queue.prefix, job: job.name, id },
-    principal,
-    text,
-    undefined,
-  )
+  const envelope = rig.queue.signer.seal({ prefix: rig.queue.prefix, job: job.name, id }, principal, text)
   await rig.queue.bull(job).add(job.name, { ...forged, ...envelope }, { jobId: id, attempts: 1 })
   const code = await until(async () => {
     if (outputs.has(id)) return 'done'

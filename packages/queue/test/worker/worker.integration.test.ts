@@ -504,7 +504,6 @@ describe('envelopes that are not ours', () => {
       { prefix: rig.queue.prefix, job: 'make-thumbnail', id: 'forged' },
       alice,
       JSON.stringify(payload),
-      undefined,
     )
     await refuse(
       add(change(envelope as unknown as Record<string, object>)),
@@ -520,12 +519,12 @@ describe('envelopes that are not ours', () => {
       { prefix: 'elsewhere', job: 'make-thumbnail', id: 'forged' },
     ]
     for (const address of addresses) {
-      const stolen = rig.queue.signer.seal(address, alice, text, undefined)
+      const stolen = rig.queue.signer.seal(address, alice, text)
       expect(() =>
         rig.queue.signer.open({ prefix: rig.queue.prefix, job: 'make-thumbnail', id: 'forged' }, stolen),
       ).toThrow('its signature is not one of ours')
     }
-    await refuse(add(rig.queue.signer.seal(addresses[0] as never, alice, text, undefined)), 'its signature')
+    await refuse(add(rig.queue.signer.seal(addresses[0] as never, alice, text)), 'its signature')
   })
 
   it('go to the dead letters when the payload of a genuine one does not fit', () =>
@@ -536,7 +535,6 @@ describe('envelopes that are not ours', () => {
             { prefix: rig.queue.prefix, job: 'make-thumbnail', id },
             alice,
             '{"objectId":7}',
-            undefined,
           ),
         )(id),
       'ERR_QUEUE_BAD_PAYLOAD',
@@ -550,7 +548,6 @@ describe('envelopes that are not ours', () => {
             { prefix: rig.queue.prefix, job: 'make-thumbnail', id },
             systemPrincipal('x', 'tenant-a'),
             JSON.stringify(payload),
-            undefined,
           ),
         )(id),
       'ERR_CORE_FORBIDDEN',
