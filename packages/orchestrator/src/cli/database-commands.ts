@@ -139,7 +139,7 @@ export async function migrate(
     if (action === 'status') return { migrations: await migrator.status() }
     if (action === 'up') return { done: await migrator.up() }
     await refuseWhileServing('migrate down', app.name, options, serving)
-    return { done: await migrator.down(options.steps) }
+    return { done: await migrator.down(options.steps, { force: options.force ?? false }) }
   })
   print(options, results, (all) =>
     all

@@ -84,7 +84,7 @@ async function catalogue(): Promise<unknown> {
   const roles = await query(
     `select rolname, rolpassword from pg_authid where rolname like 'ledger%' order by 1`,
   )
-  const databases = await query(`select datname from pg_database order by 1`)
+  const databases = await query(`select datname from pg_database where datname like 'ledger%' order by 1`)
   const url = new URL(server.url)
   url.pathname = '/ledger_books'
   const isThere = databases.some(({ datname }) => datname === 'ledger_books')
