@@ -20,11 +20,11 @@ import {
   replayDeadLetters,
   type DeadLetter,
   type DeadLettersOptions,
-  type LetterBox,
 } from './dead-letters.ts'
 import type { JobDefinition } from './define-job.ts'
 import { createEnvelopeSigner, type Envelope, type EnvelopeSigner, type SecretText } from './envelope.ts'
 import { QueueError, unavailableWhenRedisIs } from '../errors.ts'
+import type { LetterBox } from './letter-box.ts'
 import { serializePayload } from './payload.ts'
 import { countByKey, resignJobs } from './resign.ts'
 import { readCounts, type QueueCounts } from './queue-counts.ts'

@@ -1,9 +1,8 @@
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import type { Job as BullJob, Queue as BullQueue } from 'bullmq'
-import type { Redis } from 'ioredis'
 import { QueueError } from '../errors.ts'
-import type { JobDefinition } from './define-job.ts'
-import type { Envelope, EnvelopeSigner } from './envelope.ts'
+import type { Envelope } from './envelope.ts'
+import type { LetterBox } from './letter-box.ts'
 import { reseal } from './resign.ts'
 
 /** A job that will not be tried again. */
@@ -39,15 +38,6 @@ export async function listDeadLetters(
   if (limit < 1) return []
   const jobs = await queue.getFailed(offset, offset + limit - 1)
   return jobs.filter((each) => each !== undefined).map(describe)
-}
-
-/** The dead letters of one kind of job, and what it takes to sign them again. */
-export interface LetterBox {
-  readonly bull: BullQueue
-  readonly connection: Redis
-  readonly prefix: string
-  readonly job: JobDefinition
-  readonly signer: EnvelopeSigner
 }
 
 /** @throws QueueError `ERR_QUEUE_NO_DEAD_LETTER` */

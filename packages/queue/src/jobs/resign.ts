@@ -1,6 +1,6 @@
 import type { Job as BullJob, Queue as BullQueue } from 'bullmq'
-import type { LetterBox } from './dead-letters.ts'
 import type { Envelope, EnvelopeAddress, EnvelopeSigner } from './envelope.ts'
+import type { LetterBox } from './letter-box.ts'
 
 /** The envelope under the current secret; undefined for one that is not genuine. */
 export function reseal(
