@@ -15,7 +15,7 @@ export interface ShutdownOptions {
   readonly health?: { stopAccepting(): void }
   /** How long to go on serving until balancers have seen that the process is not ready; `timeout` begins after it. @defaultValue 0 */
   readonly propagationDelay?: Duration
-  /** How long requests in progress and WebSocket clients may take to end. @defaultValue `'10s'` */
+  /** How long requests in progress may take to end; WebSocket clients have a part of it, 2 s at most, to answer the close. @defaultValue `'10s'` */
   readonly drainTimeout?: Duration
   /** The whole; then the process exits with 1 and says what hung. @defaultValue `'25s'` */
   readonly timeout?: Duration
