@@ -31,11 +31,6 @@ describe('the README', () => {
     expect(rows.toSorted()).toEqual(known.toSorted())
   })
 
-  it('shows the example that is run, whole', () => {
-    const example = readFileSync(resolve(root, 'examples/quick-start.ts'), 'utf8')
-    expect(readme).toContain(example.trim())
-  })
-
   it('shows every adapter as it is run', () => {
     const example = readFileSync(resolve(root, 'examples/adapters.ts'), 'utf8')
     const shown = example.slice(example.indexOf('// Web requests'), example.indexOf('// From here on'))
@@ -65,13 +60,6 @@ describe('the README', () => {
 })
 
 describe('the examples', () => {
-  it('quick-start signs in, verifies and revokes', () => {
-    const { stdout, stderr, status } = run('quick-start.ts')
-    expect(stderr).toBe('')
-    expect(stdout).toBe('alice of acme\nThe session was revoked. Sign in again.\n')
-    expect(status).toBe(0)
-  })
-
   it('adapters refuses and admits in front of every framework', () => {
     const { stdout, stderr, status } = run('adapters.ts')
     const http = ['fetch', 'hono', 'node', 'express', 'fastify']

@@ -1,10 +1,9 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { promisify } from 'node:util'
-import { createTestDatabase, freePort } from '@quintet/test-kit'
+import { freePort } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
 import { procedureDefaults, systemDefaults, type CoreErrorCode } from '../src/kit.ts'
 import { settingsDefaults } from '../src/settings.ts'
@@ -13,13 +12,6 @@ import type { ErrorKind } from '../src/index.ts'
 const root = new URL('../', import.meta.url)
 const readme = await readFile(new URL('README.md', root), 'utf8')
 const blocks = [...readme.matchAll(/^```ts\n([\s\S]*?)\n```$/gm)].map(([, code = '']) => code)
-
-async function run(file: string, env: Record<string, string> = {}): Promise<string> {
-  const { stdout } = await promisify(execFile)(process.execPath, [new URL(file, root).pathname], {
-    env: { ...process.env, ...env },
-  })
-  return stdout
-}
 
 /** Every code once, with its kind: the compiler holds the keys against the union. */
 const codes: Record<CoreErrorCode, ErrorKind> = {
@@ -84,25 +76,6 @@ describe('the README', () => {
       `(\`pollInterval\`, \`'${settingsDefaults.pollInterval}'\`)`,
     ]) {
       expect(readme).toContain(row)
-    }
-  })
-
-  it.each(['one-process.ts', 'settings.ts'])('shows examples/%s as it is', async (name) => {
-    expect(blocks).toContain((await readFile(new URL(`examples/${name}`, root), 'utf8')).trim())
-  })
-
-  it('has a first example that runs', async () => {
-    expect(await run('examples/one-process.ts')).toBe('Hello, Ada!\n')
-  })
-
-  it('has an example of settings that runs', async () => {
-    const database = await createTestDatabase()
-    try {
-      expect(await run('examples/settings.ts', { DATABASE_URL: database.url })).toBe(
-        "commission: 0.1 -> 0.2\ncommission: 0.2 -> 0.1\n[ 'bob', 'ada' ]\n",
-      )
-    } finally {
-      await database.drop()
     }
   })
 

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { reasons } from '../src/errors.ts'
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
@@ -15,14 +15,5 @@ describe('the README', () => {
       code === 'ERR_GATEWAY_LISTEN_FAILED' ? '-' : String(status),
     ])
     expect(rows).toEqual(told)
-  })
-
-  it('shows the example that runs', async () => {
-    const example = readFileSync(new URL('../examples/front-door.ts', import.meta.url), 'utf8')
-    expect(readme).toContain(example)
-    const print = vi.spyOn(console, 'log').mockImplementation(() => undefined)
-    await import('../examples/front-door.ts')
-    expect(print).toHaveBeenCalledWith(200, 'you asked for /objects/1')
-    print.mockRestore()
   })
 })

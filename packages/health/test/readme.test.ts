@@ -1,6 +1,4 @@
-import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
-import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import * as api from '../src/index.ts'
 import { HealthError, type HealthErrorCode } from '../src/index.ts'
@@ -39,13 +37,6 @@ describe('README', () => {
       Object.entries(values).map(([name, value]) => [`${factory}.${name}`, show(value)] as const),
     )
     expect(Object.fromEntries(rows)).toEqual(Object.fromEntries(expected))
-  })
-
-  it('shows the example as it is run', async () => {
-    const path = new URL('examples/plain-server.ts', root)
-    expect(readme).toContain(`\`\`\`ts\n${(await readFile(path, 'utf8')).trimEnd()}\n\`\`\``)
-    const { stdout } = await promisify(execFile)(process.execPath, [path.pathname], { timeout: 20_000 })
-    expect(stdout).toBe('ready: {"status":"pass"}\nthank you\n\ndatabase closed\n')
   })
 })
 

@@ -1,7 +1,4 @@
-import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
-import { promisify } from 'node:util'
-import { redisUrl } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
 import * as api from '../src/index.ts'
 import { QueueError, type QueueErrorCode } from '../src/index.ts'
@@ -51,20 +48,6 @@ describe('README', () => {
       Object.entries(values).map(([name, value]) => [`${factory}.${name}`, show(value)] as const),
     )
     expect(rows).toEqual(new Map(expected))
-  })
-
-  it('shows the example as it is run', async () => {
-    const path = new URL('examples/thumbnails.ts', root)
-    expect(readme).toContain(`\`\`\`ts\n${(await readFile(path, 'utf8')).trimEnd()}\n\`\`\``)
-    const { stdout } = await promisify(execFile)(process.execPath, [path.pathname], {
-      env: {
-        ...process.env,
-        REDIS_URL: redisUrl(),
-        QUEUE_SECRET: `example-of-this-run-${process.pid}-${Date.now()}`,
-      },
-      timeout: 20_000,
-    })
-    expect(stdout).toBe('thumbnail of o-1 for tenant-a, attempt 1\n')
   })
 })
 

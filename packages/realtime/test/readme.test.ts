@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { errorKinds } from '../src/errors.ts'
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
@@ -11,14 +11,5 @@ describe('the README', () => {
       kind,
     ])
     expect(rows).toEqual(Object.entries(errorKinds))
-  })
-
-  it('shows the example that runs', async () => {
-    const example = readFileSync(new URL('../examples/rooms.ts', import.meta.url), 'utf8')
-    expect(readme).toContain(example)
-    const print = vi.spyOn(console, 'log').mockImplementation(() => undefined)
-    await import('../examples/rooms.ts')
-    expect(print).toHaveBeenCalledWith({ text: 'Snow' })
-    print.mockRestore()
   })
 })

@@ -1,12 +1,8 @@
-import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
-import { promisify } from 'node:util'
-import { redisUrl } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
 import { RedisError } from '../src/index.ts'
 import type { RedisErrorCode } from '../src/index.ts'
 import * as api from '../src/index.ts'
-import { plainClient } from './support/servers.ts'
 
 const root = new URL('..', import.meta.url)
 const readme = await readFile(new URL('README.md', root), 'utf8')
@@ -62,18 +58,5 @@ describe('README', () => {
         ])
       }
     }
-  })
-
-  it('shows the example that is run here', async () => {
-    const example = new URL('examples/clients-and-limits.ts', root)
-    expect(readme).toContain((await readFile(example, 'utf8')).trim())
-    await using limits = plainClient(redisUrl(), 3)
-    await limits.del('example:rl:user-7')
-    const { stdout } = await promisify(execFile)(process.execPath, [example.pathname], {
-      env: { ...process.env, REDIS_URL: redisUrl() },
-    })
-    expect(stdout).toMatch(
-      /^true \{\s+'ratelimit-policy': '"user";q=10;w=60',\s+ratelimit: '"user";r=\d;t=\d+'\s+\}\nreport true\nhello hello\n$/,
-    )
   })
 })

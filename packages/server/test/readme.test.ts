@@ -40,12 +40,6 @@ function shown(value: unknown): string {
 }
 
 describe('the README', () => {
-  it('shows the example, which runs', async () => {
-    const example = await readFile(new URL('examples/quickstart.ts', root), 'utf8')
-    expect(readme).toContain(`\`\`\`ts\n${example.trimEnd()}\n\`\`\``)
-    expect(await run('quickstart.ts')).toBe("{ text: 'Hello Ann' }\n1\n2\n3\nHello Bob\n")
-  })
-
   it('names an example with two processes, which runs', async () => {
     expect(readme).toContain('examples/siblings.ts')
     expect(await run('siblings.ts')).toBe('[ 255, 254, 0 ]\n')

@@ -19,7 +19,7 @@ export interface NodeAuthOptions<Access extends AccessRule = AccessRule>
  * its status, anything else with 500.
  *
  * @example
- * createServer(withAuth({ manager }, (request, response, principal) => response.end(principal.userId)))
+ * createServer(withAuth({ manager }, (request, response, principal) => void response.end(principal.userId)))
  */
 export function withAuth<const Access extends AccessRule = 'authenticated'>(
   options: NodeAuthOptions<Access>,

@@ -58,6 +58,7 @@ const closeTimeout = 1_000
  * Makes the authentication for a WebSocket server of `ws` in `noServer` mode.
  *
  * @example
+ * const auth = upgradeAuth({ manager })
  * server.on('upgrade', async (request, socket, head) => {
  *   const principal = await auth.admit(request, socket)
  *   if (principal) sockets.handleUpgrade(request, socket, head, (ws) => auth.guard(ws, principal))

@@ -45,7 +45,8 @@ const routeSpec = {
  * @throws TypeError when it declares no access rule, or an option that is unknown or makes no sense.
  *
  * @example
- * route({
+ * const { route } = withServices<MediaServices>()
+ * const list = route({
  *   method: 'GET',
  *   pattern: '/objects',
  *   access: 'authenticated',
