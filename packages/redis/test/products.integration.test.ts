@@ -1,4 +1,4 @@
-import { findRedisServer, startPrivateRedis, until } from '@quintet/test-kit'
+import { findServer, startPrivateRedis, until } from '@quintet/test-kit'
 import type { PrivateRedis, PrivateRedisOptions } from '@quintet/test-kit'
 import type { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
@@ -14,10 +14,10 @@ import { startReplicated, startSentinel } from './support/processes.ts'
 import { patientClients, plainClient } from './support/servers.ts'
 
 const products = ['redis-server', 'redis-server-8', 'valkey-server']
-const found = await Promise.all(products.map(async (name) => ({ name, binary: await findRedisServer(name) })))
+const found = await Promise.all(products.map(async (name) => ({ name, binary: await findServer(name) })))
 
 for (const { name, binary } of found) {
-  const where = binary ?? 'not on PATH, nor fetched by tools/redis-products.ts'
+  const where = binary ?? 'not on PATH, nor fetched by tools/fetch-servers.ts'
   describe.skipIf(binary === undefined)(`on ${name} (${where})`, () => {
     const start = (options: PrivateRedisOptions = {}): Promise<PrivateRedis> =>
       startPrivateRedis({ binary: binary ?? name, ...options })

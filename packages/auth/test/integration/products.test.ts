@@ -1,17 +1,17 @@
 import { createRedisClients, createTrackedCache } from '@quintet/redis'
-import { findRedisServer, startPrivateRedis, until } from '@quintet/test-kit'
+import { findServer, startPrivateRedis, until } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
 import type { TrackedSessions } from '../../src/index.ts'
 import { createTestAuth } from '../../src/testing.ts'
 import { codeOf } from '../support/code-of.ts'
 
 const products = ['redis-server', 'redis-server-8', 'valkey-server']
-const found = await Promise.all(products.map(async (name) => ({ name, binary: await findRedisServer(name) })))
+const found = await Promise.all(products.map(async (name) => ({ name, binary: await findServer(name) })))
 
 const bearer = (token: string) => ({ scheme: 'bearer', token }) as const
 
 for (const { name, binary } of found) {
-  const where = binary ?? 'not on PATH, nor fetched by tools/redis-products.ts'
+  const where = binary ?? 'not on PATH, nor fetched by tools/fetch-servers.ts'
   describe.skipIf(binary === undefined)(`on ${name} (${where})`, () => {
     it.each(['strict', 'tracked'] as const)(
       'a session lives, rotates and ends, and does not come back, with %s checks',

@@ -2,7 +2,7 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { freePort, until } from '@quintet/test-kit'
+import { findServer, freePort, until } from '@quintet/test-kit'
 import { Client, type PoolConfig } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { RlsPoolOptions } from '../../src/index.ts'
@@ -44,10 +44,13 @@ describe.each<[string, Partial<RlsPoolOptions>, PoolConfig]>([
   })
 })
 
-const hasPgBouncer = spawnSync('pgbouncer', ['--version']).status === 0
+// PgBouncer refuses to be root, and its program may lie where only root can read.
+const pgbouncerUser = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
+const pgbouncer = (await findServer('pgbouncer')) ?? ''
+const hasPgBouncer = pgbouncer !== '' && spawnSync(pgbouncer, ['--version'], pgbouncerUser).status === 0
 
 describe.skipIf(!hasPgBouncer)(
-  'through PgBouncer in transaction mode (skipped where pgbouncer is not on PATH)',
+  'through PgBouncer in transaction mode (skipped where it is neither on PATH nor fetched)',
   () => {
     let folder: string
     let bouncer: ChildProcess
@@ -77,9 +80,8 @@ describe.skipIf(!hasPgBouncer)(
           'ignore_startup_parameters = extra_float_digits',
         ].join('\n'),
       )
-      const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
       spawnSync('chmod', ['-R', 'a+rX', folder])
-      bouncer = spawn('pgbouncer', [join(folder, 'pgbouncer.ini')], { stdio: 'ignore', ...user })
+      bouncer = spawn(pgbouncer, [join(folder, 'pgbouncer.ini')], { stdio: 'ignore', ...pgbouncerUser })
       server.port = String(port)
       url = server.href
       await until(async () => {

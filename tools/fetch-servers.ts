@@ -2,10 +2,10 @@ import { execFile } from 'node:child_process'
 import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { parseEnv, promisify } from 'node:util'
-import { redisProductsFolder } from './test-kit/src/redis-products.ts'
+import { fetchedServersFolder } from './test-kit/src/fetched-servers.ts'
 
 /*
- * Fetches Redis 8 and Valkey for the tests, from the archive of Debian 13, on any Debian. Nothing of the machine
+ * Fetches Redis 8, Valkey and PgBouncer for the tests, from the archive of Debian 13, on any Debian. Nothing of the machine
  * is changed: apt works with lists, sources and a cache of its own, and the programs run with the libraries that
  * they were built for. apt verifies the signature of the archive. Where it cannot be done, this says why and
  * succeeds; the tests then skip these servers.
@@ -13,41 +13,46 @@ import { redisProductsFolder } from './test-kit/src/redis-products.ts'
 
 const run = promisify(execFile)
 const suite = 'trixie'
-const packages = ['redis-tools', 'valkey-tools']
+const packages = ['pgbouncer', 'redis-tools', 'valkey-tools']
 const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg'
 
-/** The name under which tests look for a server, and the program of the packages that becomes one by its name. */
+/**
+ * The name under which tests look for a server, and its program in the packages. The programs that check the files of
+ * Redis and Valkey become the servers by their name.
+ */
 const servers = [
-  { name: 'redis-server-8', program: 'redis-server', from: 'redis-check-rdb' },
-  { name: 'valkey-server', program: 'valkey-server', from: 'valkey-check-rdb' },
+  { name: 'pgbouncer', program: 'sbin/pgbouncer' },
+  { name: 'redis-server-8', program: 'bin/redis-server', from: 'redis-check-rdb' },
+  { name: 'valkey-server', program: 'bin/valkey-server', from: 'valkey-check-rdb' },
 ] as const
+const names = 'Redis 8, Valkey and PgBouncer'
 
 try {
-  if (await isThere()) console.log('Redis 8 and Valkey are there.')
+  if (await isThere()) console.log(`${names} are there.`)
   else {
-    await fetchProducts()
-    console.log('Redis 8 and Valkey have been fetched.')
+    await fetchServers()
+    console.log(`${names} have been fetched.`)
   }
 } catch (error) {
   const reason =
     error instanceof Error ? error.message.trim().split('\n').slice(0, 5).join('\n') : String(error)
-  console.log(`Redis 8 and Valkey cannot be fetched, so tests on them are skipped: ${reason}`)
+  console.log(`${names} cannot be fetched, so tests on them are skipped: ${reason}`)
 }
 
 async function isThere(): Promise<boolean> {
   try {
-    const files = await readdir(redisProductsFolder)
+    const files = await readdir(fetchedServersFolder)
     return servers.every(({ name }) => files.includes(name))
   } catch {
     return false
   }
 }
 
-async function fetchProducts(): Promise<void> {
+async function fetchServers(): Promise<void> {
   const mirror = await findMirror()
-  const parent = dirname(redisProductsFolder)
+  const parent = dirname(fetchedServersFolder)
   await mkdir(parent, { recursive: true })
-  const work = await mkdtemp(join(parent, 'redis-products-'))
+  const work = await mkdtemp(join(parent, 'test-servers-'))
   try {
     const archives = await download(join(work, 'apt'), mirror)
     const made = join(work, 'made')
@@ -55,8 +60,8 @@ async function fetchProducts(): Promise<void> {
     await mkdir(root, { recursive: true })
     for (const archive of archives) await run('dpkg-deb', ['--extract', archive, root])
     await writeStarters(made, root)
-    await rm(redisProductsFolder, { recursive: true, force: true })
-    await rename(made, redisProductsFolder)
+    await rm(fetchedServersFolder, { recursive: true, force: true })
+    await rename(made, fetchedServersFolder)
   } finally {
     await rm(work, { recursive: true, force: true })
   }
@@ -119,9 +124,9 @@ async function writeStarters(folder: string, root: string): Promise<void> {
   const loader = files.find((file) => /(^|\/)ld-linux[^/]*\.so\.\d+$/.test(file))
   const library = files.find((file) => /^lib\/[^/]+\/libc\.so\.6$/.test(file))
   if (loader === undefined || library === undefined) throw new Error('the packages hold no C library')
-  for (const { name, program, from } of servers) {
-    const target = join(root, 'usr', 'bin', program)
-    await symlink(from, target)
+  for (const { name, program, ...source } of servers) {
+    const target = join(root, 'usr', program)
+    if ('from' in source) await symlink(source.from, target)
     const path = join(folder, name)
     const at = (file: string): string => `"$folder/${relative(folder, file)}"`
     await writeFile(
