@@ -5,7 +5,7 @@ import { Queue as BullQueue, Worker as BullWorker } from 'bullmq'
 import { Redis } from 'ioredis'
 import { Pool } from 'pg'
 import { z } from 'zod'
-import { startPostgres, startRedis } from '../packages/orchestrator/src/infrastructure/index.ts'
+import { startPostgres, startRedis } from '../packages/orchestrator/src/infrastructure.ts'
 import type { Figure } from './run.ts'
 
 const jobs = 4_000

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { channel, createHub, createPublisher } from '@quintet/realtime'
 import { Redis } from 'ioredis'
 import { WebSocket, WebSocketServer } from 'ws'
-import { startRedis } from '../packages/orchestrator/src/infrastructure/index.ts'
+import { startRedis } from '../packages/orchestrator/src/infrastructure.ts'
 import type { Figure } from './run.ts'
 
 const subscribers = 500

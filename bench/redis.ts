@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { createRateLimiter, createRedisClients, createTrackedCache } from '@quintet/redis'
 import type { TrackedCache } from '@quintet/redis'
 import { Redis } from 'ioredis'
-import { startRedis } from '../packages/orchestrator/src/infrastructure/index.ts'
+import { startRedis } from '../packages/orchestrator/src/infrastructure.ts'
 import type { Figure } from './run.ts'
 
 const prefix = 'quintet-bench:'

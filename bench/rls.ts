@@ -5,7 +5,7 @@ import { createRlsPool, policiesToSql, runWithRlsContext, tenantPolicy } from '@
 import { provisionDatabase } from '@quintet/rls/migrations'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import { Client, Pool } from 'pg'
-import { startPostgres } from '../packages/orchestrator/src/infrastructure/index.ts'
+import { startPostgres } from '../packages/orchestrator/src/infrastructure.ts'
 import type { Figure } from './run.ts'
 
 interface Database {

@@ -1,4 +1,4 @@
-import { startTestServers } from '../packages/orchestrator/src/infrastructure/index.ts'
+import { startTestServers } from '../packages/orchestrator/src/infrastructure.ts'
 
 /**
  * Starts a real PostgreSQL and a real Redis for the test run, unless `DATABASE_URL` or `REDIS_URL` name

@@ -49,6 +49,18 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'socket exchange',
     'http',
   ],
+  orchestrator: [
+    'errors.ts processes logs',
+    'infrastructure metrics',
+    'state bin-path.ts',
+    'plan',
+    'running',
+    'control servers dev terminal',
+    'runner supervisor',
+    'launch',
+    'daemon',
+    'cli',
+  ],
 }
 
 /** The most files that one folder may hold. */

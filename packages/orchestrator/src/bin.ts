@@ -16,15 +16,15 @@ async function main(args: readonly string[]): Promise<void> {
     case '@evaluate':
       return (await import('./plan/evaluate.ts')).evaluate(operand)
     case '@compile':
-      return (await import('./plan/compile.ts')).compile(args.slice(1))
+      return (await import('./runner/warm-compile-cache.ts')).compile(args.slice(1))
     case '@provision':
       return (await import('./servers/provision.ts')).provision()
     case '@migrate':
       return (await import('./servers/migrate.ts')).migrateUp(operand)
     case '@daemon':
-      return (await import('./daemon.ts')).runDaemon(operand)
+      return (await import('./daemon/run-daemon.ts')).runDaemon(operand)
     case 'run':
-      return (await import('./cli/run-command.ts')).runCommand(args.slice(1))
+      return (await import('./cli/actions/run-command.ts')).runCommand(args.slice(1))
     default:
       return (await import('./cli/program.ts')).runProgram(args)
   }

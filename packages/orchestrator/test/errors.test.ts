@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { isQuintetError } from '@quintet/core'
 import { describe, expect, it } from 'vitest'
 import { describeError, OrchestratorError } from '../src/errors.ts'
-import { InfrastructureError } from '../src/infrastructure/index.ts'
+import { InfrastructureError } from '../src/infrastructure.ts'
 
 const source = join(import.meta.dirname, '../src')
 const pattern = /ERR_(?:ORCHESTRATOR|INFRASTRUCTURE)_[A-Z_]+/g

@@ -3,15 +3,15 @@ import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { binPath } from '../bin-path.ts'
 import { sendCommand } from '../control/control-client.ts'
-import type { EcosystemStatus } from '../ecosystem-status.ts'
+import type { EcosystemStatus } from '../running/ecosystem-status.ts'
 import { OrchestratorError } from '../errors.ts'
-import { locateState, print, type CommonOptions } from './context.ts'
-import { formatStatus } from './format.ts'
-import { logs, type LogsOptions } from './logs-command.ts'
-import type { MigrateOptions } from './database-commands.ts'
-import { runUsage } from './run-command.ts'
-import type { SettingChangeOptions } from './settings-command.ts'
-import { up, type UpOptions } from './up-command.ts'
+import { locateState, print, type CommonOptions } from './actions/context.ts'
+import { formatStatus } from '../terminal/format-status.ts'
+import { logs, type LogsOptions } from './actions/logs-command.ts'
+import type { MigrateOptions } from './actions/database-commands.ts'
+import { runUsage } from './actions/run-command.ts'
+import type { SettingChangeOptions } from './actions/settings-command.ts'
+import { up, type UpOptions } from './actions/up-command.ts'
 
 /** Reads the command line and does what it says. */
 export async function runProgram(args: readonly string[]): Promise<void> {
@@ -98,7 +98,7 @@ function createProgram(): Command {
     .command('routes [app]')
     .description('list every way in with its access rule')
     .action(async (name: string | undefined, _options, command: Command) => {
-      const { routes } = await import('./routes-command.ts')
+      const { routes } = await import('./actions/routes-command.ts')
       await routes(name, common(command))
       exitWhenPrinted()
     })
@@ -107,7 +107,7 @@ function createProgram(): Command {
     .command('config [app]')
     .description('show every value of the configuration with its origin; secrets are not shown')
     .action(async (name: string | undefined, _options, command: Command) => {
-      const { config } = await import('./config-command.ts')
+      const { config } = await import('./actions/config-command.ts')
       await config(name, common(command))
       exitWhenPrinted()
     })
@@ -134,7 +134,8 @@ function createProgram(): Command {
 }
 
 function addSettingsCommands(program: Command, common: (command: Command) => CommonOptions): void {
-  const load = (): Promise<typeof import('./settings-command.ts')> => import('./settings-command.ts')
+  const load = (): Promise<typeof import('./actions/settings-command.ts')> =>
+    import('./actions/settings-command.ts')
   const settings = program
     .command('settings')
     .description('runtime settings of the apps; every process follows a change within a second')
@@ -189,7 +190,8 @@ function addSettingsCommands(program: Command, common: (command: Command) => Com
 }
 
 function addDatabaseCommands(program: Command, common: (command: Command) => CommonOptions): void {
-  const load = (): Promise<typeof import('./database-commands.ts')> => import('./database-commands.ts')
+  const load = (): Promise<typeof import('./actions/database-commands.ts')> =>
+    import('./actions/database-commands.ts')
   const migrations = program
     .command('migrate')
     .description("migrations of the databases, under the owner's login")

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { Stats } from 'node:fs'
 import { extname, matchesGlob, relative } from 'node:path'
-import type { RunningEcosystem } from '../ecosystem.ts'
+import type { RunningEcosystem } from '../running/running-ecosystem.ts'
 import { describeError } from '../errors.ts'
 import type { PlannedApp } from '../plan/plan.ts'
 

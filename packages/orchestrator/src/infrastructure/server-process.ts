@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import type { Environment } from './environment.ts'
 import { serverEnvironment } from './environment.ts'
 import { InfrastructureError } from './errors.ts'
-import { startGuardian } from './guardian.ts'
+import { startGuardian } from '../processes/guardian.ts'
 import type { ServerUser } from './server-user.ts'
 
 export interface ServerProcessOptions {

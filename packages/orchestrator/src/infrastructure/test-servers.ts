@@ -1,5 +1,5 @@
-import { startPostgres, type PostgresServer } from './postgres.ts'
-import { startRedis, type RedisServer } from './redis.ts'
+import { startPostgres, type PostgresServer } from './postgres/start-postgres.ts'
+import { startRedis, type RedisServer } from './redis/start-redis.ts'
 
 export interface TestServers extends AsyncDisposable {
   readonly postgres: PostgresServer

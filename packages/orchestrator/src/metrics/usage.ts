@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { statFields } from '../supervisor/process-identity.ts'
+import { statFields } from '../processes/process-identity.ts'
 
 /** What a process and its descendants use. */
 export interface Usage {

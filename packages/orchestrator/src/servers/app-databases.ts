@@ -6,7 +6,7 @@ import type { Plan } from '../plan/plan.ts'
 import { readLock, takeLock } from '../state/lock.ts'
 import { openSecrets, type Secrets } from '../state/secrets.ts'
 import { prepareStateDirectory, type StateDirectory } from '../state/state-directory.ts'
-import type { EcosystemEvent } from '../supervisor/events.ts'
+import type { EcosystemEvent } from '../running/ecosystem-events.ts'
 import { provisionInProcess, type DatabaseUrls } from './provision.ts'
 import { startServers } from './servers.ts'
 

@@ -1,10 +1,12 @@
 import { OrchestratorError } from '../errors.ts'
-import { isPortFree, startPostgres, startRedis } from '../infrastructure/index.ts'
+import { startPostgres } from '../infrastructure/postgres/start-postgres.ts'
+import { startRedis } from '../infrastructure/redis/start-redis.ts'
 import type { Environment } from '../infrastructure/environment.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { Secrets } from '../state/secrets.ts'
 import type { StateDirectory } from '../state/state-directory.ts'
-import type { EcosystemEvent } from '../supervisor/events.ts'
+import { isPortFree } from '../processes/free-port.ts'
+import type { EcosystemEvent } from '../running/ecosystem-events.ts'
 
 export interface ServersOptions {
   readonly plan: Plan

@@ -127,3 +127,8 @@ function refuse(path: string, reason: string, cause?: unknown): OrchestratorErro
 function hash(text: string): string {
   return createHash('sha256').update(text).digest('hex')
 }
+
+/** Where the log of a process is. */
+export function logFile(state: StateDirectory, id: string): string {
+  return join(state.logs, `${id.replace('/', '.')}.log`)
+}

@@ -1,6 +1,7 @@
 import { OrchestratorError } from '../errors.ts'
-import { describePortOwner, findPortOwner, freePorts, isPortFree } from '../infrastructure/index.ts'
 import type { Plan } from '../plan/plan.ts'
+import { freePorts, isPortFree } from '../processes/free-port.ts'
+import { describePortOwner, findPortOwner } from '../processes/port-owner.ts'
 
 export interface AssignPortsOptions {
   /** `auto`: every transport gets a free port, whatever the plan says; for tests beside a running system. */

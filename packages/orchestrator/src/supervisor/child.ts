@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
-import { describePortOwner, findPortOwner, isPortFree } from '../infrastructure/index.ts'
 import type { PlannedProcess } from '../plan/plan.ts'
-import { findMarked, identify, isRunning, type ProcessIdentity } from './process-identity.ts'
+import { isPortFree } from '../processes/free-port.ts'
+import { describePortOwner, findPortOwner } from '../processes/port-owner.ts'
+import { findMarked, identify, isRunning, type ProcessIdentity } from '../processes/process-identity.ts'
 
 export interface ChildOptions {
   readonly process: PlannedProcess

@@ -2,19 +2,7 @@ import { backoffDelay } from './backoff.ts'
 import { createCrashBudget } from './crash-budget.ts'
 import type { SupervisorClock } from './timers.ts'
 import type { Plan, PlannedProcess } from '../plan/plan.ts'
-
-/** Where a process is in its life. */
-export type ProcessPhase =
-  | 'waiting'
-  | 'starting'
-  | 'probing'
-  | 'ready'
-  | 'unhealthy'
-  | 'stopping'
-  | 'stopped'
-  | 'backoff'
-  | 'failed'
-  | 'completed'
+import type { ProcessPhase } from '../running/process-phase.ts'
 
 /** What happens to a process, from outside or from its child. */
 export type ProcessEvent =

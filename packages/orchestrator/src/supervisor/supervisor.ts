@@ -1,7 +1,8 @@
 import type { Plan } from '../plan/plan.ts'
 import { OrchestratorError } from '../errors.ts'
-import type { EcosystemEvent } from './events.ts'
-import { isAlive, isSatisfied, type ProcessPhase, type ProcessTransition } from './process-machine.ts'
+import type { EcosystemEvent } from '../running/ecosystem-events.ts'
+import { isAlive, isSatisfied, type ProcessTransition } from './process-machine.ts'
+import type { ProcessPhase } from '../running/process-phase.ts'
 import { stopOrder } from './stop-order.ts'
 import {
   createSupervisedProcess,

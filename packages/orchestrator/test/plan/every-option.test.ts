@@ -31,14 +31,14 @@ const watch = (change: object): Change => ({ app: { watch: { directory: '.', ...
 const backoff = (change: object): Change => ({ ecosystem: { supervision: { backoff: change } } })
 const logging = (change: object): Change => ({ ecosystem: { logging: change } })
 
-const supervisor = 'integration/supervisor.test.ts'
+const supervisor = 'launch/launch-ecosystem.integration.test.ts'
 const machine = 'supervisor/process-machine.test.ts'
 const store = [
-  'integration/store.test.ts',
+  'launch/store.integration.test.ts',
   'gets its database, migrations, Redis, secrets and siblings before it is ready',
 ] as const
 const servers = [
-  'integration/store.test.ts',
+  'launch/store.integration.test.ts',
   'uses the servers and the ports that the ecosystem file names',
 ] as const
 const environment = [
@@ -59,7 +59,7 @@ const silent = [machine, 'is restarted when it does not answer `retries` probes 
 const budget = [machine, 'fails when it crashes more often than maxRestarts within the window'] as const
 const delays = ['supervisor/backoff.test.ts', 'doubles from the initial delay up to the longest'] as const
 const watched = [
-  'integration/dev.test.ts',
+  'dev/watch-apps.integration.test.ts',
   'restarts an app when the content of one of its files changes, and not when one is only touched',
 ] as const
 const measured = [
@@ -76,13 +76,13 @@ const rows: Readonly<Record<string, Row>> = {
   },
   'SystemOptions.settings.schema': {
     shownBy: [
-      'integration/settings.test.ts',
+      'cli/actions/settings-command.integration.test.ts',
       'refuses a bad value with the message of the schema, and changes nothing',
     ],
   },
   'SystemOptions.settings.namespace': {
     shownBy: [
-      'integration/settings.test.ts',
+      'cli/actions/settings-command.integration.test.ts',
       'changes a setting, and every running process of the app follows within a second',
     ],
   },

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadPlan } from '../../src/index.ts'
-import { trioConfig, trioPlan } from '../integration/trio.ts'
+import { trioConfig, trioPlan } from '../trio.ts'
 
 let folder: string
 beforeAll(async () => {

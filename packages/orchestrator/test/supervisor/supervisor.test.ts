@@ -4,7 +4,7 @@ import type { ProcessLog } from '../../src/logs/process-log.ts'
 import type { Plan, PlannedApp, PlannedProcess } from '../../src/plan/plan.ts'
 import type { ChannelListener } from '../../src/control/process-channels.ts'
 import type { ChildOptions } from '../../src/supervisor/child.ts'
-import type { EcosystemEvent } from '../../src/supervisor/events.ts'
+import type { EcosystemEvent } from '../../src/running/ecosystem-events.ts'
 import { createSupervisor, type Supervisor } from '../../src/supervisor/supervisor.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
 

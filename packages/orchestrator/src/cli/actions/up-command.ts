@@ -1,0 +1,124 @@
+import { spawn } from 'node:child_process'
+import { openSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { binPath, withCompileCache } from '../../bin-path.ts'
+import { sendCommand } from '../../control/control-client.ts'
+import type { DaemonInput, DaemonMessage } from '../../daemon/run-daemon.ts'
+import type { EcosystemStatus } from '../../running/ecosystem-status.ts'
+import { OrchestratorError } from '../../errors.ts'
+import { serveEcosystem } from '../../daemon/serve-ecosystem.ts'
+import { droppedLine } from '../../logs/log-entry.ts'
+import { alreadyRunning, readLock } from '../../state/lock.ts'
+import { prepareStateDirectory, type StateDirectory } from '../../state/state-directory.ts'
+import type { EcosystemEvent } from '../../running/ecosystem-events.ts'
+import { loadContext, print, type CommonOptions } from './context.ts'
+import { formatEvent } from '../../terminal/format-event.ts'
+import { formatLogLine } from '../../terminal/format-log-line.ts'
+import { formatStatus } from '../../terminal/format-status.ts'
+
+export interface UpOptions extends CommonOptions {
+  /** Under what the systems say in `dev`, and with restarts when files change; stays in the foreground. */
+  readonly dev?: boolean
+  readonly foreground?: boolean
+  readonly ports: 'fixed' | 'auto'
+  readonly port?: number
+}
+
+/** Bytes of output that may wait for whoever reads it. */
+const outputBacklog = 1024 * 1024
+
+/** Starts everything, in the background or as the business of this process. */
+export async function up(options: UpOptions): Promise<void> {
+  const { plan, state } = await loadContext(options)
+  prepareStateDirectory(state)
+  const holder = await readLock(state.root)
+  if (holder) throw alreadyRunning(holder)
+  const show = (event: EcosystemEvent): void => {
+    const line = options.json ? JSON.stringify(event) : formatEvent(event)
+    if (line !== undefined) process.stdout.write(`${line}\n`)
+  }
+  const say = (message: string): void => show({ type: 'progress', message })
+  const input: DaemonInput = {
+    plan,
+    dataDirectory: state.root,
+    ports: options.ports,
+    gatewayPort: options.port ?? null,
+  }
+  if (options.foreground || options.dev) {
+    await using watching = new AsyncDisposableStack()
+    process.exitCode = await serveEcosystem(plan, {
+      dataDirectory: state.root,
+      ports: options.ports,
+      ...(options.port === undefined ? {} : { gatewayPort: options.port }),
+      onEvent: show,
+      dev: options.dev ?? false,
+      onLaunched(ecosystem) {
+        let dropped = 0
+        ecosystem.follow(undefined, (id, line) => {
+          if (process.stdout.writableLength > outputBacklog) return void (dropped += 1)
+          if (dropped > 0) process.stdout.write(`${formatLogLine(id, droppedLine(dropped))}\n`)
+          dropped = 0
+          process.stdout.write(
+            `${options.json ? JSON.stringify({ type: 'line', id, line }) : formatLogLine(id, line)}\n`,
+          )
+        })
+        if (options.dev)
+          void import('../../dev/watch-apps.ts').then(({ watchApps }) =>
+            watching.use(watchApps(ecosystem, { onMessage: say })),
+          )
+      },
+    })
+    return
+  }
+  await launchDaemon(state, input, show)
+  const answer = (await sendCommand(state.root, { command: 'settled' })) as {
+    failure: string | null
+    status: EcosystemStatus
+  }
+  if (answer.failure !== null) {
+    throw new OrchestratorError(`The ecosystem could not start. ${answer.failure}\nSee "quintet logs".`, {
+      code: 'ERR_ORCHESTRATOR_START_FAILED',
+      kind: 'unavailable',
+    })
+  }
+  print(options, answer.status, (status) => formatStatus(status, Date.now()))
+  if (answer.status.processes.some((each) => each.phase === 'failed')) process.exitCode = 1
+}
+
+/** Starts the process that stays, and waits until it has launched everything or says why it cannot. */
+async function launchDaemon(
+  state: StateDirectory,
+  input: DaemonInput,
+  show: (event: EcosystemEvent) => void,
+): Promise<void> {
+  const file = join(state.run, 'plan.json')
+  writeFileSync(file, JSON.stringify(input), { mode: 0o600 })
+  const log = openSync(join(state.logs, 'supervisor.log'), 'a', 0o600)
+  const child = spawn(process.execPath, ['--max-semi-space-size=1', binPath, '@daemon', file], {
+    detached: true,
+    stdio: ['ignore', log, log, 'pipe'],
+    cwd: '/',
+    env: withCompileCache(process.env),
+  })
+  const exited = new Promise<string>((resolve) => {
+    child.once('error', (error) => resolve(error.message))
+    child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`))
+  })
+  const lines = createInterface(child.stdio[3] as NodeJS.ReadableStream)
+  for await (const line of lines) {
+    const message = JSON.parse(line) as DaemonMessage
+    if (message.type === 'event') show(message.event)
+    else if (message.type === 'problem') throw failed(message.message)
+    else {
+      child.unref()
+      lines.close()
+      return
+    }
+  }
+  throw failed(`The supervisor ended (${await exited}). See ${join(state.logs, 'supervisor.log')}.`)
+}
+
+function failed(message: string): OrchestratorError {
+  return new OrchestratorError(message, { code: 'ERR_ORCHESTRATOR_START_FAILED', kind: 'unavailable' })
+}

@@ -1,0 +1,37 @@
+import { openControlServer } from '../control/control-server.ts'
+import { launchEcosystem } from '../launch/launch-ecosystem.ts'
+import type { Plan } from '../plan/plan.ts'
+import type { EcosystemRunOptions, RunningEcosystem } from '../running/running-ecosystem.ts'
+import { stateDirectory } from '../state/state-directory.ts'
+
+export interface ServeOptions extends EcosystemRunOptions {
+  /** All processes have been told to start, and commands are answered. */
+  readonly onLaunched?: (ecosystem: RunningEcosystem) => void
+}
+
+/**
+ * Runs an ecosystem as the business of this process: commands are answered, SIGTERM and SIGINT stop it in
+ * order, a second signal at once. Resolves with the exit code when all has stopped.
+ */
+export async function serveEcosystem(plan: Plan, options: ServeOptions = {}): Promise<number> {
+  const starting = new AbortController()
+  let ecosystem: RunningEcosystem | undefined
+  let signals = 0
+  const onSignal = (signal: NodeJS.Signals): void => {
+    signals += 1
+    if (!ecosystem) starting.abort(new Error(`It was stopped by ${signal} while it was starting.`))
+    else if (signals === 1) void ecosystem.stop(signal).catch(() => undefined)
+    else void ecosystem.kill().catch(() => undefined)
+  }
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, onSignal)
+  try {
+    ecosystem = await launchEcosystem(plan, { ...options, signal: starting.signal })
+    const control = await openControlServer(ecosystem, stateDirectory(ecosystem.dataDirectory).run)
+    options.onLaunched?.(ecosystem)
+    const code = await ecosystem.stopped
+    await control.close()
+    return code
+  } finally {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.off(signal, onSignal)
+  }
+}

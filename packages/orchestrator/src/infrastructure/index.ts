@@ -1,7 +1,0 @@
-export { createDatabaseFromTemplate } from './database.ts'
-export { InfrastructureError, type InfrastructureErrorCode } from './errors.ts'
-export { freePort, freePorts, isPortFree } from './free-port.ts'
-export { describePortOwner, findPortOwner, type PortOwner } from './port-owner.ts'
-export { startPostgres, type PostgresOptions, type PostgresServer } from './postgres.ts'
-export { startRedis, type RedisOptions, type RedisServer } from './redis.ts'
-export { startTestServers, type TestServers, type TestServersOptions } from './test-servers.ts'

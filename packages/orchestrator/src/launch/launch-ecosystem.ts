@@ -1,0 +1,267 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { openProcessChannels } from '../control/process-channels.ts'
+import { describeStatus, everything } from './describe-status.ts'
+import { openLogs } from './open-logs.ts'
+import type { EcosystemRunOptions, RunningEcosystem } from '../running/running-ecosystem.ts'
+import { OrchestratorError } from '../errors.ts'
+import { createSampler } from '../metrics/sampler.ts'
+import { compilePlan } from '../runner/warm-compile-cache.ts'
+import { loadPlan } from '../plan/load-plan.ts'
+import type { Plan } from '../plan/plan.ts'
+import { describeUnusedDatabases, provisionApps } from '../servers/app-databases.ts'
+import type { DatabaseUrls } from '../servers/provision.ts'
+import { startServers, type Servers } from '../servers/servers.ts'
+import { takeLock } from '../state/lock.ts'
+import { openSecrets, type Secrets } from '../state/secrets.ts'
+import {
+  clearRunDirectory,
+  defaultStateDirectory,
+  prepareStateDirectory,
+  stateDirectory,
+} from '../state/state-directory.ts'
+import { assignPorts } from '../supervisor/assign-ports.ts'
+import type { EcosystemEvent } from '../running/ecosystem-events.ts'
+import { startGuardian } from '../supervisor/guardian.ts'
+import { processEnvironment } from '../supervisor/process-environment.ts'
+import { createSupervisor, type Supervisor } from '../supervisor/supervisor.ts'
+import { supervisorClock } from '../supervisor/timers.ts'
+
+/**
+ * Starts an ecosystem under this process: servers, databases, migrations, then every process in order. Resolves
+ * when all are ready.
+ *
+ * Whatever becomes of this process, nothing outlives it.
+ *
+ * @param source the ecosystem file, or the plan that `loadPlan` made of it.
+ * @throws OrchestratorError or InfrastructureError when it cannot start; then nothing is left running. Naming the
+ *   process that failed, why, and its last lines, when one that everything hangs on did not get ready.
+ */
+export async function startEcosystem(
+  source: string | Plan,
+  options: EcosystemRunOptions = {},
+): Promise<RunningEcosystem> {
+  const ecosystem = await launchEcosystem(source, options)
+  try {
+    await Promise.race([ecosystem.settled(options.signal), ecosystem.stopped])
+    if (ecosystem.failure !== null) throw cannotStart(ecosystem)
+    return ecosystem
+  } catch (error) {
+    await ecosystem.stop('it could not start')
+    throw error
+  }
+}
+
+/** Names what failed, with the last lines that it wrote. */
+function cannotStart(ecosystem: RunningEcosystem): OrchestratorError {
+  const id = ecosystem.plan.processes.find((each) => ecosystem.failure?.startsWith(each.id))?.id
+  const lines = id === undefined ? [] : ecosystem.logs(id, 10)
+  return new OrchestratorError([`The ecosystem could not start. ${ecosystem.failure}`, ...lines].join('\n'), {
+    code: 'ERR_ORCHESTRATOR_START_FAILED',
+    kind: 'unavailable',
+  })
+}
+
+/** As {@link startEcosystem}, but does not wait for the processes. */
+export async function launchEcosystem(
+  source: string | Plan,
+  options: EcosystemRunOptions = {},
+): Promise<RunningEcosystem> {
+  const env = options.env ?? process.env
+  const onEvent = options.onEvent ?? (() => undefined)
+  const given = typeof source === 'string' ? await loadPlan(source) : source
+  const plan = options.dev ? withoutCritical(given) : given
+  const state = stateDirectory(
+    options.dataDirectory ?? defaultStateDirectory(plan.project, plan.configFile, env),
+  )
+  prepareStateDirectory(state)
+  await using made = new AsyncDisposableStack()
+  // Sockets that had to go elsewhere because the data folder's path is too long for them.
+  if (!state.run.startsWith(state.root)) made.defer(() => rm(state.run, { recursive: true, force: true }))
+  made.use(await takeLock(state.root, state.run))
+  clearRunDirectory(state)
+  const secrets = openSecrets(state.secretsFile)
+  const ports = await assignPorts(plan, { ports: options.ports ?? 'fixed', gatewayPort: options.gatewayPort })
+  const stopped = Promise.withResolvers<number>()
+  let lost: string | undefined
+  let fail = (reason: string): void => void (lost ??= reason)
+  options.signal?.throwIfAborted()
+  const compiled = compilePlan(plan, env as NodeJS.ProcessEnv, options.signal)
+  const servers = await startServers({
+    plan,
+    state,
+    secrets,
+    env,
+    onEvent,
+    onLost: (name, reason) => fail(`${name} is lost: ${reason}`),
+  })
+  made.defer(() => servers.stop())
+  const databases = await prepareDatabases(plan, servers, secrets, onEvent)
+  options.signal?.throwIfAborted()
+
+  const logs = await openLogs(plan, state)
+  made.defer(async () => void (await Promise.all([...logs.values()].map((log) => log.close()))))
+  const linksDirectory = join(state.run, 'links')
+  await mkdir(linksDirectory, { recursive: true, mode: 0o700 })
+  const channels = await openProcessChannels(
+    join(state.run, `processes.${randomBytes(4).toString('hex')}.sock`),
+  )
+  made.defer(() => channels.close())
+  const run = randomBytes(12).toString('hex')
+  const guardian = startGuardian(run)
+  made.defer(() => guardian.release())
+
+  const supervisor = createSupervisor({
+    plan,
+    logs,
+    ports,
+    channels,
+    guardian,
+    run,
+    clock: supervisorClock,
+    environment: (id) => {
+      const planned = plan.processes.find((each) => each.id === id)
+      if (!planned) throw new TypeError(`There is no process ${id}.`)
+      return processEnvironment(planned, {
+        plan,
+        env,
+        dev: options.dev ?? false,
+        secrets,
+        databases,
+        redisUrl: servers.url('redis'),
+        linksDirectory,
+        ports,
+      })
+    },
+    onEvent(event) {
+      if (event.type === 'process') logs.get(event.id)?.note(`${event.from} -> ${event.to}: ${event.reason}`)
+      onEvent(event)
+    },
+    onEscalated: (id, reason) => fail(`${id} failed: ${reason}`),
+  })
+  const sampler = createSampler({ ...plan.metrics, targets: () => targetsOf(supervisor, servers) })
+  made.defer(() => sampler.close())
+  await compiled
+  options.signal?.throwIfAborted()
+  const resources = made.move()
+  const startedAt = Date.now()
+  let stopping: Promise<void> | undefined
+  let failure: string | null = null
+
+  function stop(reason = 'the ecosystem stops'): Promise<void> {
+    stopping ??= (async () => {
+      try {
+        await supervisor.stop(reason)
+      } finally {
+        await resources.disposeAsync()
+        stopped.resolve(failure === null ? 0 : 1)
+      }
+    })()
+    return stopping
+  }
+  fail = (reason) => {
+    failure ??= reason
+    // What goes wrong on the way down is in the logs; the failure is what is told.
+    stop(reason).catch(() => undefined)
+  }
+  if (lost === undefined) supervisor.start()
+  else fail(lost)
+
+  return {
+    plan,
+    dataDirectory: state.root,
+    pid: process.pid,
+    get gatewayUrl() {
+      const id = plan.gateway?.processId
+      return id === undefined ? null : `http://127.0.0.1:${ports.get(id)?.['http'] ?? 0}`
+    },
+    get urls() {
+      return Object.fromEntries([...supervisor.processes].map(([id, { urls }]) => [id, urls]))
+    },
+    async status() {
+      await sampler.sample()
+      return describeStatus({
+        plan,
+        dataDirectory: state.root,
+        supervisor,
+        servers,
+        startedAt,
+        latest: sampler.latest,
+      })
+    },
+    logs(id, count = 100) {
+      const log = logs.get(id)
+      if (!log) throw unknown(id, plan)
+      return log.recent(count)
+    },
+    follow(name, onLine) {
+      const ids = plan.processes
+        .map((each) => each.id)
+        .filter((id) => name === undefined || id === name || id.startsWith(`${name}/`))
+      if (ids.length === 0) throw unknown(name ?? '', plan)
+      const subscriptions = ids.map((id) => logs.get(id)?.subscribe((line) => onLine(id, line)))
+      return {
+        [Symbol.dispose]: () => {
+          for (const each of subscriptions) each?.[Symbol.dispose]()
+        },
+      }
+    },
+    metrics: sampler.history,
+    restart: (name) => supervisor.restart(name),
+    secret(name) {
+      const names = new Set(['maintenance-token', ...plan.apps.flatMap((app) => app.requires.secrets)])
+      if (names.has(name)) return secrets.get(`shared:${name}`)
+      throw new TypeError(`There is no secret "${name}". There are: ${[...names].join(', ')}.`)
+    },
+    settled: (signal) => supervisor.settled(signal),
+    get failure() {
+      return failure
+    },
+    stopped: stopped.promise,
+    stop,
+    async kill() {
+      supervisor.kill()
+      await stop('killed')
+    },
+    [Symbol.asyncDispose]: () => stop(),
+  }
+}
+
+async function prepareDatabases(
+  plan: Plan,
+  servers: Servers,
+  secrets: Secrets,
+  onEvent: (event: EcosystemEvent) => void,
+): Promise<Readonly<Record<string, DatabaseUrls>>> {
+  const adminUrl = servers.url('postgres')
+  if (adminUrl === null) return {}
+  onEvent({ type: 'progress', message: 'Preparing databases' })
+  const attention = describeUnusedDatabases(plan, secrets)
+  if (attention !== undefined) onEvent({ type: 'progress', message: attention })
+  return provisionApps(plan, adminUrl, secrets)
+}
+
+/** Under `dev` a broken app waits for the next save, and takes nothing along. */
+function withoutCritical(plan: Plan): Plan {
+  return {
+    ...plan,
+    apps: plan.apps.map((app) => ({ ...app, critical: false })),
+    processes: plan.processes.map((each) => ({ ...each, critical: false })),
+  }
+}
+
+function targetsOf(supervisor: Supervisor, servers: Servers): Map<string, number> {
+  const targets = new Map<string, number>([[everything, process.pid]])
+  for (const { name, pid } of servers.list) if (pid !== undefined) targets.set(name, pid)
+  for (const [id, { pid }] of supervisor.processes) if (pid !== undefined) targets.set(id, pid)
+  return targets
+}
+
+function unknown(name: string, plan: Plan): OrchestratorError {
+  const names = plan.processes.map((each) => each.id).join(', ')
+  return new OrchestratorError(`There is no app or process "${name}". There are: ${names}.`, {
+    code: 'ERR_ORCHESTRATOR_UNKNOWN_PROCESS',
+    kind: 'not-found',
+  })
+}

@@ -1,0 +1,31 @@
+import type { ProcessPhase } from './process-phase.ts'
+
+/** What happens in a running ecosystem, as commands, consoles and tests see it. */
+export type EcosystemEvent =
+  /** Something that takes a while is being done. */
+  | { readonly type: 'progress'; readonly message: string }
+  | {
+      readonly type: 'process'
+      /** Milliseconds since the epoch. */
+      readonly at: number
+      readonly id: string
+      readonly from: ProcessPhase
+      readonly to: ProcessPhase
+      readonly reason: string
+      /** Milliseconds until the next start, in `backoff`. */
+      readonly delay?: number
+    }
+  /** A critical process is past its budget: its app fails, and everything with it when the app is critical. */
+  | {
+      readonly type: 'escalated'
+      readonly id: string
+      readonly level: 'app' | 'platform'
+      readonly reason: string
+    }
+  /** A server that the ecosystem brings has ended or is back. */
+  | {
+      readonly type: 'server'
+      readonly name: 'postgres' | 'redis'
+      readonly state: 'ended' | 'ready'
+      readonly reason: string
+    }

@@ -1,0 +1,53 @@
+import type { Sample } from '../metrics/sampler.ts'
+import type { Plan } from '../plan/plan.ts'
+import type { EcosystemEvent } from './ecosystem-events.ts'
+import type { EcosystemStatus } from './ecosystem-status.ts'
+
+export interface EcosystemRunOptions {
+  /** Where data, logs and secrets are kept. @defaultValue a folder of the user's, by the path of the ecosystem file */
+  readonly dataDirectory?: string
+  /** `auto` gives every transport a free port, whatever the systems say. @defaultValue `'fixed'` */
+  readonly ports?: 'fixed' | 'auto'
+  /** The port of the gateway; 0 for a free one. @defaultValue what the ecosystem file says */
+  readonly gatewayPort?: number
+  /** What processes inherit, and where `DATABASE_URL`, `REDIS_URL` and `PATH` are read. @defaultValue `process.env` */
+  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly onEvent?: (event: EcosystemEvent) => void
+  /** Processes run under what their system says in `dev`. @defaultValue false */
+  readonly dev?: boolean
+  /** Stops the start when it aborts. */
+  readonly signal?: AbortSignal
+}
+
+/** An ecosystem that this process runs. */
+export interface RunningEcosystem extends AsyncDisposable {
+  readonly plan: Plan
+  readonly dataDirectory: string
+  /** Of this process, which supervises. */
+  readonly pid: number
+  /** The gateway's, where there is one. */
+  readonly gatewayUrl: string | null
+  /** By process and transport: `urls['media/http'].http`. */
+  readonly urls: Readonly<Record<string, Readonly<Record<string, string>>>>
+  status(): Promise<EcosystemStatus>
+  /** The last lines of a process, as JSON. */
+  logs(id: string, count?: number): readonly string[]
+  /** Calls back for every line of the processes named (an app, a process, or all) from now on. */
+  follow(name: string | undefined, onLine: (id: string, line: string) => void): Disposable
+  /** Oldest first, as long as the plan's retention. */
+  metrics(id: string): readonly Sample[]
+  /** Restarts an app, a process or an instance, and resolves when it is settled again. */
+  restart(name: string): Promise<readonly string[]>
+  /** A secret of the ecosystem by the name under which systems require it, e.g. `operator`; for its operator alone. */
+  secret(name: string): string
+  /** Resolves when every process is ready, has failed, or waits for one that failed. */
+  settled(signal?: AbortSignal): Promise<void>
+  /** Why it had to give up; null as long as it did not. */
+  readonly failure: string | null
+  /** Resolves with the exit code when all has stopped: 0 when it was told to, 1 when it had to give up. */
+  readonly stopped: Promise<number>
+  /** Stops everything in order; nothing is left running. Idempotent. */
+  stop(reason?: string): Promise<void>
+  /** Ends everything at once. */
+  kill(): Promise<void>
+}

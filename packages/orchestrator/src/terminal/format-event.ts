@@ -1,0 +1,29 @@
+import type { EcosystemEvent } from '../running/ecosystem-events.ts'
+import { paint } from './paint.ts'
+import { phaseColors } from './phase-colors.ts'
+
+/** An event as one line, or undefined when nobody watching needs it. */
+export function formatEvent(event: EcosystemEvent): string | undefined {
+  switch (event.type) {
+    case 'progress':
+      return event.message
+    case 'server':
+      return `${event.name} ${event.state}: ${event.reason}`
+    case 'escalated':
+      return paint(
+        'red',
+        event.level === 'app'
+          ? `${event.id} failed, and its app with it: ${event.reason}`
+          : `${event.id} failed, and everything hangs on it: stopping. ${event.reason}`,
+      )
+    case 'process': {
+      if (event.to === 'waiting' || event.to === 'probing') return undefined
+      const delay = event.delay === undefined ? '' : `, again in ${event.delay} ms`
+      const reason =
+        event.to === 'backoff' || event.to === 'failed' || event.to === 'unhealthy'
+          ? `: ${event.reason}${delay}`
+          : ''
+      return `${event.id} ${paint(phaseColors[event.to] ?? 'cyan', event.to)}${reason}`
+    }
+  }
+}

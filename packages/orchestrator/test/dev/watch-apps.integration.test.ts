@@ -1,0 +1,52 @@
+import { mkdir, mkdtemp, rm, utimes, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { until } from '@quintet/test-kit'
+import { describe, expect, it, vi } from 'vitest'
+import { watchApps } from '../../src/dev/watch-apps.ts'
+import { get, startTrio } from '../trio.ts'
+
+// Whole ecosystems start here, also on a machine that is busy with other things.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
+
+describe('quintet dev', () => {
+  it('restarts an app when the content of one of its files changes, and not when one is only touched', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'qt-watch-'))
+    await writeFile(join(folder, 'a.ts'), '1')
+    await writeFile(join(folder, 'notes.md'), '1')
+    await using trio = await startTrio((plan) => ({
+      ...plan,
+      apps: plan.apps.map((app) =>
+        app.name === 'three' ? { ...app, watch: { directory: folder, ignore: ['*.md'] } } : app,
+      ),
+    }))
+    const { ecosystem } = trio
+    const messages: string[] = []
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const watching = watchApps(ecosystem, {
+      onMessage: (message) => messages.push(message),
+      onReady: resolve,
+    })
+    await promise
+    const { pid } = await get(ecosystem, 'three/http')
+    const now = new Date()
+    await utimes(join(folder, 'a.ts'), now, now)
+    await writeFile(join(folder, 'notes.md'), '2')
+    for (const name of ['app.log', 'rows.sqlite', 'rows.sqlite-wal', 'a.pid'])
+      await writeFile(join(folder, name), '2')
+    await mkdir(join(folder, 'data'))
+    await writeFile(join(folder, 'data/rows.json'), '2')
+    await writeFile(join(folder, 'a.ts'), '2')
+    await until(() => trio.phases('three/http').filter((phase) => phase === 'ready').length === 2)
+    await ecosystem.settled()
+    expect(messages).toEqual(['three: a.ts changed, restarting'])
+    expect((await get(ecosystem, 'three/http')).pid).not.toBe(pid)
+    await watching[Symbol.asyncDispose]()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  it('runs processes under what their system says in dev', async () => {
+    await using trio = await startTrio((plan) => plan, { dev: true })
+    expect((await get(trio.ecosystem, 'one/http')).environment).toMatchObject({ QUINTET_DEV: '1' })
+  })
+})
