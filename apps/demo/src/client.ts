@@ -14,6 +14,8 @@ export interface RequestOptions {
 /** A client that knows nothing but the gateway's address. */
 export interface Client {
   rpc(app: string, method: string, input?: unknown, options?: RequestOptions): Promise<Answer>
+  /** Sends JSON to a route. */
+  post(path: string, body: unknown, options?: RequestOptions): Promise<Answer>
   get(path: string, options?: RequestOptions): Promise<Answer>
   getBytes(
     path: string,
@@ -36,16 +38,20 @@ export function createHttpClient(gatewayUrl: string): Client {
   const signalOf = (options: RequestOptions): { signal?: AbortSignal } =>
     options.signal === undefined ? {} : { signal: options.signal }
 
-  return {
-    async rpc(app, method, input = {}, options = {}) {
-      const response = await fetch(`${gatewayUrl}/api/${app}/rpc/${method.replace('.', '/')}`, {
+  const post: Client['post'] = async (path, body, options = {}) =>
+    answer(
+      await fetch(gatewayUrl + path, {
         method: 'POST',
         headers: headersOf(options, { 'content-type': 'application/json' }),
-        body: JSON.stringify(input),
+        body: JSON.stringify(body),
         ...signalOf(options),
-      })
-      return answer(response)
-    },
+      }),
+    )
+
+  return {
+    rpc: (app, method, input = {}, options = {}) =>
+      post(`/api/${app}/rpc/${method.replace('.', '/')}`, input, options),
+    post,
     async get(path, options = {}) {
       return answer(await fetch(gatewayUrl + path, { headers: headersOf(options), ...signalOf(options) }))
     },

@@ -58,7 +58,7 @@ describe('kill -9 in the midst of transfers', () => {
       name: 'Ada',
       password: `correct horse ${randomUUID()}`,
     }
-    const signedUp = expectStatus(await client.rpc('auth', 'account.signUp', account), 200, 'sign-up')
+    const signedUp = expectStatus(await client.post('/api/auth/sign-up', account), 200, 'sign-up')
     token = stringOf(signedUp, 'accessToken')
     const ownerId = stringOf(signedUp['user'] as Record<string, unknown>, 'id')
     const open = async (): Promise<string> =>

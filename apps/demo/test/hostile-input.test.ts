@@ -24,7 +24,7 @@ beforeAll(async () => {
     password: `correct horse ${randomUUID()}`,
   }
   token = stringOf(
-    expectStatus(await client.rpc('auth', 'account.signUp', account), 200, 'sign-up'),
+    expectStatus(await client.post('/api/auth/sign-up', account), 200, 'sign-up'),
     'accessToken',
   )
 }, 120_000)

@@ -10,6 +10,8 @@ export const AuthConfig = z.strictObject({
     cnf: cnfSecret,
     /** The keys of this app alone are derived from it, the signing key among them. */
     root: secret({ minLength: 32 }),
+    /** The former root while it is being replaced: sessions and tokens made with it go on. Keep it for 30 days. */
+    formerRoot: secret({ minLength: 32 }).optional(),
     /** The password of the platform's operator. */
     operator: secret({ minLength: 12 }),
   }),

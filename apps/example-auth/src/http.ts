@@ -1,6 +1,8 @@
 import { withServices } from '@quintet/core'
+import { serveJwks } from '@quintet/auth'
 import { account } from './account-service.ts'
 import { platform } from './platform-service.ts'
+import { sessionRoutes } from './session-routes.ts'
 import type { AuthServices } from './services.ts'
 
 const { defineProcess, route } = withServices<AuthServices>()
@@ -11,10 +13,7 @@ const jwks = route({
   pattern: '/.well-known/jwks.json',
   access: 'public',
   description: 'The public keys of the tokens (RFC 7517).',
-  handler: (_, { services }) =>
-    Response.json(services.keys.jwks(), {
-      headers: { 'content-type': 'application/jwk-set+json', 'cache-control': 'public, max-age=300' },
-    }),
+  handler: (request, { services }) => serveJwks(services.keys, request),
 })
 
-export default defineProcess({ services: [account, platform], routes: [jwks] })
+export default defineProcess({ services: [account, platform], routes: [jwks, ...sessionRoutes] })

@@ -1,5 +1,6 @@
 import { service, withServices } from '@quintet/core'
 import { z } from 'zod'
+import { operator } from './roles.ts'
 import type { AuthServices } from './services.ts'
 
 const { procedure } = withServices<AuthServices>()
@@ -8,7 +9,7 @@ const { procedure } = withServices<AuthServices>()
 export const platform = service('platform', {
   setMaintenance: procedure(
     {
-      access: { roles: ['operator'] },
+      access: operator,
       freshness: 'strict',
       description: 'Turns maintenance mode of the gateway on or off, for everything or for one app.',
       input: z.strictObject({
@@ -32,7 +33,7 @@ export const platform = service('platform', {
 
   settings: procedure(
     {
-      access: { roles: ['operator'] },
+      access: operator,
       description: 'The settings that apply now, and the version up to which changes are in them.',
       input: z.strictObject({}),
       output: z.object({ version: z.int(), values: z.record(z.string(), z.unknown()) }),
@@ -42,7 +43,7 @@ export const platform = service('platform', {
 
   setSetting: procedure(
     {
-      access: { roles: ['operator'] },
+      access: operator,
       freshness: 'strict',
       description: 'Changes a setting in every process at once, with a record of who did.',
       input: z.strictObject({ key: z.string(), value: z.unknown(), reason: z.string().max(500).optional() }),
@@ -58,7 +59,7 @@ export const platform = service('platform', {
 
   rollbackSetting: procedure(
     {
-      access: { roles: ['operator'] },
+      access: operator,
       freshness: 'strict',
       description: 'Gives a setting the value again that it had at a version; 0 for its default.',
       input: z.strictObject({ key: z.string(), version: z.int().min(0) }),

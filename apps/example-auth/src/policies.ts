@@ -1,6 +1,9 @@
 import { customPolicy, tenantPolicy, type TablePolicy } from '@quintet/rls'
 
-/** What the tenants' role may do in the tables of identity. Sign-up and sign-in are the system's work. */
+/**
+ * What the tenants' role may do in the tables of identity: it reads. Users and their roles are written by the system
+ * alone, after the access rule of the procedure, so that nobody raises themselves; passwords it does not even read.
+ */
 export const policies: readonly TablePolicy[] = [
   customPolicy('tenants', {
     name: 'own',
@@ -9,5 +12,5 @@ export const policies: readonly TablePolicy[] = [
     columns: ['id'],
     tenantColumn: 'id',
   }),
-  tenantPolicy('users', { for: ['select', 'insert', 'update'] }),
+  tenantPolicy('users', { for: ['select'] }),
 ]

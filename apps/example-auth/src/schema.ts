@@ -1,4 +1,5 @@
 import type { ColumnType, Generated } from 'kysely'
+import type { Role } from './roles.ts'
 
 type CreatedAt = ColumnType<Date, never, never>
 
@@ -15,9 +16,13 @@ export interface AuthTables {
     tenant_id: string
     email: string
     name: string
-    /** Argon2id, in PHC format. */
-    password_hash: string
-    roles: string[]
+    roles: Role[]
     created_at: CreatedAt
+  }
+  /** Tenants have no right to this table. */
+  passwords: {
+    user_id: string
+    /** Argon2id, in PHC format. */
+    hash: string
   }
 }

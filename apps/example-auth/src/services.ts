@@ -1,10 +1,12 @@
 import {
   createJwtAuthManager,
   createKeyRing,
+  createSessionCookies,
   createSessionAuthority,
   deriveSecrets,
   type KeyRing,
   type SessionAuthority,
+  type SessionCookies,
 } from '@quintet/auth'
 import { createPostgresSessionStore } from '@quintet/auth/postgres'
 import type { AuthManager, HealthCheck, Secret, SetupContext } from '@quintet/core'
@@ -27,6 +29,7 @@ export interface AuthServices {
   readonly limiter: RateLimiter
   readonly keys: KeyRing
   readonly sessions: SessionAuthority
+  readonly cookies: SessionCookies
   readonly manager: AuthManager
   readonly settings: Settings<typeof AuthSettings>
   readonly operatorPassword: Secret
@@ -41,7 +44,12 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
   )
   const { db, systemPool, check } = openDatabase<AuthTables>({ config: config.database, logger, lifecycle })
   const limiter = createRateLimiter({ client: redis.client('ratelimit'), onUnavailable: 'refuse' })
-  const keys = await createKeyRing({ keys: [{ jwk: deriveSigningKey(config.secrets.root) }] })
+  const { root, formerRoot, cnf } = config.secrets
+  const formerRoots = formerRoot === undefined ? [] : [formerRoot]
+  const secrets = { ...deriveSecrets(root, ...formerRoots), cnf }
+  const keys = await createKeyRing({
+    keys: [{ jwk: deriveSigningKey(root) }, ...formerRoots.map((each) => ({ jwk: deriveSigningKey(each) }))],
+  })
   const sessionRedis = redis.client('sessions')
   // PostgreSQL is the point of truth, Redis what every app reads. What Redis loses comes back from here.
   const store = createPostgresSessionStore({ pool: systemPool })
@@ -49,7 +57,7 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
     createSessionAuthority({
       redis: sessionRedis,
       keys,
-      secrets: { ...deriveSecrets(config.secrets.root), cnf: config.secrets.cnf },
+      secrets,
       issuer,
       audience,
       logger,
@@ -63,7 +71,7 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
     logger,
     keys,
     sessionRedis,
-    cnf: { secret: config.secrets.cnf },
+    cnf: { secret: cnf },
     issuer,
     audience,
     sessionLookup: store.find,
@@ -84,6 +92,7 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
     limiter,
     keys,
     sessions,
+    cookies: createSessionCookies({ csrfSecret: secrets.csrf }),
     manager,
     settings,
     operatorPassword: config.secrets.operator,

@@ -1,5 +1,6 @@
 import { QuintetError } from '@quintet/core'
 import type { Kysely, Selectable, Transaction } from 'kysely'
+import type { Role } from './roles.ts'
 import type { AuthTables } from './schema.ts'
 
 export type User = Selectable<AuthTables['users']>
@@ -8,7 +9,7 @@ export interface NewUser {
   readonly email: string
   readonly name: string
   readonly passwordHash: string
-  readonly roles: readonly string[]
+  readonly roles: readonly Role[]
 }
 
 /** @throws QuintetError `ERR_ACCOUNT_TENANT_TAKEN` (conflict). */
@@ -27,20 +28,26 @@ export async function createTenant(trx: Transaction<AuthTables>, slug: string): 
 }
 
 /** @throws QuintetError `ERR_ACCOUNT_EMAIL_TAKEN` (conflict) when the tenant has a user with this address. */
-export async function createUser(db: Kysely<AuthTables>, tenantId: string, user: NewUser): Promise<User> {
-  const created = await db
+export async function createUser(
+  trx: Transaction<AuthTables>,
+  tenantId: string,
+  user: NewUser,
+): Promise<User> {
+  const created = await trx
     .insertInto('users')
     .values({
       tenant_id: tenantId,
       email: user.email,
       name: user.name,
-      password_hash: user.passwordHash,
       roles: [...user.roles],
     })
     .onConflict((conflict) => conflict.columns(['tenant_id', 'email']).doNothing())
     .returningAll()
     .executeTakeFirst()
-  if (created) return created
+  if (created) {
+    await trx.insertInto('passwords').values({ user_id: created.id, hash: user.passwordHash }).execute()
+    return created
+  }
   throw new QuintetError(`The tenant has a user ${user.email} already.`, {
     code: 'ERR_ACCOUNT_EMAIL_TAKEN',
     kind: 'conflict',
@@ -52,11 +59,13 @@ export async function findForSignIn(
   db: Kysely<AuthTables>,
   tenant: string,
   email: string,
-): Promise<User | undefined> {
+): Promise<(User & { readonly password_hash: string }) | undefined> {
   return db
     .selectFrom('users')
     .innerJoin('tenants', 'tenants.id', 'users.tenant_id')
+    .innerJoin('passwords', 'passwords.user_id', 'users.id')
     .selectAll('users')
+    .select('passwords.hash as password_hash')
     .where('tenants.slug', '=', tenant)
     .where('users.email', '=', email)
     .executeTakeFirst()

@@ -7,10 +7,10 @@ import { policies } from '../src/policies.ts'
 
 /** A tenant's own row has its id; a second row of the same tenant there cannot be. */
 const taken = new Set<string>()
-const tenantRow = ({ tenantId }: { readonly tenantId: string }): { readonly id: string } => {
-  if (taken.has(tenantId)) return { id: randomUUID() }
+const tenantRow = ({ tenantId }: { readonly tenantId: string }): { readonly id: string; slug: string } => {
+  const id = taken.has(tenantId) ? randomUUID() : tenantId
   taken.add(tenantId)
-  return { id: tenantId }
+  return { id, slug: `t-${id}` }
 }
 
 it('keeps tenants apart, whatever they try, and passes the lint', async () => {

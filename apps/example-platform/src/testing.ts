@@ -6,6 +6,10 @@ import { Client, Pool } from 'pg'
 
 /** An app's database for one test file, provisioned and migrated as in production. */
 export interface AppDatabase extends AsyncDisposable {
+  /** Of the tenants' login. */
+  readonly url: string
+  /** Of the login for work across tenants. */
+  readonly systemUrl: string
   /** Held to the context of the running code. */
   readonly pool: RlsPool
   /** Of the login that owns the tables. */
@@ -26,6 +30,8 @@ export async function openAppDatabase(adminUrl: string, migrations: string): Pro
     system: systemPool,
   })
   return {
+    url,
+    systemUrl,
     pool,
     ownerUrl,
     systemPool,

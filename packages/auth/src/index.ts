@@ -106,5 +106,6 @@ export {
   type SessionCookies,
   type SessionCookiesOptions,
 } from './http/session-cookies.ts'
+export { tokenAnswer, tokenResponse, type TokenAnswer } from './http/token-answer.ts'
 export type { AuthenticatorOptions } from './http/authenticator.ts'
 export type { RequestFacts } from './http/request-facts.ts'

@@ -12,7 +12,7 @@ export async function turnMaintenanceOnAndOff(stage: Stage, steps: StepRunner, c
       email: 'operator@platform.example',
       password: stage.operatorPassword,
     }
-    const body = expectStatus(await client.rpc('auth', 'account.signIn', credentials), 200, 'sign in')
+    const body = expectStatus(await client.post('/api/auth/sign-in', credentials), 200, 'sign in')
     expectStatus(
       await client.rpc('auth', 'platform.setMaintenance', { on: true }, { token: ada.accessToken }),
       403,
@@ -59,7 +59,7 @@ export async function turnMaintenanceOnAndOff(stage: Stage, steps: StepRunner, c
     const signUp = (): Promise<number> => {
       const tenant = `late-${randomUUID().slice(0, 8)}`
       const person = { tenant, email: `late@${tenant}.example`, password: randomUUID(), name: 'Late' }
-      return client.rpc('auth', 'account.signUp', person).then(({ status }) => status)
+      return client.post('/api/auth/sign-up', person).then(({ status }) => status)
     }
     const change = { key: 'signUpOpen', value: false, reason: 'for the demo' }
     const changed = expectStatus(

@@ -20,7 +20,7 @@ export async function endSessions(_: Stage, steps: StepRunner, cast: Cast): Prom
     const old = ada.accessToken
     expectThat(await allAnswer(client, old, 200), 'not every app accepts the token before the refresh')
     const body = expectStatus(
-      await client.rpc('auth', 'account.refresh', { refreshToken: ada.refreshToken }),
+      await client.post('/api/auth/refresh', { refreshToken: ada.refreshToken }),
       200,
       'refresh',
     )
@@ -38,7 +38,7 @@ export async function endSessions(_: Stage, steps: StepRunner, cast: Cast): Prom
     const first = alan.refreshToken
     for (let generation = 0; generation < 2; generation++) {
       const body = expectStatus(
-        await client.rpc('auth', 'account.refresh', { refreshToken: alan.refreshToken }),
+        await client.post('/api/auth/refresh', { refreshToken: alan.refreshToken }),
         200,
         'refresh',
       )
@@ -47,13 +47,13 @@ export async function endSessions(_: Stage, steps: StepRunner, cast: Cast): Prom
     }
     expectThat(await allAnswer(client, alan.accessToken, 200), 'the current token is not accepted')
     const replay = expectStatus(
-      await client.rpc('auth', 'account.refresh', { refreshToken: first }),
+      await client.post('/api/auth/refresh', { refreshToken: first }),
       401,
       'the replay',
     )
     const codes = await refusals(client, alan.accessToken)
     expectStatus(
-      await client.rpc('auth', 'account.refresh', { refreshToken: alan.refreshToken }),
+      await client.post('/api/auth/refresh', { refreshToken: alan.refreshToken }),
       401,
       'the current refresh token',
     )

@@ -49,8 +49,8 @@ export async function signUpEverybody(stage: Stage, steps: StepRunner): Promise<
   })
   await steps.check('a wrong password and an unknown user look the same', async () => {
     const { tenant, email } = people.ada
-    const wrong = await client.rpc('auth', 'account.signIn', { tenant, email, password: 'not the password' })
-    const unknown = await client.rpc('auth', 'account.signIn', {
+    const wrong = await client.post('/api/auth/sign-in', { tenant, email, password: 'not the password' })
+    const unknown = await client.post('/api/auth/sign-in', {
       tenant,
       email: 'nobody@example.com',
       password,
@@ -69,7 +69,7 @@ export async function signUpEverybody(stage: Stage, steps: StepRunner): Promise<
 export async function signIn(client: Client, person: Person): Promise<void> {
   const { tenant, email } = person
   const body = expectStatus(
-    await client.rpc('auth', 'account.signIn', { tenant, email, password: person.password }),
+    await client.post('/api/auth/sign-in', { tenant, email, password: person.password }),
     200,
     'sign in',
   )
@@ -83,7 +83,7 @@ async function signUp(
 ): Promise<Person> {
   const email = `${who.name.toLowerCase()}@${who.tenant}.example`
   const body = expectStatus(
-    await client.rpc('auth', 'account.signUp', { tenant: who.tenant, email, password, name: who.name }),
+    await client.post('/api/auth/sign-up', { tenant: who.tenant, email, password, name: who.name }),
     200,
     `sign up ${who.name}`,
   )
@@ -98,7 +98,7 @@ async function invite(client: Client, inviter: Person, name: string): Promise<Pe
     `add ${name}`,
   )
   const body = expectStatus(
-    await client.rpc('auth', 'account.signIn', { tenant: inviter.tenant, email, password }),
+    await client.post('/api/auth/sign-in', { tenant: inviter.tenant, email, password }),
     200,
     `sign in ${name}`,
   )

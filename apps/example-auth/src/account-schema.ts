@@ -1,0 +1,62 @@
+import { QuintetError } from '@quintet/core'
+import { z } from 'zod'
+import type { User } from './users.ts'
+
+/** Names of tenants that look as if they were the platform's own. */
+const reserved: ReadonlySet<string> = new Set([
+  'account', 'admin', 'api', 'auth', 'billing', 'docs', 'help', 'login', 'mail', 'operator', 'platform',
+  'root', 'security', 'sign-in', 'sign-up', 'static', 'status', 'support', 'system', 'www',
+]) // prettier-ignore
+
+export const Slug = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{1,62}$/, 'must be lower-case letters, digits and hyphens')
+
+/** A slug that a tenant may take. */
+export const FreeSlug = Slug.refine((slug) => !reserved.has(slug), 'is reserved')
+
+export const Email = z.email().max(254).toLowerCase()
+
+/** NIST SP 800-63B: length counts, composition does not. */
+export const Password = z.string().min(12).max(256)
+
+/**
+ * A name that is shown to others: composed, and without what cannot be seen or turns the direction of what follows, with
+ * which one name passes for another.
+ *
+ * @see RFC 8266, Unicode Technical Standard 39
+ */
+export const Name = z
+  .string()
+  .trim()
+  .normalize('NFC')
+  .min(1)
+  .max(100)
+  .regex(/^[^\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]*$/u, 'must not hold invisible characters')
+
+export const UserView = z.object({
+  id: z.uuid(),
+  tenantId: z.uuid(),
+  email: z.string(),
+  name: z.string(),
+  roles: z.array(z.string()),
+})
+
+export function viewUser({ id, tenant_id, email, name, roles }: User): z.infer<typeof UserView> {
+  return { id, tenantId: tenant_id, email, name, roles }
+}
+
+/** @throws QuintetError `ERR_ACCOUNT_WEAK_PASSWORD` (invalid-input) for a password that is the address. */
+export function assertNotEmail({
+  email,
+  password,
+}: {
+  readonly email: string
+  readonly password: string
+}): void {
+  if (password.trim().toLowerCase() !== email) return
+  throw new QuintetError('The password must not be the e-mail address.', {
+    code: 'ERR_ACCOUNT_WEAK_PASSWORD',
+    kind: 'invalid-input',
+  })
+}
