@@ -60,11 +60,8 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
     })
   }
   const pid = child.pid as number
-  const guardian = startGuardian({
-    pid,
-    signal: options.stopSignal,
-    removeDirectory: options.removeDirectory,
-  })
+  const guardian = startGuardian()
+  guardian.add(pid, { signal: options.stopSignal, removeDirectory: options.removeDirectory })
   let running = true
   const ended = new Promise<void>((resolve) => {
     child.once('exit', () => {

@@ -23,7 +23,9 @@ import {
 } from '../state/state-directory.ts'
 import { assignPorts } from '../supervisor/assign-ports.ts'
 import type { EcosystemEvent } from '../running/ecosystem-events.ts'
-import { startGuardian } from '../supervisor/guardian.ts'
+import { endLeftovers } from '../processes/end-leftovers.ts'
+import { findMarked } from '../processes/find-processes.ts'
+import { startGuardian } from '../processes/guardian.ts'
 import { processEnvironment } from '../supervisor/process-environment.ts'
 import { createSupervisor, type Supervisor } from '../supervisor/supervisor.ts'
 import { supervisorClock } from '../supervisor/timers.ts'
@@ -63,6 +65,9 @@ function cannotStart(ecosystem: RunningEcosystem): OrchestratorError {
   })
 }
 
+/** How long processes of an earlier run may take to end in an orderly way, in milliseconds. */
+const leftoverGrace = 10_000
+
 /** As {@link startEcosystem}, but does not wait for the processes. */
 export async function launchEcosystem(
   source: string | Plan,
@@ -82,6 +87,13 @@ export async function launchEcosystem(
   made.use(await takeLock(state.root, state.run))
   clearRunDirectory(state)
   const secrets = openSecrets(state.secretsFile)
+  const folderMark = secrets.get('mark')
+  await endLeftovers(() => findMarked(`QUINTET_MARK=${folderMark}.`), {
+    signal: 'SIGTERM',
+    graceMs: leftoverGrace,
+    onFound: (count) =>
+      onEvent({ type: 'progress', message: `Ending ${count} processes that an earlier run has left behind` }),
+  })
   const ports = await assignPorts(plan, { ports: options.ports ?? 'fixed', gatewayPort: options.gatewayPort })
   const stopped = Promise.withResolvers<number>()
   let lost: string | undefined
@@ -108,7 +120,7 @@ export async function launchEcosystem(
     join(state.run, `processes.${randomBytes(4).toString('hex')}.sock`),
   )
   made.defer(() => channels.close())
-  const run = randomBytes(12).toString('hex')
+  const run = `${folderMark}.${randomBytes(12).toString('hex')}`
   const guardian = startGuardian(run)
   made.defer(() => guardian.release())
 

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { readdir, readFile } from 'node:fs/promises'
 
 /** Tells one process from every other that has or had its pid: the pid, when it started, and in which boot. */
 export interface ProcessIdentity {
@@ -55,19 +54,4 @@ function exists(pid: number): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
-}
-
-/**
- * The processes that carry a mark in their environment, also those that have left the group of their parent.
- * Zombies have no environment any more and are not found.
- */
-export async function findMarked(mark: string): Promise<number[]> {
-  if (process.platform !== 'linux') return []
-  const found: number[] = []
-  for (const entry of await readdir('/proc')) {
-    if (!/^\d+$/.test(entry) || Number(entry) === process.pid) continue
-    const environment = await readFile(`/proc/${entry}/environ`, 'latin1').catch(() => '')
-    if (environment.includes(mark)) found.push(Number(entry))
-  }
-  return found
 }

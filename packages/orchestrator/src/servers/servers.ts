@@ -1,3 +1,5 @@
+import { realpath } from 'node:fs/promises'
+import { join } from 'node:path'
 import { OrchestratorError } from '../errors.ts'
 import { startPostgres } from '../infrastructure/postgres/start-postgres.ts'
 import { startRedis } from '../infrastructure/redis/start-redis.ts'
@@ -5,6 +7,8 @@ import type { Environment } from '../infrastructure/environment.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { Secrets } from '../state/secrets.ts'
 import type { StateDirectory } from '../state/state-directory.ts'
+import { endLeftovers, type EndLeftoversOptions } from '../processes/end-leftovers.ts'
+import { findWorkingIn } from '../processes/find-processes.ts'
 import { isPortFree } from '../processes/free-port.ts'
 import type { EcosystemEvent } from '../running/ecosystem-events.ts'
 
@@ -63,6 +67,7 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
     list.push(
       await guard('postgres', options, async (kept) => {
         const wanted = port ?? kept
+        await endLeftoverServer(join(state.postgres, 'data'), 'postgres', 'SIGINT')
         return startPostgres({
           directory: state.postgres,
           env: url === null ? env : { ...env, DATABASE_URL: url },
@@ -77,6 +82,7 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
     const { url, port } = plan.redis
     const redis = await guard('redis', options, async (kept) => {
       const wanted = port ?? kept
+      await endLeftoverServer(join(state.redis, 'data'), 'redis-server', 'SIGTERM')
       return startRedis({
         directory: state.redis,
         password: secrets.get('redis'),
@@ -94,6 +100,24 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
     url: (name) => list.find((server) => server.name === name)?.url ?? null,
     stop: () => running.disposeAsync(),
   }
+}
+
+/** How long a server that an earlier run has left, or what is left of it, may take to end. */
+const leftoverGrace = 5_000
+
+/**
+ * Ends what still works on the data of a server that we are about to start: that of an earlier run whose guardian was
+ * killed with it, or the busy backends of a killed postmaster, which keep the next one from starting.
+ * Only for the holder of the data folder's lock.
+ */
+async function endLeftoverServer(
+  data: string,
+  program: string,
+  signal: EndLeftoversOptions['signal'],
+): Promise<void> {
+  const folder = await realpath(data).catch(() => undefined)
+  if (folder === undefined) return
+  await endLeftovers(() => findWorkingIn(folder, program), { signal, graceMs: leftoverGrace })
 }
 
 interface GuardedServer extends RunningServer {

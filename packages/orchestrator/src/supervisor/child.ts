@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { PlannedProcess } from '../plan/plan.ts'
+import { findMarked } from '../processes/find-processes.ts'
 import { isPortFree } from '../processes/free-port.ts'
 import { describePortOwner, findPortOwner } from '../processes/port-owner.ts'
-import { findMarked, identify, isRunning, type ProcessIdentity } from '../processes/process-identity.ts'
+import { identify, isRunning, type ProcessIdentity } from '../processes/process-identity.ts'
 
 export interface ChildOptions {
   readonly process: PlannedProcess

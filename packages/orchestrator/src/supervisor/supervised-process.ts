@@ -3,8 +3,8 @@ import type { ProcessChannel, ProcessChannels } from '../control/process-channel
 import { controlVariables } from '../control/messages.ts'
 import type { ProcessLog } from '../logs/process-log.ts'
 import type { Plan, PlannedProcess } from '../plan/plan.ts'
+import type { Guardian } from '../processes/guardian.ts'
 import { startChild, type Child } from './child.ts'
-import type { Guardian } from './guardian.ts'
 import { createProcessMachine, type ProcessMachine, type ProcessTransition } from './process-machine.ts'
 import type { SupervisorClock } from './timers.ts'
 
@@ -107,7 +107,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
         clock.clearTimeout(probeTimer)
       },
       gone(ending) {
-        if (started.pid !== undefined) options.guardian.remove(started.pid)
+        if (started.pid !== undefined) options.guardian.remove(-started.pid)
         opened.close()
         clock.clearTimeout(probeTimer)
         child = undefined
@@ -118,7 +118,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     })
     child = started
     startedAt = clock.now()
-    if (started.pid !== undefined) options.guardian.add(started.pid)
+    if (started.pid !== undefined) options.guardian.add(-started.pid)
   }
 
   function probe(timeoutMs: number): void {

@@ -1,5 +1,5 @@
 import { createServer } from 'node:http'
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
@@ -355,24 +355,85 @@ describe('startEcosystem', () => {
   })
 
   it('leaves nothing running when it is killed itself', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'qt-'))
-    const module = new URL('../../src/index.ts', import.meta.url).href
-    const code = `
-      const { startEcosystem } = await import(${JSON.stringify(module)})
-      const ecosystem = await startEcosystem(${JSON.stringify(trioConfig)}, { dataDirectory: ${JSON.stringify(folder)} })
-      const { processes } = await ecosystem.status()
-      console.log(JSON.stringify(processes.map((each) => each.pid)))`
-    const parent = spawn(process.execPath, ['--input-type=module', '-e', code], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    const [line] = (await once(createInterface(parent.stdout), 'line')) as [string]
-    const pids = JSON.parse(line) as number[]
+    await using folder = await temporaryFolder()
+    await using elsewhere = await runTrioElsewhere(folder.path)
+    const { parent, pids } = elsewhere
     expect(pids.every(isAlive)).toBe(true)
     parent.kill('SIGKILL')
     await until(() => !pids.some(isAlive))
-    await rm(folder, { recursive: true, force: true })
+  })
+
+  it('replaces a guardian that is killed, and tells the new one what it watches', async () => {
+    await using folder = await temporaryFolder()
+    await using elsewhere = await runTrioElsewhere(folder.path)
+    const { parent, pids } = elsewhere
+    const [first = 0] = await until(async () => nonEmpty(await guardiansOf(parent.pid)))
+    process.kill(first, 'SIGKILL')
+    await until(async () => (await guardiansOf(parent.pid)).some((pid) => pid !== first && isAlive(pid)))
+    parent.kill('SIGKILL')
+    await until(() => !pids.some(isAlive))
+  })
+
+  it('ends what an earlier run has left when it was killed together with its guardian', async () => {
+    await using folder = await temporaryFolder()
+    await using elsewhere = await runTrioElsewhere(folder.path)
+    const { parent, pids } = elsewhere
+    const guardians = await until(async () => nonEmpty(await guardiansOf(parent.pid)))
+    for (const pid of guardians) process.kill(pid, 'SIGSTOP')
+    parent.kill('SIGKILL')
+    await once(parent, 'exit')
+    for (const pid of guardians) process.kill(pid, 'SIGKILL')
+    expect(pids.every(isAlive)).toBe(true)
+    await using again = await startEcosystem(await trioPlan(), { dataDirectory: folder.path })
+    expect(pids.filter(isAlive)).toEqual([])
+    expect(await get(again, 'one/http')).toMatchObject({ system: 'one' })
   })
 })
+
+async function temporaryFolder(): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(tmpdir(), 'qt-'))
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
+}
+
+/** Runs the trio in a process of its own, with the pids of the apps. */
+async function runTrioElsewhere(
+  folder: string,
+): Promise<AsyncDisposable & { readonly parent: ChildProcess; readonly pids: readonly number[] }> {
+  const module = new URL('../../src/index.ts', import.meta.url).href
+  const code = `
+    const { startEcosystem } = await import(${JSON.stringify(module)})
+    const ecosystem = await startEcosystem(${JSON.stringify(trioConfig)}, { dataDirectory: ${JSON.stringify(folder)} })
+    const { processes } = await ecosystem.status()
+    console.log(JSON.stringify(processes.map((each) => each.pid)))`
+  const parent = spawn(process.execPath, ['--input-type=module', '-e', code], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = (await once(createInterface(parent.stdout), 'line')) as [string]
+  const pids = JSON.parse(line) as number[]
+  return {
+    parent,
+    pids,
+    async [Symbol.asyncDispose]() {
+      parent.kill('SIGKILL')
+      for (const pid of pids.filter(isAlive)) process.kill(pid, 'SIGKILL')
+    },
+  }
+}
+
+/** The guardians that a process has. */
+async function guardiansOf(parent: number | undefined): Promise<number[]> {
+  const children = await readFile(`/proc/${parent}/task/${parent}/children`, 'utf8')
+  const found: number[] = []
+  for (const pid of children.trim().split(' ').map(Number)) {
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+    if (command.includes('quintet-guardian')) found.push(pid)
+  }
+  return found
+}
+
+function nonEmpty<T>(list: readonly T[]): readonly T[] | undefined {
+  return list.length > 0 ? list : undefined
+}
 
 /** What this process has started and that still runs, guardians that are about to end left out. */
 async function children(): Promise<string[]> {

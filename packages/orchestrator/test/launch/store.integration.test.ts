@@ -1,10 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { freePort, postgresUrl, redisUrl, until } from '@quintet/test-kit'
+import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { loadPlan, startEcosystem, type EcosystemEvent, type Plan } from '../../src/index.ts'
+import { isAlive } from '../trio.ts'
 
 // Whole ecosystems start here, also on a machine that is busy with other things.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
@@ -61,6 +63,33 @@ describe('an app that requires servers', () => {
     expect(
       (await ecosystem.status()).processes.every(({ phase }) => phase === 'ready' || phase === 'completed'),
     ).toBe(true)
+  })
+
+  it('starts a killed PostgreSQL again while a backend of it is busy', async () => {
+    const events: EcosystemEvent[] = []
+    await using ecosystem = await startEcosystem(plan, {
+      dataDirectory: folder,
+      env,
+      onEvent: (event) => events.push(event),
+    })
+    const [postgres] = (await ecosystem.status()).servers
+    const { user, password } = JSON.parse(
+      await readFile(join(folder, 'postgres', 'superuser.json'), 'utf8'),
+    ) as { user: string; password: string }
+    const client = new Client({
+      connectionString: `postgres://${user}:${password}@127.0.0.1:${postgres?.port}/postgres`,
+    })
+    client.on('error', () => undefined)
+    await client.connect()
+    const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
+    const backend = rows[0]?.pid ?? 0
+    const ended = client.query('do $$ begin loop end loop; end $$').catch(() => undefined)
+    await until(async () => /\) R /.test(await readFile(`/proc/${backend}/stat`, 'utf8')))
+    process.kill(postgres?.pid ?? 0, 'SIGKILL')
+    await until(() => events.some((event) => event.type === 'server' && event.state === 'ready'))
+    await ended
+    expect(isAlive(backend)).toBe(false)
+    expect(ecosystem.failure).toBeNull()
   })
 
   it('does not start when a migration fails, and says which', async () => {
