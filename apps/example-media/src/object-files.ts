@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 
@@ -9,11 +9,13 @@ export interface StoredFile {
   readonly size: number
   /** Hexadecimal. */
   readonly sha256: string
+  /** The first bytes, which tell what the file is. */
+  readonly head: Uint8Array
 }
 
 /** The files behind the objects: one folder a tenant, one file an object, complete or absent. */
 export interface ObjectFiles {
-  pathOf(tenantId: string, objectId: string, variant?: 'thumbnail'): string
+  pathOf(tenantId: string, objectId: string, variant?: string): string
   /** Streams the body to disk. What is written so far is removed when it breaks off. */
   store(
     tenantId: string,
@@ -21,19 +23,36 @@ export interface ObjectFiles {
     body: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
   ): Promise<StoredFile>
-  write(tenantId: string, objectId: string, variant: 'thumbnail', bytes: Uint8Array): Promise<void>
+  /** Keeps what was made of an object. Of many, the oldest go. */
+  writeVariant(tenantId: string, objectId: string, variant: string, bytes: Uint8Array): Promise<void>
   /** The file as a stream, or undefined when there is none. */
   read(
     tenantId: string,
     objectId: string,
-    variant?: 'thumbnail',
+    variant?: string,
   ): Promise<{ size: number; stream: ReadableStream } | undefined>
+  /** Removes the object and all that was made of it. */
   remove(tenantId: string, objectId: string): Promise<void>
 }
 
+const headLength = 64
+/** How much may be made of one object and kept. */
+const maxVariants = 32
+
 export function createObjectFiles(directory: string): ObjectFiles {
+  const variantsOf = (tenantId: string, objectId: string): string =>
+    join(directory, tenantId, `${objectId}.variants`)
   const pathOf: ObjectFiles['pathOf'] = (tenantId, objectId, variant) =>
-    join(directory, tenantId, variant === undefined ? objectId : `${objectId}.${variant}`)
+    variant === undefined
+      ? join(directory, tenantId, objectId)
+      : join(variantsOf(tenantId, objectId), variant)
+
+  const remove: ObjectFiles['remove'] = async (tenantId, objectId) => {
+    await Promise.all([
+      rm(pathOf(tenantId, objectId), { force: true }),
+      rm(variantsOf(tenantId, objectId), { recursive: true, force: true }),
+    ])
+  }
 
   return {
     pathOf,
@@ -44,43 +63,74 @@ export function createObjectFiles(directory: string): ObjectFiles {
       await mkdir(dirname(path), { recursive: true })
       const hash = createHash('sha256')
       let size = 0
+      let head = Buffer.alloc(0)
       try {
         await using file = await open(part, 'wx')
         for await (const chunk of body) {
           signal.throwIfAborted()
           hash.update(chunk)
           size += chunk.length
+          if (head.length < headLength) head = Buffer.concat([head, chunk.subarray(0, headLength)])
           await file.writev([chunk])
         }
         await file.datasync()
+        await rename(part, path)
+        await syncDirectory(dirname(path))
+      } catch (error) {
+        await rm(part, { force: true })
+        throw error
+      }
+      return { size, sha256: hash.digest('hex'), head: head.subarray(0, headLength) }
+    },
+
+    async writeVariant(tenantId, objectId, variant, bytes) {
+      const path = pathOf(tenantId, objectId, variant)
+      const part = `${path}.${randomUUID()}.part`
+      await mkdir(dirname(path), { recursive: true })
+      try {
+        await using file = await open(part, 'wx')
+        await file.writeFile(bytes)
         await rename(part, path)
       } catch (error) {
         await rm(part, { force: true })
         throw error
       }
-      return { size, sha256: hash.digest('hex') }
-    },
-
-    async write(tenantId, objectId, variant, bytes) {
-      const path = pathOf(tenantId, objectId, variant)
-      const part = `${path}.${randomUUID()}.part`
-      await using file = await open(part, 'wx')
-      await file.writeFile(bytes)
-      await rename(part, path)
+      await keepNewest(dirname(path), maxVariants)
+      // The object may have been removed meanwhile.
+      if ((await sizeOf(pathOf(tenantId, objectId))) === undefined) await remove(tenantId, objectId)
     },
 
     async read(tenantId, objectId, variant) {
       const path = pathOf(tenantId, objectId, variant)
-      const file = await stat(path).catch(() => undefined)
-      if (file === undefined) return undefined
-      return { size: file.size, stream: Readable.toWeb(createReadStream(path)) as ReadableStream }
+      const size = await sizeOf(path)
+      if (size === undefined) return undefined
+      return { size, stream: Readable.toWeb(createReadStream(path)) as ReadableStream }
     },
 
-    async remove(tenantId, objectId) {
-      await Promise.all([
-        rm(pathOf(tenantId, objectId), { force: true }),
-        rm(pathOf(tenantId, objectId, 'thumbnail'), { force: true }),
-      ])
-    },
+    remove,
   }
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  const file = await stat(path).catch(() => undefined)
+  return file?.size
+}
+
+/** A rename survives a crash of the machine only when its folder has been written. */
+async function syncDirectory(path: string): Promise<void> {
+  await using directory = await open(path, 'r')
+  await directory.sync()
+}
+
+async function keepNewest(directory: string, most: number): Promise<void> {
+  const names = await readdir(directory).catch(() => [])
+  if (names.length <= most) return
+  const files = await Promise.all(
+    names.map(async (name) => ({
+      name,
+      at: (await stat(join(directory, name)).catch(() => undefined))?.mtimeMs ?? 0,
+    })),
+  )
+  const oldest = files.toSorted((a, b) => a.at - b.at).slice(0, names.length - most)
+  await Promise.all(oldest.map(({ name }) => rm(join(directory, name), { force: true })))
 }

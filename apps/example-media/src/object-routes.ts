@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { QuintetError, type Route, withServices } from '@quintet/core'
 import { z } from 'zod'
-import { Transform } from './image.ts'
+import { sniffImage } from './images/sniff.ts'
+import { maxEdge, Transform, variantOf } from './images/transform.ts'
 import { getObject, insertObject, viewObject } from './objects.ts'
 import type { MediaServices } from './services.ts'
+import { thumbnailVariant } from './thumbnail-job.ts'
 
 const { route } = withServices<MediaServices>()
 
@@ -18,12 +20,6 @@ const UploadQuery = z.strictObject({
 /** @see RFC 9110 section 8.3.1 */
 const mediaType =
   /^[\w!#$&^.+-]{1,64}\/[\w!#$&^.+-]{1,64}(?:\s*;\s*[\w!#$&^.+-]+=(?:[\w!#$&^.+-]+|"[ -~]*"))*$/
-const RenderQuery = z.strictObject({
-  width: z.coerce.number().pipe(Transform.shape.width.unwrap()).optional(),
-  height: z.coerce.number().pipe(Transform.shape.height.unwrap()).optional(),
-  format: Transform.shape.format,
-  quality: z.coerce.number().pipe(Transform.shape.quality.unwrap()).default(80),
-})
 
 /** Takes the bytes of a new object straight to disk; the row and the event exist once all of them are there. */
 const upload = route({
@@ -44,7 +40,8 @@ const upload = route({
         code: 'ERR_MEDIA_BAD_TYPE',
         kind: 'invalid-input',
       })
-    const stored = await services.files.store(principal.tenantId, id, request.body, signal)
+    const { size, sha256, head } = await services.files.store(principal.tenantId, id, request.body, signal)
+    const imageFormat = sniffImage(head)
     try {
       const object = await services.db.transaction().execute(async (trx) => {
         const inserted = await insertObject(trx, {
@@ -53,13 +50,16 @@ const upload = route({
           ownerId: principal.userId,
           name,
           contentType,
-          ...stored,
+          size,
+          sha256,
+          imageFormat,
         })
         await services.events.publish(trx, 'media.object-stored', principal, {
           objectId: id,
           name,
           contentType,
-          size: stored.size,
+          size,
+          imageFormat: imageFormat ?? null,
         })
         return inserted
       })
@@ -103,7 +103,7 @@ const thumbnail = route({
   handler: async (_, { params, services, principal }) => {
     const object = await getObject(services.db, idOf(params))
     const file =
-      object.thumbnail_at && (await services.files.read(principal.tenantId, object.id, 'thumbnail'))
+      object.thumbnail_at && (await services.files.read(principal.tenantId, object.id, thumbnailVariant))
     if (!file) return null
     return new Response(file.stream, {
       headers: { 'content-type': 'image/webp', 'content-length': String(file.size) },
@@ -111,26 +111,36 @@ const thumbnail = route({
   },
 })
 
+/** A result is kept: what was made once is read from disk, and a client that has it already is told so. */
 const render = route({
   method: 'GET',
   pattern: '/render/image/*',
   access: 'authenticated',
-  description: 'An image in another size or format, made by a sibling process.',
-  handler: async (request, { params, services }) => {
-    const { width, height, format, quality } = readQuery(RenderQuery, request)
+  description: `An image in another size or format, ${maxEdge} pixels wide and high at most; made by a sibling process.`,
+  timeout: '30s',
+  query: Transform,
+  handler: async (request, { params, query, services, principal, signal }) => {
     const object = await getObject(services.db, idOf({ id: params['*'] ?? '' }))
-    const { bytes } = await services.images.render({
-      objectId: object.id,
-      format,
-      quality,
-      ...(width && { width }),
-      ...(height && { height }),
-    })
-    return new Response(bytes, {
+    const variant = variantOf(query)
+    const headers = {
+      'cache-control': 'private, max-age=60',
+      etag: `"${object.sha256.slice(0, 16)}-${variant}"`,
+    }
+    if (request.headers.get('if-none-match') === headers.etag)
+      return new Response(null, { status: 304, headers })
+    const read = (): ReturnType<typeof services.files.read> =>
+      services.files.read(principal.tenantId, object.id, variant)
+    let file = await read()
+    if (!file) {
+      await services.images.render({ objectId: object.id, ...query }, { signal })
+      file = await read()
+    }
+    if (!file) return null
+    return new Response(file.stream, {
       headers: {
-        'content-type': `image/${format}`,
-        'cache-control': 'private, max-age=60',
-        etag: `"${object.sha256.slice(0, 16)}"`,
+        ...headers,
+        'content-type': `image/${query.format}`,
+        'content-length': String(file.size),
       },
     })
   },

@@ -1,6 +1,7 @@
 import { QuintetError } from '@quintet/core'
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import { z } from 'zod'
+import type { ImageFormat } from './images/sniff.ts'
 import type { MediaTables } from './schema.ts'
 
 export type StoredObject = Selectable<MediaTables['objects']>
@@ -58,6 +59,7 @@ export async function insertObject(
     readonly contentType: string
     readonly size: number
     readonly sha256: string
+    readonly imageFormat: ImageFormat | undefined
   },
 ): Promise<StoredObject> {
   return trx
@@ -70,6 +72,7 @@ export async function insertObject(
       content_type: object.contentType,
       size: object.size,
       sha256: object.sha256,
+      image_format: object.imageFormat ?? null,
     })
     .returningAll()
     .executeTakeFirstOrThrow()

@@ -1,4 +1,5 @@
 import type { ColumnType, Generated } from 'kysely'
+import type { ImageFormat } from './images/sniff.ts'
 
 /** The tables of media, as Kysely knows them. */
 export interface MediaTables {
@@ -11,6 +12,8 @@ export interface MediaTables {
     /** Bytes. PostgreSQL gives a bigint as a string. */
     size: ColumnType<string, number, number>
     sha256: string
+    /** What the first bytes are; null for what is no image. */
+    image_format: ImageFormat | null
     thumbnail_at: ColumnType<Date | null, never, Date>
     version: Generated<number>
     created_at: ColumnType<Date, never, never>

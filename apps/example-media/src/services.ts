@@ -8,7 +8,8 @@ import { createRedisClients } from '@quintet/redis'
 import { createClient, type Client } from '@quintet/server/client'
 import type { Kysely } from 'kysely'
 import type { MediaConfig } from './config.ts'
-import type { images } from './image-service.ts'
+import type { images } from './images/image-service.ts'
+import { createRenderPool, type RenderPool } from './images/render-pool.ts'
 import { createObjectFiles, type ObjectFiles } from './object-files.ts'
 import type { MediaTables } from './schema.ts'
 import { makeThumbnail } from './thumbnail-job.ts'
@@ -22,6 +23,8 @@ export interface MediaServices {
   readonly verifier: AuthManager
   /** For the process that runs jobs. */
   readonly jobs: Queue
+  /** For the processes that make images. */
+  readonly renders: RenderPool
   /** The sibling that works on images; for the process that may call it. */
   readonly images: Client<typeof images, Uint8Array>['images']
 }
@@ -33,6 +36,7 @@ export async function createMediaServices(context: SetupContext<MediaConfig>): P
   const { db, systemPool, check } = openDatabase<MediaTables>({ config: database, logger, lifecycle })
   let client: MediaServices['images'] | undefined
   let jobs: Queue | undefined
+  let renders: RenderPool | undefined
   return {
     checks: [redis.healthCheck(), check],
     db,
@@ -42,6 +46,9 @@ export async function createMediaServices(context: SetupContext<MediaConfig>): P
     get jobs() {
       return (jobs ??= lifecycle.use(createJobQueue(redis, secrets.jobs)))
     },
+    get renders() {
+      return (renders ??= lifecycle.use(createRenderPool()))
+    },
     get images() {
       return (client ??= createClient<typeof images>(sibling('image-transform')).images)
     },
@@ -50,7 +57,7 @@ export async function createMediaServices(context: SetupContext<MediaConfig>): P
 
 /** An image that has just been stored gets a thumbnail. */
 async function orderThumbnail(event: PlatformEvent, queue: Queue, settings: EnqueueOptions): Promise<void> {
-  const { objectId, contentType } = event.data
-  if (event.topic !== 'media.object-stored' || !String(contentType).startsWith('image/')) return
+  const { objectId, imageFormat } = event.data
+  if (event.topic !== 'media.object-stored' || imageFormat === null) return
   await queue.enqueue(makeThumbnail, { objectId: String(objectId) }, settings)
 }

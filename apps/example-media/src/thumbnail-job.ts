@@ -7,3 +7,6 @@ export const makeThumbnail = defineJob('make-thumbnail', {
   attempts: 5,
   backoff: '500ms',
 })
+
+/** The name under which the files of an object keep its thumbnail. */
+export const thumbnailVariant = 'thumbnail'

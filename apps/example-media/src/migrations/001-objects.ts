@@ -14,6 +14,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       content_type text not null,
       size bigint not null check (size >= 0),
       sha256 text not null,
+      image_format text check (image_format in ('jpeg', 'png', 'webp', 'gif', 'avif')),
       thumbnail_at timestamptz,
       version integer not null default 1,
       created_at timestamptz not null default now()

@@ -1,5 +1,5 @@
-import { images } from '../image-service.ts'
 import { withServices } from '@quintet/core'
+import { images } from '../images/image-service.ts'
 import type { MediaServices } from '../services.ts'
 
 export default withServices<MediaServices>().defineProcess({ services: [images] })
