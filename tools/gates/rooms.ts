@@ -40,6 +40,15 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'transport.ts',
     'system',
   ],
+  rls: [
+    'errors.ts',
+    'sql data',
+    'context roles',
+    'policies pool adapters',
+    'migrations',
+    'catalogue',
+    'backup testing',
+  ],
   redis: ['errors.ts script.ts second-chance-map.ts', 'clients limits locks', 'caches pubsub'],
   server: [
     'errors.ts',

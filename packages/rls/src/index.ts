@@ -1,24 +1,30 @@
-export { asSystem } from './as-system.ts'
-export { checkRoles, type CheckRolesOptions, type Queryable } from './check-roles.ts'
-export { currentRlsContext, runWithRlsContext, type RlsContext, type RlsContextInput } from './context.ts'
+export { asSystem } from './context/as-system.ts'
+export { checkRoles, type CheckRolesOptions } from './roles/check-roles.ts'
+export type { Queryable } from './sql/queryable.ts'
+export {
+  currentRlsContext,
+  runWithRlsContext,
+  type RlsContext,
+  type RlsContextInput,
+} from './context/rls-context.ts'
 export { RlsError, type RlsErrorCode } from './errors.ts'
 export {
   contextOfPrincipal,
   createRlsInvocationWrapper,
   type RlsInvocationWrapperOptions,
-} from './invocation-wrapper.ts'
+} from './context/invocation-wrapper.ts'
 export {
   rlsPoolDefaults,
   type ConnectionOptions,
   type RlsPoolOptions,
   type SystemPoolOptions,
-} from './options.ts'
+} from './pool/pool-options.ts'
 export { createRlsPool, createSystemPool, type RlsPool } from './pool/rls-pool.ts'
-export { mapPostgresError } from './postgres-errors.ts'
-export type { IdType } from './settings.ts'
-export { failedStatement } from './statement-note.ts'
-export type { AuditSystemAccess, SystemAccess } from './system-access.ts'
-export { databaseRoles, type DatabaseRoles } from './database-roles.ts'
+export { mapPostgresError } from './sql/postgres-errors.ts'
+export type { IdType } from './context/context-settings.ts'
+export { failedStatement } from './sql/statement-note.ts'
+export type { AuditSystemAccess, SystemAccess } from './context/system-access.ts'
+export { databaseRoles, type DatabaseRoles } from './roles/database-roles.ts'
 export { applyPolicies } from './policies/apply-policies.ts'
 export { policiesToDownSql, policiesToSql, type PolicyRoles } from './policies/policies-to-sql.ts'
 export { contextSetting, currentTenantDefault, hasAnyRole } from './policies/setting.ts'
@@ -37,15 +43,8 @@ export {
 } from './policies/table-policy.ts'
 export { typedPolicies, type TypedPolicies } from './policies/typed-policies.ts'
 export { readCatalogue, type Catalogue } from './catalogue/catalogue.ts'
-export {
-  formatLint,
-  lint,
-  lintCatalogue,
-  lintDefaults,
-  type LintFinding,
-  type LintOptions,
-  type LintRule,
-} from './catalogue/lint.ts'
+export { formatLint, lint, lintCatalogue, lintDefaults, type LintOptions } from './catalogue/lint.ts'
+export type { LintFinding, LintRule } from './catalogue/lint-rule.ts'
 export {
   diffPolicies,
   formatPolicyDiff,
@@ -67,9 +66,9 @@ export {
   type AdvisoryLockOptions,
   type LockPool,
 } from './data/advisory-lock.ts'
-export { backupDatabase, type BackupOptions, type BackupReport } from './data/backup.ts'
-export { restoreDatabase, type RestoreOptions } from './data/restore.ts'
-export { verifyBackup, type VerifyBackupOptions } from './data/verify-backup.ts'
+export { backupDatabase, type BackupOptions, type BackupReport } from './backup/backup.ts'
+export { restoreDatabase, type RestoreOptions } from './backup/restore.ts'
+export { verifyBackup, type VerifyBackupOptions } from './backup/verify-backup.ts'
 export {
   createSingletonJob,
   singletonJobDefaults,

@@ -2,12 +2,10 @@ export { assertNoSeqScan, explainTenantStatement, type ExplainedStatement } from
 export {
   formatAttackMatrix,
   runAttackMatrix,
-  type AttackActor,
-  type AttackCase,
   type AttackMatrixOptions,
-  type AttackOperation,
   type AttackReport,
   type AttackTable,
 } from './testing/attack-matrix.ts'
+export type { AttackActor, AttackCase, AttackOperation } from './testing/attack-case.ts'
 export { formatPolicySnapshot } from './testing/policy-snapshot-text.ts'
 export { readPolicySnapshot, type PolicySnapshot } from './catalogue/policy-snapshot.ts'

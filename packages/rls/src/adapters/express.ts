@@ -1,4 +1,4 @@
-import { runInScope } from '../context.ts'
+import { runInScope } from '../context/rls-context.ts'
 import { scopeFrom, type RequestContextOptions } from './request-context.ts'
 
 type ExpressMiddleware<Request> = (

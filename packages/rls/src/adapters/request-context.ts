@@ -1,5 +1,5 @@
 import { refuseUnknownKeys } from '@quintet/core/kit'
-import { parseRlsContext, type RlsContextInput, type RlsScope } from '../context.ts'
+import { parseRlsContext, type RlsContextInput, type RlsScope } from '../context/rls-context.ts'
 
 export interface RequestContextOptions<Request> {
   /** The context of an authenticated request, from what the server knows; null for none. */

@@ -1,4 +1,4 @@
-import type { Queryable } from '../check-roles.ts'
+import type { Queryable } from '../sql/queryable.ts'
 
 export interface CatalogueColumn {
   readonly name: string

@@ -1,5 +1,5 @@
 import { refuseUnknownKeys } from '@quintet/core/kit'
-import type { Queryable } from '../check-roles.ts'
+import type { Queryable } from '../sql/queryable.ts'
 import { readCatalogue, type CatalogueColumn, type CatalogueRelation } from './catalogue.ts'
 
 export interface GenerateTypesOptions {

@@ -1,4 +1,4 @@
-import type { LintFinding, LintSubject } from './lint.ts'
+import type { LintFinding, LintSubject } from './lint-rule.ts'
 
 /** Functions that work with their owner's rights. */
 export function lintFunctions({ catalogue, isTenant }: LintSubject): LintFinding[] {

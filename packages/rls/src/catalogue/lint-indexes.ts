@@ -1,5 +1,5 @@
 import type { CatalogueRelation } from './catalogue.ts'
-import type { LintFinding, LintSubject } from './lint.ts'
+import type { LintFinding, LintSubject } from './lint-rule.ts'
 
 /** Keys and indexes: what is slow under a policy, and what tells one tenant of another. */
 export function lintIndexes(subject: LintSubject): LintFinding[] {

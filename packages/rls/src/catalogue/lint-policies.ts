@@ -1,5 +1,5 @@
 import type { CataloguePolicy } from './catalogue.ts'
-import type { LintFinding, LintRule, LintSubject } from './lint.ts'
+import type { LintFinding, LintRule, LintSubject } from './lint-rule.ts'
 
 /** What is wrong with the expressions of policies, as PostgreSQL prints them. */
 export function lintPolicies({ catalogue, isTenant }: LintSubject): LintFinding[] {

@@ -1,5 +1,5 @@
 import type { CatalogueRelation } from './catalogue.ts'
-import type { LintFinding, LintRule, LintSubject } from './lint.ts'
+import type { LintFinding, LintRule, LintSubject } from './lint-rule.ts'
 
 /** Privileges that no policy filters. */
 const unchecked = new Set(['truncate', 'references', 'trigger', 'maintain'])

@@ -1,46 +1,11 @@
-import type { Queryable } from '../check-roles.ts'
-import { knownFlaw } from '../server-version.ts'
+import type { Queryable } from '../sql/queryable.ts'
+import { knownFlaw } from '../roles/server-version.ts'
 import { readCatalogue, type Catalogue } from './catalogue.ts'
 import { lintFunctions } from './lint-functions.ts'
 import { lintIndexes } from './lint-indexes.ts'
 import { lintPolicies } from './lint-policies.ts'
+import type { LintFinding, LintSubject } from './lint-rule.ts'
 import { lintTables } from './lint-tables.ts'
-
-export type LintRule =
-  | 'always-true'
-  | 'column-cast'
-  | 'default-grant'
-  | 'expression-index'
-  | 'force-missing'
-  | 'foreign-key-across-tenants'
-  | 'function-in-policy'
-  | 'grant-to-public'
-  | 'materialized-view'
-  | 'no-policy'
-  | 'nullable-tenant'
-  | 'owner-is-tenant'
-  | 'policy-for-public'
-  | 'rls-disabled'
-  | 'security-definer'
-  | 'server-version'
-  | 'setting-outside-subselect'
-  | 'setting-without-nullif'
-  | 'system-flag-in-policy'
-  | 'temporary-tables'
-  | 'unchecked-privilege'
-  | 'unindexed-policy-column'
-  | 'unique-across-tenants'
-  | 'view-without-invoker'
-
-/** One thing that is wrong, or that will be slow. */
-export interface LintFinding {
-  readonly rule: LintRule
-  /** `error`: rows may reach the wrong tenant. `warning`: slow, or one step from an error. */
-  readonly severity: 'error' | 'warning'
-  /** The table, policy, index or function. */
-  readonly object: string
-  readonly message: string
-}
 
 export interface LintOptions {
   /** The roles that tenants work under. */
@@ -52,13 +17,6 @@ export interface LintOptions {
 }
 
 export const lintDefaults = Object.freeze({ tenantColumn: 'tenant_id' } as const)
-
-/** What the single rules work on. */
-export interface LintSubject {
-  readonly catalogue: Catalogue
-  readonly isTenant: (role: string) => boolean
-  readonly tenantColumn: string
-}
 
 /** Reads the catalogue and holds it against every rule. */
 export async function lintCatalogue(

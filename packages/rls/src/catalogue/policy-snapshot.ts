@@ -1,4 +1,4 @@
-import type { Queryable } from '../check-roles.ts'
+import type { Queryable } from '../sql/queryable.ts'
 import { policiesToSql, type PolicyRoles } from '../policies/policies-to-sql.ts'
 import type { TablePolicy } from '../policies/table-policy.ts'
 import { readCatalogue, type CatalogueGrant, type CataloguePolicy } from './catalogue.ts'

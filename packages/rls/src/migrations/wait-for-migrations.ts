@@ -4,7 +4,7 @@ import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { Kysely, PostgresDialect } from 'kysely'
 import { Pool } from 'pg'
 import { RlsError } from '../errors.ts'
-import { mapPostgresError } from '../postgres-errors.ts'
+import { mapPostgresError } from '../sql/postgres-errors.ts'
 import { readMigrationFiles } from './migration-files.ts'
 import { compareMigrations, readApplied, refuseChanged } from './status.ts'
 

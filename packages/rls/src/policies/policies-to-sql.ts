@@ -1,5 +1,5 @@
-import type { DatabaseRoles } from '../database-roles.ts'
-import { quoteName, quoteTable, quoteText } from '../sql-text.ts'
+import type { DatabaseRoles } from '../roles/database-roles.ts'
+import { quoteName, quoteTable, quoteText } from '../sql/sql-text.ts'
 import { operations, type Operation, type TablePolicy } from './table-policy.ts'
 
 /** The roles that policies are written for. */

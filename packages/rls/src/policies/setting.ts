@@ -1,5 +1,5 @@
-import type { IdType } from '../settings.ts'
-import { quoteText } from '../sql-text.ts'
+import type { IdType } from '../context/context-settings.ts'
+import { quoteText } from '../sql/sql-text.ts'
 
 /**
  * A setting of the context as an SQL expression that the planner evaluates once per statement, null

@@ -1,6 +1,6 @@
 import { refuseUnknownKeys } from '@quintet/core/kit'
-import type { IdType } from '../settings.ts'
-import { quoteName } from '../sql-text.ts'
+import type { IdType } from '../context/context-settings.ts'
+import { quoteName } from '../sql/sql-text.ts'
 import { contextSetting, hasAnyRole } from './setting.ts'
 
 export type Operation = 'select' | 'insert' | 'update' | 'delete'

@@ -1,5 +1,5 @@
 import type { EventEmitter } from 'node:events'
-import { bindCallback } from '../context.ts'
+import { bindCallback } from '../context/rls-context.ts'
 
 type Listener = (...args: unknown[]) => void
 type AddMethod = 'on' | 'addListener' | 'once' | 'prependListener' | 'prependOnceListener'

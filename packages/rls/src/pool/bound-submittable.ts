@@ -1,6 +1,14 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { bindCallback } from '../context.ts'
-import type { Submittable } from './explicit.ts'
+import { bindCallback } from '../context/rls-context.ts'
+
+/** A cursor, query stream or COPY stream: something that pg lets write to the connection by itself. */
+export interface Submittable {
+  submit(connection: unknown): void
+  handleReadyForQuery?(connection: unknown): void
+  handleError?(error: Error, connection: unknown): void
+  emit?(event: 'error', error: unknown): boolean
+  callback?: unknown
+}
 
 /** What the driver calls on a submittable, and with what it tells its listeners. */
 const calledByDriver = [

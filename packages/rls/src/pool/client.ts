@@ -1,8 +1,9 @@
 import type { PoolClient } from 'pg'
-import { bindCallback, runDetached } from '../context.ts'
+import { bindCallback, runDetached } from '../context/rls-context.ts'
 import { createBoundListeners } from './bound-listeners.ts'
 import type { DriverCallback } from './driver.ts'
-import { submitExplicitly, type Submittable } from './explicit.ts'
+import type { Submittable } from './bound-submittable.ts'
+import { submitExplicitly } from './explicit.ts'
 import { runStatement, type Statement } from './run-statement.ts'
 import { statusOf, type Session } from './session.ts'
 

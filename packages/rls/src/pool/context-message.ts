@@ -1,4 +1,4 @@
-import type { ContextSettings } from '../settings.ts'
+import type { ContextSettings } from '../context/context-settings.ts'
 
 /** Bytes of a Bind for the context statement under that name, and of its Execute. */
 export type ContextMessages = (settings: ContextSettings, name: string) => Buffer

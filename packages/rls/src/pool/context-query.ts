@@ -1,6 +1,6 @@
-import { contextStatement } from '../settings.ts'
+import { contextStatement, type ContextSettings } from '../context/context-settings.ts'
 import { createContextMessages } from './context-message.ts'
-import { noteStatement } from '../statement-note.ts'
+import { noteStatement } from '../sql/statement-note.ts'
 import type {
   DriverCallback,
   DriverConnection,
@@ -8,8 +8,28 @@ import type {
   DriverQueryClass,
   RowDescription,
 } from './driver.ts'
-import type { FlightPlan } from './flight.ts'
 import { contextName, statementNames, type NamedStatement, type StatementNames } from './statement-names.ts'
+
+/** What travels ahead of a statement, under the same Sync. */
+export interface Flight {
+  /** A BEGIN that was held back until the first statement. */
+  readonly begin: string | undefined
+  readonly settings: ContextSettings | undefined
+}
+
+/** Decides what travels ahead of one statement, and is told what became of it. */
+export interface StatementPlan {
+  /** Called as the statement is written. */
+  take(): Flight
+  /** PostgreSQL has carried out BEGIN. */
+  begun(): void
+  /** PostgreSQL has set the context. */
+  set(): void
+  /** PostgreSQL has carried out the statement. */
+  done(): void
+  /** Something failed, on either side of the wire. */
+  failed(began: boolean): void
+}
 
 export interface ContextQueryOptions {
   readonly preparedStatements: boolean
@@ -22,7 +42,7 @@ export interface ContextQuery extends DriverQuery {
 }
 
 export type ContextQueryClass = new (
-  plan: FlightPlan,
+  plan: StatementPlan,
   config: object | string,
   values?: readonly unknown[],
   callback?: DriverCallback,
@@ -37,7 +57,7 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
   const contextMessages = createContextMessages()
 
   return class ContextQuery extends Query {
-    readonly #plan: FlightPlan
+    readonly #plan: StatementPlan
     /** What the answers before ours are of, in their order. */
     readonly #ahead: ('begin' | 'settings')[] = []
     #began = false
@@ -50,7 +70,7 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
     #failed = false
 
     constructor(
-      plan: FlightPlan,
+      plan: StatementPlan,
       config: object | string,
       values?: readonly unknown[],
       callback?: DriverCallback,

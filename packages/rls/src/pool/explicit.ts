@@ -1,5 +1,5 @@
-import { contextStatement } from '../settings.ts'
-import { bindSubmittable } from './bound-submittable.ts'
+import { contextStatement } from '../context/context-settings.ts'
+import { bindSubmittable, type Submittable } from './bound-submittable.ts'
 import { FlightPlan } from './flight.ts'
 import { settingsFor, type Session } from './session.ts'
 
@@ -38,15 +38,6 @@ export function runExplicitly<Result>(
       throw error
     }
   })
-}
-
-/** A cursor, query stream or COPY stream: something that pg lets write to the connection by itself. */
-export interface Submittable {
-  submit(connection: unknown): void
-  handleReadyForQuery?(connection: unknown): void
-  handleError?(error: Error, connection: unknown): void
-  emit?(event: 'error', error: unknown): boolean
-  callback?: unknown
 }
 
 /** Hands a submittable to the connection, within a transaction that carries the context and ends with it. */

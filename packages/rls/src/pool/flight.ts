@@ -1,18 +1,12 @@
-import type { ContextSettings } from '../settings.ts'
+import type { ContextSettings } from '../context/context-settings.ts'
+import type { Flight, StatementPlan } from './context-query.ts'
 import { statusOf, type Session, type Transaction } from './session.ts'
-
-/** What travels ahead of a statement, under the same Sync. */
-export interface Flight {
-  /** A BEGIN that was held back until the first statement. */
-  readonly begin: string | undefined
-  readonly settings: ContextSettings | undefined
-}
 
 /**
  * Decides what must travel ahead of one statement when the statement is written, not when it is called: one
  * that never leaves changes nothing. What PostgreSQL confirms is remembered, and any error forgets it.
  */
-export class FlightPlan {
+export class FlightPlan implements StatementPlan {
   readonly #session: Session
   readonly #transaction: Transaction | undefined
   readonly #settings: ContextSettings | undefined

@@ -1,5 +1,5 @@
 import type { Pool, PoolClient } from 'pg'
-import { assertSafeRoles } from '../check-roles.ts'
+import { assertSafeRoles } from '../roles/check-roles.ts'
 import {
   bindCallback,
   currentScope,
@@ -7,15 +7,15 @@ import {
   runInScope,
   runWithRlsContext,
   type RlsContextInput,
-} from '../context.ts'
+} from '../context/rls-context.ts'
 import { RlsError } from '../errors.ts'
 import {
   resolveRlsPoolOptions,
   resolveSystemPoolOptions,
   type RlsPoolOptions,
   type SystemPoolOptions,
-} from '../options.ts'
-import { createSystemAudit, noSystemPool } from '../system-access.ts'
+} from './pool-options.ts'
+import { createSystemAudit, noSystemPool } from '../context/system-access.ts'
 import { createRlsClient, isSubmittable, readArguments, release, type QueryArguments } from './client.ts'
 import type { DriverCallback } from './driver.ts'
 import { runStatement } from './run-statement.ts'

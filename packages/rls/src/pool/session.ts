@@ -1,7 +1,7 @@
 import type { PoolClient } from 'pg'
-import { currentScope, type RlsScope } from '../context.ts'
+import { currentScope, type RlsScope } from '../context/rls-context.ts'
 import { RlsError } from '../errors.ts'
-import type { ContextSettings, SettingsReader } from '../settings.ts'
+import type { ContextSettings, SettingsReader } from '../context/context-settings.ts'
 import type { ContextQueryClass } from './context-query.ts'
 import type { StatementTraits } from './statement-text.ts'
 

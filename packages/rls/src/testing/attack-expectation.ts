@@ -1,11 +1,5 @@
 import type { Operation, TablePolicy } from '../policies/table-policy.ts'
-import type { AttackActor, AttackOperation } from './attack-matrix.ts'
-
-/**
- * - `done`: rows came back or were changed. `no rows`: allowed, but there was nothing to see.
- * - `refused`: 42501. `invalid`: refused before the database. `error`: anything else.
- */
-export type AttackOutcome = 'done' | 'no rows' | 'refused' | 'invalid' | 'error'
+import type { AttackActor, AttackOperation, AttackOutcome } from './attack-case.ts'
 
 /** What must come of an attempt on another's row (or one's own), by what the policies of the table open. */
 export function expectedOutcome(

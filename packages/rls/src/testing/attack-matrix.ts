@@ -1,25 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import type { PoolClient } from 'pg'
-import { asSystem } from '../as-system.ts'
+import { asSystem } from '../context/as-system.ts'
 import { readCatalogue, type CatalogueRelation } from '../catalogue/catalogue.ts'
 import { inReferenceOrder } from '../catalogue/reference-order.ts'
-import { runInScope, runWithRlsContext, type RlsContextInput } from '../context.ts'
+import { runInScope, runWithRlsContext, type RlsContextInput } from '../context/rls-context.ts'
 import type { TablePolicy } from '../policies/table-policy.ts'
 import type { RlsPool } from '../pool/rls-pool.ts'
-import { quoteTable } from '../sql-text.ts'
+import { quoteTable } from '../sql/sql-text.ts'
 import { attackStatement } from './attack-statements.ts'
-import { expectedOutcome, type AttackOutcome } from './attack-expectation.ts'
+import { expectedOutcome } from './attack-expectation.ts'
+import type { AttackActor, AttackCase, AttackOperation, AttackOutcome } from './attack-case.ts'
 import { sampleRow, type SampleOwner, type SampleRow } from './sample-rows.ts'
-
-export type AttackOperation = 'select' | 'insert' | 'update' | 'delete' | 'upsert'
-
-/**
- * - `none`: no context. `malformed`: a tenant id that is none.
- * - `own`: the user whose row it is. `other`: a user of another tenant.
- * - `forged`: a user of another tenant, after it has set `app.is_system` and tried the system's role.
- * - `system`: the system login.
- */
-export type AttackActor = 'none' | 'own' | 'other' | 'malformed' | 'forged' | 'system'
 
 export interface AttackTable {
   /** Values for columns that a sample cannot know, e.g. those under a CHECK. */
@@ -34,16 +25,6 @@ export interface AttackMatrixOptions {
   readonly tables?: Readonly<Record<string, AttackTable>>
   /** The roles of the user whose rows they are, for policies that ask for one. */
   readonly roles?: readonly string[]
-}
-
-export interface AttackCase {
-  readonly table: string
-  readonly operation: AttackOperation
-  readonly actor: AttackActor
-  readonly expected: AttackOutcome
-  readonly actual: AttackOutcome
-  /** What PostgreSQL or the pool answered, when it was an error. */
-  readonly reason: string | undefined
 }
 
 export interface AttackReport {

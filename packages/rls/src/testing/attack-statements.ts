@@ -1,6 +1,6 @@
 import type { CatalogueRelation } from '../catalogue/catalogue.ts'
-import { quoteName, quoteTable } from '../sql-text.ts'
-import type { AttackOperation } from './attack-matrix.ts'
+import { quoteName, quoteTable } from '../sql/sql-text.ts'
+import type { AttackOperation } from './attack-case.ts'
 import type { SampleRow } from './sample-rows.ts'
 
 interface Statement {

@@ -1,4 +1,4 @@
-import { runWithRlsContext, type RlsContextInput } from '../context.ts'
+import { runWithRlsContext, type RlsContextInput } from '../context/rls-context.ts'
 import type { RlsPool } from '../pool/rls-pool.ts'
 
 export interface ExplainedStatement {

@@ -1,8 +1,8 @@
 import { type Logger, silentLogger } from '@quintet/core'
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import type { Pool } from 'pg'
-import type { IdType } from './settings.ts'
-import type { AuditSystemAccess } from './system-access.ts'
+import type { IdType } from '../context/context-settings.ts'
+import type { AuditSystemAccess } from '../context/system-access.ts'
 
 /** How a pool speaks to the database, whoever it works for. */
 export interface ConnectionOptions {

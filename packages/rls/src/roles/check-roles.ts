@@ -1,11 +1,7 @@
 import type { Pool } from 'pg'
-import { RlsError } from './errors.ts'
+import { RlsError } from '../errors.ts'
+import type { Queryable } from '../sql/queryable.ts'
 import { knownFlaw } from './server-version.ts'
-
-/** Anything that runs a statement the way pg does. */
-export interface Queryable {
-  query(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>
-}
 
 export interface CheckRolesOptions {
   /** The role that holds the tenants' rights. */

@@ -1,4 +1,4 @@
-import { currentScope, runInScope, type RlsContext } from './context.ts'
+import { currentScope, runInScope, type RlsContext } from './rls-context.ts'
 
 const nobody: RlsContext = Object.freeze({
   tenantId: null,

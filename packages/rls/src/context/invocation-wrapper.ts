@@ -1,9 +1,9 @@
 import type { InvocationWrapper, Principal } from '@quintet/core'
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import { asSystem } from './as-system.ts'
-import { parseRlsContext, runInScope, type RlsContextInput } from './context.ts'
-import { failedStatement } from './statement-note.ts'
-import { mapPostgresError } from './postgres-errors.ts'
+import { parseRlsContext, runInScope, type RlsContextInput } from './rls-context.ts'
+import { failedStatement } from '../sql/statement-note.ts'
+import { mapPostgresError } from '../sql/postgres-errors.ts'
 
 export interface RlsInvocationWrapperOptions {
   /**

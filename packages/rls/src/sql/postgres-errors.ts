@@ -1,5 +1,5 @@
 import type { ErrorKind } from '@quintet/core'
-import { RlsError, type RlsErrorCode } from './errors.ts'
+import { RlsError, type RlsErrorCode } from '../errors.ts'
 
 interface Mapping {
   readonly code: RlsErrorCode

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { RlsError } from './errors.ts'
+import { RlsError } from '../errors.ts'
 
 /**
  * For whom the database works. Every statement carries it as transaction-local settings:

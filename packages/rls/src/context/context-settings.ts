@@ -1,4 +1,4 @@
-import { invalid, type RlsContext } from './context.ts'
+import { invalid, type RlsContext } from './rls-context.ts'
 
 /** What an id looks like in the database. */
 export type IdType = 'uuid' | 'bigint' | 'text'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { asSystem, currentRlsContext, runWithRlsContext } from '../src/index.ts'
+import { asSystem, currentRlsContext, runWithRlsContext } from '../../src/index.ts'
 
 const tenantId = '00000000-0000-4000-8000-00000000000a'
 
@@ -36,7 +36,7 @@ describe('runWithRlsContext', () => {
   it('is one per process, also for a second copy of the package', async () => {
     const copy = (await import(
       /* @vite-ignore */ '../src/context.ts?copy=1' as string
-    )) as typeof import('../src/context.ts')
+    )) as typeof import('../../src/context/rls-context.ts')
     expect(copy.currentRlsContext).not.toBe(currentRlsContext)
     runWithRlsContext({ tenantId }, () => expect(copy.currentRlsContext()?.tenantId).toBe(tenantId))
   })

@@ -1,6 +1,6 @@
 import type { Logger } from '@quintet/core'
-import { RlsError } from './errors.ts'
-import type { RlsScope } from './context.ts'
+import { RlsError } from '../errors.ts'
+import type { RlsScope } from './rls-context.ts'
 
 /** One use of the system login, as it is recorded before the first statement. */
 export interface SystemAccess {

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import { Client } from 'pg'
-import type { DatabaseRoles } from '../database-roles.ts'
+import type { DatabaseRoles } from '../roles/database-roles.ts'
 import { createMigrator } from '../migrations/migrator.ts'
-import { quoteName } from '../sql-text.ts'
+import { quoteName } from '../sql/sql-text.ts'
 import type { BackupReport } from './backup.ts'
 import { restoreDatabase } from './restore.ts'
 

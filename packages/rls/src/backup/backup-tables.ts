@@ -1,6 +1,6 @@
 import type { Client } from 'pg'
 import { readApplied, type AppliedMigration } from '../migrations/status.ts'
-import { quoteTable } from '../sql-text.ts'
+import { quoteTable } from '../sql/sql-text.ts'
 import { Kysely, PostgresDialect } from 'kysely'
 import type { TableSum } from './backup-format.ts'
 import { readCatalogue, type CatalogueRelation } from '../catalogue/catalogue.ts'

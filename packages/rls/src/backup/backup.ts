@@ -5,7 +5,7 @@ import { finished } from 'node:stream/promises'
 import { createGzip, type Gzip } from 'node:zlib'
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import { Client } from 'pg'
-import { quoteName, quoteTable } from '../sql-text.ts'
+import { quoteName, quoteTable } from '../sql/sql-text.ts'
 import { backupInvalid, type BackupLine, type TableSum } from './backup-format.ts'
 import { readBackupTables, readMigrations, sumTable, writableColumns } from './backup-tables.ts'
 

@@ -7,9 +7,9 @@ import {
   currentRlsContext,
   runWithRlsContext,
   type RlsInvocationWrapperOptions,
-} from '../src/index.ts'
-import { currentScope } from '../src/context.ts'
-import { noteStatement } from '../src/statement-note.ts'
+} from '../../src/index.ts'
+import { currentScope } from '../../src/context/rls-context.ts'
+import { noteStatement } from '../../src/sql/statement-note.ts'
 
 const tenantId = '00000000-0000-4000-8000-00000000000a'
 const userId = '00000000-0000-4000-8000-0000000000a1'

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { QuintetError } from '@quintet/core'
 import pg from 'pg'
 import { describe, expect, it } from 'vitest'
-import { failedStatement, mapPostgresError } from '../src/index.ts'
+import { failedStatement, mapPostgresError } from '../../src/index.ts'
 
 const databaseError = (code: string, detail = 'Key (secret)=(4711) exists.'): Error =>
   Object.assign(new Error('duplicate key value violates "notes_pkey"'), { code, severity: 'ERROR', detail })

@@ -2,8 +2,8 @@ import { createHmac } from 'node:crypto'
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import { Client } from 'pg'
 import { databaseRoles, type DatabaseRoles } from './database-roles.ts'
-import { RlsError } from './errors.ts'
-import { quoteName, quoteText } from './sql-text.ts'
+import { RlsError } from '../errors.ts'
+import { quoteName, quoteText } from '../sql/sql-text.ts'
 
 export interface ProvisionOptions {
   /** URL of a login that may create databases and roles. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { splitSql } from '../src/migrations/split-sql.ts'
+import { splitSql } from '../../src/migrations/split-sql.ts'
 
 describe('splitSql', () => {
   it.each([

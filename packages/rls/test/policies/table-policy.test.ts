@@ -12,9 +12,9 @@ import {
   sharedPolicy,
   tenantPolicy,
   typedPolicies,
-} from '../src/index.ts'
-import { knownFlaw } from '../src/server-version.ts'
-import { quoteName, quoteTable, quoteText } from '../src/sql-text.ts'
+} from '../../src/index.ts'
+import { knownFlaw } from '../../src/roles/server-version.ts'
+import { quoteName, quoteTable, quoteText } from '../../src/sql/sql-text.ts'
 
 const roles = databaseRoles('app')
 

@@ -1,0 +1,44 @@
+import type { Catalogue } from './catalogue.ts'
+
+export type LintRule =
+  | 'always-true'
+  | 'column-cast'
+  | 'default-grant'
+  | 'expression-index'
+  | 'force-missing'
+  | 'foreign-key-across-tenants'
+  | 'function-in-policy'
+  | 'grant-to-public'
+  | 'materialized-view'
+  | 'no-policy'
+  | 'nullable-tenant'
+  | 'owner-is-tenant'
+  | 'policy-for-public'
+  | 'rls-disabled'
+  | 'security-definer'
+  | 'server-version'
+  | 'setting-outside-subselect'
+  | 'setting-without-nullif'
+  | 'system-flag-in-policy'
+  | 'temporary-tables'
+  | 'unchecked-privilege'
+  | 'unindexed-policy-column'
+  | 'unique-across-tenants'
+  | 'view-without-invoker'
+
+/** One thing that is wrong, or that will be slow. */
+export interface LintFinding {
+  readonly rule: LintRule
+  /** `error`: rows may reach the wrong tenant. `warning`: slow, or one step from an error. */
+  readonly severity: 'error' | 'warning'
+  /** The table, policy, index or function. */
+  readonly object: string
+  readonly message: string
+}
+
+/** What the single rules work on. */
+export interface LintSubject {
+  readonly catalogue: Catalogue
+  readonly isTenant: (role: string) => boolean
+  readonly tenantColumn: string
+}
