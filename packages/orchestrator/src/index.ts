@@ -1,5 +1,5 @@
 export { launchEcosystem, startEcosystem } from './launch/launch-ecosystem.ts'
-export type { EcosystemRunOptions, RunningEcosystem } from './running/running-ecosystem.ts'
+export type { EcosystemRunOptions, LogSubscription, RunningEcosystem } from './running/running-ecosystem.ts'
 export type { EcosystemStatus, ProcessStatus, ServerStatus, Usage } from './running/ecosystem-status.ts'
 export { OrchestratorError, type OrchestratorErrorCode } from './errors.ts'
 export type { Sample } from './metrics/sampler.ts'

@@ -12,6 +12,8 @@ export interface Command {
 }
 
 export interface CommandOptions {
+  /** What is followed is being called back, and the log files have all that came before. */
+  readonly onStarted?: () => void
   readonly onLine?: (line: { readonly id: string; readonly line: string }) => void
   readonly signal?: AbortSignal
 }
@@ -31,7 +33,8 @@ export async function sendCommand(
   const socket = connect(address.socket)
   return new Promise((resolve, reject) => {
     const lines = jsonLines(socket, (message) => {
-      if ('line' in message) options.onLine?.(message['line'] as { id: string; line: string })
+      if ('started' in message) options.onStarted?.()
+      else if ('line' in message) options.onLine?.(message['line'] as { id: string; line: string })
       else if ('result' in message) resolve(message['result'])
       else if ('error' in message)
         reject(toError(message['error'] as { message: string; code: OrchestratorError['code'] | null }))

@@ -28,7 +28,7 @@ type Request = Readonly<Record<string, unknown>>
 
 /**
  * Answers the commands of the command line on a unix socket in the private run folder. Each request carries the token; each
- * connection is one command: `{ line }`s if it follows something, then `{ result }` or `{ error }`.
+ * connection is one command: `{ started }` and `{ line }`s if it follows something, then `{ result }` or `{ error }`.
  */
 export async function openControlServer(
   ecosystem: RunningEcosystem,
@@ -102,7 +102,8 @@ async function handle(
         lines.send({ line: { id, line } })
       })
       socket.once('close', () => subscription[Symbol.dispose]())
-      return
+      await subscription.caughtUp
+      return lines.send({ started: true })
     }
     case 'down':
       await ecosystem.stop('quintet down')

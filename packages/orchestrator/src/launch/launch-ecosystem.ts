@@ -13,6 +13,7 @@ import type { Plan } from '../plan/plan.ts'
 import { describeUnusedDatabases, provisionApps } from '../servers/app-databases.ts'
 import type { DatabaseUrls } from '../servers/provision.ts'
 import { startServers, type Servers } from '../servers/servers.ts'
+import { claimFolder } from '../state/folder-identity.ts'
 import { takeLock } from '../state/lock.ts'
 import { openSecrets, type Secrets } from '../state/secrets.ts'
 import {
@@ -87,6 +88,8 @@ export async function launchEcosystem(
   made.use(await takeLock(state.root, state.run))
   clearRunDirectory(state)
   const secrets = openSecrets(state.secretsFile)
+  const attention = claimFolder(state, plan, secrets, env)
+  if (attention !== undefined) onEvent({ type: 'progress', message: attention })
   const folderMark = secrets.get('mark')
   await endLeftovers(() => findMarked(`QUINTET_MARK=${folderMark}.`), {
     signal: 'SIGTERM',
@@ -212,8 +215,10 @@ export async function launchEcosystem(
         .map((each) => each.id)
         .filter((id) => name === undefined || id === name || id.startsWith(`${name}/`))
       if (ids.length === 0) throw unknown(name ?? '', plan)
+      const followed = ids.flatMap((id) => logs.get(id) ?? [])
       const subscriptions = ids.map((id) => logs.get(id)?.subscribe((line) => onLine(id, line)))
       return {
+        caughtUp: Promise.all(followed.map((log) => log.flushed())).then(() => undefined),
         [Symbol.dispose]: () => {
           for (const each of subscriptions) each?.[Symbol.dispose]()
         },

@@ -15,6 +15,8 @@ export interface ProcessLog {
   recent(count: number): readonly string[]
   subscribe(listener: LogListener): Disposable
   readonly dropped: number
+  /** Resolves when the file has every line so far. */
+  flushed(): Promise<void>
   close(): Promise<void>
 }
 
@@ -72,6 +74,7 @@ export async function openProcessLog(
       listeners.add(listener)
       return { [Symbol.dispose]: () => void listeners.delete(listener) }
     },
+    flushed: () => writer.drained(),
     close: () => writer.close(),
   }
 }

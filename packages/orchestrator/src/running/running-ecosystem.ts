@@ -19,6 +19,11 @@ export interface EcosystemRunOptions {
   readonly signal?: AbortSignal
 }
 
+export interface LogSubscription extends Disposable {
+  /** Resolves when the log files have every line before the first that is called back. */
+  readonly caughtUp: Promise<void>
+}
+
 /** An ecosystem that this process runs. */
 export interface RunningEcosystem extends AsyncDisposable {
   readonly plan: Plan
@@ -33,7 +38,7 @@ export interface RunningEcosystem extends AsyncDisposable {
   /** The last lines of a process, as JSON. */
   logs(id: string, count?: number): readonly string[]
   /** Calls back for every line of the processes named (an app, a process, or all) from now on. */
-  follow(name: string | undefined, onLine: (id: string, line: string) => void): Disposable
+  follow(name: string | undefined, onLine: (id: string, line: string) => void): LogSubscription
   /** Oldest first, as long as the plan's retention. */
   metrics(id: string): readonly Sample[]
   /** Restarts an app, a process or an instance, and resolves when it is settled again. */

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { OrchestratorError } from '../errors.ts'
 import type { Plan } from '../plan/plan.ts'
+import { claimFolder } from '../state/folder-identity.ts'
 import { readLock, takeLock } from '../state/lock.ts'
 import { openSecrets, type Secrets } from '../state/secrets.ts'
 import { prepareStateDirectory, type StateDirectory } from '../state/state-directory.ts'
@@ -114,6 +115,7 @@ export async function openAppDatabases(
   if (isRunning) administrator = external ?? runningServer(state, secrets)
   else {
     made.use(await takeLock(state.root, state.run))
+    claimFolder(state, plan, secrets)
     const withoutRedis: Plan = { ...plan, redis: false }
     const servers = await startServers({
       plan: withoutRedis,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { homedir, platform, tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { OrchestratorError } from '../errors.ts'
@@ -40,16 +40,23 @@ export function clearRunDirectory({ run }: StateDirectory): void {
   }
 }
 
+/** Stands beside an ecosystem file and names its data folder, so that each release and each clone finds the same. */
+const pointerFile = '.quintet-data'
+
 /**
- * The folder of an ecosystem, by the path of its file: below `/var/lib/quintet` for root, whose servers run as
- * another user who must be able to get there, and below the user's state folder otherwise.
+ * The folder of an ecosystem: that which a file `.quintet-data` beside its file names, else the one that was made for
+ * the path of its file, whatever the project was called then, else a new one: below `/var/lib/quintet` for root,
+ * whose servers run as another user who must be able to get there, and below the user's state folder otherwise.
+ *
+ * @throws OrchestratorError `ERR_ORCHESTRATOR_STATE_DIRECTORY` when `.quintet-data` names no folder.
  */
 export function defaultStateDirectory(
   project: string,
   configFile: string,
   env: NodeJS.ProcessEnv = process.env,
 ): string {
-  return join(baseDirectory(env), `${project}-${suffix(configFile)}`)
+  const existing = existingStateDirectory(configFile, env)
+  return existing ?? join(baseDirectory(env), `${project}-${suffix(configFile)}`)
 }
 
 /** The folder that an ecosystem file has already, found without reading the file: it may be broken while its apps run. */
@@ -57,6 +64,8 @@ export function existingStateDirectory(
   configFile: string,
   env: NodeJS.ProcessEnv = process.env,
 ): string | undefined {
+  const named = namedDirectory(configFile)
+  if (named !== undefined) return named
   const base = baseDirectory(env)
   const names = existsSync(base)
     ? readdirSync(base).filter((name) => name.endsWith(`-${suffix(configFile)}`))
@@ -65,7 +74,22 @@ export function existingStateDirectory(
   return names.length === 1 && only !== undefined ? join(base, only) : undefined
 }
 
-function baseDirectory(env: NodeJS.ProcessEnv): string {
+function namedDirectory(configFile: string): string | undefined {
+  const folder = dirname(resolve(configFile))
+  const file = join(folder, pointerFile)
+  if (!existsSync(file)) return undefined
+  const named = readFileSync(file, 'utf8').trim()
+  if (named !== '' && !named.includes('\n')) return resolve(folder, named)
+  throw new OrchestratorError(
+    `${file}: must hold one line, the path of the data folder, e.g. /var/lib/quintet/shop.`,
+    { code: 'ERR_ORCHESTRATOR_STATE_DIRECTORY', kind: 'invalid-input' },
+  )
+}
+
+/** Below this folder are the data folders that were not named; `QUINTET_STATE_DIRECTORY` wins. */
+export function baseDirectory(env: NodeJS.ProcessEnv): string {
+  const given = env['QUINTET_STATE_DIRECTORY']
+  if (given) return resolve(given)
   if (isRoot()) return '/var/lib/quintet'
   const home = env['HOME'] || homedir()
   const base =

@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { existsSync, realpathSync } from 'node:fs'
+import { isAbsolute, resolve } from 'node:path'
 import { OrchestratorError } from '../../errors.ts'
 import { loadPlan } from '../../plan/load-plan.ts'
 import type { Plan } from '../../plan/plan.ts'
@@ -19,10 +19,15 @@ export interface CommonOptions {
 
 const names = ['quintet.config.ts', 'quintet.config.js', 'quintet.config.mjs']
 
-/** @throws OrchestratorError `ERR_ORCHESTRATOR_CONFIG_INVALID` when there is none. */
-export function findConfig(options: CommonOptions): string {
-  if (options.config !== undefined) return resolve(options.config)
-  const found = names.map((name) => resolve(name)).find((file) => existsSync(file))
+/**
+ * The ecosystem file, by the path that the shell shows: behind a link such as `current` it has one path in every release.
+ *
+ * @throws OrchestratorError `ERR_ORCHESTRATOR_CONFIG_INVALID` when there is none.
+ */
+export function findConfig(options: CommonOptions, env: NodeJS.ProcessEnv = process.env): string {
+  const folder = shellDirectory(env)
+  if (options.config !== undefined) return resolve(folder, options.config)
+  const found = names.map((name) => resolve(folder, name)).find((file) => existsSync(file))
   if (found !== undefined) return found
   throw new OrchestratorError(
     `There is no ${names[0]} in ${process.cwd()}. Run in the folder that has one, or name one with --config.`,
@@ -31,6 +36,18 @@ export function findConfig(options: CommonOptions): string {
       kind: 'invalid-input',
     },
   )
+}
+
+/** The working folder as the shell knows it, links and all; `process.cwd()` has them resolved. */
+function shellDirectory(env: NodeJS.ProcessEnv): string {
+  const { PWD: shown } = env
+  const folder = process.cwd()
+  if (shown === undefined || !isAbsolute(shown)) return folder
+  try {
+    return realpathSync(shown) === folder ? shown : folder
+  } catch {
+    return folder
+  }
 }
 
 export interface LoadedContext {
