@@ -23,9 +23,9 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'tokens postgres audit.ts',
     'authority dpop',
     'manager http',
-    'adapters testing',
+    'adapters app testing',
   ],
-  queue: ['errors.ts postgres', 'jobs leases', 'worker outbox'],
+  queue: ['errors.ts postgres', 'jobs leases', 'worker outbox', 'events app'],
   realtime: ['errors.ts', 'wire', 'channel client', 'topic', 'server', 'hub'],
   gateway: [
     'errors.ts address-list.ts',
@@ -49,7 +49,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'catalogue',
     'backup testing',
   ],
-  redis: ['errors.ts script.ts second-chance-map.ts', 'clients limits locks', 'caches pubsub'],
+  redis: ['errors.ts script.ts second-chance-map.ts', 'clients limits locks', 'caches pubsub app'],
   server: [
     'errors.ts',
     'json.ts encode-input.ts problem.ts streams openapi',

@@ -24,8 +24,5 @@ export default defineSystem({
       transports: { http: http({ port: 3004, plugins: [probes()] }) },
     },
   ],
-  hooks: {
-    afterCreate: ({ health, services }) => services.checks.forEach((check) => health.add(check)),
-  },
   shutdown: { timeout: '10s', drainConnections: true },
 })

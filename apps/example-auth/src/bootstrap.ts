@@ -28,8 +28,7 @@ export default defineSystem({
     },
   ],
   hooks: {
-    afterCreate: async ({ health, services }) => {
-      for (const check of services.checks) health.add(check)
+    afterCreate: async ({ services }) => {
       await services.settings.loadAndApply()
       await ensureOperator(services.db, services.operatorPassword)
       // Revocations of the last moment, should Redis have forgotten them.

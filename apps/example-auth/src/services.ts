@@ -9,10 +9,11 @@ import {
   type SessionCookies,
 } from '@quintet/auth'
 import { createPostgresSessionStore } from '@quintet/auth/postgres'
-import type { AuthManager, HealthCheck, Secret, SetupContext } from '@quintet/core'
+import type { AuthManager, Secret, SetupContext } from '@quintet/core'
 import { createSettings, type Settings } from '@quintet/core/settings'
 import { openDatabase } from '@quintet/example-platform/database'
-import { createRateLimiter, createRedisClients, type RateLimiter, type RedisClients } from '@quintet/redis'
+import { createRateLimiter, type RateLimiter, type RedisClients } from '@quintet/redis'
+import { openRedis } from '@quintet/redis/app'
 import { asSystem } from '@quintet/rls'
 import type { Kysely } from 'kysely'
 import type { AuthConfig } from './config.ts'
@@ -22,8 +23,6 @@ import { deriveSigningKey } from './signing-key.ts'
 import { rightsOf } from './users.ts'
 
 export interface AuthServices {
-  /** What the app cannot work without. */
-  readonly checks: readonly HealthCheck[]
   readonly db: Kysely<AuthTables>
   readonly redis: RedisClients
   readonly limiter: RateLimiter
@@ -39,10 +38,8 @@ export interface AuthServices {
 export async function createAuthServices(context: SetupContext<AuthConfig>): Promise<AuthServices> {
   const { config, logger, lifecycle } = context
   const { issuer, audience } = config.identity
-  const redis = lifecycle.use(
-    await createRedisClients({ url: config.redis.url, logger, bootCheck: 'refuse' }),
-  )
-  const { db, systemPool, check } = openDatabase<AuthTables>({ config: config.database, logger, lifecycle })
+  const redis = await openRedis(context)
+  const { db, systemPool } = openDatabase<AuthTables>(context)
   const limiter = createRateLimiter({ client: redis.client('ratelimit'), onUnavailable: 'refuse' })
   const { root, formerRoot, cnf } = config.secrets
   const formerRoots = formerRoot === undefined ? [] : [formerRoot]
@@ -84,9 +81,7 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
       logger,
     }),
   )
-  const checks = [redis.healthCheck(), check]
   return {
-    checks,
     db,
     redis,
     limiter,

@@ -25,8 +25,5 @@ export default defineSystem({
     },
     { name: 'settlement', module: './workers/settlement.ts', health: { interval: '30s' } },
   ],
-  hooks: {
-    afterCreate: ({ health, services }) => services.checks.forEach((check) => health.add(check)),
-  },
   shutdown: { timeout: '10s', drainConnections: true },
 })

@@ -69,7 +69,7 @@ export const ledger = service('ledger', {
       }
       return viewTransfer(
         await postTransfer(services.db, order, (trx, made) =>
-          services.events.publish(trx, 'ledger.funded', principal, describeTransfer(made)),
+          services.events.publish(trx, 'ledger.funded', describeTransfer(made)),
         ),
       )
     },
@@ -99,7 +99,7 @@ export const ledger = service('ledger', {
       }
       return viewTransfer(
         await postTransfer(services.db, order, (trx, made) =>
-          services.events.publish(trx, 'ledger.transferred', principal, describeTransfer(made)),
+          services.events.publish(trx, 'ledger.transferred', describeTransfer(made)),
         ),
       )
     },
@@ -136,7 +136,13 @@ function viewTransfer(transfer: Transfer): z.infer<typeof TransferView> {
 }
 
 /** A transfer as others hear of it. */
-function describeTransfer(transfer: Transfer): Record<string, unknown> {
+function describeTransfer(transfer: Transfer): {
+  transferId: string
+  from: string
+  to: string
+  amount: string
+  currency: string
+} {
   const { id, from, to, amount, currency } = viewTransfer(transfer)
   return { transferId: id, from, to, amount, currency }
 }

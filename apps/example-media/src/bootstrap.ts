@@ -34,8 +34,5 @@ export default defineSystem({
     },
     { name: 'thumbnails', module: './workers/thumbnails.ts', health: { interval: '60s' } },
   ],
-  hooks: {
-    afterCreate: ({ health, services }) => services.checks.forEach((check) => health.add(check)),
-  },
   shutdown: { timeout: '10s', drainConnections: true },
 })

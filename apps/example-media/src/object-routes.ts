@@ -5,7 +5,7 @@ import { sniffImage } from './images/sniff.ts'
 import { maxEdge, Transform, variantOf } from './images/transform.ts'
 import { getObject, insertObject, viewObject } from './objects.ts'
 import type { MediaServices } from './services.ts'
-import { thumbnailVariant } from './thumbnail-job.ts'
+import { thumbnailVariant } from './thumbnail-events.ts'
 
 const { route } = withServices<MediaServices>()
 
@@ -54,7 +54,7 @@ const upload = route({
           sha256,
           imageFormat,
         })
-        await services.events.publish(trx, 'media.object-stored', principal, {
+        await services.events.publish(trx, 'media.object-stored', {
           objectId: id,
           name,
           contentType,
@@ -132,7 +132,8 @@ const render = route({
       services.files.read(principal.tenantId, object.id, variant)
     let file = await read()
     if (!file) {
-      await services.images.render({ objectId: object.id, ...query }, { signal })
+      const images = await services.images()
+      await images.render({ objectId: object.id, ...query }, { signal })
       file = await read()
     }
     if (!file) return null

@@ -40,7 +40,7 @@ export const objects = service('objects', {
     async ({ input, services, principal }) => {
       await services.db.transaction().execute(async (trx) => {
         const object = await deleteObject(trx, input.id)
-        await services.events.publish(trx, 'media.object-removed', principal, {
+        await services.events.publish(trx, 'media.object-removed', {
           objectId: object.id,
           name: object.name,
         })

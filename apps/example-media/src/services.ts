@@ -1,63 +1,45 @@
-import type { AuthManager, HealthCheck, SetupContext } from '@quintet/core'
-import { openDatabase } from '@quintet/example-platform/database'
-import { createEventBus, createJobQueue, type EventBus } from '@quintet/example-platform/event-bus'
-import type { PlatformEvent } from '@quintet/example-platform/events'
-import { createVerifier } from '@quintet/example-platform/verifier'
-import type { EnqueueOptions, Queue } from '@quintet/queue'
-import { createRedisClients } from '@quintet/redis'
+import { createVerifier } from '@quintet/auth/app'
+import { lazy, type AuthManager, type Lazy, type SetupContext } from '@quintet/core'
+import { openDatabase, type Database } from '@quintet/example-platform/database'
+import { announcedEvents, countedEvents, topics, type PlatformTopics } from '@quintet/example-platform/events'
+import { createEventBus, type EventBus, type Queue } from '@quintet/queue'
+import { openQueue } from '@quintet/queue/app'
+import { openRedis } from '@quintet/redis/app'
 import { createClient, type Client } from '@quintet/server/client'
-import type { Kysely } from 'kysely'
 import type { MediaConfig } from './config.ts'
 import type { images } from './images/image-service.ts'
 import { createRenderPool, type RenderPool } from './images/render-pool.ts'
 import { createObjectFiles, type ObjectFiles } from './object-files.ts'
 import type { MediaTables } from './schema.ts'
-import { makeThumbnail } from './thumbnail-job.ts'
+import { newObjects } from './thumbnail-events.ts'
 
-export interface MediaServices {
-  /** What the app cannot work without. */
-  readonly checks: readonly HealthCheck[]
-  readonly db: Kysely<MediaTables>
+export interface MediaServices extends Database<MediaTables> {
   readonly files: ObjectFiles
-  readonly events: EventBus
-  readonly verifier: AuthManager
-  /** For the process that runs jobs. */
   readonly jobs: Queue
+  readonly events: EventBus<PlatformTopics>
+  readonly verifier: AuthManager
   /** For the processes that make images. */
-  readonly renders: RenderPool
+  readonly renders: Lazy<RenderPool>
   /** The sibling that works on images; for the process that may call it. */
-  readonly images: Client<typeof images, Uint8Array>['images']
+  readonly images: Lazy<Client<typeof images, Uint8Array>['images']>
 }
 
 export async function createMediaServices(context: SetupContext<MediaConfig>): Promise<MediaServices> {
-  const { config, logger, lifecycle, sibling } = context
-  const { database, redis: redisConfig, identity, secrets } = config
-  const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger, bootCheck: 'refuse' }))
-  const { db, systemPool, check } = openDatabase<MediaTables>({ config: database, logger, lifecycle })
-  let client: MediaServices['images'] | undefined
-  let jobs: Queue | undefined
-  let renders: RenderPool | undefined
+  const redis = await openRedis(context)
+  const database = openDatabase<MediaTables>(context)
+  const jobs = openQueue(context, redis)
   return {
-    checks: [redis.healthCheck(), check],
-    db,
-    files: createObjectFiles(config.directory),
-    events: createEventBus({ redis, systemPool, secret: secrets.jobs, follow: orderThumbnail }),
-    verifier: createVerifier({ logger, redis, identity, cnf: secrets.cnf }),
-    get jobs() {
-      return (jobs ??= lifecycle.use(createJobQueue(redis, secrets.jobs)))
-    },
-    get renders() {
-      return (renders ??= lifecycle.use(createRenderPool()))
-    },
-    get images() {
-      return (client ??= createClient<typeof images>(sibling('image-transform')).images)
-    },
+    ...database,
+    jobs,
+    files: createObjectFiles(context.config.directory),
+    verifier: createVerifier(context, redis),
+    events: createEventBus({
+      topics,
+      queue: jobs,
+      pool: database.systemPool,
+      to: [newObjects, countedEvents, announcedEvents],
+    }),
+    renders: lazy(() => createRenderPool()),
+    images: lazy(() => createClient<typeof images>(context.sibling('image-transform')).images),
   }
-}
-
-/** An image that has just been stored gets a thumbnail. */
-async function orderThumbnail(event: PlatformEvent, queue: Queue, settings: EnqueueOptions): Promise<void> {
-  const { objectId, imageFormat } = event.data
-  if (event.topic !== 'media.object-stored' || imageFormat === null) return
-  await queue.enqueue(makeThumbnail, { objectId: String(objectId) }, settings)
 }

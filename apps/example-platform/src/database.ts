@@ -1,4 +1,4 @@
-import type { HealthCheck, Lifecycle, Logger, Secret } from '@quintet/core'
+import type { Secret, SetupContext } from '@quintet/core'
 import { createRlsPool, databaseRoles } from '@quintet/rls'
 import { Kysely, PostgresDialect } from 'kysely'
 import { Pool } from 'pg'
@@ -9,24 +9,23 @@ export interface Database<Tables> {
   readonly db: Kysely<Tables>
   /** Connections of the system login, for relays and leases. */
   readonly systemPool: Pool
-  /** Whether PostgreSQL answers. */
-  readonly check: HealthCheck
 }
 
-/** Opens the database of an app. Both pools end with the process. */
-export function openDatabase<Tables>(options: {
-  readonly config: { readonly url: Secret; readonly systemUrl: Secret }
-  readonly logger: Logger
-  readonly lifecycle: Lifecycle
-  /** Connections for calls. @defaultValue 8 */
-  readonly connections?: number
-}): Database<Tables> {
-  const { config, logger, lifecycle, connections = 8 } = options
-  const url = config.url.reveal()
+interface DatabaseConfig {
+  readonly database: { readonly url: Secret; readonly systemUrl: Secret }
+}
+
+/** Opens the database of an app: the process is not ready while it does not answer, and ends both pools when it stops. */
+export function openDatabase<Tables>(
+  context: Pick<SetupContext<DatabaseConfig>, 'config' | 'logger' | 'lifecycle' | 'health'>,
+  { connections = 8 }: { readonly connections?: number } = {},
+): Database<Tables> {
+  const { config, logger, lifecycle, health } = context
+  const url = config.database.url.reveal()
   const { tenant } = databaseRoles(new URL(url).pathname.slice(1))
   const pool = new Pool({ connectionString: url, max: connections, idleTimeoutMillis: 30_000 })
   const systemPool = new Pool({
-    connectionString: config.systemUrl.reveal(),
+    connectionString: config.database.systemUrl.reveal(),
     max: 4,
     idleTimeoutMillis: 30_000,
   })
@@ -38,11 +37,11 @@ export function openDatabase<Tables>(options: {
   })
   // Ends both pools.
   lifecycle.onStop('database', () => db.destroy())
-  const check: HealthCheck = {
-    name: 'postgres',
-    check: async () => {
-      await systemPool.query('select 1')
-    },
+  for (const [name, each] of [
+    ['postgres', pool],
+    ['postgres system', systemPool],
+  ] as const) {
+    health.add({ name, check: async () => void (await each.query('select 1')) })
   }
-  return { db, systemPool, check }
+  return { db, systemPool }
 }

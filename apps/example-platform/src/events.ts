@@ -1,28 +1,41 @@
-import { defineJob } from '@quintet/queue'
+import { defineTopics } from '@quintet/queue'
 import { z } from 'zod'
 
-/**
- * What the apps tell each other: which topic, and its facts. Published through the outbox of the app where
- * it happened, so an event exists exactly when what it tells of was committed.
- */
-export const PlatformEvent = z.strictObject({
-  id: z.uuid(),
-  topic: z.enum([
-    'media.object-stored',
-    'media.object-removed',
-    'media.thumbnail-made',
-    'ledger.funded',
-    'ledger.transferred',
-    'ledger.settled',
-  ]),
-  occurredAt: z.iso.datetime(),
-  data: z.record(z.string(), z.unknown()),
+const ObjectEvent = z.strictObject({ objectId: z.uuid(), name: z.string() })
+const TransferEvent = z.strictObject({
+  transferId: z.uuid(),
+  from: z.uuid(),
+  to: z.uuid(),
+  amount: z.string(),
+  currency: z.string(),
 })
-export type PlatformEvent = z.infer<typeof PlatformEvent>
-export type Topic = PlatformEvent['topic']
+
+/** What the apps tell each other. An event exists exactly when what it tells of was committed. */
+export const topics = defineTopics({
+  'media.object-stored': ObjectEvent.extend({
+    contentType: z.string(),
+    size: z.int(),
+    imageFormat: z.string().nullable(),
+  }),
+  'media.object-removed': ObjectEvent,
+  'media.thumbnail-made': ObjectEvent,
+  'ledger.funded': TransferEvent,
+  'ledger.transferred': TransferEvent,
+})
+
+const all = [
+  'media.object-stored',
+  'media.object-removed',
+  'media.thumbnail-made',
+  'ledger.funded',
+  'ledger.transferred',
+] as const
 
 /** Counted by analytics. */
-export const recordEvent = defineJob('record-event', { payload: PlatformEvent })
+export const countedEvents = topics.subscription('record-event', all)
 
 /** Sent to WebSocket clients by realtime. */
-export const announceEvent = defineJob('announce-event', { payload: PlatformEvent })
+export const announcedEvents = topics.subscription('announce-event', all)
+
+/** The topics, for the type of an app's event bus. */
+export type PlatformTopics = (typeof topics)['schemas']

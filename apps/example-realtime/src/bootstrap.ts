@@ -37,7 +37,6 @@ export default defineSystem({
       },
     },
   ],
-  hooks: { afterCreate: ({ health, services }) => health.add(services.redis.healthCheck()) },
   // It stops before the others, so that its clients are told first.
   shutdown: { priority: -10, timeout: '5s', drainConnections: true },
 })

@@ -1,9 +1,10 @@
+import { createVerifier } from '@quintet/auth/app'
 import type { AuthManager, SetupContext } from '@quintet/core'
-import { createVerifier } from '@quintet/example-platform/verifier'
-import { createJobQueue } from '@quintet/example-platform/event-bus'
 import type { Queue } from '@quintet/queue'
+import { openQueue } from '@quintet/queue/app'
 import { createPublisher, type Publisher } from '@quintet/realtime'
-import { createRedisClients, type RedisClients } from '@quintet/redis'
+import type { RedisClients } from '@quintet/redis'
+import { openRedis } from '@quintet/redis/app'
 import { tenantEvents } from './channels.ts'
 import type { RealtimeConfig } from './config.ts'
 
@@ -17,13 +18,11 @@ export interface RealtimeServices {
 export async function createRealtimeServices(
   context: SetupContext<RealtimeConfig>,
 ): Promise<RealtimeServices> {
-  const { config, logger, lifecycle } = context
-  const { redis: redisConfig, identity, secrets } = config
-  const redis = lifecycle.use(await createRedisClients({ url: redisConfig.url, logger, bootCheck: 'refuse' }))
+  const redis = await openRedis(context)
   return {
     redis,
-    verifier: createVerifier({ logger, redis, identity, cnf: secrets.cnf }),
+    verifier: createVerifier(context, redis),
     publisher: createPublisher({ redis: redis.client('cache'), channels: [tenantEvents] }),
-    jobs: lifecycle.use(createJobQueue(redis, secrets.jobs)),
+    jobs: openQueue(context, redis),
   }
 }

@@ -15,6 +15,19 @@ export type {
   SecretText,
 } from './jobs/envelope.ts'
 export { deliverTo, type Topics } from './outbox/deliver-to.ts'
+export {
+  defineTopics,
+  type EventOf,
+  type Subscription,
+  type TopicDefinitions,
+  type TopicSchemas,
+} from './events/define-topics.ts'
+export {
+  createEventBus,
+  type EventBus,
+  type EventBusOptions,
+  type PublishOptions,
+} from './events/event-bus.ts'
 export { giveUp, QueueError, type QueueErrorCode } from './errors.ts'
 export { pruneInbox, withInbox } from './outbox/inbox.ts'
 export type { JobSchedule } from './jobs/job-schedule.ts'

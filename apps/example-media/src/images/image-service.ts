@@ -16,7 +16,7 @@ export const images = service('images', {
       output: z.object({ variant: z.string() }),
     },
     async ({ input: { objectId, ...transform }, services, principal, signal }) => {
-      const { files, renders, db } = services
+      const { files, db } = services
       const object = await getObject(db, objectId)
       if (object.image_format === null) {
         throw new QuintetError('The object is not an image of a known format.', {
@@ -26,6 +26,7 @@ export const images = service('images', {
       }
       const { tenantId } = principal
       const path = files.pathOf(tenantId, objectId)
+      const renders = await services.renders()
       const bytes = await renders.render(tenantId, { path, transform }, signal)
       const variant = variantOf(transform)
       await files.writeVariant(tenantId, objectId, variant, bytes)

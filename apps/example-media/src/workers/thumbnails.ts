@@ -2,26 +2,30 @@ import { withServices } from '@quintet/core'
 import { worker, type JobCall } from '@quintet/queue'
 import { getObject, markThumbnail } from '../objects.ts'
 import type { MediaServices } from '../services.ts'
-import { makeThumbnail, thumbnailVariant } from '../thumbnail-job.ts'
+import { newObjects, thumbnailVariant } from '../thumbnail-events.ts'
 
-const transform = { width: 160, height: 160 * 4, format: 'webp', quality: 75 } as const
+const transform = { width: 160, height: 640, format: 'webp', quality: 75 } as const
 
-const thumbnails = worker(makeThumbnail, { queue: ({ jobs }: MediaServices) => jobs, concurrency: 2 }, make)
+const thumbnails = worker(newObjects, { queue: ({ jobs }: MediaServices) => jobs, concurrency: 2 }, make)
 
+/** Makes the thumbnail of an image that has just been stored. */
 async function make({
-  payload,
+  payload: { data },
   services,
   principal,
   signal,
-}: JobCall<typeof makeThumbnail, MediaServices>): Promise<void> {
-  const { db, files, events, renders } = services
-  const object = await getObject(db, payload.objectId)
-  const path = files.pathOf(principal.tenantId, object.id)
-  const thumbnail = await renders.render(principal.tenantId, { path, transform }, signal)
-  await files.writeVariant(principal.tenantId, object.id, thumbnailVariant, thumbnail)
+}: JobCall<typeof newObjects, MediaServices>): Promise<void> {
+  if (data.imageFormat === null) return
+  const { db, files, events } = services
+  const { tenantId } = principal
+  const object = await getObject(db, data.objectId)
+  const renders = await services.renders()
+  const path = files.pathOf(tenantId, object.id)
+  const thumbnail = await renders.render(tenantId, { path, transform }, signal)
+  await files.writeVariant(tenantId, object.id, thumbnailVariant, thumbnail)
   await db.transaction().execute(async (trx) => {
     if (!(await markThumbnail(trx, object.id))) return
-    await events.publish(trx, 'media.thumbnail-made', principal, { objectId: object.id, name: object.name })
+    await events.publish(trx, 'media.thumbnail-made', { objectId: object.id, name: object.name })
   })
 }
 

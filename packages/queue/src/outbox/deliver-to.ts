@@ -1,4 +1,4 @@
-import { systemPrincipal } from '@quintet/core'
+import { type Principal, systemPrincipal } from '@quintet/core'
 import type { JobDefinition } from '../jobs/define-job.ts'
 import { giveUp } from '../errors.ts'
 import type { Queue } from '../jobs/create-queue.ts'
@@ -19,12 +19,17 @@ export function deliverTo(
     const jobs = Object.hasOwn(topics, topic) ? topics[topic] : undefined
     if (jobs === undefined) throw giveUp(`no job takes events of the topic ${topic}`)
     for (const job of Array.isArray(jobs) ? (jobs as readonly JobDefinition[]) : [jobs as JobDefinition]) {
-      const forSystem = job.operation.access === 'system' && principal.kind !== 'system'
       await queue.enqueue(job, payload, {
-        principal: forSystem ? systemPrincipal('outbox', principal.tenantId) : principal,
+        principal: jobPrincipal(job, principal),
         idempotencyKey: id,
         ...(traceparent === undefined ? {} : { traceparent }),
       })
     }
   }
+}
+
+/** For whom a job runs that follows from an event: who caused it, or the system where the job is the system's. */
+export function jobPrincipal(job: JobDefinition, causer: Principal): Principal {
+  const forSystem = job.operation.access === 'system' && causer.kind !== 'system'
+  return forSystem ? systemPrincipal('outbox', causer.tenantId) : causer
 }

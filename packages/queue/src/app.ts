@@ -1,0 +1,1 @@
+export { openQueue, type QueueContext } from './app/open-queue.ts'

@@ -1,0 +1,1 @@
+export { openRedis, type OpenRedisOptions, type RedisContext } from './app/open-redis.ts'
