@@ -224,6 +224,25 @@ const effects: Readonly<Record<string, Effect>> = {
     },
     true,
   ],
+  'AppOptions.startupTimeout': [
+    (isSet) => {
+      const system = defineSystem({
+        name: 'media',
+        version: '1.0.0',
+        processes: [
+          {
+            name: 'http',
+            module: async () => ({ default: defineProcess({}) }),
+            startupTimeout: 1,
+            hooks: { beforeStart: () => new Promise((resolve) => setTimeout(resolve, 50)) },
+          },
+        ],
+      })
+      const options = { logger: silentLogger, ...(isSet ? { startupTimeout: '10s' as const } : {}) }
+      return outcome(createApp(system, options).then((app) => app.stop().then(() => 'started')))
+    },
+    'started',
+  ],
   'AppOptions.signal': appEffect(
     { signal: AbortSignal.abort(new Error('no')) },
     () => 'started',

@@ -1,1 +1,1 @@
-export { default } from './system/gateway-system.ts'
+export { assertGatewayEnvironment, default } from './system/gateway-system.ts'

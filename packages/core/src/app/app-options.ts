@@ -1,4 +1,5 @@
 import type { Links } from '../transport/link.ts'
+import type { Duration } from '../options/duration.ts'
 import type { Logger } from '../logging/logger.ts'
 
 export interface AppOptions {
@@ -17,6 +18,8 @@ export interface AppOptions {
   readonly links?: Links
   /** Apply what the system declares under `dev`. @defaultValue false */
   readonly dev?: boolean
+  /** How long the start may take, in place of what the process entry says. */
+  readonly startupTimeout?: Duration
   /** Cancels a start that is not finished. */
   readonly signal?: AbortSignal
 }

@@ -8,6 +8,7 @@ import { nameProcedures } from '../procedures/define-service.ts'
 import { isSystem } from '../definition/define-system.ts'
 import type { HealthReport } from '../lifecycle/health-checks.ts'
 import type { Hooks } from '../definition/hooks.ts'
+import { parseDuration } from '../options/duration.ts'
 import { nearestKey, refuseUnknownKeys } from '../options/known-keys.ts'
 import { bindLazyServices, type Lazy } from '../lifecycle/lazy.ts'
 import { loadProcess } from './load-process.ts'
@@ -20,7 +21,18 @@ import { createStopSteps } from './stop-steps.ts'
 import type { ResolvedProcess, SetupContext, System } from '../definition/system.ts'
 import type { Transport, TransportHost } from '../transport/transport.ts'
 
-const optionKeys = ['process', 'instance', 'baseUrl', 'logger', 'env', 'ports', 'links', 'dev', 'signal']
+const optionKeys = [
+  'process',
+  'instance',
+  'baseUrl',
+  'logger',
+  'env',
+  'ports',
+  'links',
+  'dev',
+  'startupTimeout',
+  'signal',
+]
 
 /**
  * Starts one process of a system; it takes calls when the promise resolves. Touches neither signals nor the exit of
@@ -103,9 +115,14 @@ class ProcessStart<Config, Services> {
   }
 
   async run(): Promise<App<Services>> {
-    const { dev, signal } = this.#options
+    const { dev, signal, startupTimeout } = this.#options
     if (dev === true && this.#system.dev.sourceMaps) process.setSourceMapsEnabled(true)
-    const steps = createStartSteps({ subject: this.#subject, timeout: this.#entry.startupTimeout, signal })
+    const timeout = startupTimeout ?? this.#entry.startupTimeout
+    const steps = createStartSteps({
+      subject: this.#subject,
+      timeout: parseDuration(timeout, 'createApp.startupTimeout'),
+      signal,
+    })
     this.#lifecycle.enter('starting')
     try {
       return await this.#start(steps)

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { getEventListeners } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import {
@@ -15,6 +16,7 @@ import {
   silentLogger,
   type App,
   type AppOptions,
+  type Duration,
   type Hooks,
   type Logger,
   type Principal,
@@ -191,6 +193,25 @@ describe('createApp', () => {
     })
     expect((await failure(start(definition))).message).toContain('the transport "second" failed: EADDRINUSE')
     expect(events).toEqual(['first start', 'second start', 'first close'])
+  })
+
+  it('takes a startupTimeout from outside in place of that of the process entry', async () => {
+    const slow = system({
+      processes: [
+        {
+          name: 'http',
+          module: async () => ({ default: defineProcess({}) }),
+          startupTimeout: 30,
+          hooks: { beforeStart: () => delay(60) },
+        },
+      ],
+    })
+    await expect(start(slow)).rejects.toThrow('after 30 ms (startupTimeout)')
+    const app = await start(slow, { startupTimeout: '10s' })
+    await app.stop()
+    await expect(start(slow, { startupTimeout: '1 fortnight' as Duration })).rejects.toThrow(
+      'createApp.startupTimeout',
+    )
   })
 
   it('gives up at startupTimeout, names the step, aborts its signal, and closes what comes late', async () => {

@@ -1,5 +1,8 @@
 import { defineProcess, defineSystem, env, type Secret, type System, type Transport } from '@quintet/core'
+import { loadConfig } from '@quintet/core/kit'
 import { Redis } from 'ioredis'
+import type { MaintenanceOptions, MaintenanceRedis } from '../maintenance/maintenance-options.ts'
+import { resolveGatewayOptions } from '../options/gateway-options.ts'
 import { GatewayConfig, type GatewayConfiguration } from './system-config.ts'
 import { gatewayTransport, type GatewayTransportOptions } from '../transport.ts'
 
@@ -27,17 +30,7 @@ const system: System<GatewayConfiguration, GatewayTransportOptions> = defineSyst
       logger.debug({ err: error }, 'redis is not there'),
     )
     lifecycle.onStop('redis', () => redis.disconnect())
-    return {
-      ...options,
-      maintenance: {
-        redis,
-        ...(maintenance.retryAfter === undefined ? {} : { retryAfter: maintenance.retryAfter * 1_000 }),
-        allow: {
-          addresses: maintenance.allow,
-          ...(maintenance.token === undefined ? {} : { token: maintenance.token.reveal() }),
-        },
-      },
-    }
+    return { ...options, maintenance: maintenanceOptions(maintenance, redis) }
   },
   processes: [
     {
@@ -50,6 +43,31 @@ const system: System<GatewayConfiguration, GatewayTransportOptions> = defineSyst
 })
 
 export default system
+
+/**
+ * Checks an environment of this app without starting it.
+ *
+ * @throws QuintetError `ERR_CORE_CONFIG_INVALID` or TypeError naming what the gateway would refuse.
+ */
+export async function assertGatewayEnvironment(environment: Readonly<Record<string, string>>): Promise<void> {
+  const { value } = await loadConfig({ schema: GatewayConfig, sources: [env('GATEWAY_')], env: environment })
+  const { maintenance, redis: _redis, ...rest } = value
+  resolveGatewayOptions({
+    ...withoutUndefined(rest),
+    maintenance: maintenanceOptions(maintenance, { mget: async () => [] }),
+  })
+}
+
+function maintenanceOptions(
+  { retryAfter, allow, token }: GatewayConfiguration['maintenance'],
+  redis: MaintenanceRedis,
+): MaintenanceOptions {
+  return {
+    redis,
+    ...(retryAfter === undefined ? {} : { retryAfter: retryAfter * 1_000 }),
+    allow: { addresses: allow, ...(token === undefined ? {} : { token: token.reveal() }) },
+  }
+}
 
 /** An option that is not set is left out, so that the gateway's default applies. */
 function withoutUndefined(

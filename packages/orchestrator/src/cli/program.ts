@@ -6,6 +6,8 @@ import { sendCommand } from '../control/control-client.ts'
 import type { EcosystemStatus } from '../running/ecosystem-status.ts'
 import { OrchestratorError } from '../errors.ts'
 import { locateState, print, type CommonOptions } from './actions/context.ts'
+import type { Sample } from '../metrics/sampler.ts'
+import { formatSamples } from '../terminal/format-samples.ts'
 import { formatStatus } from '../terminal/format-status.ts'
 import { logs, type LogsOptions } from './actions/logs-command.ts'
 import type { MigrateOptions } from './actions/database-commands.ts'
@@ -77,11 +79,26 @@ function createProgram(): Command {
   program
     .command('restart <name>')
     .description('restart an app, a process or one instance')
+    .option('--deployment', 'new code takes its place: what stops is told so')
     .action(async (name: string, _options, command: Command) => {
-      const options = common(command)
+      const options = command.optsWithGlobals<CommonOptions & { deployment?: boolean }>()
+      const cause = options.deployment ? 'deployment' : 'restart'
       const state = locateState(options)
-      const ids = (await sendCommand(state.root, { command: 'restart', name })) as string[]
+      const ids = (await sendCommand(state.root, { command: 'restart', name, cause })) as string[]
       print(options, ids, (each) => `restarted: ${each.join(', ')}`)
+    })
+
+  program
+    .command('metrics <process>')
+    .description(
+      'print what a process, "postgres", "redis" or "everything" used, as long as metrics.retention',
+    )
+    .option('-n, --lines <count>', 'how many samples, the newest', toCount, 20)
+    .action(async (name: string, _options, command: Command) => {
+      const options = command.optsWithGlobals<CommonOptions & { lines: number }>()
+      const state = locateState(options)
+      const samples = (await sendCommand(state.root, { command: 'metrics', name })) as readonly Sample[]
+      print(options, samples.slice(-options.lines), formatSamples)
     })
 
   program

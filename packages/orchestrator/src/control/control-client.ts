@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { OrchestratorError } from '../errors.ts'
+import type { RestartCause } from '../running/running-ecosystem.ts'
 import { readLock } from '../state/lock.ts'
 import { controlFile, type ControlAddress } from './control-server.ts'
 import { jsonLines } from './json-lines.ts'
@@ -9,6 +10,8 @@ export interface Command {
   readonly command: 'status' | 'metrics' | 'restart' | 'settled' | 'follow' | 'down'
   /** An app, a process or an instance. */
   readonly name?: string
+  /** For `restart`. */
+  readonly cause?: RestartCause
 }
 
 export interface CommandOptions {

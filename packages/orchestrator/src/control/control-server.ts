@@ -2,7 +2,7 @@ import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
-import type { RunningEcosystem } from '../running/running-ecosystem.ts'
+import type { RestartCause, RunningEcosystem } from '../running/running-ecosystem.ts'
 import { describeError } from '../errors.ts'
 import { droppedLine } from '../logs/log-entry.ts'
 import { jsonLines, type JsonLines } from './json-lines.ts'
@@ -88,7 +88,7 @@ async function handle(
     case 'metrics':
       return finish(ecosystem.metrics(name ?? ''))
     case 'restart':
-      return finish(await ecosystem.restart(name ?? ''))
+      return finish(await ecosystem.restart(name ?? '', { cause: causeOf(request['cause']) }))
     case 'settled':
       await Promise.race([ecosystem.settled(), ecosystem.stopped])
       return finish({ failure: ecosystem.failure, status: await ecosystem.status() })
@@ -111,6 +111,10 @@ async function handle(
     default:
       throw new TypeError(`There is no command ${JSON.stringify(request['command'])}.`)
   }
+}
+
+function causeOf(value: unknown): RestartCause {
+  return value === 'deployment' ? 'deployment' : 'restart'
 }
 
 function isOwn(file: string, socket: string): boolean {

@@ -16,7 +16,8 @@ export type ProcessMessage =
 /** What a supervisor tells a process. */
 export type SupervisorMessage =
   | { readonly type: 'probe'; readonly probe: number }
-  | { readonly type: 'stop'; readonly reason: StopReason }
+  /** The SIGTERM that follows comes for this reason. */
+  | { readonly type: 'stopping'; readonly reason: StopReason }
 
 /** How a process finds its supervisor. */
 export const controlVariables = { socket: 'QUINTET_CONTROL', token: 'QUINTET_CONTROL_TOKEN' } as const

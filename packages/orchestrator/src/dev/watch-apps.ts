@@ -72,7 +72,7 @@ function watchApp(
     changed = undefined
     try {
       onMessage(`${app.name}: ${relative(directory, file)} changed, restarting`)
-      await ecosystem.restart(app.name)
+      await ecosystem.restart(app.name, { cause: 'deployment' })
     } catch (error) {
       onMessage(`${app.name}: the restart failed. ${describeError(error)}`)
     } finally {

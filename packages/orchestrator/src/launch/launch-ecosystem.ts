@@ -27,7 +27,7 @@ import type { EcosystemEvent } from '../running/ecosystem-events.ts'
 import { endLeftovers } from '../processes/end-leftovers.ts'
 import { findMarked } from '../processes/find-processes.ts'
 import { startGuardian } from '../processes/guardian.ts'
-import { processEnvironment } from '../supervisor/process-environment.ts'
+import { maintenanceToken, processEnvironment } from '../supervisor/process-environment.ts'
 import { createSupervisor, type Supervisor } from '../supervisor/supervisor.ts'
 import { supervisorClock } from '../supervisor/timers.ts'
 
@@ -225,9 +225,10 @@ export async function launchEcosystem(
       }
     },
     metrics: sampler.history,
-    restart: (name) => supervisor.restart(name),
+    restart: (name, restartOptions) => supervisor.restart(name, restartOptions),
     secret(name) {
       const names = new Set(['maintenance-token', ...plan.apps.flatMap((app) => app.requires.secrets)])
+      if (name === 'maintenance-token') return maintenanceToken(plan, secrets)
       if (names.has(name)) return secrets.get(`shared:${name}`)
       throw new TypeError(`There is no secret "${name}". There are: ${[...names].join(', ')}.`)
     },

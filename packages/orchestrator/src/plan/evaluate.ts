@@ -3,7 +3,9 @@ import { writeSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { describeError } from '../errors.ts'
 import { buildPlan, type LoadedApp } from './build-plan.ts'
+import { gatewayVariables } from './gateway-variables.ts'
 import { importDefault, loadSystem } from './load-system.ts'
+import type { PlannedGateway } from './plan.ts'
 
 /** What the evaluating process writes to its fourth descriptor. */
 export type Evaluation = { readonly plan: object } | { readonly problem: string }
@@ -37,7 +39,19 @@ async function evaluatePlan(configFile: string): Promise<object> {
       return { app, system, bootstrap }
     }),
   )
-  return buildPlan({ ecosystem, configFile, apps })
+  const plan = buildPlan({ ecosystem, configFile, apps })
+  if (plan.gateway) await assertGatewayConfig(plan.gateway)
+  return plan
+}
+
+/** Asks the gateway itself, so that nothing passes here that it refuses when it starts. */
+async function assertGatewayConfig(gateway: PlannedGateway): Promise<void> {
+  try {
+    const { assertGatewayEnvironment } = await import('@quintet/gateway/system')
+    await assertGatewayEnvironment(gatewayVariables(gateway, () => 1))
+  } catch (cause) {
+    throw new TypeError(`infrastructure.services.gateway.config: ${describeError(cause)}`, { cause })
+  }
 }
 
 /** Plain options are as good as what `defineEcosystem` made of them. */

@@ -64,7 +64,7 @@ async function tellSupervisor(error: unknown): Promise<void> {
   const link = linkToSupervisor({
     ...supervisor,
     report: async () => ({ status: 'fail', checks: {} }),
-    stop: () => undefined,
+    stopping: () => undefined,
   })
   link.send({ type: 'start-failed', problem: describeError(error), permanent: true })
   await link.close()
@@ -116,6 +116,8 @@ class Runner {
   readonly #starting = new AbortController()
   readonly #apps: App[] = []
   #logger: Logger
+  /** Why the supervisor is about to stop it. */
+  #announced: StopReason = 'shutdown'
   #running = false
   #stopping = false
   #failed = false
@@ -129,7 +131,9 @@ class Runner {
       linkToSupervisor({
         ...supervisor,
         report: () => this.#report(),
-        stop: (reason) => this.#stop(reason),
+        stopping: (reason) => {
+          this.#announced = reason
+        },
       })
   }
 
@@ -148,6 +152,7 @@ class Runner {
           logger,
           dev,
           ports: portsOf(this.#system, name, ports),
+          ...startupTimeoutOf(process.env),
           ...(links ? { links } : {}),
           signal: this.#starting.signal,
         })
@@ -189,10 +194,13 @@ class Runner {
   }
 
   #listen(): void {
+    let signalled = false
     const onSignal = (signal: NodeJS.Signals): void => {
-      if (this.#stopping) process.exit(1)
+      if (this.#stopping || signalled) process.exit(1)
+      signalled = true
       this.#logger.info({ signal }, 'stopping')
-      this.#stop('shutdown')
+      // The supervisor's announcement came before the signal and may be read after it, in the same turn.
+      setImmediate(() => this.#stop(this.#announced))
     }
     process.on('SIGTERM', onSignal)
     process.on('SIGINT', onSignal)
@@ -278,6 +286,18 @@ function portsOf(
 ): Record<string, number> {
   const transports = Object.keys(system.processes.find((entry) => entry.name === name)?.transports ?? {})
   return Object.fromEntries(Object.entries(ports).filter(([transport]) => transports.includes(transport)))
+}
+
+/** What the ecosystem file says in place of the process entry. */
+function startupTimeoutOf(env: NodeJS.ProcessEnv): { readonly startupTimeout?: number } {
+  const text = env['QUINTET_STARTUP_TIMEOUT']
+  if (!text) return {}
+  const startupTimeout = Number(text)
+  if (Number.isSafeInteger(startupTimeout) && startupTimeout > 0) return { startupTimeout }
+  throw new OrchestratorError(
+    `QUINTET_STARTUP_TIMEOUT: ${JSON.stringify(text)} is no time. Give milliseconds, e.g. 30000.`,
+    { code: 'ERR_ORCHESTRATOR_BAD_COMMAND', kind: 'invalid-input' },
+  )
 }
 
 function readPorts(env: NodeJS.ProcessEnv): Record<string, number> {

@@ -7,7 +7,8 @@ export interface SupervisorLinkOptions {
   readonly path: string
   readonly token: string
   readonly report: () => Promise<HealthReport>
-  readonly stop: (reason: StopReason) => void
+  /** Told why the SIGTERM that follows comes. */
+  readonly stopping: (reason: StopReason) => void
 }
 
 /** A process's connection to its supervisor. It keeps serving when it is cut off, and tries to come back. */
@@ -61,7 +62,7 @@ export function linkToSupervisor(options: SupervisorLinkOptions): SupervisorLink
   }
 
   async function answer(message: Readonly<Record<string, unknown>>): Promise<void> {
-    if (message['type'] === 'stop') options.stop((message['reason'] as StopReason | undefined) ?? 'shutdown')
+    if (message['type'] === 'stopping') options.stopping(message['reason'] as StopReason)
     if (message['type'] !== 'probe') return
     const report = await options.report()
     lines?.send({ type: 'report', probe: Number(message['probe']), report } satisfies ProcessMessage)

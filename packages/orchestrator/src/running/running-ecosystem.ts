@@ -19,6 +19,14 @@ export interface EcosystemRunOptions {
   readonly signal?: AbortSignal
 }
 
+/** `deployment`: new code takes the place of the running one. */
+export type RestartCause = 'restart' | 'deployment'
+
+export interface RestartOptions {
+  /** What processes are told as the reason of their stop. @defaultValue `'restart'` */
+  readonly cause?: RestartCause
+}
+
 export interface LogSubscription extends Disposable {
   /** Resolves when the log files have every line before the first that is called back. */
   readonly caughtUp: Promise<void>
@@ -42,7 +50,7 @@ export interface RunningEcosystem extends AsyncDisposable {
   /** Oldest first, as long as the plan's retention. */
   metrics(id: string): readonly Sample[]
   /** Restarts an app, a process or an instance, and resolves when it is settled again. */
-  restart(name: string): Promise<readonly string[]>
+  restart(name: string, options?: RestartOptions): Promise<readonly string[]>
   /** A secret of the ecosystem by the name under which systems require it, e.g. `operator`; for its operator alone. */
   secret(name: string): string
   /** Resolves when every process is ready, has failed, or waits for one that failed. */

@@ -2,6 +2,7 @@ import { compileCache } from '../bin-path.ts'
 import type { Environment } from '../infrastructure/environment.ts'
 import { linkVariables } from '../control/messages.ts'
 import type { Plan, PlannedApp, PlannedProcess } from '../plan/plan.ts'
+import { gatewayVariables } from '../plan/gateway-variables.ts'
 import { resolveUrls } from '../plan/url-references.ts'
 import type { DatabaseUrls } from '../servers/provision.ts'
 import type { Secrets } from '../state/secrets.ts'
@@ -31,6 +32,7 @@ export function processEnvironment(
   return {
     ...inherited(options.env, app?.prefix ?? 'GATEWAY_'),
     NODE_COMPILE_CACHE: compileCache(options.env),
+    QUINTET_STARTUP_TIMEOUT: String(planned.startupTimeout),
     ...(options.dev ? { QUINTET_DEV: '1' } : { QUINTET_LOG_LEVEL: options.plan.logging.level }),
     ...(app ? provided(app, planned, options) : gatewaySettings(planned, options)),
     ...resolveUrls(planned.env, (id, transport) => options.ports.get(id)?.[transport]),
@@ -82,29 +84,15 @@ function provided(
 function gatewaySettings(planned: PlannedProcess, options: EnvironmentOptions): Record<string, string> {
   const { gateway } = options.plan
   if (gateway?.processId !== planned.id) return {}
-  const routes = gateway.routes.map(({ upstreams, ...route }) => ({
-    ...route,
-    upstreams: upstreams.map(
-      ({ processId, transport }) => `http://127.0.0.1:${options.ports.get(processId)?.[transport] ?? 0}`,
-    ),
-  }))
-  const { maintenance, ...config } = gateway.config
   return {
-    ...toVariables('GATEWAY_', config),
-    ...toVariables('GATEWAY_MAINTENANCE__', (maintenance as Record<string, unknown> | undefined) ?? {}),
-    GATEWAY_ROUTES: JSON.stringify(routes),
-    GATEWAY_MAINTENANCE__TOKEN: options.secrets.get('shared:maintenance-token'),
+    ...gatewayVariables(gateway, (id, transport) => options.ports.get(id)?.[transport] ?? 0),
+    GATEWAY_MAINTENANCE__TOKEN: maintenanceToken(options.plan, options.secrets),
     ...(options.redisUrl === null ? {} : { GATEWAY_REDIS__URL: options.redisUrl }),
   }
 }
 
-/** Options as environment variables: names in capitals, lists with commas, objects as JSON. */
-function toVariables(prefix: string, options: Readonly<Record<string, unknown>>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(options).map(([key, value]) => {
-      const name = prefix + key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
-      if (Array.isArray(value)) return [name, value.join(',')]
-      return [name, typeof value === 'object' ? JSON.stringify(value) : String(value)]
-    }),
-  )
+/** What operators send to pass the gateway during maintenance: what the ecosystem file says, else a random one. */
+export function maintenanceToken({ gateway }: Plan, secrets: Secrets): string {
+  const { token } = (gateway?.config['maintenance'] ?? {}) as { readonly token?: unknown }
+  return typeof token === 'string' ? token : secrets.get('shared:maintenance-token')
 }

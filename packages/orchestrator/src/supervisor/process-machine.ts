@@ -1,8 +1,10 @@
+import type { StopReason } from '@quintet/core'
 import { backoffDelay } from './backoff.ts'
 import { createCrashBudget } from './crash-budget.ts'
 import type { SupervisorClock } from './timers.ts'
 import type { Plan, PlannedProcess } from '../plan/plan.ts'
 import type { ProcessPhase } from '../running/process-phase.ts'
+import type { RestartCause } from '../running/running-ecosystem.ts'
 
 /** What happens to a process, from outside or from its child. */
 export type ProcessEvent =
@@ -34,13 +36,18 @@ export type ProcessEvent =
       readonly forGood?: boolean
     }
   /** Stop and start again, without counting as a crash. */
-  | { readonly type: 'restart'; readonly reason: string }
+  | {
+      readonly type: 'restart'
+      readonly reason: string
+      /** What the process is told. @defaultValue `'restart'` */
+      readonly cause?: RestartCause
+    }
 
 /** What the machine asks of the world. None may call back before it returns. */
 export interface ProcessEffects {
   spawn(): void
   /** Ends the child; `gone` follows. By force after `graceMs`, or else after the process's own stop timeout. */
-  terminate(reason: string, graceMs?: number): void
+  terminate(reason: string, cause: StopReason, graceMs?: number): void
   /** Asks the child for its health; `probed` follows within the given time. */
   probe(timeoutMs: number): void
   changed(transition: ProcessTransition): void
@@ -157,14 +164,14 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
 
   /** Ends a child that runs but is of no use; that counts as a crash. */
   function giveUp(reason: string, graceMs?: number): void {
-    terminate(reason, { crash: reason }, graceMs)
+    terminate(reason, { crash: reason }, 'failure', graceMs)
   }
 
-  function terminate(reason: string, then: typeof afterStop, graceMs?: number): void {
+  function terminate(reason: string, then: typeof afterStop, cause: StopReason, graceMs?: number): void {
     disarm('startup', 'probe', 'backoff', 'healthy')
     afterStop = then
     enter('stopping', reason)
-    effects.terminate(reason, graceMs)
+    effects.terminate(reason, cause, graceMs)
   }
 
   function crash(reason: string, permanent = false): void {
@@ -265,7 +272,7 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
       case 'stop':
         retired ||= event.forGood ?? false
         if (phase === 'stopping') afterStop = 'stopped'
-        else if (isAlive(phase)) terminate(event.reason, 'stopped')
+        else if (isAlive(phase)) terminate(event.reason, 'stopped', 'shutdown')
         else if (phase !== 'stopped') {
           disarm('backoff')
           enter('stopped', event.reason)
@@ -273,7 +280,7 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
         return
       case 'restart':
         if (phase === 'stopping') afterStop = 'restart'
-        else if (isAlive(phase)) terminate(event.reason, 'restart')
+        else if (isAlive(phase)) terminate(event.reason, 'restart', event.cause ?? 'restart')
         else {
           disarm('backoff')
           if (phase === 'failed') budget.reset()

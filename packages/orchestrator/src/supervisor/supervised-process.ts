@@ -141,8 +141,9 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     clock,
     effects: {
       spawn,
-      terminate(reason, graceMs) {
+      terminate(reason, cause, graceMs) {
         clock.clearTimeout(probeTimer)
+        channel?.send({ type: 'stopping', reason: cause })
         log.note(`stopping: ${reason}`)
         child?.terminate(graceMs)
       },

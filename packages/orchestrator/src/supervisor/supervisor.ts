@@ -1,4 +1,5 @@
 import type { Plan } from '../plan/plan.ts'
+import type { RestartCause, RestartOptions } from '../running/running-ecosystem.ts'
 import { OrchestratorError } from '../errors.ts'
 import type { EcosystemEvent } from '../running/ecosystem-events.ts'
 import { isAlive, isSatisfied, type ProcessTransition } from './process-machine.ts'
@@ -34,11 +35,15 @@ export interface Supervisor {
    *
    * @throws OrchestratorError `ERR_ORCHESTRATOR_UNKNOWN_PROCESS`
    */
-  restart(name: string, signal?: AbortSignal): Promise<readonly string[]>
+  restart(name: string, options?: SupervisorRestartOptions): Promise<readonly string[]>
   /** Stops everything in order. Idempotent. */
   stop(reason: string): Promise<void>
   /** Ends everything at once. */
   kill(): void
+}
+
+export interface SupervisorRestartOptions extends RestartOptions {
+  readonly signal?: AbortSignal
 }
 
 export function createSupervisor(options: SupervisorOptions): Supervisor {
@@ -143,6 +148,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     ids: readonly string[],
     waiting: readonly string[],
     reason: string,
+    cause: RestartCause = 'restart',
   ): Promise<void> {
     const holding = [...ids, ...waiting]
     for (const id of holding) held.add(id)
@@ -150,7 +156,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     try {
       for (const step of stopOrder(ids.map((id) => get(id).planned))) {
         if (stopping) return
-        for (const id of step) get(id).machine.send({ type: 'restart', reason })
+        for (const id of step) get(id).machine.send({ type: 'restart', reason, cause })
         await until(() => step.every((id) => get(id).machine.phase !== 'stopping'))
       }
     } finally {
@@ -265,13 +271,13 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       updateGates()
     },
     settled: (signal) => until(() => [...processes.keys()].every((id) => isSettled(id)), signal),
-    async restart(name, signal) {
+    async restart(name, { signal, cause = 'restart' } = {}) {
       const ids = select(name)
       if (stopping) throw isStopping()
       const tasks = unfinishedTasks(ids)
       // One instance of each process at a time: the others go on serving.
       for (const [round, members] of byInstance(ids).entries()) {
-        await restartTogether(round === 0 ? [...tasks, ...members] : members, [], 'restart')
+        await restartTogether(round === 0 ? [...tasks, ...members] : members, [], cause, cause)
         await until(() => members.every((id) => isSettled(id)), signal)
         const missing = members.filter((id) => !hasStarted(get(id).machine.phase))
         if (missing.length > 0) throw notStarted(missing)

@@ -105,17 +105,24 @@ describe('quintet', () => {
     await until(() => lines.some((line) => line.includes('probing -> ready')))
     lines.length = 0
 
-    expect(await quintet('restart', 'two')).toMatchObject({ code: 0, stdout: 'restarted: two/http\n' })
+    expect(await quintet('restart', 'two', '--deployment')).toMatchObject({
+      code: 0,
+      stdout: 'restarted: two/http\n',
+    })
     await until(
       () =>
         lines.some((line) => line.includes('"started"')) &&
         lines.some((line) => line.includes('probing -> ready')),
     )
+    expect(lines.some((line) => line.includes('"reason":"deployment"'))).toBe(true)
     const after = await status()
     const pids = ({ processes }: EcosystemStatus): (number | null)[] => processes.map((each) => each.pid)
     expect(pids(after).map((pid, index) => pid === pids(before)[index])).toEqual([true, false, true, true])
 
     expect((await quintet('logs', 'two', '-n', '2')).stdout.split('\n')).toHaveLength(3)
+    expect((await quintet('metrics', 'everything', '-n', '1')).stdout).toMatch(
+      /TIME +CPU +MEMORY +RSS\n\S+Z +[\d.]+% +\d+ MB +\d+ MB\n/,
+    )
     expect(await quintet('restart', 'four')).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('There is no app or process "four"') as string,

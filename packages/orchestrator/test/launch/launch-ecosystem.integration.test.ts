@@ -135,6 +135,37 @@ describe('startEcosystem', () => {
     await expect(slow).rejects.toThrow(/one\/http failed: it was not ready within 200 ms/)
   })
 
+  it('gives a start longer than its process says, where the ecosystem file does', async () => {
+    await using trio = await startTrio((plan) => {
+      const { command } = plan.processes.find((each) => each.id === 'one/http') as PlannedProcess
+      const slow = join(trioConfig, '../../broken/slow.ts')
+      const changed = {
+        command: command.map((part) => (part.endsWith('one.ts') ? slow : part)),
+        startupTimeout: 60_000,
+        ports: {},
+      }
+      return withProcess(plan, 'one/http', changed)
+    })
+    expect(trio.phases('one/http')).not.toContain('backoff')
+    expect(trio.phases('one/http').at(-1)).toBe('ready')
+  })
+
+  it('tells processes why they stop', async () => {
+    await using trio = await startTrio()
+    const { ecosystem } = trio
+    const reasons = (): unknown[] =>
+      ecosystem
+        .logs('three/http')
+        .filter((line) => line.includes('"msg":"stopped"'))
+        .map((line) => (JSON.parse(line) as { reason: string }).reason)
+    await ecosystem.restart('three')
+    expect(reasons()).toEqual(['restart'])
+    await ecosystem.restart('three', { cause: 'deployment' })
+    expect(reasons()).toEqual(['restart', 'deployment'])
+    await ecosystem.stop()
+    expect(reasons()).toEqual(['restart', 'deployment', 'shutdown'])
+  })
+
   it('restarts those after it with rest_for_one, dependents first, and all with one_for_all', async () => {
     for (const strategy of ['rest_for_one', 'one_for_all'] as const) {
       await using trio = await startTrio((plan) => ({

@@ -202,7 +202,7 @@ const rows: Readonly<Record<string, Row>> = {
     change: { app: { startupTimeout: '9s' }, process: { startupTimeout: '8s' } },
     read: (plan) => web(plan)?.startupTimeout,
     expected: 9_000,
-    shownBy: slow,
+    shownBy: [supervisor, 'gives a start longer than its process says, where the ecosystem file does'],
   },
   'EcosystemAppOptions.watch': {
     change: watch({}),

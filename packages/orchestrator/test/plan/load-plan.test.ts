@@ -136,6 +136,20 @@ describe('loadPlan', () => {
       /ports: unknown key "https"/,
     ],
     [
+      'a value that the gateway refuses',
+      () =>
+        load(
+          [
+            [
+              'a',
+              `processes: [{ name: 'http', module: './x.ts', transports: { http: { name: 'http', port: 0, start() {} } } }]`,
+            ],
+          ],
+          `infrastructure: { services: { gateway: { preset: 'quintet', config: { timeouts: { headers: -1 } } } } }`,
+        ),
+      /infrastructure\.services\.gateway\.config: gateway\.timeouts\.headers/,
+    ],
+    [
       'an option that the gateway does not have',
       () =>
         load(

@@ -2,10 +2,14 @@ import type { System } from '@quintet/core'
 import { type ConfigEntry, describeConfig, loadConfig } from '@quintet/core/kit'
 import { dirname } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import { sendCommand } from '../../control/control-client.ts'
 import { describeError, OrchestratorError } from '../../errors.ts'
 import { loadSystem } from '../../plan/load-system.ts'
 import type { Plan, PlannedApp, PlannedProcess } from '../../plan/plan.ts'
 import { resolveUrls, type FindPort } from '../../plan/url-references.ts'
+import type { EcosystemStatus } from '../../running/ecosystem-status.ts'
+import { readLock } from '../../state/lock.ts'
+import type { StateDirectory } from '../../state/state-directory.ts'
 import { loadContext, print, type CommonOptions } from './context.ts'
 import { table } from '../../terminal/table.ts'
 import { selectApps } from './select-apps.ts'
@@ -26,7 +30,8 @@ interface Entry extends ConfigEntry {
  * @throws OrchestratorError `ERR_ORCHESTRATOR_CONFIG_INVALID` with the problems of all apps.
  */
 export async function config(name: string | undefined, options: CommonOptions): Promise<void> {
-  const { plan } = await loadContext(options)
+  const { plan, state } = await loadContext(options)
+  const findPort = await portsInUse(plan, state)
   const entries: Entry[] = []
   const problems = new Set<string>()
   for (const app of selectApps(plan, name)) {
@@ -38,7 +43,7 @@ export async function config(name: string | undefined, options: CommonOptions): 
     for (const planned of processes) {
       if (!system.config) continue
       try {
-        const described = await describe(system.config, app, planned, plan)
+        const described = await describe(system.config, app, planned, findPort)
         read.push(...described.map((entry) => ({ app: app.name, process: planned.process, ...entry })))
       } catch (error) {
         problems.add(`${app.name}: ${describeError(error)}`)
@@ -70,10 +75,10 @@ async function describe(
   declared: NonNullable<System['config']>,
   app: PlannedApp,
   planned: PlannedProcess,
-  plan: Plan,
+  findPort: FindPort,
 ): Promise<readonly ConfigEntry[]> {
   const provided = providedVariables(app)
-  const set = resolveUrls(planned.env, plannedPort(plan))
+  const set = resolveUrls(planned.env, findPort)
   const loaded = await loadConfig({
     ...declared,
     env: {
@@ -102,9 +107,17 @@ function mergeProcesses(entries: readonly Entry[], processes: number): Entry[] {
   return groups.flat()
 }
 
-/** The ports that the plan names, which are those of a start with fixed ports. */
-function plannedPort(plan: Plan): FindPort {
-  return (id, transport) => plan.processes.find((each) => each.id === id)?.ports[transport]
+/** The ports that the processes have while the ecosystem runs, and else those that the plan names. */
+async function portsInUse(plan: Plan, state: StateDirectory): Promise<FindPort> {
+  const running = (await readLock(state.root)) !== undefined
+  const status = running
+    ? ((await sendCommand(state.root, { command: 'status' })) as EcosystemStatus)
+    : undefined
+  return (id, transport) => {
+    const url = status?.processes.find((each) => each.id === id)?.urls[transport]
+    if (url !== undefined) return Number(new URL(url).port)
+    return plan.processes.find((each) => each.id === id)?.ports[transport]
+  }
 }
 
 /** The variables that the supervisor will set, by the path of the configuration that they stand for. */
