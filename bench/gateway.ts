@@ -2,7 +2,24 @@ import { fork, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { Pool } from 'undici'
-import type { Figure } from './run.ts'
+import type { Bench, Figure } from './support/bench.ts'
+import { median } from './support/statistics.ts'
+
+/** What each row means. */
+export const rows: Bench['rows'] = {
+  'proxy-cpu-plain': { about: 'CPU of one proxied GET beside plain', better: 'lower' },
+  'proxy-cpu-fastify': { about: 'CPU of one proxied GET beside fastify', better: 'lower' },
+  'proxy-cpu-http-proxy-3': { about: 'CPU of one proxied GET beside http-proxy-3', better: 'lower' },
+  'proxy-cpu-nginx': { about: 'CPU of one proxied GET beside nginx', better: 'lower' },
+  'proxy-rate-plain': { about: 'proxied GETs by 32 clients beside plain', better: 'higher' },
+  'proxy-rate-fastify': { about: 'proxied GETs by 32 clients beside fastify', better: 'higher' },
+  'proxy-rate-http-proxy-3': { about: 'proxied GETs by 32 clients beside http-proxy-3', better: 'higher' },
+  'proxy-rate-nginx': { about: 'proxied GETs by 32 clients beside nginx', better: 'higher' },
+  'proxy-p99': {
+    about: '99th percentile of latency with 32 clients, beside the best peer on Node.js',
+    better: 'lower',
+  },
+}
 
 const clients = 32
 const rounds = 7
@@ -64,10 +81,6 @@ async function round(proxy: Proxy): Promise<Measured> {
     rate: callsPerRound / seconds,
     p99: times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.99)] ?? Number.NaN,
   }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }
 
 /**

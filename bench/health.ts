@@ -1,7 +1,14 @@
 import type { SettledCall } from '@quintet/core/kit'
 import { createMetrics, createPerformanceMonitor, observeCalls, watchEventLoop } from '@quintet/health'
 import { Histogram, Registry } from 'prom-client'
-import type { Figure } from './run.ts'
+import type { Bench, Figure } from './support/bench.ts'
+
+/** What each row means. */
+export const rows: Bench['rows'] = {
+  'call-record': { about: 'recording one call in a histogram', better: 'lower' },
+  'call-report': { about: 'recording one call for the performance report', better: 'lower' },
+  'scrape-histograms': { about: 'one scrape of a thousand histograms', better: 'lower' },
+}
 
 const rounds = 7
 const calls = 200_000
@@ -54,12 +61,12 @@ export default async function* health(): AsyncIterable<Figure> {
   const theirs = nanoseconds((n) =>
     promHistogram.observe({ operation: names[n % 100] ?? '', outcome: 'ok' }, 0.012),
   )
-  yield { name: 'measure one call', value: ours, unit: 'ns', against: 'prom-client', ratio: ours / theirs }
+  yield { name: 'call-record', value: ours, unit: 'ns', against: 'prom-client', ratio: ours / theirs }
 
   using eventLoop = watchEventLoop()
   const monitor = createPerformanceMonitor(eventLoop)
   const report = nanoseconds((n) => monitor.record(names[n % 100] ?? '', 12))
-  yield { name: 'report one call', value: report, unit: 'ns', against: 'nothing', ratio: null }
+  yield { name: 'call-report', value: report, unit: 'ns', against: 'nothing', ratio: null }
 
   const metrics = createMetrics({ maxSeries: series })
   const registry = new Registry()
@@ -78,7 +85,7 @@ export default async function* health(): AsyncIterable<Figure> {
   const scrape = await milliseconds(() => metrics.scrape())
   const promScrape = await milliseconds(() => registry.metrics())
   yield {
-    name: `scrape ${series} histograms`,
+    name: 'scrape-histograms',
     value: scrape,
     unit: 'ms',
     against: 'prom-client',

@@ -6,7 +6,19 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { loadPlan, startEcosystem, type EcosystemStatus, type RunningEcosystem } from '@quintet/orchestrator'
-import type { Figure } from './run.ts'
+import type { Bench, Figure } from './support/bench.ts'
+import { median } from './support/statistics.ts'
+
+/** What each row means. */
+export const rows: Bench['rows'] = {
+  'five-apps-up': { about: 'from nothing to five trivial apps that answer', better: 'lower' },
+  'crash-to-answer': {
+    about: 'from the kill of a process to the first answer of its successor',
+    better: 'lower',
+  },
+  'supervisor-rss': { about: 'resident memory of the supervisor of five apps', better: 'lower' },
+  'supervisor-pss': { about: 'its proportional share of memory', better: 'lower' },
+}
 
 const config = join(import.meta.dirname, 'orchestrator/quintet.config.ts')
 const apps = ['a', 'b', 'c', 'd', 'e']
@@ -17,8 +29,8 @@ export default async function* measure(): AsyncGenerator<Figure> {
   const folder = await mkdtemp(join(tmpdir(), 'qb-'))
   try {
     const plan = await loadPlan(config)
-    const plain = await median(startPlain)
-    const up = await median(async () => {
+    const plain = await medianOf(startPlain)
+    const up = await medianOf(async () => {
       const started = performance.now()
       const ecosystem = await startEcosystem(plan, { dataDirectory: folder })
       const elapsed = performance.now() - started
@@ -26,7 +38,7 @@ export default async function* measure(): AsyncGenerator<Figure> {
       return elapsed
     })
     yield {
-      name: 'five apps up',
+      name: 'five-apps-up',
       value: up,
       unit: 'ms',
       against: 'five plain node processes',
@@ -34,10 +46,10 @@ export default async function* measure(): AsyncGenerator<Figure> {
     }
 
     await using ecosystem = await startEcosystem(plan, { dataDirectory: folder })
-    const boot = await median(startOne)
-    const away = await median((run) => crash(ecosystem, `${apps[run]}/http`))
+    const boot = await medianOf(startOne)
+    const away = await medianOf((run) => crash(ecosystem, `${apps[run]}/http`))
     yield {
-      name: 'crash to first answer',
+      name: 'crash-to-answer',
       value: away,
       unit: 'ms',
       against: 'the boot of the app alone',
@@ -46,17 +58,17 @@ export default async function* measure(): AsyncGenerator<Figure> {
     await ecosystem.stop()
 
     const { rss, pss } = await weighSupervisor(folder)
-    yield { name: 'supervisor RSS', value: rss, unit: 'MB', against: '', ratio: null }
-    yield { name: 'supervisor PSS', value: pss, unit: 'MB', against: '', ratio: null }
+    yield { name: 'supervisor-rss', value: rss, unit: 'MB', against: '', ratio: null }
+    yield { name: 'supervisor-pss', value: pss, unit: 'MB', against: '', ratio: null }
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-async function median(sample: (run: number) => Promise<number>): Promise<number> {
+async function medianOf(sample: (run: number) => Promise<number>): Promise<number> {
   const samples: number[] = []
   for (let run = 0; run < runs; run++) samples.push(await sample(run))
-  return samples.toSorted((a, b) => a - b)[Math.floor(runs / 2)] ?? 0
+  return median(samples)
 }
 
 async function startPlain(): Promise<number> {

@@ -2,11 +2,26 @@ import { systemPrincipal } from '@quintet/core'
 import { createTestHost } from '@quintet/core/testing'
 import { createOutbox, createQueue, defineJob, outboxMigration, relay, worker } from '@quintet/queue'
 import { Queue as BullQueue, Worker as BullWorker } from 'bullmq'
+import { Logger, makeWorkerUtils, run } from 'graphile-worker'
 import { Redis } from 'ioredis'
 import { Pool } from 'pg'
 import { z } from 'zod'
 import { startPostgres, startRedis } from '../packages/orchestrator/src/infrastructure.ts'
-import type { Figure } from './run.ts'
+import type { Bench, Figure } from './support/bench.ts'
+import { median } from './support/statistics.ts'
+
+/** What each row means. */
+export const rows: Bench['rows'] = {
+  'add-rate': { about: 'adding jobs, 50 at once', better: 'higher' },
+  'add-cpu': { about: 'CPU of adding one job', better: 'lower' },
+  'run-rate': { about: 'running jobs, 50 at once', better: 'higher' },
+  'run-cpu': { about: 'CPU of running one job', better: 'lower' },
+  'run-rate-graphile-worker': {
+    about: 'running jobs that wait, 50 at once, beside graphile-worker on PostgreSQL',
+    better: 'higher',
+  },
+  'relay-rate': { about: 'delivering events of 500 keys from the outbox', better: 'higher' },
+}
 
 const jobs = 4_000
 const events = 3_000
@@ -37,10 +52,6 @@ async function inLanes(count: number, lanes: number, run: (n: number) => Promise
   await Promise.all(Array.from({ length: lanes }, lane))
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
-}
-
 function compare(name: string, unit: string, ours: readonly number[], theirs: readonly number[]): Figure {
   const value = median(ours)
   return { name, value, unit, against: 'BullMQ', ratio: value / median(theirs) }
@@ -48,11 +59,12 @@ function compare(name: string, unit: string, ours: readonly number[], theirs: re
 
 /** Adding and running jobs against plain BullMQ on the same Redis, and the relay of the outbox. */
 export default async function* queue(): AsyncIterable<Figure> {
-  yield* measureJobs()
+  const ranPerSecond = yield* measureJobs()
+  yield* measureGraphileWorker(ranPerSecond)
   yield* measureRelay()
 }
 
-async function* measureJobs(): AsyncIterable<Figure> {
+async function* measureJobs(): AsyncGenerator<Figure, number> {
   const server = await startRedis()
   const connection = new Redis(server.url, { maxRetriesPerRequest: null })
   const ours = createQueue({ connection, secret: 'a-secret-for-the-bench-of-32-characters' })
@@ -106,10 +118,44 @@ async function* measureJobs(): AsyncIterable<Figure> {
 
   const rates = (samples: readonly Sample[]): number[] => samples.map(({ perSecond }) => perSecond)
   const costs = (samples: readonly Sample[]): number[] => samples.map(({ cpu }) => cpu)
-  yield compare(`add, ${concurrency} at once`, 'jobs/s', rates(added.ours), rates(added.theirs))
-  yield compare('add, CPU', 'us/job', costs(added.ours), costs(added.theirs))
-  yield compare(`run, ${concurrency} at once`, 'jobs/s', rates(ran.ours), rates(ran.theirs))
-  yield compare('run, CPU', 'us/job', costs(ran.ours), costs(ran.theirs))
+  yield compare('add-rate', 'jobs/s', rates(added.ours), rates(added.theirs))
+  yield compare('add-cpu', 'us/job', costs(added.ours), costs(added.theirs))
+  yield compare('run-rate', 'jobs/s', rates(ran.ours), rates(ran.theirs))
+  yield compare('run-cpu', 'us/job', costs(ran.ours), costs(ran.theirs))
+  return median(rates(ran.ours))
+}
+
+/** The same number of waiting jobs, run by graphile-worker on a PostgreSQL of its own. */
+async function* measureGraphileWorker(ours: number): AsyncIterable<Figure> {
+  const server = await startPostgres()
+  try {
+    const options = { connectionString: server.url, logger: new Logger(() => () => undefined) }
+    const utils = await makeWorkerUtils(options)
+    await utils.migrate()
+    await inLanes(jobs, 8, () => utils.addJob('theirs', payload))
+    let done = 0
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const measured = await sample(jobs, async () => {
+      const runner = await run({
+        ...options,
+        concurrency,
+        noHandleSignals: true,
+        taskList: { theirs: async () => void (++done === jobs && resolve()) },
+      })
+      await promise
+      await runner.stop()
+    })
+    await utils.release()
+    yield {
+      name: 'run-rate-graphile-worker',
+      value: ours,
+      unit: 'jobs/s',
+      against: 'graphile-worker',
+      ratio: ours / measured.perSecond,
+    }
+  } finally {
+    await server.stop()
+  }
 }
 
 async function* measureRelay(): AsyncIterable<Figure> {
@@ -148,7 +194,7 @@ async function* measureRelay(): AsyncIterable<Figure> {
   await pool.end()
   await server.stop()
   yield {
-    name: 'relay, 500 keys',
+    name: 'relay-rate',
     value: measured.perSecond,
     unit: 'events/s',
     against: 'nothing',

@@ -3,9 +3,26 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { channel, createHub, createPublisher } from '@quintet/realtime'
 import { Redis } from 'ioredis'
+import { Server } from 'socket.io'
+import { io, type Socket } from 'socket.io-client'
 import { WebSocket, WebSocketServer } from 'ws'
 import { startRedis } from '../packages/orchestrator/src/infrastructure.ts'
-import type { Figure } from './run.ts'
+import type { Bench, Figure } from './support/bench.ts'
+import { median } from './support/statistics.ts'
+
+/** What each row means. */
+export const rows: Bench['rows'] = {
+  'delivery-cpu-ws': {
+    about: 'CPU of one delivery to one of 500 subscribers, clients included',
+    better: 'lower',
+  },
+  'delivery-rate-ws': { about: 'deliveries to 500 subscribers', better: 'higher' },
+  'delivery-cpu-socket-io': {
+    about: 'CPU of one delivery beside Socket.IO, clients included',
+    better: 'lower',
+  },
+  'delivery-rate-socket-io': { about: 'deliveries beside Socket.IO', better: 'higher' },
+}
 
 const subscribers = 500
 const events = 40
@@ -18,7 +35,13 @@ interface Sample {
   readonly cpu: number
 }
 
-async function measure(sockets: readonly WebSocket[], send: () => Promise<unknown>): Promise<Sample> {
+/** A connected client, of whichever kind. */
+interface Subscriber {
+  on(event: 'message', listener: () => void): unknown
+  off(event: 'message', listener: () => void): unknown
+}
+
+async function measure(sockets: readonly Subscriber[], send: () => Promise<unknown>): Promise<Sample> {
   const expected = sockets.length * events
   let received = 0
   const { promise: all, resolve } = Promise.withResolvers<void>()
@@ -36,10 +59,6 @@ async function measure(sockets: readonly WebSocket[], send: () => Promise<unknow
   return { perSecond: (expected * 1_000) / (performance.now() - begin), cpu: (user + system) / expected }
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
-}
-
 async function listen(server: ReturnType<typeof createServer>): Promise<string> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -55,9 +74,23 @@ async function dial(url: string, protocols: string[]): Promise<WebSocket[]> {
   )
 }
 
+/** As many clients of Socket.IO, over WebSocket from the start. */
+async function dialSocketIo(url: string): Promise<Socket[]> {
+  return Promise.all(
+    Array.from({ length: subscribers }, async () => {
+      const socket = io(url, { transports: ['websocket'], forceNew: true, reconnection: false })
+      await new Promise<void>((resolve, reject) => {
+        socket.once('connect', resolve)
+        socket.once('connect_error', reject)
+      })
+      return socket
+    }),
+  )
+}
+
 /**
  * One event through Redis, numbered and kept, to 500 subscribers of one process, against the same broadcast in memory over
- * bare `ws`. The clients run in the same process and their cost is in both.
+ * bare `ws` and over Socket.IO. The clients run in the same process and their cost is in both.
  */
 export default async function* realtime(): AsyncIterable<Figure> {
   await using server = await startRedis({ durable: false })
@@ -72,6 +105,9 @@ export default async function* realtime(): AsyncIterable<Figure> {
   const bare = new WebSocketServer({ server: bareHttp, perMessageDeflate: false })
   const ours = await dial(await listen(http), ['quintet.realtime.v1'])
   const theirs = await dial(await listen(bareHttp), [])
+  const ioHttp = createServer()
+  const ioServer = new Server(ioHttp, { transports: ['websocket'] })
+  const ioClients = await dialSocketIo((await listen(ioHttp)).replace('ws:', 'http:'))
   try {
     await Promise.all(
       ours.map(async (socket) => {
@@ -91,31 +127,37 @@ export default async function* realtime(): AsyncIterable<Figure> {
       })
       for (const socket of bare.clients) socket.send(text)
     }
-    const samples: { ours: Sample; theirs: Sample }[] = []
+    const emit = async (): Promise<void> => void ioServer.emit('message', payload)
+    const samples: Record<'ours' | 'ws' | 'socket-io', Sample>[] = []
     for (let index = 0; index <= rounds; index++) {
-      const sample = { ours: await measure(ours, publish), theirs: await measure(theirs, broadcast) }
+      const sample = {
+        ours: await measure(ours, publish),
+        ws: await measure(theirs, broadcast),
+        'socket-io': await measure(ioClients, emit),
+      }
       // The first round warms up.
       if (index > 0) samples.push(sample)
     }
-    const of = (side: 'ours' | 'theirs', what: keyof Sample): number =>
+    const of = (side: keyof (typeof samples)[number], what: keyof Sample): number =>
       median(samples.map((sample) => sample[side][what]))
-    const against = 'a loop over bare ws'
-    yield {
-      name: 'cpu per delivery',
-      value: of('ours', 'cpu'),
-      unit: 'us',
-      against,
-      ratio: of('ours', 'cpu') / of('theirs', 'cpu'),
-    }
-    yield {
-      name: 'deliveries',
-      value: of('ours', 'perSecond'),
-      unit: '/s',
-      against,
-      ratio: of('ours', 'perSecond') / of('theirs', 'perSecond'),
+    for (const [peer, against] of [
+      ['ws', 'a loop over bare ws'],
+      ['socket-io', 'Socket.IO'],
+    ] as const) {
+      const [cpu, rate] = [of('ours', 'cpu'), of('ours', 'perSecond')]
+      yield { name: `delivery-cpu-${peer}`, value: cpu, unit: 'us', against, ratio: cpu / of(peer, 'cpu') }
+      yield {
+        name: `delivery-rate-${peer}`,
+        value: rate,
+        unit: '/s',
+        against,
+        ratio: rate / of(peer, 'perSecond'),
+      }
     }
   } finally {
     for (const socket of [...ours, ...theirs]) socket.terminate()
+    for (const socket of ioClients) socket.disconnect()
+    await ioServer.close()
     await hub.close()
     bare.close()
     http.close()

@@ -3,7 +3,24 @@ import { createRateLimiter, createRedisClients, createTrackedCache } from '@quin
 import type { TrackedCache } from '@quintet/redis'
 import { Redis } from 'ioredis'
 import { startRedis } from '../packages/orchestrator/src/infrastructure.ts'
-import type { Figure } from './run.ts'
+import type { Bench, Figure } from './support/bench.ts'
+import { median } from './support/statistics.ts'
+
+/** What each row means. */
+export const rows: Bench['rows'] = {
+  'get-c1': { about: 'GET, one at a time', better: 'higher' },
+  'get-c50': { about: 'GET, 50 at once', better: 'higher' },
+  'get-cpu': { about: 'CPU of one GET', better: 'lower' },
+  'limit-c50': { about: 'decisions of the rate limiter, 50 at once', better: 'higher' },
+  'limit-cpu': { about: 'CPU of one decision', better: 'lower' },
+  'tracked-get-c50': { about: 'reads of the tracked cache, 50 at once', better: 'higher' },
+  'tracked-get-cpu': { about: 'CPU of one read of the tracked cache', better: 'lower' },
+  'invalidation-p50': {
+    about: 'from a write elsewhere until the cache no longer serves the entry, median',
+    better: 'lower',
+  },
+  'invalidation-p99': { about: 'the same, 99th percentile', better: 'lower' },
+}
 
 const prefix = 'quintet-bench:'
 const rounds = 5
@@ -51,10 +68,6 @@ async function compare(
     cpu: median(samples.map((sample) => sample[side].cpu)),
   })
   return { ours: middle('ours'), theirs: middle('theirs') }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }
 
 /** From the revoking command to the moment at which the cache on another connection no longer serves the entry. */

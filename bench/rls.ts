@@ -6,13 +6,27 @@ import { provisionDatabase } from '@quintet/rls/migrations'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import { Client, Pool } from 'pg'
 import { startPostgres } from '../packages/orchestrator/src/infrastructure.ts'
-import type { Figure } from './run.ts'
+import type { Bench, Figure } from './support/bench.ts'
+
+/** What each row means. */
+export const rows: Bench['rows'] = {
+  'query-cpu': { about: 'CPU of one query within a tenant, server and client', better: 'lower' },
+  'query-kysely-1': { about: 'queries within a tenant, one at a time', better: 'higher' },
+  'query-kysely-50': { about: 'queries within a tenant, 50 at once', better: 'higher' },
+  'query-naive-50': {
+    about: 'the same beside a transaction with set_config for each query',
+    better: 'higher',
+  },
+  'round-trips-query': { about: 'round trips of one query', better: 'lower' },
+  'round-trips-transaction': { about: 'round trips of a transaction of five queries', better: 'lower' },
+  'query-latency-1ms': { about: 'queries over a network with 1 ms there and back', better: 'higher' },
+}
 
 interface Database {
   notes: { id: number; tenant_id: string; owner: string; title: string; size: number }
 }
 
-const rows = 100_000
+const rowCount = 100_000
 const tenantCount = 100
 const poolSize = 10
 const rounds = 31
@@ -46,7 +60,7 @@ async function runRound({ read }: Variant, concurrency: number): Promise<Sample>
   let done = 0
   const worker = async (): Promise<void> => {
     while (performance.now() < end) {
-      await read(1 + Math.floor(Math.random() * rows))
+      await read(1 + Math.floor(Math.random() * rowCount))
       done++
     }
   }
@@ -200,7 +214,7 @@ export default async function* measure(): AsyncIterable<Figure> {
     database.ownerUrl,
     'create table notes (id int primary key, tenant_id uuid not null, owner text not null, title text not null, size int not null)',
     `insert into notes select n, ('00000000-0000-4000-8000-' || lpad((n % ${tenantCount})::text, 12, '0'))::uuid, 'owner ' || n, 'title ' || n, n
-     from generate_series(1, ${rows}) n`,
+     from generate_series(1, ${rowCount}) n`,
     'create index on notes (tenant_id, id)',
     ...policiesToSql([tenantPolicy('notes')], database.roles),
     'analyze notes',

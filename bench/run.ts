@@ -1,36 +1,49 @@
 import { readdirSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { parseArgs } from 'node:util'
+import type { Bench, Figure } from './support/bench.ts'
+import { htmlReport, type Measured } from './support/report.ts'
 
-/** One figure: what was measured, and how it compares with the same work done by another, in the same run. */
-export interface Figure {
-  readonly name: string
-  readonly value: number
-  readonly unit: string
-  /** What it was compared with. */
-  readonly against: string
-  /** Ours divided by the other; null where there is nothing to compare with. */
-  readonly ratio: number | null
-}
+/*
+ * pnpm bench [<package>…] [--all] [--json] [--report [--out <file>]]: measures against peers in the same run, and prints a
+ * line for each figure; `--report` also writes one page with tables and plots.
+ */
 
-/** A bench file's default export: measures one figure after another. */
-export type Bench = () => AsyncIterable<Figure>
-
-const packages = readdirSync(import.meta.dirname)
+const available = readdirSync(import.meta.dirname)
   .filter((file) => file.endsWith('.ts') && file !== 'run.ts')
   .map((file) => file.slice(0, -3))
 
-const json = process.argv.includes('--json')
-const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'))
-const unknown = wanted.filter((name) => !packages.includes(name))
-if (unknown.length > 0) {
-  console.error(`There is no bench for ${unknown.join(', ')}. Benches: ${packages.join(', ')}.`)
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    all: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    report: { type: 'boolean', default: false },
+    out: { type: 'string', default: 'bench-report.html' },
+  },
+})
+const unknown = positionals.filter((name) => !available.includes(name))
+if (unknown.length > 0 || (positionals.length === 0) !== values.all) {
+  if (unknown.length > 0) console.error(`There is no bench for ${unknown.join(', ')}.`)
+  console.error(`Name benches, or say --all. Benches: ${available.join(', ')}.`)
   process.exit(2)
 }
 
-for (const name of wanted.length > 0 ? wanted : packages) {
-  const { default: measure } = (await import(`./${name}.ts`)) as { default: Bench }
+const measured: Measured[] = []
+for (const name of values.all ? available : positionals) {
+  const { rows, default: measure } = (await import(`./${name}.ts`)) as Bench
+  const figures: Figure[] = []
   for await (const figure of measure()) {
-    console.log(json ? JSON.stringify(figure) : describe(name, figure))
+    if (!Object.hasOwn(rows, figure.name))
+      throw new Error(`bench ${name}: nothing explains the row ${figure.name}.`)
+    figures.push(figure)
+    console.log(values.json ? JSON.stringify({ bench: name, ...figure }) : describe(name, figure))
   }
+  measured.push({ bench: name, rows, figures })
+}
+if (values.report) {
+  await writeFile(values.out, htmlReport(measured, new Date()))
+  console.log(`The report is ${values.out}.`)
 }
 
 function describe(bench: string, { name, value, unit, against, ratio }: Figure): string {

@@ -8,7 +8,23 @@ import { systemPrincipal } from '@quintet/core'
 import { createLinks } from '@quintet/server/link'
 import { Pool } from 'undici'
 import { startRedis } from '../packages/orchestrator/src/infrastructure.ts'
-import type { Figure } from './run.ts'
+import type { Bench, Figure } from './support/bench.ts'
+import { median, medianRatio } from './support/statistics.ts'
+
+/** What each row means. */
+export const rows: Bench['rows'] = {
+  'rpc-cpu': { about: 'CPU of one small RPC call', better: 'lower' },
+  'rpc-orpc': { about: 'calls beside oRPC', better: 'higher' },
+  'rpc-trpc': { about: 'calls beside tRPC', better: 'higher' },
+  'rpc-layers-auth': { about: 'what authentication in tracked mode adds to a call', better: 'lower' },
+  'rpc-layers-rls': { about: 'what the scope of a tenant adds to a call', better: 'lower' },
+  'rpc-layers-log': { about: 'what logging adds to a call', better: 'lower' },
+  'link-cpu': { about: 'CPU of a call between two processes, both sides', better: 'lower' },
+  'link-http': { about: 'calls over a link beside HTTP on loopback', better: 'higher' },
+  'upload-memory': { about: 'memory of the server while 2 GiB are uploaded', better: 'lower' },
+  'upload-throughput': { about: 'upload beside raw node:http', better: 'higher' },
+  'import-core': { about: 'loading the built package', better: 'lower' },
+}
 import { startChild, type Child } from './server/child.ts'
 import { sendLoad } from './server/load.ts'
 
@@ -260,17 +276,4 @@ async function* measureImport(): AsyncIterable<Figure> {
 function figure(name: string, value: number, unit: string, against: string, ratio: number | null): Figure {
   const round = (number: number): number => Number(number.toPrecision(4))
   return { name, value: round(value), unit, against, ratio: ratio === null ? null : round(ratio) }
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1
-    ? (sorted[middle] ?? Number.NaN)
-    : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2
-}
-
-/** The median of the ratios of each round, which a slow moment of the machine does not change much. */
-function medianRatio(ours: readonly number[], others: readonly number[]): number {
-  return median(ours.map((value, round) => value / (others[round] ?? Number.NaN)))
 }
