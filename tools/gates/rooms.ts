@@ -44,10 +44,11 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'errors.ts',
     'sql data',
     'context roles',
-    'policies pool adapters',
+    'policies wire adapters',
+    'pool',
     'migrations',
     'catalogue',
-    'backup testing',
+    'app backup testing',
   ],
   redis: ['errors.ts script.ts second-chance-map.ts', 'clients limits locks', 'caches pubsub app'],
   server: [

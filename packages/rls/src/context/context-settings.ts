@@ -1,7 +1,8 @@
 import { invalid, type RlsContext } from './rls-context.ts'
 
 /** What an id looks like in the database. */
-export type IdType = 'uuid' | 'bigint' | 'text'
+export const idTypes = ['uuid', 'bigint', 'text'] as const
+export type IdType = (typeof idTypes)[number]
 
 /** The values of {@link contextStatement}: role, user, tenant, is_system, roles. */
 export type ContextSettings = readonly [

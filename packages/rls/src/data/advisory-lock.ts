@@ -10,7 +10,7 @@ export interface LockPool {
 }
 
 export interface AdvisoryLockOptions {
-  /** How long to wait for the lock; 0 asks once. @defaultValue `'30s'` */
+  /** How long to wait for the lock; 0 asks once. For a connection it waits a second at least. @defaultValue `'30s'` */
   readonly timeout?: Duration
   /** Gives the waiting up. */
   readonly signal?: AbortSignal
@@ -35,13 +35,14 @@ export async function withAdvisoryLock<Result>(
   refuseUnknownKeys(options, ['timeout', 'signal'], 'withAdvisoryLock')
   const timeout = parseDuration(options.timeout ?? advisoryLockDefaults.timeout, 'withAdvisoryLock.timeout')
   options.signal?.throwIfAborted()
-  const client = await pool.connect()
+  const end = performance.now() + timeout
+  const client = await connect(pool, name, Math.max(timeout, leastConnectTime), options.signal)
   const lost = new AbortController()
   const onLost = (cause?: unknown): void => lost.abort(lockLost(name, cause))
   client.on('error', onLost)
   client.on('end', onLost)
   try {
-    await acquire(client, name, timeout, options.signal)
+    await acquire(client, name, end, options.signal)
     lost.signal.throwIfAborted()
     options.signal?.throwIfAborted()
     const result = await run(lost.signal)
@@ -60,13 +61,40 @@ export function advisoryLockKey(name: string): string {
   return createHash('sha256').update(`quintet lock ${name}`).digest().readBigInt64BE(0).toString()
 }
 
-async function acquire(
-  client: PoolClient,
+const leastConnectTime = 1_000
+
+/** Takes a connection; one that comes after the time or the signal goes back. */
+async function connect(
+  pool: LockPool,
   name: string,
   timeout: number,
   signal: AbortSignal | undefined,
+): Promise<PoolClient> {
+  const connecting = pool.connect()
+  const waited = new AbortController()
+  const giveUp = pause(timeout, AbortSignal.any([waited.signal, ...(signal ? [signal] : [])])).then(() => {
+    throw lockTimeout(name)
+  })
+  try {
+    return await Promise.race([connecting, giveUp])
+  } catch (error) {
+    connecting.then(
+      (late) => late.release(),
+      () => undefined,
+    )
+    throw error
+  } finally {
+    giveUp.catch(() => undefined)
+    waited.abort()
+  }
+}
+
+async function acquire(
+  client: PoolClient,
+  name: string,
+  end: number,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
-  const end = performance.now() + timeout
   for (;;) {
     signal?.throwIfAborted()
     if (await tryLock(client, name)) return

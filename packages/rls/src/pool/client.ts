@@ -1,7 +1,7 @@
 import type { PoolClient } from 'pg'
 import { bindCallback, runDetached } from '../context/rls-context.ts'
 import { createBoundListeners } from './bound-listeners.ts'
-import type { DriverCallback } from './driver.ts'
+import type { DriverCallback } from '../wire/driver.ts'
 import type { Submittable } from './bound-submittable.ts'
 import { submitExplicitly } from './explicit.ts'
 import { runStatement, type Statement } from './run-statement.ts'
@@ -131,7 +131,7 @@ function wasReleased(): Error {
 export function release(session: Session, destroy?: Error | boolean): void {
   const { client } = session
   if (destroy || session.streaming) {
-    runDetached(() => client.release(destroy || true))
+    giveBack(session, destroy || true)
     return
   }
   session.transaction = undefined
@@ -143,7 +143,16 @@ export function release(session: Session, destroy?: Error | boolean): void {
     whenIdle(client, () => release(session))
     return
   }
-  runDetached(() => client.release(session.tainted || (statusOf(client) ?? 'I') !== 'I'))
+  giveBack(session, session.tainted || (statusOf(client) ?? 'I') !== 'I')
+}
+
+function giveBack(session: Session, destroy: Error | boolean): void {
+  const { client, leave } = session
+  session.leave = undefined
+  runDetached(() => {
+    client.release(destroy)
+    leave?.()
+  })
 }
 
 interface ConnectionState {

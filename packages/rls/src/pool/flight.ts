@@ -1,5 +1,5 @@
 import type { ContextSettings } from '../context/context-settings.ts'
-import type { Flight, StatementPlan } from './context-query.ts'
+import type { Flight, StatementPlan } from '../wire/context-query.ts'
 import { statusOf, type Session, type Transaction } from './session.ts'
 
 /**

@@ -1,7 +1,7 @@
-import { type Logger, silentLogger } from '@quintet/core'
-import { refuseUnknownKeys } from '@quintet/core/kit'
+import type { Logger } from '@quintet/core'
+import { option, readOptions, type ResolvedOptions } from '@quintet/core/kit'
 import type { Pool } from 'pg'
-import type { IdType } from '../context/context-settings.ts'
+import { idTypes, type IdType } from '../context/context-settings.ts'
 import type { AuditSystemAccess } from '../context/system-access.ts'
 
 /** How a pool speaks to the database, whoever it works for. */
@@ -47,6 +47,12 @@ export interface RlsPoolOptions extends ConnectionOptions {
   readonly check?: boolean
   /** Tables (`schema.table`, or `table` in `public`) that tenants may use although they have no row-level security. */
   readonly unprotectedTables?: readonly string[]
+  /**
+   * The most connections that one tenant has at once. Above it a tenant waits in line, for as long as the pool's
+   * `connectionTimeoutMillis`.
+   * @defaultValue no limit
+   */
+  readonly tenantConnections?: number
 }
 
 export interface SystemPoolOptions extends ConnectionOptions {
@@ -62,82 +68,42 @@ export const rlsPoolDefaults = Object.freeze({
   check: true,
 } as const)
 
-const connectionKeys = [
-  'preparedStatements',
-  'maxPreparedStatements',
-  'protocol',
-  'tenantIdType',
-  'userIdType',
-  'logger',
-]
-const rlsPoolKeys = [...connectionKeys, 'role', 'system', 'audit', 'check', 'unprotectedTables']
-
-export interface ResolvedConnectionOptions {
-  readonly preparedStatements: boolean
-  readonly maxPreparedStatements: number
-  readonly protocol: 'auto' | 'transaction'
-  readonly tenantIdType: IdType
-  readonly userIdType: IdType
-  readonly logger: Logger
+const connectionSpec = {
+  preparedStatements: option.boolean(rlsPoolDefaults.preparedStatements),
+  maxPreparedStatements: option.count(rlsPoolDefaults.maxPreparedStatements, { min: 1 }),
+  protocol: option.oneOf(['auto', 'transaction'], rlsPoolDefaults.protocol),
+  tenantIdType: option.oneOf(idTypes, rlsPoolDefaults.tenantIdType),
+  userIdType: option.oneOf(idTypes, rlsPoolDefaults.userIdType),
+  logger: option.logger(),
 }
 
-export interface ResolvedRlsPoolOptions extends ResolvedConnectionOptions {
-  readonly role: string
-  readonly system: Pool | undefined
-  readonly audit: AuditSystemAccess | undefined
-  readonly check: boolean
-  readonly unprotectedTables: readonly string[]
+const auditOption = option.function<AuditSystemAccess>().optional()
+const pgPool = option.collaborator<Pool>(['connect', 'query', 'end'], 'a pool of pg')
+
+const rlsPoolSpec = {
+  ...connectionSpec,
+  role: option.text(undefined, {
+    pattern: /^(?!none$)[^]+$/,
+    expected: "the role that holds the tenants' rights, e.g. 'media_tenant'",
+  }),
+  system: pgPool.optional(),
+  audit: auditOption,
+  check: option.boolean(rlsPoolDefaults.check),
+  unprotectedTables: option.list(option.text()),
+  tenantConnections: option.count(Infinity, { min: 1 }),
 }
+
+const systemPoolSpec = { ...connectionSpec, audit: auditOption }
+
+export type ResolvedConnectionOptions = ResolvedOptions<typeof connectionSpec>
+export type ResolvedRlsPoolOptions = ResolvedOptions<typeof rlsPoolSpec>
+export type ResolvedSystemPoolOptions = ResolvedOptions<typeof systemPoolSpec>
 
 /** @throws TypeError for an unknown option or a value that is none of its kind. */
 export function resolveRlsPoolOptions(options: RlsPoolOptions): ResolvedRlsPoolOptions {
-  refuseUnknownKeys(options, rlsPoolKeys, 'createRlsPool')
-  if (typeof options.role !== 'string' || options.role === '' || options.role === 'none') {
-    throw new TypeError(
-      "createRlsPool: role is missing. Give the role that holds the tenants' rights, e.g. 'media_tenant'.",
-    )
-  }
-  return {
-    ...resolveConnection(options, 'createRlsPool'),
-    role: options.role,
-    system: options.system,
-    audit: options.audit,
-    check: options.check ?? rlsPoolDefaults.check,
-    unprotectedTables: options.unprotectedTables ?? [],
-  }
-}
-
-export interface ResolvedSystemPoolOptions extends ResolvedConnectionOptions {
-  readonly audit: AuditSystemAccess | undefined
+  return readOptions<RlsPoolOptions, typeof rlsPoolSpec>(options, rlsPoolSpec, 'createRlsPool')
 }
 
 export function resolveSystemPoolOptions(options: SystemPoolOptions): ResolvedSystemPoolOptions {
-  refuseUnknownKeys(options, [...connectionKeys, 'audit'], 'createSystemPool')
-  return { ...resolveConnection(options, 'createSystemPool'), audit: options.audit }
-}
-
-function resolveConnection(options: ConnectionOptions, path: string): ResolvedConnectionOptions {
-  const maxPreparedStatements = options.maxPreparedStatements ?? rlsPoolDefaults.maxPreparedStatements
-  if (!Number.isInteger(maxPreparedStatements) || maxPreparedStatements < 1) {
-    throw new TypeError(
-      `${path}.maxPreparedStatements: ${String(maxPreparedStatements)} is no whole number from 1.`,
-    )
-  }
-  const protocol = options.protocol ?? rlsPoolDefaults.protocol
-  if (protocol !== 'auto' && protocol !== 'transaction') {
-    throw new TypeError(`${path}.protocol: ${JSON.stringify(protocol)} is neither 'auto' nor 'transaction'.`)
-  }
-  return {
-    preparedStatements: options.preparedStatements ?? rlsPoolDefaults.preparedStatements,
-    maxPreparedStatements,
-    protocol,
-    tenantIdType: idType(options.tenantIdType ?? rlsPoolDefaults.tenantIdType, `${path}.tenantIdType`),
-    userIdType: idType(options.userIdType ?? rlsPoolDefaults.userIdType, `${path}.userIdType`),
-    logger: options.logger ?? silentLogger,
-  }
-}
-
-function idType(value: IdType, path: string): IdType {
-  if (value === 'uuid' || value === 'bigint' || value === 'text') return value
-  throw new TypeError(`${path}: ${JSON.stringify(value)} is none of 'uuid', 'bigint' and 'text'.`)
+  return readOptions<SystemPoolOptions, typeof systemPoolSpec>(options, systemPoolSpec, 'createSystemPool')
 }

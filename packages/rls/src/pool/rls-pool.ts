@@ -16,11 +16,14 @@ import {
   type SystemPoolOptions,
 } from './pool-options.ts'
 import { createSystemAudit, noSystemPool } from '../context/system-access.ts'
+import { takeForInvocation } from './cancel-on-abort.ts'
+import { defineControlClient, type ClientClass } from './control-client.ts'
 import { createRlsClient, isSubmittable, readArguments, release, type QueryArguments } from './client.ts'
-import type { DriverCallback } from './driver.ts'
+import type { DriverCallback } from '../wire/driver.ts'
 import { runStatement } from './run-statement.ts'
 import type { Session } from './session.ts'
 import { createSessionPool, type SessionPool } from './session-pool.ts'
+import { createTenantShares } from './tenant-shares.ts'
 
 /**
  * The members of pg's `Pool` that libraries use, with the context in every statement. Kysely's
@@ -42,7 +45,7 @@ export interface RlsPool
     >,
     AsyncDisposable {
   /** The driver's client class, with which Kysely opens a connection of its own to cancel a statement. */
-  readonly Client: new (options?: object) => PoolClient & { connect(): Promise<PoolClient>; end(): void }
+  readonly Client: ClientClass
   /** This pool for one context, whatever surrounds the running code. Ends with this pool. */
   withContext(context: RlsContextInput): RlsPool
 }
@@ -75,15 +78,30 @@ export function createRlsPool(pool: Pool, options: RlsPoolOptions): RlsPool {
   }
   let safe = !resolved.check
 
+  const shares = createTenantShares(resolved.tenantConnections, pool.options.connectionTimeoutMillis ?? 0)
+
+  const acquireFor = (tenant: string | null, callback: Parameters<Acquire>[0]): void => {
+    if (tenant === null || resolved.tenantConnections === Infinity) return tenants.connect(callback)
+    shares.enter(tenant, (refused, leave) => {
+      if (refused) return callback(refused)
+      tenants.connect((error, session) => {
+        if (session === undefined) leave?.()
+        else session.leave = leave
+        callback(error, session)
+      })
+    })
+  }
+
   const acquire: Acquire = (callback) => {
     const scope = currentScope()
     const reason = scope?.systemReason ?? null
     if (scope === undefined || reason === null) {
-      if (safe) return tenants.connect(callback)
+      const tenant = scope?.context.tenantId ?? null
+      if (safe) return acquireFor(tenant, callback)
       check().then(
         () => {
           safe = true
-          tenants.connect(callback)
+          acquireFor(tenant, callback)
         },
         (error: Error) => callback(error),
       )
@@ -95,7 +113,8 @@ export function createRlsPool(pool: Pool, options: RlsPoolOptions): RlsPool {
       (error: Error) => callback(error),
     )
   }
-  return poolOver(pool, acquire, resolved.system === undefined ? [pool] : [pool, resolved.system])
+  const find = (processId: number): Session | undefined => tenants.find(processId) ?? system?.find(processId)
+  return poolOver(pool, acquire, find, resolved.system === undefined ? [pool] : [pool, resolved.system])
 }
 
 /**
@@ -122,20 +141,21 @@ export function createSystemPool(pool: Pool, options: SystemPoolOptions = {}): R
       (error: Error) => callback(error),
     )
   }
-  return poolOver(pool, acquire, [pool])
+  return poolOver(pool, acquire, (processId) => sessions.find(processId), [pool])
 }
 
 type Acquire = SessionPool['connect']
 
-function poolOver(pool: Pool, acquire: Acquire, owned: readonly Pool[]): RlsPool {
+function poolOver(pool: Pool, acquire: Acquire, find: SessionPool['find'], owned: readonly Pool[]): RlsPool {
   let ended: Promise<void> | undefined
   const end = (): Promise<void> =>
     (ended ??= runDetached(() => Promise.all(owned.map((one) => one.end()))).then(() => undefined))
+  const take = takeForInvocation(acquire, release)
 
   const connect = (callback?: ConnectCallback): Promise<PoolClient> | void => {
     if (callback) {
       const bound = bindCallback(callback)
-      acquire((error, session) => {
+      take((error, session) => {
         if (session === undefined) return bound(error, undefined, () => undefined)
         const client = createRlsClient(session)
         bound(undefined, client, (destroy) => client.release(destroy))
@@ -143,7 +163,7 @@ function poolOver(pool: Pool, acquire: Acquire, owned: readonly Pool[]): RlsPool
       return
     }
     return new Promise((resolve, reject) => {
-      acquire((error, session) =>
+      take((error, session) =>
         session === undefined ? reject(error as Error) : resolve(createRlsClient(session)),
       )
     })
@@ -157,14 +177,13 @@ function poolOver(pool: Pool, acquire: Acquire, owned: readonly Pool[]): RlsPool
     const { statement, callback } = readArguments(args)
     const run = (settle: DriverCallback): void => {
       const scope = currentScope()
-      acquire((error, session) => {
+      take((error, session) => {
         if (session === undefined) return settle(error)
-        runInScope(scope, () => {
-          runStatement(session, statement, (failure, result) => {
-            release(session, isLost(session))
-            settle(failure, result)
-          })
-        })
+        const done: DriverCallback = (failure, result) => {
+          release(session, isLost(session))
+          settle(failure, result)
+        }
+        runInScope(scope, () => runStatement(session, statement, done))
       })
     }
     if (callback) return run(callback)
@@ -199,7 +218,7 @@ function poolOver(pool: Pool, acquire: Acquire, owned: readonly Pool[]): RlsPool
     get ended() {
       return pool.ended
     },
-    Client: (pool as unknown as { Client: RlsPool['Client'] }).Client,
+    Client: defineControlClient((pool as unknown as { Client: ClientClass }).Client, find),
     withContext: (context) => boundTo(view, context),
     [Symbol.asyncDispose]: end,
   }

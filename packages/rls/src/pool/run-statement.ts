@@ -1,6 +1,7 @@
 import type { QueryResult } from 'pg'
-import type { DriverCallback } from './driver.ts'
-import { isOutdated, type ContextQuery } from './context-query.ts'
+import { cancelOnAbort } from './cancel-on-abort.ts'
+import type { DriverCallback } from '../wire/driver.ts'
+import { isOutdated, type ContextQuery } from '../wire/context-query.ts'
 import { runExplicitly } from './explicit.ts'
 import { FlightPlan } from './flight.ts'
 import { settingsFor, type Session } from './session.ts'
@@ -11,7 +12,10 @@ export interface Statement {
   readonly values: readonly unknown[] | undefined
 }
 
-/** Sends one statement with the context of the calling code. The callback is called once. */
+/**
+ * Sends one statement with the context of the calling code. The callback is called once. When the invocation that
+ * took the connection is over, the statement is cancelled or not sent; the end of a transaction is carried out.
+ */
 export function runStatement(session: Session, statement: Statement, callback: DriverCallback): void {
   const text = typeof statement.config === 'string' ? statement.config : statement.config.text
   const traits = session.options.readStatement(text)
@@ -38,6 +42,10 @@ export function runStatement(session: Session, statement: Statement, callback: D
       break
   }
 
+  if (session.signal?.aborted) {
+    process.nextTick(callback, session.signal.reason)
+    return
+  }
   let plan: FlightPlan
   try {
     plan = new FlightPlan(session, settingsFor(session), traits.touchesSettings)
@@ -46,7 +54,7 @@ export function runStatement(session: Session, statement: Statement, callback: D
     return
   }
   if (traits.staysOnConnection) session.tainted = true
-  send(session, plan, statement, callback)
+  send(session, plan, statement, cancelOnAbort(session, callback))
 }
 
 function send(session: Session, plan: FlightPlan, statement: Statement, callback: DriverCallback): void {

@@ -3,15 +3,17 @@ import type { Pool, PoolClient } from 'pg'
 import type { ResolvedConnectionOptions } from './pool-options.ts'
 import { runDetached } from '../context/rls-context.ts'
 import { createSettingsReader } from '../context/context-settings.ts'
-import { defineContextQuery } from './context-query.ts'
-import { findQueryClass } from './driver.ts'
+import { defineContextQuery } from '../wire/context-query.ts'
+import { findQueryClass } from '../wire/driver.ts'
 import { createSession, resetSession, type Session, type SessionOptions } from './session.ts'
-import { createStatementReader } from './statement-text.ts'
+import { createStatementReader } from '../wire/statement-text.ts'
 
 /** The connections of one login, each with what we know of it. */
 export interface SessionPool {
   /** Calls back in any async context: whoever needs that of the caller binds its callback. */
   connect(callback: (error: Error | undefined, session?: Session) => void): void
+  /** The connection that a process of the server works for. */
+  find(processId: number): Session | undefined
 }
 
 export interface SessionPoolOptions extends ResolvedConnectionOptions {
@@ -20,7 +22,7 @@ export interface SessionPoolOptions extends ResolvedConnectionOptions {
 }
 
 export function createSessionPool(pool: Pool, options: SessionPoolOptions): SessionPool {
-  const sessions = new WeakMap<PoolClient, Session>()
+  const sessions = new Map<PoolClient, Session>()
   const shared: SessionOptions = {
     ContextQuery: contextQueryFor(pool, options),
     readStatement: createStatementReader(),
@@ -42,6 +44,7 @@ export function createSessionPool(pool: Pool, options: SessionPoolOptions): Sess
           client.on('error', (lost) =>
             options.logger.debug({ err: lost }, 'a connection to the database was lost'),
           )
+          client.once('end', () => sessions.delete(client))
           sessions.set(client, session)
         } else {
           resetSession(session)
@@ -50,6 +53,10 @@ export function createSessionPool(pool: Pool, options: SessionPoolOptions): Sess
       }
       runDetached(() => pool.connect(take))
     },
+    find: (processId) =>
+      sessions
+        .values()
+        .find(({ client }) => (client as unknown as { processID: number | null }).processID === processId),
   }
 }
 

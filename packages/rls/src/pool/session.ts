@@ -2,8 +2,8 @@ import type { PoolClient } from 'pg'
 import { currentScope, type RlsScope } from '../context/rls-context.ts'
 import { RlsError } from '../errors.ts'
 import type { ContextSettings, SettingsReader } from '../context/context-settings.ts'
-import type { ContextQueryClass } from './context-query.ts'
-import type { StatementTraits } from './statement-text.ts'
+import type { ContextQueryClass } from '../wire/context-query.ts'
+import type { StatementTraits } from '../wire/statement-text.ts'
 
 /** What all sessions of one pool share. */
 export interface SessionOptions {
@@ -39,6 +39,10 @@ export interface Session {
   pending: number
   /** A cursor or stream that has not ended. */
   streaming: boolean
+  /** Of the invocation that took the connection: once it has aborted, the connection carries only the end of its transaction. */
+  signal: AbortSignal | undefined
+  /** Gives the place back that the connection has in its tenant's share. */
+  leave: (() => void) | undefined
   /** The last step of the explicit path, which runs one step at a time; undefined when there is none. */
   tail: Promise<unknown> | undefined
 }
@@ -52,6 +56,8 @@ export function createSession(client: PoolClient, options: SessionOptions): Sess
     tainted: false,
     pending: 0,
     streaming: false,
+    signal: undefined,
+    leave: undefined,
     tail: undefined,
   }
 }
@@ -60,6 +66,7 @@ export function createSession(client: PoolClient, options: SessionOptions): Sess
 export function resetSession(session: Session): void {
   session.transaction = undefined
   session.applied = undefined
+  session.signal = undefined
 }
 
 /**

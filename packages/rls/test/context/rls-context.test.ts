@@ -35,7 +35,7 @@ describe('runWithRlsContext', () => {
 
   it('is one per process, also for a second copy of the package', async () => {
     const copy = (await import(
-      /* @vite-ignore */ '../src/context.ts?copy=1' as string
+      /* @vite-ignore */ '../../src/context/rls-context.ts?copy=1' as string
     )) as typeof import('../../src/context/rls-context.ts')
     expect(copy.currentRlsContext).not.toBe(currentRlsContext)
     runWithRlsContext({ tenantId }, () => expect(copy.currentRlsContext()?.tenantId).toBe(tenantId))

@@ -271,12 +271,16 @@ describe('options', () => {
     expect(() => createRlsPool(pgPool, { role: 'x', roles: 'y' } as never)).toThrow(
       /unknown key "roles". Did you mean "role"/,
     )
-    expect(() => createRlsPool(pgPool, {} as never)).toThrow(/role is missing/)
+    expect(() => createRlsPool(pgPool, {} as never)).toThrow(/createRlsPool.role: is missing/)
     expect(() => createRlsPool(pgPool, { role: 'x', maxPreparedStatements: 0 })).toThrow(
-      /no whole number from 1/,
+      /is not a whole number/,
     )
-    expect(() => createRlsPool(pgPool, { role: 'x', protocol: 'fast' as never })).toThrow(/neither/)
-    expect(() => createRlsPool(pgPool, { role: 'x', tenantIdType: 'int' as never })).toThrow(/none of/)
+    expect(() => createRlsPool(pgPool, { role: 'x', protocol: 'fast' as never })).toThrow(
+      /protocol: "fast" is not one of/,
+    )
+    expect(() => createRlsPool(pgPool, { role: 'x', tenantIdType: 'int' as never })).toThrow(
+      /tenantIdType: "int" is not one of/,
+    )
     expect(() => createSystemPool(pgPool, { role: 'x' } as never)).toThrow(/unknown key/)
   })
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { Kysely, PostgresDialect } from 'kysely'
 import { until } from '@quintet/test-kit'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import {
   advisoryLockKey,
   backupDatabase,
@@ -62,6 +62,21 @@ describe('withAdvisoryLock', () => {
       await expect(waiting).rejects.toThrow('enough')
     })
     expect(await withAdvisoryLock(pool, 'held', async () => 'free', { timeout: 0 })).toBe('free')
+  })
+
+  it('gives up within its time while the pool is exhausted, and gives a late connection back', async () => {
+    const pool = fixture.pgPool({ max: 1 })
+    const held = await pool.connect()
+    await expect(withAdvisoryLock(pool, 'busy', async () => 1, { timeout: 1_000 })).rejects.toMatchObject({
+      code: 'ERR_RLS_LOCK_TIMEOUT',
+    })
+    const stop = new AbortController()
+    const waiting = withAdvisoryLock(pool, 'busy', async () => 1, { signal: stop.signal })
+    stop.abort(new Error('enough'))
+    await expect(waiting).rejects.toThrow('enough')
+    held.release()
+    await vi.waitFor(() => expect(pool.idleCount).toBe(1))
+    expect(await withAdvisoryLock(pool, 'busy', async () => 'free')).toBe('free')
   })
 
   it('aborts the function when the connection is lost', async () => {

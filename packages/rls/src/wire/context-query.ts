@@ -185,6 +185,12 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
       super.handleRowDescription(known)
     }
 
+    /** There is nothing to copy from. The server has ignored the Sync that came before it asked. */
+    override handleCopyInResponse(connection: DriverConnection): void {
+      super.handleCopyInResponse(connection)
+      connection.sync()
+    }
+
     override handleError(error: Error, connection: DriverConnection): void {
       for (const statement of this.#parsedNow ?? []) statement.state = 'doubtful'
       // Outdated by a change of its table, or gone with a DISCARD or DEALLOCATE of somebody's.

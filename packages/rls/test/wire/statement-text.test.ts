@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { createStatementReader, readStatement } from '../../src/pool/statement-text.ts'
+import { createStatementReader, readStatement } from '../../src/wire/statement-text.ts'
 
 describe('readStatement', () => {
   it.each([

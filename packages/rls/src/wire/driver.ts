@@ -35,6 +35,7 @@ export interface DriverQuery extends EventEmitter {
   handleCommandComplete(message: unknown, connection: DriverConnection): void
   handleError(error: Error, connection: DriverConnection): void
   handleReadyForQuery(connection: DriverConnection): void
+  handleCopyInResponse(connection: DriverConnection): void
 }
 
 export type DriverQueryClass = new (
@@ -88,7 +89,13 @@ function speaksAsExpected(Query: DriverQueryClass): boolean {
     query.handleDataRow({ fields: ['x'] })
     query.handleCommandComplete({ text: 'SELECT 1' }, connection)
     query.handleReadyForQuery(connection)
-    const methods = ['requiresPreparation', 'hasBeenParsed', 'prepare', 'handleError'] as const
+    const methods = [
+      'requiresPreparation',
+      'hasBeenParsed',
+      'prepare',
+      'handleError',
+      'handleCopyInResponse',
+    ] as const
     return trace.join(' ') === expectedTrace && methods.every((name) => typeof query[name] === 'function')
   } catch {
     return false

@@ -1,0 +1,118 @@
+import type { Duration, HealthCheck, Lifecycle, Logger, Secret } from '@quintet/core'
+import { option, readOptions } from '@quintet/core/kit'
+import { Kysely, PostgresDialect } from 'kysely'
+import { Pool, type PoolConfig } from 'pg'
+import { createRlsPool, type RlsPool } from '../pool/rls-pool.ts'
+import { databaseRoles } from '../roles/database-roles.ts'
+
+export interface OpenDatabaseOptions {
+  /** The URLs of the tenants' login and of the system login, as `provisionDatabase` makes them. */
+  readonly config: { readonly url: Secret; readonly systemUrl: Secret }
+  readonly logger: Logger
+  /** Ends both pools with the process. */
+  readonly lifecycle: Pick<Lifecycle, 'onStop'>
+  /** The role that holds the tenants' rights. @defaultValue that of `databaseRoles` for the database of the URL */
+  readonly role?: string
+  /** Connections for calls, in this process. @defaultValue 8 */
+  readonly connections?: number
+  /** Connections of the system login, in this process. @defaultValue 4 */
+  readonly systemConnections?: number
+  /** The most connections that one tenant has at once. @defaultValue half of `connections` */
+  readonly tenantConnections?: number
+  /** For how long a statement may run; 0 for no limit. @defaultValue `'30s'` */
+  readonly statementTimeout?: Duration
+  /** For how long a statement waits for a lock; 0 for no limit. @defaultValue `'10s'` */
+  readonly lockTimeout?: Duration
+  /** For how long a transaction may stand still between two statements; 0 for no limit. @defaultValue `'30s'` */
+  readonly idleInTransactionTimeout?: Duration
+  /** For how long to wait for a connection, free or new; 0 for no limit. @defaultValue `'5s'` */
+  readonly connectionTimeout?: Duration
+}
+
+/** An app's database: what its tenants see, and its pools. */
+export interface Database<Tables> extends AsyncDisposable {
+  /** Held to the tenant of the running call; under `asSystem`, to the rights of the system login. */
+  readonly db: Kysely<Tables>
+  /** The pool below `db`. */
+  readonly pool: RlsPool
+  /** Connections of the system login, for relays and leases. */
+  readonly systemPool: Pool
+  /** Whether both pools have a connection to give and PostgreSQL answers on it. */
+  readonly check: HealthCheck
+}
+
+export const openDatabaseDefaults = Object.freeze({
+  connections: 8,
+  systemConnections: 4,
+  statementTimeout: '30s',
+  lockTimeout: '10s',
+  idleInTransactionTimeout: '30s',
+  connectionTimeout: '5s',
+} as const)
+
+const spec = {
+  config: option.nested({ url: option.secretText(), systemUrl: option.secretText() }),
+  logger: option.logger(),
+  lifecycle: option.collaborator<OpenDatabaseOptions['lifecycle']>(['onStop'], 'a lifecycle'),
+  role: option.text().optional(),
+  connections: option.count(openDatabaseDefaults.connections, { min: 1 }),
+  systemConnections: option.count(openDatabaseDefaults.systemConnections, { min: 1 }),
+  tenantConnections: option.count(undefined, { min: 1 }).optional(),
+  statementTimeout: option.delay(openDatabaseDefaults.statementTimeout),
+  lockTimeout: option.delay(openDatabaseDefaults.lockTimeout),
+  idleInTransactionTimeout: option.delay(openDatabaseDefaults.idleInTransactionTimeout),
+  connectionTimeout: option.delay(openDatabaseDefaults.connectionTimeout),
+}
+
+/**
+ * Opens the database of an app with limits on time and on each tenant's share of the connections, so that no
+ * blocked row and no busy tenant stops the others. A statement is cancelled when its invocation is over.
+ *
+ * @throws TypeError for an unknown option or a value that is none of its kind.
+ *
+ * @example
+ * const { db, check } = openDatabase<Tables>({ config: config.database, logger, lifecycle })
+ */
+export function openDatabase<Tables>(options: OpenDatabaseOptions): Database<Tables> {
+  const resolved = readOptions<OpenDatabaseOptions, typeof spec>(options, spec, 'openDatabase')
+  const { config, logger, lifecycle, connections, systemConnections } = resolved
+  const limits: PoolConfig = {
+    idleTimeoutMillis: 30_000,
+    connectionTimeoutMillis: resolved.connectionTimeout,
+    statement_timeout: resolved.statementTimeout,
+    lock_timeout: resolved.lockTimeout,
+    idle_in_transaction_session_timeout: resolved.idleInTransactionTimeout,
+  }
+  const url = config.url.reveal()
+  const tenants = new Pool({ ...limits, connectionString: url, max: connections })
+  const systemPool = new Pool({
+    ...limits,
+    connectionString: config.systemUrl.reveal(),
+    max: systemConnections,
+  })
+  const pool = createRlsPool(tenants, {
+    role: resolved.role ?? databaseRoles(databaseOf(url)).tenant,
+    system: systemPool,
+    tenantConnections: resolved.tenantConnections ?? Math.ceil(connections / 2),
+    logger,
+  })
+  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
+  let closed: Promise<void> | undefined
+  // Kysely ends only a pool that it has used.
+  const close = (): Promise<void> => (closed ??= db.destroy().then(() => pool.end()))
+  lifecycle.onStop('database', close)
+  return { db, pool, systemPool, check: checkOf(tenants, systemPool), [Symbol.asyncDispose]: close }
+}
+
+function checkOf(tenants: Pool, systemPool: Pool): HealthCheck {
+  return {
+    name: 'postgres',
+    check: async () => {
+      await Promise.all([tenants.query('select 1'), systemPool.query('select 1')])
+    },
+  }
+}
+
+function databaseOf(url: string): string {
+  return decodeURIComponent(new URL(url).pathname.slice(1))
+}
