@@ -1,6 +1,6 @@
 import { createVerifier } from '@quintet/auth/app'
 import type { AuthManager, SetupContext } from '@quintet/core'
-import { openDatabase, type Database } from '@quintet/example-platform/database'
+import { openDatabase, type Database } from '@quintet/rls/app'
 import type { Queue } from '@quintet/queue'
 import { openQueue } from '@quintet/queue/app'
 import { openRedis } from '@quintet/redis/app'

@@ -11,7 +11,7 @@ import {
 import { createPostgresSessionStore } from '@quintet/auth/postgres'
 import type { AuthManager, Secret, SetupContext } from '@quintet/core'
 import { createSettings, type Settings } from '@quintet/core/settings'
-import { openDatabase } from '@quintet/example-platform/database'
+import { openDatabase } from '@quintet/rls/app'
 import { createRateLimiter, type RateLimiter, type RedisClients } from '@quintet/redis'
 import { openRedis } from '@quintet/redis/app'
 import { asSystem } from '@quintet/rls'

@@ -1,6 +1,6 @@
 import { createVerifier } from '@quintet/auth/app'
 import { lazy, type AuthManager, type Lazy, type SetupContext } from '@quintet/core'
-import { openDatabase, type Database } from '@quintet/example-platform/database'
+import { openDatabase, type Database } from '@quintet/rls/app'
 import { announcedEvents, countedEvents, topics, type PlatformTopics } from '@quintet/example-platform/events'
 import { createEventBus, type EventBus, type Queue } from '@quintet/queue'
 import { openQueue } from '@quintet/queue/app'

@@ -1,9 +1,3 @@
-export {
-  openDatabase,
-  openDatabaseDefaults,
-  type Database,
-  type OpenDatabaseOptions,
-} from './app/open-database.ts'
 export { asSystem } from './context/as-system.ts'
 export { checkRoles, type CheckRolesOptions } from './roles/check-roles.ts'
 export type { Queryable } from './sql/queryable.ts'

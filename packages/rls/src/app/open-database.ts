@@ -1,16 +1,17 @@
-import type { Duration, HealthCheck, Lifecycle, Logger, Secret } from '@quintet/core'
-import { option, readOptions } from '@quintet/core/kit'
+import type { Duration, SetupContext } from '@quintet/core'
+import { option, readOptions, revealText, type SecretText } from '@quintet/core/kit'
 import { Kysely, PostgresDialect } from 'kysely'
 import { Pool, type PoolConfig } from 'pg'
 import { createRlsPool, type RlsPool } from '../pool/rls-pool.ts'
 import { databaseRoles } from '../roles/database-roles.ts'
 
+/** What {@link openDatabase} takes of a `SetupContext`. */
+export type DatabaseContext = Pick<
+  SetupContext<{ readonly database: { readonly url: SecretText; readonly systemUrl: SecretText } }>,
+  'config' | 'logger' | 'lifecycle' | 'health'
+>
+
 export interface OpenDatabaseOptions {
-  /** The URLs of the tenants' login and of the system login, as `provisionDatabase` makes them. */
-  readonly config: { readonly url: Secret; readonly systemUrl: Secret }
-  readonly logger: Logger
-  /** Ends both pools with the process. */
-  readonly lifecycle: Pick<Lifecycle, 'onStop'>
   /** The role that holds the tenants' rights. @defaultValue that of `databaseRoles` for the database of the URL */
   readonly role?: string
   /** Connections for calls, in this process. @defaultValue 8 */
@@ -30,15 +31,13 @@ export interface OpenDatabaseOptions {
 }
 
 /** An app's database: what its tenants see, and its pools. */
-export interface Database<Tables> extends AsyncDisposable {
+export interface Database<Tables> {
   /** Held to the tenant of the running call; under `asSystem`, to the rights of the system login. */
   readonly db: Kysely<Tables>
   /** The pool below `db`. */
   readonly pool: RlsPool
   /** Connections of the system login, for relays and leases. */
   readonly systemPool: Pool
-  /** Whether both pools have a connection to give and PostgreSQL answers on it. */
-  readonly check: HealthCheck
 }
 
 export const openDatabaseDefaults = Object.freeze({
@@ -51,9 +50,6 @@ export const openDatabaseDefaults = Object.freeze({
 } as const)
 
 const spec = {
-  config: option.nested({ url: option.secretText(), systemUrl: option.secretText() }),
-  logger: option.logger(),
-  lifecycle: option.collaborator<OpenDatabaseOptions['lifecycle']>(['onStop'], 'a lifecycle'),
   role: option.text().optional(),
   connections: option.count(openDatabaseDefaults.connections, { min: 1 }),
   systemConnections: option.count(openDatabaseDefaults.systemConnections, { min: 1 }),
@@ -65,17 +61,23 @@ const spec = {
 }
 
 /**
- * Opens the database of an app with limits on time and on each tenant's share of the connections, so that no
- * blocked row and no busy tenant stops the others. A statement is cancelled when its invocation is over.
+ * Opens the database of an app in its `setup`, `config.database`, with limits on time and on each tenant's share of
+ * the connections, so that no blocked row and no busy tenant stops the others. A statement is cancelled when its
+ * invocation is over. The process is not ready while a pool has no connection to give or PostgreSQL does not
+ * answer on it, and ends both pools when it stops.
  *
  * @throws TypeError for an unknown option or a value that is none of its kind.
  *
  * @example
- * const { db, check } = openDatabase<Tables>({ config: config.database, logger, lifecycle })
+ * export const setup = (context: SetupContext<Config>) => ({ ...openDatabase<Tables>(context) })
  */
-export function openDatabase<Tables>(options: OpenDatabaseOptions): Database<Tables> {
+export function openDatabase<Tables>(
+  context: DatabaseContext,
+  options: OpenDatabaseOptions = {},
+): Database<Tables> {
   const resolved = readOptions<OpenDatabaseOptions, typeof spec>(options, spec, 'openDatabase')
-  const { config, logger, lifecycle, connections, systemConnections } = resolved
+  const { connections, systemConnections } = resolved
+  const { config, logger, lifecycle, health } = context
   const limits: PoolConfig = {
     idleTimeoutMillis: 30_000,
     connectionTimeoutMillis: resolved.connectionTimeout,
@@ -83,34 +85,24 @@ export function openDatabase<Tables>(options: OpenDatabaseOptions): Database<Tab
     lock_timeout: resolved.lockTimeout,
     idle_in_transaction_session_timeout: resolved.idleInTransactionTimeout,
   }
-  const url = config.url.reveal()
+  const url = revealText(config.database.url)
   const tenants = new Pool({ ...limits, connectionString: url, max: connections })
-  const systemPool = new Pool({
-    ...limits,
-    connectionString: config.systemUrl.reveal(),
-    max: systemConnections,
-  })
+  const systemUrl = revealText(config.database.systemUrl)
+  const systemPool = new Pool({ ...limits, connectionString: systemUrl, max: systemConnections })
   const pool = createRlsPool(tenants, {
     role: resolved.role ?? databaseRoles(databaseOf(url)).tenant,
     system: systemPool,
     tenantConnections: resolved.tenantConnections ?? Math.ceil(connections / 2),
     logger,
   })
-  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
-  let closed: Promise<void> | undefined
-  // Kysely ends only a pool that it has used.
-  const close = (): Promise<void> => (closed ??= db.destroy().then(() => pool.end()))
-  lifecycle.onStop('database', close)
-  return { db, pool, systemPool, check: checkOf(tenants, systemPool), [Symbol.asyncDispose]: close }
-}
-
-function checkOf(tenants: Pool, systemPool: Pool): HealthCheck {
-  return {
-    name: 'postgres',
-    check: async () => {
-      await Promise.all([tenants.query('select 1'), systemPool.query('select 1')])
-    },
+  lifecycle.onStop('database', () => pool.end())
+  for (const [name, each] of [
+    ['postgres', tenants],
+    ['postgres system', systemPool],
+  ] as const) {
+    health.add({ name, check: async () => void (await each.query('select 1')) })
   }
+  return { db: new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) }), pool, systemPool }
 }
 
 function databaseOf(url: string): string {

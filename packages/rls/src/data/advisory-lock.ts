@@ -10,7 +10,7 @@ export interface LockPool {
 }
 
 export interface AdvisoryLockOptions {
-  /** How long to wait for the lock; 0 asks once. For a connection it waits a second at least. @defaultValue `'30s'` */
+  /** How long to wait for the lock, and a second at least for a connection; 0 asks once. @defaultValue `'30s'` */
   readonly timeout?: Duration
   /** Gives the waiting up. */
   readonly signal?: AbortSignal

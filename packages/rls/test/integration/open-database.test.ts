@@ -1,15 +1,15 @@
 import { Secret, silentLogger, type Principal } from '@quintet/core'
-import { createLifecycle, createPipeline, type OwnedLifecycle } from '@quintet/core/kit'
+import {
+  createHealthChecks,
+  createLifecycle,
+  createPipeline,
+  type HealthChecks,
+  type OwnedLifecycle,
+} from '@quintet/core/kit'
 import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import {
-  asSystem,
-  createRlsInvocationWrapper,
-  openDatabase,
-  runWithRlsContext,
-  type Database,
-  type OpenDatabaseOptions,
-} from '../../src/index.ts'
+import { asSystem, createRlsInvocationWrapper, runWithRlsContext } from '../../src/index.ts'
+import { openDatabase, type Database, type OpenDatabaseOptions } from '../../src/app.ts'
 import {
   contextA,
   contextB,
@@ -35,13 +35,13 @@ beforeEach(() => {
 })
 afterEach(() => lifecycle.close())
 
-const open = (options: Partial<OpenDatabaseOptions> = {}): Database<Tables> =>
-  openDatabase<Tables>({
-    config: { url: new Secret(fixture.url), systemUrl: new Secret(fixture.systemUrl) },
-    logger: silentLogger,
-    lifecycle,
-    ...options,
-  })
+const open = (options: OpenDatabaseOptions = {}): Database<Tables> & { readonly health: HealthChecks } => {
+  const health = createHealthChecks()
+  const config = {
+    database: { url: new Secret(fixture.url), systemUrl: new Secret(fixture.systemUrl) },
+  }
+  return { ...openDatabase<Tables>({ config, logger: silentLogger, lifecycle, health }, options), health }
+}
 
 const user: Principal = {
   kind: 'user',
@@ -86,10 +86,10 @@ const running = async (login: string): Promise<number> => {
 
 describe('openDatabase', () => {
   it('holds Kysely to the tenant of the running code, and ends with the process', async () => {
-    const { db, pool, systemPool, check } = open()
+    const { db, pool, systemPool, health } = open()
     const titles = await runWithRlsContext(contextA, () => db.selectFrom('notes').select('title').execute())
     expect(titles.map(({ title }) => title).toSorted()).toEqual(['a1', 'a2'])
-    await check.check(new AbortController().signal)
+    expect((await health.report()).status).toBe('pass')
     await lifecycle.close()
     expect(pool.ended).toBe(true)
     expect(systemPool.ended).toBe(true)
@@ -127,9 +127,9 @@ describe('openDatabase', () => {
   })
 
   it('fails its check when the tenants have no connection left', async () => {
-    const { pool, check } = open({ connections: 1, connectionTimeout: '100ms' })
+    const { pool, health } = open({ connections: 1, connectionTimeout: '100ms' })
     const held = await runWithRlsContext(contextA, () => pool.connect())
-    await expect(check.check(new AbortController().signal)).rejects.toThrow('timeout')
+    expect((await health.report()).status).toBe('fail')
     held.release()
   })
 })

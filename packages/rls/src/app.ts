@@ -1,0 +1,7 @@
+export {
+  openDatabase,
+  openDatabaseDefaults,
+  type Database,
+  type DatabaseContext,
+  type OpenDatabaseOptions,
+} from './app/open-database.ts'
