@@ -1,6 +1,16 @@
 import { withServices } from '@quintet/core'
+import { pruneInbox } from '@quintet/queue'
 import { ingest } from './ingest.ts'
 import type { AnalyticsServices } from './services.ts'
 import { stats } from './stats-service.ts'
 
-export default withServices<AnalyticsServices>().defineProcess({ services: [stats], workers: [ingest] })
+export default withServices<AnalyticsServices>().defineProcess({
+  services: [stats],
+  workers: [ingest],
+  hooks: {
+    afterStart: ({ services, lifecycle }) => {
+      // Longer than a dead job can still be replayed.
+      lifecycle.setInterval(async () => void (await pruneInbox(services.systemPool, '60d')), '1h')
+    },
+  },
+})

@@ -1,4 +1,5 @@
 import { QuintetError } from '@quintet/core'
+import { uuidv7 } from '@quintet/example-platform/uuid-v7'
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import type { LedgerTables } from './schema.ts'
 
@@ -12,6 +13,7 @@ export async function openAccount(
   return db
     .insertInto('accounts')
     .values({
+      id: uuidv7(),
       tenant_id: account.tenantId,
       owner_id: account.ownerId,
       currency: account.currency,
@@ -21,14 +23,17 @@ export async function openAccount(
     .executeTakeFirstOrThrow()
 }
 
-export async function listAccounts(db: Kysely<LedgerTables>): Promise<readonly Account[]> {
-  return db
-    .selectFrom('accounts')
-    .selectAll()
-    .where('owner_id', 'is not', null)
-    .orderBy('created_at')
-    .orderBy('id')
-    .execute()
+/** A page of the accounts of one user, or of all users of the tenant, oldest first. */
+export async function listAccounts(
+  db: Kysely<LedgerTables>,
+  page: { readonly ownerId?: string; readonly limit: number; readonly after?: string | undefined },
+): Promise<readonly Account[]> {
+  const { ownerId, limit, after } = page
+  let query = db.selectFrom('accounts').selectAll().orderBy('id').limit(limit)
+  query =
+    ownerId === undefined ? query.where('owner_id', 'is not', null) : query.where('owner_id', '=', ownerId)
+  if (after !== undefined) query = query.where('id', '>', after)
+  return query.execute()
 }
 
 /** The tenant's equity account of a currency, made when it is first needed. */

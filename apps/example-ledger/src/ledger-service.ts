@@ -1,4 +1,4 @@
-import { QuintetError, service, withServices } from '@quintet/core'
+import { QuintetError, service, type UserPrincipal, withServices } from '@quintet/core'
 import { z } from 'zod'
 import { listAccounts, openAccount, type Account } from './accounts.ts'
 import { Amount, toAmount, toMinorUnits } from './money.ts'
@@ -31,22 +31,38 @@ export const ledger = service('ledger', {
   openAccount: procedure(
     {
       access: 'authenticated',
-      description: 'Opens an account for a user of the tenant.',
+      description: 'Opens an account for the caller; for any user where an owner of the tenant asks.',
       input: z.strictObject({ currency: Currency, ownerId: z.uuid() }),
       output: AccountView,
     },
-    async ({ input, services, principal }) =>
-      viewAccount(await openAccount(services.db, { ...input, tenantId: principal.tenantId })),
+    async ({ input, services, principal }) => {
+      if (input.ownerId !== principal.userId && !isOwner(principal)) {
+        throw new QuintetError('Only an owner of the tenant opens accounts for others.', {
+          code: 'ERR_LEDGER_NOT_YOUR_ACCOUNT',
+          kind: 'forbidden',
+        })
+      }
+      return viewAccount(await openAccount(services.db, { ...input, tenantId: principal.tenantId }))
+    },
   ),
 
   accounts: procedure(
     {
       access: 'authenticated',
-      description: 'Lists the accounts of the tenant.',
-      input: z.strictObject({}),
-      output: z.object({ items: z.array(AccountView) }),
+      description: "Lists the caller's accounts, oldest first; to an owner of the tenant those of all users.",
+      input: z.strictObject({ limit: z.int().min(1).max(500).default(100), after: z.uuid().optional() }),
+      output: z.object({
+        items: z.array(AccountView),
+        /** Where the next page begins: give it as `after`. Null on the last one. */
+        next: z.uuid().nullable(),
+      }),
     },
-    async ({ services }) => ({ items: (await listAccounts(services.db)).map(viewAccount) }),
+    async ({ input: { limit, after }, services, principal }) => {
+      const whose = isOwner(principal) ? {} : { ownerId: principal.userId }
+      const found = await listAccounts(services.db, { ...whose, limit: limit + 1, after })
+      const items = found.slice(0, limit).map(viewAccount)
+      return { items, next: found.length > limit ? (items.at(-1)?.id ?? null) : null }
+    },
   ),
 
   fund: procedure(
@@ -60,7 +76,7 @@ export const ledger = service('ledger', {
       const order = {
         tenantId: principal.tenantId,
         userId: principal.userId,
-        onBehalf: principal.roles.includes('owner'),
+        onBehalf: isOwner(principal),
         idempotencyKey: input.idempotencyKey,
         kind: 'fund' as const,
         from: undefined,
@@ -93,7 +109,7 @@ export const ledger = service('ledger', {
         ...input,
         tenantId: principal.tenantId,
         userId: principal.userId,
-        onBehalf: principal.roles.includes('owner'),
+        onBehalf: isOwner(principal),
         kind: 'transfer' as const,
         amount: toMinorUnits(input.amount),
       }
@@ -112,8 +128,9 @@ export const ledger = service('ledger', {
       input: z.strictObject({ transfer: z.uuid() }),
       output: z.object({ items: z.array(z.object({ id: z.uuid(), account: z.uuid(), amount: z.string() })) }),
     },
-    async ({ input, services }) => {
-      const entries = await listEntries(services.db, input.transfer)
+    async ({ input, services, principal }) => {
+      const reader = { userId: principal.userId, seesAll: isOwner(principal) }
+      const entries = await listEntries(services.db, input.transfer, reader)
       return {
         items: entries.map(({ id, account_id, amount }) => ({
           id,
@@ -124,6 +141,10 @@ export const ledger = service('ledger', {
     },
   ),
 })
+
+function isOwner({ roles }: UserPrincipal): boolean {
+  return roles.includes('owner')
+}
 
 function viewAccount(account: Account): z.infer<typeof AccountView> {
   const { id, owner_id, currency, balance, version } = account

@@ -12,7 +12,7 @@ export interface Order {
   readonly userId: string
   /** Whether the caller may move money out of accounts of others, as an owner of the tenant may. */
   readonly onBehalf: boolean
-  /** The caller's key: the same key is the same transfer, however often it comes. */
+  /** The key of this user for this kind of transfer: the same key is the same transfer, however often it comes. */
   readonly idempotencyKey: string
   readonly kind: 'fund' | 'transfer'
   /** Ignored for `fund`, which takes from the tenant's equity account. */
@@ -36,9 +36,6 @@ export async function postTransfer(
 ): Promise<Transfer> {
   return db.transaction().execute(async (trx) => {
     await serializeKey(trx, order)
-    const earlier = await findByKey(trx, order.idempotencyKey)
-    if (earlier) return sameTransfer(earlier, order)
-
     const fromId = order.from ?? (await equityOf(trx, order)).id
     const { from, to } = await lockAccounts(trx, fromId, order.to)
     if (from.currency !== to.currency) {
@@ -53,6 +50,9 @@ export async function postTransfer(
         kind: 'forbidden',
       })
     }
+    // Only who may make the transfer is told what became of it.
+    const earlier = await findByKey(trx, order)
+    if (earlier) return sameTransfer(earlier, order)
     if (from.owner_id !== null && BigInt(from.balance) < order.amount) {
       throw new QuintetError(
         `The account holds ${toAmount(from.balance)} ${from.currency}, less than ${toAmount(order.amount)}.`,
@@ -93,24 +93,61 @@ export async function postTransfer(
   })
 }
 
-export async function listEntries(db: Kysely<LedgerTables>, transferId: string): Promise<readonly Entry[]> {
-  return db
+/**
+ * The entries of a transfer, for its parties, who has made it, and an owner of the tenant.
+ *
+ * @throws QuintetError `ERR_LEDGER_NO_TRANSFER` (not-found), also for a transfer of others.
+ */
+export async function listEntries(
+  db: Kysely<LedgerTables>,
+  transferId: string,
+  reader: { readonly userId: string; readonly seesAll: boolean },
+): Promise<readonly Entry[]> {
+  const entries = await db
     .selectFrom('entries')
-    .selectAll()
+    .innerJoin('transfers', 'transfers.id', 'entries.transfer_id')
+    .selectAll('entries')
     .where('transfer_id', '=', transferId)
+    .$if(!reader.seesAll, (query) =>
+      query.where((where) =>
+        where.or([
+          where('transfers.created_by', '=', reader.userId),
+          where.exists(
+            where
+              .selectFrom('accounts')
+              .select('accounts.id')
+              .where('accounts.owner_id', '=', reader.userId)
+              .where((account) =>
+                account.or([
+                  account('accounts.id', '=', account.ref('transfers.from_account')),
+                  account('accounts.id', '=', account.ref('transfers.to_account')),
+                ]),
+              ),
+          ),
+        ]),
+      ),
+    )
     .orderBy('amount')
     .execute()
+  if (entries.length > 0) return entries
+  throw new QuintetError('There is no such transfer.', { code: 'ERR_LEDGER_NO_TRANSFER', kind: 'not-found' })
 }
 
 /** Two calls with the same key wait for each other; the second one then finds the first one's transfer. */
 async function serializeKey(trx: Transaction<LedgerTables>, order: Order): Promise<void> {
-  await sql`select pg_advisory_xact_lock(hashtextextended(${`${order.tenantId}/${order.idempotencyKey}`}, 0))`.execute(
+  await sql`select pg_advisory_xact_lock(hashtextextended(${JSON.stringify([order.tenantId, order.userId, order.kind, order.idempotencyKey])}, 0))`.execute(
     trx,
   )
 }
 
-async function findByKey(trx: Transaction<LedgerTables>, key: string): Promise<Transfer | undefined> {
-  return trx.selectFrom('transfers').selectAll().where('idempotency_key', '=', key).executeTakeFirst()
+async function findByKey(trx: Transaction<LedgerTables>, order: Order): Promise<Transfer | undefined> {
+  return trx
+    .selectFrom('transfers')
+    .selectAll()
+    .where('created_by', '=', order.userId)
+    .where('kind', '=', order.kind)
+    .where('idempotency_key', '=', order.idempotencyKey)
+    .executeTakeFirst()
 }
 
 function sameTransfer(earlier: Transfer, order: Order): Transfer {

@@ -35,31 +35,34 @@ interface Tenant {
 /** A tenant with two accounts, of which the first holds this much. */
 async function tenantWith(balance: bigint): Promise<Tenant> {
   const [tenantId, userId] = [randomUUID(), randomUUID()]
-  const as = <T>(run: () => Promise<T>): Promise<T> => runWithRlsContext({ tenantId, userId }, run)
+  const as = <T>(run: () => Promise<T>, user: string = userId): Promise<T> =>
+    runWithRlsContext({ tenantId, userId: user, roles: ['owner'] }, run)
   const open = (): Promise<string> =>
     as(async () => (await openAccount(db, { tenantId, ownerId: userId, currency: 'EUR' })).id)
   const [from, to] = [await open(), await open()]
   const post: Tenant['post'] = (order) =>
-    as(() =>
-      postTransfer(
-        db,
-        {
-          tenantId,
-          userId,
-          onBehalf: false,
-          idempotencyKey: randomUUID(),
-          kind: 'transfer',
-          from,
-          to,
-          amount: 1n,
-          ...order,
-        },
-        async () => {},
-      ),
+    as(
+      () =>
+        postTransfer(
+          db,
+          {
+            tenantId,
+            userId,
+            onBehalf: false,
+            idempotencyKey: randomUUID(),
+            kind: 'transfer',
+            from,
+            to,
+            amount: 1n,
+            ...order,
+          },
+          async () => {},
+        ),
+      order.userId,
     )
   if (balance > 0n) await post({ kind: 'fund', from: undefined, to: from, amount: balance })
   const balances: Tenant['balances'] = async () => {
-    const accounts = await as(() => listAccounts(db))
+    const accounts = await as(() => listAccounts(db, { limit: 10 }))
     return [from, to].map((id) => accounts.find((account) => account.id === id)?.balance ?? 'missing')
   }
   return { tenantId, userId, from, to, post, balances }
@@ -103,7 +106,7 @@ describe('postTransfer', () => {
     const tenant = await tenantWith(10n)
     const { id } = await tenant.post({ amount: 4n })
     const entries = await runWithRlsContext({ tenantId: tenant.tenantId, userId: tenant.userId }, () =>
-      listEntries(db, id),
+      listEntries(db, id, { userId: tenant.userId, seesAll: false }),
     )
     expect(entries.map(({ amount }) => amount)).toEqual(['-4', '4'])
   })
@@ -118,12 +121,70 @@ describe('postTransfer', () => {
     })
   })
 
+  it('keeps the keys of users apart, and tells nobody what became of the key of another', async () => {
+    const tenant = await tenantWith(10n)
+    const idempotencyKey = randomUUID()
+    const mine = await tenant.post({ idempotencyKey })
+    const stranger = randomUUID()
+    await expect(tenant.post({ idempotencyKey, userId: stranger })).rejects.toMatchObject({
+      code: 'ERR_LEDGER_NOT_YOUR_ACCOUNT',
+    })
+    const theirs = await tenant.post({ idempotencyKey, userId: stranger, onBehalf: true, amount: 2n })
+    expect(theirs.id).not.toBe(mine.id)
+    expect(await tenant.balances()).toEqual(['7', '3'])
+  })
+
   it('does not find the accounts of another tenant', async () => {
     const [mine, theirs] = [await tenantWith(10n), await tenantWith(10n)]
     await expect(mine.post({ to: theirs.to })).rejects.toMatchObject({
       code: 'ERR_LEDGER_NO_ACCOUNT',
       kind: 'not-found',
     })
+  })
+})
+
+describe('within a tenant', () => {
+  it("shows a transfer's entries to its parties, its maker and an owner alone", async () => {
+    const tenant = await tenantWith(10n)
+    const maker = randomUUID()
+    const { id } = await tenant.post({ userId: maker, onBehalf: true })
+    const read = (userId: string, seesAll = false): Promise<unknown[]> =>
+      runWithRlsContext({ tenantId: tenant.tenantId, userId }, async () => [
+        ...(await listEntries(db, id, { userId, seesAll })),
+      ])
+    expect(await read(tenant.userId)).toHaveLength(2)
+    expect(await read(maker)).toHaveLength(2)
+    expect(await read(randomUUID(), true)).toHaveLength(2)
+    await expect(read(randomUUID())).rejects.toMatchObject({ code: 'ERR_LEDGER_NO_TRANSFER' })
+  })
+
+  it('lets a member open accounts and post in their own name alone, whatever the code does', async () => {
+    const tenant = await tenantWith(10n)
+    const member = { tenantId: tenant.tenantId, userId: randomUUID(), roles: ['member'] }
+    const opened = (ownerId: string): Promise<unknown> =>
+      runWithRlsContext(member, () =>
+        openAccount(db, { tenantId: member.tenantId, ownerId, currency: 'EUR' }),
+      )
+    await expect(opened(member.userId)).resolves.toMatchObject({ owner_id: member.userId })
+    await expect(opened(tenant.userId)).rejects.toMatchObject({ code: '42501' })
+    const { tenantId, userId, from, to } = tenant
+    const forged = { tenantId, userId, from, to, onBehalf: false, kind: 'transfer', amount: 1n } as const
+    await expect(
+      runWithRlsContext(member, () =>
+        postTransfer(db, { ...forged, idempotencyKey: randomUUID() }, async () => {}),
+      ),
+    ).rejects.toMatchObject({ code: '42501' })
+  })
+
+  it('lists accounts by pages, of one user or of all', async () => {
+    const { tenantId, userId, from, to } = await tenantWith(0n)
+    const list = (page: { ownerId?: string; limit: number; after?: string }): Promise<string[]> =>
+      runWithRlsContext({ tenantId, userId }, async () => (await listAccounts(db, page)).map(({ id }) => id))
+    const ids = [from, to].toSorted()
+    expect(await list({ limit: 1 })).toEqual(ids.slice(0, 1))
+    expect(await list({ limit: 1, after: ids[0] ?? '' })).toEqual(ids.slice(1))
+    expect(await list({ limit: 9, ownerId: userId })).toEqual(ids)
+    expect(await list({ limit: 9, ownerId: randomUUID() })).toEqual([])
   })
 })
 

@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto'
 import { QuintetError, type Route, withServices } from '@quintet/core'
+import { uuidv7 } from '@quintet/example-platform/uuid-v7'
 import { z } from 'zod'
 import { sniffImage } from './images/sniff.ts'
 import { maxEdge, Transform, variantOf } from './images/transform.ts'
@@ -33,7 +33,7 @@ const upload = route({
     const { name } = readQuery(UploadQuery, request)
     if (!request.body)
       throw new QuintetError('The request has no body.', { code: 'ERR_MEDIA_EMPTY', kind: 'invalid-input' })
-    const id = randomUUID()
+    const id = uuidv7()
     const contentType = request.headers.get('content-type') ?? 'application/octet-stream'
     if (contentType.length > 200 || !mediaType.test(contentType))
       throw new QuintetError('The content type is no media type.', {

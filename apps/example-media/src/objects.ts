@@ -28,7 +28,7 @@ export function viewObject(object: StoredObject): z.infer<typeof ObjectView> {
   }
 }
 
-/** A page of the tenant's objects, newest first, beginning after the one with the id `after`. */
+/** A page of the tenant's objects, newest first (their ids begin with the time), after the one with the id `after`. */
 export async function listObjects(
   db: Kysely<MediaTables>,
   page: { readonly limit: number; readonly after: string | undefined },
@@ -89,9 +89,15 @@ export async function markThumbnail(trx: Transaction<MediaTables>, id: string): 
   return result.numUpdatedRows === 1n
 }
 
+/** @throws QuintetError `ERR_MEDIA_NOT_YOURS` (forbidden) for an object that the caller may see and not remove. */
 export async function deleteObject(trx: Transaction<MediaTables>, id: string): Promise<StoredObject> {
   const object = await trx.deleteFrom('objects').where('id', '=', id).returningAll().executeTakeFirst()
-  return object ?? noObject()
+  if (object) return object
+  await getObject(trx, id)
+  throw new QuintetError('Only its owner, or an owner of the tenant, removes an object.', {
+    code: 'ERR_MEDIA_NOT_YOURS',
+    kind: 'forbidden',
+  })
 }
 
 function noObject(): never {

@@ -35,11 +35,15 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       status text not null default 'posted' check (status in ('posted', 'settled')),
       settled_epoch bigint,
       created_at timestamptz not null default now(),
-      unique (tenant_id, idempotency_key),
+      -- A key is its user's own, for one kind of transfer: nobody else can take it, or read what it stands for.
+      unique (tenant_id, created_by, kind, idempotency_key),
       unique (tenant_id, id),
       foreign key (tenant_id, from_account) references accounts (tenant_id, id),
       foreign key (tenant_id, to_account) references accounts (tenant_id, id)
     )`.execute(db)
+  await sql`create index accounts_by_owner on accounts (tenant_id, owner_id, id)`.execute(db)
+  await sql`create index transfers_by_source on transfers (tenant_id, from_account)`.execute(db)
+  await sql`create index transfers_by_target on transfers (tenant_id, to_account)`.execute(db)
   await sql`create index transfers_to_settle on transfers (created_at) where status = 'posted'`.execute(db)
   await sql`
     create table entries (
@@ -53,6 +57,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       foreign key (tenant_id, account_id) references accounts (tenant_id, id)
     )`.execute(db)
   await sql`create index entries_by_transfer on entries (tenant_id, transfer_id)`.execute(db)
+  await sql`create index entries_by_account on entries (tenant_id, account_id)`.execute(db)
   const roles = await rolesHere(db)
   await applyPolicies(db, policies, roles)
   await sql.raw(outboxMigration({ tenantRole: roles.tenant, systemRole: roles.system })).execute(db)

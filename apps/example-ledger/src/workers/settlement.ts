@@ -13,8 +13,8 @@ export default withServices<LedgerServices>().defineProcess({
         duration: '30s',
       })
       lifecycle.setInterval(async () => {
-        await leases.hold('settlement', async (lease) => {
-          const settled = await settle(services.db, leases, lease)
+        await leases.hold('settlement', async (lease, signal) => {
+          const settled = await settle(services.db, leases, lease, signal)
           if (settled > 0) logger.info({ settled, epoch: Number(lease.epoch) }, 'transfers settled')
         })
       }, '2s')

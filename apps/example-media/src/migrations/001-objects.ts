@@ -20,6 +20,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       created_at timestamptz not null default now()
     )`.execute(db)
   await sql`create index objects_by_tenant on objects (tenant_id, id)`.execute(db)
+  await sql`create index objects_by_owner on objects (tenant_id, owner_id)`.execute(db)
   const roles = await rolesHere(db)
   await applyPolicies(db, policies, roles)
   await sql.raw(outboxMigration({ tenantRole: roles.tenant, systemRole: roles.system })).execute(db)
