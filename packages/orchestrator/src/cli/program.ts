@@ -102,6 +102,16 @@ function createProgram(): Command {
     })
 
   program
+    .command('secret <name>')
+    .description('print operator-token, maintenance-token or a secret that apps require')
+    .action(async (name: string, _options, command: Command) => {
+      const options = common(command)
+      const state = locateState(options)
+      const secret = (await sendCommand(state.root, { command: 'secret', name })) as string
+      print(options, secret, (text) => text)
+    })
+
+  program
     .command('down')
     .description('stop everything in order')
     .action(async (_options, command: Command) => {

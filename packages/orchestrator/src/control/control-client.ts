@@ -7,7 +7,7 @@ import { controlFile, type ControlAddress } from './control-server.ts'
 import { jsonLines } from './json-lines.ts'
 
 export interface Command {
-  readonly command: 'status' | 'metrics' | 'restart' | 'settled' | 'follow' | 'down'
+  readonly command: 'status' | 'metrics' | 'secret' | 'restart' | 'settled' | 'follow' | 'down'
   /** An app, a process or an instance. */
   readonly name?: string
   /** For `restart`. */

@@ -92,6 +92,8 @@ async function handle(
     case 'settled':
       await Promise.race([ecosystem.settled(), ecosystem.stopped])
       return finish({ failure: ecosystem.failure, status: await ecosystem.status() })
+    case 'secret':
+      return finish(ecosystem.secret(name ?? ''))
     case 'follow': {
       let dropped = 0
       const subscription = ecosystem.follow(name, (id, line) => {

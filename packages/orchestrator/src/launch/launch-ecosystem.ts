@@ -195,7 +195,7 @@ export async function launchEcosystem(
       return Object.fromEntries([...supervisor.processes].map(([id, { urls }]) => [id, urls]))
     },
     async status() {
-      await sampler.sample()
+      await sampler.sampleNew()
       return describeStatus({
         plan,
         dataDirectory: state.root,
@@ -227,7 +227,11 @@ export async function launchEcosystem(
     metrics: sampler.history,
     restart: (name, restartOptions) => supervisor.restart(name, restartOptions),
     secret(name) {
-      const names = new Set(['maintenance-token', ...plan.apps.flatMap((app) => app.requires.secrets)])
+      const names = new Set([
+        'maintenance-token',
+        'operator-token',
+        ...plan.apps.flatMap((app) => app.requires.secrets),
+      ])
       if (name === 'maintenance-token') return maintenanceToken(plan, secrets)
       if (names.has(name)) return secrets.get(`shared:${name}`)
       throw new TypeError(`There is no secret "${name}". There are: ${[...names].join(', ')}.`)

@@ -51,7 +51,7 @@ export interface RunningEcosystem extends AsyncDisposable {
   metrics(id: string): readonly Sample[]
   /** Restarts an app, a process or an instance, and resolves when it is settled again. */
   restart(name: string, options?: RestartOptions): Promise<readonly string[]>
-  /** A secret of the ecosystem by the name under which systems require it, e.g. `operator`; for its operator alone. */
+  /** A secret by the name under which systems require it, or `operator-token` or `maintenance-token`; for the operator alone. */
   secret(name: string): string
   /** Resolves when every process is ready, has failed, or waits for one that failed. */
   settled(signal?: AbortSignal): Promise<void>

@@ -67,6 +67,7 @@ function provided(
   const values: Record<string, string> = {
     [linkVariables.directory]: options.linksDirectory,
     [linkVariables.secret]: options.secrets.get(`links:${app.name}`),
+    QUINTET_OPERATOR_TOKEN: options.secrets.get('shared:operator-token'),
   }
   if (database) {
     values[`${prefix}DATABASE__URL`] = database.url

@@ -120,6 +120,7 @@ describe('quintet', () => {
     expect(pids(after).map((pid, index) => pid === pids(before)[index])).toEqual([true, false, true, true])
 
     expect((await quintet('logs', 'two', '-n', '2')).stdout.split('\n')).toHaveLength(3)
+    expect((await quintet('secret', 'operator-token')).stdout).toMatch(/^[\w-]{43}\n$/)
     expect((await quintet('metrics', 'everything', '-n', '1')).stdout).toMatch(
       /TIME +CPU +MEMORY +RSS\n\S+Z +[\d.]+% +\d+ MB +\d+ MB\n/,
     )

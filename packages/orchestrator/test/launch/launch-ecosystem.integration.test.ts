@@ -367,8 +367,12 @@ describe('startEcosystem', () => {
   it('shows its operator the secrets that apps require, and no others', async () => {
     await using trio = await startTrio()
     expect(trio.ecosystem.secret('maintenance-token')).toMatch(/^[\w-]{43}$/)
+    const token = trio.ecosystem.secret('operator-token')
+    expect(token).toMatch(/^[\w-]{43}$/)
+    for (const id of ['one/http', 'two/http'])
+      expect((await get(trio.ecosystem, id)).environment['QUINTET_OPERATOR_TOKEN']).toBe(token)
     expect(() => trio.ecosystem.secret('redis')).toThrow(
-      'There is no secret "redis". There are: maintenance-token.',
+      'There is no secret "redis". There are: maintenance-token, operator-token.',
     )
   })
 
