@@ -87,7 +87,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   /** Requests of which no more can be read. */
   const broken = new WeakSet<IncomingMessage>()
   const tunnels = new Set<Tunnel>()
-  const waiter = createWaiter(() => exchanges.size + tunnels.size === 0)
+  const waiter = createWaiter(() => exchanges.size + tunnels.size === 0 && !connections.busy)
   /** Told to stop soon: not ready any more, and no connection is kept. */
   let stopping = false
   let draining = false
@@ -248,6 +248,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       exchanges.get(response)?.breakOff(reason)
       if (!reason) breakOff(response)
     },
+    onOver: () => waiter.check(),
     onMalformed(requestId, { status, code }) {
       const startedAt = performance.now()
       report(undefined, requestId, {
@@ -262,13 +263,15 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   })
 
   const probes = watchReadiness(routes, settings.probes, logger)
-  const shortestIdle = Math.min(...routes.map((route) => route.timeouts.idle || Number.POSITIVE_INFINITY))
+  const limits = [settings, ...routes].flatMap(({ timeouts: { headers, idle } }) => [headers, idle])
+  const shortest = Math.min(...limits.filter((limit) => limit > 0))
   const sweep = setInterval(
     () => {
       const now = performance.now()
       for (const exchange of exchanges.values()) exchange.checkIdle(now)
+      connections.cutUnread(now, settings.timeouts.idle, (response) => exchanges.has(response))
     },
-    Math.max(20, Math.min(1_000, shortestIdle / 4)),
+    Math.max(20, Math.min(1_000, shortest / 4)),
   )
 
   async function release(): Promise<void> {

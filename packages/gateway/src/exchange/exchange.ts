@@ -26,9 +26,14 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
   upstream: Upstream | undefined
   readonly #host: ExchangeHost
   readonly #tried: Upstream[] = []
+  readonly #unreachable: Upstream[] = []
   #controller: Dispatcher.DispatchController | undefined
   #body: RequestBody | undefined
   #responded = false
+  /** Whether anything of the body was written. */
+  #begun = false
+  /** The upstream has ended its answer; the client may still be reading it. */
+  #answered = false
   #over = false
   /** Why the exchange was ended from this side. */
   #stopped: GatewayError | undefined
@@ -50,9 +55,7 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
 
   start(): void {
     this.#host.retries.budget.deposit()
-    this.response.on('close', () => {
-      if (!this.response.writableFinished) this.#stop(clientGone)
-    })
+    this.response.on('close', () => this.#closed())
     this.#attempt()
   }
 
@@ -61,13 +64,24 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
     this.#stop(reason)
   }
 
-  /** Ends the exchange when the client has stood still for longer than the route allows. */
+  /** Ends the exchange when one of its sides has stood still for longer than the route allows. */
   checkIdle(now: number): void {
-    const { idle } = this.plan.route.timeouts
+    const { headers, idle } = this.plan.route.timeouts
+    // What waits for an earlier answer of its connection, or for the rest of its request, does not stand still.
+    const waits = !this.response.socket || (this.#answered && !this.response.writableEnded)
+    if (waits && this.#blockedSince < now) this.#blockedSince = now
+    const body = this.#body
+    if (body && !this.#responded && headers !== 0 && now - body.endedAt > headers) {
+      this.#stop(new GatewayError('ERR_GATEWAY_UPSTREAM_TIMEOUT', 'The service did not answer in time.'))
+    }
     if (idle === 0) return
-    if (now - (this.#body?.waitingSince ?? Number.POSITIVE_INFINITY) > idle) {
+    if (body && now - body.waitingSince > idle) {
       this.#stop(
         new GatewayError('ERR_GATEWAY_REQUEST_TIMEOUT', 'The request body stood still for too long.'),
+      )
+    } else if (body && now - body.blockedSince > idle) {
+      this.#stop(
+        new GatewayError('ERR_GATEWAY_UPSTREAM_TIMEOUT', 'The service has read nothing for too long.'),
       )
     } else if (now - this.#blockedSince > idle) {
       this.#stop(new GatewayError('ERR_GATEWAY_REQUEST_TIMEOUT', 'The client has read nothing for too long.'))
@@ -86,7 +100,11 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
       )
       return
     }
-    const upstream = plan.group.choose(plan.affinityKey, this.#tried, this.#kind)
+    const upstream = plan.group.choose(
+      plan.affinityKey,
+      { tried: this.#tried, unreachable: this.#unreachable },
+      this.#kind,
+    )
     if (!upstream) {
       this.#fail(
         new GatewayError('ERR_GATEWAY_NO_UPSTREAM', 'The service is not available.', { retryAfter: 1_000 }),
@@ -106,7 +124,8 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
       headers: plan.headers,
       body: this.#body ?? null,
       upgrade: plan.upgrade ? 'websocket' : null,
-      headersTimeout: plan.route.timeouts.headers,
+      // With a body the time begins when that was sent, see `checkIdle`.
+      headersTimeout: this.#body ? 0 : plan.route.timeouts.headers,
       bodyTimeout: plan.route.timeouts.idle,
       // The name in the TLS handshake is the upstream's own, whatever the client's Host header says.
       servername: upstream.serverName,
@@ -134,9 +153,26 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
   #stop(error: GatewayError): void {
     if (this.#over || this.#stopped) return
     this.#stopped = error
+    if (this.#answered) {
+      breakOff(this.response)
+      return
+    }
     // Without a controller the attempt still waits for its connection, and is aborted when it gets one.
     if (this.#controller) this.#controller.abort(error)
     else this.#fail(error)
+  }
+
+  /** The client's side is over: its answer was written to the end, or its connection is gone. */
+  #closed(): void {
+    if (!this.#answered) {
+      if (!this.response.writableFinished) this.#stop(clientGone)
+      return
+    }
+    if (this.#over) return
+    this.#over = true
+    this.#unload()
+    const outcome = this.response.writableFinished ? 'ok' : (this.#stopped?.code ?? 'aborted')
+    this.#host.settled(this, outcome)
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -174,6 +210,14 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
     this.#responded = true
     response.writeHead(status, reasonPhrase(status, message), forward)
     this.#wholeLength = Number(headers['content-length'] ?? Number.NaN)
+    // A body that came with the head is written together with it.
+    process.nextTick(flushHead, this)
+  }
+
+  /** Sends the head of an answer whose body has not begun. */
+  flushHead(): void {
+    if (!this.#begun && !this.#answered && !this.#over && this.#whole === undefined)
+      this.response.flushHeaders()
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -181,6 +225,7 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
       this.#whole = chunk.toString('latin1')
       return
     }
+    this.#begun = true
     if (this.response.write(chunk)) return
     this.#blockedSince = performance.now()
     controller.pause()
@@ -191,21 +236,22 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    this.#release()
-    this.#over = true
-    this.#blockedSince = Number.POSITIVE_INFINITY
+    this.#answered = true
+    this.#body?.destroy()
+    this.#blockedSince = performance.now()
     if (this.plan.hasBody && !this.request.complete && this.#whole !== undefined)
       this.response.write(this.#whole, 'latin1')
     if (this.plan.hasBody && !this.request.complete) endAfterBody(this.request, this.response)
     else if (this.#whole === undefined) this.response.end()
     else this.response.end(this.#whole, 'latin1')
-    this.#host.settled(this, 'ok')
   }
 
   onResponseError(_controller: unknown, cause: Error): void {
+    if (this.#answered) return
     this.#release()
     if (this.#over) return
     if (this.#stopped) {
+      if (this.upstream && this.#isUpstreamsFault(this.#stopped)) this.plan.group.failed(this.upstream)
       this.#fail(this.#stopped)
       return
     }
@@ -223,11 +269,20 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
     else upstream.answered(status < 500 ? 'success' : 'neither')
   }
 
-  /** A request that takes long may be its caller's choice: it counts only where the upstream was silent meanwhile. */
+  /** Whether a failure counts against the upstream. What a caller can bring about does not. */
   #isUpstreamsFault(error: GatewayError): boolean {
-    if (error.code === 'ERR_GATEWAY_BAD_REQUEST') return false
-    if (error.code !== 'ERR_GATEWAY_UPSTREAM_TIMEOUT') return true
-    return (this.upstream?.answeredAt ?? 0) < this.#attemptedAt
+    switch (error.code) {
+      case 'ERR_GATEWAY_UPSTREAM_UNREACHABLE':
+        return true
+      case 'ERR_GATEWAY_UPSTREAM_FAILED':
+        // It may break the connection because it does not want the rest of the body.
+        return !this.#body?.started || this.#body.endedAt < performance.now()
+      case 'ERR_GATEWAY_UPSTREAM_TIMEOUT':
+        // A request that takes long may be its caller's choice, unless the upstream was silent meanwhile.
+        return (this.upstream?.answeredAt ?? 0) < this.#attemptedAt
+      default:
+        return false
+    }
   }
 
   /** Sends an upstream's 103 on, while nothing else is being written on the connection (RFC 8297). */
@@ -241,9 +296,11 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
   #mayRetry(error: GatewayError, cause: Error & { readonly code?: string }): boolean {
     const { retries } = this.#host
     if (this.#responded || this.#stopped || retries.attempts === 0) return false
-    const untried = this.plan.group.upstreams.some(({ weight }, index, all) => {
-      return weight > 0 && !this.#tried.includes(all[index] as Upstream)
+    const untried = this.plan.group.upstreams.some((upstream) => {
+      return upstream.weight > 0 && !this.#tried.includes(upstream)
     })
+    if (this.upstream && error.code === 'ERR_GATEWAY_UPSTREAM_UNREACHABLE')
+      this.#unreachable.push(this.upstream)
     const unsent = this.#body?.started !== true && untried
     // Refused at once and never seen: asking each of the others once loads nobody twice.
     if (unsent && error.code === 'ERR_GATEWAY_UPSTREAM_UNREACHABLE') return true
@@ -273,10 +330,12 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
   }
 
   #release(): void {
-    const { upstream } = this
-    if (!upstream) return
-    upstream.load[this.#kind] -= 1
-    if (this.#body && !this.#body.destroyed) this.#body.destroy()
+    this.#unload()
+    this.#body?.destroy()
+  }
+
+  #unload(): void {
+    if (this.upstream) this.upstream.load[this.#kind] -= 1
   }
 
   #addOwnHeaders(forward: string[]): void {
@@ -287,6 +346,10 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
     }
     if (!hasName(forward, 'x-request-id')) forward.push('x-request-id', this.plan.requestId)
   }
+}
+
+function flushHead(exchange: Exchange): void {
+  exchange.flushHead()
 }
 
 /** The phrase of the status line as the upstream wrote it, or nothing where Node could not write it. */

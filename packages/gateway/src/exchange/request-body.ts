@@ -15,6 +15,8 @@ export class RequestBody extends Readable {
   readonly #onTooLarge: () => void
   #received = 0
   #waitingSince = Number.POSITIVE_INFINITY
+  #blockedSince = Number.POSITIVE_INFINITY
+  #endedAt = Number.POSITIVE_INFINITY
 
   constructor(
     request: IncomingMessage,
@@ -26,6 +28,10 @@ export class RequestBody extends Readable {
     this.#limit = limit
     this.#onStart = events.onStart
     this.#onTooLarge = events.onTooLarge
+    this.once('end', () => {
+      this.#blockedSince = Number.POSITIVE_INFINITY
+      this.#endedAt = performance.now()
+    })
   }
 
   /** Since when the client has owed the next bytes, in milliseconds of the monotonic clock; Infinity when it owes none. */
@@ -33,8 +39,19 @@ export class RequestBody extends Readable {
     return this.#waitingSince
   }
 
+  /** Since when the upstream has not taken what is there for it; Infinity while it takes it. */
+  get blockedSince(): number {
+    return this.#blockedSince
+  }
+
+  /** When the whole body had been handed over; Infinity before. */
+  get endedAt(): number {
+    return this.#endedAt
+  }
+
   override _read(): void {
     this.#waitingSince = performance.now()
+    this.#blockedSince = Number.POSITIVE_INFINITY
     if (!this.started) {
       this.started = true
       this.#onStart()
@@ -44,7 +61,7 @@ export class RequestBody extends Readable {
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    this.#waitingSince = Number.POSITIVE_INFINITY
+    this.#waitingSince = this.#blockedSince = Number.POSITIVE_INFINITY
     this.#request.off('data', this.#onData).off('end', this.#onEnd)
     callback(error)
   }
@@ -58,12 +75,14 @@ export class RequestBody extends Readable {
       this.#waitingSince = performance.now()
     } else {
       this.#waitingSince = Number.POSITIVE_INFINITY
+      this.#blockedSince = performance.now()
       this.#request.pause()
     }
   }
 
   readonly #onEnd = (): void => {
     this.#waitingSince = Number.POSITIVE_INFINITY
+    this.#blockedSince = performance.now()
     this.push(null)
   }
 }

@@ -11,6 +11,13 @@ export interface Connections {
   latest(socket: Socket): PendingRequest | undefined
   /** Calls back once every request in progress on this connection is over; at once when there is none. */
   whenIdle(socket: Socket, callback: () => void): void
+  /** Whether an answer is not over on any of them. */
+  readonly busy: boolean
+  /**
+   * Cuts the connections whose answer has ended and has not been read for longer than `idle`, in milliseconds.
+   * `now` is the time of the monotonic clock; `isWatched` tells which answers have a time limit of their own.
+   */
+  cutUnread(now: number, idle: number, isWatched: (response: ServerResponse) => boolean): void
   /** Closes the sockets on which nothing is in progress. */
   closeIdle(): void
   destroyAll(): void
@@ -24,13 +31,14 @@ export interface PendingRequest {
 
 interface Connection {
   /** In the order in which they are answered. */
-  readonly pending: PendingRequest[]
+  readonly pending: (PendingRequest & { endedAt?: number })[]
   /** Those whose answer was broken off; the connection ends when it is their turn. */
   readonly broken: Set<PendingRequest>
   onIdle: (() => void) | undefined
 }
 
-export function trackConnections(server: Server): Connections {
+/** `onOver` is called whenever an answer or a connection is over. */
+export function trackConnections(server: Server, onOver: () => void): Connections {
   const connections = new Map<Socket, Connection>()
   server.on('connection', (socket: Socket) => {
     const connection: Connection = { pending: [], broken: new Set(), onIdle: undefined }
@@ -41,11 +49,24 @@ export function trackConnections(server: Server): Connections {
         // Node tells only the response that is being written.
         if (!response.socket) breakOff(response)
       }
+      onOver()
     })
   })
   return {
     get size() {
       return connections.size
+    },
+    get busy() {
+      return connections.values().some(({ pending }) => pending.length > 0)
+    },
+    cutUnread(now, idle, isWatched) {
+      if (idle === 0) return
+      for (const [socket, { pending }] of connections) {
+        const first = pending[0]
+        if (!first?.response.writableEnded || isWatched(first.response)) continue
+        first.endedAt ??= now
+        if (now - first.endedAt > idle) socket.destroy()
+      }
     },
     begin(request, response) {
       const connection = connections.get(request.socket)
@@ -59,6 +80,7 @@ export function trackConnections(server: Server): Connections {
         if (!next) connection.onIdle?.()
         // Nothing can follow an answer that was broken off. What came before it on the connection is whole.
         else if (connection.broken.has(next)) request.socket.destroy()
+        onOver()
       })
     },
     latest: (socket) => connections.get(socket)?.pending.at(-1),

@@ -15,6 +15,8 @@ export interface FrontServerEvents {
   onRequest(request: IncomingMessage, response: ServerResponse, takeSocket?: () => Socket): void
   /** The body of a request that is in progress cannot be read on. Without a reason the client has left. */
   onBrokenBody(pending: PendingRequest, reason: GatewayError | undefined): void
+  /** An answer or a connection is over. */
+  onOver(): void
   /** What could not be read as a request has been answered. */
   onMalformed(requestId: string, error: GatewayError): void
 }
@@ -47,7 +49,7 @@ export function createFrontServer(settings: ResolvedGatewayOptions, events: Fron
   // Node drops headers past its count without a word. The size limit is what bounds them here.
   server.maxHeadersCount = 0
   server.maxConnections = settings.maxConnections
-  const connections = trackConnections(server)
+  const connections = trackConnections(server, events.onOver)
   /** Connections from which nothing more is read. */
   const refused = new WeakSet<Socket>()
 

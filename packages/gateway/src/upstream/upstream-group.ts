@@ -6,9 +6,17 @@ export interface UpstreamGroup {
   readonly upstreams: readonly Upstream[]
   /** How much of a kind is in progress over all of them. */
   load(kind: LoadKind): number
-  /** Chooses by the key, if there is one, else by load; never among `tried` while another can be had. */
-  choose(key: string | undefined, tried: readonly Upstream[], kind: LoadKind): Upstream | undefined
+  /** Chooses by the key, if there is one, else by load; undefined where there is none to choose. */
+  choose(key: string | undefined, attempts: Attempts, kind: LoadKind): Upstream | undefined
   failed(upstream: Upstream): void
+}
+
+/** Which upstreams a request has been sent to before. */
+export interface Attempts {
+  /** Not asked again while another healthy one can be had. */
+  readonly tried: readonly Upstream[]
+  /** Those that could not be reached: never asked again. */
+  readonly unreachable: readonly Upstream[]
 }
 
 /**
@@ -22,10 +30,10 @@ export function createUpstreamGroup(
   const credit = new Map<Upstream, number>(upstreams.map((upstream) => [upstream, 0]))
   let turn = 0
 
-  function usable(tried: readonly Upstream[]): readonly Upstream[] {
+  function usable({ tried, unreachable }: Attempts): readonly Upstream[] {
     const only = upstreams[0]
     if (upstreams.length === 1 && only) return only.weight > 0 ? upstreams : []
-    const inUse = upstreams.filter((upstream) => upstream.weight > 0)
+    const inUse = upstreams.filter((upstream) => upstream.weight > 0 && !unreachable.includes(upstream))
     const healthy = inUse.filter((upstream) => upstream.ready && !upstream.ejected)
     const pool = healthy.length > 0 ? healthy : inUse
     const fresh = pool.filter((upstream) => !tried.includes(upstream))
@@ -63,8 +71,8 @@ export function createUpstreamGroup(
       for (const upstream of upstreams) sum += upstream.load[kind]
       return sum
     },
-    choose(key, tried, kind) {
-      const candidates = usable(tried)
+    choose(key, attempts, kind) {
+      const candidates = usable(attempts)
       if (candidates.length <= 1) return candidates[0]
       if (key !== undefined) return chooseByKey(candidates, key)
       const alike = candidates.every((candidate) => candidate.weight === candidates[0]?.weight)

@@ -1,5 +1,6 @@
 import type { Clock } from '@quintet/core/kit'
 import { Pool } from 'undici'
+import { createConnector } from './create-connector.ts'
 import type { ResolvedEjection, Timeouts } from '../options/gateway-options.ts'
 import type { ResolvedUpstream } from '../options/route-options.ts'
 
@@ -39,7 +40,7 @@ export function createUpstream(
   const pool = new Pool(options.url, {
     connections: null,
     pipelining: 1,
-    connectTimeout: timeouts.connect,
+    connect: createConnector({ timeout: timeouts.connect, allowH2: false }),
     maxHeaderSize: Math.max(maxHeaderSize, 16_384),
     allowH2: false,
   })

@@ -134,6 +134,21 @@ describe('a big body', () => {
   })
 })
 
+describe('the head of an answer', () => {
+  it('goes on before its body has begun', async () => {
+    const { promise: goOn, resolve } = Promise.withResolvers<void>()
+    await using upstream = await startUpstream((_request, response) => {
+      response.setHeader('content-type', 'text/event-stream').flushHeaders()
+      void goOn.then(() => response.end('data: 1\n\n'))
+    })
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    const response = await fetch(`${gateway.url}/api/app/`, { signal: AbortSignal.timeout(5_000) })
+    expect(response.status).toBe(200)
+    resolve()
+    expect(await response.text()).toBe('data: 1\n\n')
+  })
+})
+
 describe('an abort', () => {
   it('of the client while it uploads reaches the upstream', async () => {
     const { promise: aborted, resolve } = Promise.withResolvers<boolean>()
@@ -176,6 +191,22 @@ describe('an abort', () => {
     const response = await fetch(`${gateway.url}/api/app/`)
     await expect(response.text()).rejects.toThrow()
     await until(() => gateway.settled[0]?.outcome === 'ERR_GATEWAY_UPSTREAM_FAILED')
+  })
+
+  it('of the upstream reaches a client of HTTP/1.0 as an error: the end of the connection would look whole', async () => {
+    await using upstream = await startUpstream((_request, response) => {
+      response.write('half', () => response.destroy())
+    })
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    const { hostname, port } = new URL(gateway.url)
+    const socket = connect(Number(port), hostname)
+    socket.write('GET /api/app/ HTTP/1.0\r\nhost: a\r\n\r\n')
+    const ended = await new Promise<string>((resolve) => {
+      socket.on('end', () => resolve('whole'))
+      socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? ''))
+      socket.resume()
+    })
+    expect(ended).toBe('ECONNRESET')
   })
 
   it('of an upload by an early answer leaves the client its answer', async () => {

@@ -195,6 +195,36 @@ describe('an upstream that fails', () => {
       expect((await fetch(`${gateway.url}/api/app/`, { method: 'POST' })).status).toBe(200)
   })
 
+  it.each(['GET', 'POST'])(
+    'that refuses connections is asked once while the other one is out of use (%s)',
+    async (method) => {
+      await using stops = await startUpstream((_request, response) => response.end())
+      await using fails = await startUpstream((_request, response) => void response.writeHead(503).end())
+      await using gateway = await startGateway({
+        routes: [appRoute([stops.url, fails.url])],
+        ejection: { failures: 2, duration: '1s' },
+      })
+      for (let index = 0; index < 6; index++) await fetch(`${gateway.url}/api/app/`)
+      expect(gateway.status().routes[0]?.upstreams.map(({ ejected }) => ejected)).toEqual([false, true])
+      await stops.stop()
+      expect((await fetch(`${gateway.url}/api/app/`, { method })).status).toBe(503)
+      expect(gateway.settled.at(-1)).toMatchObject({ attempts: 2, upstream: fails.url })
+    },
+  )
+
+  it('that refuses connections is asked once while the other one is not ready', async () => {
+    await using unready = await startUpstream((_request, response) => void response.writeHead(503).end())
+    await using gateway = await startGateway({
+      routes: [appRoute([nowhere, unready.url])],
+      ejection: false,
+      probes: { interval: 20, timeout: 1_000 },
+      retries: { attempts: 1, budget: 0 },
+    })
+    await until(() => gateway.status().routes[0]?.upstreams[1]?.ready === false)
+    for (let index = 0; index < 4; index++) await fetch(`${gateway.url}/api/app/`)
+    expect(gateway.settled.map(({ attempts }) => attempts <= 2)).toEqual([true, true, true, true])
+  })
+
   it('is taken out of use after failures in a row, and comes back', async () => {
     let healthy = false
     await using bad = await startUpstream((_request, response) => {

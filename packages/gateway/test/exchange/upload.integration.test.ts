@@ -1,0 +1,95 @@
+import { request as httpRequest } from 'node:http'
+import type { Socket } from 'node:net'
+import { until } from '@quintet/test-kit'
+import { describe, expect, it } from 'vitest'
+import { appRoute, startGateway } from '../support/gateway.ts'
+import { startRawServer } from '../support/raw.ts'
+import { startUpstream, type TestUpstream } from '../support/upstream.ts'
+
+/** The status of a POST with a body of this many bytes, or the code of the error that it met. */
+function upload(url: string, bytes: number): Promise<number | string> {
+  return new Promise((resolve) => {
+    const headers = { 'content-length': bytes }
+    const request = httpRequest(url, { method: 'POST', agent: false, headers }, (response) => {
+      response.resume().on('end', () => resolve(response.statusCode ?? 0))
+      response.on('error', (error) => resolve(String(error)))
+    })
+    request.on('error', (error: NodeJS.ErrnoException) => resolve(String(error.code)))
+    request.end(Buffer.alloc(bytes))
+  })
+}
+
+/** Answers before it has read the body, and closes the connection. */
+function startRefusing(): Promise<TestUpstream> {
+  return startUpstream((_request, response) => {
+    response.writeHead(401, { connection: 'close', 'content-length': 2 }).end('no')
+  })
+}
+
+describe('an upload that is refused early', () => {
+  it('gets the answer of the upstream, although the rest of the body could not be sent', async () => {
+    await using first = await startRefusing()
+    await using second = await startRefusing()
+    await using gateway = await startGateway({ routes: [appRoute([first.url, second.url])] })
+    const statuses: unknown[] = []
+    for (let index = 0; index < 14; index++) statuses.push(await upload(`${gateway.url}/api/app/`, 5_000_000))
+    expect(statuses).toEqual(Array.from({ length: 14 }, () => 401))
+    expect(gateway.status().routes[0]?.upstreams.map(({ ejected }) => ejected)).toEqual([false, false])
+  })
+
+  it('does not count against an upstream that breaks the connection meanwhile', async () => {
+    const reset = (socket: Socket): void => void socket.resetAndDestroy()
+    await using first = await startRawServer(reset)
+    await using second = await startRawServer(reset)
+    await using gateway = await startGateway({
+      routes: [appRoute([first.url, second.url])],
+      ejection: { failures: 1 },
+    })
+    for (let index = 0; index < 4; index++)
+      expect(await upload(`${gateway.url}/api/app/`, 5_000_000)).toBe(502)
+    expect(gateway.status().routes[0]?.upstreams.map(({ ejected }) => ejected)).toEqual([false, false])
+  })
+})
+
+describe('the time limit for an answer', () => {
+  it('begins when the whole request was sent', async () => {
+    let release = (): void => undefined
+    await using upstream = await startUpstream((request, response) => {
+      release = () => void request.resume().on('end', () => response.end('late'))
+    })
+    await using gateway = await startGateway({
+      routes: [appRoute([upstream.url])],
+      timeouts: { headers: 100, idle: '1m' },
+    })
+    const answer = upload(`${gateway.url}/api/app/`, 40_000_000)
+    await until(() => upstream.seen.length === 1)
+    // Longer than the time limit, counted by a request that runs into it.
+    await using silent = await startUpstream(() => undefined)
+    await using other = await startGateway({
+      routes: [appRoute([silent.url], { timeouts: { headers: 1_500 } })],
+    })
+    expect((await fetch(`${other.url}/api/app/`)).status).toBe(504)
+    release()
+    expect(await answer).toBe(200)
+  })
+
+  it('applies to an upstream that has the whole request, also with a body', async () => {
+    await using upstream = await startUpstream((request) => void request.resume())
+    await using gateway = await startGateway({
+      routes: [appRoute([upstream.url])],
+      timeouts: { headers: 100, idle: '1m' },
+    })
+    expect(await upload(`${gateway.url}/api/app/`, 1_000)).toBe(504)
+    expect(gateway.settled[0]?.outcome).toBe('ERR_GATEWAY_UPSTREAM_TIMEOUT')
+  })
+
+  it('is the idle limit while an upstream does not read the body', async () => {
+    await using upstream = await startUpstream(() => undefined)
+    await using gateway = await startGateway({
+      routes: [appRoute([upstream.url])],
+      timeouts: { headers: '1m', idle: 200 },
+    })
+    expect(await upload(`${gateway.url}/api/app/`, 40_000_000)).toBe(504)
+    expect(gateway.settled[0]?.outcome).toBe('ERR_GATEWAY_UPSTREAM_TIMEOUT')
+  })
+})
