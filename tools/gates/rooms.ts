@@ -60,6 +60,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'http',
   ],
   orchestrator: [
+    'code-frame.ts',
     'errors.ts processes logs',
     'infrastructure metrics',
     'state bin-path.ts',

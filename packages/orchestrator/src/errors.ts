@@ -1,3 +1,5 @@
+import { codeFrame } from './code-frame.ts'
+
 /** The codes of errors that the supervisor, the runner and the command line report. */
 export type OrchestratorErrorCode =
   | 'ERR_ORCHESTRATOR_ALREADY_RUNNING'
@@ -38,12 +40,18 @@ export class OrchestratorError extends Error {
   }
 }
 
-/** An error in one line or a few, as people read it at a prompt: the message, and the causes that add something. */
+/**
+ * An error in one line or a few, as people read it at a prompt: the message with its place in the code where there is
+ * one, and the causes that add something.
+ */
 export function describeError(error: unknown): string {
   const parts: string[] = []
   for (let current: unknown = error; current !== undefined && parts.length < 4;) {
     const message = current instanceof Error ? current.message || current.name : String(current)
     if (!parts.some((part) => part.includes(message))) parts.push(message)
+    const frame = current instanceof Error ? codeFrame(current) : undefined
+    if (frame !== undefined && !parts.some((part) => part.includes(frame)))
+      parts.push(`${parts.pop()}\n${frame}`)
     current = current instanceof Error ? current.cause : undefined
   }
   return parts.join('\n  because: ')

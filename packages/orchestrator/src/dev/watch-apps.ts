@@ -46,14 +46,7 @@ function watchApp(
 
   const isIgnored = (path: string, stats?: Stats): boolean => {
     const name = relative(directory, path)
-    if (name === '') return false
-    const parts = name.split('/')
-    const isData = stats?.isFile() === true && !sources.has(extname(path))
-    return (
-      isData ||
-      parts.some((part) => part.startsWith('.') || never.has(part)) ||
-      ignore.some((glob) => matchesGlob(name, glob))
-    )
+    return !isSource(name, stats) || ignore.some((glob) => name !== '' && matchesGlob(name, glob))
   }
 
   /** Whether the content is another one than the last time; a file that is touched has not changed. */
@@ -104,6 +97,13 @@ function watchApp(
     })
   })
   return { watcher, ready }
+}
+
+/** Whether a path below a watched folder is code, or leads to it. */
+export function isSource(name: string, stats?: Stats): boolean {
+  if (name === '') return true
+  if (stats?.isFile() === true && !sources.has(extname(name))) return false
+  return !name.split('/').some((part) => part.startsWith('.') || never.has(part))
 }
 
 /** Folders with what programs write. */

@@ -1,8 +1,11 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { until } from '@quintet/test-kit'
 import { describe, expect, it, vi } from 'vitest'
+import { binPath } from '../../src/bin-path.ts'
 import { watchApps } from '../../src/dev/watch-apps.ts'
 import { get, startTrio } from '../trio.ts'
 
@@ -43,6 +46,32 @@ describe('quintet dev', () => {
     expect((await get(ecosystem, 'three/http')).pid).not.toBe(pid)
     await watching[Symbol.asyncDispose]()
     await rm(folder, { recursive: true, force: true })
+  })
+
+  it('shows the place of what is broken, waits for the next save, and starts then', async () => {
+    const project = await mkdtemp(join(import.meta.dirname, '../fixtures/tmp-'))
+    const config = join(project, 'quintet.config.ts')
+    const sound = `export default { project: 'p', apps: [{ name: 'one', bootstrap: '../trio/one.ts' }] }\n`
+    await writeFile(config, sound.replace('apps:', '\napps'))
+    const dev = spawn(process.execPath, [
+      binPath,
+      ...['dev', '--config', config, '--data', join(project, 'data'), '--ports', 'auto'],
+    ])
+    let output = ''
+    for (const stream of [dev.stdout, dev.stderr])
+      stream.on('data', (text: Buffer) => (output += text.toString()))
+    try {
+      await until(() => output.includes('Waiting for the next save.'), 60_000)
+      expect(output).toMatch(/quintet\.config\.ts:2\n/)
+      await writeFile(config, sound)
+      await until(() => output.includes('one/http ready'), 60_000)
+    } finally {
+      const closed = once(dev, 'close')
+      dev.kill('SIGINT')
+      await closed
+      await rm(project, { recursive: true, force: true })
+    }
+    expect(dev.exitCode).toBe(0)
   })
 
   it('runs processes under what their system says in dev', async () => {

@@ -1,18 +1,18 @@
 import { spawn } from 'node:child_process'
 import { openSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { binPath, withCompileCache } from '../../bin-path.ts'
 import { sendCommand } from '../../control/control-client.ts'
 import type { DaemonInput, DaemonMessage } from '../../daemon/run-daemon.ts'
 import type { EcosystemStatus } from '../../running/ecosystem-status.ts'
-import { OrchestratorError } from '../../errors.ts'
+import { describeError, OrchestratorError } from '../../errors.ts'
 import { serveEcosystem } from '../../daemon/serve-ecosystem.ts'
 import { droppedLine } from '../../logs/log-entry.ts'
 import { alreadyRunning, readLock } from '../../state/lock.ts'
 import { prepareStateDirectory, type StateDirectory } from '../../state/state-directory.ts'
 import type { EcosystemEvent } from '../../running/ecosystem-events.ts'
-import { loadContext, print, type CommonOptions } from './context.ts'
+import { findConfig, loadContext, print, type CommonOptions, type LoadedContext } from './context.ts'
 import { formatEvent } from '../../terminal/format-event.ts'
 import { formatLogLine } from '../../terminal/format-log-line.ts'
 import { formatStatus } from '../../terminal/format-status.ts'
@@ -30,7 +30,7 @@ const outputBacklog = 1024 * 1024
 
 /** Starts everything, in the background or as the business of this process. */
 export async function up(options: UpOptions): Promise<void> {
-  const { plan, state } = await loadContext(options)
+  const { plan, state } = options.dev ? await loadWhenSound(options) : await loadContext(options)
   prepareStateDirectory(state)
   const holder = await readLock(state.root)
   if (holder) throw alreadyRunning(holder)
@@ -84,6 +84,22 @@ export async function up(options: UpOptions): Promise<void> {
   }
   print(options, answer.status, (status) => formatStatus(status, Date.now()))
   if (answer.status.processes.some((each) => each.phase === 'failed')) process.exitCode = 1
+}
+
+/** Under `dev` an ecosystem that is broken is not the end: it is read again at the next save. */
+async function loadWhenSound(options: UpOptions): Promise<LoadedContext> {
+  const config = findConfig(options)
+  for (;;) {
+    try {
+      return await loadContext(options)
+    } catch (error) {
+      if (!(error instanceof OrchestratorError && error.code === 'ERR_ORCHESTRATOR_CONFIG_INVALID'))
+        throw error
+      process.stderr.write(`${describeError(error)}\n`)
+      const { nextSave } = await import('../../dev/next-save.ts')
+      await nextSave(dirname(config), () => process.stderr.write('Waiting for the next save.\n'))
+    }
+  }
 }
 
 /** Starts the process that stays, and waits until it has launched everything or says why it cannot. */
