@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { request, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -149,6 +150,36 @@ const malformed: Readonly<Record<string, string | Buffer>> = {
   'an escaped way up': `GET /x/%2e%2e/y HTTP/1.1\r\n${host}\r\n`,
   'an upgrade without a key': `GET / HTTP/1.1\r\n${host}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n`,
 }
+
+/** The status of a sign-in by a client at another address. */
+async function signInFrom(localAddress: string, credentials: Record<string, string>): Promise<number> {
+  const sending = request(`${stage.gatewayUrl}/api/auth/sign-in`, {
+    method: 'POST',
+    localAddress,
+    headers: { 'content-type': 'application/json' },
+  })
+  sending.end(JSON.stringify(credentials))
+  const [response] = (await once(sending, 'response')) as [IncomingMessage]
+  response.resume()
+  return response.statusCode ?? 0
+}
+
+describe('guesses of a password', () => {
+  it('use up the attempts of their own address alone', async () => {
+    const credentials = {
+      tenant: `victim-${randomUUID().slice(0, 8)}`,
+      email: 'victim@example.com',
+      password: `correct horse ${randomUUID()}`,
+    }
+    expectStatus(await client.post('/api/auth/sign-up', { ...credentials, name: 'Victim' }), 200, 'sign-up')
+    const statuses = []
+    for (let guess = 0; guess < 11; guess++)
+      statuses.push(await signInFrom('127.0.0.2', { ...credentials, password: 'a guess' }))
+    expect(statuses.at(-1)).toBe(429)
+    expect(await signInFrom('127.0.0.2', credentials)).toBe(429)
+    expect(await signInFrom('127.0.0.3', credentials)).toBe(200)
+  })
+})
 
 describe('hostile input to the running fan-out', () => {
   it.each(apps)(

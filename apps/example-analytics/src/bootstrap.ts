@@ -1,4 +1,5 @@
-import { defineSystem, env, file } from '@quintet/core'
+import { defineSystem, env } from '@quintet/core'
+import { trustedProxies } from '@quintet/example-platform/gateway'
 import { probes } from '@quintet/health'
 import { createRlsInvocationWrapper } from '@quintet/rls'
 import { http } from '@quintet/server'
@@ -11,7 +12,7 @@ export default defineSystem({
   version: '1.0.0',
   config: {
     schema: AnalyticsConfig,
-    sources: [file('../config/default.json', { optional: true }), env('ANALYTICS_')],
+    sources: [env('ANALYTICS_')],
   },
   requires: { postgres: true, redis: true, migrations: './migrations', secrets: ['cnf', 'jobs'] },
   setup: createAnalyticsServices,
@@ -21,8 +22,7 @@ export default defineSystem({
     {
       name: 'http',
       module: './http.ts',
-      transports: { http: http({ port: 3004, plugins: [probes()] }) },
+      transports: { http: http({ port: 3004, trustedProxies, plugins: [probes()] }) },
     },
   ],
-  shutdown: { timeout: '10s', drainConnections: true },
 })

@@ -1,4 +1,5 @@
-import { defineSystem, env, file } from '@quintet/core'
+import { defineSystem, env } from '@quintet/core'
+import { trustedProxies } from '@quintet/example-platform/gateway'
 import { probes } from '@quintet/health'
 import { createRlsInvocationWrapper } from '@quintet/rls'
 import { http } from '@quintet/server'
@@ -11,7 +12,7 @@ import { authSettings } from './settings.ts'
 export default defineSystem({
   name: 'auth',
   version: '1.0.0',
-  config: { schema: AuthConfig, sources: [file('../config/default.json', { optional: true }), env('AUTH_')] },
+  config: { schema: AuthConfig, sources: [env('AUTH_')] },
   requires: { postgres: true, redis: true, migrations: './migrations', secrets: ['cnf', 'root', 'operator'] },
   setup: createAuthServices,
   settings: authSettings,
@@ -23,7 +24,13 @@ export default defineSystem({
       module: './http.ts',
       critical: true,
       transports: {
-        http: http({ port: 3001, requestTimeout: '30s', headersTimeout: '20s', plugins: [probes()] }),
+        http: http({
+          port: 3001,
+          requestTimeout: '30s',
+          headersTimeout: '20s',
+          trustedProxies,
+          plugins: [probes()],
+        }),
       },
     },
   ],
@@ -35,5 +42,5 @@ export default defineSystem({
       await services.sessions.reconcile()
     },
   },
-  shutdown: { priority: 10, timeout: '10s', drainConnections: true },
+  shutdown: { priority: 10 },
 })

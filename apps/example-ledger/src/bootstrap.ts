@@ -1,4 +1,5 @@
-import { defineSystem, env, file } from '@quintet/core'
+import { defineSystem, env } from '@quintet/core'
+import { trustedProxies } from '@quintet/example-platform/gateway'
 import { probes } from '@quintet/health'
 import { createRlsInvocationWrapper } from '@quintet/rls'
 import { http } from '@quintet/server'
@@ -11,7 +12,7 @@ export default defineSystem({
   version: '1.0.0',
   config: {
     schema: LedgerConfig,
-    sources: [file('../config/default.json', { optional: true }), env('LEDGER_')],
+    sources: [env('LEDGER_')],
   },
   requires: { postgres: true, redis: true, migrations: './migrations', secrets: ['cnf', 'jobs'] },
   setup: createLedgerServices,
@@ -21,9 +22,8 @@ export default defineSystem({
     {
       name: 'http',
       module: './http.ts',
-      transports: { http: http({ port: 3003, plugins: [probes()] }) },
+      transports: { http: http({ port: 3003, trustedProxies, plugins: [probes()] }) },
     },
     { name: 'settlement', module: './workers/settlement.ts', health: { interval: '30s' } },
   ],
-  shutdown: { timeout: '10s', drainConnections: true },
 })

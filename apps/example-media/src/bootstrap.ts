@@ -1,4 +1,5 @@
-import { defineSystem, env, file } from '@quintet/core'
+import { defineSystem, env } from '@quintet/core'
+import { trustedProxies } from '@quintet/example-platform/gateway'
 import { probes } from '@quintet/health'
 import { createRlsInvocationWrapper } from '@quintet/rls'
 import { http } from '@quintet/server'
@@ -11,7 +12,7 @@ export default defineSystem({
   version: '1.0.0',
   config: {
     schema: MediaConfig,
-    sources: [file('../config/default.json', { optional: true }), env('MEDIA_')],
+    sources: [env('MEDIA_')],
   },
   requires: { postgres: true, redis: true, migrations: './migrations', secrets: ['cnf', 'jobs'] },
   setup: createMediaServices,
@@ -22,7 +23,13 @@ export default defineSystem({
       name: 'http',
       module: './http.ts',
       transports: {
-        http: http({ port: 3002, requestTimeout: '5m', maxRequestSize: '10gb', plugins: [probes()] }),
+        http: http({
+          port: 3002,
+          requestTimeout: '5m',
+          maxRequestSize: '10gb',
+          trustedProxies,
+          plugins: [probes()],
+        }),
       },
       topology: { access: ['image-transform'] },
     },
@@ -34,5 +41,4 @@ export default defineSystem({
     },
     { name: 'thumbnails', module: './workers/thumbnails.ts', health: { interval: '60s' } },
   ],
-  shutdown: { timeout: '10s', drainConnections: true },
 })

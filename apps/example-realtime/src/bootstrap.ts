@@ -1,4 +1,5 @@
-import { defineSystem, env, file } from '@quintet/core'
+import { defineSystem, env } from '@quintet/core'
+import { trustedProxies } from '@quintet/example-platform/gateway'
 import { probes } from '@quintet/health'
 import { channels } from '@quintet/realtime'
 import { http, websocket } from '@quintet/server'
@@ -12,7 +13,7 @@ export default defineSystem({
   version: '1.0.0',
   config: {
     schema: RealtimeConfig,
-    sources: [file('../config/default.json', { optional: true }), env('REALTIME_')],
+    sources: [env('REALTIME_')],
   },
   requires: { redis: true, secrets: ['cnf', 'jobs'] },
   setup: createRealtimeServices,
@@ -22,11 +23,10 @@ export default defineSystem({
       name: 'live',
       module: './live.ts',
       transports: {
-        http: http({ port: 3005, plugins: [probes()] }),
+        http: http({ port: 3005, trustedProxies, plugins: [probes()] }),
         websocket: websocket({
           port: 3006,
           path: '/',
-          keepAlive: { interval: '30s', timeout: '10s' },
           protocols: [
             channels({
               redis: ({ redis }: RealtimeServices) => redis.client('cache'),
@@ -38,5 +38,5 @@ export default defineSystem({
     },
   ],
   // It stops before the others, so that its clients are told first.
-  shutdown: { priority: -10, timeout: '5s', drainConnections: true },
+  shutdown: { priority: -10, timeout: '5s' },
 })
