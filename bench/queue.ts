@@ -173,7 +173,11 @@ async function* measureRelay(): AsyncIterable<Figure> {
   await own.query(outboxMigration({ tenantRole: role, systemRole: role }))
   const outbox = createOutbox()
   const principal = systemPrincipal('bench', null)
-  await inLanes(events, 8, (n) => outbox.add(own, { topic: 't', key: `k${n % 500}`, payload, principal }))
+  await inLanes(events, 8, async (n) => {
+    const client = await own.connect()
+    await outbox.add(client, { topic: 't', key: `k${n % 500}`, payload, principal })
+    client.release()
+  })
 
   const host = createTestHost()
   let done = 0

@@ -1,4 +1,5 @@
 import { isQuintetError, QuintetError, type ErrorKind, type QuintetErrorOptions } from '@quintet/core'
+import { toQuintetError } from '@quintet/core/kit'
 
 /** The codes of the errors that this package throws. */
 export type QueueErrorCode =
@@ -6,6 +7,7 @@ export type QueueErrorCode =
   | 'ERR_QUEUE_DELIVERY_TIMEOUT'
   | 'ERR_QUEUE_NO_DEAD_LETTER'
   | 'ERR_QUEUE_BAD_ENVELOPE'
+  | 'ERR_QUEUE_BAD_NAME'
   | 'ERR_QUEUE_FORBIDDEN'
   | 'ERR_QUEUE_GIVE_UP'
   | 'ERR_QUEUE_BAD_PAYLOAD'
@@ -19,6 +21,7 @@ const kinds: Readonly<Record<QueueErrorCode, ErrorKind>> = {
   ERR_QUEUE_DELIVERY_TIMEOUT: 'timeout',
   ERR_QUEUE_NO_DEAD_LETTER: 'not-found',
   ERR_QUEUE_BAD_ENVELOPE: 'unauthenticated',
+  ERR_QUEUE_BAD_NAME: 'invalid-input',
   ERR_QUEUE_FORBIDDEN: 'forbidden',
   ERR_QUEUE_GIVE_UP: 'unsupported',
   ERR_QUEUE_BAD_PAYLOAD: 'invalid-input',
@@ -70,22 +73,56 @@ export async function unavailableWhenRedisIs<Result>(run: () => Promise<Result>)
   }
 }
 
+/** What a failure means, whatever was thrown. */
+export interface Failure {
+  /** Fit for PostgreSQL, which keeps no NUL in a text and no half of a surrogate pair; 1,000 characters at most. */
+  readonly text: string
+  readonly isOutage: boolean
+  readonly isPermanent: boolean
+}
+
+/** Judges anything that was thrown, and throws nothing itself: getters and prototypes of what is thrown may be odd. */
+export function describeFailure(thrown: unknown): Failure {
+  try {
+    return {
+      text: fitText(thrown instanceof Error ? thrown.message : thrown),
+      isOutage: isOutage(thrown),
+      isPermanent: isPermanent(toQuintetError(thrown)),
+    }
+  } catch {
+    return {
+      text: 'something was thrown that cannot be written as text',
+      isOutage: false,
+      isPermanent: false,
+    }
+  }
+}
+
+function fitText(value: unknown): string {
+  const text = typeof value === 'string' ? value : String(value)
+  return text.slice(0, longestText).replaceAll('\0', '').toWellFormed()
+}
+
+const longestText = 1_000
+
 /**
  * Whether a failure says nothing about the work but that a server cannot serve now: Redis or PostgreSQL is away,
  * starting, read-only, full or refuses the login. Such failures use up no attempts.
  */
-export function isOutage(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
+export function isOutage(error: unknown, depth = 0): boolean {
+  if (!(error instanceof Error) || depth > deepestCause) return false
   if (isQuintetError(error)) return error.kind === 'unavailable' || error.kind === 'closed'
-  const { code } = error as { code?: unknown }
+  const { code, message } = error as { code?: unknown; message: unknown }
   return (
     (typeof code === 'string' && (connectionCodes.has(code) || postgresOutage.test(code))) ||
     error.name === 'MaxRetriesPerRequestError' ||
-    clientOutage.test(error.message) ||
-    redisOutage.test(error.message) ||
-    isOutage(error.cause)
+    (typeof message === 'string' && (clientOutage.test(message) || redisOutage.test(message))) ||
+    isOutage(error.cause, depth + 1)
   )
 }
+
+/** Causes are followed so far: one may be its own cause. */
+const deepestCause = 8
 
 const connectionCodes: ReadonlySet<string> = new Set([
   'ECONNREFUSED',

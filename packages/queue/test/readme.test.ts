@@ -9,6 +9,7 @@ const readme = await readFile(new URL('README.md', root), 'utf8')
 /** Every code once: the compiler holds the keys against the union. */
 const codes: Record<QueueErrorCode, true> = {
   ERR_QUEUE_BAD_ENVELOPE: true,
+  ERR_QUEUE_BAD_NAME: true,
   ERR_QUEUE_BAD_PAYLOAD: true,
   ERR_QUEUE_CLOSED: true,
   ERR_QUEUE_DELIVERY_TIMEOUT: true,

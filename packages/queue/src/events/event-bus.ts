@@ -1,6 +1,6 @@
 import { currentInvocation, type Principal, type Transport } from '@quintet/core'
 import { refuseUnknownKeys, validate } from '@quintet/core/kit'
-import { jobPrincipal } from '../outbox/deliver-to.ts'
+import { enqueueAll } from '../outbox/deliver-to.ts'
 import { createOutbox } from '../outbox/outbox.ts'
 import type { RelayPool } from '../outbox/relay-options.ts'
 import { relay } from '../outbox/relay.ts'
@@ -82,16 +82,10 @@ export function createEventBus<const Topics extends TopicSchemas>(
     },
     relay: relay({
       pool,
-      deliver: async ({ id, topic, payload, principal, traceparent, createdAt }) => {
-        const event = { id, topic, occurredAt: createdAt, data: payload }
-        for (const subscription of subscriptions) {
-          if (!subscription.topics.includes(topic)) continue
-          await queue.enqueue(subscription, event, {
-            principal: jobPrincipal(subscription, principal),
-            idempotencyKey: id,
-            ...(traceparent === undefined ? {} : { traceparent }),
-          })
-        }
+      deliver: (delivered) => {
+        const { id, topic, payload, createdAt } = delivered
+        const wanting = subscriptions.filter(({ topics: wanted }) => wanted.includes(topic))
+        return enqueueAll(queue, wanting, { id, topic, occurredAt: createdAt, data: payload }, delivered)
       },
     }),
   }

@@ -9,9 +9,10 @@ import {
   silentLogger,
   systemPrincipal,
 } from '@quintet/core'
-import { decideAccess, parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { Queue as BullQueue } from 'bullmq'
 import type { Redis } from 'ioredis'
+import { assertMayRun } from './assert-may-run.ts'
 import { bullOptions } from './bull-options.ts'
 import {
   listDeadLetters,
@@ -200,16 +201,6 @@ function parsePrefix(prefix: string = queueDefaults.prefix, path: string): strin
   if (/^[\w\-{}.]{1,100}$/.test(prefix)) return prefix
   throw new TypeError(
     `${path}: prefix ${JSON.stringify(prefix)} must be letters, digits, "-", "_" or ".", 100 at most.`,
-  )
-}
-
-function assertMayRun(job: JobDefinition, principal: Principal): void {
-  if (decideAccess(job.operation.access, principal) === 'granted') return
-  const hint =
-    principal.kind === 'user' ? '' : ` Name a user as principal, or declare the job with access: 'system'.`
-  throw new QueueError(
-    'ERR_QUEUE_FORBIDDEN',
-    `The job ${job.name} may not run for this ${principal.kind} principal.${hint}`,
   )
 }
 

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { Duration } from '@quintet/core'
 import { option, readOptions } from '@quintet/core/kit'
 import { QueueError } from '../errors.ts'
-import { execute, type PgExecutor, type SqlExecutor } from '../postgres/sql-executor.ts'
+import { assertText } from '../postgres/assert-text.ts'
+import { assertTransaction, execute, type PgExecutor, type SqlExecutor } from '../postgres/sql-executor.ts'
 
 /** The right to do, for a while, what only one may do at a time. Each acquisition makes a handle of its own. */
 export interface Lease {
@@ -26,7 +27,7 @@ export interface LeasesOptions {
 export const leasesDefaults = Object.freeze({ duration: '30s' } as const)
 
 export interface HoldOptions {
-  /** Aborts the signal of the function, e.g. when the process stops. */
+  /** Aborts the signal of the function, e.g. when the process stops. Once aborted, nothing is acquired. */
   readonly signal?: AbortSignal
 }
 
@@ -62,6 +63,8 @@ export interface Leases {
   ): Promise<{ readonly result: Result } | undefined>
 }
 
+const holdSpec = { signal: option.signal() }
+
 const spec = {
   pool: option.collaborator<PgExecutor>(['query'], 'a pool of pg'),
   holder: option.text(),
@@ -88,6 +91,7 @@ export function createLeases(options: LeasesOptions): Leases {
 
   const leases: Leases = {
     async acquire(name) {
+      assertText(name, 1_000, 'acquire: the name of the lease')
       const handle = `${holder}#${randomUUID()}`
       const [row] = await execute<{ epoch: string }>(pool, acquireStatement, [name, handle, seconds])
       return row && { name, holder: handle, epoch: BigInt(row.epoch) }
@@ -109,6 +113,7 @@ export function createLeases(options: LeasesOptions): Leases {
       )
     },
     async fence(transaction, lease) {
+      assertTransaction(transaction, `fence ${lease.name}`)
       const rows = await execute(
         transaction,
         'select 1 from leases where name = $1 and holder = $2 and epoch = $3 and expires_at > clock_timestamp() for key share',
@@ -116,11 +121,14 @@ export function createLeases(options: LeasesOptions): Leases {
       )
       if (rows.length === 0) throw lost(lease.name)
     },
-    async hold(name, run, { signal } = {}) {
+    async hold(name, run, given = {}) {
+      const { signal } = readOptions<HoldOptions, typeof holdSpec>(given, holdSpec, `hold ${name}`)
+      signal?.throwIfAborted()
+      const askedAt = performance.now()
       const lease = await leases.acquire(name)
       if (lease === undefined) return undefined
       const losing = new AbortController()
-      const stopRenewing = keepRenewed(leases, lease, duration, () => losing.abort(lost(name)))
+      const stopRenewing = keepRenewed(leases, lease, duration, askedAt, () => losing.abort(lost(name)))
       const signals = signal === undefined ? losing.signal : AbortSignal.any([losing.signal, signal])
       try {
         return { result: await run(lease, signals) }
@@ -152,31 +160,47 @@ const acquireStatement = `
   select epoch from taken union all select epoch from made`
 
 /** Renews a lease until told to stop; says once when it was lost or could not be renewed in time. */
-function keepRenewed(leases: Leases, lease: Lease, duration: number, onLost: () => void): () => void {
-  let renewedAt = performance.now()
+function keepRenewed(
+  leases: Leases,
+  lease: Lease,
+  duration: number,
+  acquiredAt: number,
+  onLost: () => void,
+): () => void {
   let renewing = false
+  let ended = false
+  const stop = (): void => {
+    ended = true
+    clearInterval(renewal)
+    clearTimeout(expiry)
+  }
   const lose = (): void => {
-    clearInterval(timer)
+    stop()
     onLost()
   }
+  const expireAfter = (since: number): NodeJS.Timeout =>
+    setTimeout(lose, Math.max(0, duration - (performance.now() - since)))
   const renew = async (): Promise<void> => {
     renewing = true
     const askedAt = performance.now()
     try {
-      if (await leases.renew(lease)) renewedAt = askedAt
-      else lose()
+      const renewed = await leases.renew(lease)
+      if (ended) return
+      if (!renewed) return lose()
+      clearTimeout(expiry)
+      expiry = expireAfter(askedAt)
     } catch {
       // Tried again at the next turn, as long as there is time.
     } finally {
       renewing = false
     }
   }
-  const timer = setInterval(() => {
-    // After a pause of the whole process it may have changed hands: known at once, not after the answer.
-    if (performance.now() - renewedAt >= duration) lose()
-    else if (!renewing) void renew()
+  // A timer of its own, so that the loss is known at the moment when it comes, and not after an answer or a turn.
+  let expiry = expireAfter(acquiredAt)
+  const renewal = setInterval(() => {
+    if (!renewing) void renew()
   }, duration / 3)
-  return () => clearInterval(timer)
+  return stop
 }
 
 /** Releases in the time that a stop has for it; a lease that is not released runs out. */

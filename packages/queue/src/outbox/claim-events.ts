@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { systemPrincipal, type Principal } from '@quintet/core'
-import type { DeliveredEvent } from './relay-options.ts'
+import type { Query } from './create-query.ts'
 
 /** How long a claim lasts without being renewed, in milliseconds: what a relay that died delays the keys that it held. */
 export const claimDuration = 6_000
 const renewEvery = claimDuration / 4
+/** Events in memory for each place; those behind the first of a key wait for it. */
+const eventsPerPlace = 4
 
 export interface EventRow {
   readonly id: string
@@ -17,42 +18,57 @@ export interface EventRow {
   readonly traceparent: string | null
   readonly created_at: Date
   readonly attempts: number
+  readonly outage_since: Date | null
 }
 
-export type Query = (text: string, values: unknown[]) => Promise<{ readonly rows: unknown[] }>
+/** The first events of one key of a tenant, in order. While the claim is held, this relay alone delivers that key. */
+export interface Claim {
+  readonly rows: readonly EventRow[]
+  /** Aborts when the claim may have run out, and then for good: another relay may have taken the key. */
+  readonly lost: AbortSignal
+  /** Loses the claim when its time is over; false once it was lost. */
+  isHeld(): boolean
+}
 
-/** The events that one relay has claimed: it alone delivers those keys while the claim lasts. */
+/** The claims of one relay. Each holds one of its places until it is forgotten. */
 export interface Claims {
   /** Marks the rows of one relay. */
   readonly relayId: string
   readonly size: number
-  /** The first events of keys that no relay holds, each key in order. */
-  claim(most: number): Promise<readonly (readonly EventRow[])[]>
-  /** False when the claim may have run out, so that another relay may have taken the key. */
-  held(): boolean
-  forget(ids: readonly string[]): void
-  /** Gives up what is still claimed, so that another relay takes it at once. */
-  release(): Promise<void>
+  /** Claims as many keys as there are places for. */
+  claim(): Promise<readonly Claim[]>
+  forget(claims: readonly Claim[]): void
   stopRenewing(): void
 }
 
-export function createClaims(query: Query, onTrouble: (error: unknown) => void): Claims {
+interface OwnClaim extends Claim {
+  readonly head: string
+  renewed(at: Moment): void
+  lose(): void
+}
+
+export function createClaims(query: Query, places: number, onTrouble: (error: unknown) => void): Claims {
   const relayId = randomUUID()
-  const claimed = new Set<string>()
-  let renewedAt = 0
+  /** By tenant and key; also those that were lost and are still in delivery. */
+  const claims = new Map<string, OwnClaim>()
   let renewing = false
 
   const renew = async (): Promise<void> => {
-    if (claimed.size === 0 || renewing) return
+    const held = [...claims.values()].filter((each) => each.isHeld())
+    if (held.length === 0 || renewing) return
     renewing = true
-    const askedAt = performance.now()
+    const askedAt = moment()
     try {
-      await query(
+      const { rows } = await query(
         `update outbox set claimed_until = clock_timestamp() + make_interval(secs => $3)
-         where id = any($1::uuid[]) and claimed_by = $2`,
-        [[...claimed], relayId, claimDuration / 1_000],
+         where id = any($1::uuid[]) and claimed_by = $2 and claimed_until > clock_timestamp() returning id`,
+        [held.map(({ head }) => head), relayId, claimDuration / 1_000],
       )
-      renewedAt = askedAt
+      const renewed = new Set(rows.map((row) => (row as { id: string }).id))
+      for (const claim of held) {
+        if (renewed.has(claim.head)) claim.renewed(askedAt)
+        else claim.lose()
+      }
     } catch (error) {
       onTrouble(error)
     } finally {
@@ -65,60 +81,69 @@ export function createClaims(query: Query, onTrouble: (error: unknown) => void):
   return {
     relayId,
     get size() {
-      return claimed.size
+      return claims.size
     },
-    async claim(most) {
-      // The claims from before are older than the ones that this makes: what is held is as old as the oldest renewal.
-      const askedAt = performance.now()
-      const { rows } = await query('select * from outbox_claim($1, $2, $3)', [
-        most,
+    async claim() {
+      const room = places - claims.size
+      if (room < 1) return []
+      const inMemory = [...claims.values()].reduce((sum, { rows }) => sum + rows.length, 0)
+      // A lost claim holds its key back here for as long as its delivery goes on.
+      const busy = [...claims.values()].filter((each) => !each.isHeld()).map(({ rows: [first] }) => first)
+      const askedAt = moment()
+      const { rows } = await query('select * from outbox_claim($1, $2, $3, $4, $5, $6)', [
+        room,
+        Math.min(places, Math.max(0, places * eventsPerPlace - inMemory)),
         relayId,
         claimDuration / 1_000,
+        busy.map((row) => row?.tenant_id ?? ''),
+        busy.map((row) => row?.key ?? ''),
       ])
-      if (claimed.size === 0) renewedAt = askedAt
       const found = (rows as EventRow[]).toSorted((a, b) => Number(BigInt(a.position) - BigInt(b.position)))
-      for (const { id } of found) claimed.add(id)
-      return [...Map.groupBy(found, ({ key }) => key).values()]
+      const made: Claim[] = []
+      for (const [key, group] of Map.groupBy(found, keyOf)) {
+        // The claim of a delivery that goes on ran out while this query was under way: the new one runs out too.
+        if (claims.has(key)) continue
+        const claim = createClaim(group, askedAt)
+        claims.set(key, claim)
+        made.push(claim)
+      }
+      return made
     },
-    held: () => performance.now() - renewedAt < claimDuration - renewEvery,
-    forget(ids) {
-      for (const id of ids) claimed.delete(id)
-    },
-    async release() {
-      if (claimed.size === 0) return
-      await query(
-        'update outbox set claimed_by = null, claimed_until = null where id = any($1::uuid[]) and claimed_by = $2',
-        [[...claimed], relayId],
-      )
-      claimed.clear()
+    forget(gone) {
+      for (const { rows } of gone) claims.delete(keyOf(rows[0] as EventRow))
     },
     stopRenewing: () => clearInterval(timer),
   }
 }
 
-export function toEvent(row: EventRow): DeliveredEvent {
+function createClaim(rows: readonly EventRow[], claimedAt: Moment): OwnClaim {
+  const losing = new AbortController()
+  let renewedAt = claimedAt
   return {
-    id: row.id,
-    topic: row.topic,
-    key: row.key,
-    payload: row.payload,
-    principal: principalOf(row),
-    traceparent: row.traceparent ?? undefined,
-    createdAt: row.created_at.toISOString(),
+    rows,
+    head: rows[0]?.id ?? '',
+    lost: losing.signal,
+    isHeld() {
+      if (!losing.signal.aborted && elapsed(renewedAt) >= claimDuration - renewEvery) this.lose()
+      return !losing.signal.aborted
+    },
+    renewed(at) {
+      renewedAt = at
+    },
+    lose: () => losing.abort(new DOMException('The claim on the key was lost.', 'AbortError')),
   }
 }
 
-/** A row proves the tenant and the user, because the policy of the table does; roles it cannot prove. */
-function principalOf({ tenant_id: tenantId, user_id: userId }: EventRow): Principal {
-  if (userId === null || tenantId === null) return systemPrincipal('outbox', tenantId)
-  return Object.freeze({
-    kind: 'user',
-    userId,
-    tenantId,
-    sessionId: null,
-    expiresAt: null,
-    roles: Object.freeze([]),
-    permissions: Object.freeze([]),
-    claims: Object.freeze({}),
-  })
+/** A moment on both clocks: the steady one stands still while a machine sleeps, the other one can be set. */
+type Moment = readonly [steady: number, wall: number]
+
+const moment = (): Moment => [performance.now(), Date.now()]
+
+function elapsed([steady, wall]: Moment): number {
+  return Math.max(performance.now() - steady, Date.now() - wall)
+}
+
+/** Keys of different tenants never meet. */
+function keyOf({ tenant_id: tenantId, key }: EventRow): string {
+  return JSON.stringify([tenantId, key])
 }

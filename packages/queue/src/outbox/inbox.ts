@@ -1,6 +1,7 @@
 import type { Duration } from '@quintet/core'
-import { parseDuration } from '@quintet/core/kit'
-import { execute, type SqlExecutor } from '../postgres/sql-executor.ts'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { assertText } from '../postgres/assert-text.ts'
+import { assertTransaction, execute, type SqlExecutor } from '../postgres/sql-executor.ts'
 
 /**
  * Runs the function once for each event, in the transaction in which its effect is written: a job that comes again
@@ -9,6 +10,8 @@ import { execute, type SqlExecutor } from '../postgres/sql-executor.ts'
  * A second transaction for the same event waits until the first has ended, and runs the function if that rolled back.
  *
  * @returns whether the function ran.
+ * @throws QueueError `ERR_QUEUE_BAD_NAME`, before anything is sent to PostgreSQL; TypeError for what is plainly no
+ *   transaction.
  */
 export async function withInbox(
   transaction: SqlExecutor,
@@ -22,6 +25,11 @@ export async function withInbox(
   },
   run: () => Promise<unknown>,
 ): Promise<boolean> {
+  refuseUnknownKeys(event, ['consumer', 'eventId', 'tenantId'], 'withInbox')
+  assertText(event.consumer, 500, 'withInbox: consumer')
+  assertText(event.eventId, 1_000, 'withInbox: eventId')
+  if (event.tenantId !== null) assertText(event.tenantId, 500, 'withInbox: tenantId')
+  assertTransaction(transaction, 'withInbox')
   const rows = await execute(
     transaction,
     'insert into inbox (consumer, event_id, tenant_id) values ($1, $2, $3) on conflict do nothing returning event_id',

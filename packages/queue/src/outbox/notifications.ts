@@ -1,4 +1,5 @@
 import { checkOut } from './check-out.ts'
+import { inTime } from '../in-time.ts'
 import type { RelayPool } from './relay-options.ts'
 
 /** A connection that listens on the channel of the outbox. */
@@ -8,8 +9,12 @@ export interface OutboxListener {
 }
 
 /** Listens for notifications of the outbox; calls back for each, and once when the connection is lost. */
-export async function listenToOutbox(pool: RelayPool, onEvent: () => void): Promise<OutboxListener> {
-  const client = await checkOut(pool)
+export async function listenToOutbox(
+  pool: RelayPool,
+  timeout: number,
+  onEvent: () => void,
+): Promise<OutboxListener> {
+  const client = await checkOut(pool, timeout)
   let released = false
   const close = (): void => {
     if (released) return
@@ -24,7 +29,7 @@ export async function listenToOutbox(pool: RelayPool, onEvent: () => void): Prom
   client.on('error', onLost)
   client.on('end', onLost)
   try {
-    await client.query('listen outbox')
+    await inTime(client.query('listen outbox'), timeout, 'PostgreSQL did not answer')
   } catch (error) {
     close()
     throw error

@@ -1,7 +1,8 @@
 import { currentInvocation, type Principal } from '@quintet/core'
-import { option, readOptions } from '@quintet/core/kit'
+import { option, readOptions, refuseUnknownKeys } from '@quintet/core/kit'
 import { QueueError } from '../errors.ts'
-import { execute, type PgExecutor, type SqlExecutor } from '../postgres/sql-executor.ts'
+import { assertText } from '../postgres/assert-text.ts'
+import { assertTransaction, execute, type PgExecutor, type SqlExecutor } from '../postgres/sql-executor.ts'
 
 /** Something that happened, for others to hear of. */
 export interface OutboxEvent {
@@ -29,12 +30,24 @@ export interface DeadEvent {
   readonly diedAt: Date
 }
 
+export interface DeadEventsOptions {
+  /** @defaultValue 100 */
+  readonly limit?: number
+}
+
+const deadSpec = { limit: option.count(100, { min: 1 }) }
+
 /** Where events are written, in the transaction of what they tell of. */
 export interface Outbox {
-  /** Adds an event: it exists exactly when the transaction commits. */
+  /**
+   * Adds an event: it exists exactly when the transaction commits.
+   *
+   * @throws QueueError `ERR_QUEUE_BAD_NAME`, `ERR_QUEUE_BAD_PAYLOAD`, before anything is sent to PostgreSQL; TypeError
+   *   for what is plainly no transaction.
+   */
   add(transaction: SqlExecutor, event: OutboxEvent): Promise<void>
   /** The latest events that were given up; with the system login. */
-  dead(system: SqlExecutor, options?: { readonly limit?: number }): Promise<readonly DeadEvent[]>
+  dead(system: SqlExecutor, options?: DeadEventsOptions): Promise<readonly DeadEvent[]>
   /** Has a dead event delivered again; with the system login. @throws QueueError `ERR_QUEUE_NO_DEAD_LETTER` */
   replay(system: SqlExecutor, id: string): Promise<void>
 }
@@ -62,7 +75,8 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
   const { notify } = readOptions<OutboxOptions, typeof spec>(options, spec, 'createOutbox')
   const notifyRelays = notify === undefined ? () => undefined : createNotifier(notify)
   return {
-    async add(transaction, event) {
+    async add(transaction, given) {
+      const event = readEvent(given)
       const payload = serializeEvent(event)
       const invocation = currentInvocation()
       const principal = event.principal ?? invocation?.principal
@@ -71,6 +85,10 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
           `outbox ${event.topic}: an event belongs to a user or to the system; give a principal.`,
         )
       }
+      for (const name of ['tenantId', 'userId'] as const) {
+        if (principal[name] !== null) assertText(principal[name], 500, `outbox ${event.topic}: ${name}`)
+      }
+      assertTransaction(transaction, `outbox ${event.topic}`)
       await execute(
         transaction,
         'insert into outbox (topic, key, tenant_id, user_id, payload, traceparent) values ($1, $2, $3, $4, $5, $6)',
@@ -85,7 +103,8 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
       )
       notifyRelays()
     },
-    async dead(system, { limit = 100 } = {}) {
+    async dead(system, given = {}) {
+      const { limit } = readOptions<DeadEventsOptions, typeof deadSpec>(given, deadSpec, 'outbox.dead')
       const rows = await execute<DeadRow>(
         system,
         `select id, topic, key, tenant_id, attempts, last_error, dead_at from outbox
@@ -106,7 +125,8 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
       const rows = await execute(
         system,
         `with revived as (
-           update outbox set dead_at = null, attempts = 0, next_attempt_at = now(), claimed_by = null, claimed_until = null
+           update outbox set dead_at = null, attempts = 0, next_attempt_at = now(), outage_since = null,
+             claimed_by = null, claimed_until = null
            where id::text = $1 and dead_at is not null returning id)
          select id, pg_notify('outbox', '') from revived`,
         [id],
@@ -131,18 +151,22 @@ function createNotifier(pool: PgExecutor): () => void {
   }
 }
 
+/** @throws TypeError for an option that is unknown; QueueError `ERR_QUEUE_BAD_NAME`. */
+function readEvent(event: OutboxEvent): OutboxEvent {
+  refuseUnknownKeys(event, ['topic', 'key', 'payload', 'principal'], 'outbox.add')
+  assertText(event.topic, 500, 'outbox.add: topic')
+  assertText(event.key, 1_000, `outbox ${event.topic}: key`)
+  return event
+}
+
 /**
  * The payload as JSON that PostgreSQL can keep: a statement that it refuses would break the caller's transaction.
  *
  * @throws QueueError `ERR_QUEUE_BAD_PAYLOAD`
  */
-function serializeEvent({ topic, key, payload }: OutboxEvent): string {
+function serializeEvent({ topic, payload }: OutboxEvent): string {
   const refuse = (what: string, cause?: unknown): QueueError =>
-    new QueueError('ERR_QUEUE_BAD_PAYLOAD', `outbox ${String(topic)}: ${what}`, { cause })
-  for (const [name, text] of Object.entries({ topic, key })) {
-    if (typeof text !== 'string' || text === '' || text.includes('\0') || !text.isWellFormed())
-      throw refuse(`the ${name} must be a text that is not empty, without NUL and halves of surrogate pairs.`)
-  }
+    new QueueError('ERR_QUEUE_BAD_PAYLOAD', `outbox ${topic}: ${what}`, { cause })
   let json: string | undefined
   try {
     json = JSON.stringify(payload)

@@ -32,15 +32,19 @@ export interface DeliveryContext {
 }
 
 export interface RelayOptions {
-  /** Connections of the system login, directly to PostgreSQL: LISTEN does not pass a transaction-mode PgBouncer. */
+  /**
+   * Connections of the system login, two at least, directly to PostgreSQL: LISTEN keeps one, and does not pass a
+   * transaction-mode PgBouncer.
+   */
   readonly pool: RelayPool
   /**
    * Hands an event on; it may be called again for the same event. What it throws is tried again later, and holds back
    * the events with the same key; an error of a kind that will not pass (invalid, forbidden, unsupported) makes the
-   * event a dead one at once. `deliverTo` makes one that fills queues.
+   * event a dead one at once. While a destination is away (kind `unavailable`, a refused connection), the attempts are
+   * not counted. `deliverTo` makes one that fills queues.
    */
   readonly deliver: (event: DeliveredEvent, context: DeliveryContext) => Promise<unknown>
-  /** Events in delivery at once. @defaultValue 500 */
+  /** Events in delivery at once, one of each key. @defaultValue 500 */
   readonly batch?: number
   /** How long one delivery may take; then it counts as failed. @defaultValue `'10s'` */
   readonly timeout?: Duration
@@ -48,6 +52,10 @@ export interface RelayOptions {
   readonly poll?: Duration
   /** An event that could not be delivered so often is dead: it stays in the table, and those behind it go on. @defaultValue 20 */
   readonly maxAttempts?: number
+  /** An event whose destination was away for so long is dead. @defaultValue `'7d'` */
+  readonly maxOutage?: Duration
+  /** How long PostgreSQL may take for one statement; then its connection is thrown away. @defaultValue `'10s'` */
+  readonly queryTimeout?: Duration
   /** How long dead events stay in the table. @defaultValue `'30d'` */
   readonly deadRetention?: Duration
   /** The health check fails when the oldest event waits for longer. @defaultValue `'1m'` */
@@ -60,6 +68,8 @@ export const relayDefaults = Object.freeze({
   timeout: '10s',
   poll: '500ms',
   maxAttempts: 20,
+  maxOutage: '7d',
+  queryTimeout: '10s',
   deadRetention: '30d',
   maxLag: '1m',
 } as const)
@@ -71,6 +81,8 @@ const spec = {
   timeout: option.delay(relayDefaults.timeout, { min: 1 }),
   poll: option.delay(relayDefaults.poll, { min: 1 }),
   maxAttempts: option.count(relayDefaults.maxAttempts, { min: 1 }),
+  maxOutage: option.duration(relayDefaults.maxOutage),
+  queryTimeout: option.delay(relayDefaults.queryTimeout, { min: 1 }),
   deadRetention: option.duration(relayDefaults.deadRetention),
   maxLag: option.duration(relayDefaults.maxLag),
 }
@@ -79,5 +91,10 @@ export type ResolvedRelay = ResolvedOptions<typeof spec>
 
 /** @throws TypeError for options that are unknown or make no sense. */
 export function resolveRelayOptions(options: RelayOptions): ResolvedRelay {
-  return readOptions<RelayOptions, typeof spec>(options, spec, 'relay')
+  return readOptions<RelayOptions, typeof spec>(options, spec, 'relay', {
+    check: ({ pool }, note) => {
+      const { max } = (pool as { readonly options?: { readonly max?: unknown } }).options ?? {}
+      if (max === 1) note('pool', 'has one connection, and LISTEN keeps it. Give it two at least.')
+    },
+  })
 }

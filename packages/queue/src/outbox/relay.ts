@@ -1,17 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Transport } from '@quintet/core'
 import type { RunningTransport, TransportHost } from '@quintet/core/kit'
-import { checkOut } from './check-out.ts'
-import { createClaims, type Claims, type Query } from './claim-events.ts'
+import { createClaims, type Claims } from './claim-events.ts'
+import { createQuery, type Query } from './create-query.ts'
 import { deliverInOrder, type Outcome } from './deliver-events.ts'
 import { listenToOutbox, type OutboxListener } from './notifications.ts'
 import { addRelayHealth } from './relay-health.ts'
-import {
-  resolveRelayOptions,
-  type RelayOptions,
-  type RelayPool,
-  type ResolvedRelay,
-} from './relay-options.ts'
+import { resolveRelayOptions, type RelayOptions, type ResolvedRelay } from './relay-options.ts'
 import { settleEvents } from './settle-events.ts'
 import { createWakeSignal, type WakeSignal } from './wake-signal.ts'
 
@@ -59,7 +54,7 @@ interface Relay {
 }
 
 function startRelay(options: ResolvedRelay, host: TransportHost): RunningTransport {
-  const query = createQuery(options.pool)
+  const query = createQuery(options.pool, options.queryTimeout)
   const wake = createWakeSignal()
   const onTrouble = (error: unknown): void =>
     host.logger.warn({ err: error }, 'the outbox relay could not renew its claims')
@@ -68,14 +63,14 @@ function startRelay(options: ResolvedRelay, host: TransportHost): RunningTranspo
     host,
     query,
     wake,
-    claims: createClaims(query, onTrouble),
+    claims: createClaims(query, options.batch, onTrouble),
     draining: new AbortController(),
     stopping: new AbortController(),
     outcomes: [],
   }
   running.draining.signal.addEventListener('abort', wake.set, { once: true })
   const working = work(running)
-  addRelayHealth(options, host)
+  addRelayHealth(query, options, host)
 
   const drain = (): Promise<void> => {
     running.draining.abort()
@@ -101,7 +96,7 @@ function startRelay(options: ResolvedRelay, host: TransportHost): RunningTranspo
 /** Claims, delivers and settles until the relay is drained, and then until what it had claimed is settled. */
 async function work(running: Relay): Promise<void> {
   const { options, host, wake, claims, outcomes, draining } = running
-  const notifications = createNotifications(options.pool, wake)
+  const notifications = createNotifications(options, wake)
   const prune = createPruner(running)
   const outage = createPause()
   let idle = shortestLook
@@ -129,31 +124,31 @@ async function work(running: Relay): Promise<void> {
 }
 
 /** Writes down what came of deliveries since the last time. */
-async function settle({ query, claims, outcomes, options, host }: Relay, outage: Pause): Promise<void> {
+async function settle(
+  { query, claims, outcomes, options, host: { logger } }: Relay,
+  outage: Pause,
+): Promise<void> {
   const taken = outcomes.splice(0)
   if (taken.length === 0) return
   try {
-    const settled = await settleEvents(query, claims, taken, options.maxAttempts, host.logger)
-    if (settled.outage) outage.begin()
-    else outage.end()
+    await settleEvents({ query, claims, options, logger }, taken)
+    outage.end()
   } catch (error) {
     outcomes.unshift(...taken)
     throw error
   }
 }
 
-/** Starts the delivery of events as far as there is room; answers how many. */
+/** Starts the delivery of keys as far as there is room; answers how many. */
 async function claimAndDeliver({ claims, options, stopping, outcomes, wake }: Relay): Promise<number> {
-  const room = options.batch - claims.size
-  if (room < 1) return 0
-  const groups = await claims.claim(room)
-  for (const rows of groups) {
-    void deliverInOrder(rows, claims, options, stopping.signal).then((outcome) => {
+  const claimed = await claims.claim()
+  for (const claim of claimed) {
+    void deliverInOrder(claim, options, stopping.signal).then((outcome) => {
       outcomes.push(outcome)
       wake.set()
     })
   }
-  return groups.length
+  return claimed.length
 }
 
 /** Forgets dead events after their time, a part at once so that deliveries do not wait. */
@@ -205,7 +200,7 @@ interface Notifications {
   close(): void
 }
 
-function createNotifications(pool: RelayPool, wake: WakeSignal): Notifications {
+function createNotifications({ pool, queryTimeout }: ResolvedRelay, wake: WakeSignal): Notifications {
   let listener: OutboxListener | undefined
   let some = false
   const onEvent = (): void => {
@@ -214,7 +209,8 @@ function createNotifications(pool: RelayPool, wake: WakeSignal): Notifications {
   }
   return {
     async ensure() {
-      if (listener === undefined || listener.lost) listener = await listenToOutbox(pool, onEvent)
+      if (listener === undefined || listener.lost)
+        listener = await listenToOutbox(pool, queryTimeout, onEvent)
     },
     heard() {
       const heard = some
@@ -222,21 +218,6 @@ function createNotifications(pool: RelayPool, wake: WakeSignal): Notifications {
       return heard
     },
     close: () => listener?.close(),
-  }
-}
-
-function createQuery(pool: RelayPool): Query {
-  return async (text, values) => {
-    const client = await checkOut(pool)
-    let broken: Error | undefined
-    try {
-      return await client.query(text, values)
-    } catch (error) {
-      broken = error as Error
-      throw error
-    } finally {
-      client.release(broken)
-    }
   }
 }
 

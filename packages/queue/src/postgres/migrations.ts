@@ -28,10 +28,13 @@ create table if not exists outbox (
   dead_at timestamptz,
   last_error text,
   claimed_by uuid,
-  claimed_until timestamptz
+  claimed_until timestamptz,
+  outage_since timestamptz
 );
+alter table outbox add column if not exists outage_since timestamptz;
 create index if not exists outbox_pending on outbox (position) where dead_at is null;
-create index if not exists outbox_by_key on outbox (key, position) where dead_at is null;
+drop index if exists outbox_by_key;
+create index if not exists outbox_by_tenant_key on outbox (coalesce(tenant_id, ''), key, position) where dead_at is null;
 create index if not exists outbox_dead on outbox (dead_at) where dead_at is not null;
 alter table outbox enable row level security;
 alter table outbox force row level security;
@@ -46,6 +49,7 @@ grant insert (topic, key, tenant_id, user_id, payload, traceparent) on outbox to
 grant select, insert, update, delete on outbox to ${identifier(systemRole)};
 drop trigger if exists outbox_notify on outbox;
 drop function if exists outbox_notify();
+drop function if exists outbox_claim(integer, uuid, double precision);
 ${outboxClaim}
 revoke all on function outbox_claim from public;
 grant execute on function outbox_claim to ${identifier(systemRole)};
@@ -53,27 +57,33 @@ grant execute on function outbox_claim to ${identifier(systemRole)};
 }
 
 /**
- * Claims events for a relay: the first pending event of each key that no relay holds, and those behind it. The claim on
- * the first one holds the key.
+ * Claims events for a relay: the first pending event of each key of a tenant that no relay holds, and those behind it.
+ * The claim on the first one holds the key. Keys that the relay is still busy with are left alone.
  *
  * The table is nearly empty most of the time, and its statistics say so also when many events wait: without the
  * settings, PostgreSQL compares each of them with every other.
  */
 const outboxClaim = `
-create or replace function outbox_claim(most integer, relay uuid, seconds double precision)
+create or replace function outbox_claim(
+  most_keys integer, most_events integer, relay uuid, seconds double precision, busy_tenants text[], busy_keys text[])
 returns setof outbox language sql security invoker
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
   with heads as materialized (
-    select key from outbox as event
+    select coalesce(tenant_id, '') as tenant, key from outbox as event
     where dead_at is null and next_attempt_at <= now() and (claimed_until is null or claimed_until <= clock_timestamp())
       and position = (
         select min(position) from outbox as pending
-        where pending.key = event.key and pending.dead_at is null)
-    order by position limit most for update skip locked
+        where coalesce(pending.tenant_id, '') = coalesce(event.tenant_id, '') and pending.key = event.key
+          and pending.dead_at is null)
+      and (cardinality(busy_keys) = 0 or not exists (
+        select from unnest(busy_tenants, busy_keys) as busy (tenant, key)
+        where busy.tenant = coalesce(event.tenant_id, '') and busy.key = event.key))
+    order by position limit most_keys for update skip locked
   ), batch as materialized (
     select event.id from heads cross join lateral (
-      select id, position from outbox where key = heads.key and dead_at is null
-      order by position limit greatest(1, most / (select count(*) from heads))
+      select id, position from outbox
+      where coalesce(tenant_id, '') = heads.tenant and key = heads.key and dead_at is null
+      order by position limit greatest(1, most_events / (select count(*) from heads))
     ) as event
   )
   update outbox set claimed_by = relay, claimed_until = clock_timestamp() + make_interval(secs => seconds)

@@ -33,3 +33,20 @@ export async function execute<Row>(
   }
   return (await executor.query(text, values)).rows as Row[]
 }
+
+/**
+ * Refuses what is plainly no transaction: a pool, whose every statement commits by itself, and a Kysely outside of one.
+ *
+ * @throws TypeError
+ */
+export function assertTransaction(executor: SqlExecutor, path: string): void {
+  const { isTransaction, totalCount, idleCount } = executor as Partial<
+    Record<'isTransaction' | 'totalCount' | 'idleCount', unknown>
+  >
+  const isPool = typeof totalCount === 'number' && typeof idleCount === 'number'
+  if (isTransaction === false || isPool) {
+    throw new TypeError(
+      `${path}: needs a transaction, and got ${isPool ? 'a pool' : 'a Kysely outside of one'}, where each statement commits by itself.`,
+    )
+  }
+}

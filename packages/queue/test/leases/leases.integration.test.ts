@@ -185,6 +185,47 @@ describe('createLeases', () => {
     })
   })
 
+  it('aborts the signal at the moment when the lease runs out, though nothing answers', async () => {
+    let silent = false
+    const pool = {
+      query: (text: string, values: unknown[]) =>
+        silent ? new Promise<never>(() => undefined) : tables.system.query(text, values),
+    }
+    const leases = createLeases({ pool, holder: 'cut off', duration: 1_000 })
+    const other = holder('other')
+    await leases.hold(randomUUID(), async (lease, signal) => {
+      silent = true
+      const losing = Promise.withResolvers<number>()
+      signal.addEventListener('abort', () => losing.resolve(performance.now()))
+      const lostAt = losing.promise
+      await until(() => other.acquire(lease.name))
+      const takenAt = performance.now()
+      expect((await lostAt) - takenAt).toBeLessThan(200)
+    })
+  })
+
+  it('acquires nothing for a caller that has given up', async () => {
+    const name = randomUUID()
+    let ran = false
+    const signal = AbortSignal.abort(new Error('stopped'))
+    const asked = holder('late').hold(name, async () => void (ran = true), { signal })
+    await expect(asked).rejects.toThrow('stopped')
+    expect(ran).toBe(false)
+    expect(await holder('other').acquire(name)).toMatchObject({ epoch: 1n })
+  })
+
+  it('refuses names that PostgreSQL cannot keep, pools for transactions and unknown options', async () => {
+    const leases = holder('strict')
+    for (const name of ['', 'a\0', 'n'.repeat(1_001)]) {
+      await expect(leases.acquire(name)).rejects.toMatchObject({ code: 'ERR_QUEUE_BAD_NAME' })
+    }
+    const lease = (await leases.acquire(randomUUID())) as Lease
+    await expect(leases.fence(tables.system, lease)).rejects.toThrow('needs a transaction')
+    await expect(leases.hold(randomUUID(), () => Promise.resolve(), { sinal: 1 } as never)).rejects.toThrow(
+      'Did you mean "signal"?',
+    )
+  })
+
   it('refuses options that it does not know or that make no sense', () => {
     expect(() => createLeases({ pool: tables.system, holder: 'x', ttl: 1 } as never)).toThrow(
       'unknown key "ttl"',

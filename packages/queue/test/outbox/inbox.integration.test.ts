@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { Kysely, PostgresDialect } from 'kysely'
+import type { PoolClient } from 'pg'
 import { pruneInbox, withInbox } from '../../src/index.ts'
 import { createTestTables, tenantA, tenantB, type TestTables } from '../postgres/test-tables.ts'
 
@@ -20,6 +22,15 @@ const take = (eventId: string, tenantId = tenantA, consumer = 'analytics', fail 
   )
 const effects = async (eventId: string): Promise<number> =>
   (await tables.owner.query('select 1 from effects where event_id = $1', [eventId])).rowCount ?? 0
+
+async function inTransaction<Result>(run: (client: PoolClient) => Promise<Result>): Promise<Result> {
+  const client = await tables.system.connect()
+  await client.query('begin')
+  const result = await run(client)
+  await client.query('commit')
+  client.release()
+  return result
+}
 
 describe('withInbox', () => {
   it('has its effect once, however often the event comes', async () => {
@@ -50,11 +61,49 @@ describe('withInbox', () => {
     expect(await take(id, tenantB)).toBe(true)
   })
 
+  it.each([
+    ['a long event id', { eventId: randomBytes(4_500).toString('base64') }],
+    ['an event id with a NUL', { eventId: 'a\0' }],
+    ['an empty event id', { eventId: '' }],
+    ['a consumer with half of a surrogate pair', { consumer: '\ud800' }],
+    ['a long tenant id', { tenantId: 't'.repeat(600) }],
+  ])('refuses %s without breaking the transaction', async (_what, part) => {
+    const event = { consumer: 'analytics', eventId: randomUUID(), tenantId: tenantA }
+    await tables.asTenant(tenantA, null, async (client) => {
+      const refused = withInbox(client, { ...event, ...part }, () => Promise.resolve())
+      await expect(refused).rejects.toMatchObject({ code: 'ERR_QUEUE_BAD_NAME', kind: 'invalid-input' })
+      expect(await withInbox(client, event, () => Promise.resolve())).toBe(true)
+    })
+  })
+
+  it('refuses what is no transaction, where the memory would stay though the effect fails', async () => {
+    const event = { consumer: 'analytics', eventId: randomUUID(), tenantId: tenantA }
+    const db = new Kysely<Record<string, never>>({ dialect: new PostgresDialect({ pool: tables.system }) })
+    for (const executor of [tables.system, db]) {
+      await expect(withInbox(executor, event, () => Promise.resolve())).rejects.toThrow(
+        'withInbox: needs a transaction',
+      )
+    }
+    expect(
+      (await tables.owner.query('select 1 from inbox where event_id = $1', [event.eventId])).rowCount,
+    ).toBe(0)
+    await db.transaction().execute(async (trx) => {
+      expect(await withInbox(trx, event, () => Promise.resolve())).toBe(true)
+    })
+  })
+
+  it('refuses an event with unknown members by name', async () => {
+    const event = { consumer: 'analytics', eventid: '1', tenantId: tenantA } as never
+    await expect(
+      tables.asTenant(tenantA, null, (client) => withInbox(client, event, () => Promise.resolve())),
+    ).rejects.toThrow('Did you mean "eventId"?')
+  })
+
   it('takes ids of events and tenants that are no UUIDs, and work for no tenant', async () => {
     expect(await take('k-7Zb', 'acme')).toBe(true)
     expect(await take('k-7Zb', 'acme')).toBe(false)
     const sweep = { consumer: 'sweep', eventId: 'schedule-default-1000', tenantId: null }
-    const run = () => withInbox(tables.system, sweep, () => Promise.resolve())
+    const run = () => inTransaction((client) => withInbox(client, sweep, () => Promise.resolve()))
     expect([await run(), await run()]).toEqual([true, false])
   })
 

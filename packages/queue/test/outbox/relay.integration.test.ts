@@ -1,4 +1,5 @@
 import { fork } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { QuintetError, systemPrincipal } from '@quintet/core'
@@ -98,18 +99,42 @@ describe('outbox', () => {
     ['no payload', { payload: undefined }],
     ['a NUL in the key', { key: 'a\0' }],
     ['an empty topic', { topic: '' }],
+    ['a long key', { key: randomBytes(4_500).toString('base64') }],
+    ['a long topic', { topic: 't'.repeat(600) }],
+    ['a NUL in the user', { principal: testUser({ tenantId: tenantA, userId: 'a\0' }) }],
+    ['a long tenant', { principal: testUser({ tenantId: 't'.repeat(600), userId: alice }) }],
   ])('refuses %s without breaking the transaction', async (_what, part) => {
+    const code = 'payload' in part ? 'ERR_QUEUE_BAD_PAYLOAD' : 'ERR_QUEUE_BAD_NAME'
     await tables.asTenant(tenantA, alice, async (client) => {
       const event = { topic: 't', key: 'k', payload: 1, principal: user, ...part }
-      await expect(outbox.add(client, event)).rejects.toMatchObject({ code: 'ERR_QUEUE_BAD_PAYLOAD' })
+      await expect(outbox.add(client, event)).rejects.toMatchObject({ code })
       await outbox.add(client, {
         ...event,
         topic: 't',
         key: 'k',
+        principal: user,
         payload: 'a \\u0000 that is text \u{1f600}',
       })
     })
     expect(await rows()).toBe(1)
+  })
+
+  it('refuses what is no transaction, where an event would exist without what it tells of', async () => {
+    const db = new Kysely<Record<string, never>>({ dialect: new PostgresDialect({ pool: tables.system }) })
+    for (const executor of [tables.system, db]) {
+      const event = { topic: 't', key: 'k', payload: 1, principal: user }
+      await expect(outbox.add(executor, event)).rejects.toThrow('outbox t: needs a transaction')
+    }
+    expect(await rows()).toBe(0)
+  })
+
+  it('refuses events and options with unknown members by name', async () => {
+    const event = { topic: 't', key: 'k', payload: 1, principle: user }
+    await expect(
+      tables.asTenant(tenantA, alice, (client) => outbox.add(client, event as never)),
+    ).rejects.toThrow('Did you mean "principal"?')
+    await expect(outbox.dead(tables.system, { limits: 1 } as never)).rejects.toThrow('Did you mean "limit"?')
+    await expect(outbox.dead(tables.system, { limit: 0 })).rejects.toThrow('outbox.dead.limit')
   })
 
   it('takes tenants and users whose ids are no UUIDs', async () => {
@@ -425,7 +450,7 @@ describe('relay', () => {
       )
       const begun = performance.now()
       const { rows: claimed } = await tables.system.query(
-        'select id from outbox_claim(100, gen_random_uuid(), 5)',
+        'select id from outbox_claim(100, 100, gen_random_uuid(), 5, array[]::text[], array[]::text[])',
       )
       expect(claimed).toHaveLength(100)
       expect(performance.now() - begun).toBeLessThan(1_000)
@@ -525,6 +550,16 @@ describe('deliverTo', () => {
     await add({ n: 1 })
     await until(() => seen.length === 2)
     expect(seen.toSorted()).toEqual([`record-event user ${tenantA}`, `sweep system ${tenantA}`])
+  })
+
+  it('gives an event to none of the jobs of its topic when one of them refuses it', async () => {
+    const strict = defineJob('strict', { payload: z.object({ n: z.number().max(5) }) })
+    const restricted = defineJob('restricted', { payload: Payload, access: { roles: ['admin'] } })
+    await startRelay(deliverTo(rig.queue, { a: [recordEvent, strict], b: [recordEvent, restricted] }))
+    await add({ n: 6 }, 'k1', 'a')
+    await add({ n: 6 }, 'k2', 'b')
+    await until(async () => (await outbox.dead(tables.system)).length === 2)
+    expect((await rig.queue.counts(recordEvent)).waiting).toBe(0)
   })
 
   it('makes one job of an event that is delivered twice', async () => {
