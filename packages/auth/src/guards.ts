@@ -1,5 +1,5 @@
 import type { AccessRule, Duration, UserPrincipal } from '@quintet/core'
-import { decideAccess, describeAccess, parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { decideAccess, describeAccess, option, readOptions } from '@quintet/core/kit'
 import { AuthError } from './errors.ts'
 
 /** An access rule made of a predicate. */
@@ -73,6 +73,12 @@ export interface StepUpRule {
   readonly maxAge?: Duration
 }
 
+const stepUpSpec = {
+  aal: option.count(undefined, { min: 1, max: 3 }).optional(),
+  amr: option.list(option.text(), { min: 1 }).optional(),
+  maxAge: option.duration().optional(),
+}
+
 /**
  * A user who has proved enough, and recently enough. One who has not is refused with
  * `ERR_AUTH_STEP_UP_REQUIRED`, which says what is missing, so that the client can ask for it.
@@ -80,15 +86,11 @@ export interface StepUpRule {
  * @see RFC 9470
  */
 export function steppedUp(rule: StepUpRule, now: () => number = Date.now): Guard {
-  refuseUnknownKeys(rule, ['aal', 'amr', 'maxAge'], 'steppedUp')
-  const { aal, amr } = rule
-  if (aal !== undefined && ![1, 2, 3].includes(aal)) {
-    throw new TypeError(`steppedUp.aal: ${JSON.stringify(aal)} must be 1, 2 or 3.`)
-  }
-  const maxAge = rule.maxAge === undefined ? undefined : parseDuration(rule.maxAge, 'steppedUp.maxAge')
-  if (aal === undefined && amr === undefined && maxAge === undefined) {
-    throw new TypeError('steppedUp: ask for aal, amr or maxAge.')
-  }
+  const { aal, amr, maxAge } = readOptions<StepUpRule, typeof stepUpSpec>(rule, stepUpSpec, 'steppedUp', {
+    check(read, note) {
+      if (Object.values(read).every((each) => each === undefined)) note('', 'ask for aal, amr or maxAge.')
+    },
+  })
   const wanted = [
     ...(aal === undefined ? [] : [`assurance level ${aal}`]),
     ...(amr === undefined ? [] : [`methods ${amr.join(' and ')}`]),

@@ -47,14 +47,14 @@ export {
   type SessionAuthorityOptions,
   type UserRights,
 } from './authority/authority-options.ts'
-export {
-  createSessionAuthority,
-  type RefreshOptions,
-  type SessionAuthority,
-  type SessionTokens,
-  type SignIn,
-  type StepUp,
-} from './authority/create-session-authority.ts'
+export { createSessionAuthority } from './authority/create-session-authority.ts'
+export type {
+  RefreshOptions,
+  SessionAuthority,
+  SessionTokens,
+  SignIn,
+  StepUp,
+} from './authority/session-authority.ts'
 export type { SessionRef, UserRef } from './sessions/session-keys.ts'
 export type { Device, RevocationReason, Session, SessionRecord } from './sessions/session-record.ts'
 export type { SessionRedis } from './sessions/session-redis.ts'

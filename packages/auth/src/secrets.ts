@@ -1,4 +1,5 @@
 import { createHmac, createSecretKey, hkdfSync, type KeyObject } from 'node:crypto'
+import { option, type Option } from '@quintet/core/kit'
 
 /** A secret: text, bytes, or an object that gives the text on request, such as core's `Secret`. */
 export type SecretInput = string | Uint8Array | { reveal(): string }
@@ -91,7 +92,8 @@ export function deriveSecrets(root: SecretInput, ...previousRoots: readonly Secr
 
 /** The bytes of a secret. @throws TypeError naming the option, never the value. */
 export function secretBytes(secret: SecretInput, path: string): Buffer {
-  const value = typeof secret === 'object' && 'reveal' in secret ? secret.reveal() : secret
+  const isHolder = typeof secret === 'object' && secret !== null && 'reveal' in secret
+  const value = isHolder ? secret.reveal() : secret
   if (typeof value !== 'string' && !(value instanceof Uint8Array)) {
     throw new TypeError(`${path}: give the secret as text, bytes or an object with reveal().`)
   }
@@ -100,6 +102,12 @@ export function secretBytes(secret: SecretInput, path: string): Buffer {
     throw new TypeError(`${path}: the secret needs at least ${minSecretLength} bytes of random data.`)
   }
   return bytes
+}
+
+/** A secret as an option: read into the key for HMAC. */
+export function secretKeyOption(): Option<KeyObject> {
+  const expected = `a secret of at least ${minSecretLength} bytes`
+  return option.parsed(expected, (given, path) => secretKey(given as SecretInput, path))
 }
 
 /** The secret as a key for HMAC. */

@@ -66,7 +66,7 @@ describe('guards', () => {
     }
     expect(() => steppedUp({})).toThrow('ask for')
     expect(() => steppedUp({ aal: 2, maxAeg: '5m' } as never)).toThrow('Did you mean "maxAge"?')
-    expect(() => steppedUp({ aal: 4 })).toThrow('must be 1, 2 or 3')
+    expect(() => steppedUp({ aal: 4 })).toThrow('from 1 to 3')
     expect(() => decideAccess(steppedUp({ aal: 1 }), user({ claims: {} }))).toThrow('stronger')
   })
 

@@ -66,7 +66,7 @@ describe('createTestAuth', () => {
     await expect(createTestAuth({ redis, authority: { idel: 1 } } as never)).rejects.toThrow(
       'Did you mean "idle"?',
     )
-    await expect(createTestAuth({} as never)).rejects.toThrow('redis: give a Redis client')
+    await expect(createTestAuth({} as never)).rejects.toThrow('redis: is missing. Give a Redis client')
   })
 })
 

@@ -1,12 +1,19 @@
-import { type Duration, type Logger, silentLogger } from '@quintet/core'
-import { type Clock, parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import type { KeyObject } from 'node:crypto'
+import type { Duration, Logger } from '@quintet/core'
+import { type Clock, option, readOptions, type ResolvedOptions } from '@quintet/core/kit'
 import type { AuditListener } from '../audit.ts'
 import type { KeyRing } from '../keys/key-ring.ts'
-import type { AuthSecrets } from '../secrets.ts'
-import { checkThrottle, type ThrottleOptions } from './throttle.ts'
-import { defaultCommandTimeout, type SessionRedis } from '../sessions/session-redis.ts'
+import { secretKey, type AuthSecrets } from '../secrets.ts'
 import type { SessionRef } from '../sessions/session-keys.ts'
+import {
+  defaultCommandTimeout,
+  sendsAgain,
+  sessionRedisOption,
+  type SessionRedis,
+} from '../sessions/session-redis.ts'
 import type { SessionStore } from '../sessions/session-store.ts'
+import { RefreshTokenCodec } from './refresh-token.ts'
+import { DeviceTokens, throttleSpec, type ThrottleOptions } from './throttle.ts'
 
 /** What a user may do, read anew at each refresh. */
 export interface UserRights {
@@ -71,94 +78,72 @@ export const sessionAuthorityDefaults: Readonly<{
   commandTimeout: defaultCommandTimeout,
 })
 
-const knownKeys = [
-  'redis',
-  'keys',
-  'secrets',
-  'issuer',
-  'audience',
-  'clientId',
-  'accessTtl',
-  'idle',
-  'absolute',
-  'grace',
-  'maxSessionsPerUser',
-  'store',
-  'loadUser',
-  'throttle',
-  'pruneAfter',
-  'audit',
-  'logger',
-  'commandTimeout',
-  'clock',
-]
-
 /** How far beyond the life of an access token tombstones and keys stay: clock skew and the longest re-warm. */
 const margin = 60_000
 
-export interface ResolvedAuthorityOptions {
-  readonly clientId: string
-  readonly accessTtl: number
-  readonly idle: number
-  readonly absolute: number
-  readonly grace: number
-  readonly maxSessionsPerUser: number
-  readonly tombstoneTtl: number
-  readonly pruneAfter: number | undefined
-  readonly pruneInterval: number
-  readonly logger: Logger
+const storeMethods = ['create', 'find', 'rotate', 'revoke', 'revokeAll', 'list', 'recentlyRevoked'] as const
+
+const defaults = sessionAuthorityDefaults
+
+const spec = {
+  redis: sessionRedisOption(),
+  keys: option.collaborator<KeyRing>(['signer', 'retainAtLeast'], 'a key ring'),
+  secrets: option.parsed('the secrets of an authority, e.g. deriveSecrets(root)', readSecrets),
+  issuer: option.text(),
+  audience: option.either(option.text(), option.list(option.text(), { min: 1 })),
+  clientId: option.text(defaults.clientId),
+  accessTtl: option.duration(defaults.accessTtl, { min: '1s' }).map(Math.floor),
+  idle: option.duration(defaults.idle, { min: '1s' }).map(Math.floor),
+  absolute: option.duration(defaults.absolute, { min: '1s' }).map(Math.floor),
+  grace: option.duration(defaults.grace).map(Math.floor),
+  maxSessionsPerUser: option.count(defaults.maxSessionsPerUser, { min: 1, max: 1_000 }),
+  store: option.collaborator<SessionStore>(storeMethods, 'a session store').optional(),
+  loadUser: option.function<NonNullable<SessionAuthorityOptions['loadUser']>>().optional(),
+  throttle: option.parsed('options of the throttle', readThrottle).optional(),
+  pruneAfter: option.duration(defaults.pruneAfter).orFalse(),
+  audit: option.function<AuditListener>().optional(),
+  logger: option.logger(),
+  commandTimeout: option.delay(defaults.commandTimeout, { min: 1 }),
+  clock: option.clock().optional(),
 }
 
-const path = 'createSessionAuthority'
+/** The keys that the secrets of an authority are made into. */
+export interface AuthorityKeys {
+  readonly codec: RefreshTokenCodec
+  readonly devices: DeviceTokens
+  readonly binding: KeyObject
+}
 
+export type ResolvedAuthorityOptions = ResolvedOptions<typeof spec> & {
+  /** How long what has ended is remembered in Redis, in milliseconds. */
+  readonly tombstoneTtl: number
+}
+
+/** @throws TypeError naming every option that is unknown or makes no sense. */
 export function resolveAuthorityOptions(options: SessionAuthorityOptions): ResolvedAuthorityOptions {
-  refuseUnknownKeys(options, knownKeys, path)
-  if (options.throttle !== undefined) checkThrottle(options.throttle)
-  for (const name of ['audit', 'loadUser'] as const) {
-    if (options[name] !== undefined && typeof options[name] !== 'function')
-      throw new TypeError(`${path}.${name}: give a function.`)
-  }
-  for (const name of [
-    'create',
-    'find',
-    'rotate',
-    'revoke',
-    'revokeAll',
-    'list',
-    'recentlyRevoked',
-  ] as const) {
-    if (options.store !== undefined && typeof options.store[name] !== 'function')
-      throw new TypeError(`${path}.store: has no ${name}().`)
-  }
-  if (typeof options.keys?.signer !== 'function') throw new TypeError(`${path}.keys: give a key ring.`)
-  if (typeof options.issuer !== 'string' || options.issuer === '')
-    throw new TypeError(`${path}.issuer: is missing.`)
-  const audience = typeof options.audience === 'string' ? [options.audience] : (options.audience ?? [])
-  if (audience.length === 0 || audience.includes(''))
-    throw new TypeError(`${path}.audience: name at least one.`)
-  const duration = (name: 'accessTtl' | 'idle' | 'absolute' | 'grace', least: number): number => {
-    const ms = parseDuration(options[name] ?? sessionAuthorityDefaults[name], `${path}.${name}`)
-    if (ms < least) throw new TypeError(`${path}.${name}: needs at least ${least} ms.`)
-    return Math.floor(ms)
-  }
-  const maxSessionsPerUser = options.maxSessionsPerUser ?? sessionAuthorityDefaults.maxSessionsPerUser
-  if (!Number.isSafeInteger(maxSessionsPerUser) || maxSessionsPerUser < 1 || maxSessionsPerUser > 1_000) {
-    throw new TypeError(`${path}.maxSessionsPerUser: ${maxSessionsPerUser} is not a number from 1 to 1000.`)
-  }
-  const accessTtl = duration('accessTtl', 1_000)
+  const read = readOptions<SessionAuthorityOptions, typeof spec>(options, spec, 'createSessionAuthority', {
+    check({ redis }, note) {
+      if (!sendsAgain(redis)) return
+      note(
+        'redis',
+        'this client sends commands again after a lost connection. Make it with maxRetriesPerRequest: 0, as createRedisClients of @quintet/redis does.',
+      )
+    },
+  })
+  return { ...read, tombstoneTtl: read.accessTtl + margin }
+}
+
+function readSecrets(given: unknown, path: string): AuthorityKeys {
+  if (typeof given !== 'object' || given === null) throw new TypeError(`${path}: give the secrets.`)
+  const secrets = given as AuthSecrets
+  const all = [secrets, ...(secrets.previous ?? [])]
   return {
-    clientId: options.clientId ?? sessionAuthorityDefaults.clientId,
-    accessTtl,
-    idle: duration('idle', 1_000),
-    absolute: duration('absolute', 1_000),
-    grace: duration('grace', 0),
-    maxSessionsPerUser,
-    tombstoneTtl: accessTtl + margin,
-    pruneAfter:
-      options.pruneAfter === false
-        ? undefined
-        : parseDuration(options.pruneAfter ?? sessionAuthorityDefaults.pruneAfter, `${path}.pruneAfter`),
-    pruneInterval: 3_600_000,
-    logger: options.logger ?? silentLogger,
+    codec: new RefreshTokenCodec(secrets, path),
+    devices: new DeviceTokens(all.map(({ refreshMac }) => secretKey(refreshMac, `${path}.refreshMac`))),
+    binding: secretKey(secrets.cnf, `${path}.cnf`),
   }
+}
+
+function readThrottle(given: unknown, path: string): ResolvedOptions<typeof throttleSpec> {
+  return readOptions<ThrottleOptions, typeof throttleSpec>(given as ThrottleOptions, throttleSpec, path)
 }

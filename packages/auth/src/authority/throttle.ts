@@ -1,6 +1,6 @@
 import { hash, type KeyObject } from 'node:crypto'
 import { isIP } from 'node:net'
-import { parseDuration, refuseUnknownKeys, safeEqual } from '@quintet/core/kit'
+import { option, type Option, readOptions, type ResolvedOptions, safeEqual } from '@quintet/core/kit'
 import { plainAddress } from '@quintet/core/http'
 import { AuthError, Refusal } from '../errors.ts'
 import type { AuthEvent } from '../audit.ts'
@@ -51,27 +51,31 @@ export const throttleDefaults: Readonly<Limits> = Object.freeze({
   perSession: Object.freeze({ limit: 60, period: '1m' }),
 })
 
-const limitNames = Object.keys(throttleDefaults) as (keyof Limits)[]
-const path = 'createSessionAuthority.throttle'
+const limitSpec = {
+  limit: option.count(undefined, { min: 1 }),
+  period: option.duration(),
+  burst: option.count(1, { min: 1 }),
+}
 
-/** @throws TypeError naming what is wrong. */
-export function checkThrottle(options: ThrottleOptions): void {
-  refuseUnknownKeys(options, ['limiter', ...limitNames], path)
-  for (const name of ['consume', 'reset'] as const) {
-    if (typeof options.limiter?.[name] !== 'function')
-      throw new TypeError(`${path}.limiter: give a rate limiter, e.g. createRateLimiter of @quintet/redis.`)
-  }
-  for (const name of limitNames) {
-    const given = options[name] ?? throttleDefaults[name]
-    refuseUnknownKeys(given, ['limit', 'period', 'burst'], `${path}.${name}`)
-    const { limit, period, burst = 1 } = given
-    parseDuration(period, `${path}.${name}.period`)
-    for (const [key, value] of Object.entries({ limit, burst })) {
-      if (!Number.isSafeInteger(value) || value < 1) {
-        throw new TypeError(`${path}.${name}.${key}: ${value} is not a whole number from 1.`)
-      }
-    }
-  }
+function limitOption(fallback: AttemptLimit): Option<AttemptLimit> {
+  return option
+    .parsed('a limit such as { limit: 10, period: "15m" }', (given, path) => {
+      readOptions<AttemptLimit, typeof limitSpec>(given as AttemptLimit, limitSpec, path)
+      return given as AttemptLimit
+    })
+    .or(fallback)
+}
+
+export const throttleSpec = {
+  limiter: option.collaborator<AttemptLimiter>(
+    ['consume', 'reset'],
+    'a rate limiter, e.g. createRateLimiter of @quintet/redis',
+  ),
+  perAddress: limitOption(throttleDefaults.perAddress),
+  perAccountAndAddress: limitOption(throttleDefaults.perAccountAndAddress),
+  perAccount: limitOption(throttleDefaults.perAccount),
+  perDevice: limitOption(throttleDefaults.perDevice),
+  perSession: limitOption(throttleDefaults.perSession),
 }
 
 /** Who tries to sign in. */
@@ -99,11 +103,12 @@ export class Throttle {
   readonly #limits: Limits
   readonly #audit: (event: AuthEvent) => void
 
-  constructor({ limiter, ...limits }: ThrottleOptions, audit: (event: AuthEvent) => void) {
+  constructor(
+    { limiter, ...limits }: ResolvedOptions<typeof throttleSpec>,
+    audit: (event: AuthEvent) => void,
+  ) {
     this.#limiter = limiter
-    // A limit that is undefined is one that is not given.
-    const chosen = limitNames.map((name) => [name, limits[name] ?? throttleDefaults[name]])
-    this.#limits = Object.fromEntries(chosen) as Limits
+    this.#limits = limits
     this.#audit = audit
   }
 

@@ -1,6 +1,6 @@
 import type { Duration } from '@quintet/core'
-import { type Clock, parseDuration, refuseUnknownKeys, safeEqual, systemClock } from '@quintet/core/kit'
-import { hmac, secretKey, type SecretInput } from '../secrets.ts'
+import { type Clock, option, readOptions, safeEqual } from '@quintet/core/kit'
+import { hmac, secretKeyOption, type SecretInput } from '../secrets.ts'
 
 export interface DpopNoncesOptions {
   /** One secret for all processes, e.g. `deriveSecrets(root).dpopNonce`. */
@@ -16,13 +16,20 @@ export interface DpopNonces {
   accepts(nonce: unknown): boolean
 }
 
-/** @see RFC 9449 section 8 */
+const spec = {
+  secret: secretKeyOption(),
+  lifetime: option.duration('5m'),
+  clock: option.clock(),
+}
+
+/** Makes the nonces of a server. @see RFC 9449 section 8 */
 export function createDpopNonces(options: DpopNoncesOptions): DpopNonces {
-  refuseUnknownKeys(options, ['secret', 'lifetime', 'clock'], 'createDpopNonces')
-  const key = secretKey(options.secret, 'createDpopNonces.secret')
-  const lifetime = parseDuration(options.lifetime ?? '5m', 'createDpopNonces.lifetime')
-  const clock = options.clock ?? systemClock
-  const macOf = (time: string): string => hmac(key, `nonce|${time}`).subarray(0, 16).toString('base64url')
+  const { secret, lifetime, clock } = readOptions<DpopNoncesOptions, typeof spec>(
+    options,
+    spec,
+    'createDpopNonces',
+  )
+  const macOf = (time: string): string => hmac(secret, `nonce|${time}`).subarray(0, 16).toString('base64url')
   return {
     issue() {
       const time = Math.floor(clock.now()).toString(36)

@@ -1,9 +1,14 @@
 import { hash } from 'node:crypto'
 import type { Duration } from '@quintet/core'
-import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
+import { type Clock, option, readOptions, type ResolvedOptions } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
 import { onceScript } from '../sessions/scripts.ts'
-import { BoundedRedis, defaultCommandTimeout, type SessionRedis } from '../sessions/session-redis.ts'
+import {
+  BoundedRedis,
+  defaultCommandTimeout,
+  sessionRedisOption,
+  type SessionRedis,
+} from '../sessions/session-redis.ts'
 import type { DpopNonces } from './dpop-nonces.ts'
 import { verifyDpopProof, type ProvedRequest } from './dpop-proof.ts'
 
@@ -19,6 +24,7 @@ export interface DpopVerifierOptions extends DpopOptions {
   readonly redis: SessionRedis
   /** @defaultValue `'5s'` */
   readonly clockTolerance?: Duration
+  /** How long Redis may take for one step. @defaultValue 400 */
   readonly commandTimeout?: Duration
   readonly clock?: Clock
 }
@@ -39,30 +45,38 @@ export const dpopDefaults: Readonly<{ window: Duration; clockTolerance: Duration
   clockTolerance: '5s',
 })
 
+/** How the part of the options is read that a manager has too. */
+export const dpopSpec = {
+  window: option.duration(dpopDefaults.window),
+  nonces: option.collaborator<DpopNonces>(['issue', 'accepts'], 'createDpopNonces(...)').optional(),
+}
+
+const spec = {
+  ...dpopSpec,
+  redis: sessionRedisOption(),
+  clockTolerance: option.duration(dpopDefaults.clockTolerance),
+  commandTimeout: option.delay(defaultCommandTimeout, { min: 1 }),
+  clock: option.clock(),
+}
+
 /** Makes a verifier of DPoP proofs, e.g. for the refresh endpoint. A manager has one of its own. */
 export function createDpopVerifier(options: DpopVerifierOptions): DpopVerifier {
-  const path = 'createDpopVerifier'
-  refuseUnknownKeys(options, ['redis', 'window', 'nonces', 'clockTolerance', 'commandTimeout', 'clock'], path)
-  const redis = new BoundedRedis(
-    options.redis,
-    options.commandTimeout ?? defaultCommandTimeout,
-    `${path}.redis`,
+  const read = readOptions<DpopVerifierOptions, typeof spec>(options, spec, 'createDpopVerifier')
+  return dpopVerifier(
+    new BoundedRedis(read.redis, read.commandTimeout),
+    read,
+    read.clockTolerance,
+    read.clock,
   )
-  const tolerance = parseDuration(
-    options.clockTolerance ?? dpopDefaults.clockTolerance,
-    `${path}.clockTolerance`,
-  )
-  return dpopVerifier(redis, options, tolerance, options.clock ?? systemClock)
 }
 
 /** As {@link createDpopVerifier}, over what a manager has already made. */
 export function dpopVerifier(
   redis: BoundedRedis,
-  { window: given, nonces }: DpopOptions,
+  { window, nonces }: ResolvedOptions<typeof dpopSpec>,
   tolerance: number,
   clock: Clock,
 ): DpopVerifier {
-  const window = parseDuration(given ?? dpopDefaults.window, 'dpop.window')
   return {
     async verify(proof, request) {
       try {

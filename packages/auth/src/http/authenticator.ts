@@ -7,10 +7,10 @@ import {
   type PrincipalFor,
 } from '@quintet/core'
 import { problemHeaders, toProblem } from '@quintet/core/http'
-import { assertAccessRule, decideAccess, refuseUnknownKeys, toQuintetError } from '@quintet/core/kit'
-import { toChallenge } from './challenge.ts'
+import { accessOption, decideAccess, option, readOptions, toQuintetError } from '@quintet/core/kit'
+import { realmOption, toChallenge } from './challenge.ts'
 import { AuthError, Refusal } from '../errors.ts'
-import { readPublicUrl, type PublicUrlOptions } from './public-url.ts'
+import { createPublicUrl, publicUrlSpec, type PublicUrlOptions } from './public-url.ts'
 import { readCredentials } from './read-credentials.ts'
 import type { RequestFacts } from './request-facts.ts'
 import type { SessionCookies } from './session-cookies.ts'
@@ -51,17 +51,17 @@ export interface Authenticator<Access extends AccessRule> {
   refuse(thrown: unknown, request: RequestFacts): AuthRefusal
 }
 
-const knownKeys = [
-  'manager',
-  'access',
-  'badCredentials',
-  'cookies',
-  'realm',
-  'freshness',
-  'origin',
-  'prefix',
-  'trustedProxies',
-]
+const spec = {
+  ...publicUrlSpec,
+  manager: option.collaborator<AuthManager>(['authenticate'], 'an auth manager'),
+  access: accessOption().or('authenticated'),
+  badCredentials: option.oneOf(['ignore', 'refuse']).optional(),
+  cookies: option
+    .collaborator<SessionCookies>(['accessToken', 'assertSameSite'], 'createSessionCookies(...)')
+    .optional(),
+  realm: realmOption().optional(),
+  freshness: option.oneOf(['strict']).optional(),
+}
 const never = new AbortController().signal
 
 /** @throws TypeError for options that are unknown or make no sense. */
@@ -69,22 +69,14 @@ export function createAuthenticator<const Access extends AccessRule = 'authentic
   options: AuthenticatorOptions<Access>,
   path: string,
 ): Authenticator<Access> {
-  refuseUnknownKeys(options, knownKeys, path)
-  if (typeof options.manager?.authenticate !== 'function')
-    throw new TypeError(`${path}.manager: give an auth manager.`)
-  const access: AccessRule = options.access ?? 'authenticated'
-  assertAccessRule(access, path)
-  if (options.freshness !== undefined && options.freshness !== 'strict') {
-    throw new TypeError(`${path}.freshness: must be 'strict' or left out.`)
-  }
-  const { badCredentials = 'ignore', freshness, cookies, manager } = options
-  if (badCredentials !== 'ignore' && badCredentials !== 'refuse') {
-    throw new TypeError(`${path}.badCredentials: must be 'ignore' or 'refuse'.`)
-  }
-  if (options.badCredentials !== undefined && access !== 'public') {
-    throw new TypeError(`${path}.badCredentials: only access 'public' lets anonymous callers through.`)
-  }
-  const publicUrl = readPublicUrl(options, path)
+  const read = readOptions<AuthenticatorOptions, typeof spec>(options, spec, path, {
+    check({ badCredentials, access }, note) {
+      if (badCredentials !== undefined && access !== 'public')
+        note('badCredentials', "only access 'public' lets anonymous callers through.")
+    },
+  })
+  const { manager, access, badCredentials = 'ignore', freshness, cookies, realm } = read
+  const publicUrl = createPublicUrl(read)
 
   async function authenticate(request: RequestFacts, signal: AbortSignal) {
     const facts = { ...request, url: publicUrl.of(request) }
@@ -126,7 +118,7 @@ export function createAuthenticator<const Access extends AccessRule = 'authentic
       const how = freshness === undefined ? { signal: never } : { signal: never, freshness }
       return decided(await manager.authenticate({ scheme: 'bearer', token }, how))
     },
-    refuse: (thrown, request) => refuseRequest(thrown, request, options.realm),
+    refuse: (thrown, request) => refuseRequest(thrown, request, realm),
   }
 }
 

@@ -1,5 +1,5 @@
 import { statusOf } from '@quintet/core/http'
-import { refuseUnknownKeys, toQuintetError } from '@quintet/core/kit'
+import { option, type Option, readOptions, toQuintetError } from '@quintet/core/kit'
 import { dpopAlgorithms } from '../dpop/dpop-proof.ts'
 
 /** How a refusal looks in HTTP. */
@@ -16,6 +16,13 @@ export interface ChallengeOptions {
   readonly scheme?: 'Bearer' | 'DPoP'
 }
 
+/** The `realm` of a challenge: any text, also an empty one. */
+export function realmOption(): Option<string> {
+  return option.text(undefined, { pattern: /^[^]*$/, expected: 'a text' })
+}
+
+const spec = { realm: realmOption().or('api'), scheme: option.oneOf(['Bearer', 'DPoP'], 'Bearer') }
+
 /** What must not stand in a parameter (RFC 6750 section 3); a line break or a letter beyond ASCII would break the header. */
 const unquotable = /[^\x20\x21\x23-\x5B\x5D-\x7E]/g
 
@@ -24,12 +31,11 @@ const unquotable = /[^\x20\x21\x23-\x5B\x5D-\x7E]/g
  * and RFC 9470. An outage is 503 with `Retry-After`, never 401: a client must not throw its tokens away for it.
  */
 export function toChallenge(thrown: unknown, options: ChallengeOptions = {}): AuthChallenge {
-  refuseUnknownKeys(options, ['realm', 'scheme'], 'toChallenge')
+  const { realm, scheme } = readOptions<ChallengeOptions, typeof spec>(options, spec, 'toChallenge')
   const error = toQuintetError(thrown)
-  const scheme = options.scheme ?? 'Bearer'
   const challenge = (code?: string, extra: Readonly<Record<string, string>> = {}): string => {
     const parts = {
-      realm: options.realm ?? 'api',
+      realm,
       ...(code === undefined ? {} : { error: code }),
       ...extra,
       ...(scheme === 'DPoP' ? { algs: dpopAlgorithms.join(' ') } : {}),

@@ -1,7 +1,8 @@
-import { refuseUnknownKeys } from '@quintet/core/kit'
 import { isQuintetError } from '@quintet/core'
+import { option, readOptions } from '@quintet/core/kit'
 import { titleOf } from '@quintet/core/http'
 import { refuseRequest, type AuthRefusal } from './authenticator.ts'
+import { realmOption } from './challenge.ts'
 import type { RequestFacts } from './request-facts.ts'
 
 export interface ErrorAnswerOptions {
@@ -17,11 +18,14 @@ export interface ErrorAnswers {
   report(thrown: unknown): void
 }
 
+const spec = {
+  realm: realmOption().optional(),
+  onError: option.function<(error: unknown) => void>((error) => console.error(error)),
+}
+
 /** @throws TypeError for options that are unknown or make no sense. */
 export function createErrorAnswers(options: ErrorAnswerOptions, path: string): ErrorAnswers {
-  refuseUnknownKeys(options, ['realm', 'onError'], path)
-  const { onError = console.error, realm } = options
-  if (typeof onError !== 'function') throw new TypeError(`${path}.onError: give a function.`)
+  const { onError, realm } = readOptions<ErrorAnswerOptions, typeof spec>(options, spec, path)
   return {
     of(thrown, request) {
       const answer = refusedByFramework(thrown) ?? refuseRequest(thrown, request, realm)

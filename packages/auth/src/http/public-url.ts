@@ -1,4 +1,5 @@
 import { parseAddressList, type AddressList } from '@quintet/core/http'
+import { option, type ResolvedOptions } from '@quintet/core/kit'
 import type { RequestFacts } from './request-facts.ts'
 
 export interface PublicUrlOptions {
@@ -23,24 +24,26 @@ export interface PublicUrl {
 const pathPattern = /^(?:\/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+$/
 const maxPrefixLength = 512
 
-/** @throws TypeError naming what is wrong. */
-export function readPublicUrl(options: PublicUrlOptions, path: string): PublicUrl {
-  const { origin, prefix = '', trustedProxies = [] } = options
-  if (origin !== undefined && (!URL.canParse(origin) || new URL(origin).origin !== origin)) {
-    throw new TypeError(
-      `${path}.origin: ${JSON.stringify(origin)} is no origin such as "https://api.example.com".`,
-    )
-  }
-  if (prefix !== '' && !isPrefix(prefix)) {
-    throw new TypeError(`${path}.prefix: ${JSON.stringify(prefix)} is no path such as "/api/media".`)
-  }
-  if (!Array.isArray(trustedProxies)) throw new TypeError(`${path}.trustedProxies: give a list of addresses.`)
-  const proxies = parseAddressList(trustedProxies, `${path}.trustedProxies`)
+/** How the options of a public URL are read. */
+export const publicUrlSpec = {
+  origin: option
+    .url(undefined, { protocols: ['http:', 'https:'], origin: true })
+    .map((url) => url.origin)
+    .optional(),
+  prefix: option.parsed('a path such as "/api/media"', readPrefix).or(''),
+  trustedProxies: option.list(option.text()).map((addresses, path) => parseAddressList(addresses, path)),
+}
+
+export function createPublicUrl({
+  origin,
+  prefix,
+  trustedProxies,
+}: ResolvedOptions<typeof publicUrlSpec>): PublicUrl {
   return {
     isKnown: origin !== undefined,
     of(request) {
       const url = new URL(request.url)
-      const stripped = forwardedPrefix(request, proxies) ?? prefix
+      const stripped = forwardedPrefix(request, trustedProxies) ?? prefix
       return `${origin ?? url.origin}${stripped}${url.pathname}${url.search}`
     },
   }
@@ -52,6 +55,11 @@ function forwardedPrefix(request: RequestFacts, proxies: AddressList): string | 
   if (given === undefined || more.length > 0) return undefined
   const plain = given.replace(/\/$/, '')
   return plain === '' || isPrefix(plain) ? plain : undefined
+}
+
+function readPrefix(given: unknown, path: string): string {
+  if (given === '' || (typeof given === 'string' && isPrefix(given))) return given
+  throw new TypeError(`${path}: ${JSON.stringify(given)} is not a path such as "/api/media".`)
 }
 
 function isPrefix(text: string): boolean {

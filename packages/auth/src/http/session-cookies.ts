@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { type Clock, refuseUnknownKeys, safeEqual, systemClock } from '@quintet/core/kit'
+import { type Clock, option, readOptions, safeEqual } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
-import { hmac, secretKey, type SecretInput } from '../secrets.ts'
+import { hmac, secretKeyOption, type SecretInput } from '../secrets.ts'
 import { sessionIdOf } from '../authority/refresh-token.ts'
-import type { SessionTokens } from '../authority/create-session-authority.ts'
+import type { SessionTokens } from '../authority/session-authority.ts'
 import { cookieValues, formatCookie, readCookie } from './cookies.ts'
 import type { RequestFacts } from './request-facts.ts'
 
@@ -69,23 +69,30 @@ const deviceMaxAge = 365 * 86_400
 
 const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
+const spec = {
+  csrfSecret: secretKeyOption(),
+  refreshPath: option.text(sessionCookiesDefaults.refreshPath, {
+    pattern: /^\/[A-Za-z0-9/_.-]*$/,
+    expected: 'a plain path such as "/auth/refresh"',
+  }),
+  origins: option.list(option.url(undefined, { origin: true }).map((url) => url.origin)),
+  clock: option.clock(),
+}
+
+/**
+ * Makes the cookies of an app, for its routes and its adapters alike.
+ *
+ * @throws TypeError for options that are unknown or make no sense.
+ *
+ * @example
+ * const cookies = createSessionCookies({ csrfSecret: secrets.csrf, origins: ['https://app.example.com'] })
+ */
 export function createSessionCookies(options: SessionCookiesOptions): SessionCookies {
-  const path = 'createSessionCookies'
-  refuseUnknownKeys(options, ['csrfSecret', 'refreshPath', 'origins', 'clock'], path)
-  const key = secretKey(options.csrfSecret, `${path}.csrfSecret`)
-  const refreshPath = options.refreshPath ?? sessionCookiesDefaults.refreshPath
-  if (!/^\/[A-Za-z0-9/_.-]*$/.test(refreshPath))
-    throw new TypeError(`${path}.refreshPath: is not a plain path.`)
-  const origins = new Set(options.origins ?? [])
-  for (const each of origins) {
-    if (!URL.canParse(each) || new URL(each).origin !== each)
-      throw new TypeError(
-        `${path}.origins: ${JSON.stringify(each)} is no origin such as "https://app.example.com".`,
-      )
-  }
-  const clock = options.clock ?? systemClock
+  const read = readOptions<SessionCookiesOptions, typeof spec>(options, spec, 'createSessionCookies')
+  const { csrfSecret, refreshPath, clock } = read
+  const origins = new Set(read.origins)
   const sign = (sessionId: string, random: string): string =>
-    hmac(key, `${sessionId}|${random}`).toString('base64url')
+    hmac(csrfSecret, `${sessionId}|${random}`).toString('base64url')
 
   function isSigned(token: string, sessionId: string): boolean {
     const [random = '', mac = ''] = token.split('.')

@@ -1,3 +1,5 @@
+import { option, type Option } from '@quintet/core/kit'
+
 /** The signature algorithms that this package issues with. */
 export type SigningAlgorithm = 'Ed25519' | 'ES256' | 'HS256'
 
@@ -42,19 +44,8 @@ export const algorithms: Readonly<Record<VerificationAlgorithm, AlgorithmFacts>>
 /** What verifiers accept where they are told nothing else. */
 export const defaultAlgorithms: readonly VerificationAlgorithm[] = Object.freeze(['Ed25519', 'ES256'])
 
-/** @throws TypeError when one of them is unknown or the list is empty. */
-export function checkAlgorithms(
-  wanted: readonly VerificationAlgorithm[],
-  path: string,
-): readonly VerificationAlgorithm[] {
-  if (!Array.isArray(wanted) || wanted.length === 0)
-    throw new TypeError(`${path}: name at least one algorithm.`)
-  for (const name of wanted) {
-    if (!Object.hasOwn(algorithms, name)) {
-      throw new TypeError(
-        `${path}: ${JSON.stringify(name)} is not an algorithm. Known: ${Object.keys(algorithms).join(', ')}.`,
-      )
-    }
-  }
-  return Object.freeze([...wanted])
+/** The algorithms to accept, as an option. */
+export function algorithmsOption(): Option<readonly VerificationAlgorithm[]> {
+  const names = Object.keys(algorithms) as VerificationAlgorithm[]
+  return option.list(option.oneOf(names), { min: 1 }).or(defaultAlgorithms)
 }

@@ -1,7 +1,8 @@
 import type { webcrypto } from 'node:crypto'
 import type { Duration } from '@quintet/core'
-import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
+import { type Clock, option, readOptions } from '@quintet/core/kit'
 import { AuthError } from '../errors.ts'
+import type { SecretInput } from '../secrets.ts'
 import type { SigningAlgorithm } from './algorithms.ts'
 import type { Jwk } from './import-key.ts'
 import {
@@ -91,30 +92,42 @@ interface Held extends KeyMaterial {
   readonly since: number
 }
 
-const knownKeys = ['algorithm', 'keys', 'prepublish', 'retain', 'clock']
-const knownInputKeys = ['jwk', 'pem', 'secret', 'kid', 'state', 'since']
-const states: readonly KeyState[] = ['prepublished', 'signing', 'verify-only']
+const defaults = keyRingDefaults
+
+const keyInputSpec = {
+  jwk: option.parsed('a JSON Web Key', (given) => given as Jwk).optional(),
+  pem: option.parsed('a key in PEM', (given) => given as SecretInput).optional(),
+  secret: option.parsed('a secret', (given) => given as SecretInput).optional(),
+  kid: option.text().optional(),
+  state: option.oneOf(['prepublished', 'signing', 'verify-only']).optional(),
+  since: option.number().optional(),
+}
+
+const spec = {
+  algorithm: option.oneOf(['Ed25519', 'ES256', 'HS256'], defaults.algorithm),
+  // Each is read when it is imported, as those of `replace()` are.
+  keys: option.list(option.parsed('a key', (given) => given as KeyInput)).optional(),
+  prepublish: option.duration(defaults.prepublish),
+  retain: option.duration(defaults.retain),
+  clock: option.clock(),
+}
 
 /**
  * Makes the key ring of an issuer.
  *
  * @throws TypeError when an option is unknown or a key is not usable.
+ *
+ * @example
+ * const keys = await createKeyRing({ keys: config.signingKeys })
  */
 export async function createKeyRing(options: KeyRingOptions = {}): Promise<KeyRing> {
-  refuseUnknownKeys(options, knownKeys, 'createKeyRing')
-  const algorithm = options.algorithm ?? keyRingDefaults.algorithm
-  if (!['Ed25519', 'ES256', 'HS256'].includes(algorithm)) {
-    throw new TypeError(
-      `createKeyRing.algorithm: ${JSON.stringify(algorithm)} must be Ed25519, ES256 or HS256.`,
-    )
-  }
-  const ring = new Ring(
-    algorithm,
-    parseDuration(options.prepublish ?? keyRingDefaults.prepublish, 'createKeyRing.prepublish'),
-    parseDuration(options.retain ?? keyRingDefaults.retain, 'createKeyRing.retain'),
-    options.clock ?? systemClock,
+  const { algorithm, keys, prepublish, retain, clock } = readOptions<KeyRingOptions, typeof spec>(
+    options,
+    spec,
+    'createKeyRing',
   )
-  await ring.replace(options.keys ?? [{ jwk: generateJwk(algorithm), state: 'signing' }])
+  const ring = new Ring(algorithm, prepublish, retain, clock)
+  await ring.replace(keys ?? [{ jwk: generateJwk(algorithm), state: 'signing' }])
   return ring
 }
 
@@ -228,12 +241,7 @@ class Ring implements KeyRing {
 
   async #import(input: KeyInput, at: string, state: KeyState): Promise<Held> {
     const path = `createKeyRing.${at}`
-    refuseUnknownKeys(input, knownInputKeys, path)
-    if (input.state !== undefined && !states.includes(input.state)) {
-      throw new TypeError(
-        `${path}.state: ${JSON.stringify(input.state)} must be one of ${states.join(', ')}.`,
-      )
-    }
+    readOptions<KeyInput, typeof keyInputSpec>(input, keyInputSpec, path)
     const material = await importKeyMaterial(input, this.algorithm, path)
     return Object.freeze({
       ...material,

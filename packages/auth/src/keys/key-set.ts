@@ -1,5 +1,5 @@
-import { refuseUnknownKeys } from '@quintet/core/kit'
-import { checkAlgorithms, defaultAlgorithms, type VerificationAlgorithm } from './algorithms.ts'
+import { readOptions } from '@quintet/core/kit'
+import { algorithmsOption, type VerificationAlgorithm } from './algorithms.ts'
 import { importVerificationKey, type Jwk } from './import-key.ts'
 import type { VerificationKey, VerificationKeys } from './verification-keys.ts'
 
@@ -13,15 +13,16 @@ export interface KeySetOptions {
   readonly algorithms?: readonly VerificationAlgorithm[]
 }
 
+const spec = { algorithms: algorithmsOption() }
+
 /**
  * Verification keys that are given, e.g. from configuration.
  *
  * @throws TypeError when a key is not usable, two have one id, or symmetric keys stand beside public ones.
  */
 export async function keySet(set: JwkSet, options: KeySetOptions = {}): Promise<VerificationKeys> {
-  refuseUnknownKeys(options, ['algorithms'], 'keySet')
-  const allowed = checkAlgorithms(options.algorithms ?? defaultAlgorithms, 'keySet.algorithms')
-  const keys = await importKeySet(set, allowed, 'refuse')
+  const { algorithms } = readOptions<KeySetOptions, typeof spec>(options, spec, 'keySet')
+  const keys = await importKeySet(set, algorithms, 'refuse')
   if (keys.size === 0) throw new TypeError('keySet: the set has no key.')
   return Object.freeze({ epoch: 0, find: async (kid: string) => keys.get(kid) })
 }

@@ -1,7 +1,7 @@
 import type { Duration, Size } from '@quintet/core'
-import { type Clock, parseDuration, parseSize, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
+import { type Clock, option, readOptions, type ResolvedOptions } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
-import { checkAlgorithms, defaultAlgorithms, type VerificationAlgorithm } from './algorithms.ts'
+import { algorithmsOption, type VerificationAlgorithm } from './algorithms.ts'
 import { importKeySet, type JwkSet } from './key-set.ts'
 import type { VerificationKey, VerificationKeys } from './verification-keys.ts'
 
@@ -46,17 +46,20 @@ export const remoteJwksDefaults: Readonly<{
   maxSize: Size
 }> = Object.freeze({ cacheTtl: '10m', cooldown: '10s', staleIfError: '1h', timeout: '3s', maxSize: '64kb' })
 
-const knownKeys = [
-  'algorithms',
-  'cacheTtl',
-  'cooldown',
-  'staleIfError',
-  'timeout',
-  'maxSize',
-  'insecure',
-  'fetch',
-  'clock',
-]
+const defaults = remoteJwksDefaults
+
+const spec = {
+  algorithms: algorithmsOption(),
+  cacheTtl: option.duration(defaults.cacheTtl),
+  cooldown: option.duration(defaults.cooldown),
+  staleIfError: option.duration(defaults.staleIfError),
+  timeout: option.delay(defaults.timeout, { min: 1 }),
+  maxSize: option.size(defaults.maxSize, { min: 1 }),
+  insecure: option.boolean(false),
+  fetch: option.function<FetchJwks>((url, init) => fetch(url, init)),
+  clock: option.clock(),
+}
+
 const loopback = new Set(['localhost', '127.0.0.1', '[::1]'])
 const maxKeys = 64
 /** An issuer that starts after us should not be waited for longer than this. */
@@ -71,20 +74,13 @@ const firstCooldown = 1_000
  * @see RFC 7517 section 5
  */
 export function remoteJwks(url: string | URL, options: RemoteJwksOptions = {}): VerificationKeys {
-  refuseUnknownKeys(options, knownKeys, 'remoteJwks')
-  return new RemoteJwks(checkUrl(String(url), options.insecure === true), options)
+  const read = readOptions<RemoteJwksOptions, typeof spec>(options, spec, 'remoteJwks')
+  return new RemoteJwks(checkUrl(String(url), read.insecure), read)
 }
 
 class RemoteJwks implements VerificationKeys {
   readonly #url: string
-  readonly #algorithms: readonly VerificationAlgorithm[]
-  readonly #cacheTtl: number
-  readonly #cooldown: number
-  readonly #staleIfError: number
-  readonly #timeout: number
-  readonly #maxSize: number
-  readonly #fetch: FetchJwks
-  readonly #clock: Clock
+  readonly #options: ResolvedOptions<typeof spec>
   #keys: ReadonlyMap<string, VerificationKey> | undefined
   #fetchedAt = -Infinity
   #triedAt = -Infinity
@@ -92,27 +88,18 @@ class RemoteJwks implements VerificationKeys {
   #running: Promise<void> | undefined
   epoch = 0
 
-  constructor(url: string, options: RemoteJwksOptions) {
+  constructor(url: string, options: ResolvedOptions<typeof spec>) {
     this.#url = url
-    this.#algorithms = checkAlgorithms(options.algorithms ?? defaultAlgorithms, 'remoteJwks.algorithms')
-    this.#cacheTtl = parseDuration(options.cacheTtl ?? remoteJwksDefaults.cacheTtl, 'remoteJwks.cacheTtl')
-    this.#cooldown = parseDuration(options.cooldown ?? remoteJwksDefaults.cooldown, 'remoteJwks.cooldown')
-    this.#staleIfError = parseDuration(
-      options.staleIfError ?? remoteJwksDefaults.staleIfError,
-      'remoteJwks.staleIfError',
-    )
-    this.#timeout = parseDuration(options.timeout ?? remoteJwksDefaults.timeout, 'remoteJwks.timeout')
-    this.#maxSize = parseSize(options.maxSize ?? remoteJwksDefaults.maxSize, 'remoteJwks.maxSize')
-    this.#fetch = options.fetch ?? ((target, init) => fetch(target, init))
-    this.#clock = options.clock ?? systemClock
+    this.#options = options
   }
 
   async find(kid: string): Promise<VerificationKey | undefined> {
-    const now = this.#clock.monotonic()
+    const now = this.#options.clock.monotonic()
     const known = this.#keys?.get(kid)
     const age = now - this.#fetchedAt
-    if (known !== undefined && age < this.#cacheTtl) return known
-    const cooldown = this.#keys === undefined ? Math.min(this.#cooldown, firstCooldown) : this.#cooldown
+    if (known !== undefined && age < this.#options.cacheTtl) return known
+    const cooldown =
+      this.#keys === undefined ? Math.min(this.#options.cooldown, firstCooldown) : this.#options.cooldown
     if (this.#running !== undefined || now - this.#triedAt >= cooldown) {
       const refreshed = this.#refresh()
       // An issuer that failed the last time keeps nobody waiting for a key that may still be used.
@@ -128,13 +115,16 @@ class RemoteJwks implements VerificationKeys {
   }
 
   async ready(): Promise<void> {
-    const isOver = this.#clock.monotonic() - this.#triedAt >= Math.min(this.#cooldown, firstCooldown)
+    const isOver =
+      this.#options.clock.monotonic() - this.#triedAt >= Math.min(this.#options.cooldown, firstCooldown)
     if (!this.#isUsable() && (this.#running !== undefined || isOver)) await this.#refresh()
     if (!this.#isUsable()) throw new AuthError('ERR_AUTH_UNAVAILABLE', { cause: this.#lastFailure })
   }
 
   #isUsable(): boolean {
-    return this.#clock.monotonic() - this.#fetchedAt < this.#cacheTtl + this.#staleIfError
+    return (
+      this.#options.clock.monotonic() - this.#fetchedAt < this.#options.cacheTtl + this.#options.staleIfError
+    )
   }
 
   #refresh(): Promise<void> {
@@ -144,14 +134,14 @@ class RemoteJwks implements VerificationKeys {
   }
 
   async #load(): Promise<void> {
-    this.#triedAt = this.#clock.monotonic()
+    this.#triedAt = this.#options.clock.monotonic()
     try {
-      const keys = await importKeySet(await this.#read(), this.#algorithms, 'skip')
+      const keys = await importKeySet(await this.#read(), this.#options.algorithms, 'skip')
       // An issuer without keys is one that is broken: its former set may still be right.
       if (keys.size === 0) throw new Refusal('The JWKS has no key that can be used.')
       const before = this.#keys
       this.#keys = keys
-      this.#fetchedAt = this.#clock.monotonic()
+      this.#fetchedAt = this.#options.clock.monotonic()
       this.#lastFailure = undefined
       for (const kid of before?.keys() ?? []) {
         if (!keys.has(kid)) {
@@ -165,16 +155,17 @@ class RemoteJwks implements VerificationKeys {
   }
 
   async #read(): Promise<JwkSet> {
-    const response = await this.#fetch(this.#url, {
+    const { fetch: request, timeout, maxSize } = this.#options
+    const response = await request(this.#url, {
       headers: { accept: 'application/jwk-set+json, application/json' },
       redirect: 'error',
-      signal: AbortSignal.timeout(this.#timeout),
+      signal: AbortSignal.timeout(timeout),
     })
     if (response.status !== 200) {
       await response.body?.cancel()
       throw new Refusal(`The JWKS endpoint answered with status ${response.status}.`)
     }
-    const set = JSON.parse(await readText(response, this.#maxSize)) as JwkSet
+    const set = JSON.parse(await readText(response, maxSize)) as JwkSet
     if (set.keys.length > maxKeys) throw new Refusal(`The JWKS has more than ${maxKeys} keys.`)
     if (set.keys.some((jwk) => jwk.kty === 'oct' || jwk.d !== undefined)) {
       throw new Refusal('The JWKS shows secret keys; none of it can be trusted.')

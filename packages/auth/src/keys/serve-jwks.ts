@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import type { Duration } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions } from '@quintet/core/kit'
 import type { KeyRing } from './key-ring.ts'
 
 /** What to answer at `/.well-known/jwks.json`. */
@@ -14,10 +14,12 @@ export interface JwksAnswerOptions {
   readonly maxAge?: Duration
 }
 
+const spec = { maxAge: option.duration('5m') }
+
 /** The public keys of a ring with the headers to cache them by. @see RFC 7517 section 8.5 */
 export function jwksAnswer(ring: KeyRing, options: JwksAnswerOptions = {}): JwksAnswer {
-  refuseUnknownKeys(options, ['maxAge'], 'jwksAnswer')
-  const seconds = Math.floor(parseDuration(options.maxAge ?? '5m', 'jwksAnswer.maxAge') / 1_000)
+  const { maxAge } = readOptions<JwksAnswerOptions, typeof spec>(options, spec, 'jwksAnswer')
+  const seconds = Math.floor(maxAge / 1_000)
   const body = JSON.stringify(ring.jwks())
   return {
     body,

@@ -10,9 +10,8 @@ import {
 import { createAudit } from '../audit.ts'
 import { dpopVerifier, type DpopVerifier } from '../dpop/dpop-verifier.ts'
 import { AuthError, Refusal, type AuthErrorCode } from '../errors.ts'
-import { secretKey } from '../secrets.ts'
 import { isId, isSessionId, sessionKey, sessionKeyPrefix, type SessionRef } from '../sessions/session-keys.ts'
-import { BoundedRedis, defaultCommandTimeout } from '../sessions/session-redis.ts'
+import { BoundedRedis } from '../sessions/session-redis.ts'
 import { SessionRegistry } from '../sessions/session-registry.ts'
 import { SessionWarmer } from '../sessions/session-warmer.ts'
 import type { TokenVerifier, VerifiedToken } from '../tokens/token-verifier.ts'
@@ -64,7 +63,7 @@ const tombstoneTtl = 6 * 60_000
  * })
  */
 export function createJwtAuthManager(options: JwtAuthManagerOptions): JwtAuthManager {
-  return new Manager(options, resolveManagerOptions(options))
+  return new Manager(resolveManagerOptions(options))
 }
 
 class Manager implements JwtAuthManager {
@@ -85,26 +84,24 @@ class Manager implements JwtAuthManager {
   /** What was computed for a verified token; goes with it. */
   readonly #bound = new WeakMap<VerifiedToken, BoundToken>()
 
-  constructor(options: JwtAuthManagerOptions, settings: ResolvedManagerOptions) {
-    const path = 'createJwtAuthManager'
-    this.#verifier = settings.verifier
-    this.#clock = options.clock ?? systemClock
-    this.#logger = options.logger
-    this.#lastSeen = settings.lastSeen
-    this.#redis = new BoundedRedis(
-      options.sessionRedis,
-      options.commandTimeout ?? defaultCommandTimeout,
-      `${path}.sessionRedis`,
-    )
+  constructor(options: ResolvedManagerOptions) {
+    const { verifier, cnf, clock = systemClock, lastSeen, sessionLookup, logger } = options
+    const tolerance = verifier.clockTolerance
+    const audit = createAudit(options.audit, logger, () => clock.now())
+    this.#verifier = verifier
+    this.#clock = clock
+    this.#logger = logger
+    this.#lastSeen = lastSeen === false ? undefined : lastSeen
+    this.#redis = new BoundedRedis(options.sessionRedis, options.commandTimeout)
     this.#registry = new SessionRegistry(this.#redis, tombstoneTtl, options.clock)
-    this.#fields = settings.cnfGrace > 0 ? snapshotFieldsWithPrevious : snapshotFields
-    const audit = createAudit(options.audit, options.logger, () => this.#clock.now())
-    const { cnf, sessionLookup } = options
-    const secrets = cnf === false ? [] : [cnf.secret, ...(cnf.previousSecrets ?? [])]
-    const keys = secrets.map((secret) => secretKey(secret, `${path}.cnf.secret`))
-    const tolerance = settings.verifier.clockTolerance
-    this.#check = new SessionCheck(keys, settings.cnfGrace, tolerance)
-    this.#dpop = dpopVerifier(this.#redis, options.dpop ?? {}, tolerance, this.#clock)
+    const grace = cnf === false ? 0 : cnf.grace
+    this.#fields = grace > 0 ? snapshotFieldsWithPrevious : snapshotFields
+    this.#check = new SessionCheck(
+      cnf === false ? [] : [cnf.secret, ...cnf.previousSecrets],
+      grace,
+      tolerance,
+    )
+    this.#dpop = dpopVerifier(this.#redis, options.dpop, tolerance, clock)
     this.#warmer =
       sessionLookup === undefined
         ? undefined
@@ -112,12 +109,12 @@ class Manager implements JwtAuthManager {
     this.#watcher = new SessionWatcher(
       this.#check,
       (token) => this.#readOrWarm(token),
-      this.#clock,
-      settings.watchInterval,
+      clock,
+      options.watchInterval,
     )
     this.#tracked = options.track?.({ prefix: sessionKeyPrefix, load: (key) => this.#load(key) })
     this.#tracked?.onInvalidate((key) => this.#invalidated(key))
-    this.#lookWhenTrusted()
+    this.#recheckWhenTrusted()
   }
 
   authenticate(credentials: Credentials, options: Partial<AuthenticateOptions> = {}): Promise<Principal> {
@@ -163,11 +160,11 @@ class Manager implements JwtAuthManager {
 
   #invalidated(key: string | null): void {
     this.#watcher.invalidated(key)
-    if (key === null) this.#lookWhenTrusted()
+    if (key === null) this.#recheckWhenTrusted()
   }
 
   /** What was written while nothing could be heard is seen as soon as it can be heard again. */
-  #lookWhenTrusted(): void {
+  #recheckWhenTrusted(): void {
     if (this.#tracked === undefined || this.#awaitsTrust) return
     this.#awaitsTrust = true
     this.#tracked

@@ -1,13 +1,13 @@
 import type { Duration, Logger } from '@quintet/core'
-import { type Clock, parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { type Clock, type NoteProblem, option, readOptions, type ResolvedOptions } from '@quintet/core/kit'
 import type { AuditListener } from '../audit.ts'
-import type { DpopOptions } from '../dpop/dpop-verifier.ts'
-import type { SecretInput } from '../secrets.ts'
-import { defaultCommandTimeout, type SessionRedis } from '../sessions/session-redis.ts'
+import { dpopSpec, type DpopOptions } from '../dpop/dpop-verifier.ts'
+import { secretKeyOption, type SecretInput } from '../secrets.ts'
+import { defaultCommandTimeout, sessionRedisOption, type SessionRedis } from '../sessions/session-redis.ts'
 import type { SessionLookup } from '../sessions/session-warmer.ts'
 import {
-  createTokenVerifier,
-  tokenVerifierKeys,
+  tokenVerifier,
+  tokenVerifierSpec,
   type TokenVerifier,
   type TokenVerifierOptions,
 } from '../tokens/token-verifier.ts'
@@ -89,77 +89,61 @@ export const jwtAuthManagerDefaults: Readonly<{
   cnfGrace: 0,
 })
 
-const ownKeys = [
-  'logger',
-  'sessionRedis',
-  'cnf',
-  'sessionLookup',
-  'freshness',
-  'track',
-  'lastSeen',
-  'watchInterval',
-  'dpop',
-  'audit',
-  'commandTimeout',
-  'clock',
-  'jwt',
-]
+const defaults = jwtAuthManagerDefaults
+
+const ownSpec = {
+  logger: option.logger().required(),
+  sessionRedis: sessionRedisOption(),
+  cnf: option
+    .nested({
+      secret: secretKeyOption(),
+      previousSecrets: option.list(secretKeyOption()),
+      grace: option.duration(defaults.cnfGrace),
+    })
+    .required()
+    .orFalse(),
+  sessionLookup: option.function<SessionLookup>().optional(),
+  freshness: option.oneOf(['strict', 'tracked'], defaults.freshness),
+  track: option.function<TrackSessions>().optional(),
+  lastSeen: option.duration(defaults.lastSeen).orFalse(),
+  watchInterval: option.delay(defaults.watchInterval, { min: 10 }),
+  dpop: option.nested(dpopSpec),
+  audit: option.function<AuditListener>().optional(),
+  commandTimeout: option.delay(defaults.commandTimeout, { min: 1 }),
+  clock: tokenVerifierSpec.clock,
+}
 
 const path = 'createJwtAuthManager'
-
-export interface ResolvedManagerOptions {
-  readonly verifier: TokenVerifier
-  readonly lastSeen: number | undefined
-  readonly watchInterval: number
-  readonly cnfGrace: number
+const withKeysSpec = { ...tokenVerifierSpec, ...ownSpec }
+const withVerifierSpec = {
+  ...ownSpec,
+  jwt: option.collaborator<TokenVerifier>(['verify', 'recall', 'ready'], 'createTokenVerifier(...)'),
 }
 
+export type ResolvedManagerOptions = ResolvedOptions<typeof ownSpec> & { readonly verifier: TokenVerifier }
+
+/** @throws TypeError naming every option that is unknown or makes no sense. */
 export function resolveManagerOptions(options: JwtAuthManagerOptions): ResolvedManagerOptions {
-  refuseUnknownKeys(options, [...new Set([...ownKeys, ...tokenVerifierKeys])], path)
-  if (typeof options.logger?.error !== 'function') throw new TypeError(`${path}.logger: give a logger.`)
-  for (const name of ['sessionLookup', 'track', 'audit'] as const) {
-    if (options[name] !== undefined && typeof options[name] !== 'function')
-      throw new TypeError(`${path}.${name}: give a function.`)
+  if (options?.jwt === undefined) {
+    const { jwt: _none, ...given } = options ?? {}
+    const read = readOptions<typeof given, typeof withKeysSpec>(given, withKeysSpec, path, { check })
+    return { ...read, verifier: tokenVerifier(read) }
   }
-  if (options.cnf === undefined) {
-    throw new TypeError(
-      `${path}.cnf: give { secret }, or false to accept tokens that are not bound to a refresh.`,
-    )
-  }
-  if (options.cnf !== false)
-    refuseUnknownKeys(options.cnf, ['secret', 'previousSecrets', 'grace'], `${path}.cnf`)
-  if (options.dpop !== undefined) refuseUnknownKeys(options.dpop, ['window', 'nonces'], `${path}.dpop`)
-  const { freshness = jwtAuthManagerDefaults.freshness } = options
-  if (freshness !== 'strict' && freshness !== 'tracked') {
-    throw new TypeError(`${path}.freshness: ${JSON.stringify(freshness)} must be 'strict' or 'tracked'.`)
-  }
-  if ((freshness === 'tracked') !== (options.track !== undefined)) {
-    throw new TypeError(`${path}: freshness 'tracked' and track belong together. Give both or neither.`)
-  }
-  const watchInterval = parseDuration(
-    options.watchInterval ?? jwtAuthManagerDefaults.watchInterval,
-    `${path}.watchInterval`,
-  )
-  if (watchInterval < 10) throw new TypeError(`${path}.watchInterval: needs at least 10 ms.`)
-  const grace = (options.cnf === false ? undefined : options.cnf.grace) ?? jwtAuthManagerDefaults.cnfGrace
-  return {
-    verifier: resolveVerifier(options),
-    lastSeen:
-      options.lastSeen === false
-        ? undefined
-        : parseDuration(options.lastSeen ?? jwtAuthManagerDefaults.lastSeen, `${path}.lastSeen`),
-    watchInterval,
-    cnfGrace: parseDuration(grace, `${path}.cnf.grace`),
-  }
+  // What belongs to a verifier is the business of the one that was given.
+  const { keys, issuer, audience, clockTolerance, tokenCache, maxTokenLength, ...given } = options as Partial<
+    Record<keyof TokenVerifierOptions, unknown>
+  > &
+    ManagerOptions & { readonly jwt: TokenVerifier }
+  const both = Object.entries({ keys, issuer, audience, clockTolerance, tokenCache, maxTokenLength })
+    .filter(([, value]) => value !== undefined)
+    .map(([key]) => key)
+  if (both.length > 0)
+    throw new TypeError(`${path}: jwt is a verifier of its own. Leave out ${both.join(', ')}.`)
+  const read = readOptions<typeof given, typeof withVerifierSpec>(given, withVerifierSpec, path, { check })
+  return { ...read, verifier: read.jwt }
 }
 
-function resolveVerifier(options: JwtAuthManagerOptions): TokenVerifier {
-  const given = Object.entries(options).filter(
-    ([key, value]) => tokenVerifierKeys.includes(key) && value !== undefined,
-  )
-  if (options.jwt === undefined)
-    return createTokenVerifier(Object.fromEntries(given) as unknown as TokenVerifierOptions, path)
-  const both = given.map(([key]) => key).filter((key) => key !== 'clock')
-  if (both.length === 0) return options.jwt
-  throw new TypeError(`${path}: jwt is a verifier of its own. Leave out ${both.join(', ')}.`)
+function check({ freshness, track }: ResolvedOptions<typeof ownSpec>, note: NoteProblem): void {
+  if ((freshness === 'tracked') !== (track !== undefined))
+    note('', "freshness 'tracked' and track belong together. Give both or neither.")
 }

@@ -1,5 +1,5 @@
 import type { Duration } from '@quintet/core'
-import { type Clock, parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { type Clock, option, parseDuration, readOptions } from '@quintet/core/kit'
 import type { SessionRef, UserRef } from '../sessions/session-keys.ts'
 import type { SessionRecord } from '../sessions/session-record.ts'
 import type {
@@ -11,7 +11,7 @@ import type {
   StoredSession,
 } from '../sessions/session-store.ts'
 import { toRecord, type SessionRow } from './session-row.ts'
-import { tableNames, type SessionTables, type TableNames } from './tables.ts'
+import { tableNames, tablesSpec, type SessionTables, type TableNames } from './tables.ts'
 
 /** What is needed of a pool; that of `pg` fits. Its user must see all sessions, whatever their tenant. */
 export interface PostgresPool {
@@ -46,19 +46,24 @@ export interface PostgresSessionStore extends SessionStore {
   prune(endedBefore: Duration): Promise<number>
 }
 
+const spec = {
+  pool: option.collaborator<PostgresPool>(['connect'], 'a pool of pg'),
+  ...tablesSpec,
+  queryTimeout: option.delay(postgresSessionStoreDefaults.queryTimeout, { min: 1 }),
+  clock: option.clock().optional(),
+}
+
 /**
  * Makes the session store on PostgreSQL, over the tables of {@link sessionTablesSql}. Each step is one statement,
  * so it commits or does not; a refresh compares and swaps on the generation.
  */
 export function createPostgresSessionStore(options: PostgresSessionStoreOptions): PostgresSessionStore {
-  const path = 'createPostgresSessionStore'
-  refuseUnknownKeys(options, ['pool', 'schema', 'sessions', 'epochs', 'queryTimeout', 'clock'], path)
-  if (typeof options.pool?.connect !== 'function') throw new TypeError(`${path}.pool: give a pool of pg.`)
-  const timeout = parseDuration(
-    options.queryTimeout ?? postgresSessionStoreDefaults.queryTimeout,
-    `${path}.queryTimeout`,
+  const { pool, queryTimeout, clock, ...tables } = readOptions<PostgresSessionStoreOptions, typeof spec>(
+    options,
+    spec,
+    'createPostgresSessionStore',
   )
-  const store = new Store(options.pool, tableNames(options, path), timeout, options.clock)
+  const store = new Store(pool, tableNames(tables), queryTimeout, clock)
   // Bound, so that `sessionLookup: store.find` works.
   return {
     create: (session, limits) => store.create(session, limits),

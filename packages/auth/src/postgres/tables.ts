@@ -1,3 +1,5 @@
+import { option, readOptions, type ResolvedOptions } from '@quintet/core/kit'
+
 /** Where the tables are. */
 export interface SessionTables {
   /** @defaultValue the first schema of the search path */
@@ -13,15 +15,18 @@ export interface TableNames {
   readonly epochs: string
 }
 
-const identifier = /^[a-z_][a-z0-9_]{0,50}$/
+const defaults = { sessions: 'auth_sessions', epochs: 'auth_session_epochs' }
+const plainName = { pattern: /^[a-z_][a-z0-9_]{0,50}$/, expected: 'a plain lower-case name' }
 
-export function tableNames(tables: SessionTables, path: string): TableNames {
-  const { schema, sessions = 'auth_sessions', epochs = 'auth_session_epochs' } = tables
-  for (const name of [schema, sessions, epochs]) {
-    if (name !== undefined && !identifier.test(name)) {
-      throw new TypeError(`${path}: ${JSON.stringify(name)} is not a plain lower-case name.`)
-    }
-  }
+/** How the names of the tables are read. */
+export const tablesSpec = {
+  schema: option.text(undefined, plainName).optional(),
+  sessions: option.text(defaults.sessions, plainName),
+  epochs: option.text(defaults.epochs, plainName),
+}
+
+/** The names as they stand in SQL. */
+export function tableNames({ schema, sessions, epochs }: ResolvedOptions<typeof tablesSpec>): TableNames {
   const prefix = schema === undefined ? '' : `"${schema}".`
   return { sessions: `${prefix}"${sessions}"`, epochs: `${prefix}"${epochs}"` }
 }
@@ -31,8 +36,9 @@ export function tableNames(tables: SessionTables, path: string): TableNames {
  * not in it, only the SHA-256 of their secrets.
  */
 export function sessionTablesSql(tables: SessionTables = {}): string {
-  const { sessions, epochs } = tableNames(tables, 'sessionTablesSql')
-  const base = tables.sessions ?? 'auth_sessions'
+  const read = readOptions<SessionTables, typeof tablesSpec>(tables, tablesSpec, 'sessionTablesSql')
+  const { sessions, epochs } = tableNames(read)
+  const base = read.sessions
   return `
 create table ${sessions} (
   id text primary key,

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Duration } from '@quintet/core'
-import { type Clock, parseDuration, systemClock } from '@quintet/core/kit'
+import { type Clock, option, type Option, systemClock } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
 
 /** What is needed of a Redis client; one of ioredis fits. It must be on a server with the policy `noeviction`. */
@@ -19,8 +18,13 @@ export interface SessionRedis {
   }
 }
 
+/** The client for sessions as an option. */
+export function sessionRedisOption(): Option<SessionRedis> {
+  return option.collaborator<SessionRedis>(['hmget', 'evalsha', 'eval'], 'a Redis client (ioredis)')
+}
+
 /** How long one command may take until the answer is "unavailable". */
-export const defaultCommandTimeout: Duration = 400
+export const defaultCommandTimeout = 400
 
 /** After so many commands in a row that found no working Redis, further ones fail at once, until one has been answered. */
 const failuresToOpen = 5
@@ -54,12 +58,10 @@ export class BoundedRedis {
   #failures = 0
   #probeAt = 0
 
-  constructor(redis: SessionRedis, timeout: Duration, path: string, clock: Clock = systemClock) {
-    for (const name of ['hmget', 'evalsha', 'eval'] as const) {
-      if (typeof redis?.[name] !== 'function') throw new TypeError(`${path}: give a Redis client (ioredis).`)
-    }
+  /** `timeout` in milliseconds. */
+  constructor(redis: SessionRedis, timeout: number, clock: Clock = systemClock) {
     this.#redis = redis
-    this.#timeout = parseDuration(timeout, `${path} command timeout`)
+    this.#timeout = timeout
     this.#clock = clock
   }
 
@@ -138,16 +140,9 @@ function isAway(error: unknown): boolean {
   return reply === undefined || awayReply.test(reply.message)
 }
 
-/**
- * Refuses a client that sends commands again after a lost connection: by then their callers were told that they failed.
- *
- * @throws TypeError
- */
-export function assertSendsOnce({ options }: SessionRedis, path: string): void {
-  if (options === undefined || 'redisOptions' in options || options.maxRetriesPerRequest === 0) return
-  throw new TypeError(
-    `${path}: this client sends commands again after a lost connection. Make it with maxRetriesPerRequest: 0, as createRedisClients of @quintet/redis does.`,
-  )
+/** Whether a client sends commands again after a lost connection: by then their callers were told that they failed. */
+export function sendsAgain({ options }: SessionRedis): boolean {
+  return options !== undefined && !('redisOptions' in options) && options.maxRetriesPerRequest !== 0
 }
 
 /** Carries the message alone: what a client hangs on its errors holds the arguments of the command. */

@@ -7,12 +7,8 @@ import { createJwtAuthManager, type JwtAuthManager } from '../manager/create-jwt
 import type { JwtAuthManagerOptions } from '../manager/manager-options.ts'
 import { deriveSecrets, type DerivedSecrets } from '../secrets.ts'
 import type { SessionAuthorityOptions } from '../authority/authority-options.ts'
-import {
-  createSessionAuthority,
-  type SessionAuthority,
-  type SessionTokens,
-  type SignIn,
-} from '../authority/create-session-authority.ts'
+import { createSessionAuthority } from '../authority/create-session-authority.ts'
+import type { SessionAuthority, SessionTokens, SignIn } from '../authority/session-authority.ts'
 import type { SessionRedis } from '../sessions/session-redis.ts'
 import type { AccessClaims } from '../tokens/access-claims.ts'
 import type { TokenVerifierOptions } from '../tokens/token-verifier.ts'

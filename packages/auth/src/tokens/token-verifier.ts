@@ -1,5 +1,5 @@
 import type { Duration } from '@quintet/core'
-import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
+import { type Clock, option, readOptions, type ResolvedOptions, systemClock } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
 import type { VerificationKeys } from '../keys/verification-keys.ts'
 import {
@@ -72,55 +72,45 @@ export interface TokenVerifier {
   readonly clockTolerance: number
 }
 
-/** The options of {@link createTokenVerifier} by name. */
-export const tokenVerifierKeys: readonly string[] = Object.freeze([
-  'keys',
-  'issuer',
-  'audience',
-  'clockTolerance',
-  'tokenCache',
-  'maxTokenLength',
-  'clock',
-])
+const defaults = tokenVerifierDefaults
+
+/** How the options of a verifier are read; those of a manager hold them too. */
+export const tokenVerifierSpec = {
+  keys: option.collaborator<VerificationKeys>(['find'], 'remoteJwks(url), keySet(...) or a key ring'),
+  issuer: option.text(),
+  audience: option.either(
+    option.text().map((one): readonly string[] => [one]),
+    option.list(option.text(), { min: 1 }),
+  ),
+  clockTolerance: option.duration(defaults.clockTolerance),
+  tokenCache: option.nested({
+    maxEntries: option.count(defaults.tokenCache.maxEntries),
+    ttl: option.duration(defaults.tokenCache.ttl),
+  }),
+  maxTokenLength: option.count(defaults.maxTokenLength, { min: 1 }),
+  clock: option.clock().optional(),
+}
 
 /** Makes a verifier of access tokens. @throws TypeError for options that are unknown or make no sense. */
-export function createTokenVerifier(
-  options: TokenVerifierOptions,
-  path = 'createTokenVerifier',
-): TokenVerifier {
-  refuseUnknownKeys(options, tokenVerifierKeys, path)
-  if (typeof options.keys?.find !== 'function') {
-    throw new TypeError(`${path}.keys: give remoteJwks(url), keySet(...) or a key ring.`)
-  }
-  if (typeof options.issuer !== 'string' || options.issuer === '')
-    throw new TypeError(`${path}.issuer: is missing.`)
-  const audience = typeof options.audience === 'string' ? [options.audience] : [...(options.audience ?? [])]
-  if (audience.length === 0 || audience.some((each) => typeof each !== 'string' || each === '')) {
-    throw new TypeError(`${path}.audience: name at least one audience.`)
-  }
-  refuseUnknownKeys(options.tokenCache ?? {}, ['maxEntries', 'ttl'], `${path}.tokenCache`)
-  const maxEntries = options.tokenCache?.maxEntries ?? tokenVerifierDefaults.tokenCache.maxEntries
-  if (!Number.isSafeInteger(maxEntries) || maxEntries < 0) {
-    throw new TypeError(`${path}.tokenCache.maxEntries: ${maxEntries} is not a number of entries.`)
-  }
-  const maxLength = options.maxTokenLength ?? tokenVerifierDefaults.maxTokenLength
-  if (!Number.isSafeInteger(maxLength) || maxLength < 1) {
-    throw new TypeError(`${path}.maxTokenLength: ${maxLength} is not a number of characters.`)
-  }
-  const ttl = parseDuration(
-    options.tokenCache?.ttl ?? tokenVerifierDefaults.tokenCache.ttl,
-    `${path}.tokenCache.ttl`,
+export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
+  return tokenVerifier(
+    readOptions<TokenVerifierOptions, typeof tokenVerifierSpec>(
+      options,
+      tokenVerifierSpec,
+      'createTokenVerifier',
+    ),
   )
-  const clockTolerance = parseDuration(
-    options.clockTolerance ?? tokenVerifierDefaults.clockTolerance,
-    `${path}.clockTolerance`,
-  )
+}
+
+/** As {@link createTokenVerifier}, from options that have been read. */
+export function tokenVerifier(options: ResolvedOptions<typeof tokenVerifierSpec>): TokenVerifier {
+  const { keys, issuer, audience, clockTolerance, tokenCache, maxTokenLength: maxLength, clock } = options
   return new Verifier(
-    options.keys,
-    { issuer: options.issuer, audience, clockTolerance },
-    new TokenCache(maxEntries, ttl),
+    keys,
+    { issuer, audience, clockTolerance },
+    new TokenCache(tokenCache.maxEntries, tokenCache.ttl),
     maxLength,
-    options.clock ?? systemClock,
+    clock ?? systemClock,
   )
 }
 

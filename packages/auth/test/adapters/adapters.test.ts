@@ -389,8 +389,8 @@ describe.each(Object.entries(adapters))('the %s adapter', (_name, serve) => {
     await expect(start({ manager: {} })).rejects.toThrow('manager')
     await expect(start({ manager, access: 'everybody' })).rejects.toThrow('no access rule')
     await expect(start({ manager, freshness: 'lax' })).rejects.toThrow('freshness')
-    for (const origin of ['api.test', 'https://api.test/', 'https://api.test/x'])
-      await expect(start({ manager, origin })).rejects.toThrow('is no origin')
+    for (const origin of ['api.test', 'ftp://api.test', 'https://api.test/x', 'https://me@api.test'])
+      await expect(start({ manager, origin })).rejects.toThrow('is not an origin')
   })
 })
 
@@ -488,8 +488,8 @@ describe('session cookies', () => {
       createSessionCookies({ csrfSecret: auth.secrets.csrf, refreshPath: 'x; Domain=evil' }),
     ).toThrow('path')
     expect(() =>
-      createSessionCookies({ csrfSecret: auth.secrets.csrf, origins: ['https://app.test/'] }),
-    ).toThrow('is no origin')
+      createSessionCookies({ csrfSecret: auth.secrets.csrf, origins: ['https://app.test/x'] }),
+    ).toThrow('is not an origin')
     expect(() => createSessionCookies({ csrfSecret: auth.secrets.csrf, orgins: [] } as never)).toThrow(
       'origins',
     )

@@ -578,8 +578,8 @@ describe('createSessionAuthority', () => {
       [{ keys: {} }, 'keys'],
       [{ secrets: { ...auth.secrets, refreshMac: 'short' } }, 'at least 32 bytes'],
       [{ throttle: { limitter: 1 } }, 'throttle'],
-      [{ throttle: {} }, 'throttle.limiter: give a rate limiter'],
-      [{ throttle: { limiter: { consume: limiter.consume } } }, 'throttle.limiter: give a rate limiter'],
+      [{ throttle: {} }, 'throttle.limiter: is missing. Give a rate limiter'],
+      [{ throttle: { limiter: { consume: limiter.consume } } }, 'throttle.limiter: is not a rate limiter'],
       [{ throttle: { limiter, perAcount: { limit: 1, period: '1m' } } }, 'Did you mean "perAccount"?'],
       ...Object.keys(throttleDefaults).flatMap((name): [object, string][] => [
         [{ throttle: { limiter, [name]: { limit: 0, period: '1m' } } }, `throttle.${name}.limit: 0`],
@@ -587,9 +587,9 @@ describe('createSessionAuthority', () => {
         [{ throttle: { limiter, [name]: { limit: 1, period: '1m', burst: 0.5 } } }, `throttle.${name}.burst`],
         [{ throttle: { limiter, [name]: { limt: 1, period: '1m' } } }, `throttle.${name}`],
       ]),
-      [{ store: { find: () => undefined } }, 'store: has no create()'],
-      [{ loadUser: {} }, 'loadUser: give a function'],
-      [{ audit: [] }, 'audit: give a function'],
+      [{ store: { find: () => undefined } }, 'store: is not a session store: it has no create()'],
+      [{ loadUser: {} }, 'loadUser'],
+      [{ audit: [] }, 'audit'],
     ]
     for (const [change, message] of wrong) {
       expect(() => createSessionAuthority({ ...good, ...change } as never), message).toThrow(message)

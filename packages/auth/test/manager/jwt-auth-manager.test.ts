@@ -197,7 +197,7 @@ describe('createJwtAuthManager', () => {
     }
     const wrong: readonly [object, string][] = [
       [{ cnfHmacSecret: 'x' }, 'unknown key "cnfHmacSecret"'],
-      [{ cnf: undefined }, 'cnf: give { secret }'],
+      [{ cnf: undefined }, 'cnf: is missing'],
       [{ cnf: { secret: 'short' } }, 'at least 32 bytes'],
       [{ cnf: { secret: secrets.cnf, grce: 1 } }, 'Did you mean "grace"?'],
       [{ freshness: 'lazy' }, 'freshness'],
@@ -208,9 +208,9 @@ describe('createJwtAuthManager', () => {
       [{ dpop: { windw: 1 } }, 'Did you mean "window"?'],
       [{ audience: undefined }, 'audience'],
       [{ logger: undefined }, 'logger'],
-      [{ sessionLookup: database.store() }, 'sessionLookup: give a function'],
-      [{ audit: 'log' }, 'audit: give a function'],
-      [{ freshness: 'tracked', track: {} }, 'track: give a function'],
+      [{ sessionLookup: database.store() }, 'sessionLookup'],
+      [{ audit: 'log' }, 'audit: "log" is not a function'],
+      [{ freshness: 'tracked', track: {} }, 'track'],
     ]
     for (const [change, message] of wrong) {
       expect(() => createJwtAuthManager({ ...good, ...change } as never), message).toThrow(message)

@@ -12,7 +12,7 @@ let registry: SessionRegistry
 
 beforeEach(() => {
   redis = connect()
-  registry = new SessionRegistry(new BoundedRedis(redis, '2s', 'test'), 60_000, undefined)
+  registry = new SessionRegistry(new BoundedRedis(redis, 2_000), 60_000, undefined)
 })
 
 afterEach(() => {

@@ -1,3 +1,4 @@
+import { systemClock, type Clock } from '../clock.ts'
 import { silentLogger, type Logger } from '../logging/logger.ts'
 import { Option, refuse } from './option.ts'
 import type { OptionSpec, ResolvedOptions } from './option-spec.ts'
@@ -101,6 +102,11 @@ export function collaborator<Shape extends object>(
 /** A {@link Logger}; the silent one where none is given. */
 export function logger(): Option<Logger> {
   return collaborator<Logger>(['debug', 'info', 'warn', 'error', 'child'], 'a logger').or(silentLogger)
+}
+
+/** A {@link Clock}; the system's where none is given. */
+export function clock(): Option<Clock> {
+  return collaborator<Clock>(['now', 'monotonic'], 'a clock').or(systemClock)
 }
 
 /** A signal that ends what the options are for; undefined where none is given. */

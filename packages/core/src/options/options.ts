@@ -1,6 +1,7 @@
 import { count, delay, duration, number, port, size } from './number-options.ts'
 import {
   callable,
+  clock,
   collaborator,
   either,
   json,
@@ -21,6 +22,7 @@ import { address, boolean, host, name, oneOf, secretText, text, url } from './te
 export const option = Object.freeze({
   address,
   boolean,
+  clock,
   collaborator,
   count,
   delay,

@@ -1,0 +1,62 @@
+import type { SessionRef, UserRef } from '../sessions/session-keys.ts'
+import type { SessionRecord } from '../sessions/session-record.ts'
+import type { SessionRegistry } from '../sessions/session-registry.ts'
+import type { NewSession, Rotation, RotationResult, SessionLimits } from '../sessions/session-store.ts'
+import { onlyUser } from './arguments.ts'
+import type { EndedSessions, ListedSession, SessionLedger } from './session-ledger.ts'
+
+/** Sessions that Redis alone keeps: what it loses is lost. */
+export class RedisLedger implements SessionLedger {
+  readonly #registry: SessionRegistry
+  readonly #limits: SessionLimits
+
+  constructor(registry: SessionRegistry, limits: SessionLimits) {
+    this.#registry = registry
+    this.#limits = limits
+  }
+
+  create(session: NewSession): ReturnType<SessionLedger['create']> {
+    return this.#registry.create(session, this.#limits)
+  }
+
+  rotate(rotation: Rotation): Promise<RotationResult> {
+    return this.#registry.rotate(rotation)
+  }
+
+  revoke(ref: SessionRef, reason: string): Promise<boolean> {
+    return this.#registry.revoke(ref, reason)
+  }
+
+  async revokeAll(user: UserRef, reason: string, kept: string | undefined): Promise<EndedSessions> {
+    const options = { ttl: this.#limits.absolute, ...(kept === undefined ? {} : { kept }) }
+    return { ended: await this.#registry.revokeAll(user, reason, options) }
+  }
+
+  async tellRevoked(): Promise<void> {
+    // Redis decided it.
+  }
+
+  async tellRevokedAll(): Promise<void> {
+    // Redis decided it.
+  }
+
+  async find(ref: SessionRef): Promise<SessionRecord | undefined> {
+    return (await this.#registry.read(ref)).record
+  }
+
+  async list(user: UserRef): Promise<readonly ListedSession[]> {
+    const ids = await this.#registry.sessionIds(user)
+    const read = await Promise.all(
+      ids.map((sessionId) => this.#registry.read({ ...onlyUser(user), sessionId })),
+    )
+    return read.filter((each): each is ListedSession => each.record !== undefined)
+  }
+
+  async reconcile(): Promise<number> {
+    return 0
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // Nothing runs in the background.
+  }
+}

@@ -1,0 +1,159 @@
+import { randomBytes } from 'node:crypto'
+import { isQuintetError, type Logger } from '@quintet/core'
+import { AuthError } from '../errors.ts'
+import type { SessionRef, UserRef } from '../sessions/session-keys.ts'
+import type { SessionRecord } from '../sessions/session-record.ts'
+import type { SessionRegistry } from '../sessions/session-registry.ts'
+import type {
+  NewSession,
+  Rotation,
+  RotationResult,
+  SessionLimits,
+  SessionStore,
+} from '../sessions/session-store.ts'
+import type { SessionWarmer } from '../sessions/session-warmer.ts'
+import { onlyRef } from './arguments.ts'
+import { Projector } from './projector.ts'
+import type { EndedSessions, ListedSession, SessionLedger } from './session-ledger.ts'
+
+/** How long the claim of a session that is being made stands in Redis, in milliseconds. */
+const claimTtl = 10_000
+/** How often the store is pruned, in milliseconds. */
+const pruneInterval = 3_600_000
+
+export interface StoredLedgerOptions {
+  readonly store: SessionStore
+  readonly registry: SessionRegistry
+  readonly warmer: SessionWarmer
+  readonly limits: SessionLimits
+  /** How long a tombstone stays in Redis, in milliseconds. */
+  readonly tombstoneTtl: number
+  /** How long after its end a session is deleted from the store, in milliseconds; undefined for never. */
+  readonly pruneAfter: number | undefined
+  readonly logger: Logger
+}
+
+/** Sessions that a store keeps. It decides, and Redis is brought after it. */
+export class StoredLedger implements SessionLedger {
+  readonly #store: SessionStore
+  readonly #registry: SessionRegistry
+  readonly #projector: Projector
+  readonly #limits: SessionLimits
+  readonly #tombstoneTtl: number
+  readonly #pruning: NodeJS.Timeout | undefined
+
+  constructor({ store, registry, warmer, limits, tombstoneTtl, pruneAfter, logger }: StoredLedgerOptions) {
+    this.#store = store
+    this.#registry = registry
+    this.#limits = limits
+    this.#tombstoneTtl = tombstoneTtl
+    this.#projector = new Projector(registry, warmer, logger)
+    this.#pruning = startPruning(store, pruneAfter, logger)
+  }
+
+  async create(session: NewSession): ReturnType<SessionLedger['create']> {
+    const ref = onlyRef(session)
+    // The claim stands before the row does, so that whatever ends the session in between is seen by the fill.
+    const nonce = randomBytes(9).toString('base64url')
+    await this.#registry.claim(ref, nonce, claimTtl)
+    const made = await asOutage(() => this.#store.create(session, this.#limits))
+    try {
+      for (const sessionId of made.ended)
+        await this.#projector.revoked({ ...ref, sessionId }, 'too-many-sessions')
+      const filled = await this.#registry.fill(ref, nonce, made)
+      if (filled === 'LOST') await this.#projector.rotated(made.record)
+      if (filled === 'REVOKED') throw new AuthError('ERR_AUTH_SESSION_REVOKED')
+    } catch (error) {
+      // Its tokens reach no client; left active, each attempt would evict another session of the user.
+      await this.#store.revoke(ref, 'abandoned').catch(() => undefined)
+      throw error
+    }
+    return made
+  }
+
+  async rotate(rotation: Rotation): Promise<RotationResult> {
+    // With Redis away nothing is changed: a client that got no answer must be able to come again.
+    const firstSeen = await this.#projector.prepare(rotation)
+    const noted = firstSeen === undefined ? rotation : { ...rotation, firstSeen }
+    const result = await asOutage(() => this.#store.rotate(noted))
+    if (result.outcome !== 'OK' && result.outcome !== 'GRACE') return result
+    return (await this.#projector.rotated(result.record)) === 'REVOKED' ? { outcome: 'REVOKED' } : result
+  }
+
+  revoke(ref: SessionRef, reason: string): Promise<boolean> {
+    return asOutage(() => this.#store.revoke(ref, reason))
+  }
+
+  revokeAll(user: UserRef, reason: string, kept: string | undefined): Promise<EndedSessions> {
+    return asOutage(() => this.#store.revokeAll(user, reason, kept))
+  }
+
+  tellRevoked(ref: SessionRef, reason: string): Promise<void> {
+    return this.#projector.revoked(ref, reason)
+  }
+
+  tellRevokedAll(
+    user: UserRef,
+    reason: string,
+    kept: string | undefined,
+    done: EndedSessions,
+  ): Promise<void> {
+    const options = { ...done, ttl: this.#limits.absolute, ...(kept === undefined ? {} : { kept }) }
+    return this.#projector.revokedAll(user, reason, options)
+  }
+
+  async find(ref: SessionRef): Promise<SessionRecord | undefined> {
+    return (await asOutage(() => this.#store.find(ref)))?.record
+  }
+
+  async list(user: UserRef): Promise<readonly ListedSession[]> {
+    const records = await asOutage(() => this.#store.list(user))
+    return Promise.all(
+      records.map(async (record) => ({ record, lastSeenAt: (await this.#registry.read(record)).lastSeenAt })),
+    )
+  }
+
+  async reconcile(): Promise<number> {
+    const revoked = await asOutage(() => this.#store.recentlyRevoked(this.#tombstoneTtl))
+    let failure: { readonly error: unknown } | undefined
+    for (const ref of revoked) {
+      try {
+        await this.#projector.revoked(ref, 'reconciled')
+      } catch (error) {
+        failure = { error }
+      }
+    }
+    if (failure !== undefined) throw failure.error
+    return revoked.length
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#pruning)
+    await this.#projector.close()
+  }
+}
+
+/** What a store, or another source of the app, fails with is an outage to the caller. */
+export async function asOutage<T>(step: () => Promise<T>): Promise<T> {
+  try {
+    return await step()
+  } catch (error) {
+    if (isQuintetError(error)) throw error
+    throw new AuthError('ERR_AUTH_UNAVAILABLE', { cause: error })
+  }
+}
+
+/** Deletes from the store what ended long ago, once an hour. */
+function startPruning(
+  store: SessionStore,
+  pruneAfter: number | undefined,
+  logger: Logger,
+): NodeJS.Timeout | undefined {
+  if (store.prune === undefined || pruneAfter === undefined) return undefined
+  const prune = (): void => {
+    Promise.try(() => store.prune?.(pruneAfter)).catch((error: unknown) => {
+      logger.warn({ err: error }, 'ended sessions could not be pruned')
+    })
+  }
+  return setInterval(prune, pruneInterval).unref()
+}
