@@ -6,6 +6,10 @@ const jwksUrl = '${url:auth/http}/.well-known/jwks.json'
 /** Many small processes share one machine: a small young generation costs each a little speed and saves it some 20 MB. */
 const small = { NODE_OPTIONS: '--max-semi-space-size=4' }
 
+/** Where clients find the apps. */
+const publicOrigin = '${url:gateway/http}'
+const app = { ...small, PUBLIC_ORIGIN: publicOrigin }
+
 /** The five-app fan-out: one app owns identity, four trust its tokens, all behind one gateway. */
 export default defineEcosystem({
   project: 'quintet-example',
@@ -21,7 +25,7 @@ export default defineEcosystem({
       bootstrap: './apps/example-auth/src/bootstrap.ts',
       critical: true,
       watch: { directory: './apps/example-auth' },
-      env: small,
+      env: { ...app, AUTH_PUBLIC_URL: `${publicOrigin}/api/auth` },
     },
     {
       name: 'media',
@@ -29,14 +33,14 @@ export default defineEcosystem({
       dependsOn: ['auth'],
       startupTimeout: '90s',
       watch: { directory: './apps/example-media' },
-      env: { ...small, MEDIA_IDENTITY__JWKS_URL: jwksUrl },
+      env: { ...app, MEDIA_IDENTITY__JWKS_URL: jwksUrl },
     },
     {
       name: 'analytics',
       bootstrap: './apps/example-analytics/src/bootstrap.ts',
       dependsOn: ['auth'],
       watch: { directory: './apps/example-analytics' },
-      env: { ...small, ANALYTICS_IDENTITY__JWKS_URL: jwksUrl },
+      env: { ...app, ANALYTICS_IDENTITY__JWKS_URL: jwksUrl },
     },
     {
       name: 'ledger',
@@ -44,14 +48,14 @@ export default defineEcosystem({
       dependsOn: ['auth'],
       startupTimeout: '120s',
       watch: { directory: './apps/example-ledger' },
-      env: { ...small, LEDGER_IDENTITY__JWKS_URL: jwksUrl },
+      env: { ...app, LEDGER_IDENTITY__JWKS_URL: jwksUrl },
     },
     {
       name: 'realtime',
       bootstrap: './apps/example-realtime/src/bootstrap.ts',
       dependsOn: ['auth'],
       watch: { directory: './apps/example-realtime' },
-      env: { ...small, REALTIME_IDENTITY__JWKS_URL: jwksUrl },
+      env: { ...app, REALTIME_IDENTITY__JWKS_URL: jwksUrl },
     },
   ],
   supervision: {

@@ -1,5 +1,5 @@
 import { defineSystem, env } from '@quintet/core'
-import { trustedProxies } from '@quintet/example-platform/gateway'
+import { behindGateway } from '@quintet/example-platform/gateway'
 import { probes } from '@quintet/health'
 import { createRlsInvocationWrapper } from '@quintet/rls'
 import { http } from '@quintet/server'
@@ -22,7 +22,7 @@ export default defineSystem({
     {
       name: 'http',
       module: './http.ts',
-      transports: { http: http({ port: 3004, trustedProxies, plugins: [probes()] }) },
+      transports: { http: http({ port: 3004, ...behindGateway, plugins: [probes()] }) },
     },
   ],
 })

@@ -1,5 +1,5 @@
 import { defineSystem, env } from '@quintet/core'
-import { trustedProxies } from '@quintet/example-platform/gateway'
+import { behindGateway } from '@quintet/example-platform/gateway'
 import { probes } from '@quintet/health'
 import { createRlsInvocationWrapper } from '@quintet/rls'
 import { http } from '@quintet/server'
@@ -28,7 +28,7 @@ export default defineSystem({
           port: 3001,
           requestTimeout: '30s',
           headersTimeout: '20s',
-          trustedProxies,
+          ...behindGateway,
           plugins: [probes()],
         }),
       },

@@ -6,6 +6,8 @@ export const AuthConfig = z.strictObject({
   database: DatabaseConfig,
   redis: RedisConfig,
   identity: IdentityConfig.prefault({}),
+  /** Where clients find this app; what proofs of possession at sign-in and refresh must be for. */
+  publicUrl: z.url().default('http://127.0.0.1:8080/api/auth'),
   secrets: z.strictObject({
     cnf: cnfSecret,
     /** The keys of this app alone are derived from it, the signing key among them. */

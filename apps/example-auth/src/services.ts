@@ -1,9 +1,11 @@
 import {
+  createDpopVerifier,
   createJwtAuthManager,
   createKeyRing,
   createSessionCookies,
   createSessionAuthority,
   deriveSecrets,
+  type DpopVerifier,
   type KeyRing,
   type SessionAuthority,
   type SessionCookies,
@@ -29,6 +31,8 @@ export interface AuthServices {
   readonly keys: KeyRing
   readonly sessions: SessionAuthority
   readonly cookies: SessionCookies
+  readonly dpop: DpopVerifier
+  readonly publicUrl: string
   readonly manager: AuthManager
   readonly settings: Settings<typeof AuthSettings>
   readonly operatorPassword: Secret
@@ -87,6 +91,8 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
     limiter,
     keys,
     sessions,
+    dpop: createDpopVerifier({ redis: sessionRedis }),
+    publicUrl: config.publicUrl,
     cookies: createSessionCookies({ csrfSecret: secrets.csrf }),
     manager,
     settings,

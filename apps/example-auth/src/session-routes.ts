@@ -1,4 +1,4 @@
-import { tokenResponse } from '@quintet/auth'
+import { tokenResponse, type SessionTokens } from '@quintet/auth'
 import { fetchFacts } from '@quintet/auth/fetch'
 import { QuintetError, type Route, withServices } from '@quintet/core'
 import { asSystem } from '@quintet/rls'
@@ -19,7 +19,12 @@ import { createTenant, createUser, findForSignIn, type User } from './users.ts'
 
 const { route } = withServices<AuthServices>()
 
-const Tokens = z.object({ accessToken: z.string(), refreshToken: z.string(), expiresIn: z.number() })
+const Tokens = z.object({
+  accessToken: z.string(),
+  refreshToken: z.string(),
+  tokenType: z.enum(['Bearer', 'DPoP']),
+  expiresIn: z.number(),
+})
 const SignedIn = Tokens.extend({ user: UserView })
 
 const signUp = route({
@@ -29,8 +34,9 @@ const signUp = route({
   description: 'Makes a tenant with its first user, its owner, and signs them in.',
   body: z.strictObject({ tenant: FreeSlug, email: Email, password: Password, name: Name }),
   response: SignedIn,
-  handler: async (_, { body, services }) => {
+  handler: async (request, { body, services }) => {
     assertNotEmail(body)
+    const key = await keyOf(request, services)
     await admitSignUp(services)
     const { email, name } = body
     const passwordHash = await hashPassword(body.password)
@@ -40,7 +46,7 @@ const signUp = route({
         return createUser(trx, tenantId, { email, name, passwordHash, roles: ['owner'] })
       }),
     )
-    return tokenResponse(await startSession(services, user))
+    return tokenResponse(await startSession(services, user, key))
   },
 })
 
@@ -54,6 +60,7 @@ const signIn = route({
   body: z.strictObject({ tenant: Slug, email: Email, password: z.string().max(256) }),
   response: SignedIn,
   handler: async (request, { body, services, client }) => {
+    const key = await keyOf(request, services)
     const attempt = await services.sessions.admitSignIn({
       account: `${body.tenant}/${body.email}`,
       address: client.address,
@@ -64,7 +71,7 @@ const signIn = route({
     )
     await checkPassword(user?.password_hash, body.password)
     const device = services.cookies.setDevice(await attempt.succeeded())
-    return tokenResponse(await startSession(services, user as User), [device])
+    return tokenResponse(await startSession(services, user as User, key), [device])
   },
 })
 
@@ -75,9 +82,9 @@ const refresh = route({
   description: 'Exchanges a refresh token for new tokens. The old access token is refused from then on.',
   body: z.strictObject({ refreshToken: z.string().max(4096) }),
   response: Tokens,
-  handler: async (_, { body, services }) => {
-    const { accessToken, refreshToken, expiresIn } = await services.sessions.refresh(body.refreshToken)
-    return tokenResponse({ accessToken, refreshToken, expiresIn })
+  handler: async (request, { body, services }) => {
+    const key = await keyOf(request, services)
+    return tokenResponse(viewTokens(await services.sessions.refresh(body.refreshToken, key)))
   },
 })
 
@@ -100,12 +107,41 @@ async function admitSignUp({ limiter, settings }: AuthServices): Promise<void> {
   })
 }
 
-async function startSession(services: AuthServices, user: User): Promise<z.infer<typeof SignedIn>> {
-  const { accessToken, refreshToken, expiresIn } = await services.sessions.signIn({
+/**
+ * The thumbprint of the client's key, where it sends a proof of possession: the session works with that key alone.
+ *
+ * @see RFC 9449 section 5
+ */
+async function keyOf(
+  request: Request,
+  { dpop, publicUrl }: AuthServices,
+): Promise<{ readonly jkt?: string }> {
+  const proof = request.headers.get('dpop')
+  if (proof === null) return {}
+  const url = publicUrl + new URL(request.url).pathname
+  return { jkt: await dpop.verify(proof, { method: request.method, url, accessToken: undefined }) }
+}
+
+async function startSession(
+  services: AuthServices,
+  user: User,
+  key: { readonly jkt?: string },
+): Promise<z.infer<typeof SignedIn>> {
+  const tokens = await services.sessions.signIn({
     userId: user.id,
     tenantId: user.tenant_id,
     roles: user.roles,
     amr: ['pwd'],
+    ...key,
   })
-  return { accessToken, refreshToken, expiresIn, user: viewUser(user) }
+  return { ...viewTokens(tokens), user: viewUser(user) }
+}
+
+function viewTokens({
+  accessToken,
+  refreshToken,
+  tokenType,
+  expiresIn,
+}: SessionTokens): z.infer<typeof Tokens> {
+  return { accessToken, refreshToken, tokenType, expiresIn }
 }

@@ -1,5 +1,5 @@
 import { defineSystem, env } from '@quintet/core'
-import { trustedProxies } from '@quintet/example-platform/gateway'
+import { behindGateway } from '@quintet/example-platform/gateway'
 import { probes } from '@quintet/health'
 import { createRlsInvocationWrapper } from '@quintet/rls'
 import { http } from '@quintet/server'
@@ -27,7 +27,7 @@ export default defineSystem({
           port: 3002,
           requestTimeout: '5m',
           maxRequestSize: '10gb',
-          trustedProxies,
+          ...behindGateway,
           plugins: [probes()],
         }),
       },

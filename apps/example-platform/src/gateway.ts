@@ -1,5 +1,9 @@
 /**
- * Where the gateway is that stands before the apps: what it says of its clients is believed. Limits by address count the
- * clients then, and not all of them as one. With a gateway on another machine, name its address here.
+ * What every app says of the gateway before it. What the gateway says of its clients is believed, so that limits by
+ * address count the clients and not all of them as one; with a gateway on another machine, name its address here.
+ * `PUBLIC_ORIGIN` is the origin under which clients know the gateway: proofs of possession must be for it.
  */
-export const trustedProxies: readonly string[] = ['127.0.0.1', '::1']
+export const behindGateway: { readonly trustedProxies: readonly string[]; readonly origin?: string } = {
+  trustedProxies: ['127.0.0.1', '::1'],
+  ...(process.env['PUBLIC_ORIGIN'] && { origin: process.env['PUBLIC_ORIGIN'] }),
+}

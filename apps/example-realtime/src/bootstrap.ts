@@ -1,5 +1,5 @@
 import { defineSystem, env } from '@quintet/core'
-import { trustedProxies } from '@quintet/example-platform/gateway'
+import { behindGateway } from '@quintet/example-platform/gateway'
 import { probes } from '@quintet/health'
 import { channels } from '@quintet/realtime'
 import { http, websocket } from '@quintet/server'
@@ -23,7 +23,7 @@ export default defineSystem({
       name: 'live',
       module: './live.ts',
       transports: {
-        http: http({ port: 3005, trustedProxies, plugins: [probes()] }),
+        http: http({ port: 3005, ...behindGateway, plugins: [probes()] }),
         websocket: websocket({
           port: 3006,
           path: '/',

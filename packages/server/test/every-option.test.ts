@@ -30,6 +30,10 @@ const shownBy: Readonly<Record<string, readonly [file: string, test: string]>> =
   'HttpOptions.plugins': http('plugins answer before the pipeline'),
   'HttpOptions.securityHeaders': http('have no HSTS elsewhere, can be replaced and dropped'),
   'HttpOptions.trustedProxies': http('trustedProxies are believed about scheme and host, and others are not'),
+  'HttpOptions.origin': [
+    'request/client.test.ts',
+    'has the origin that is declared, whatever the client or a proxy says',
+  ],
   'HttpOptions.compression': routes(
     'is compressed where that pays: text of some length, for a client that can',
   ),

@@ -53,6 +53,11 @@ export interface HttpOptions {
   readonly securityHeaders?: SecurityHeaders
   /** Addresses or CIDR ranges whose `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` are believed. @defaultValue [] */
   readonly trustedProxies?: readonly string[]
+  /**
+   * The origin under which clients know this server, e.g. `'https://api.example.com'`: proofs of possession (DPoP) must be
+   * for it. Without it they are held against the `Host` header, which is what the client says.
+   */
+  readonly origin?: string
   /** Compress text of at least this size, for clients that can. @defaultValue `{ threshold: '4kb' }` */
   readonly compression?: false | CompressionOptions
   /** Serve the OpenAPI document, and a page to read it. @defaultValue `{ path: '/openapi.json', docs: '/docs', access: 'public' }` */
@@ -96,6 +101,9 @@ export const httpDefaults: Readonly<
   openapi: Object.freeze({ path: '/openapi.json', docs: '/docs', access: 'public' }),
 })
 
+/** Scheme and host, in the form in which clients write them. */
+const originForm = /^https?:\/\/(?:[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(?::\d{1,5})?$/
+
 const openApiSpec = {
   path: option.text(httpDefaults.openapi.path, pathForm),
   docs: option.text('/docs', pathForm).orFalse(),
@@ -121,6 +129,9 @@ const spec = {
     .parsed('headers by name, or false', (given, path) => resolveHeaders(given as SecurityHeaders, path))
     .optional(),
   trustedProxies: option.list(option.address()).map(parseTrustedProxies),
+  origin: option
+    .text(undefined, { pattern: originForm, expected: 'an origin such as "https://api.example.com"' })
+    .optional(),
   compression: option.nested({ threshold: option.size(compressionDefaults.threshold) }).orFalse(),
   openapi: option.nested(openApiSpec).orFalse(),
   websocket: option
@@ -135,7 +146,7 @@ type Read = ResolvedOptions<typeof spec>
 
 export type ResolvedHttpOptions = Omit<
   Read,
-  'headersTimeout' | 'securityHeaders' | 'compression' | 'openapi'
+  'headersTimeout' | 'securityHeaders' | 'compression' | 'openapi' | 'origin'
 > & {
   readonly headersTimeout: number
   /** A flat list of names and values. */
@@ -157,16 +168,20 @@ export function resolveHttp(options: HttpOptions): ResolvedHttpOptions {
       )
     },
   })
-  const { requestTimeout, compression } = read
+  const { requestTimeout, compression, origin, ...rest } = read
+  const trustedProxies =
+    origin === undefined ? read.trustedProxies : { ...read.trustedProxies, origin: () => origin }
   const headersTimeout = read.headersTimeout ?? parseDuration(httpDefaults.headersTimeout)
   return Object.freeze({
-    ...read,
+    ...rest,
+    requestTimeout,
+    trustedProxies,
     // The default gives way to a shorter request timeout.
     headersTimeout: requestTimeout > 0 ? Math.min(headersTimeout, requestTimeout) : headersTimeout,
     securityHeaders: read.securityHeaders ?? resolveHeaders(undefined, 'http.securityHeaders'),
     compression: compression === false ? undefined : compression.threshold,
     openapi: read.openapi === false ? undefined : read.openapi,
-    websocket: read.websocket && { ...read.websocket, trustedProxies: read.trustedProxies },
+    websocket: read.websocket && { ...read.websocket, trustedProxies },
   })
 }
 

@@ -3,7 +3,7 @@ import { procedure, route, service } from '@quintet/core'
 import type { Credentials } from '@quintet/core/kit'
 import { createTestHost } from '@quintet/core/testing'
 import { WebSocket } from 'ws'
-import { websocket } from '../../src/index.ts'
+import { http, websocket } from '../../src/index.ts'
 import { serve } from '../support/serve.ts'
 
 const who = service('who', {
@@ -48,15 +48,21 @@ describe('the client of a call', () => {
 })
 
 describe('the URL that a DPoP proof is for', () => {
+  const declared = 'https://api.example'
   it.each([
     [
       'holds the prefix that a trusted proxy has stripped',
-      ['127.0.0.1'],
+      { trustedProxies: ['127.0.0.1'] },
       'https://app.example/api/media/who',
     ],
-    ['holds nothing that others say', [], 'http://{host}/who'],
-  ])('%s', async (_what, trustedProxies, expected) => {
-    await using app = await serve({ trustedProxies }, { routes: [{ ...asks, access: 'authenticated' }] })
+    ['holds nothing that others say', {}, 'http://{host}/who'],
+    [
+      'has the origin that is declared, whatever the client or a proxy says',
+      { trustedProxies: ['127.0.0.1'], origin: declared },
+      'https://api.example/api/media/who',
+    ],
+  ])('%s', async (_what, options, expected) => {
+    await using app = await serve(options, { routes: [{ ...asks, access: 'authenticated' }] })
     const seen: Credentials[] = []
     const { authenticate } = app.host.auth
     app.host.auth.authenticate = (credentials, ...rest) => {
@@ -74,4 +80,11 @@ describe('the URL that a DPoP proof is for', () => {
     })
     expect(seen).toMatchObject([{ url: expected.replace('{host}', new URL(app.url).host) }])
   })
+
+  it.each(['api.example', 'https://api.example/', 'https://user@api.example', 'ftp://api.example'])(
+    'has no origin such as %s',
+    (origin) => {
+      expect(() => http({ origin })).toThrow('http.origin')
+    },
+  )
 })
