@@ -98,10 +98,14 @@ export type CoreErrorCode =
 
 /**
  * Turns anything that was thrown into a {@link QuintetError}: ours as they are, an abort or a timeout
- * as such, and the rest as `ERR_CORE_INTERNAL` with the original as `cause`.
+ * as such, and the rest as `ERR_CORE_INTERNAL` with the original as `cause`. One of ours that cannot be written down for
+ * its caller, e.g. with a BigInt among its details, belongs to the rest.
  */
 export function toQuintetError(thrown: unknown): QuintetError {
-  if (isQuintetError(thrown)) return thrown
+  if (isQuintetError(thrown)) {
+    const fault = findFault(thrown)
+    return fault === undefined ? thrown : internalError(fault)
+  }
   const name = thrown instanceof Error ? thrown.name : ''
   if (name === 'AbortError') {
     return new QuintetError('The call was canceled.', {
@@ -117,9 +121,31 @@ export function toQuintetError(thrown: unknown): QuintetError {
       cause: thrown,
     })
   }
+  return internalError(thrown)
+}
+
+function internalError(cause: unknown): QuintetError {
   return new QuintetError('Something failed on our side.', {
     code: 'ERR_CORE_INTERNAL',
     kind: 'internal',
-    cause: thrown,
+    cause,
   })
+}
+
+/** Why an error cannot be written as JSON for its caller; undefined when it can. */
+function findFault(error: QuintetError): Error | undefined {
+  const { code, kind, details, retryAfter } = error
+  let fault: string | undefined
+  if (!isErrorKind(kind)) fault = `Its kind ${String(kind)} is not known.`
+  else if (retryAfter !== undefined && !(retryAfter >= 0 && retryAfter < Number.POSITIVE_INFINITY))
+    fault = `Its retryAfter ${String(retryAfter)} is no time.`
+  else if (details !== undefined) {
+    try {
+      JSON.stringify(details)
+    } catch (thrown) {
+      fault = `Its details cannot be JSON: ${thrown instanceof Error ? thrown.message : String(thrown)}`
+    }
+  }
+  if (fault === undefined) return undefined
+  return new TypeError(`The error ${String(code)} cannot be told to its caller. ${fault}`, { cause: error })
 }

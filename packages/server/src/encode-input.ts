@@ -1,16 +1,21 @@
 import { serverError } from './errors.ts'
 
 /**
- * Serialises the message of a call as JSON.
+ * Serialises the input of a call as JSON; undefined for what JSON leaves out.
  *
  * @throws QuintetError `ERR_SERVER_BODY_INVALID` for what JSON cannot hold, e.g. a BigInt or a cycle.
  */
-export function encodeInput(message: unknown): string {
+export function encodeInput(input: unknown): string | undefined {
   try {
-    return JSON.stringify(message)
+    return JSON.stringify(input)
   } catch (error) {
     throw notEncodable(error)
   }
+}
+
+/** As {@link encodeInput}, for a message that has the input in it. */
+export function encodeMessage(message: object): string {
+  return encodeInput(message) as string
 }
 
 /** The error of a call whose input cannot be serialised. */

@@ -39,7 +39,7 @@ const spec = {
   system: option.text(),
   process: option.text(),
   instance: option.count(linksDefaults.instance),
-  maxFrameSize: option.size(linksDefaults.maxFrameSize),
+  maxFrameSize: option.size(linksDefaults.maxFrameSize, { min: '4kb' }),
   connectTimeout: option.delay(linksDefaults.connectTimeout),
 }
 

@@ -30,41 +30,55 @@ export function findProcedure(host: Pick<ProcedureHost, 'procedures'>, name: unk
  * Calls a procedure through the pipeline: the one implementation behind every RPC surface.
  *
  * `readInput` gives the value as it came over the wire; it runs only for a caller who may call, and what it
- * gives is validated. A result that does not fit the output schema is an internal error.
+ * gives is validated. A result that does not fit the output schema is an internal error. `encode` makes the answer of a
+ * result as part of the call, so that one which cannot be sent is logged and counted as what it is: a failed call.
  */
-export function callProcedure(
+export function callProcedure<Answer = unknown>(
   host: Pick<ProcedureHost, 'pipeline' | 'services'>,
   procedure: Procedure,
   call: IncomingCall,
   readInput: () => unknown,
-): Promise<unknown> {
+  encode: (result: unknown) => Answer = asIs,
+): Promise<Answer> {
   return host.pipeline.run(call, {
     input: () => parseInput(procedure, readInput),
     handle: (input, invocation) => {
       const result = invoke(procedure, new HandlerCall(input, host.services, invocation, undefined))
-      const { output } = procedure
-      if (output === undefined) return result
-      return result instanceof Promise
-        ? result.then((value) => checkOutput(output, value))
-        : checkOutput(output, result)
+      if (!(result instanceof Promise)) return answer(procedure, result, encode)
+      return result.then((value) => answer(procedure, value, encode))
     },
   })
 }
 
-/** As {@link callProcedure}, for a procedure with `mode: 'stream'`. Each event is checked as a result is. */
-export function streamProcedure(
+function answer<Answer>(
+  { output }: Procedure,
+  result: unknown,
+  encode: (result: unknown) => Answer,
+): Answer | Promise<Answer> {
+  const checked = checkOutput(output, result)
+  return checked instanceof Promise ? checked.then(encode) : encode(checked)
+}
+
+function asIs<Answer>(result: unknown): Answer {
+  return result as Answer
+}
+
+/** As {@link callProcedure}, for a procedure with `mode: 'stream'`. Each event is checked and encoded as a result is. */
+export function streamProcedure<Item = unknown>(
   host: Pick<ProcedureHost, 'pipeline' | 'services'>,
   procedure: Procedure,
   call: IncomingCall,
   readInput: () => unknown,
   lastEventId?: string,
-): AsyncGenerator<unknown, void, undefined> {
+  encode: (event: unknown) => Item = asIs,
+): AsyncGenerator<Item, void, undefined> {
   return host.pipeline.stream(call, {
     input: () => parseInput(procedure, readInput),
     handle: (input, invocation) =>
       checkEvents(
         procedure,
         invoke(procedure, new HandlerCall(input, host.services, invocation, lastEventId)),
+        encode,
       ),
   })
 }
@@ -144,6 +158,10 @@ function refuseOutput(error: unknown): never {
   })
 }
 
-async function* checkEvents(procedure: Procedure, events: unknown): AsyncGenerator<unknown, void, undefined> {
-  for await (const event of events as AsyncIterable<unknown>) yield await checkOutput(procedure.output, event)
+async function* checkEvents<Item>(
+  procedure: Procedure,
+  events: unknown,
+  encode: (event: unknown) => Item,
+): AsyncGenerator<Item, void, undefined> {
+  for await (const event of events as AsyncIterable<unknown>) yield await answer(procedure, event, encode)
 }

@@ -22,6 +22,15 @@ describe('toProblem', () => {
     })
   })
 
+  it.each([
+    ['details with a BigInt', { details: { balance: 10n } }],
+    ['an unknown kind', { kind: 'teapot' as 'conflict' }],
+    ['a retryAfter that is no time', { retryAfter: Number.NaN }],
+  ])('describes an error with %s as an internal one', (_what, options) => {
+    const error = new QuintetError('No.', { code: 'ERR_TEST', kind: 'conflict', ...options })
+    expect(toProblem(error)).toMatchObject({ status: 500, code: 'ERR_CORE_INTERNAL', kind: 'internal' })
+  })
+
   it('takes the finer status that a package has for a code', () => {
     const statuses = { ERR_TEST_LARGE: 431 }
     expect(toProblem(failure, { statuses })).toMatchObject({ status: 431, title: titleOf(431) })

@@ -61,7 +61,7 @@ export function httpLink(options: HttpLinkOptions): ClientLink {
     }
     const token = typeof givenToken === 'function' ? await givenToken() : givenToken
     if (token !== undefined) headers['authorization'] = `Bearer ${token}`
-    const body = input === undefined ? undefined : encodeInput(input)
+    const body = encodeInput(input)
     if (body !== undefined) headers['content-type'] = 'application/json'
     if (remaining !== undefined) headers['x-deadline-ms'] = String(Math.max(0, Math.ceil(remaining)))
     if (call.lastEventId !== undefined) headers['last-event-id'] = toEventIdHeader(call.lastEventId)
@@ -123,7 +123,8 @@ async function* readStream(answer: Response, onEnd: () => void): AsyncGenerator<
     for await (const { event, data } of readEvents(answer.body)) {
       if (event === 'end') return
       if (event === 'error') throw fromProblem(JSON.parse(data) as unknown)
-      yield JSON.parse(data) as unknown
+      // What JSON leaves out has no data.
+      yield data === '' ? undefined : (JSON.parse(data) as unknown)
     }
     throw serverError('ERR_SERVER_CLOSED', 'The stream broke off before its end.')
   } finally {

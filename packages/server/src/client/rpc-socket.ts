@@ -1,7 +1,7 @@
 import { type CallOptions, toQuintetError } from '@quintet/core/client'
 import { serverError } from '../errors.ts'
 import { fromProblem } from '../problem.ts'
-import { encodeInput } from '../encode-input.ts'
+import { encodeMessage } from '../encode-input.ts'
 import { EventQueue } from '../streams/event-queue.ts'
 
 /** The subprotocol that this link speaks. */
@@ -111,7 +111,7 @@ export class RpcSocket {
     const id = this.#nextId++
     const { type, ...rest } = message
     // The id comes first, so that a server which cannot read the rest still knows which call to answer.
-    const text = encodeInput({ type, id, ...rest })
+    const text = encodeMessage({ type, id, ...rest })
     const over = new AbortController()
     const answered = new Promise<unknown>((resolve, reject) => {
       this.#pending.set(id, { resolve, reject, events: undefined })

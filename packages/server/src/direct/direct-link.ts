@@ -56,28 +56,32 @@ export function directLink(app: ProcedureHost, options: DirectLinkOptions = {}):
   })
   async function* stream(method: string, input: unknown, call: CallOptions = {}): AsyncGenerator<unknown> {
     const named = findProcedure(app, method)
-    const given = toWire(input)
+    const given = fromWire(encodeInput(input))
     const events = streamProcedure(
       app,
       named.procedure,
       await incoming(named, call),
       () => given,
       call.lastEventId,
+      throughJson,
     )
-    for await (const event of events) yield toWire(event)
+    yield* events
   }
   return {
     async call(method, input, call = {}) {
       const named = findProcedure(app, method)
       if (named.procedure.mode === 'stream') return stream(method, input, call)
-      const given = toWire(input)
-      return toWire(await callProcedure(app, named.procedure, await incoming(named, call), () => given))
+      const given = fromWire(encodeInput(input))
+      return callProcedure(app, named.procedure, await incoming(named, call), () => given, throughJson)
     },
     stream,
   }
 }
 
-function toWire(value: unknown): unknown {
-  const text = value === undefined ? undefined : (encodeInput(value) as string | undefined)
+function throughJson(value: unknown): unknown {
+  return fromWire(JSON.stringify(value))
+}
+
+function fromWire(text: string | undefined): unknown {
   return text === undefined ? undefined : (JSON.parse(text) as unknown)
 }

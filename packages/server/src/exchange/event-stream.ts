@@ -21,7 +21,7 @@ const farewellTime = 2_000
  */
 export async function sendEvents(
   exchange: Exchange,
-  open: (onBegin: <Input>(input: Input) => Input) => AsyncGenerator<unknown, void, undefined>,
+  open: (onBegin: <Input>(input: Input) => Input) => AsyncGenerator<string, void, undefined>,
 ): Promise<void> {
   const { response } = exchange
   // Once the input has arrived and been found valid it is a stream, also before it has its first event.
@@ -46,10 +46,8 @@ export async function sendEvents(
   }
   exchange.site.longAnswers.add(stop)
   try {
-    for await (const event of events) {
+    for await (const text of events) {
       begin()
-      const id = eventIdOf(event)
-      const text = `${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(event)}\n\n`
       if (!response.write(text)) await drained(response, response, exchange.signal)
       if (response.destroyed) break
     }
@@ -66,6 +64,13 @@ export async function sendEvents(
     clearInterval(timer)
     exchange.site.longAnswers.delete(stop)
   }
+}
+
+/** One event as it is written. JSON has no `undefined`: such an event has no data. */
+export function encodeEvent(event: unknown): string {
+  const id = eventIdOf(event)
+  const data = (JSON.stringify(event) as string | undefined) ?? ''
+  return `${id === undefined ? '' : `id: ${id}\n`}data: ${data}\n\n`
 }
 
 /** Breaks off an answer that its client does not read. */

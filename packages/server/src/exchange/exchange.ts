@@ -62,7 +62,7 @@ export class Exchange {
   }
 
   /** @throws QuintetError `ERR_SERVER_BAD_REQUEST` when the credentials or the deadline are malformed. */
-  call(operation: Operation): IncomingCall {
+  call(operation: Operation): HttpCall {
     const { headers } = this.request
     return new HttpCall(
       this,
@@ -196,7 +196,10 @@ export class Exchange {
   }
 }
 
-class HttpCall implements IncomingCall {
+/** A call as it came over HTTP. */
+export class HttpCall implements IncomingCall {
+  /** The status of a call that succeeds. */
+  success = 200
   readonly operation: Operation
   readonly credentials: Credentials
   readonly traceparent: string | undefined
@@ -229,10 +232,9 @@ class HttpCall implements IncomingCall {
     return this.#exchange.client
   }
 
-  /** A call without a result counts as 200 here. */
   statusOf(failure: QuintetError | undefined): number {
     const { response } = this.#exchange
     if (response.headersSent) return response.statusCode
-    return failure === undefined ? 200 : statusOf(failure, serverStatuses)
+    return failure === undefined ? this.success : statusOf(failure, serverStatuses)
   }
 }

@@ -65,11 +65,12 @@ async function answerCall(exchange: Exchange, id: CallId, { method, input }: Bat
       await exchange.site.host.pipeline.authorize(exchange.call(operation))
       throw serverError('ERR_SERVER_MODE_MISMATCH', 'A stream cannot be part of a batch.')
     }
-    const output = await callProcedure(exchange.site.host, procedure, exchange.call(operation), () => {
+    const readInput = (): unknown => {
       if (sizeOf(input) > procedure.maxInputSize) throw tooLarge(procedure.maxInputSize)
       return input
-    })
-    return JSON.stringify({ id, output })
+    }
+    const encode = (output: unknown): string => JSON.stringify({ id, output })
+    return await callProcedure(exchange.site.host, procedure, exchange.call(operation), readInput, encode)
   } catch (error) {
     return describeFailure(exchange, id, error)
   }

@@ -4,7 +4,7 @@ import { callProcedure, type NamedProcedure, streamProcedure } from '@quintet/co
 import { serverError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { fromEventIdHeader } from '../streams/event-id.ts'
-import { sendEvents } from '../exchange/event-stream.ts'
+import { encodeEvent, sendEvents } from '../exchange/event-stream.ts'
 import type { Exchange } from '../exchange/exchange.ts'
 import { readQueryInput, refuseForeignPages } from '../request/query-input.ts'
 import { readBody } from '../request/read-body.ts'
@@ -34,12 +34,18 @@ export function answerRpc(exchange: Exchange, { procedure, operation }: NamedPro
         call,
         () => readInput().then(onBegin),
         typeof lastEventId === 'string' ? fromEventIdHeader(lastEventId) : undefined,
+        encodeEvent,
       ),
     )
   }
-  return callProcedure(host, procedure, call, readInput).then((result) => {
-    if (result === undefined) exchange.sendEmpty(204, bySafeMethod ? ['cache-control', 'no-store'] : [])
-    else exchange.sendJson(200, JSON.stringify(result))
+  const encode = (result: unknown): string | undefined => {
+    const text = JSON.stringify(result) as string | undefined
+    if (text === undefined) call.success = 204
+    return text
+  }
+  return callProcedure(host, procedure, call, readInput, encode).then((text) => {
+    if (text === undefined) exchange.sendEmpty(204, bySafeMethod ? ['cache-control', 'no-store'] : [])
+    else exchange.sendJson(200, text)
   })
 }
 

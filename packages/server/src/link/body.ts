@@ -4,6 +4,8 @@ import type { ByteRange } from './byte-range.ts'
 /** A value as it travels on a link: JSON, with the binary values that JSON cannot hold behind it. */
 export interface EncodedBody {
   readonly binary: boolean
+  /** Bytes. */
+  readonly size: number
   readonly pieces: readonly (string | number | Uint8Array)[]
 }
 
@@ -16,7 +18,7 @@ interface BinaryIndex {
   readonly binary: readonly (readonly [path: Path, length: number])[]
 }
 
-const nothing: EncodedBody = Object.freeze({ binary: false, pieces: Object.freeze([]) })
+const nothing: EncodedBody = Object.freeze({ binary: false, size: 0, pieces: Object.freeze([]) })
 
 /**
  * Encodes a value; `Uint8Array`s anywhere in it travel as bytes and are not copied.
@@ -26,7 +28,7 @@ const nothing: EncodedBody = Object.freeze({ binary: false, pieces: Object.freez
  */
 export function encodeBody(value: unknown, limit: number): EncodedBody {
   const body = encode(value)
-  if (sizeOf(body.pieces) <= limit) return body
+  if (body.size <= limit) return body
   throw serverError('ERR_SERVER_TOO_LARGE', `The message is larger than ${String(limit)} bytes.`, {
     details: { limit },
   })
@@ -42,6 +44,11 @@ function sizeOf(pieces: EncodedBody['pieces']): number {
 }
 
 function encode(value: unknown): EncodedBody {
+  const { binary, pieces } = encodePieces(value)
+  return pieces.length === 0 ? nothing : { binary, size: sizeOf(pieces), pieces }
+}
+
+function encodePieces(value: unknown): Pick<EncodedBody, 'binary' | 'pieces'> {
   if (value === undefined) return nothing
   if (!holdsBinary(value, 0)) {
     const text = JSON.stringify(value) as string | undefined

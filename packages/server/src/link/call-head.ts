@@ -1,5 +1,6 @@
 import { anonymous, type Principal, QuintetError } from '@quintet/core'
 import { isErrorKind } from '@quintet/core/kit'
+import { serverError } from '../errors.ts'
 import { toProblem } from '../problem.ts'
 import type { ByteRange } from './byte-range.ts'
 
@@ -24,27 +25,34 @@ export class CallHeadWriter {
   readonly #methods: string[] = []
   #next = 0
 
-  /** @returns the pieces of a frame: the number of the head, the length of what follows, and the head if it is new. */
-  write(head: CallHead): readonly (number | Uint8Array)[] {
+  /**
+   * @param room the most bytes that the head may have.
+   * @returns the pieces of a frame: the number of the head, the length of what follows, and the head if it is new.
+   * @throws QuintetError `ERR_SERVER_TOO_LARGE`.
+   */
+  write(head: CallHead, room: number): readonly (number | Uint8Array)[] {
     const { method, principal, lastEventId } = head
-    if (lastEventId !== undefined || !Object.isFrozen(principal)) return withBytes(once, head)
+    if (lastEventId !== undefined || !Object.isFrozen(principal)) return withBytes(once, head, room)
     let numbers = this.#numbers.get(principal)
     if (numbers === undefined) this.#numbers.set(principal, (numbers = new Map()))
     const known = numbers.get(method)
     if (known !== undefined) return [known, 0]
     const number = this.#next
+    // One that is not sent must not be remembered.
+    const pieces = withBytes(number, head, room)
     this.#next = (number + 1) % rememberedHeads
     this.#holders[number]?.delete(this.#methods[number] ?? '')
     this.#holders[number] = numbers
     this.#methods[number] = method
     numbers.set(method, number)
-    return withBytes(number, head)
+    return pieces
   }
 }
 
 function withBytes(
   number: number,
   { method, principal, lastEventId }: CallHead,
+  room: number,
 ): readonly (number | Uint8Array)[] {
   const text = JSON.stringify({
     m: method,
@@ -52,6 +60,9 @@ function withBytes(
     l: lastEventId,
   })
   const bytes = Buffer.from(text, 'utf8')
+  if (bytes.length > room) {
+    throw serverError('ERR_SERVER_TOO_LARGE', 'The call is larger than a frame, with its principal.')
+  }
   return [number, bytes.length, bytes]
 }
 
@@ -101,10 +112,24 @@ function isTextList(value: unknown): boolean {
   return Array.isArray(value) && value.every((item) => typeof item === 'string')
 }
 
-/** An error as text, for the sibling that made the call. */
-export function writeError(thrown: unknown): string {
+/** The message of an error that was too long for its frame keeps so many characters. */
+const cutLength = 200
+
+/**
+ * An error as text, for the sibling that made the call. One that is too long for a frame loses its details and the end
+ * of its message.
+ *
+ * @param limit the most bytes that it may have.
+ */
+export function writeError(thrown: unknown, limit: number): string {
   const { code, kind, detail, details, retryAfter } = toProblem(thrown)
-  return JSON.stringify({ code, kind, detail, details, retryAfter })
+  const whole = JSON.stringify({ code, kind, detail, details, retryAfter })
+  if (Buffer.byteLength(whole) <= limit) return whole
+  return JSON.stringify({ code: cut(code), kind, detail: cut(detail), retryAfter })
+}
+
+function cut(text: string): string {
+  return text.length > cutLength ? `${text.slice(0, cutLength)}…` : text
 }
 
 export function readError(text: string): QuintetError {

@@ -32,8 +32,8 @@ interface PendingCall {
 }
 
 const handshakeTimeout = 5_000
-/** Bytes that a frame keeps for the method and the principal of a call. */
-const headRoom = 4_096
+/** Bytes of a call beside its head and its input: the deadline, the number of the head and its length. */
+const callFields = 12
 
 /** The calling side of one link to one instance of a sibling. */
 export class LinkConnection {
@@ -88,10 +88,10 @@ export class LinkConnection {
   call(method: string, input: unknown, principal: Principal, options: CallOptions): Promise<unknown> {
     const { signal } = options
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
+    const room = this.#options.maxFrameSize - frameHeader - callFields
     let body: EncodedBody
     try {
-      // The head of the call has room beside it.
-      body = encodeBody(input, this.#options.maxFrameSize - frameHeader - headRoom)
+      body = encodeBody(input, room)
     } catch (error) {
       return Promise.reject(isQuintetError(error) ? error : notEncodable(error))
     }
@@ -104,6 +104,13 @@ export class LinkConnection {
       return Promise.reject(
         serverError('ERR_SERVER_CONNECTION_LIMIT', 'The link has no room for more calls.'),
       )
+    let head: readonly (number | Uint8Array)[]
+    try {
+      head = this.#heads.write({ method, principal, lastEventId: options.lastEventId }, room - body.size)
+    } catch (error) {
+      this.#numbers.giveBack(id)
+      return Promise.reject(error as Error)
+    }
     return new Promise((resolve, reject) => {
       const pending: PendingCall = {
         id,
@@ -119,7 +126,6 @@ export class LinkConnection {
         pending.onAbort = () => this.#cancel(pending, signal.reason)
         signal.addEventListener('abort', pending.onAbort, { once: true })
       }
-      const head = this.#heads.write({ method, principal, lastEventId: options.lastEventId })
       this.#writer.write(frameType.call, id, body.binary ? binaryFlag : 0, [
         remaining,
         ...head,

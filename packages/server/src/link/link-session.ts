@@ -13,7 +13,7 @@ import {
 } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { parseJson } from '../json.ts'
-import { decodeBody, encodeBody } from './body.ts'
+import { decodeBody, encodeBody, type EncodedBody } from './body.ts'
 import type { ByteRange } from './byte-range.ts'
 import { CallHeadReader, writeError, type CallHead } from './call-head.ts'
 import { CallSlots } from './call-slots.ts'
@@ -124,35 +124,39 @@ export class LinkSession {
       return decodeBody(body, (flags & binaryFlag) !== 0, parseJson)
     }
     if (call.streams) {
-      void this.#pump(id, call, streamProcedure(this.#host, procedure, call, readInput, head.lastEventId))
+      void this.#pump(
+        id,
+        call,
+        streamProcedure(this.#host, procedure, call, readInput, head.lastEventId, this.#encode),
+      )
       return
     }
-    callProcedure(this.#host, procedure, call, readInput).then(
-      (result) => this.#answer(id, result),
+    callProcedure(this.#host, procedure, call, readInput, this.#encode).then(
+      (body) => this.#answer(id, body),
       (error: unknown) => this.#fail(id, error),
     )
   }
 
-  #answer(id: number, result: unknown): void {
-    try {
-      const { binary, pieces } = encodeBody(result, this.#limit)
-      this.#writer.write(frameType.result, id, binary ? binaryFlag : 0, pieces)
-    } catch (error) {
-      this.#writer.write(frameType.error, id, 0, [writeError(error)])
-    }
+  readonly #encode = (value: unknown): EncodedBody => encodeBody(value, this.#limit)
+
+  #answer(id: number, { binary, pieces }: EncodedBody): void {
+    this.#writer.write(frameType.result, id, binary ? binaryFlag : 0, pieces)
     this.#forget(id)
   }
 
   #fail(id: number, error: unknown): void {
-    this.#writer.write(frameType.error, id, 0, [writeError(error)])
+    this.#writer.write(frameType.error, id, 0, [writeError(error, this.#limit)])
     this.#forget(id)
   }
 
-  async #pump(id: number, call: ServedCall, items: AsyncGenerator<unknown, void, undefined>): Promise<void> {
+  async #pump(
+    id: number,
+    call: ServedCall,
+    items: AsyncGenerator<EncodedBody, void, undefined>,
+  ): Promise<void> {
     try {
-      for await (const item of items) {
+      for await (const { binary, pieces } of items) {
         if (this.#socket.destroyed) break
-        const { binary, pieces } = encodeBody(item, this.#limit)
         this.#writer.write(frameType.item, id, binary ? binaryFlag : 0, pieces)
         // As many items are on their way as the reader has room for.
         await call.spend()

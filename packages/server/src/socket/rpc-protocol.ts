@@ -168,15 +168,16 @@ class RpcSession implements DrainableSession {
     const { procedure } = named
     try {
       if (procedure.mode === 'call') {
-        const output = await callProcedure(this.#host, procedure, call, input)
-        this.#send({ type: 'result', id, output })
+        const encode = (output: unknown): string => JSON.stringify({ type: 'result', id, output })
+        this.#sendText(await callProcedure(this.#host, procedure, call, input, encode))
         return
       }
       const flow = new StreamFlow(controller)
       this.#streams.set(id, flow)
       const resumeAfter = typeof lastEventId === 'string' ? lastEventId : undefined
-      for await (const event of streamProcedure(this.#host, procedure, call, input, resumeAfter)) {
-        if (!this.#send({ type: 'item', id, event })) break
+      const encode = (event: unknown): string => JSON.stringify({ type: 'item', id, event })
+      for await (const text of streamProcedure(this.#host, procedure, call, input, resumeAfter, encode)) {
+        if (!this.#sendText(text)) break
         await flow.spend()
       }
       this.#send({ type: 'end', id })
@@ -214,9 +215,13 @@ class RpcSession implements DrainableSession {
     this.#send({ type: 'error', id, error: toProblem(error, requestId) })
   }
 
-  /** An answer that cannot be sent ends the connection: its caller would wait for ever. */
   #send(message: object): boolean {
-    if (this.#connection.send(JSON.stringify(message))) return true
+    return this.#sendText(JSON.stringify(message))
+  }
+
+  /** An answer that cannot be sent ends the connection: its caller would wait for ever. */
+  #sendText(text: string): boolean {
+    if (this.#connection.send(text)) return true
     if (!this.#connection.signal.aborted) this.#connection.close(closeCode.slowConsumer, 'slow consumer')
     return false
   }

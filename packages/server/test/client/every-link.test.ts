@@ -2,13 +2,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type ClientLink, procedure, QuintetError, service } from '@quintet/core'
-import { createTestHost, type TestHost, testUser } from '@quintet/core/testing'
+import { procedure, QuintetError, service } from '@quintet/core'
+import { createTestHost, type TestHost } from '@quintet/core/testing'
 import { z } from 'zod'
-import { createClient, httpLink, socketLink } from '../../src/client.ts'
-import { directLink } from '../../src/direct.ts'
-import { http, websocket } from '../../src/index.ts'
-import { createLinks } from '../../src/link.ts'
+import { createClient } from '../../src/client.ts'
+import { alice, linkKinds } from '../support/links.ts'
 import { until } from '../support/raw.ts'
 
 /** What the handlers have seen. */
@@ -57,46 +55,6 @@ const library = service('library', {
   ),
 })
 
-const alice = testUser({ userId: 'alice' })
-
-/** A link of each kind to the same library, and what it stands on. */
-const kinds: Record<string, (host: TestHost, directory: string) => Promise<ClientLink & AsyncDisposable>> = {
-  async httpLink(host) {
-    const running = await http().start(host)
-    return disposedWith(httpLink({ url: running.url ?? '', token: 'alice' }), () => running.close())
-  },
-  async socketLink(host) {
-    const running = await websocket().start(host)
-    const link = socketLink({ url: running.url ?? '', token: 'alice' })
-    return disposedWith(link, async () => {
-      await link[Symbol.asyncDispose]()
-      await running.close()
-    })
-  },
-  async 'a link between processes'(host, directory) {
-    const common = { directory, secret: 'a secret of this test alone', system: 'library' }
-    const running = await createLinks({ ...common, process: 'worker' })
-      .expose()
-      .start(host)
-    const link = createLinks({ ...common, process: 'http' }).connect('worker', () => alice)
-    return disposedWith(link, async () => {
-      await link[Symbol.asyncDispose]()
-      await running.close()
-    })
-  },
-  async directLink(host) {
-    return disposedWith(directLink(host, { token: 'alice' }), async () => {})
-  },
-}
-
-function disposedWith(link: ClientLink, dispose: () => Promise<void>): ClientLink & AsyncDisposable {
-  return {
-    call: (...call) => link.call(...call),
-    stream: (...call) => link.stream(...call),
-    [Symbol.asyncDispose]: dispose,
-  }
-}
-
 let directory: string
 let host: TestHost
 beforeEach(async () => {
@@ -109,7 +67,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true })
 })
 
-describe.each(Object.entries(kinds))('%s', (_name, open) => {
+describe.each(Object.entries(linkKinds))('%s', (_name, open) => {
   const connect = async (): Promise<
     ReturnType<typeof createClient<typeof library>>['library'] & AsyncDisposable
   > => {

@@ -7,6 +7,7 @@ import { serve, type Served } from '../support/serve.ts'
 
 const odd = service('odd', {
   ok: procedure({ access: 'public', input: z.object({ a: z.number() }).optional() }, () => 1),
+  nothing: procedure({ access: 'public' }, () => {}),
   fails: procedure({ access: 'public' }, (): void => {
     throw new Error('x')
   }),
@@ -41,6 +42,7 @@ describe('the outcome of a request', () => {
 
   it.each([
     ['a call', '/rpc/odd/ok', undefined, { operation: { name: 'odd.ok' }, status: 200, outcome: 'ok' }],
+    ['a call without a result', '/rpc/odd/nothing', undefined, { status: 204, outcome: 'ok' }],
     ['a handler that fails', '/rpc/odd/fails', undefined, { status: 500, outcome: 'internal' }],
     ['no JSON', '/rpc/odd/ok', '{', { status: 400, outcome: 'invalid-input' }],
     [

@@ -12,7 +12,7 @@ function carrier(): (head: CallHead) => { readonly got: CallHead; readonly bytes
   const writer = new CallHeadWriter()
   const reader = new CallHeadReader()
   return (head) => {
-    const [number, length, bytes] = writer.write(head) as [number, number, Buffer | undefined]
+    const [number, length, bytes] = writer.write(head, 1_000_000) as [number, number, Buffer | undefined]
     expect(length).toBe(bytes?.length ?? 0)
     return { got: reader.read(number, new ByteRange(bytes ?? Buffer.alloc(0))), bytes: length }
   }

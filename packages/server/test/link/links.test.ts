@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type BinaryClientLink, procedure, service, systemPrincipal } from '@quintet/core'
+import { type BinaryClientLink, procedure, QuintetError, service, systemPrincipal } from '@quintet/core'
 import type { RunningTransport } from '@quintet/core/kit'
 import { createTestHost, testUser } from '@quintet/core/testing'
 import { z } from 'zod'
@@ -414,6 +414,96 @@ describe('a link', () => {
     expect(await others).toBe(0)
     expect(await link.call('images.instance', undefined)).toBe(0)
     await running.close()
+  })
+})
+
+describe('what is too large for one frame of a link', () => {
+  const large = 'x'.repeat(70_000)
+  const maxFrameSize = '64kb'
+  const failing = service('failing', {
+    details: procedure({ access: 'public' }, (): void => {
+      throw new QuintetError('No.', { code: 'ERR_LARGE', kind: 'conflict', details: { large } })
+    }),
+    message: procedure({ access: 'public' }, (): void => {
+      throw new QuintetError(large, { code: 'ERR_LARGE', kind: 'conflict', retryAfter: 7 })
+    }),
+    result: procedure({ access: 'public', output: z.string() }, () => large),
+    event: procedure({ access: 'public', stream: z.string() }, async function* () {
+      yield large
+    }),
+    size: procedure({ access: 'public', input: z.string(), output: z.number() }, ({ input }) => input.length),
+    last: procedure({ access: 'public', stream: z.any() }, async function* ({ lastEventId }) {
+      yield lastEventId?.length
+    }),
+    slow: procedure({ access: 'public', output: z.string() }, () => new Promise<string>((r) => (finish = r))),
+  })
+  let finish = (_value: string): void => undefined
+
+  async function beside(
+    act: (link: BinaryClientLink) => Promise<unknown>,
+    principal = testUser({ userId: 'alice' }),
+  ): Promise<unknown> {
+    finish = () => undefined
+    const running = await links('worker', { maxFrameSize })
+      .expose()
+      .start(createTestHost({ services: [failing] }))
+    await using link = links('http', { maxFrameSize }).connect('worker', () => principal)
+    const other = link.call('failing.slow', undefined)
+    other.catch(() => {})
+    try {
+      await link.call('failing.size', '')
+      const outcome = await act(link).catch((error: unknown) => error)
+      finish('answered')
+      expect(await other).toBe('answered')
+      // The head of a refused call was not sent, so it must not count as known.
+      expect(await link.call('failing.size', 'ab')).toBe(2)
+      return outcome
+    } finally {
+      await running.close()
+    }
+  }
+
+  it.each([
+    ['details', { code: 'ERR_LARGE', kind: 'conflict', message: 'No.', details: undefined }],
+    [
+      'message',
+      { code: 'ERR_LARGE', kind: 'conflict', message: expect.stringMatching(/^x{200}…$/), retryAfter: 7 },
+    ],
+    ['result', { code: 'ERR_SERVER_TOO_LARGE' }],
+  ])('ends its own call alone: %s', async (name, expected) => {
+    expect(await beside((link) => link.call(`failing.${name}`, undefined))).toMatchObject(expected)
+  })
+
+  it('ends its own call alone: an input, an event, a principal, the id of an event', async () => {
+    const refused = { code: 'ERR_SERVER_TOO_LARGE', kind: 'too-large' }
+    const iterate = async (link: BinaryClientLink, method: string, lastEventId?: string): Promise<void> => {
+      const options = lastEventId === undefined ? {} : { lastEventId }
+      for await (const _event of link.stream(method, undefined, options));
+    }
+    expect(await beside((link) => link.call('failing.size', large))).toMatchObject(refused)
+    expect(await beside((link) => iterate(link, 'failing.event'))).toMatchObject(refused)
+    expect(await beside((link) => iterate(link, 'failing.last', large))).toMatchObject(refused)
+    const permissions = Array.from({ length: 600 }, (_, index) => `project:${String(index)}:documents:write`)
+    const rich = testUser({ userId: 'rich', permissions })
+    expect(await beside((link) => link.call('failing.details', 'x'.repeat(60_000)), rich)).toMatchObject(
+      refused,
+    )
+  })
+
+  it('is told by its last byte', async () => {
+    const most = 64 * 1024 - 10 - 12 - 2
+    expect(
+      await beside(async (link) => {
+        await link.call('failing.size', '')
+        return link.call('failing.size', 'x'.repeat(most))
+      }),
+    ).toBe(most)
+    expect(
+      await beside(async (link) => {
+        await link.call('failing.size', '')
+        return link.call('failing.size', 'x'.repeat(most + 1))
+      }),
+    ).toMatchObject({ code: 'ERR_SERVER_TOO_LARGE' })
   })
 })
 
