@@ -8,6 +8,7 @@ import { SocketHub, socketOperations } from '../socket/socket-hub.ts'
 import { admit } from '../request/admit-request.ts'
 import { answerRoute } from './answer-route.ts'
 import { answerBatch } from './batch.ts'
+import { adoptRequests } from '../request/web-request.ts'
 import { createBodyWatch } from '../request/body-watch.ts'
 import { trackConnections } from '@quintet/core/http'
 import { LongAnswers } from '../exchange/long-answers.ts'
@@ -116,6 +117,7 @@ function serve(server: Server, site: Site): LastExchanges {
   const procedures = new Map<string, NamedProcedure>()
   for (const named of host.procedures.values()) procedures.set(`/rpc/${named.name.replace('.', '/')}`, named)
   const own = options.openapi === undefined ? [] : openApiRoutes(host, options.openapi)
+  if (host.routes.length > 0) adoptRequests()
   const routes = createRouteTable([...host.routes, ...own], options.requestTimeout)
 
   const answer = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {

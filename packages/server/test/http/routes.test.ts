@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import { Hono } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
 import { describe, expect, it } from 'vitest'
 import { type QuintetError, route, type Route, type RouteContext } from '@quintet/core'
 import { jsonAnswer, sendRaw, until } from '../support/raw.ts'
@@ -111,6 +112,110 @@ describe('a route', () => {
     await using app = await serve({}, { routes })
     expect((await app.post('/all', 'hello')).status).toBe(204)
     expect(seen).toEqual([true, 'hello', new TextEncoder().encode('hello')])
+  })
+
+  const readers: Record<string, (request: Request) => Promise<unknown> | undefined> = {
+    'text()': (request) => request.text(),
+    'json()': async (request) => JSON.stringify(await request.json()),
+    'bytes()': async (request) => new TextDecoder().decode(await request.bytes()),
+    'arrayBuffer()': async (request) => new TextDecoder().decode(await request.arrayBuffer()),
+    'blob()': async (request) => (await request.blob()).text(),
+    'a clone': (request) => request.clone().text(),
+    'both of a clone': async (request) => {
+      const copy = request.clone()
+      const [one, two] = await Promise.all([request.text(), copy.text()])
+      return one === two && one
+    },
+    'new Request(request)': (request) => new Request(request).text(),
+    'fetch of a new one': async (request) => {
+      const target = new URL('/fetched', request.url)
+      return (await fetch(new Request(target, request))).text()
+    },
+    'another body': (request) => new Request(request, { body: '{"a":1}' }).text(),
+  }
+  describe.each([true, false])('whose body was looked at before: %s', (lookedAt) => {
+    it.each(Object.entries(readers))('gives it to %s', async (_name, read) => {
+      const routes = [
+        route({
+          method: 'POST',
+          pattern: '/read',
+          access: 'public',
+          handler: async (request) => {
+            if (lookedAt && request.body === null) return new Response('no body')
+            return new Response((await read(request)) as string)
+          },
+        }),
+        route({
+          method: 'POST',
+          pattern: '/fetched',
+          access: 'public',
+          handler: async (request) => new Response(await request.text()),
+        }),
+      ]
+      await using app = await serve({ requestTimeout: '2s' }, { routes })
+      expect(await (await app.post('/read', '{"a":1}')).text()).toBe('{"a":1}')
+    })
+  })
+
+  it('refuses to read a body twice, as the standard says', async () => {
+    const outcomes: unknown[] = []
+    const handler = async (request: Request): Promise<Response> => {
+      if (new URL(request.url).searchParams.has('stream')) void request.body
+      outcomes.push(request.bodyUsed)
+      await request.text()
+      outcomes.push(request.bodyUsed)
+      for (const read of [
+        () => request.json(),
+        async () => new Request(request),
+        async () => request.clone(),
+      ]) {
+        outcomes.push(await read().catch((error: unknown) => (error as Error).name))
+      }
+      return new Response(null)
+    }
+    const routes = [route({ method: 'POST', pattern: '/twice', access: 'public', handler })]
+    await using app = await serve({}, { routes })
+    await app.post('/twice', 'x')
+    await app.post('/twice?stream', 'x')
+    const once = [false, true, 'TypeError', 'TypeError', 'TypeError']
+    expect(outcomes).toEqual([...once, ...once])
+  })
+
+  it('can be given to new Request() where it has no body', async () => {
+    const handler = (request: Request): Response => {
+      const copy = new Request(request, { headers: { 'x-a': 'b' } })
+      return Response.json([copy.url === request.url, copy.method, copy.headers.get('x-a'), copy.body])
+    }
+    const routes = [route({ method: 'GET', pattern: '/copy', access: 'public', handler })]
+    await using app = await serve({}, { routes })
+    expect(await (await fetch(`${app.url}/copy`)).json()).toEqual([true, 'GET', 'b', null])
+  })
+
+  it("lets Hono's middleware limit a body, sent whole or in pieces", async () => {
+    const hono = new Hono().post('/limited', bodyLimit({ maxSize: 10 }), async (context) =>
+      context.text(await context.req.text()),
+    )
+    const routes = [
+      route({
+        method: 'POST',
+        pattern: '/limited',
+        access: 'public',
+        handler: (request) => hono.fetch(request),
+      }),
+    ]
+    await using app = await serve({ requestTimeout: '2s' }, { routes })
+    const pieces = (text: string): RequestInit & { duplex: 'half' } => ({
+      method: 'POST',
+      body: new Blob([text]).stream(),
+      duplex: 'half',
+    })
+    for (const [text, status] of [
+      ['short', 200],
+      ['too long for it', 413],
+    ] as const) {
+      expect((await app.post('/limited', text)).status).toBe(status)
+      expect((await fetch(`${app.url}/limited`, pieces(text))).status).toBe(status)
+    }
   })
 
   it('can hand its request to a Hono app', async () => {
