@@ -45,6 +45,7 @@ export {
   findProcedure,
   streamProcedure,
   type ProcedureHost,
+  type StreamSteps,
 } from './procedures/call-procedure.ts'
 export {
   procedureDefaults,

@@ -429,6 +429,10 @@ const surfaces: Readonly<Record<string, readonly [file: string, test: string]>> 
     'sends the value that it returns as its schema makes it, and fails for one that the schema refuses',
   ],
   'ProcedureOptions.safe': ['http/safe-calls.test.ts', 'never runs a procedure or a stream that is not'],
+  'StreamProcedureOptions.resumable': [
+    'streams/late-streams.test.ts',
+    'that does not say that it can be resumed ends with the error; iterated later: %s',
+  ],
   'RouteOptions.handler': [
     'http/routes.test.ts',
     'that answers null leaves the request to the next one, and the last to 404',

@@ -20,6 +20,7 @@ export type ServerErrorCode =
   | 'ERR_SERVER_REQUEST_TIMEOUT'
   | 'ERR_SERVER_RESPONSE_INVALID'
   | 'ERR_SERVER_SCHEME_UNSUPPORTED'
+  | 'ERR_SERVER_TOKEN_FAILED'
   | 'ERR_SERVER_TOO_LARGE'
 
 const kinds: Readonly<Record<ServerErrorCode, ErrorKind>> = {
@@ -41,6 +42,7 @@ const kinds: Readonly<Record<ServerErrorCode, ErrorKind>> = {
   ERR_SERVER_REQUEST_TIMEOUT: 'timeout',
   ERR_SERVER_RESPONSE_INVALID: 'unavailable',
   ERR_SERVER_SCHEME_UNSUPPORTED: 'unauthenticated',
+  ERR_SERVER_TOKEN_FAILED: 'unauthenticated',
   ERR_SERVER_TOO_LARGE: 'too-large',
 }
 

@@ -38,7 +38,7 @@ export function callProcedure<Answer = unknown>(
   procedure: Procedure,
   call: IncomingCall,
   readInput: () => unknown,
-  encode: (result: unknown) => Answer = asIs,
+  encode: (result: unknown) => Answer = (result) => result as Answer,
 ): Promise<Answer> {
   return host.pipeline.run(call, {
     input: () => parseInput(procedure, readInput),
@@ -59,8 +59,13 @@ function answer<Answer>(
   return checked instanceof Promise ? checked.then(encode) : encode(checked)
 }
 
-function asIs<Answer>(result: unknown): Answer {
-  return result as Answer
+/** What a surface does with a stream, and what it begins after. */
+export interface StreamSteps<Item> {
+  /** The id of the last event that the client saw. */
+  readonly lastEventId?: string | undefined
+  /** Called once the input has been found valid and the handler has begun, before its first event. */
+  readonly onBegin?: () => void
+  readonly encode?: (event: unknown) => Item
 }
 
 /** As {@link callProcedure}, for a procedure with `mode: 'stream'`. Each event is checked and encoded as a result is. */
@@ -69,17 +74,15 @@ export function streamProcedure<Item = unknown>(
   procedure: Procedure,
   call: IncomingCall,
   readInput: () => unknown,
-  lastEventId?: string,
-  encode: (event: unknown) => Item = asIs,
+  { lastEventId, onBegin, encode = (event) => event as Item }: StreamSteps<Item> = {},
 ): AsyncGenerator<Item, void, undefined> {
   return host.pipeline.stream(call, {
     input: () => parseInput(procedure, readInput),
-    handle: (input, invocation) =>
-      checkEvents(
-        procedure,
-        invoke(procedure, new HandlerCall(input, host.services, invocation, lastEventId)),
-        encode,
-      ),
+    handle: (input, invocation) => {
+      const events = invoke(procedure, new HandlerCall(input, host.services, invocation, lastEventId))
+      onBegin?.()
+      return checkEvents(procedure, events, encode)
+    },
   })
 }
 

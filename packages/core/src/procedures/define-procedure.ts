@@ -25,6 +25,7 @@ export interface CallProcedureOptions<
   /** Holds the handler to what the contract says; a result that does not fit is an internal error. */
   readonly output?: Output
   readonly stream?: never
+  readonly resumable?: never
 }
 
 /** A procedure that answers with a sequence of events. */
@@ -37,6 +38,12 @@ export interface StreamProcedureOptions<
   readonly output?: never
   /** The schema of each event. */
   readonly stream: Item
+  /**
+   * Declares that the handler goes on after `lastEventId`. Clients then take the stream up again after its last event
+   * when their connection breaks, by the event's own member `id`; without it they end with the error, because a handler
+   * that begins anew would repeat its events. @defaultValue false
+   */
+  readonly resumable?: boolean
 }
 
 /** What a handler gets for an input schema: the parsed value, or undefined without a schema. */
@@ -85,6 +92,7 @@ const procedureSpec = {
   maxInputSize: option.size(procedureDefaults.maxInputSize),
   freshness: option.oneOf(['strict']).optional(),
   safe: option.boolean(false),
+  resumable: option.boolean(false),
   input: schemaOption().optional(),
   output: schemaOption().optional(),
   stream: schemaOption().optional(),
@@ -94,6 +102,7 @@ interface AnyOptions extends ProcedureOptions<AccessRule> {
   readonly input?: Schema | undefined
   readonly output?: Schema | undefined
   readonly stream?: Schema | undefined
+  readonly resumable?: boolean | undefined
 }
 
 /**
@@ -111,7 +120,8 @@ function makeProcedure(given: AnyOptions, handler: Procedure['handler']): Proced
     throw new TypeError('procedure: needs options and a handler.')
   if (typeof handler !== 'function') throw new TypeError('procedure: needs a handler as its second argument.')
   const options = readOptions<AnyOptions, typeof procedureSpec>(given, procedureSpec, 'procedure', {
-    check({ stream, output }, note) {
+    check({ stream, output, resumable }, note) {
+      if (resumable && stream === undefined) note('resumable', 'only a stream can be resumed.')
       if (stream !== undefined && output !== undefined)
         note('', 'has both output and stream. A stream is described by stream alone.')
       if (stream === undefined && isAsyncGeneratorFunction(handler))
@@ -128,6 +138,7 @@ function makeProcedure(given: AnyOptions, handler: Procedure['handler']): Proced
     maxInputSize: options.maxInputSize,
     freshness: options.freshness,
     safe: options.safe,
+    resumable: options.resumable,
     input: options.input,
     output: options.stream ?? options.output,
     handler,

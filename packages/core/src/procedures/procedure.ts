@@ -61,6 +61,8 @@ export interface Procedure<
   readonly freshness: 'strict' | undefined
   /** Whether it changes nothing, so that it may be called with GET. */
   readonly safe: boolean
+  /** Whether a stream goes on after the event that a client saw last. */
+  readonly resumable: boolean
   readonly input: Schema | undefined
   /** The schema of the result, or of each event of a stream. */
   readonly output: Schema | undefined

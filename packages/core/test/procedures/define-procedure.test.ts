@@ -183,7 +183,7 @@ describe('streamProcedure', () => {
         yield loose({ id: 7 })
       },
     )
-    const stream = streamProcedure(host, watch, incomingCall(), () => undefined, 'e-7')
+    const stream = streamProcedure(host, watch, incomingCall(), () => undefined, { lastEventId: 'e-7' })
     expect((await stream.next()).value).toEqual({ id: 'after e-7' })
     await expect(stream.next()).rejects.toMatchObject({ kind: 'internal' })
   })

@@ -8,13 +8,14 @@ import {
   type QuintetError,
   toQuintetError,
 } from '@quintet/core/client'
-import { tokenOption } from './token-option.ts'
+import { orAborted } from './or-aborted.ts'
+import { takeToken, tokenOption } from './token-option.ts'
 import { serverError } from '../errors.ts'
 import { fromProblem } from '../problem.ts'
 import { encodeInput } from '../encode-input.ts'
 import { toEventIdHeader } from '../streams/event-id.ts'
 import { readEvents } from './event-source.ts'
-import { resumeStream } from '../streams/resume.ts'
+import { resumeStream, type StreamItem } from '../streams/resume.ts'
 
 export interface HttpLinkOptions {
   /** Where the app is; procedures are under `<url>/rpc`. */
@@ -54,79 +55,91 @@ export function httpLink(options: HttpLinkOptions): ClientLink {
     input: unknown,
     call: CallOptions,
     signal: AbortSignal,
-    remaining: number | undefined,
   ): Promise<Response> => {
     const headers: Record<string, string> = {
       accept: 'application/json, text/event-stream, application/problem+json',
     }
-    const token = typeof givenToken === 'function' ? await givenToken() : givenToken
+    const token = await takeToken(givenToken, signal)
     if (token !== undefined) headers['authorization'] = `Bearer ${token}`
     const body = encodeInput(input)
     if (body !== undefined) headers['content-type'] = 'application/json'
-    if (remaining !== undefined) headers['x-deadline-ms'] = String(Math.max(0, Math.ceil(remaining)))
+    if (call.deadline !== undefined)
+      headers['x-deadline-ms'] = String(Math.max(0, Math.ceil(call.deadline - Date.now())))
+    if (timeout > 0) headers['x-timeout-ms'] = String(Math.ceil(timeout))
     if (call.lastEventId !== undefined) headers['last-event-id'] = toEventIdHeader(call.lastEventId)
-    const answer = await send(`${base}/rpc/${method.split('.').map(encodeURIComponent).join('/')}`, {
-      method: 'POST',
-      headers,
-      signal,
-      ...(body === undefined ? {} : { body }),
-    })
+    const path = method.split('.').map(encodeURIComponent).join('/')
+    const init = { method: 'POST', headers, signal, ...(body === undefined ? {} : { body }) }
+    // One that was instrumented or is a double may not listen to the signal.
+    const answer = await orAborted(send(`${base}/rpc/${path}`, init), signal)
     if (answer.ok) return answer
-    throw await readProblem(answer)
+    throw await orAborted(readProblem(answer), signal)
   }
 
-  async function* openStream(method: string, input: unknown, call: CallOptions): AsyncGenerator<unknown> {
+  /** Calls, and says whether a value or a stream came back. */
+  const begin = async (
+    method: string,
+    input: unknown,
+    call: CallOptions,
+  ): Promise<{ readonly value: unknown } | { readonly items: AsyncIterable<StreamItem> }> => {
     const patience = startPatience(call.signal, remainingOf(call, timeout))
+    let streams = false
     try {
-      // The server is told of a deadline that the caller set, not of the time that the stream has to begin.
-      const remaining = call.deadline === undefined ? undefined : call.deadline - Date.now()
-      const answer = await request(method, input, call, patience.signal, remaining)
-      if (!isEventStream(answer)) throw unexpected(answer)
-      patience.began()
-      yield* readStream(answer, patience.end)
+      const answer = await request(method, input, call, patience.signal)
+      if (isEventStream(answer)) {
+        streams = true
+        patience.began()
+        return { items: readStream(answer, call.signal, patience.end) }
+      }
+      if (answer.status === 204) return { value: undefined }
+      return { value: (await orAborted(answer.json(), patience.signal)) as unknown }
     } catch (error) {
       throw translate(error, call.signal)
     } finally {
-      patience.end()
+      if (!streams) patience.end()
     }
   }
+
+  async function* open(method: string, input: unknown, call: CallOptions): AsyncGenerator<StreamItem> {
+    const answer = await begin(method, input, call)
+    if (!('items' in answer)) {
+      throw serverError('ERR_SERVER_MODE_MISMATCH', `${method} answers with a value and not with a stream.`)
+    }
+    yield* answer.items
+  }
+
+  const stream = (
+    method: string,
+    input: unknown,
+    call: CallOptions,
+    begun?: AsyncIterable<StreamItem>,
+  ): AsyncIterable<unknown> =>
+    resumeStream((lastEventId) => open(method, input, { ...call, lastEventId }), call, begun)
 
   return {
     async call(method, input, call = {}) {
-      const remaining = remainingOf(call, timeout)
-      const patience = startPatience(call.signal, remaining)
-      let streams = false
-      try {
-        const answer = await request(method, input, call, patience.signal, remaining)
-        if (isEventStream(answer)) {
-          streams = true
-          patience.began()
-          return readStream(answer, patience.end)
-        }
-        if (answer.status === 204) return undefined
-        return (await answer.json()) as unknown
-      } catch (error) {
-        throw translate(error, call.signal)
-      } finally {
-        if (!streams) patience.end()
-      }
+      const answer = await begin(method, input, call)
+      return 'items' in answer ? stream(method, input, call, answer.items) : answer.value
     },
-    stream(method, input, call = {}) {
-      return resumeStream((lastEventId) => openStream(method, input, { ...call, lastEventId }), call)
-    },
+    stream: (method, input, call = {}) => stream(method, input, call),
   }
 }
 
-async function* readStream(answer: Response, onEnd: () => void): AsyncGenerator<unknown, void, undefined> {
+async function* readStream(
+  answer: Response,
+  signal: AbortSignal | undefined,
+  onEnd: () => void,
+): AsyncGenerator<StreamItem, void, undefined> {
   try {
     if (answer.body === null) throw unexpected(answer)
-    for await (const { event, data } of readEvents(answer.body)) {
+    for await (const { event, data, id } of readEvents(answer.body)) {
       if (event === 'end') return
       if (event === 'error') throw fromProblem(JSON.parse(data) as unknown)
       // What JSON leaves out has no data.
-      yield data === '' ? undefined : (JSON.parse(data) as unknown)
+      yield { event: data === '' ? undefined : (JSON.parse(data) as unknown), id }
     }
     throw serverError('ERR_SERVER_CLOSED', 'The stream broke off before its end.')
+  } catch (error) {
+    throw translate(error, signal)
   } finally {
     onEnd()
   }

@@ -2,6 +2,7 @@ import { type CallOptions, toQuintetError } from '@quintet/core/client'
 import { serverError } from '../errors.ts'
 import { fromProblem } from '../problem.ts'
 import { encodeMessage } from '../encode-input.ts'
+import { eventIdOf } from '../streams/event-id.ts'
 import { EventQueue } from '../streams/event-queue.ts'
 
 /** The subprotocol that this link speaks. */
@@ -27,6 +28,7 @@ interface PendingCall {
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
   events: EventQueue | undefined
+  resumable: boolean
 }
 
 /** The message of a call, without its id. */
@@ -114,7 +116,7 @@ export class RpcSocket {
     const text = encodeMessage({ type, id, ...rest })
     const over = new AbortController()
     const answered = new Promise<unknown>((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject, events: undefined })
+      this.#pending.set(id, { resolve, reject, events: undefined, resumable: false })
     })
     const cancel = (error: unknown): void => this.#cancel(id, error)
     call.signal?.addEventListener('abort', () => cancel(call.signal?.reason), {
@@ -247,15 +249,19 @@ export class RpcSocket {
     }
   }
 
-  #receive({ type, id, output, event, error }: ServerMessage): void {
+  #receive({ type, id, output, event, error, resumable }: ServerMessage): void {
     if (type === 'shutdown') {
       this.#retire()
       return
     }
     const call = typeof id === 'number' ? this.#pending.get(id) : undefined
     if (call === undefined || typeof id !== 'number') return
-    if (type === 'item') this.#eventsOf(id, call).push(event)
-    else if (type === 'end') {
+    if (type === 'begin') {
+      call.resumable = resumable === true
+      this.#eventsOf(id, call)
+    } else if (type === 'item') {
+      this.#eventsOf(id, call).push({ event, id: call.resumable ? eventIdOf(event) : undefined })
+    } else if (type === 'end') {
       this.#eventsOf(id, call).end()
       this.#pending.delete(id)
       this.#closeWhenDone()
@@ -284,6 +290,7 @@ interface ServerMessage {
   readonly output?: unknown
   readonly event?: unknown
   readonly error?: unknown
+  readonly resumable?: unknown
 }
 
 function parseMessage(data: unknown): ServerMessage {

@@ -6,10 +6,11 @@ import {
   readOptions,
   toQuintetError,
 } from '@quintet/core/client'
-import { tokenOption } from './token-option.ts'
+import { orAborted } from './or-aborted.ts'
+import { takeToken, tokenOption } from './token-option.ts'
 import { serverError } from '../errors.ts'
 import { EventQueue } from '../streams/event-queue.ts'
-import { resumeStream } from '../streams/resume.ts'
+import { resumeStream, type StreamItem } from '../streams/resume.ts'
 import { RpcSocket, type RpcMessage } from './rpc-socket.ts'
 
 export interface SocketLinkOptions {
@@ -86,7 +87,7 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
     const signal = AbortSignal.any([closing.signal, limit.signal])
     try {
       signal.throwIfAborted()
-      const token = typeof givenToken === 'function' ? await orAborted(givenToken(), signal) : givenToken
+      const token = await takeToken(givenToken, signal)
       const socket: RpcSocket = await RpcSocket.connect(
         {
           url: url.href,
@@ -147,18 +148,28 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
     return own === undefined ? timeout : Math.min(own, timeout)
   }
 
-  async function* openStream(method: string, input: unknown, call: CallOptions): AsyncGenerator<unknown> {
+  const begin = (method: string, input: unknown, call: CallOptions): Promise<unknown> => {
     const deadlineMs = call.deadline === undefined ? undefined : Math.max(0, call.deadline - Date.now())
-    const events = await send(
-      { type: 'call', method, input, deadlineMs, lastEventId: call.lastEventId },
-      call,
-      limitOf(call),
-    )
-    if (!(events instanceof EventQueue)) {
+    const { lastEventId } = call
+    const timeoutMs = timeout === 0 ? undefined : timeout
+    return send({ type: 'call', method, input, deadlineMs, timeoutMs, lastEventId }, call, limitOf(call))
+  }
+
+  async function* openStream(method: string, input: unknown, call: CallOptions): AsyncGenerator<StreamItem> {
+    const items = await begin(method, input, call)
+    if (!(items instanceof EventQueue)) {
       throw serverError('ERR_SERVER_MODE_MISMATCH', `${method} answers with a value and not with a stream.`)
     }
-    yield* events
+    yield* items
   }
+
+  const stream = (
+    method: string,
+    input: unknown,
+    call: CallOptions,
+    begun?: EventQueue,
+  ): AsyncIterable<unknown> =>
+    resumeStream((lastEventId) => openStream(method, input, { ...call, lastEventId }), call, begun)
 
   const close = async (): Promise<void> => {
     closing.abort(serverError('ERR_SERVER_CLOSED', 'This link is closed.'))
@@ -166,31 +177,14 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
   }
 
   return {
-    call(method, input, call = {}) {
-      const limit = limitOf(call)
-      return send(
-        { type: 'call', method, input, deadlineMs: limit, lastEventId: call.lastEventId },
-        call,
-        limit,
-      )
+    async call(method, input, call = {}) {
+      const answer = await begin(method, input, call)
+      return answer instanceof EventQueue ? stream(method, input, call, answer) : answer
     },
-    stream: (method, input, call = {}) =>
-      resumeStream((lastEventId) => openStream(method, input, { ...call, lastEventId }), call),
+    stream: (method, input, call = {}) => stream(method, input, call),
     renew: async (token) =>
       void (await send({ type: 'renew', token }, {}, timeout === 0 ? undefined : timeout)),
     close,
     [Symbol.asyncDispose]: close,
   }
-}
-
-/** Waits for a promise no longer than until the signal aborts. */
-function orAborted<T>(promise: T | Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const leave = (): void => reject(signal.reason as Error)
-    if (signal.aborted) leave()
-    signal.addEventListener('abort', leave, { once: true })
-    Promise.resolve(promise)
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener('abort', leave))
-  })
 }

@@ -57,15 +57,10 @@ export function directLink(app: ProcedureHost, options: DirectLinkOptions = {}):
   async function* stream(method: string, input: unknown, call: CallOptions = {}): AsyncGenerator<unknown> {
     const named = findProcedure(app, method)
     const given = fromWire(encodeInput(input))
-    const events = streamProcedure(
-      app,
-      named.procedure,
-      await incoming(named, call),
-      () => given,
-      call.lastEventId,
-      throughJson,
-    )
-    yield* events
+    yield* streamProcedure(app, named.procedure, await incoming(named, call), () => given, {
+      lastEventId: call.lastEventId,
+      encode: throughJson,
+    })
   }
   return {
     async call(method, input, call = {}) {

@@ -21,14 +21,11 @@ const farewellTime = 2_000
  */
 export async function sendEvents(
   exchange: Exchange,
-  open: (onBegin: <Input>(input: Input) => Input) => AsyncGenerator<string, void, undefined>,
+  open: (onBegin: () => void) => AsyncGenerator<string, void, undefined>,
 ): Promise<void> {
   const { response } = exchange
   // Once the input has arrived and been found valid it is a stream, also before it has its first event.
-  const events = open((input) => {
-    setImmediate(begin)
-    return input
-  })
+  const events = open(() => void setImmediate(begin))
   let timer: NodeJS.Timeout | undefined
   let over = false
   const begin = (): void => {
@@ -66,9 +63,9 @@ export async function sendEvents(
   }
 }
 
-/** One event as it is written. JSON has no `undefined`: such an event has no data. */
-export function encodeEvent(event: unknown): string {
-  const id = eventIdOf(event)
+/** One event as it is written, with its id where the stream can be resumed. JSON has no `undefined`: such an event has no data. */
+export function encodeEvent(event: unknown, resumable: boolean): string {
+  const id = resumable ? eventIdOf(event) : undefined
   const data = (JSON.stringify(event) as string | undefined) ?? ''
   return `${id === undefined ? '' : `id: ${id}\n`}data: ${data}\n\n`
 }

@@ -62,14 +62,14 @@ export class Exchange {
   }
 
   /** @throws QuintetError `ERR_SERVER_BAD_REQUEST` when the credentials or the deadline are malformed. */
-  call(operation: Operation): HttpCall {
+  call(operation: Operation, streams = false): HttpCall {
     const { headers } = this.request
     return new HttpCall(
       this,
       operation,
       this.credentials(),
       traceparentOf(headers['traceparent']),
-      deadlineOf(headers['x-deadline-ms']),
+      deadlineOf(headers['x-deadline-ms'], headers['x-timeout-ms'], streams),
     )
   }
 

@@ -20,7 +20,7 @@ export function answerRpc(exchange: Exchange, { procedure, operation }: NamedPro
     return Promise.resolve()
   }
   if (bySafeMethod) refuseForeignPages(exchange.request, exchange.site.options.cors)
-  const call = exchange.call(operation)
+  const call = exchange.call(operation, procedure.mode === 'stream')
   const readInput = (): Promise<unknown> =>
     bySafeMethod
       ? readQueryInput(exchange.request, procedure.maxInputSize, procedure.input !== undefined)
@@ -28,14 +28,11 @@ export function answerRpc(exchange: Exchange, { procedure, operation }: NamedPro
   if (procedure.mode === 'stream') {
     const lastEventId = exchange.request.headers['last-event-id']
     return sendEvents(exchange, (onBegin) =>
-      streamProcedure(
-        host,
-        procedure,
-        call,
-        () => readInput().then(onBegin),
-        typeof lastEventId === 'string' ? fromEventIdHeader(lastEventId) : undefined,
-        encodeEvent,
-      ),
+      streamProcedure(host, procedure, call, readInput, {
+        onBegin,
+        encode: (event) => encodeEvent(event, procedure.resumable),
+        lastEventId: typeof lastEventId === 'string' ? fromEventIdHeader(lastEventId) : undefined,
+      }),
     )
   }
   const encode = (result: unknown): string | undefined => {

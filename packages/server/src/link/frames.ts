@@ -15,10 +15,14 @@ export const frameType = {
   credit: 10,
   /** The sender is about to stop: no new calls, please. */
   leaving: 11,
+  /** A stream has begun, before its first item. */
+  begin: 12,
 } as const
 
 /** The body is not JSON alone: binary values follow it. */
 export const binaryFlag = 1
+/** The stream that begins can be taken up again after its last item. */
+export const resumableFlag = 2
 
 /** One frame: `length (u32) type (u8) flags (u8) id (u32) payload`, all little endian; the length counts what follows it. */
 export interface Frame {

@@ -2,12 +2,21 @@ import { connect, type Socket } from 'node:net'
 import { isQuintetError, type Principal } from '@quintet/core'
 import { type CallOptions, toQuintetError } from '@quintet/core/kit'
 import { notEncodable } from '../encode-input.ts'
+import { eventIdOf } from '../streams/event-id.ts'
 import { EventQueue } from '../streams/event-queue.ts'
 import { serverError } from '../errors.ts'
 import { decodeBody, encodeBody, type EncodedBody } from './body.ts'
 import { CallHeadWriter, readError } from './call-head.ts'
 import { CallNumbers, CallSlots } from './call-slots.ts'
-import { binaryFlag, frameHeader, frameType, FrameReader, FrameWriter, type Frame } from './frames.ts'
+import {
+  binaryFlag,
+  frameHeader,
+  frameType,
+  FrameReader,
+  FrameWriter,
+  resumableFlag,
+  type Frame,
+} from './frames.ts'
 import { isSameProof, linkVersion, makeNonce, proveKey, type LinkIdentity } from './handshake.ts'
 import { initialCredit, noDeadline } from './link-constants.ts'
 
@@ -25,6 +34,8 @@ interface PendingCall {
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
   items: EventQueue | undefined
+  /** Whether the stream can be taken up again after its last item. */
+  resumable: boolean
   readonly signal: AbortSignal | undefined
   onAbort: (() => void) | undefined
   /** Nobody waits for it here any more, and the other side has not ended it yet. */
@@ -118,6 +129,7 @@ export class LinkConnection {
         reject,
         signal,
         items: undefined,
+        resumable: false,
         onAbort: undefined,
         left: false,
       }
@@ -152,7 +164,7 @@ export class LinkConnection {
     if (pending === undefined) throw new TypeError('There is no call of this number.')
     const { type, payload } = frame
     const isLast = type === frameType.result || type === frameType.error || type === frameType.end
-    if (!isLast && type !== frameType.item)
+    if (!isLast && type !== frameType.item && type !== frameType.begin)
       throw new TypeError(`A frame of type ${String(type)} is not expected.`)
     if (isLast) {
       this.#pending.delete(pending.id)
@@ -173,7 +185,10 @@ export class LinkConnection {
         return
       }
       if (isLast) pending.resolve(value)
-      else this.#items(pending).push(value)
+      else this.#items(pending).push({ event: value, id: pending.resumable ? eventIdOf(value) : undefined })
+    } else if (type === frameType.begin) {
+      pending.resumable = (frame.flags & resumableFlag) !== 0
+      this.#items(pending)
     } else if (type === frameType.end) this.#items(pending).end()
     else this.#fail(pending, readError(payload.toString()))
   }

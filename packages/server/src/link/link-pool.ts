@@ -1,6 +1,7 @@
 import type { BinaryClientLink, Principal } from '@quintet/core'
 import type { CallOptions } from '@quintet/core/kit'
-import { delay, resumeStream } from '../streams/resume.ts'
+import { EventQueue } from '../streams/event-queue.ts'
+import { delay, resumeStream, type StreamItem } from '../streams/resume.ts'
 import { serverError } from '../errors.ts'
 import type { LinkIdentity } from './handshake.ts'
 import { LinkConnection } from './link-connection.ts'
@@ -42,12 +43,12 @@ export class LinkPool implements BinaryClientLink, AsyncDisposable {
 
   async call(method: string, input: unknown, options: CallOptions = {}): Promise<unknown> {
     const principal = this.#forward()
-    const connection = this.#pick() ?? (await this.#wait(options))
-    return connection.call(method, input, principal, options)
+    const answer = await this.#begin(method, input, principal, options)
+    return answer instanceof EventQueue ? this.#stream(method, input, principal, options, answer) : answer
   }
 
   stream(method: string, input: unknown, options: CallOptions = {}): AsyncIterable<unknown> {
-    return resumeStream((lastEventId) => this.#open(method, input, { ...options, lastEventId }), options)
+    return this.#stream(method, input, this.#forward(), options)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -59,16 +60,34 @@ export class LinkPool implements BinaryClientLink, AsyncDisposable {
     this.#wake()
   }
 
+  async #begin(method: string, input: unknown, principal: Principal, options: CallOptions): Promise<unknown> {
+    const connection = this.#pick() ?? (await this.#wait(options))
+    return connection.call(method, input, principal, options)
+  }
+
+  #stream(
+    method: string,
+    input: unknown,
+    principal: Principal,
+    options: CallOptions,
+    begun?: EventQueue,
+  ): AsyncIterable<unknown> {
+    const open = (lastEventId: string | undefined): AsyncIterable<StreamItem> =>
+      this.#open(method, input, principal, { ...options, lastEventId })
+    return resumeStream(open, options, begun)
+  }
+
   async *#open(
     method: string,
     input: unknown,
+    principal: Principal,
     options: CallOptions,
-  ): AsyncGenerator<unknown, void, undefined> {
-    const items = await this.call(method, input, options)
-    if (typeof items !== 'object' || items === null || !(Symbol.asyncIterator in items)) {
+  ): AsyncGenerator<StreamItem, void, undefined> {
+    const items = await this.#begin(method, input, principal, options)
+    if (!(items instanceof EventQueue)) {
       throw serverError('ERR_SERVER_MODE_MISMATCH', `${method} answers with a value and not with a stream.`)
     }
-    yield* items as AsyncIterable<unknown>
+    yield* items
   }
 
   #pick(): LinkConnection | undefined {

@@ -18,7 +18,7 @@ import type { ByteRange } from './byte-range.ts'
 import { CallHeadReader, writeError, type CallHead } from './call-head.ts'
 import { CallSlots } from './call-slots.ts'
 import { initialCredit, noDeadline } from './link-constants.ts'
-import { binaryFlag, frameHeader, frameType, type Frame, type FrameWriter } from './frames.ts'
+import { binaryFlag, resumableFlag, frameHeader, frameType, type Frame, type FrameWriter } from './frames.ts'
 
 /** A procedure as it is called over a link. */
 export interface LinkedProcedure {
@@ -124,11 +124,12 @@ export class LinkSession {
       return decodeBody(body, (flags & binaryFlag) !== 0, parseJson)
     }
     if (call.streams) {
-      void this.#pump(
-        id,
-        call,
-        streamProcedure(this.#host, procedure, call, readInput, head.lastEventId, this.#encode),
-      )
+      const items = streamProcedure(this.#host, procedure, call, readInput, {
+        lastEventId: head.lastEventId,
+        onBegin: () => this.#writer.write(frameType.begin, id, procedure.resumable ? resumableFlag : 0, []),
+        encode: this.#encode,
+      })
+      void this.#pump(id, call, items)
       return
     }
     callProcedure(this.#host, procedure, call, readInput, this.#encode).then(

@@ -132,7 +132,7 @@ class RpcSession implements DrainableSession {
         requestId,
         traceparent: traceparentOf(message['traceparent']),
         signal: controller.signal,
-        deadline: deadlineOf(message['deadlineMs']),
+        deadline: deadlineOf(message['deadlineMs'], message['timeoutMs'], named.procedure.mode === 'stream'),
       }
       this.#calls.set(id, controller)
       void this.#answer(
@@ -174,9 +174,12 @@ class RpcSession implements DrainableSession {
       }
       const flow = new StreamFlow(controller)
       this.#streams.set(id, flow)
-      const resumeAfter = typeof lastEventId === 'string' ? lastEventId : undefined
-      const encode = (event: unknown): string => JSON.stringify({ type: 'item', id, event })
-      for await (const text of streamProcedure(this.#host, procedure, call, input, resumeAfter, encode)) {
+      const events = streamProcedure(this.#host, procedure, call, input, {
+        lastEventId: typeof lastEventId === 'string' ? lastEventId : undefined,
+        onBegin: () => void this.#send({ type: 'begin', id, resumable: procedure.resumable }),
+        encode: (event) => JSON.stringify({ type: 'item', id, event }),
+      })
+      for await (const text of events) {
         if (!this.#sendText(text)) break
         await flow.spend()
       }

@@ -1,11 +1,13 @@
+import type { StreamItem } from './resume.ts'
+
 /** Events that have arrived and wait to be read. */
-export class EventQueue implements AsyncIterable<unknown> {
+export class EventQueue implements AsyncIterable<StreamItem> {
   /** Called once when nobody reads any further; `early` when that was before the end. */
   onLeave: ((early: boolean) => void) | undefined
   /** Called with the number of events that have been read since the last time, when there is room for more. */
   readonly #onRead: ((count: number) => void) | undefined
   readonly #reportEvery: number
-  readonly #events: unknown[] = []
+  readonly #events: StreamItem[] = []
   #read = 0
   #over = false
   #failure: { readonly error: unknown } | undefined
@@ -16,7 +18,7 @@ export class EventQueue implements AsyncIterable<unknown> {
     this.#reportEvery = reportEvery
   }
 
-  push(event: unknown): void {
+  push(event: StreamItem): void {
     this.#events.push(event)
     this.#wake?.()
   }
@@ -32,11 +34,11 @@ export class EventQueue implements AsyncIterable<unknown> {
     this.#wake?.()
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<unknown, void, undefined> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<StreamItem, void, undefined> {
     try {
       for (;;) {
-        if (this.#events.length > 0) {
-          const event = this.#events.shift()
+        const event = this.#events.shift()
+        if (event !== undefined) {
           if (this.#onRead !== undefined && ++this.#read >= this.#reportEvery) {
             this.#onRead(this.#read)
             this.#read = 0

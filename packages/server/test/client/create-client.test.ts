@@ -215,7 +215,7 @@ describe('httpLink', () => {
   it('uses the fetch that it is given, and tells the server how long it waits', async () => {
     const seen: (string | null)[] = []
     const fake: typeof fetch = (url, init) => {
-      seen.push(url as string, new Headers(init?.headers).get('x-deadline-ms'))
+      seen.push(url as string, new Headers(init?.headers).get('x-timeout-ms'))
       return Promise.resolve(Response.json('ok'))
     }
     const link = httpLink({ url: 'http://a.example/api', fetch: fake, timeout: '5s' })
@@ -247,6 +247,43 @@ describe('httpLink', () => {
     })
     server.closeAllConnections()
     server.close()
+  })
+
+  it.each([
+    ['a token that does not come', { token: () => new Promise<string>(() => {}) }],
+    ['a fetch that does not listen', { fetch: () => new Promise<Response>(() => {}) }],
+    ['a body that does not come', { fetch: async () => new Response(new ReadableStream()) }],
+    [
+      'a problem that does not come',
+      { fetch: async () => new Response(new ReadableStream(), { status: 500 }) },
+    ],
+  ])('waits no longer than its timeout, its caller and the deadline: %s', async (_what, options) => {
+    const url = 'http://127.0.0.1:9'
+    const late = { kind: 'timeout' }
+    const limited = httpLink({ url, ...options, timeout: 30 })
+    await expect(limited.call('a.b', undefined)).rejects.toMatchObject(late)
+    await expect(limited.stream('a.b', undefined)[Symbol.asyncIterator]().next()).rejects.toMatchObject(late)
+    const patient = httpLink({ url, ...options, timeout: 0 })
+    await expect(patient.call('a.b', undefined, { deadline: Date.now() + 30 })).rejects.toMatchObject(late)
+    const signal = AbortSignal.abort(new Error('enough'))
+    await expect(patient.call('a.b', undefined, { signal })).rejects.toThrow('enough')
+  })
+
+  it('says why there is no token, and does not take that for a server that is away', async () => {
+    const vault = new Error('The vault is sealed.')
+    const url = 'http://127.0.0.1:9'
+    const failed = { code: 'ERR_SERVER_TOKEN_FAILED', kind: 'unauthenticated' }
+    const fails = httpLink({
+      url,
+      token: () => {
+        throw vault
+      },
+    })
+    await expect(fails.call('a.b', undefined)).rejects.toMatchObject({ ...failed, cause: vault })
+    await expect(httpLink({ url, token: 'a\nb' }).call('a.b', undefined)).rejects.toMatchObject(failed)
+    const ours = new QuintetError('Wait.', { code: 'ERR_TEST', kind: 'rate-limited' })
+    const busy = httpLink({ url, token: () => Promise.reject(ours) })
+    await expect(busy.call('a.b', undefined)).rejects.toBe(ours)
   })
 
   it('says that there is no server, that it took too long, or why its caller gave up', async () => {

@@ -16,7 +16,7 @@ const news = service('news', {
     return new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
   }),
   follow: procedure(
-    { access: 'public', stream: z.object({ id: z.number() }) },
+    { access: 'public', stream: z.object({ id: z.number() }), resumable: true },
     async function* ({ signal, lastEventId }) {
       const id = Number(lastEventId ?? 0) + 1
       yield { id }
@@ -153,7 +153,7 @@ describe('socketLink whose server', () => {
 
   it('cannot be named by a URL or a token that no WebSocket takes', async () => {
     const link = socketLink({ url: 'ws://127.0.0.1:1', token: 'not a token' })
-    await expect(link.call('a.b', undefined)).rejects.toMatchObject({ code: 'ERR_SERVER_CONNECT_FAILED' })
+    await expect(link.call('a.b', undefined)).rejects.toMatchObject({ code: 'ERR_SERVER_TOKEN_FAILED' })
     expect(() => socketLink({ url: 'ws://a', keepAlive: { intervall: 1 } as object })).toThrow(/"interval"/)
   })
 })

@@ -131,7 +131,7 @@ describe('a route', () => {
       const target = new URL('/fetched', request.url)
       return (await fetch(new Request(target, request))).text()
     },
-    'another body': (request) => new Request(request, { body: '{"a":1}' }).text(),
+    'another body': (request) => new Request(request, { method: 'POST', body: '{"a":1}' }).text(),
   }
   describe.each([true, false])('whose body was looked at before: %s', (lookedAt) => {
     it.each(Object.entries(readers))('gives it to %s', async (_name, read) => {

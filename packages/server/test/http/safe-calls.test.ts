@@ -17,6 +17,7 @@ const stock = service('stock', {
       safe: true,
       input: z.object({ to: z.number() }),
       stream: z.object({ id: z.number() }),
+      resumable: true,
     },
     async function* ({ input, lastEventId }) {
       for (let id = Number(lastEventId ?? 0) + 1; id <= input.to; id++) yield { id }

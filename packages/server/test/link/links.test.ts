@@ -46,7 +46,12 @@ const images = service('images', {
       ),
   ),
   numbers: procedure(
-    { access: 'public', input: z.object({ to: z.number() }), stream: z.object({ id: z.number() }) },
+    {
+      access: 'public',
+      input: z.object({ to: z.number() }),
+      stream: z.object({ id: z.number() }),
+      resumable: true,
+    },
     async function* ({ input, lastEventId }) {
       try {
         for (let id = Number(lastEventId ?? 0) + 1; id <= input.to; id++) {

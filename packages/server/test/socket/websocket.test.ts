@@ -228,12 +228,13 @@ describe('quintet.rpc.v1', () => {
     socket.send(JSON.stringify({ type: 'call', id: 1, method: 'math.count', input: { to: 200 } }))
     await until(() => count() === 64)
     socket.send(JSON.stringify({ type: 'call', id: 2, method: 'math.nothing' }))
-    await until(() => received.length > 64)
+    expect(received[0]).toEqual({ type: 'begin', id: 1, resumable: true })
+    await until(() => received.length > 65)
     expect(count()).toBe(64)
     socket.send(JSON.stringify({ type: 'credit', id: 1, count: 10 }))
     await until(() => count() === 74)
     socket.send(JSON.stringify({ type: 'credit', id: 1, count: -1 }))
-    await until(() => received.length > 75)
+    await until(() => received.length > 76)
     expect(received.at(-1)).toMatchObject({
       type: 'error',
       id: 1,

@@ -20,7 +20,12 @@ export const math = service('math', {
   echo: procedure({ access: 'public', input: z.looseObject({}) }, ({ input }) => input),
   long: procedure({ access: 'public' }, () => ({ text: 'long '.repeat(4_000) })),
   count: procedure(
-    { access: 'public', input: z.object({ to: z.number() }), stream: z.object({ id: z.number() }) },
+    {
+      access: 'public',
+      input: z.object({ to: z.number() }),
+      stream: z.object({ id: z.number() }),
+      resumable: true,
+    },
     async function* ({ input, lastEventId }) {
       for (let id = Number(lastEventId ?? 0) + 1; id <= input.to; id++) yield { id }
     },

@@ -8,6 +8,8 @@ export interface TcpProxy extends AsyncDisposable {
   readonly connections: number
   /** From now on nothing passes on the connections that exist; new ones work. */
   freeze(): void
+  /** Ends the connections that exist; new ones work. */
+  cut(): void
 }
 
 export async function startTcpProxy(target: string): Promise<TcpProxy> {
@@ -32,6 +34,9 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     },
     freeze() {
       for (const socket of sockets) socket.unpipe().pause()
+    },
+    cut() {
+      for (const socket of sockets) socket.destroy()
     },
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy()
