@@ -1,4 +1,6 @@
 import type { Writable } from 'node:stream'
+import { isEventStream } from '@quintet/core/http'
+import { serverError } from '../errors.ts'
 import { chooseCoding, createCompressor, isCompressible } from '../request/content-coding.ts'
 import { drained } from './drained.ts'
 import type { Exchange } from './exchange.ts'
@@ -25,6 +27,7 @@ export async function sendResponse(exchange: Exchange, answer: Response): Promis
     return
   }
   const headers = collectHeaders(exchange, answer)
+  if (isDecoded(answer)) for (const name of ['content-encoding', 'content-length']) dropHeader(headers, name)
   if (answer.body === null || request.method === 'HEAD') {
     await answer.body?.cancel()
     if (
@@ -42,6 +45,12 @@ export async function sendResponse(exchange: Exchange, answer: Response): Promis
   const reader = answer.body.getReader()
   const cancel = (): void => void reader.cancel().catch(() => {})
   response.once('close', cancel)
+  const stop = (): void => {
+    cancel()
+    exchange.abort(serverError('ERR_SERVER_CLOSED', 'The server is about to stop.'))
+  }
+  // An event stream has no end of its own; its client connects again by itself. The handler is told by its signal.
+  if (isEventStream(answer.headers.get('content-type'))) exchange.site.longAnswers.add(stop)
   try {
     await sendBody(exchange, answer, headers, reader)
   } catch (error) {
@@ -49,6 +58,7 @@ export async function sendResponse(exchange: Exchange, answer: Response): Promis
     throw error
   } finally {
     response.off('close', cancel)
+    exchange.site.longAnswers.delete(stop)
   }
 }
 
@@ -91,7 +101,8 @@ function openSink(
   const threshold = site.options.compression
   const type = answer.headers.get('content-type') ?? ''
   const asIs =
-    answer.headers.has('content-encoding') || /no-transform/i.test(answer.headers.get('cache-control') ?? '')
+    indexOfHeader(headers, 'content-encoding') !== -1 ||
+    /no-transform/i.test(answer.headers.get('cache-control') ?? '')
   if (threshold !== undefined && !asIs && (size === undefined || size >= threshold) && isCompressible(type)) {
     headers.push('vary', 'accept-encoding')
     const coding = answer.status === 206 ? undefined : chooseCoding(request.headers['accept-encoding'])
@@ -106,8 +117,11 @@ function openSink(
       return compressor
     }
   }
-  if (size !== undefined && !answer.headers.has('content-length'))
+  if (size === undefined) response.strictContentLength = true
+  else {
+    dropHeader(headers, 'content-length')
     headers.push('content-length', String(size))
+  }
   response.writeHead(answer.status, headers)
   return response
 }
@@ -130,14 +144,28 @@ function collectHeaders(exchange: Exchange, answer: Response): string[] {
   return headers
 }
 
+/** What `fetch` decodes; the headers of its answers go on to name it, and the length of what was sent. */
+const decoded = /^(?:x-)?gzip$|^deflate$|^br$|^zstd$/i
+
+/** Whether a body came decoded out of `fetch`: a handler passes the answer of another server on. Only such a one has a URL. */
+function isDecoded({ url, body, headers }: Response): boolean {
+  const coding = headers.get('content-encoding')
+  return url !== '' && body !== null && coding !== null && decoded.test(coding)
+}
+
 function dropHeader(headers: string[], name: string): void {
-  const index = headers.indexOf(name)
+  const index = indexOfHeader(headers, name)
   if (index !== -1) headers.splice(index, 2)
+}
+
+/** The place of a name in a flat list, where a value may be the same text. */
+function indexOfHeader(headers: readonly string[], name: string): number {
+  return headers.findIndex((text, index) => index % 2 === 0 && text === name)
 }
 
 /** The same strong tag must not stand for different bytes (RFC 9110, section 8.8.1). */
 function weakenTag(headers: string[]): void {
-  const index = headers.indexOf('etag')
+  const index = indexOfHeader(headers, 'etag')
   const tag = headers[index + 1]
   if (index !== -1 && tag?.startsWith('"') === true) headers[index + 1] = `W/${tag}`
 }

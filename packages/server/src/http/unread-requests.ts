@@ -1,4 +1,5 @@
 import { writeRawProblem } from '@quintet/core/http'
+import { toQuintetError } from '@quintet/core/kit'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Server } from 'node:http'
@@ -28,9 +29,9 @@ export function refuseUnreadRequests(server: Server, last: LastExchanges): void 
     }
     const refused = describeParserError(error.code)
     const exchange = last.get(socket)
-    // The body of this very request is what cannot be read.
+    // The body of this very request is what cannot be read, or will not come.
     if (exchange !== undefined && !exchange.request.complete && !exchange.response.writableEnded)
-      exchange.breakOff(refused)
+      exchange.breakOff(error.code === 'HPE_INVALID_EOF_STATE' ? uploadCanceled() : refused)
     else afterAnswers(last, socket, () => refuse(socket, refused))
   })
   server.on('connect', (_request, socket) => {
@@ -44,6 +45,11 @@ export function refuseUnreadRequests(server: Server, last: LastExchanges): void 
 function refuse(socket: Duplex, error: Error): void {
   writeRawProblem(socket, toProblem(error))
   socket.resume()
+}
+
+/** The client has ended its side of the connection in the middle of a body. */
+function uploadCanceled(): Error {
+  return toQuintetError(new DOMException('The client went away before its body was complete.', 'AbortError'))
 }
 
 function describeParserError(code: string | undefined): Error {

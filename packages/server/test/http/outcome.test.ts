@@ -1,3 +1,4 @@
+import { request as httpRequest } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { procedure, route, service } from '@quintet/core'
 import type { SettledCall } from '@quintet/core/kit'
@@ -66,6 +67,29 @@ describe('the outcome of a request', () => {
     ],
   ])('of %s is told to observers with its status', async (_what, path, body, expected) => {
     expect(await settledBy((app) => app.post(path, body))).toMatchObject(expected)
+  })
+
+  it('of an upload that its client breaks off is no error of ours', async () => {
+    let begun = false
+    const upload = route({
+      method: 'POST',
+      pattern: '/upload',
+      access: 'public',
+      handler: async (request) => {
+        begun = true
+        return new Response(await request.text())
+      },
+    })
+    const settled: SettledCall[] = []
+    await using app = await serve({}, { routes: [upload] })
+    app.host.pipeline.addObserver({ onSettled: (call) => void settled.push(call) })
+    const sent = httpRequest(`${app.url}/upload`, { method: 'POST' })
+    sent.on('error', () => {})
+    sent.write('x')
+    await until(() => begun)
+    sent.destroy()
+    await until(() => settled.length === 1)
+    expect(settled[0]).toMatchObject({ outcome: 'canceled', status: 499 })
   })
 
   it('tells a media type that is not taken as 415', async () => {
