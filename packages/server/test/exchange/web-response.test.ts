@@ -34,7 +34,7 @@ function inPieces(...pieces: readonly string[]): ReadableStream<Uint8Array> {
 }
 
 describe('the content-length that a route gives', () => {
-  const withLength = (body: BodyInit, length: number | string): Response =>
+  const withLength = (body: string | ReadableStream<Uint8Array>, length: number | string): Response =>
     new Response(body, { headers: { 'content-length': String(length) } })
   const routes = [
     get('/whole-long', () => withLength(`abc${smuggled}`, 3)),
