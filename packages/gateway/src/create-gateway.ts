@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { StopReason } from '@quintet/core'
 import { systemClock } from '@quintet/core/kit'
 import { createAdmission } from './admission/admission.ts'
+import { parseRequestTarget } from './admission/request-target.ts'
 import { breakOff } from './exchange/break-off.ts'
 import { GatewayError } from './errors.ts'
 import { crossOriginHeaders, passesPreflight } from './exchange/cross-origin.ts'
@@ -21,7 +22,7 @@ import { sendProblem } from './exchange/send-problem.ts'
 import { watchReadiness } from './upstream/readiness-probes.ts'
 import { createRetryBudget } from './exchange/retry-budget.ts'
 import { readStatus, type GatewayStatus } from './traffic/gateway-status.ts'
-import { openTunnel, type Tunnel } from './websocket/tunnel.ts'
+import { openTunnel, type CloseReason, type Tunnel } from './websocket/tunnel.ts'
 import { writeUpgradeHead } from './websocket/upgrade-head.ts'
 import { createWaiter } from './traffic/idle-waiter.ts'
 
@@ -86,7 +87,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const takeSockets = new WeakMap<ServerResponse, () => Socket>()
   /** Requests of which no more can be read. */
   const broken = new WeakSet<IncomingMessage>()
-  const tunnels = new Set<Tunnel>()
+  const tunnels = new Map<Tunnel, ExchangeRecord>()
+  /** How many requests wait for their rate limit. */
+  let counting = 0
   const waiter = createWaiter(() => exchanges.size + tunnels.size === 0 && !connections.busy)
   /** Told to stop soon: not ready any more, and no connection is kept. */
   let stopping = false
@@ -125,9 +128,11 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         released()
         settle(exchange, 101, 'ok')
       })
-      tunnels.add(tunnel)
+      tunnels.set(tunnel, exchange)
       exchanges.delete(exchange.response)
       if (draining) tunnel.goAway('shutdown', reconnectAfter())
+      else if (admission.notice(exchange.request, exchange.plan.route) !== undefined)
+        tunnel.goAway('maintenance', reconnectAfter())
     },
     settled(exchange, outcome) {
       settle(exchange, exchange.response.headersSent ? exchange.response.statusCode : 0, outcome)
@@ -161,15 +166,17 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     },
   ): void {
     const { startedAt, ...rest } = what
+    const failed = (error: unknown): void => logger.error({ err: error, requestId }, 'onSettled has failed')
     try {
-      onSettled({
+      const told = onSettled({
         requestId,
         method: request?.method ?? '',
         ...rest,
         durationMs: performance.now() - startedAt,
       })
+      if (told !== undefined) Promise.resolve(told).catch(failed).catch(logFailure)
     } catch (error) {
-      logger.error({ err: error, requestId }, 'onSettled has thrown')
+      failed(error)
     }
   }
 
@@ -198,13 +205,21 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     })
   }
 
+  /** Logs what has no other place to go. A log that fails itself ends no process. */
+  function logFailure(error: unknown): void {
+    try {
+      logger.error({ err: error }, 'a request could not be answered')
+    } catch {
+      // There is nowhere left to tell it.
+    }
+  }
+
   /** Decides over one request, and sends it on its way. */
   async function handle(
     request: IncomingMessage,
     response: ServerResponse,
     takeSocket: (() => Socket) | undefined,
   ): Promise<void> {
-    if (answerProbe(request, response, stopping)) return
     const startedAt = performance.now()
     const claimedId = request.headers['x-request-id']
     const requestId =
@@ -212,12 +227,15 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     let route: LiveRoute | undefined
     if (takeSocket) takeSockets.set(response, takeSocket)
     try {
-      const admitted = admission.admit(request, requestId, takeSocket !== undefined)
+      const target = parseRequestTarget(request.url ?? '')
+      if (answerProbe(request, response, target.path, stopping)) return
+      const admitted = admission.admit(request, target, requestId, takeSocket !== undefined)
       route = admitted.route
-      const counting = admission.count(request, admitted)
-      if (counting) {
-        await counting
-        if (response.destroyed) return
+      const counted = admission.count(request, admitted)
+      if (counted) {
+        counting += 1
+        await counted.finally(() => (counting -= 1))
+        if (response.destroyed) throw clientGone
         if (broken.has(request))
           throw new GatewayError('ERR_GATEWAY_BAD_REQUEST', 'The request body is malformed.')
       }
@@ -226,6 +244,11 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       exchange.start()
     } catch (thrown) {
       const error = toGatewayError(thrown)
+      if (error === clientGone) {
+        const gone = { status: 0, outcome: 'aborted', attempts: 0, startedAt }
+        report(request, requestId, { route: route?.name, upstream: undefined, ...gone })
+        return
+      }
       if (error !== thrown) logger.error({ err: thrown, requestId }, 'a request could not be handled')
       refuse(request, response, error, requestId)
       const status = response.statusCode
@@ -242,7 +265,12 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
 
   const { server, connections } = createFrontServer(settings, {
     isWebSocket: (request) => admission.isWebSocket(request),
-    onRequest: (request, response, takeSocket) => void handle(request, response, takeSocket),
+    onRequest(request, response, takeSocket) {
+      handle(request, response, takeSocket).catch((error: unknown) => {
+        response.destroy()
+        logFailure(error)
+      })
+    },
     onBrokenBody({ request, response }, reason) {
       broken.add(request)
       exchanges.get(response)?.breakOff(reason)
@@ -262,6 +290,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     },
   })
 
+  maintenance?.onChange(() => void closeTunnels())
   const probes = watchReadiness(routes, settings.probes, logger)
   const limits = [settings, ...routes].flatMap(({ timeouts: { headers, idle } }) => [headers, idle])
   const shortest = Math.min(...limits.filter((limit) => limit > 0))
@@ -284,14 +313,15 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   let url: string
   try {
     url = await listen(server, settings.host, settings.port)
+    server.on('error', (error) => logger.error({ err: error }, 'the gateway cannot accept connections'))
     settings.signal?.throwIfAborted()
+    logger.info({ url, routes: routes.map((route) => route.path) }, 'the gateway listens')
   } catch (error) {
     server.close()
+    connections.destroyAll()
     await release()
     throw error
   }
-  server.on('error', (error) => logger.error({ err: error }, 'the gateway cannot accept connections'))
-  logger.info({ url, routes: routes.map((route) => route.path) }, 'the gateway listens')
 
   let closing: Promise<void> | undefined
   function close(): Promise<void> {
@@ -299,7 +329,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       stopping = draining = true
       settings.signal?.removeEventListener('abort', onAbort)
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-      for (const tunnel of tunnels) tunnel.destroy()
+      for (const tunnel of tunnels.keys()) tunnel.destroy()
       connections.destroyAll()
       await release()
       await closed
@@ -309,15 +339,29 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const onAbort = (): void => void close()
   settings.signal?.addEventListener('abort', onAbort, { once: true })
 
+  /** Ends the WebSockets that maintenance has closed the route or the tenant of. */
+  async function closeTunnels(): Promise<void> {
+    const closed = Array.from(tunnels).filter(
+      ([, { request, plan }]) => admission.notice(request, plan.route) !== undefined,
+    )
+    await goAway(
+      closed.map(([tunnel]) => tunnel),
+      'maintenance',
+    )
+  }
+
+  async function goAway(leaving: readonly Tunnel[], reason: CloseReason): Promise<void> {
+    for (const [index, tunnel] of leaving.entries()) {
+      tunnel.goAway(reason, reconnectAfter())
+      if ((index + 1) % noticeBatch === 0) await delay(noticePause)
+    }
+  }
+
   async function drain(reason: StopReason, signal: AbortSignal): Promise<void> {
     stopping = draining = true
     // Not `server.close()`, which also cuts the connections whose next request is already on the way.
     if (server.listening) stopListening.call(server)
-    let told = 0
-    for (const tunnel of Array.from(tunnels)) {
-      tunnel.goAway(reason, reconnectAfter())
-      if (++told % noticeBatch === 0) await delay(noticePause)
-    }
+    await goAway(Array.from(tunnels.keys()), reason)
     if (connections.size > 0) await Promise.race([delay(idleGrace), once(server, 'close')])
     connections.closeIdle()
     await waiter.wait(signal)
@@ -326,7 +370,11 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   return {
     url,
     status() {
-      const counts = { connections: connections.size, exchanges: exchanges.size, tunnels: tunnels.size }
+      const counts = {
+        connections: connections.size,
+        exchanges: exchanges.size + counting,
+        tunnels: tunnels.size,
+      }
       return readStatus(routes, maintenance, { draining, ...counts })
     },
     setWeight: (route, upstream, weight) => setWeight(routes, route, upstream, weight),
@@ -338,6 +386,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     [Symbol.asyncDispose]: close,
   }
 }
+
+/** What a request ends with whose client has left before it was sent on. */
+const clientGone = new GatewayError('ERR_GATEWAY_REQUEST_TIMEOUT', 'The client has left.')
 
 function toGatewayError(thrown: unknown): GatewayError {
   if (thrown instanceof GatewayError) return thrown

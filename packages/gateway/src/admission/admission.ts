@@ -1,5 +1,6 @@
-import { timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
+import { networkOf } from '@quintet/core/http'
+import { safeEqual } from '@quintet/core/kit'
 import { affinityKey, tenantHint } from './affinity.ts'
 import { GatewayError } from '../errors.ts'
 import type { ExchangePlan } from '../exchange/exchange-host.ts'
@@ -8,7 +9,7 @@ import type { LiveRoute } from '../upstream/open-routes.ts'
 import type { ResolvedMaintenance } from '../maintenance/maintenance-options.ts'
 import type { Maintenance } from '../maintenance/watch-maintenance.ts'
 import type { ResolvedGatewayOptions } from '../options/gateway-options.ts'
-import { consumeOne } from './rate-limit.ts'
+import { createRateLimit } from './rate-limit.ts'
 import { prefixOf } from '../options/route-options.ts'
 import { readRequestHeaders, type RequestHeaders } from './request-headers.ts'
 import { parseRequestTarget, type RequestTarget } from './request-target.ts'
@@ -28,7 +29,9 @@ export interface Admission {
   /** Whether the request is a handshake that a route lets through. */
   isWebSocket(request: IncomingMessage): boolean
   /** @throws GatewayError with the answer to a request that does not go on. */
-  admit(request: IncomingMessage, requestId: string, upgrade: boolean): Admitted
+  admit(request: IncomingMessage, target: RequestTarget, requestId: string, upgrade: boolean): Admitted
+  /** The notice by which maintenance closes the route for the sender of this request, who is no operator. */
+  notice(request: IncomingMessage, route: LiveRoute): string | undefined
   /** Counts the request against the limit of its route. @throws GatewayError */
   count(request: IncomingMessage, admitted: Admitted): Promise<void> | undefined
 }
@@ -41,6 +44,13 @@ export function createAdmission(
   const table = createRouteTable(routes)
   const allowance = settings.maintenance?.allow
   const dropped = allowance?.token === undefined ? undefined : operatorHeader
+  const rateLimits = new Map(
+    routes.flatMap((route) =>
+      route.rateLimit
+        ? [[route, createRateLimit(route.name, route.rateLimit, settings.logger)] as const]
+        : [],
+    ),
+  )
 
   function findRoute(target: RequestTarget): RouteMatch<LiveRoute> {
     const match = table.match(target.path)
@@ -52,10 +62,20 @@ export function createAdmission(
     return match
   }
 
-  function refuseInMaintenance(route: LiveRoute, request: IncomingMessage, origin: Origin): void {
+  function originOf(request: IncomingMessage, host: string): Origin {
+    const peer = request.socket.remoteAddress ?? ''
+    return findOrigin(peer, false, host, request.headers, settings.trustedProxies)
+  }
+
+  function noticeFor(route: LiveRoute, request: IncomingMessage, origin: () => Origin): string | undefined {
     const notice = maintenance?.notice(route.name, () => tenantHint(request))
-    if (notice === undefined || !settings.maintenance || isOperator(settings.maintenance, request, origin))
-      return
+    if (notice === undefined || !settings.maintenance) return undefined
+    return isOperator(settings.maintenance, request, origin()) ? undefined : notice
+  }
+
+  function refuseInMaintenance(route: LiveRoute, request: IncomingMessage, origin: Origin): void {
+    const notice = noticeFor(route, request, () => origin)
+    if (notice === undefined || !settings.maintenance) return
     throw new GatewayError(
       'ERR_GATEWAY_MAINTENANCE',
       notice === '' ? 'The service is down for maintenance. Try again later.' : notice,
@@ -72,9 +92,9 @@ export function createAdmission(
         return false
       }
     },
-    admit(request, requestId, upgrade) {
-      const target = parseRequestTarget(request.url ?? '')
-      const headers = readRequestHeaders(request.rawHeaders, dropped)
+    admit(request, target, requestId, upgrade) {
+      const trusted = settings.trustedProxies.has(request.socket.remoteAddress)
+      const headers = readRequestHeaders(request.rawHeaders, { dropped, trusted })
       assertAnswerable(request, headers)
       if (upgrade && headers.hasBody)
         throw new GatewayError('ERR_GATEWAY_BAD_REQUEST', 'A WebSocket handshake has no body.')
@@ -82,12 +102,13 @@ export function createAdmission(
       if (!upgrade && route.websocket && isHandshake(request)) {
         throw new GatewayError(
           'ERR_GATEWAY_BAD_REQUEST',
-          'A WebSocket handshake must not be sent before the earlier requests of its connection are answered.',
+          namesUpgrade(request)
+            ? 'A WebSocket handshake must not be sent before the earlier requests of its connection are answered.'
+            : 'A WebSocket handshake needs the header "Connection: Upgrade", which a proxy in front may have dropped.',
         )
       }
       const host = target.authority ?? headers.host
-      const peer = request.socket.remoteAddress ?? ''
-      const origin = findOrigin(peer, false, host, request.headers, settings.trustedProxies)
+      const origin = originOf(request, host)
       refuseInMaintenance(route, request, origin)
       if ((headers.contentLength ?? 0) > route.maxRequestSize) {
         throw new GatewayError(
@@ -114,20 +135,39 @@ export function createAdmission(
         },
       }
     },
+    notice: (request, route) => noticeFor(route, request, () => originOf(request, '')),
     count(request, { route, origin }) {
       if (!route.rateLimit) return undefined
-      const { limiter, by, onFailure } = route.rateLimit
-      const key = affinityKey(by, request, origin.address) ?? origin.address
-      return consumeOne(limiter, `${route.name}:${key}`, onFailure)
+      const key = affinityKey(route.rateLimit.by, request, origin.address) ?? networkOf(origin.address)
+      return rateLimits.get(route)?.(key)
     },
   }
 }
 
 function isHandshake(request: IncomingMessage): boolean {
-  return request.headers.upgrade?.toLowerCase() === 'websocket' && request.method === 'GET'
+  return (
+    request.headers.upgrade?.toLowerCase() === 'websocket' &&
+    request.method === 'GET' &&
+    request.httpVersion === '1.1'
+  )
 }
 
-function assertAnswerable(request: IncomingMessage, headers: RequestHeaders): void {
+function namesUpgrade({ headers }: IncomingMessage): boolean {
+  return /(?:^|,)\s*upgrade\s*(?:,|$)/i.test(headers.connection ?? '')
+}
+
+/** @throws GatewayError for what the gateway answers no request with. */
+export function assertAnswerable(request: IncomingMessage, headers: RequestHeaders): void {
+  if (request.httpVersion !== '1.1') {
+    if (request.httpVersion !== '1.0')
+      throw new GatewayError('ERR_GATEWAY_BAD_REQUEST', 'The version of HTTP is neither 1.0 nor 1.1.')
+    // HTTP/1.0 knows no chunks: a hop in front may have read another body (RFC 9112, section 6.1).
+    if (headers.chunked)
+      throw new GatewayError('ERR_GATEWAY_BAD_REQUEST', 'A request of HTTP/1.0 has no chunks.')
+  }
+  // It would tell its sender what proxies have added (RFC 9110, section 9.3.8).
+  if (request.method === 'TRACE')
+    throw new GatewayError('ERR_GATEWAY_NOT_IMPLEMENTED', 'TRACE is not supported.')
   if (request.httpVersion !== '1.1') return
   if (headers.host === '') throw new GatewayError('ERR_GATEWAY_BAD_REQUEST', 'There is no Host header.')
   const { expect } = request.headers
@@ -160,7 +200,5 @@ function isOperator({ allow }: ResolvedMaintenance, request: IncomingMessage, or
   if (allow.addresses.has(origin.address)) return true
   const token = request.headers[operatorHeader]
   if (allow.token === undefined || typeof token !== 'string') return false
-  const given = Buffer.from(token)
-  const expected = Buffer.from(allow.token)
-  return given.length === expected.length && timingSafeEqual(given, expected)
+  return safeEqual(token, allow.token.reveal())
 }

@@ -1,13 +1,17 @@
 import type { IncomingMessage } from 'node:http'
+import { networkOf } from '@quintet/core/http'
 import type { Affinity } from '../options/route-options.ts'
 
-/** The value by which requests belong together, or undefined when this one has none. */
+/**
+ * The value by which requests belong together, or undefined when this one has none. A client of IPv6 is its /64: it has
+ * all the addresses of that.
+ */
 export function affinityKey(
   affinity: Affinity,
   request: IncomingMessage,
   clientAddress: string,
 ): string | undefined {
-  if (affinity === 'client') return clientAddress
+  if (affinity === 'client') return networkOf(clientAddress)
   if (affinity === 'tenant') return tenantHint(request)
   if ('header' in affinity) {
     const value = request.headers[affinity.header]

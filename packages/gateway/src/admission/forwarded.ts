@@ -1,10 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { isIP } from 'node:net'
-import { plainAddress, type AddressList } from '../address-list.ts'
+import { canonicalAddress, type AddressList } from '@quintet/core/http'
 
 /** Where a request comes from, as far as that is known for sure. */
 export interface Origin {
-  /** The client's address: the peer's, or what trusted proxies in front of the gateway say. */
+  /** The client's address: the peer's, or what trusted proxies say; {@link unknownAddress} where they say none. */
   readonly address: string
   readonly protocol: 'http' | 'https'
   /** What the client called the server. */
@@ -15,11 +14,15 @@ export interface Origin {
   readonly prefix: string
 }
 
+/** The client of trusted proxies that name none (RFC 7239, section 6.2). It is not the proxy. */
+export const unknownAddress = 'unknown'
+
 const prefixPattern = /^(?:\/(?!\.{1,2}(?:\/|$))[a-z0-9._~-]+)+$/i
 
 /**
  * Finds the origin of a request. The headers count only where the peer is a trusted proxy, and of the
- * addresses in `X-Forwarded-For` the last one that is not a trusted proxy is the client.
+ * addresses in `X-Forwarded-For` the last one that is not a trusted proxy is the client. Where that is no address the
+ * client is unknown.
  */
 export function findOrigin(
   peer: string,
@@ -28,19 +31,17 @@ export function findOrigin(
   headers: IncomingHttpHeaders,
   trusted: AddressList,
 ): Origin {
-  const address = plainAddress(peer)
+  const address = canonicalAddress(peer) ?? unknownAddress
   const protocol = encrypted ? 'https' : 'http'
   if (!trusted.has(address)) return { address, protocol, host, chain: address, prefix: '' }
 
   const hops = list(headers['x-forwarded-for'])
   let client = address
-  let known = hops.length
-  for (let index = hops.length - 1; index >= 0; index--) {
-    const hop = plainAddress(hops[index] as string)
-    if (isIP(hop) === 0) break
-    client = hop
-    known = index
-    if (!trusted.has(hop)) break
+  const known = [address]
+  for (const hop of hops.toReversed()) {
+    client = hopAddress(hop) ?? unknownAddress
+    known.unshift(client)
+    if (!trusted.has(client)) break
   }
   const claimedProtocol = list(headers['x-forwarded-proto']).at(-1)
   const claimedPrefix = list(headers['x-forwarded-prefix']).at(-1) ?? ''
@@ -49,7 +50,7 @@ export function findOrigin(
     address: client,
     protocol: claimedProtocol === 'https' || claimedProtocol === 'http' ? claimedProtocol : protocol,
     host: claimedHost !== undefined && /^[a-z0-9._~:[\]-]+$/i.test(claimedHost) ? claimedHost : host,
-    chain: [...hops.slice(known), address].join(', '),
+    chain: known.join(', '),
     prefix: prefixPattern.test(claimedPrefix) ? claimedPrefix : '',
   }
 }
@@ -71,6 +72,13 @@ export function writeForwarded(headers: string[], origin: Origin, prefix: string
     `for=${node};host="${origin.host}";proto=${origin.protocol}`,
   )
   if (prefix !== '') headers.push('x-forwarded-prefix', prefix)
+}
+
+/** The address of a hop. Some proxies write its port as well, and the quotes of `Forwarded`. */
+function hopAddress(hop: string): string | undefined {
+  const bare = hop.replace(/^"(.*)"$/, '$1')
+  const withPort = /^\[([^\]]+)\](?::\d{1,5})?$/.exec(bare) ?? /^([^:]+):\d{1,5}$/.exec(bare)
+  return canonicalAddress(withPort?.[1] ?? bare)
 }
 
 function list(value: string | string[] | undefined): string[] {

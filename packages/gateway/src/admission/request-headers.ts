@@ -7,6 +7,7 @@ export interface RequestHeaders {
   readonly host: string
   /** True when a body follows. */
   readonly hasBody: boolean
+  readonly chunked: boolean
   /** Undefined when the body is chunked or there is none. */
   readonly contentLength: number | undefined
 }
@@ -46,21 +47,68 @@ const neverNamed: ReadonlySet<string> = new Set([
   'origin',
 ])
 
+/** What proxies write about where a request comes from, beside `X-Forwarded-*`, and apps believe. */
+const claims: ReadonlySet<string> = new Set([
+  'cf-connecting-ip',
+  'cf-connecting-ipv6',
+  'client-ip',
+  'fastly-client-ip',
+  'forwarded-for',
+  'front-end-https',
+  'remote-user',
+  'true-client-ip',
+  'x-appengine-user-ip',
+  'x-azure-clientip',
+  'x-azure-socketip',
+  'x-client-ip',
+  'x-cluster-client-ip',
+  'x-envoy-external-address',
+  'x-forwarded',
+  'x-host',
+  'x-http-host-override',
+  'x-proxyuser-ip',
+  'x-remote-addr',
+  'x-remote-ip',
+  'x-remote-user',
+  'x-rewrite-uri',
+  'x-rewrite-url',
+  'x-scheme',
+  'x-ssl',
+  'x-url-scheme',
+])
+
+/** Families of such names. */
+const claimPrefixes = ['x-forwarded-', 'x-original-', 'x-auth-request-', 'x-ssl-client-', 'ssl-client-']
+
+/** Header fields of which a second one would be read otherwise by another server (RFC 9110, section 5.3). */
+const single: ReadonlySet<string> = new Set(['authorization', 'content-type'])
+
 const hostPattern = /^(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i
 
+/** How the headers of one request are read. */
+export interface HeaderPolicy {
+  /** A further name that does not go on, in lower case. */
+  readonly dropped?: string | undefined
+  /** The peer is a trusted proxy: what it says about the client goes on, where the gateway does not write it anew. */
+  readonly trusted?: boolean
+}
+
 /**
- * Checks the headers of a request and takes out what must not reach the upstream. `dropped` names further
- * ones, in lower case.
+ * Checks the headers of a request and takes out what must not reach the upstream.
  *
  * @throws GatewayError `ERR_GATEWAY_BAD_REQUEST` for every header section that two servers could read in
  *   two ways, `ERR_GATEWAY_NOT_IMPLEMENTED` for a transfer coding other than `chunked`.
  */
-export function readRequestHeaders(raw: readonly string[], dropped?: string): RequestHeaders {
+export function readRequestHeaders(
+  raw: readonly string[],
+  { dropped, trusted = false }: HeaderPolicy = {},
+): RequestHeaders {
   const forward: string[] = []
   let host: string | undefined
   let contentLength: number | undefined
   let chunked = false
   let named: Set<string> | undefined
+  let seen: Set<string> | undefined
   let traces = 0
 
   for (let index = 0; index < raw.length; index += 2) {
@@ -70,7 +118,12 @@ export function readRequestHeaders(raw: readonly string[], dropped?: string): Re
     if (lower.includes('_')) throw refused(`The header name ${JSON.stringify(name)} has an underscore.`)
     if (lower === dropped) continue
     if (!notForwarded.has(lower)) {
+      if (!trusted && isClaim(lower)) continue
       if (lower === 'traceparent') traces += 1
+      if (single.has(lower)) {
+        if (seen?.has(lower)) throw refused(`There is more than one header named "${lower}".`)
+        ;(seen ??= new Set()).add(lower)
+      }
       forward.push(lower, value)
       continue
     }
@@ -112,9 +165,14 @@ export function readRequestHeaders(raw: readonly string[], dropped?: string): Re
   return {
     forward: named === undefined ? forward : without(forward, named),
     host: host ?? '',
+    chunked,
     hasBody: chunked || (contentLength ?? 0) > 0,
     contentLength,
   }
+}
+
+function isClaim(name: string): boolean {
+  return claims.has(name) || claimPrefixes.some((prefix) => name.startsWith(prefix))
 }
 
 /** Whether the port of a host, if it names one, can exist. */

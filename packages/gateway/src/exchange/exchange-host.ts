@@ -1,14 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { GatewayError } from '../errors.ts'
-import type { ResolvedRoute } from '../options/route-options.ts'
+import type { LiveRoute } from '../upstream/open-routes.ts'
 import type { UpstreamGroup } from '../upstream/upstream-group.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { RetryBudget } from './retry-budget.ts'
 
 /** What an exchange is to do: which request goes where. */
 export interface ExchangePlan {
-  readonly route: ResolvedRoute
+  readonly route: LiveRoute
   readonly group: UpstreamGroup
   readonly affinityKey: string | undefined
   /** With its query. */

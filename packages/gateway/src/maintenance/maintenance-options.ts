@@ -1,6 +1,6 @@
-import type { Duration } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
-import { parseAddressList, type AddressList } from '../address-list.ts'
+import type { Duration, Secret } from '@quintet/core'
+import { parseAddressList, type AddressList } from '@quintet/core/http'
+import { option, type Option, type SecretText } from '@quintet/core/kit'
 
 export interface MaintenanceOptions {
   /** Reads the flags; an ioredis client fits. It stays its owner's. */
@@ -26,7 +26,7 @@ export interface MaintenanceAllowance {
   /** Client addresses and networks, e.g. `10.0.0.0/8`. */
   readonly addresses?: readonly string[]
   /** Who sends this in `x-maintenance-token`. At least 16 characters. The header never reaches an app. */
-  readonly token?: string
+  readonly token?: SecretText
 }
 
 export interface MaintenanceRedis {
@@ -48,31 +48,21 @@ export interface ResolvedMaintenance {
   readonly timeout: number
   readonly holdFor: number
   readonly retryAfter: number
-  readonly allow: { readonly addresses: AddressList; readonly token: string | undefined }
+  readonly allow: { readonly addresses: AddressList; readonly token: Secret | undefined }
 }
 
-/** @throws TypeError */
-export function resolveMaintenance(options: MaintenanceOptions, path: string): ResolvedMaintenance {
-  refuseUnknownKeys(
-    options,
-    ['redis', 'prefix', 'interval', 'timeout', 'holdFor', 'retryAfter', 'allow'],
-    path,
-  )
-  if (typeof options.redis?.mget !== 'function')
-    throw new TypeError(`${path}.redis: needs an mget(keys) method, e.g. an ioredis client.`)
-  refuseUnknownKeys(options.allow ?? {}, ['addresses', 'token'], `${path}.allow`)
-  const token = options.allow?.token
-  if (token !== undefined && token.length < 16)
-    throw new TypeError(`${path}.allow.token: needs at least 16 characters.`)
-  const interval = parseDuration(options.interval ?? maintenanceDefaults.interval, `${path}.interval`)
-  if (interval < 10) throw new TypeError(`${path}.interval: must be 10 ms or more.`)
-  return {
-    redis: options.redis,
-    prefix: options.prefix ?? maintenanceDefaults.prefix,
-    interval,
-    timeout: parseDuration(options.timeout ?? maintenanceDefaults.timeout, `${path}.timeout`),
-    holdFor: parseDuration(options.holdFor ?? maintenanceDefaults.holdFor, `${path}.holdFor`),
-    retryAfter: parseDuration(options.retryAfter ?? maintenanceDefaults.retryAfter, `${path}.retryAfter`),
-    allow: { addresses: parseAddressList(options.allow?.addresses ?? [], `${path}.allow.addresses`), token },
-  }
-}
+export const maintenanceOption: Option<ResolvedMaintenance> = option.nested({
+  redis: option.collaborator<MaintenanceRedis>(
+    ['mget'],
+    'a client of Redis with an mget(keys) method, e.g. one of ioredis',
+  ),
+  prefix: option.text(maintenanceDefaults.prefix),
+  interval: option.delay(maintenanceDefaults.interval, { min: 10 }),
+  timeout: option.delay(maintenanceDefaults.timeout, { min: 1 }),
+  holdFor: option.duration(maintenanceDefaults.holdFor),
+  retryAfter: option.duration(maintenanceDefaults.retryAfter),
+  allow: option.nested({
+    addresses: option.list(option.address()).map(parseAddressList),
+    token: option.secretText({ minLength: 16 }).optional(),
+  }),
+})

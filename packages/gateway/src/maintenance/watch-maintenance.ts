@@ -18,6 +18,8 @@ export interface Maintenance extends AsyncDisposable {
   readonly age: number
   /** The notice that closes this app for this tenant, or undefined when it is open. */
   notice(app: string, tenant: () => string | undefined): string | undefined
+  /** Calls back whenever the flags have changed. */
+  onChange(listener: () => void): void
   close(): Promise<void>
 }
 
@@ -41,6 +43,7 @@ export async function watchMaintenance(
   let state = open
   let readAt = Number.NEGATIVE_INFINITY
   let failing = false
+  let onChange: (() => void) | undefined
   let pending: Promise<(string | null)[]> | undefined
 
   async function read(): Promise<void> {
@@ -74,9 +77,11 @@ export async function watchMaintenance(
     if (failing) logger.info({}, 'the maintenance flags can be read again')
     failing = false
     const next = toState(values, apps)
-    if (describe(next) !== describe(state))
-      logger.warn({ maintenance: describe(next) }, 'the maintenance flags have changed')
+    const changed = describe(next) !== describe(state)
     state = next
+    if (!changed) return
+    logger.warn({ maintenance: describe(next) }, 'the maintenance flags have changed')
+    onChange?.()
   }
 
   function lost(error: unknown): void {
@@ -117,6 +122,9 @@ export async function watchMaintenance(
       if (notice !== undefined || state.tenants.size === 0) return notice
       const id = tenant()
       return id !== undefined && state.tenants.has(id) ? '' : undefined
+    },
+    onChange(listener) {
+      onChange = listener
     },
     close,
     [Symbol.asyncDispose]: close,

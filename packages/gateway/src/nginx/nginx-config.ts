@@ -301,9 +301,14 @@ function problemLocations(settings: ResolvedNginxOptions): string {
 /** To be repeated wherever another header is added: nginx inherits all of them or none. */
 function ownHeaders(settings: ResolvedNginxOptions): string {
   const own = pairs(settings.securityHeaders).map(
-    ([name, value]) => `    add_header ${name} "${value}" always;\n`,
+    ([name, value]) => `    add_header ${name} ${quoted(value)} always;\n`,
   )
   return `${own.join('')}    add_header x-request-id $gateway_request_id always;\n`
+}
+
+/** A text between quotes. */
+function quoted(text: string): string {
+  return `"${text.replaceAll(/["\\]/g, '\\$&')}"`
 }
 
 function pairs(flat: readonly string[]): [string, string][] {

@@ -1,15 +1,15 @@
 import { isIP } from 'node:net'
 import type { Duration } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
-import { parseAddressList } from '../address-list.ts'
+import { option, readOptions, type NoteProblem, type Option } from '@quintet/core/kit'
 import { maintenanceDefaults, type MaintenanceAllowance } from '../maintenance/maintenance-options.ts'
 import {
-  resolveGatewayOptions,
-  whole,
+  checkRoutes,
+  sharedSpec,
+  withTimeouts,
   type GatewayOptions,
-  type ResolvedGatewayOptions,
+  type Timeouts,
 } from '../options/gateway-options.ts'
-import type { GatewayRouteOptions } from '../options/route-options.ts'
+import type { GatewayRouteOptions, ResolvedRoute, RouteSettings } from '../options/route-options.ts'
 
 /** The options of the gateway that nginx has an equivalent for. */
 export interface NginxOptions extends Pick<
@@ -72,118 +72,113 @@ export interface ResolvedNginxMaintenance {
   readonly tokenFrom: string | undefined
 }
 
-export interface ResolvedNginxOptions extends Omit<ResolvedGatewayOptions, 'maintenance' | 'trustedProxies'> {
+export interface ResolvedNginxOptions {
+  readonly routes: readonly ResolvedRoute[]
+  readonly host: string
+  readonly port: number
   readonly trustedProxies: readonly string[]
+  readonly timeouts: Timeouts
+  readonly maxHeaderSize: number
+  readonly maxConnections: number
+  readonly retries: { readonly attempts: number } | undefined
+  /** Flat name and value pairs. */
+  readonly securityHeaders: readonly string[]
   readonly maintenance: ResolvedNginxMaintenance | undefined
   readonly modules: readonly string[]
   readonly trustedCertificates: string
   readonly workers: number | 'auto'
 }
 
-const own = ['maintenance', 'modules', 'trustedCertificates', 'workers'] as const
-const shared = [
-  'routes',
-  'host',
-  'port',
-  'trustedProxies',
-  'timeouts',
-  'maxHeaderSize',
-  'maxConnections',
-  'retries',
-  'securityHeaders',
-] as const
+/** What is written between quotes must not be able to end them, nor name a variable. */
+const quotable = {
+  pattern: /^[^"\\\n\r$;{}]+$/,
+  expected: 'a text that can be written into a configuration: without any of "\\$;{} and in one line',
+} as const
+
+const variableName = option
+  .text(undefined, { pattern: /^[A-Za-z_]\w*$/, expected: 'the name of an environment variable' })
+  .optional()
+
+const maintenance: Option<ResolvedNginxMaintenance> = option
+  .nested({
+    redis: option.nested({
+      host: option.host(),
+      port: option.count(undefined, { min: 1, max: 65_535 }),
+      database: option.count(0, { max: 1_000 }),
+      passwordFrom: variableName,
+    }),
+    resolver: option.host().optional(),
+    prefix: option.text(maintenanceDefaults.prefix, quotable),
+    interval: option.delay(maintenanceDefaults.interval, { min: 10 }),
+    timeout: option.delay(maintenanceDefaults.timeout, { min: 1 }),
+    holdFor: option.duration(maintenanceDefaults.holdFor),
+    retryAfter: option.duration(maintenanceDefaults.retryAfter),
+    allow: option.nested({ addresses: option.list(option.address()), tokenFrom: variableName }),
+  })
+  .map(({ allow, ...rest }, path) => {
+    if (isIP(rest.redis.host) === 0 && rest.resolver === undefined) {
+      throw new TypeError(
+        `${path}.resolver: nginx cannot look up ${JSON.stringify(rest.redis.host)} from Lua without one. Give a resolver, or an IP address.`,
+      )
+    }
+    return { ...rest, ...allow }
+  })
+
+const spec = {
+  ...sharedSpec,
+  trustedProxies: option.list(option.address()),
+  maintenance: maintenance.optional(),
+  modules: option.list(option.text(undefined, quotable)),
+  trustedCertificates: option.text('/etc/ssl/certs/ca-certificates.crt', quotable),
+  workers: option.either(option.count(undefined, { min: 1, max: 1_024 }), option.oneOf(['auto'])).or('auto'),
+}
 
 /** @throws TypeError naming what is unknown, out of range, or without an equivalent in nginx. */
 export function resolveNginxOptions(options: NginxOptions): ResolvedNginxOptions {
-  refuseUnknownKeys(options, [...shared, ...own], 'nginx')
-  const {
-    maintenance,
-    modules = [],
-    trustedCertificates = '/etc/ssl/certs/ca-certificates.crt',
-    workers = 'auto',
-    ...rest
-  } = options
-  const resolved = resolveGatewayOptions(rest)
-  const limited = resolved.routes.find((route) => route.rateLimit)
-  if (limited)
-    throw new TypeError(
-      `nginx: the rate limit of the route ${JSON.stringify(limited.name)} is code and cannot be generated.`,
-    )
-  for (const value of [...modules, trustedCertificates, ...resolved.securityHeaders])
-    assertQuotable(value, 'nginx')
-  for (const { name, upstreams } of resolved.routes) {
+  const read = readOptions(options, spec, 'nginx', {
+    check(settings, note) {
+      checkRoutes(settings, note)
+      checkEquivalents(settings, note)
+    },
+  })
+  return {
+    ...read,
+    routes: withTimeouts(read.routes, read.timeouts),
+    retries: read.retries || undefined,
+  }
+}
+
+/** Notes what nginx has no equivalent for. */
+function checkEquivalents(
+  {
+    routes,
+    securityHeaders,
+  }: { readonly routes: readonly RouteSettings[]; readonly securityHeaders: readonly string[] },
+  note: NoteProblem,
+): void {
+  routes.forEach(({ rateLimit, upstreams, affinity }, index) => {
+    const path = `routes[${index}]`
+    if (rateLimit)
+      note(`${path}.rateLimit`, 'is code and cannot be generated. Limit with limit_req where you need it.')
     const hosts = new Set(upstreams.map(({ url }) => new URL(url).hostname))
     const schemes = new Set(upstreams.map(({ url }) => new URL(url).protocol))
     if (schemes.size > 1 || (schemes.has('https:') && hosts.size > 1))
-      throw new TypeError(
-        `nginx: the upstreams of the route ${JSON.stringify(name)} must have one scheme, and with https one host name, by which nginx verifies them.`,
+      note(
+        `${path}.upstreams`,
+        'must have one scheme, and with https one host name, by which nginx verifies them.',
       )
-  }
-  for (const { affinity, name } of resolved.routes) {
     const word =
       typeof affinity !== 'object'
         ? 'x'
         : 'header' in affinity
           ? affinity.header.replaceAll('-', '_')
           : affinity.cookie
-    if (!/^\w+$/.test(word))
-      throw new TypeError(
-        `nginx: the affinity of the route ${JSON.stringify(name)} has a name that nginx has no variable for.`,
-      )
-  }
-  if (workers !== 'auto') whole(workers, 1, 1_024, 'nginx.workers')
-  return {
-    ...resolved,
-    trustedProxies: options.trustedProxies ?? [],
-    maintenance: maintenance && resolveNginxMaintenance(maintenance, 'nginx.maintenance'),
-    modules,
-    trustedCertificates,
-    workers,
-  }
-}
-
-function resolveNginxMaintenance(options: NginxMaintenanceOptions, path: string): ResolvedNginxMaintenance {
-  refuseUnknownKeys(
-    options,
-    ['redis', 'resolver', 'prefix', 'interval', 'timeout', 'holdFor', 'retryAfter', 'allow'],
-    path,
-  )
-  refuseUnknownKeys(options.redis, ['host', 'port', 'database', 'passwordFrom'], `${path}.redis`)
-  refuseUnknownKeys(options.allow ?? {}, ['addresses', 'tokenFrom'], `${path}.allow`)
-  const { host, port, database = 0, passwordFrom } = options.redis
-  if (isIP(host) === 0 && options.resolver === undefined) {
-    throw new TypeError(
-      `${path}.resolver: nginx cannot look up ${JSON.stringify(host)} from Lua without one. Give a resolver, or an IP address.`,
+    if (!/^\w+$/.test(word)) note(`${path}.affinity`, 'has a name that nginx has no variable for.')
+  })
+  const withVariable = securityHeaders.find((text) => text.includes('$'))
+  if (withVariable !== undefined)
+    note(
+      'securityHeaders',
+      `${JSON.stringify(withVariable)} cannot be written: "$" begins a variable of nginx.`,
     )
-  }
-  parseAddressList(options.allow?.addresses ?? [], `${path}.allow.addresses`)
-  for (const value of [host, options.resolver, options.prefix]) assertQuotable(value ?? '', path)
-  for (const value of [passwordFrom, options.allow?.tokenFrom]) {
-    if (value !== undefined && !/^[A-Za-z_]\w*$/.test(value))
-      throw new TypeError(`${path}: ${JSON.stringify(value)} is no name of an environment variable.`)
-  }
-  const duration = (key: 'interval' | 'timeout' | 'holdFor' | 'retryAfter'): number =>
-    parseDuration(options[key] ?? maintenanceDefaults[key], `${path}.${key}`)
-  return {
-    redis: {
-      host,
-      port: whole(port, 1, 65_535, `${path}.redis.port`),
-      database: whole(database, 0, 1_000, `${path}.redis.database`),
-      passwordFrom,
-    },
-    resolver: options.resolver,
-    prefix: options.prefix ?? maintenanceDefaults.prefix,
-    interval: duration('interval'),
-    timeout: duration('timeout'),
-    holdFor: duration('holdFor'),
-    retryAfter: duration('retryAfter'),
-    addresses: options.allow?.addresses ?? [],
-    tokenFrom: options.allow?.tokenFrom,
-  }
-}
-
-/** What is written between quotes must not be able to end them, nor name a variable. */
-function assertQuotable(value: string, path: string): void {
-  if (/["\\\n\r$;{}]/.test(value))
-    throw new TypeError(`${path}: ${JSON.stringify(value)} cannot be written into a configuration.`)
 }

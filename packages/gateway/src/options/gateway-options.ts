@@ -1,12 +1,22 @@
-import { type Duration, type Logger, silentLogger, type Size } from '@quintet/core'
-import { parseDuration, parseSize, refuseUnknownKeys } from '@quintet/core/kit'
-import { parseAddressList, type AddressList } from '../address-list.ts'
+import type { Duration, Logger, Size } from '@quintet/core'
 import {
-  resolveMaintenance,
+  parseAddressList,
+  resolveSecurityHeaders,
+  type AddressList,
+  type SecurityHeaders,
+} from '@quintet/core/http'
+import { option, readOptions, type NoteProblem, type Option } from '@quintet/core/kit'
+import {
+  maintenanceOption,
   type MaintenanceOptions,
   type ResolvedMaintenance,
 } from '../maintenance/maintenance-options.ts'
-import { resolveRoute, type GatewayRouteOptions, type ResolvedRoute } from './route-options.ts'
+import {
+  routeOption,
+  type GatewayRouteOptions,
+  type ResolvedRoute,
+  type RouteSettings,
+} from './route-options.ts'
 import type { SettledExchange } from './settled-exchange.ts'
 
 export interface GatewayOptions {
@@ -30,12 +40,15 @@ export interface GatewayOptions {
   readonly ejection?: false | EjectionOptions
   /** Asks each upstream of a route that has several whether it is ready. `false`: it is taken to be. */
   readonly probes?: false | ProbeOptions
-  /** Headers added to every answer that does not have them. `false` for none. @defaultValue {@link defaultSecurityHeaders} */
-  readonly securityHeaders?: false | Readonly<Record<string, string>>
+  /**
+   * Headers added to every answer that does not have them, over {@link defaultSecurityHeaders}: `false` drops one, and
+   * for all, every one. @defaultValue {@link defaultSecurityHeaders}
+   */
+  readonly securityHeaders?: SecurityHeaders
   /** Which pages of other origins may read the gateway's own answers. What an upstream answers is the upstream's. @defaultValue none */
   readonly cors?: CorsOptions
   /** Told about every request when it is over. */
-  readonly onSettled?: (exchange: SettledExchange) => void
+  readonly onSettled?: (exchange: SettledExchange) => void | Promise<void>
   /** Stops the start, and closes the gateway at once, when it aborts. */
   readonly signal?: AbortSignal
 }
@@ -154,159 +167,152 @@ export interface ResolvedGatewayOptions {
   /** Flat name and value pairs. */
   readonly securityHeaders: readonly string[]
   readonly cors: ResolvedCors | undefined
-  readonly onSettled: (exchange: SettledExchange) => void
+  readonly onSettled: (exchange: SettledExchange) => void | Promise<void>
   readonly signal: AbortSignal | undefined
 }
 
-const known: readonly (keyof GatewayOptions)[] = [
-  'routes',
-  'host',
-  'port',
-  'logger',
-  'trustedProxies',
-  'maintenance',
-  'timeouts',
-  'maxHeaderSize',
-  'maxConnections',
-  'retries',
-  'probes',
-  'ejection',
-  'securityHeaders',
-  'cors',
-  'onSettled',
-  'signal',
-]
+const origins: Option<'*' | ReadonlySet<string>> = option.either(
+  option.oneOf(['*']),
+  option.list(option.text()).map((list, path) => {
+    const strange = list.find((origin) => !URL.canParse(origin) || new URL(origin).origin !== origin)
+    if (strange === undefined) return new Set(list)
+    throw new TypeError(`${path}: ${JSON.stringify(strange)} is not an origin such as "https://app.example".`)
+  }),
+)
+
+const cors: Option<ResolvedCors> = option
+  .nested({ origins, credentials: option.boolean(false) })
+  .map((value, path) => {
+    if (value.origins !== '*' || !value.credentials) return value
+    throw new TypeError(`${path}.credentials: browsers refuse cookies for any origin. List the origins.`)
+  })
+
+const { timeouts, retries, probes, ejection } = gatewayDefaults
+
+const probesOption: Option<ResolvedProbes> = option.nested({
+  path: option.text(probes.path, {
+    pattern: /^\/(?!\/)[\x21-\x22\x24-\x7e]*$/,
+    expected: 'a path such as "/readyz"',
+  }),
+  interval: option.delay(probes.interval, { min: 10 }),
+  timeout: option.delay(probes.timeout, { min: 1 }),
+})
+
+const ejectionOption: Option<ResolvedEjection> = option
+  .nested({
+    failures: option.count(ejection.failures, { min: 1, max: 1_000 }),
+    duration: option.duration(ejection.duration),
+    maxDuration: option.duration(ejection.maxDuration),
+    maxEjectedPercent: option.count(ejection.maxEjectedPercent, { min: 0, max: 100 }),
+  })
+  .map((value, path) => {
+    if (value.maxDuration >= value.duration) return value
+    throw new TypeError(`${path}.maxDuration: is shorter than duration. Give at least as much.`)
+  })
+
+/** What says where an answer ends is the gateway's to write. */
+const framing: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'keep-alive',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
+const securityHeaders: Option<readonly string[]> = option
+  .parsed('headers by name', (given, path) => {
+    if (given !== false && (typeof given !== 'object' || given === null || Array.isArray(given)))
+      throw new TypeError(`${path}: must be headers by name, or false.`)
+    const headers = resolveSecurityHeaders(given as SecurityHeaders, defaultSecurityHeaders, path)
+    const wrong = headers.find((name, index) => index % 2 === 0 && framing.has(name))
+    if (wrong !== undefined)
+      throw new TypeError(`${path}: "${wrong}" says where an answer ends, and is written anew.`)
+    return headers
+  })
+  .or(resolveSecurityHeaders(undefined, defaultSecurityHeaders, 'securityHeaders'))
+
+/** How the options are read that the gateway has in common with the configuration of an nginx. */
+export const sharedSpec: {
+  readonly routes: Option<readonly RouteSettings[]>
+  readonly host: Option<string>
+  readonly port: Option<number>
+  readonly timeouts: Option<Timeouts>
+  readonly maxHeaderSize: Option<number>
+  readonly maxConnections: Option<number>
+  readonly retries: Option<false | { readonly attempts: number; readonly budget: number }>
+  readonly securityHeaders: Option<readonly string[]>
+} = {
+  routes: option.list(routeOption, { min: 1 }),
+  host: option.host(gatewayDefaults.host),
+  port: option.port(gatewayDefaults.port),
+  timeouts: option.nested({
+    connect: option.delay(timeouts.connect),
+    headers: option.delay(timeouts.headers),
+    idle: option.delay(timeouts.idle),
+    requestHeaders: option.delay(timeouts.requestHeaders),
+    keepAlive: option.delay(timeouts.keepAlive),
+  }),
+  maxHeaderSize: option.size(gatewayDefaults.maxHeaderSize, { min: '1kb' }),
+  maxConnections: option.count(gatewayDefaults.maxConnections, { min: 1, max: 1_000_000 }),
+  retries: option
+    .nested({
+      attempts: option.count(retries.attempts, { max: 10 }),
+      budget: option.number(retries.budget, { min: 0, max: 1 }),
+    })
+    .orFalse(),
+  securityHeaders,
+}
+
+const spec = {
+  ...sharedSpec,
+  logger: option.logger(),
+  trustedProxies: option.list(option.address()).map(parseAddressList),
+  maintenance: maintenanceOption.optional(),
+  probes: probesOption.orFalse(),
+  ejection: ejectionOption.orFalse(),
+  cors: cors.optional(),
+  onSettled: option.function<ResolvedGatewayOptions['onSettled']>(() => undefined),
+  signal: option.signal(),
+}
 
 /** @throws TypeError naming every option that is unknown, missing or out of range. */
 export function resolveGatewayOptions(options: GatewayOptions): ResolvedGatewayOptions {
-  refuseUnknownKeys(options, known, 'gateway')
-  if (!Array.isArray(options.routes) || options.routes.length === 0) {
-    throw new TypeError(
-      "gateway.routes: give at least one route, e.g. { name: 'media', path: '/api/media/', upstreams: ['http://127.0.0.1:3002'] }.",
+  const read = readOptions(options, spec, 'gateway', { check: checkRoutes })
+  return {
+    ...read,
+    routes: withTimeouts(read.routes, read.timeouts),
+    retries: read.retries || undefined,
+    probes: read.probes || undefined,
+    ejection: read.ejection || undefined,
+  }
+}
+
+/** Checks that concern several routes together. */
+export function checkRoutes(
+  options: { readonly routes: readonly RouteSettings[]; readonly maintenance: unknown },
+  note: NoteProblem,
+): void {
+  for (const what of ['name', 'path'] as const) {
+    const values = options.routes.map((route) => route[what])
+    const twice = values.find((value, index) => values.indexOf(value) !== index)
+    if (twice !== undefined) note('routes', `two routes have the ${what} ${JSON.stringify(twice)}.`)
+  }
+  if (options.maintenance !== undefined && options.routes.some(({ name }) => name === 'tenants'))
+    note(
+      'routes',
+      'with maintenance no route can be called "tenants": its flag would be the list of closed tenants.',
     )
-  }
-  const timeouts = resolveTimeouts(options.timeouts ?? {}, 'gateway.timeouts')
-  const routes = options.routes.map((route, index) =>
-    resolveRoute(route, timeouts, `gateway.routes[${index}]`),
-  )
-  refuseTwice(
-    routes.map((route) => route.name),
-    'name',
-  )
-  refuseTwice(
-    routes.map((route) => route.path),
-    'path',
-  )
-  return {
-    routes,
-    host: options.host ?? gatewayDefaults.host,
-    port: whole(options.port ?? gatewayDefaults.port, 0, 65_535, 'gateway.port'),
-    logger: options.logger ?? silentLogger,
-    trustedProxies: parseAddressList(options.trustedProxies ?? [], 'gateway.trustedProxies'),
-    maintenance: options.maintenance && resolveMaintenance(options.maintenance, 'gateway.maintenance'),
-    timeouts,
-    maxHeaderSize: parseSize(options.maxHeaderSize ?? gatewayDefaults.maxHeaderSize, 'gateway.maxHeaderSize'),
-    maxConnections: whole(
-      options.maxConnections ?? gatewayDefaults.maxConnections,
-      1,
-      1_000_000,
-      'gateway.maxConnections',
-    ),
-    retries: options.retries === false ? undefined : resolveRetries(options.retries ?? {}),
-    probes: options.probes === false ? undefined : resolveProbes(options.probes ?? {}),
-    ejection: options.ejection === false ? undefined : resolveEjection(options.ejection ?? {}),
-    securityHeaders: Object.entries(
-      options.securityHeaders === false ? {} : (options.securityHeaders ?? defaultSecurityHeaders),
-    ).flatMap(([name, value]) => [name.toLowerCase(), value]),
-    cors: options.cors && resolveCors(options.cors),
-    onSettled: options.onSettled ?? (() => undefined),
-    signal: options.signal,
-  }
 }
 
-function resolveTimeouts(options: TimeoutOptions, path: string): Timeouts {
-  const defaults = gatewayDefaults.timeouts
-  refuseUnknownKeys(options, Object.keys(defaults), path)
-  return {
-    connect: parseDuration(options.connect ?? defaults.connect, `${path}.connect`),
-    headers: parseDuration(options.headers ?? defaults.headers, `${path}.headers`),
-    idle: parseDuration(options.idle ?? defaults.idle, `${path}.idle`),
-    requestHeaders: parseDuration(
-      options.requestHeaders ?? defaults.requestHeaders,
-      `${path}.requestHeaders`,
-    ),
-    keepAlive: parseDuration(options.keepAlive ?? defaults.keepAlive, `${path}.keepAlive`),
-  }
-}
-
-function resolveRetries(options: RetryOptions): { attempts: number; budget: number } {
-  const defaults = gatewayDefaults.retries
-  refuseUnknownKeys(options, Object.keys(defaults), 'gateway.retries')
-  const budget = options.budget ?? defaults.budget
-  if (!(budget >= 0 && budget <= 1))
-    throw new TypeError(`gateway.retries.budget: ${budget} is not a share between 0 and 1.`)
-  return { attempts: whole(options.attempts ?? defaults.attempts, 0, 10, 'gateway.retries.attempts'), budget }
-}
-
-function resolveCors(options: CorsOptions): ResolvedCors {
-  refuseUnknownKeys(options, ['origins', 'credentials'], 'gateway.cors')
-  const { origins, credentials = false } = options
-  if (typeof credentials !== 'boolean')
-    throw new TypeError('gateway.cors.credentials: must be true or false.')
-  if (origins === '*') {
-    if (credentials)
-      throw new TypeError(
-        'gateway.cors.credentials: browsers refuse cookies for any origin. List the origins.',
-      )
-    return { origins, credentials }
-  }
-  if (!Array.isArray(origins)) throw new TypeError("gateway.cors.origins: must be a list of origins, or '*'.")
-  const strange = origins.find((origin) => !URL.canParse(origin) || new URL(origin).origin !== origin)
-  if (strange !== undefined)
-    throw new TypeError(
-      `gateway.cors.origins: ${JSON.stringify(strange)} is not an origin such as "https://app.example".`,
-    )
-  return { origins: new Set(origins), credentials }
-}
-
-function resolveProbes(options: ProbeOptions): ResolvedProbes {
-  const defaults = gatewayDefaults.probes
-  refuseUnknownKeys(options, Object.keys(defaults), 'gateway.probes')
-  const path = options.path ?? defaults.path
-  if (typeof path !== 'string' || !/^\/(?!\/)[\x21-\x22\x24-\x7e]*$/.test(path))
-    throw new TypeError(`gateway.probes.path: ${JSON.stringify(path)} is not a path such as "/readyz".`)
-  const interval = parseDuration(options.interval ?? defaults.interval, 'gateway.probes.interval')
-  if (interval < 10) throw new TypeError('gateway.probes.interval: must be 10 ms or more.')
-  const timeout = parseDuration(options.timeout ?? defaults.timeout, 'gateway.probes.timeout')
-  if (timeout < 1) throw new TypeError('gateway.probes.timeout: must be 1 ms or more.')
-  return { path, interval, timeout }
-}
-
-function resolveEjection(options: EjectionOptions): ResolvedEjection {
-  const defaults = gatewayDefaults.ejection
-  const path = 'gateway.ejection'
-  refuseUnknownKeys(options, Object.keys(defaults), path)
-  return {
-    failures: whole(options.failures ?? defaults.failures, 1, 1_000, `${path}.failures`),
-    duration: parseDuration(options.duration ?? defaults.duration, `${path}.duration`),
-    maxDuration: parseDuration(options.maxDuration ?? defaults.maxDuration, `${path}.maxDuration`),
-    maxEjectedPercent: whole(
-      options.maxEjectedPercent ?? defaults.maxEjectedPercent,
-      0,
-      100,
-      `${path}.maxEjectedPercent`,
-    ),
-  }
-}
-
-/** @throws TypeError when the value is not a whole number within the bounds. */
-export function whole(value: number, least: number, most: number, path: string): number {
-  if (Number.isInteger(value) && value >= least && value <= most) return value
-  throw new TypeError(`${path}: ${JSON.stringify(value)} is not a whole number from ${least} to ${most}.`)
-}
-
-function refuseTwice(values: readonly string[], what: string): void {
-  const twice = values.find((value, index) => values.indexOf(value) !== index)
-  if (twice !== undefined)
-    throw new TypeError(`gateway.routes: two routes have the ${what} ${JSON.stringify(twice)}.`)
+/** The routes with the gateway's time limits where they have none of their own. */
+export function withTimeouts(
+  routes: readonly RouteSettings[],
+  { headers, idle }: Timeouts,
+): readonly ResolvedRoute[] {
+  return routes.map((route) => ({
+    ...route,
+    timeouts: { headers: route.timeouts.headers ?? headers, idle: route.timeouts.idle ?? idle },
+  }))
 }

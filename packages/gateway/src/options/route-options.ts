@@ -1,5 +1,5 @@
 import type { Duration, Size } from '@quintet/core'
-import { parseDuration, parseSize, refuseUnknownKeys } from '@quintet/core/kit'
+import { option, type Option } from '@quintet/core/kit'
 import type { RateLimiter } from './rate-limiter.ts'
 
 export interface GatewayRouteOptions {
@@ -63,6 +63,12 @@ export interface ResolvedUpstream {
   readonly weight: number
 }
 
+export interface ResolvedRateLimit {
+  readonly limiter: RateLimiter
+  readonly by: Affinity
+  readonly onFailure: 'allow' | 'refuse'
+}
+
 export interface ResolvedRoute {
   readonly name: string
   readonly path: string
@@ -74,145 +80,76 @@ export interface ResolvedRoute {
   readonly maxConcurrentRequests: number
   readonly maxWebSockets: number
   readonly affinity: Affinity | undefined
-  readonly rateLimit:
-    | { readonly limiter: RateLimiter; readonly by: Affinity; readonly onFailure: 'allow' | 'refuse' }
-    | undefined
+  readonly rateLimit: ResolvedRateLimit | undefined
   readonly timeouts: { readonly headers: number; readonly idle: number }
 }
 
-const known: readonly (keyof GatewayRouteOptions)[] = [
-  'name',
-  'path',
-  'upstreams',
-  'stripPrefix',
-  'upstreamPath',
-  'websocket',
-  'maxRequestSize',
-  'maxConcurrentRequests',
-  'maxWebSockets',
-  'affinity',
-  'rateLimit',
-  'timeouts',
-]
+/** A token (RFC 9110, section 5.6.2): the name of a header or cookie. */
+const token = /^[!#$%&'*+.^_`|~\w-]+$/
+
+const affinity: Option<Affinity> = option.parsed('an affinity', (given, path) => {
+  if (given === 'tenant' || given === 'client') return given
+  const [entry, ...more] = typeof given === 'object' && given !== null ? Object.entries(given) : []
+  const [kind, name] = entry ?? []
+  if (more.length === 0 && typeof name === 'string' && token.test(name)) {
+    if (kind === 'header') return { header: name.toLowerCase() }
+    if (kind === 'cookie') return { cookie: name }
+  }
+  throw new TypeError(`${path}: must be 'tenant', 'client', { header } or { cookie }, with the name of one.`)
+})
+
+const upstream: Option<ResolvedUpstream> = option.nested(
+  {
+    url: option.url(undefined, { protocols: ['http:', 'https:'], origin: true }).map(({ origin }) => origin),
+    weight: option.number(1, { min: 0 }),
+  },
+  { shorthand: 'url' },
+)
+
+const upstreamPath = option.text(undefined, {
+  pattern: /^\/(?:(?!\.{1,2}(?:\/|$))[a-zA-Z0-9._~-]+(?:\/|$))*$/,
+  expected: 'a path such as "/ws"',
+})
+
+const rateLimit: Option<ResolvedRateLimit> = option.nested({
+  limiter: option.collaborator<RateLimiter>(['consume'], 'a limiter with a consume(key) method'),
+  by: affinity.or('client'),
+  onFailure: option.oneOf(['allow', 'refuse'], 'allow'),
+})
+
+/** A route whose time limits are those of the gateway where it has none of its own. */
+export interface RouteSettings extends Omit<ResolvedRoute, 'timeouts'> {
+  readonly timeouts: { readonly headers: number | undefined; readonly idle: number | undefined }
+}
+
+export const routeOption: Option<RouteSettings> = option
+  .nested({
+    name: option.text(undefined, {
+      pattern: /^[a-z][a-z0-9-]*$/,
+      expected: 'a name of lower case letters, digits and dashes',
+    }),
+    path: option.text(undefined, {
+      pattern: /^\/(?:[a-zA-Z0-9_~-]+\/|\.(?!\.?\/)[a-zA-Z0-9_.~-]*\/)*$/,
+      expected: 'a path such as "/api/media/", with a slash at both ends',
+    }),
+    upstreams: option.list(upstream, { min: 1 }),
+    stripPrefix: option.boolean(routeDefaults.stripPrefix),
+    upstreamPath: upstreamPath.optional(),
+    websocket: option.boolean(routeDefaults.websocket),
+    maxRequestSize: option.size(routeDefaults.maxRequestSize),
+    maxConcurrentRequests: option.count(routeDefaults.maxConcurrentRequests, { min: 1 }),
+    maxWebSockets: option.count(routeDefaults.maxWebSockets, { min: 1 }),
+    affinity: affinity.optional(),
+    rateLimit: rateLimit.optional(),
+    timeouts: option.nested({ headers: option.delay().optional(), idle: option.delay().optional() }),
+  })
+  .map((route, path) => {
+    if (route.upstreamPath !== undefined && !route.stripPrefix)
+      throw new TypeError(`${path}.upstreamPath: has no effect where stripPrefix is false.`)
+    return { ...route, upstreamPath: route.upstreamPath ?? routeDefaults.upstreamPath }
+  })
 
 /** What the client's path has in front of the one that the upstream is asked for; empty where it is no prefix of it. */
 export function prefixOf({ path, stripPrefix, upstreamPath }: ResolvedRoute): string {
   return stripPrefix && upstreamPath === '/' ? path.slice(0, -1) : ''
-}
-
-/** @throws TypeError naming what is wrong with the route. */
-export function resolveRoute(
-  options: GatewayRouteOptions,
-  timeouts: { readonly headers: number; readonly idle: number },
-  path: string,
-): ResolvedRoute {
-  refuseUnknownKeys(options, known, path)
-  if (typeof options.name !== 'string' || !/^[a-z][a-z0-9-]*$/.test(options.name)) {
-    throw new TypeError(
-      `${path}.name: ${JSON.stringify(options.name)} is not a name of lower case letters, digits and dashes.`,
-    )
-  }
-  if (
-    typeof options.path !== 'string' ||
-    !/^\/(?:[a-zA-Z0-9_~-]+\/|\.(?!\.?\/)[a-zA-Z0-9_.~-]*\/)*$/.test(options.path)
-  ) {
-    throw new TypeError(
-      `${path}.path: ${JSON.stringify(options.path)} is not a path such as "/api/media/", with a slash at both ends.`,
-    )
-  }
-  if (!Array.isArray(options.upstreams) || options.upstreams.length === 0) {
-    throw new TypeError(`${path}.upstreams: give at least one origin, e.g. "http://127.0.0.1:3002".`)
-  }
-  const upstreams = options.upstreams.map((upstream, index) =>
-    resolveUpstream(upstream, `${path}.upstreams[${index}]`),
-  )
-  refuseUnknownKeys(options.timeouts ?? {}, ['headers', 'idle'], `${path}.timeouts`)
-  return {
-    name: options.name,
-    path: options.path,
-    upstreams,
-    stripPrefix: options.stripPrefix ?? routeDefaults.stripPrefix,
-    upstreamPath: resolveUpstreamPath(options, `${path}.upstreamPath`),
-    websocket: options.websocket ?? routeDefaults.websocket,
-    maxRequestSize:
-      options.maxRequestSize === undefined
-        ? routeDefaults.maxRequestSize
-        : parseSize(options.maxRequestSize, `${path}.maxRequestSize`),
-    maxConcurrentRequests: limitOf('maxConcurrentRequests', options, path),
-    maxWebSockets: limitOf('maxWebSockets', options, path),
-    affinity:
-      options.affinity === undefined ? undefined : resolveAffinity(options.affinity, `${path}.affinity`),
-    rateLimit: options.rateLimit && resolveRateLimit(options.rateLimit, `${path}.rateLimit`),
-    timeouts: {
-      headers:
-        options.timeouts?.headers === undefined
-          ? timeouts.headers
-          : parseDuration(options.timeouts.headers, `${path}.timeouts.headers`),
-      idle:
-        options.timeouts?.idle === undefined
-          ? timeouts.idle
-          : parseDuration(options.timeouts.idle, `${path}.timeouts.idle`),
-    },
-  }
-}
-
-function resolveUpstreamPath({ upstreamPath, stripPrefix }: GatewayRouteOptions, path: string): string {
-  if (upstreamPath === undefined) return routeDefaults.upstreamPath
-  if (stripPrefix === false) throw new TypeError(`${path}: has no effect where stripPrefix is false.`)
-  if (
-    typeof upstreamPath === 'string' &&
-    /^\/(?:(?!\.{1,2}(?:\/|$))[a-zA-Z0-9._~-]+(?:\/|$))*$/.test(upstreamPath)
-  )
-    return upstreamPath
-  throw new TypeError(`${path}: ${JSON.stringify(upstreamPath)} is not a path such as "/ws".`)
-}
-
-function limitOf(
-  key: 'maxConcurrentRequests' | 'maxWebSockets',
-  options: GatewayRouteOptions,
-  path: string,
-): number {
-  const limit = options[key] ?? routeDefaults[key]
-  if (Number.isInteger(limit) && limit >= 1) return limit
-  throw new TypeError(`${path}.${key}: ${JSON.stringify(limit)} is not a whole number above 0.`)
-}
-
-function resolveUpstream(options: string | UpstreamOptions, path: string): ResolvedUpstream {
-  const { url, weight = 1 } = typeof options === 'string' ? { url: options } : options
-  if (typeof options !== 'string') refuseUnknownKeys(options, ['url', 'weight'], path)
-  const parsed = URL.canParse(url) ? new URL(url) : undefined
-  if (
-    !parsed ||
-    !/^https?:$/.test(parsed.protocol) ||
-    (parsed.pathname !== '/' && parsed.pathname !== '') ||
-    parsed.search ||
-    parsed.hash ||
-    parsed.username
-  ) {
-    throw new TypeError(
-      `${path}: ${JSON.stringify(url)} is not an origin such as "http://127.0.0.1:3002", without a path.`,
-    )
-  }
-  if (!(Number.isFinite(weight) && weight >= 0))
-    throw new TypeError(`${path}.weight: ${JSON.stringify(weight)} is not a number from 0.`)
-  return { url: parsed.origin, weight }
-}
-
-function resolveAffinity(value: Affinity, path: string): Affinity {
-  if (value === 'tenant' || value === 'client') return value
-  if (typeof value === 'object' && value !== null) {
-    if ('header' in value && typeof value.header === 'string') return { header: value.header.toLowerCase() }
-    if ('cookie' in value && typeof value.cookie === 'string') return { cookie: value.cookie }
-  }
-  throw new TypeError(`${path}: must be 'tenant', 'client', { header } or { cookie }.`)
-}
-
-function resolveRateLimit(options: RateLimitOptions, path: string): NonNullable<ResolvedRoute['rateLimit']> {
-  refuseUnknownKeys(options, ['limiter', 'by', 'onFailure'], path)
-  if (typeof options.limiter?.consume !== 'function')
-    throw new TypeError(`${path}.limiter: needs a consume(key) method.`)
-  const onFailure = options.onFailure ?? 'allow'
-  if (onFailure !== 'allow' && onFailure !== 'refuse')
-    throw new TypeError(`${path}.onFailure: must be 'allow' or 'refuse'.`)
-  return { limiter: options.limiter, by: resolveAffinity(options.by ?? 'client', `${path}.by`), onFailure }
 }

@@ -6,6 +6,9 @@ import { resolveGatewayOptions } from '../options/gateway-options.ts'
 import { GatewayConfig, type GatewayConfiguration } from './system-config.ts'
 import { gatewayTransport, type GatewayTransportOptions } from '../transport.ts'
 
+/** How long a question may stay unanswered before its connection is given up; a question is asked every second. */
+const redisSilenceMs = 2_000
+
 /** How long the start waits for Redis. The gateway also starts without it, and looks for it until it is there. */
 const redisConnectTimeoutMs = 1_000
 
@@ -93,6 +96,8 @@ async function connect(url: Secret, onError: (error: Error) => void): Promise<Re
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     connectTimeout: redisConnectTimeoutMs,
+    // A connection that lets nothing through any more is given up, instead of when the kernel does after many minutes.
+    socketTimeout: redisSilenceMs,
     retryStrategy: (times) => Math.min(times * 100, 1_000),
   })
   redis.on('error', onError)

@@ -1,8 +1,9 @@
 import type { Secret } from '@quintet/core'
+import { option, readOptions } from '@quintet/core/kit'
 import { secret } from '@quintet/core/zod'
 import { z } from 'zod'
 import { gatewayDefaults, type GatewayOptions } from '../options/gateway-options.ts'
-import { resolveRoute, type GatewayRouteOptions } from '../options/route-options.ts'
+import { routeOption, type GatewayRouteOptions } from '../options/route-options.ts'
 
 /** What the gateway of an ecosystem is told by its environment. */
 export interface GatewayConfiguration {
@@ -30,10 +31,9 @@ export interface GatewayConfiguration {
 
 const routes = z.string().transform((text, context): readonly GatewayRouteOptions[] => {
   try {
-    const value: unknown = JSON.parse(text)
-    if (!Array.isArray(value)) throw new TypeError('must be a JSON list of routes')
-    value.forEach((route, index) => resolveRoute(route, { headers: 0, idle: 0 }, `routes[${index}]`))
-    return value as readonly GatewayRouteOptions[]
+    const value = { routes: JSON.parse(text) as readonly GatewayRouteOptions[] }
+    readOptions(value, { routes: option.list(routeOption, { min: 1 }) }, '')
+    return value.routes
   } catch (error) {
     context.addIssue({
       code: 'custom',

@@ -28,7 +28,8 @@ export function setWeight(
   weight: number,
 ): void {
   const route = routes.find((candidate) => candidate.name === routeName)
-  const upstream = route?.group.upstreams.find((candidate) => candidate.id === url)
+  const origin = URL.parse(url)?.origin
+  const upstream = route?.group.upstreams.find(({ id }) => id === origin)
   if (!upstream)
     throw new TypeError(`The route ${JSON.stringify(routeName)} has no upstream ${JSON.stringify(url)}.`)
   if (!(Number.isFinite(weight) && weight >= 0)) {

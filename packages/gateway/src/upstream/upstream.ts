@@ -24,7 +24,10 @@ export interface Upstream {
   readonly answeredAt: number
   /** A `success` ends its row of failures. */
   answered(how: 'success' | 'neither'): void
-  /** A passed probe also ends an ejection, and its backoff. True when this changed what was known. */
+  /**
+   * A passed probe after a failed one also ends an ejection: the upstream was away, and is back. One that passes all the
+   * time says nothing about the requests that fail. True when this changed what was known.
+   */
   probed(ready: boolean): boolean
   /** `mayEject` is asked only when the record is bad enough. */
   failed(mayEject: () => boolean): void
@@ -71,11 +74,10 @@ export function createUpstream(
       ejections = 0
     },
     probed(passed) {
-      const changed = ready !== passed || (passed && clock.monotonic() < ejectedUntil)
+      const changed = ready !== passed
       ready = passed
       if (passed && changed) {
         failures = 0
-        ejections = 0
         ejectedUntil = Number.NEGATIVE_INFINITY
       }
       return changed

@@ -2,13 +2,16 @@ import type { Duplex } from 'node:stream'
 import type { StopReason } from '@quintet/core'
 import { createFrameTracker } from './frame-tracker.ts'
 
-/** How long a client may take to answer the close frame before its connection is cut. */
+/** How long a client may take to answer the close frame, and either side to close after the other, before it is cut. */
 const closeGraceMs = 3_000
+
+/** Why a WebSocket is ended by the gateway. */
+export type CloseReason = StopReason | 'maintenance'
 
 /** An open WebSocket through the gateway: two sockets and nothing in between but back-pressure. */
 export interface Tunnel {
   /** Tells the client that the server goes away and closes with 1001, at the next end of a frame. */
-  goAway(reason: StopReason, reconnectAfterMs: number): void
+  goAway(reason: CloseReason, reconnectAfterMs: number): void
   destroy(): void
 }
 
@@ -67,8 +70,16 @@ export function openTunnel(
     }
   }
 
+  /** One side sends no more: what the other still has to say is read for a while. */
+  function halfClose(): void {
+    client.end()
+    upstream.end()
+    graceTimer ??= setTimeout(destroy, closeGraceMs)
+  }
+
   upstream.on('data', forward)
-  upstream.on('end', () => client.end())
+  upstream.on('end', halfClose)
+  client.on('end', halfClose)
   client.on('drain', () => upstream.resume())
   client.pipe(upstream)
   client.on('error', () => upstream.destroy())
@@ -90,7 +101,7 @@ export function openTunnel(
         close: frame(0x8, Buffer.concat([Buffer.from([1001 >> 8, 1001 & 0xff]), Buffer.from(reason)])),
       }
       sendGoingAway()
-      graceTimer = setTimeout(destroy, closeGraceMs)
+      graceTimer ??= setTimeout(destroy, closeGraceMs)
     },
     destroy,
   }

@@ -80,6 +80,16 @@ describe('a request that two servers could read in two ways', () => {
     ['an escaped dot segment', 'GET /api/app/%2e%2e/other HTTP/1.1\r\nHost: a\r\n\r\n', 400],
     ['an escaped slash around one', 'GET /api/app/..%2fother HTTP/1.1\r\nHost: a\r\n\r\n', 400],
     ['a path that would become an authority', 'GET /api/app//evil.example/ HTTP/1.1\r\nHost: a\r\n\r\n', 400],
+    [
+      'chunks in HTTP/1.0',
+      'POST /api/app/ HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
+      400,
+    ],
+    ['a version that is none of HTTP/1', 'GET /api/app/ HTTP/2.0\r\nHost: a\r\n\r\n', 400],
+    ['an old version', 'GET /api/app/ HTTP/0.9\r\n\r\n', 400],
+    ['a probe with two hosts', 'GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n', 400],
+    ['a probe of another method', 'POST /readyz HTTP/1.1\r\nHost: a\r\n\r\n', 404],
+    ['TRACE', 'TRACE /api/app/ HTTP/1.1\r\nHost: a\r\n\r\n', 501],
     ['an expectation that is not known', 'GET /api/app/ HTTP/1.1\r\nHost: a\r\nExpect: wonders\r\n\r\n', 400],
     [
       'headers of more than 16 KiB',
@@ -92,6 +102,13 @@ describe('a request that two servers could read in two ways', () => {
       statusOf(await exchangeRaw(gateway.url, request, (received) => received.includes('\r\n\r\n'))),
     ).toBe(status)
     expect(upstream.received.length).toBe(before)
+  })
+
+  it.each(['/livez?x=1', 'http://a/readyz', '/%6civez'])('is a probe: %s', async (target) => {
+    const answer = await exchangeRaw(gateway.url, `GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`, (received) =>
+      received.endsWith('}'),
+    )
+    expect(statusOf(answer)).toBe(200)
   })
 
   it('takes the authority of an absolute target for the host', async () => {

@@ -49,6 +49,34 @@ describe('readRequestHeaders', () => {
     expect(forward).toEqual([])
   })
 
+  it.each([
+    'X-Forwarded-Server',
+    'X-Forwarded-Ssl',
+    'X-Forwarded-Scheme',
+    'X-Forwarded-User',
+    'X-Forwarded-Uri',
+    'X-Forwarded-Path',
+    'X-Forwarded-Protocol',
+    'X-Forwarded-Client-Cert',
+    'X-Original-URL',
+    'X-Original-Forwarded-For',
+    'X-Rewrite-URL',
+    'X-Auth-Request-Email',
+    'Front-End-Https',
+    'X-Client-IP',
+    'True-Client-IP',
+    'CF-Connecting-IP',
+    'X-Host',
+    'Remote-User',
+    'SSL-Client-Cert',
+  ])('believes %s only of a trusted proxy', (name) => {
+    expect(readRequestHeaders(['Host', 'a', name, 'x']).forward).toEqual([])
+    expect(readRequestHeaders(['Host', 'a', name, 'x'], { trusted: true }).forward).toEqual([
+      name.toLowerCase(),
+      'x',
+    ])
+  })
+
   it('does not let a client have end-to-end headers removed by naming them', () => {
     const { forward, host } = readRequestHeaders(
       raw(
@@ -65,7 +93,8 @@ describe('readRequestHeaders', () => {
 
   it('drops the header that it is told to', () => {
     expect(
-      readRequestHeaders(['Host', 'a', 'X-Maintenance-Token', 's'], 'x-maintenance-token').forward,
+      readRequestHeaders(['Host', 'a', 'X-Maintenance-Token', 's'], { dropped: 'x-maintenance-token' })
+        .forward,
     ).toEqual([])
   })
 
@@ -87,6 +116,7 @@ describe('readRequestHeaders', () => {
 
   it.each([
     ['two hosts', ['Host', 'a', 'Host', 'a']],
+    ['two credentials', ['Host', 'a', 'Authorization', 'Bearer a', 'Authorization', 'Bearer b']],
     ['two lengths', ['Host', 'a', 'Content-Length', '1', 'Content-Length', '1']],
     ['both framings', ['Host', 'a', 'Content-Length', '1', 'Transfer-Encoding', 'chunked']],
     [

@@ -26,6 +26,19 @@ function statusesOf(received: string): number[] {
   return [...received.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status))
 }
 
+describe('a WebSocket handshake whose Connection header was dropped', () => {
+  it('is told what it lacks', async () => {
+    await using gateway = await startGateway({
+      routes: [{ name: 'live', path: '/ws/', upstreams: ['http://127.0.0.1:1'], websocket: true }],
+    })
+    const answer = await exchangeRaw(
+      gateway.url,
+      'GET /ws/ HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: close\r\n\r\n',
+    )
+    expect(answer).toContain('needs the header \\"Connection: Upgrade\\"')
+  })
+})
+
 describe('what comes on a connection behind a request that is not answered yet', () => {
   it.each([
     ['a WebSocket handshake', handshake, 400],

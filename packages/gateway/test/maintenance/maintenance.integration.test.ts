@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { startPrivateRedis, until, type PrivateRedis } from '@quintet/test-kit'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import type { MaintenanceOptions } from '../../src/index.ts'
+import type { GatewayOptions, MaintenanceOptions } from '../../src/index.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { startUpstream, type Echo, type TestUpstream } from '../support/upstream.ts'
 
@@ -37,8 +37,12 @@ describe('maintenance', () => {
     await upstream.stop()
   })
 
-  async function start(options: Partial<MaintenanceOptions> = {}): Promise<TestGateway> {
+  async function start(
+    options: Partial<MaintenanceOptions> = {},
+    more: Partial<GatewayOptions> = {},
+  ): Promise<TestGateway> {
     gateway = await startGateway({
+      ...more,
       routes: [
         { name: 'media', path: '/api/media/', upstreams: [upstream.url] },
         { name: 'ledger', path: '/api/ledger/', upstreams: [upstream.url] },
@@ -133,6 +137,16 @@ describe('maintenance', () => {
     await start({ allow: { addresses: ['127.0.0.0/8'] } })
     expect(await status('/api/media/')).toBe(200)
   })
+
+  it.each(['203.0.113.5:51234', '[2001:db8::1]:443', 'unknown', '"203.0.113.5"', '_hidden', '203.0.113.5'])(
+    'takes the client of a trusted proxy that names it %s for no operator',
+    async (client) => {
+      await redis.set('platform:maintenance', '1')
+      await start({ allow: { addresses: ['127.0.0.0/8'] } }, { trustedProxies: ['127.0.0.1'] })
+      expect(await status('/api/media/', { 'x-forwarded-for': client })).toBe(503)
+      expect(await status('/api/media/', { 'x-forwarded-for': '127.0.0.9:4711' })).toBe(200)
+    },
+  )
 
   it('looks under its own prefix', async () => {
     await redis.set('other:flag', '1')

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import {
   createGateway,
+  defaultSecurityHeaders,
   gatewayDefaults,
   maintenanceDefaults,
   routeDefaults,
@@ -37,9 +38,9 @@ describe('resolveGatewayOptions', () => {
   })
 
   const wrong: readonly (readonly [string, unknown, string])[] = [
-    ['an unknown option', { routes, prot: 1 }, 'gateway: unknown key "prot". Did you mean "port"?'],
-    ['no routes', {}, 'gateway.routes: give at least one'],
-    ['an empty list of routes', { routes: [] }, 'gateway.routes: give at least one'],
+    ['an unknown option', { routes, prot: 1 }, 'unknown key "prot". Did you mean "port"?'],
+    ['no routes', {}, 'gateway.routes: is missing'],
+    ['an empty list of routes', { routes: [] }, 'gateway.routes: '],
     [
       'an unknown route option',
       { routes: [{ ...routes[0], webSockets: true }] },
@@ -69,12 +70,12 @@ describe('resolveGatewayOptions', () => {
     [
       'an upstream with a path',
       { routes: [{ name: 'a', path: '/', upstreams: ['http://a/b'] }] },
-      'gateway.routes[0].upstreams[0]: "http://a/b"',
+      'gateway.routes[0].upstreams[0].url: "http://a" is not an origin',
     ],
     [
       'an upstream without a scheme',
       { routes: [{ name: 'a', path: '/', upstreams: ['a:80'] }] },
-      'gateway.routes[0].upstreams[0]: "a:80"',
+      'gateway.routes[0].upstreams[0].url: ',
     ],
     [
       'an unknown upstream option',
@@ -130,12 +131,69 @@ describe('resolveGatewayOptions', () => {
     ['a port that is none', { routes, port: 70_000 }, 'gateway.port: 70000'],
     ['an ejection of nothing', { routes, ejection: { failures: 0 } }, 'gateway.ejection.failures: 0'],
     ['a budget above 1', { routes, retries: { budget: 2 } }, 'gateway.retries.budget'],
-    ['a proxy that is no address', { routes, trustedProxies: ['proxy'] }, 'gateway.trustedProxies: "proxy"'],
+    [
+      'a proxy that is no address',
+      { routes, trustedProxies: ['proxy'] },
+      'gateway.trustedProxies[0]: "proxy"',
+    ],
     ['no Redis for the flags', { routes, maintenance: {} }, 'gateway.maintenance.redis'],
     [
       'a short token',
       { routes, maintenance: { redis: { mget() {} }, allow: { token: 'short' } } },
       'gateway.maintenance.allow.token',
+    ],
+    [
+      'a value of a header that is not set',
+      { routes, securityHeaders: { 'x-release': undefined } },
+      'gateway.securityHeaders: the value of "x-release"',
+    ],
+    [
+      'a value of a header in two lines',
+      { routes, securityHeaders: { 'x-a': 'a\nb' } },
+      'gateway.securityHeaders: the value of "x-a"',
+    ],
+    [
+      'a header that says where an answer ends',
+      { routes, securityHeaders: { 'Content-Length': '5' } },
+      'gateway.securityHeaders: "content-length"',
+    ],
+    ['headers that are a text', { routes, securityHeaders: 'nosniff' }, 'gateway.securityHeaders'],
+    ['a callback that is none', { routes, onSettled: 'x' }, 'gateway.onSettled'],
+    ['a logger that is none', { routes, logger: {} }, 'gateway.logger'],
+    ['a signal that is none', { routes, signal: {} }, 'gateway.signal'],
+    ['a host that is none', { routes, host: 5 }, 'gateway.host'],
+    [
+      'a text for true',
+      { routes: [{ ...routes[0], stripPrefix: 'false' }] },
+      'gateway.routes[0].stripPrefix',
+    ],
+    ['a text for false', { routes: [{ ...routes[0], websocket: 'false' }] }, 'gateway.routes[0].websocket'],
+    [
+      'an affinity that no header can have',
+      { routes: [{ ...routes[0], affinity: { header: 'x y' } }] },
+      'gateway.routes[0].affinity',
+    ],
+    [
+      'an ejection that is longer than the longest',
+      { routes, ejection: { duration: '5m', maxDuration: '1s' } },
+      'gateway.ejection.maxDuration',
+    ],
+    ['a time limit that no timer has', { routes, timeouts: { idle: '30d' } }, 'gateway.timeouts.idle'],
+    [
+      'a time limit of a route that no timer has',
+      { routes: [{ ...routes[0], timeouts: { headers: '30d' } }] },
+      'gateway.routes[0].timeouts.headers',
+    ],
+    ['an interval that no timer has', { routes, probes: { interval: '30d' } }, 'gateway.probes.interval'],
+    [
+      'a time limit for Redis that no timer has',
+      { routes, maintenance: { redis: { mget() {} }, timeout: '30d' } },
+      'gateway.maintenance.timeout',
+    ],
+    [
+      'a route that has the key of the list of tenants',
+      { routes: [{ ...routes[0], name: 'tenants' }], maintenance: { redis: { mget() {} } } },
+      'no route can be called "tenants"',
     ],
     [
       'an interval of nothing',
@@ -147,6 +205,22 @@ describe('resolveGatewayOptions', () => {
   it.each(wrong)('refuses %s by its path', async (_name, options, message) => {
     await expect(createGateway(options as GatewayOptions)).rejects.toThrow(message)
     await expect(createGateway(options as GatewayOptions)).rejects.toBeInstanceOf(TypeError)
+  })
+
+  it('adds headers to its own, and drops those that are false', () => {
+    const read = (securityHeaders: GatewayOptions['securityHeaders']): readonly string[] =>
+      resolveGatewayOptions({ routes, ...(securityHeaders === undefined ? {} : { securityHeaders }) })
+        .securityHeaders
+    expect(read(undefined)).toEqual(Object.entries(defaultSecurityHeaders).flat())
+    expect(read({ 'X-Own': '1', 'x-frame-options': false })).toEqual([
+      'x-content-type-options',
+      'nosniff',
+      'referrer-policy',
+      'no-referrer',
+      'x-own',
+      '1',
+    ])
+    expect(read(false)).toEqual([])
   })
 
   it('does not show a short token', async () => {

@@ -45,14 +45,18 @@ export interface RawServer extends AsyncDisposable {
   /** All bytes received, over all connections. */
   readonly received: string
   readonly connections: Socket[]
+  /** Does not end its side of a connection when the other one ends. */
+  allowHalfOpen(): void
 }
 
 /** A server that speaks bytes: `onData` sees what has come on a connection so far. */
 export async function startRawServer(onData: (socket: Socket, received: string) => void): Promise<RawServer> {
   let all = ''
+  let halfOpen = false
   const connections: Socket[] = []
-  const server = createServer((socket) => {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     connections.push(socket)
+    if (!halfOpen) socket.on('end', () => socket.end())
     let received = ''
     socket.on('error', () => socket.destroy())
     socket.on('data', (chunk) => {
@@ -70,6 +74,9 @@ export async function startRawServer(onData: (socket: Socket, received: string) 
       return all
     },
     connections,
+    allowHalfOpen() {
+      halfOpen = true
+    },
     async [Symbol.asyncDispose]() {
       for (const socket of connections) socket.destroy()
       await new Promise((resolve) => server.close(resolve))

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { tenantHint } from '../../src/admission/affinity.ts'
-import { parseAddressList } from '../../src/address-list.ts'
+import { parseAddressList } from '@quintet/core/http'
 import { findOrigin } from '../../src/admission/forwarded.ts'
 import { chooseByKey } from '../../src/upstream/rendezvous.ts'
 import { createRetryBudget } from '../../src/exchange/retry-budget.ts'
@@ -77,7 +77,7 @@ describe('findOrigin', () => {
     })
   })
 
-  it('stops at what is no address', () => {
+  it('knows no client where that is no address', () => {
     expect(
       findOrigin(
         '::1',
@@ -87,10 +87,10 @@ describe('findOrigin', () => {
         trusted,
       ),
     ).toEqual({
-      address: '10.0.0.9',
+      address: 'unknown',
       protocol: 'https',
       host: 'a',
-      chain: '10.0.0.9, ::1',
+      chain: 'unknown, 10.0.0.9, ::1',
       prefix: '',
     })
   })

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { createGateway } from '../../src/index.ts'
 import { appRoute, startGateway } from '../support/gateway.ts'
 import { exchangeRaw, startRawServer, statusOf } from '../support/raw.ts'
+import { rememberLines } from '../support/log.ts'
 import { startUpstream, type Echo } from '../support/upstream.ts'
 
 const nowhere = 'http://127.0.0.1:1'
@@ -143,7 +144,29 @@ describe('an upstream that fails', () => {
     expect(ejected().filter(Boolean)).toHaveLength(1)
   })
 
-  it('comes back as soon as its readiness probe passes, however long its ejection was to last', async () => {
+  it('stays out of use for as long as its ejection lasts while its probes pass all the time', async () => {
+    let probes = 0
+    const breaks = (request: IncomingMessage, response: ServerResponse): void => {
+      if (request.url === '/ready') probes += 1
+      if (request.url === '/ready') response.writeHead(404).end()
+      else response.destroy()
+    }
+    await using bad = await startUpstream(breaks)
+    await using good = await startUpstream((_request, response) => response.end())
+    await using gateway = await startGateway({
+      routes: [appRoute([bad.url, good.url])],
+      retries: false,
+      ejection: { failures: 2, duration: '1h', maxDuration: '1h' },
+      probes: { path: '/ready', interval: 20, timeout: 1_000 },
+    })
+    for (let index = 0; index < 6; index++) await fetch(`${gateway.url}/api/app/`, { method: 'POST' })
+    const seen = probes
+    await until(() => probes > seen + 6)
+    expect(gateway.status().routes[0]?.upstreams[0]).toMatchObject({ ejected: true, ready: true })
+    for (let index = 0; index < 6; index++) expect((await fetch(`${gateway.url}/api/app/`)).status).toBe(200)
+  })
+
+  it('comes back as soon as its readiness probe passes again, however long its ejection was to last', async () => {
     const probes: ServerResponse[] = []
     await using first = await startUpstream(({ url }, response) => {
       if (url === '/ready') probes.push(response)
@@ -159,6 +182,9 @@ describe('an upstream that fails', () => {
     await until(() => probes.length === 1)
     for (let index = 0; index < 4; index++) await fetch(`${gateway.url}/api/app/`)
     expect(known()).toMatchObject({ ejected: true, ready: true })
+    probes.shift()?.writeHead(503).end()
+    await until(() => probes.length === 1)
+    expect(known()).toMatchObject({ ejected: true, ready: false })
     probes.shift()?.end()
     await until(() => 'ejected' in known() && !(known() as { ejected: boolean }).ejected)
     await until(() => probes.length === 1)
@@ -297,7 +323,9 @@ describe('load balancing', () => {
     gateway.setWeight('app', stable.url, 0)
     for (let index = 0; index < 10; index++) await fetch(`${gateway.url}/api/app/`)
     expect([stable.seen.length, canary.seen.length]).toEqual([36, 14])
+    gateway.setWeight('app', `${stable.url}/`, 0)
     expect(() => gateway.setWeight('app', nowhere, 1)).toThrow(TypeError)
+    expect(() => gateway.setWeight('app', 'nowhere', 1)).toThrow(TypeError)
     expect(() => gateway.setWeight('app', stable.url, -1)).toThrow(TypeError)
   })
 
@@ -396,6 +424,71 @@ describe('limits', () => {
       status: 503,
       code: 'ERR_GATEWAY_OVERLOADED',
     })
+  })
+
+  it.each([
+    ['says no', () => Promise.reject(new Error('NOAUTH wrong password'))],
+    ['has no answer', () => undefined],
+    ['has an answer that is none', () => ({ allowed: 'yes' })],
+    [
+      'throws',
+      () => {
+        throw new Error('down')
+      },
+    ],
+  ])('say once why they are off when the limiter %s', async (_name, consume) => {
+    await using upstream = await startUpstream()
+    const { logger, lines } = rememberLines()
+    let broken = true
+    const limiter = { consume: () => (broken ? consume() : { allowed: true, retryAfter: 0 }) as never }
+    await using gateway = await startGateway({
+      logger,
+      routes: [appRoute([upstream.url], { rateLimit: { limiter } })],
+    })
+    for (let index = 0; index < 3; index++) expect((await fetch(`${gateway.url}/api/app/`)).status).toBe(200)
+    const told = (): unknown[] => lines.filter(({ message }) => message.includes('rate limiter'))
+    expect(told()).toMatchObject([{ level: 'error', fields: { err: expect.any(Error), route: 'app' } }])
+    broken = false
+    await fetch(`${gateway.url}/api/app/`)
+    expect(told()).toMatchObject([{ level: 'error' }, { level: 'info' }])
+  })
+
+  it('count a customer of IPv6 by its network, however its address is written', async () => {
+    const keys = new Set<string>()
+    const limiter = {
+      consume(key: string) {
+        keys.add(key)
+        return { allowed: true, retryAfter: 0 }
+      },
+    }
+    await using upstream = await startUpstream()
+    await using gateway = await startGateway({
+      trustedProxies: ['127.0.0.1'],
+      routes: [appRoute([upstream.url], { rateLimit: { limiter } })],
+    })
+    const call = (client: string): Promise<Response> =>
+      fetch(`${gateway.url}/api/app/`, { headers: { 'x-forwarded-for': client } })
+    for (const client of ['2001:db8:1:2::1', '2001:0DB8:1:2:aaaa::2', '[2001:db8:1:2:0:0:0:1]:443'])
+      await call(client)
+    for (const client of ['1.2.3.4', '::ffff:102:304', '1.2.3.4:50000']) await call(client)
+    expect([...keys]).toEqual(['app:2001:db8:1:2::/64', 'app:1.2.3.4'])
+  })
+
+  it('tell of a client that leaves while its request is counted', async () => {
+    const { promise, resolve } = Promise.withResolvers<{ allowed: boolean; retryAfter: number }>()
+    let asked = 0
+    const limiter = { consume: () => ((asked += 1), promise) }
+    await using gateway = await startGateway({ routes: [appRoute([nowhere], { rateLimit: { limiter } })] })
+    const abort = new AbortController()
+    const call = fetch(`${gateway.url}/api/app/`, { signal: abort.signal }).catch(() => 'gone')
+    await until(() => asked === 1)
+    expect(gateway.status().requests).toBe(1)
+    abort.abort()
+    await call
+    await until(() => gateway.status().connections === 0)
+    resolve({ allowed: true, retryAfter: 0 })
+    await until(() => gateway.settled.length === 1)
+    expect(gateway.settled).toMatchObject([{ status: 0, outcome: 'aborted', attempts: 0, route: 'app' }])
   })
 
   it('answer 408 to a body that stands still', async () => {

@@ -175,6 +175,64 @@ describe('a WebSocket', () => {
   })
 })
 
+describe('a WebSocket of which one side has left', () => {
+  it('is cut when the other side does not answer', async () => {
+    await using upstream = await startRawServer((socket, received) => {
+      if (received.endsWith('\r\n\r\n'))
+        socket.write(
+          'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n',
+        )
+    })
+    upstream.allowHalfOpen()
+    const gateway = await through(upstream.url, { maxWebSockets: 1 })
+    const { hostname, port } = new URL(gateway.url)
+    const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true })
+    socket.on('error', () => undefined).resume()
+    socket.write(
+      'GET /ws/ HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+    )
+    await until(() => gateway.status().websockets === 1)
+    socket.end()
+    await until(() => gateway.status().websockets === 0, 10_000)
+    await until(() => gateway.status().routes[0]?.upstreams[0]?.websockets === 0)
+    socket.destroy()
+  })
+})
+
+describe('maintenance', () => {
+  it('closes the WebSockets of what it closes, and leaves the others', async () => {
+    const { url, sockets } = await startSockets()
+    const flags: Record<string, string> = {}
+    const redis = { mget: async (keys: string[]) => keys.map((key) => flags[key] ?? null) }
+    const token = 'a-token-of-an-operator'
+    const gateway = await startGateway({
+      maintenance: { redis, interval: 20, allow: { token } },
+      routes: ['one', 'two'].map((name) => ({
+        name,
+        path: `/${name}/`,
+        upstreams: [url],
+        websocket: true,
+      })),
+    })
+    cleanups.push(() => gateway.close())
+    sockets.on('connection', (socket) => socket.on('message', (data) => socket.send(data)))
+    const client = dial(gateway, [], '/one/')
+    const other = dial(gateway, [], '/two/')
+    const operator = new WebSocket(`${gateway.url.replace('http', 'ws')}/one/`, {
+      headers: { 'x-maintenance-token': token },
+    })
+    cleanups.push(() => operator.terminate())
+    await Promise.all([client, other, operator].map((socket) => once(socket, 'open')))
+    flags['platform:maintenance:one'] = '1'
+    const [code, reason] = (await once(client, 'close')) as [number, Buffer]
+    expect([code, reason.toString()]).toEqual([1001, 'maintenance'])
+    for (const socket of [other, operator]) {
+      socket.send('still here')
+      expect(String((await once(socket, 'message'))[0])).toBe('still here')
+    }
+  })
+})
+
 describe('drain with WebSockets', () => {
   it('tells Quintet clients in their own words, closes with 1001, and tells the upstream too', async () => {
     const { url, sockets } = await startSockets({ handleProtocols: () => 'quintet.realtime.v1' })
