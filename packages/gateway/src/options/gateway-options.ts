@@ -48,7 +48,7 @@ export interface GatewayOptions {
   /** Which pages of other origins may read the gateway's own answers. What an upstream answers is the upstream's. @defaultValue none */
   readonly cors?: CorsOptions
   /** Told about every request when it is over. */
-  readonly onSettled?: (exchange: SettledExchange) => void | Promise<void>
+  readonly onSettled?: (exchange: SettledExchange) => unknown
   /** Stops the start, and closes the gateway at once, when it aborts. */
   readonly signal?: AbortSignal
 }
@@ -167,7 +167,7 @@ export interface ResolvedGatewayOptions {
   /** Flat name and value pairs. */
   readonly securityHeaders: readonly string[]
   readonly cors: ResolvedCors | undefined
-  readonly onSettled: (exchange: SettledExchange) => void | Promise<void>
+  readonly onSettled: (exchange: SettledExchange) => unknown
   readonly signal: AbortSignal | undefined
 }
 

@@ -13,12 +13,14 @@ export function rememberLines(): { logger: Logger; lines: LogLine[] } {
     (level: string) =>
     (fields: object, message: string): void =>
       void lines.push({ level, message, fields: { ...fields } })
-  const logger = {
+  const logger: Logger = {
+    trace: at('trace'),
+    fatal: at('fatal'),
     debug: at('debug'),
     info: at('info'),
     warn: at('warn'),
     error: at('error'),
     child: (): Logger => logger,
-  } as Logger
+  }
   return { logger, lines }
 }
