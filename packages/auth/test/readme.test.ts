@@ -77,6 +77,13 @@ describe('the examples', () => {
     expect([stderr, stdout, status]).toEqual(['', '403\n{"renamed":"alice"}\n', 0])
   })
 
+  it('sessions signs up, in and out and refreshes with every framework, and no cache keeps an answer', () => {
+    const { stdout, stderr } = run('sessions.ts')
+    expect(stderr).toBe('')
+    const frameworks = ['fetch', 'hono', 'node', 'express', 'fastify']
+    expect(stdout.trim().split('\n')).toEqual(frameworks.map((name) => `${name} 200 no-store 401`))
+  })
+
   it('express challenges an anonymous caller', () => {
     const { stdout, stderr } = run('express.ts')
     expect(stderr).toBe('')
