@@ -5,7 +5,7 @@ import type { CheckResult, HealthCheck, HealthChecks, HealthReport } from './hea
 export interface OwnedHealthChecks extends HealthChecks {
   /** Everything listens: ready from now on, as far as the checks agree. */
   markStarted(): void
-  /** Not ready from now on. */
+  /** Not ready from now on, for good: also a start that ends after it changes nothing. */
   stopAccepting(): void
 }
 
@@ -24,7 +24,7 @@ export function createHealthChecks(options: HealthChecksOptions = {}): OwnedHeal
   const clock = options.clock ?? systemClock
   const checks = new Map<string, HealthCheck>()
   let started = false
-  let accepting = false
+  let stopping = false
   let running: Promise<HealthReport> | undefined
   let kept: { readonly report: HealthReport; readonly at: number } | undefined
 
@@ -65,7 +65,7 @@ export function createHealthChecks(options: HealthChecksOptions = {}): OwnedHeal
       return started
     },
     get accepting() {
-      return accepting
+      return started && !stopping
     },
     add,
     report() {
@@ -76,10 +76,9 @@ export function createHealthChecks(options: HealthChecksOptions = {}): OwnedHeal
     },
     markStarted() {
       started = true
-      accepting = true
     },
     stopAccepting() {
-      accepting = false
+      stopping = true
     },
   }
 }

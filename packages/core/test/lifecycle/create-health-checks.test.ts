@@ -22,6 +22,14 @@ describe('createHealthChecks', () => {
     expect((await createHealthChecks().report()).status).toBe('pass')
   })
 
+  it('is not ready after it has begun to stop, also when the start ends later', () => {
+    const health = createHealthChecks()
+    health.stopAccepting()
+    health.markStarted()
+    expect(health.started).toBe(true)
+    expect(health.accepting).toBe(false)
+  })
+
   it('gives up on a check after its timeout, and aborts its signal', async () => {
     let signal: AbortSignal | undefined
     const health = createHealthChecks({

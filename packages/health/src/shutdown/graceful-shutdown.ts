@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { trackConnections, type AnyServer } from '@quintet/core/http'
 import { HealthError } from '../errors.ts'
 import { assertServer } from './assert-server.ts'
+import { joinProcessExit } from './process-exit.ts'
 import {
   resolveHook,
   resolveShutdownOptions,
@@ -14,7 +15,11 @@ import {
 export interface GracefulShutdown extends Disposable {
   /** Aborts when the shutdown begins, for work that should end by itself. */
   readonly signal: AbortSignal
-  /** Adds a hook; it runs before those that are there already. */
+  /**
+   * Adds a hook; it runs before those that are there already.
+   *
+   * @throws TypeError for a hook that is none, and when the hooks have run already.
+   */
   onShutdown(hook: ShutdownHook): void
   /**
    * Runs the shutdown without leaving the process. Idempotent.
@@ -32,8 +37,9 @@ const idleGrace = 500
  *
  * Not ready; `Connection: close` on answers; wait for the balancers; stop listening; end event streams, and WebSockets
  * with 1001; let requests in progress end; close idle connections last; run the hooks in reverse; exit with 0. Each
- * step has its deadline. When a step failed or hung, the exit code is 1 and the log names it; a second signal exits at
- * once. HTTP/1.1, HTTP/2, TLS and WebSocket alike.
+ * step has its deadline. When a step failed or hung, the exit code is 1 and the log names it, or stderr where there is no
+ * logger; a second signal exits at once. HTTP/1.1, HTTP/2, TLS and WebSocket alike. Where it is called more than once,
+ * all shutdowns run at the same time, and the process exits after the last one.
  *
  * @throws TypeError for options that are unknown or make no sense.
  */
@@ -54,6 +60,19 @@ export function gracefulShutdown(
   const failures: { readonly step: string; readonly error: Error }[] = []
   let step = 'beginning'
   let running: Promise<void> | undefined
+  let isOver = false
+
+  const fail = (name: string, error: unknown): void => {
+    failures.push({ step: name, error: error instanceof Error ? error : new Error(String(error)) })
+  }
+
+  const attempt = (name: string, run: () => void): void => {
+    try {
+      run()
+    } catch (error) {
+      fail(name, error)
+    }
+  }
 
   const within = async (
     name: string,
@@ -73,7 +92,7 @@ export function gracefulShutdown(
     try {
       await Promise.race([Promise.resolve().then(() => run(late.signal)), expired])
     } catch (error) {
-      failures.push({ step: name, error: error instanceof Error ? error : new Error(String(error)) })
+      fail(name, error)
     } finally {
       clearTimeout(timer)
     }
@@ -82,7 +101,7 @@ export function gracefulShutdown(
   const run = async (reason: string): Promise<void> => {
     logger.info({ reason }, 'shutting down')
     controller.abort(new DOMException(`The process stops: ${reason}.`, 'AbortError'))
-    resolved.health?.stopAccepting()
+    attempt('health.stopAccepting', () => resolved.health?.stopAccepting())
     for (const each of connections) each.announceClose()
     step = 'waiting for the balancers'
     if (resolved.propagationDelay > 0) await delay(resolved.propagationDelay)
@@ -94,6 +113,7 @@ export function gracefulShutdown(
     for (let hook = hooks.pop(); hook !== undefined; hook = hooks.pop()) {
       await within(`hook ${hook.name}`, hook.timeout, hook.run)
     }
+    isOver = true
     release()
     if (failures.length > 0) throw describeFailures(failures)
     logger.info({ reason }, 'shut down')
@@ -101,58 +121,33 @@ export function gracefulShutdown(
 
   const shutdown = (reason = 'shutdown'): Promise<void> => (running ??= run(reason))
 
-  const exitAfter = async (reason: string, code: number): Promise<void> => {
-    // Keeps the process alive, too: a hook that waits for nothing must not end it with 0.
-    setTimeout(() => {
-      logger.fatal({ step }, `the shutdown took longer than ${resolved.timeout} ms; it hung at: ${step}`)
-      process.exit(1)
-    }, resolved.propagationDelay + resolved.timeout)
-    try {
-      await shutdown(reason)
-      process.exit(code)
-    } catch (error) {
-      logger.error({ err: error }, error instanceof Error ? error.message : 'the shutdown failed')
-      process.exit(1)
-    }
-  }
-
-  let signalled = false
-  const onSignal = (signal: NodeJS.Signals): void => {
-    if (signalled) {
-      logger.fatal({ signal, step }, 'second signal, exiting at once')
-      process.exit(1)
-    }
-    signalled = true
-    void exitAfter(signal, 0)
-  }
-  const onCrash = (error: unknown): void => {
-    logger.fatal({ err: error }, 'uncaught error')
-    if (signalled) process.exit(1)
-    signalled = true
-    void exitAfter('failure', 1)
-  }
-  for (const signal of resolved.signals) process.on(signal, onSignal)
-  if (resolved.crashes) {
-    process.on('uncaughtException', onCrash)
-    process.on('unhandledRejection', onCrash)
-  }
-
   /** Signals stay ours until the process has gone, so that one in the middle does not end it half-way. */
   const release = (): void => {
     for (const each of connections) each.release()
   }
 
+  const membership = joinProcessExit({
+    signals: resolved.signals,
+    crashes: resolved.crashes,
+    deadline: resolved.propagationDelay + resolved.timeout,
+    logger,
+    get step() {
+      return step
+    },
+    shutdown,
+  })
+
   return {
     signal: controller.signal,
     onShutdown(hook) {
-      hooks.push(resolveHook(hook))
+      const resolvedHook = resolveHook(hook)
+      if (isOver) throw new TypeError(`onShutdown: ${resolvedHook.name} comes too late, the shutdown is over.`)
+      hooks.push(resolvedHook)
     },
     shutdown,
     [Symbol.dispose]() {
       release()
-      for (const signal of resolved.signals) process.off(signal, onSignal)
-      process.off('uncaughtException', onCrash)
-      process.off('unhandledRejection', onCrash)
+      membership[Symbol.dispose]()
     },
   }
 }

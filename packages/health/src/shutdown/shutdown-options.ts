@@ -1,6 +1,7 @@
 import { constants } from 'node:os'
 import type { Duration, Logger } from '@quintet/core'
 import { option, readOptions } from '@quintet/core/kit'
+import { stderrLogger } from './stderr-logger.ts'
 
 /** Something to be ended when the process stops: a pool, a worker, a connection. */
 export interface ShutdownHook {
@@ -25,7 +26,7 @@ export interface ShutdownOptions {
   readonly signals?: readonly NodeJS.Signals[]
   /** Also stops, with exit code 1, on an exception or rejection that nobody caught. @defaultValue true */
   readonly crashes?: boolean
-  /** @defaultValue silent */
+  /** @defaultValue errors go to stderr */
   readonly logger?: Logger
 }
 
@@ -74,7 +75,7 @@ const spec = {
     .list(option.oneOf(Object.keys(constants.signals) as NodeJS.Signals[]))
     .or(shutdownDefaults.signals),
   crashes: option.boolean(shutdownDefaults.crashes),
-  logger: option.logger(),
+  logger: option.logger().or(stderrLogger),
 }
 
 /** @throws TypeError for options that are unknown or make no sense. */

@@ -20,7 +20,13 @@ interface Child {
   exited(): Promise<{ readonly code: number | null; readonly afterMs: number }>
 }
 
-type ChildOptions = Omit<ShutdownOptions, 'hooks'> & { hooks?: ('ok' | 'hang' | 'fail')[]; crash?: boolean }
+type ChildOptions = Omit<ShutdownOptions, 'hooks'> & {
+  hooks?: ('ok' | 'hang' | 'fail')[]
+  crash?: boolean
+  withoutLogger?: boolean
+  throwOnAbort?: boolean
+  withSecond?: boolean
+}
 
 const children: ChildProcess[] = []
 afterEach(() => {
@@ -37,7 +43,8 @@ async function start(options: ChildOptions = {}): Promise<Child> {
   child.on('message', (message) => messages.push(String(message)))
   child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()))
   child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()))
-  const exit = once(child, 'exit')
+  // 'close', because output may come after 'exit'.
+  const exit = once(child, 'close')
   const port = await until(() => messages.find((message) => message.startsWith('port '))?.slice(5))
   return {
     process: child,
@@ -180,6 +187,56 @@ describe('gracefulShutdown', () => {
     expect(child.output()).toContain('nobody catches this')
   })
 
+  it('writes the error that ended it to stderr where there is no logger', async () => {
+    const child = await start({ crash: true, withoutLogger: true })
+    child.process.send('crash')
+    expect((await child.exited()).code).toBe(1)
+    expect(child.output()).toContain('uncaught error: Error: nobody catches this')
+    expect(child.output()).toMatch(/at .*server-child/)
+  })
+
+  it('names what failed, and what hung, on stderr where there is no logger', async () => {
+    const child = await start({ withoutLogger: true, hooks: ['hang'] })
+    child.process.kill('SIGTERM')
+    expect((await child.exited()).code).toBe(1)
+    expect(child.output()).toContain('hook hang-0: was not done within 200 ms')
+    const late = await start({ withoutLogger: true, timeout: 100, hooks: ['hang'] })
+    late.process.kill('SIGTERM')
+    expect((await late.exited()).code).toBe(1)
+    expect(late.output()).toContain('it hung at: hook hang-0')
+  })
+
+  it('goes on to drain and runs every hook when an error is not caught during the shutdown', async () => {
+    const child = await start({ crash: true, hooks: ['ok'] })
+    const response = await request(child.port, '/slow')
+    const body = text(response)
+    child.process.kill('SIGTERM')
+    await until(() => child.messages.includes('stopping'))
+    child.process.send('crash')
+    await until(() => child.output().includes('nobody catches this'))
+    child.process.send('finish')
+    expect(await body).toBe('begin end')
+    expect((await child.exited()).code).toBe(1)
+    expect(child.messages).toContain('hook ok-0')
+  })
+
+  it('drains and runs every hook when a listener of its signal throws', async () => {
+    const child = await start({ throwOnAbort: true, hooks: ['ok'] })
+    child.process.kill('SIGTERM')
+    expect((await child.exited()).code).toBe(1)
+    expect(child.output()).toContain('a listener throws')
+    expect(child.messages).toContain('hook ok-0')
+  })
+
+  it('exits when every shutdown of the process has ended', async () => {
+    const child = await start({ withSecond: true, hooks: ['ok'] })
+    child.process.kill('SIGTERM')
+    await until(() => child.messages.includes('hook ok-0'))
+    child.process.send('finish second')
+    expect((await child.exited()).code).toBe(0)
+    expect(child.messages).toContain('hook second')
+  })
+
   it('leaves crashes and signals alone that it is not to handle', async () => {
     const child = await start({ crash: true, crashes: false, signals: ['SIGTERM'], hooks: ['ok'] })
     child.process.send('crash')
@@ -205,6 +262,7 @@ describe('gracefulShutdown', () => {
     expect(order).toEqual(['worker', 'pool'])
     expect(server.listening).toBe(false)
     expect(shutdown.signal.aborted).toBe(true)
+    expect(() => shutdown.onShutdown({ name: 'late', run: () => undefined })).toThrow('comes too late')
   })
 
   it('refuses options that it does not know or that make no sense', () => {

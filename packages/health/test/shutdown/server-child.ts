@@ -8,10 +8,17 @@ import { createHealth, gracefulShutdown, type ShutdownOptions } from '../../src/
 const {
   hooks: named = [],
   crash,
+  withoutLogger,
+  throwOnAbort,
+  withSecond,
   ...options
 } = JSON.parse(process.argv[2] ?? '{}') as Omit<ShutdownOptions, 'hooks'> & {
   hooks?: ('ok' | 'hang' | 'fail')[]
   crash?: boolean
+  withoutLogger?: boolean
+  throwOnAbort?: boolean
+  /** Another server with a shutdown of its own, whose hook waits for the message `finish second`. */
+  withSecond?: boolean
 }
 const say = (message: string): void => void process.send?.(message)
 
@@ -31,7 +38,7 @@ const server = createServer((request, response) => {
 const shutdown = gracefulShutdown(server, {
   ...options,
   health,
-  logger: createLogger(),
+  ...(withoutLogger === true ? {} : { logger: createLogger() }),
   hooks: named.map((kind, at) => ({
     name: `${kind}-${at}`,
     timeout: 200,
@@ -44,7 +51,19 @@ const shutdown = gracefulShutdown(server, {
 })
 new WebSocketServer({ server }).on('connection', () => say('socket open'))
 shutdown.signal.addEventListener('abort', () => say('stopping'))
+if (throwOnAbort === true) {
+  shutdown.signal.addEventListener('abort', () => {
+    throw new Error('a listener throws')
+  })
+}
+const second = Promise.withResolvers<void>()
+if (withSecond === true) {
+  gracefulShutdown(createServer(), {
+    hooks: [{ name: 'second', run: () => second.promise.then(() => say('hook second')) }],
+  })
+}
 process.on('message', (message) => {
+  if (message === 'finish second') second.resolve()
   if (message === 'finish') finishSlow()
   if (message === 'crash')
     setImmediate(() => crash === true && Promise.reject(new Error('nobody catches this')))
