@@ -141,7 +141,8 @@ export function gracefulShutdown(
     signal: controller.signal,
     onShutdown(hook) {
       const resolvedHook = resolveHook(hook)
-      if (isOver) throw new TypeError(`onShutdown: ${resolvedHook.name} comes too late, the shutdown is over.`)
+      if (isOver)
+        throw new TypeError(`onShutdown: ${resolvedHook.name} comes too late, the shutdown is over.`)
       hooks.push(resolvedHook)
     },
     shutdown,

@@ -13,6 +13,8 @@ type ParamName<Pattern extends string> = Pattern extends `${infer Head}/${infer 
 
 export interface ChannelPattern {
   readonly text: string
+  /** Each literal or `:parameter`. */
+  readonly segments: readonly string[]
   /** The parameters of a channel of this pattern, or undefined when it is none. */
   match(name: string): Readonly<Record<string, string>> | undefined
 }
@@ -43,6 +45,7 @@ export function parseChannelPattern(text: unknown): ChannelPattern {
   )
   return {
     text,
+    segments,
     match(name) {
       const match = expression.exec(name)
       return match

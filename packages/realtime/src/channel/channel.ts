@@ -9,15 +9,17 @@ import type {
   Size,
 } from '@quintet/core'
 import {
-  assertAccessRule,
+  accessOption,
+  option,
+  readOptions,
+  schemaOption,
+  type NoteProblem,
   type Operation,
-  parseDuration,
-  parseSize,
-  refuseUnknownKeys,
+  type ResolvedOptions,
 } from '@quintet/core/kit'
 import { parseChannelPattern, type ChannelParams, type ChannelPattern } from './channel-pattern.ts'
 import type { EventPosition } from '../wire/event-position.ts'
-import { type History, type HistoryOptions, resolveHistory, historyDefaults } from './history.ts'
+import { historyDefaults, historyOption, type History, type HistoryOptions } from './history.ts'
 
 /** What `authorize` gets. */
 export interface ChannelRequest<Params, Services, Caller extends Principal> {
@@ -81,6 +83,7 @@ export interface ChannelOptions<
 export const channelDefaults = Object.freeze({
   scope: 'tenant',
   history: historyDefaults,
+  presence: false,
   maxMessageSize: '64kb',
   timeout: '30s',
 } as const)
@@ -102,19 +105,26 @@ export interface Channel {
   readonly send: Operation | undefined
 }
 
-const known: readonly (keyof ChannelOptions<string, AccessRule, undefined, unknown>)[] = [
-  'access',
-  'description',
-  'scope',
-  'authorize',
-  'history',
-  'presence',
-  'message',
-  'onMessage',
-  'maxMessageSize',
-  'timeout',
-  'freshness',
-]
+const spec = {
+  access: accessOption(),
+  description: option.text().optional(),
+  scope: option.oneOf(['tenant', 'global'], channelDefaults.scope),
+  authorize: option.function<NonNullable<Channel['authorize']>>().optional(),
+  history: historyOption,
+  presence: option.boolean(channelDefaults.presence),
+  message: schemaOption().optional(),
+  onMessage: option.function<NonNullable<Channel['onMessage']>>().optional(),
+  maxMessageSize: option.size(channelDefaults.maxMessageSize, { min: 1 }),
+  timeout: option.delay(channelDefaults.timeout),
+  freshness: option.oneOf(['strict']).optional(),
+}
+
+const brand = Symbol.for('quintet.channel')
+
+/** Whether it was made by {@link channel}. */
+export function isChannel(value: unknown): value is Channel {
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, brand)
+}
 
 /**
  * Defines a family of channels.
@@ -136,41 +146,32 @@ export function channel<
 >(pattern: Pattern, options: ChannelOptions<Pattern, Access, Message, Services>): Channel {
   const parsed = parseChannelPattern(pattern)
   const path = `channel ${JSON.stringify(pattern)}`
-  refuseUnknownKeys(options, known, path)
-  assertAccessRule(options.access, path)
-  const scope = options.scope ?? channelDefaults.scope
-  if (scope !== 'tenant' && scope !== 'global')
-    throw new TypeError(`${path}.scope: must be 'tenant' or 'global'.`)
-  if (options.access === 'public' && scope === 'tenant') {
-    throw new TypeError(
-      `${path}: the public belongs to no tenant. Add scope: 'global', or another access rule.`,
-    )
-  }
-  if (options.access === 'public' && options.presence)
-    throw new TypeError(`${path}.presence: needs signed-in users, not access: 'public'.`)
-  if (options.onMessage && !options.message)
-    throw new TypeError(`${path}.onMessage: needs a schema of what clients may send, as message.`)
-  const operation = (verb: string): Operation =>
-    Object.freeze({
-      surface: 'message',
-      name: `${verb} ${pattern}`,
-      access: options.access,
-      freshness: options.freshness,
-      timeout: parseDuration(options.timeout ?? channelDefaults.timeout, `${path}.timeout`),
-    })
-  return Object.freeze({
-    pattern: parsed,
-    scope,
-    history: resolveHistory(options.history, `${path}.history`),
-    presence: options.presence ?? false,
-    maxMessageSize: parseSize(
-      options.maxMessageSize ?? channelDefaults.maxMessageSize,
-      `${path}.maxMessageSize`,
-    ),
-    message: options.message as Schema | undefined,
-    authorize: options.authorize,
-    onMessage: options.onMessage,
-    subscribe: operation('subscribe'),
-    send: options.message ? operation('send') : undefined,
+  const {
+    access,
+    freshness,
+    timeout,
+    description: _description,
+    ...rest
+  } = readOptions(options as ChannelOptions<Pattern, Access, undefined, Services>, spec, path, {
+    check: refuseContradictions,
   })
+  const operation = (verb: string): Operation =>
+    Object.freeze({ surface: 'message', name: `${verb} ${pattern}`, access, freshness, timeout })
+  const defined: Channel = {
+    ...rest,
+    pattern: parsed,
+    subscribe: operation('subscribe'),
+    send: rest.message ? operation('send') : undefined,
+  }
+  return Object.freeze(Object.defineProperty(defined, brand, { value: true }))
+}
+
+function refuseContradictions(
+  { access, scope, presence, message, onMessage }: ResolvedOptions<typeof spec>,
+  note: NoteProblem,
+): void {
+  if (access === 'public' && scope === 'tenant')
+    note('', "the public belongs to no tenant. Add scope: 'global', or another access rule.")
+  if (access === 'public' && presence) note('presence', "needs signed-in users, not access: 'public'.")
+  if (onMessage && !message) note('onMessage', 'needs a schema of what clients may send, as message.')
 }

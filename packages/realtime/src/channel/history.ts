@@ -1,5 +1,5 @@
 import type { Duration } from '@quintet/core'
-import { option, parseDuration, readOptions } from '@quintet/core/kit'
+import { option, parseDuration } from '@quintet/core/kit'
 
 /** How much of a channel can be replayed. */
 export interface HistoryOptions {
@@ -20,13 +20,13 @@ export interface History {
   readonly maxAge: number
 }
 
-const spec = {
-  length: option.count(historyDefaults.length, { min: 1, max: 1_000_000 }),
-  maxAge: option.duration(historyDefaults.maxAge, { min: 1_000 }),
-}
+const noHistory: History = { length: 0, maxAge: parseDuration(historyDefaults.maxAge) }
 
-/** @throws TypeError */
-export function resolveHistory(options: false | HistoryOptions | undefined, path: string): History {
-  if (options === false) return { length: 0, maxAge: parseDuration(historyDefaults.maxAge) }
-  return readOptions<HistoryOptions, typeof spec>(options ?? {}, spec, path)
-}
+/** {@link HistoryOptions}, or `false` for no history. */
+export const historyOption = option
+  .nested({
+    length: option.count(historyDefaults.length, { min: 1, max: 1_000_000 }),
+    maxAge: option.duration(historyDefaults.maxAge, { min: 1_000 }),
+  })
+  .orFalse()
+  .map((history): History => (history === false ? noHistory : history))

@@ -39,6 +39,7 @@ export interface StatusReason {
   readonly failures: number
 }
 
+/** What callbacks throw is reported as an uncaught error; the client goes on. */
 export interface SubscribeOptions<Data> {
   readonly onEvent: (data: Data, position: EventPosition) => void
   /** Events are missing: load the state afresh. */
@@ -56,7 +57,7 @@ export interface SubscribeOptions<Data> {
 }
 
 export interface ClientSubscription {
-  /** Resolves when it stands for the first time; rejects when it is refused. */
+  /** Resolves when it stands for the first time; rejects when it is refused, or the client is closed. */
   readonly ready: Promise<void>
   /** The last event seen; give it as `since` to go on later. */
   readonly position: EventPosition | undefined

@@ -1,6 +1,7 @@
 import type { EventPosition } from '../wire/event-position.ts'
 import type { ServerMessage } from '../wire/messages.ts'
 import { pauseBefore } from './backoff.ts'
+import { callBack } from './call-back.ts'
 import { closedError, RealtimeClientError } from './client-error.ts'
 import type { SubscribeOptions } from './client-options.ts'
 import type { Request } from './pending-requests.ts'
@@ -29,7 +30,7 @@ export interface SubscriptionsSetup {
 
 /** The subscriptions of a client, over all its connections. */
 export interface ClientSubscriptions {
-  /** @throws TypeError for a channel that has a subscription. */
+  /** After {@link ClientSubscriptions.close} it has ended. @throws TypeError for a channel that has a subscription. */
   add(channel: string, options: SubscribeOptions<unknown>): Entry
   remove(entry: Entry): void
   /** Subscribes to everything, on a new connection. */
@@ -41,6 +42,7 @@ export interface ClientSubscriptions {
   close(): void
 }
 
+const clientClosed = (): RealtimeClientError => closedError('The client is closed.')
 /** What can pass by itself. */
 const temporary = ['unavailable', 'timeout', 'rate-limited']
 /** How often a subscription is tried with tokens that the server does not accept. */
@@ -51,6 +53,7 @@ export function createSubscriptions(setup: SubscriptionsSetup): ClientSubscripti
   const entries = new Map<string, Entry>()
   const queue: Entry[] = []
   let isOpen = false
+  let isClosed = false
   let inProgress = 0
   /** Counts connections, so that what belongs to an earlier one is left out. */
   let connection = 0
@@ -93,10 +96,12 @@ export function createSubscriptions(setup: SubscriptionsSetup): ClientSubscripti
     if (answer.type !== 'subscribed' || entry.state !== 'asked') return
     entry.state = 'standing'
     entry.failures = 0
-    entry.position = positionOf(answer)
+    const position = (entry.position = positionOf(answer))
+    const { options } = entry
     entry.ready.resolve()
-    if (answer.recovered === false) entry.options.onLost?.(entry.position)
-    entry.options.onSubscribed?.({ recovered: answer.recovered, present: answer.present })
+    const { recovered, present } = answer
+    if (recovered === false) callBack(() => options.onLost?.(position))
+    callBack(() => options.onSubscribed?.({ recovered, present }))
   }
 
   function later(entry: Entry, pause: number): void {
@@ -107,7 +112,8 @@ export function createSubscriptions(setup: SubscriptionsSetup): ClientSubscripti
 
   function refused(entry: Entry, error: RealtimeClientError): void {
     const pause = Math.max(error.retryAfter ?? 0, pauseBefore(entry.failures++, backoff))
-    if (temporary.includes(error.kind)) later(entry, pause)
+    // One that has stood was allowed: what fails inside the server may pass.
+    if (temporary.includes(error.kind) || (entry.position && error.kind === 'internal')) later(entry, pause)
     else if (error.kind === 'unauthenticated' && entry.failures <= refusedTokens) {
       entry.state = 'idle'
       void setup.onUnauthenticated().then((again) => {
@@ -122,7 +128,7 @@ export function createSubscriptions(setup: SubscriptionsSetup): ClientSubscripti
   function end(entry: Entry, error: RealtimeClientError): void {
     drop(entry)
     entry.ready.reject(error)
-    entry.options.onEnded?.(error)
+    callBack(() => entry.options.onEnded?.(error))
   }
 
   function drop(entry: Entry): void {
@@ -146,8 +152,13 @@ export function createSubscriptions(setup: SubscriptionsSetup): ClientSubscripti
         failures: 0,
         timer: undefined,
       }
-      entries.set(channel, entry)
-      enqueue(entry)
+      if (isClosed) {
+        entry.state = 'ended'
+        ready.reject(clientClosed())
+      } else {
+        entries.set(channel, entry)
+        enqueue(entry)
+      }
       return entry
     },
     remove(entry) {
@@ -178,15 +189,17 @@ export function createSubscriptions(setup: SubscriptionsSetup): ClientSubscripti
       if (entry?.state !== 'standing') return
       const { options } = entry
       if (message.type === 'event') {
-        entry.position = positionOf(message)
-        options.onEvent(message.data, entry.position)
-      } else if (message.type === 'presence') options.onPresence?.(message.event, message.user)
+        const position = (entry.position = positionOf(message))
+        callBack(() => options.onEvent(message.data, position))
+      } else if (message.type === 'presence')
+        callBack(() => options.onPresence?.(message.event, message.user))
       else if (message.type === 'ended') refused(entry, new RealtimeClientError(message.error))
       // What was left out may still be in the history. Spread, since it may concern all clients at once.
       else if (message.type === 'lost') later(entry, Math.random() * backoff.min)
     },
     close() {
-      for (const entry of entries.values()) end(entry, closedError('The client is closed.'))
+      isClosed = true
+      for (const entry of [...entries.values()]) end(entry, clientClosed())
     },
   }
 }

@@ -34,7 +34,7 @@ export function createRealtimeClient(options: RealtimeClientOptions): RealtimeCl
     onLost() {
       renewal?.stop()
       subscriptions.interrupt()
-      requests.failAll('The connection broke before the answer came.')
+      requests.failAll('The connection broke.')
     },
     onClosed() {
       renewal?.stop()
@@ -69,7 +69,6 @@ export function createRealtimeClient(options: RealtimeClientOptions): RealtimeCl
     },
     subscribe<Data>(channel: string, given: SubscribeOptions<Data>) {
       const entry = subscriptions.add(channel, given as SubscribeOptions<unknown>)
-      if (socket.status === 'closed') subscriptions.close()
       return {
         ready: entry.ready.promise,
         get position() {

@@ -77,7 +77,7 @@ function encode(message: object): string {
     const error = new RealtimeClientError({
       code: 'ERR_REALTIME_BAD_MESSAGE',
       kind: 'invalid-input',
-      message: 'The message cannot be written as JSON.',
+      message: 'The data cannot be written as JSON.',
     })
     error.cause = cause
     throw error

@@ -1,5 +1,6 @@
 import type { ServerMessage } from '../wire/messages.ts'
 import { pauseBefore } from './backoff.ts'
+import { callBack } from './call-back.ts'
 import type { RealtimeStatus, ResolvedClientOptions, StatusReason } from './client-options.ts'
 
 const protocol = 'quintet.realtime.v1'
@@ -56,7 +57,7 @@ export function createReconnectingSocket(
   function become(next: RealtimeStatus, reason?: StatusReason): void {
     if (status === next && reason === undefined) return
     status = next
-    onStatus(next, reason)
+    callBack(() => onStatus(next, reason))
   }
 
   function after(milliseconds: number, action: () => void): void {

@@ -1,12 +1,13 @@
 import type { AuthManager, Principal } from '@quintet/core'
 import type { Credentials, SessionEnd } from '@quintet/core/kit'
 import { randomUUID } from 'node:crypto'
+import { closeCode } from '@quintet/core/http'
 import type { WebSocket } from 'ws'
 import type { RealtimeConnection } from '../server/connection.ts'
 import { RealtimeError } from '../errors.ts'
 
-/** The close code of a connection whose session has ended. */
-const sessionEnded = 4401
+/** How long a client that has not read may take to read the close frame, in milliseconds. */
+const closeGrace = 2_000
 /** How long a client may take to bring the new token after its old one was replaced, in milliseconds. */
 const renewalTime = 10_000
 const longestTimer = 2_147_483_647
@@ -37,9 +38,10 @@ export function createHubConnection({
   let watching: Disposable | undefined
   let expiry: NodeJS.Timeout | undefined
   let renewal: NodeJS.Timeout | undefined
+  let cut: NodeJS.Timeout | undefined
 
   function end(reason: string): void {
-    socket.close(sessionEnded, reason)
+    socket.close(closeCode.sessionEnded, reason)
   }
 
   function onSessionEnd(reason: SessionEnd): void {
@@ -97,10 +99,11 @@ export function createHubConnection({
     },
     close(code, reason) {
       socket.close(code, reason)
-      // The close frame of one who does not read waits behind all the rest.
-      if (socket.bufferedAmount > 0) socket.terminate()
+      // The close frame of a client that does not read waits behind all the rest.
+      if (socket.bufferedAmount > 0) cut ??= setTimeout(() => socket.terminate(), closeGrace)
     },
     closed() {
+      clearTimeout(cut)
       stopFollowing()
       controller.abort(new DOMException('The connection closed.', 'AbortError'))
     },

@@ -1,19 +1,9 @@
-import { STATUS_CODES, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { ErrorKind, QuintetError } from '@quintet/core'
+import { offeredProtocols, toProblem, writeRawProblem } from '@quintet/core/http'
 import { type Credentials, noCredentials } from '@quintet/core/kit'
 import { RealtimeError } from '../errors.ts'
 import { realtimeProtocolName } from '../wire/messages.ts'
-
-const statuses: Readonly<Partial<Record<ErrorKind, number>>> = {
-  'invalid-input': 400,
-  unauthenticated: 401,
-  forbidden: 403,
-  'rate-limited': 429,
-  timeout: 503,
-  unavailable: 503,
-  closed: 503,
-}
 
 /**
  * Reads a handshake: that it speaks the protocol, comes from an allowed origin, and with which credentials. A browser can
@@ -26,12 +16,11 @@ export function readHandshake({ headers }: IncomingMessage, origins: readonly st
   if (origin !== undefined && !origins.includes(origin)) {
     throw new RealtimeError('ERR_REALTIME_FORBIDDEN', 'This origin may not connect.')
   }
-  const offered = (headers['sec-websocket-protocol'] ?? '').split(',').map((entry) => entry.trim())
-  if (!offered.includes(realtimeProtocolName)) {
+  const { names, tokens } = offeredProtocols(headers['sec-websocket-protocol'])
+  if (!names.includes(realtimeProtocolName)) {
     throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', `Offer the subprotocol ${realtimeProtocolName}.`)
   }
-  const entries = offered.filter((entry) => entry.startsWith('bearer.'))
-  if (entries.length + (authorization === undefined ? 0 : 1) > 1) {
+  if (tokens.length + (authorization === undefined ? 0 : 1) > 1) {
     throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'The token is given more than once.')
   }
   if (authorization !== undefined) {
@@ -40,28 +29,11 @@ export function readHandshake({ headers }: IncomingMessage, origins: readonly st
       throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'The Authorization header holds no bearer token.')
     return { scheme: 'bearer', token }
   }
-  const token = entries[0]?.slice('bearer.'.length)
+  const [token] = tokens
   return token === undefined ? noCredentials : { scheme: 'bearer', token }
 }
 
 /** Answers a handshake in plain HTTP, before any upgrade. */
-export function refuseHandshake(socket: Duplex, error: QuintetError): void {
-  const status = statuses[error.kind] ?? 500
-  const detail = error.kind === 'internal' ? 'Something failed on our side.' : error.message
-  const body = JSON.stringify({
-    type: 'about:blank',
-    title: STATUS_CODES[status],
-    status,
-    detail,
-    code: error.code,
-  })
-  const headers = [
-    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
-    'connection: close',
-    'content-type: application/problem+json',
-    `content-length: ${Buffer.byteLength(body)}`,
-    ...(status === 401 ? ['www-authenticate: Bearer'] : []),
-    ...(error.retryAfter === undefined ? [] : [`retry-after: ${Math.ceil(error.retryAfter / 1_000)}`]),
-  ]
-  socket.end(`${headers.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy())
+export function refuseHandshake(socket: Duplex, thrown: unknown): void {
+  writeRawProblem(socket, toProblem(thrown))
 }

@@ -12,19 +12,20 @@ import {
   type StopReason,
 } from '@quintet/core'
 import {
-  assertAccessRule,
+  accessOption,
   createPipeline,
   option,
   readOptions,
   type Credentials,
   type Operation,
-  toQuintetError,
 } from '@quintet/core/kit'
+import { closeCode } from '@quintet/core/http'
 import { WebSocketServer, type WebSocket } from 'ws'
 import { createEngine } from '../server/engine.ts'
 import { RealtimeError } from '../errors.ts'
 import { createHubConnection } from './hub-connection.ts'
 import { readHandshake, refuseHandshake } from './hub-handshake.ts'
+import { pauseWhileFull } from './pause-while-full.ts'
 import { channelsSpec, findRedis, type ChannelsOptions } from '../server/channels-options.ts'
 import type { RealtimeSession } from '../server/realtime-session.ts'
 import { realtimeProtocolName } from '../wire/messages.ts'
@@ -56,12 +57,7 @@ export const hubDefaults = Object.freeze({
 const hubSpec = {
   ...channelsSpec,
   auth: option.collaborator<AuthManager>(['authenticate'], 'an AuthManager').optional(),
-  access: option
-    .parsed('an access rule', (given, path) => {
-      assertAccessRule(given, path)
-      return given
-    })
-    .optional(),
+  access: accessOption().optional(),
   services: option.parsed('the services', (given) => given).optional(),
   logger: option.logger(),
   origins: option.list(option.text()),
@@ -75,7 +71,10 @@ export interface Hub extends AsyncDisposable {
   readonly connections: number
   /** For the `upgrade` event of a `node:http` server. Refuses in plain HTTP whoever may not connect. */
   handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void>
-  /** Takes nobody new, tells the clients, closes with 1001, and resolves when all are gone or the signal aborts. */
+  /**
+   * Takes no new connections and no new messages, tells the clients, closes with 1001 what has nothing in progress, and
+   * resolves when all connections are closed or the signal aborts.
+   */
   drain(reason: StopReason, signal: AbortSignal): Promise<void>
   close(): Promise<void>
 }
@@ -115,8 +114,12 @@ export function createHub(options: HubOptions): Hub {
     freshness: undefined,
     timeout: 10_000,
   }
-  let draining = false
-  let onEmpty: (() => void) | undefined
+  /** Aborts when the hub takes no new connections any more. */
+  const stopping = new AbortController()
+  /** Handshakes in progress. Each holds a place of a connection. */
+  let handshakes = 0
+  const onEmpty: (() => void)[] = []
+  let announced: Promise<void> | undefined
 
   const heartbeat = setInterval(() => {
     for (const each of live) {
@@ -133,7 +136,30 @@ export function createHub(options: HubOptions): Hub {
     return pipeline.authorize({ operation: connect, credentials, requestId: randomUUID(), signal })
   }
 
-  function open(socket: WebSocket, principal: Principal, credentials: Credentials): void {
+  /** Decides over a handshake; not longer than the hub takes new connections. */
+  async function admit(credentials: Credentials): Promise<Principal> {
+    const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(connect.timeout)])
+    const stopped = Promise.withResolvers<never>()
+    const refuse = (): void => stopped.reject(aboutToStop())
+    stopping.signal.addEventListener('abort', refuse, { once: true })
+    try {
+      return await Promise.race([authorize(credentials, signal), stopped.promise])
+    } finally {
+      stopping.signal.removeEventListener('abort', refuse)
+    }
+  }
+
+  function settle(): void {
+    if (live.size === 0 && handshakes === 0) for (const resolve of onEmpty.splice(0)) resolve()
+  }
+
+  function whenEmpty(): Promise<void> {
+    return live.size === 0 && handshakes === 0
+      ? Promise.resolve()
+      : new Promise((resolve) => onEmpty.push(resolve))
+  }
+
+  function open(socket: WebSocket, stream: Duplex, principal: Principal, credentials: Credentials): void {
     const connection = createHubConnection({ socket, principal, credentials, auth, authorize })
     const session = engine.open(connection)
     const entry: Live = { socket, session, answered: true }
@@ -147,17 +173,28 @@ export function createHub(options: HubOptions): Hub {
           ? Buffer.concat(data)
           : Buffer.from(data)
       session.message(isBinary ? bytes : bytes.toString('utf8'))
+      pauseWhileFull(socket, stream, rest.slowConsumer.limit)
     })
     socket.once('close', (code) => {
       live.delete(entry)
       connection.closed()
       session.closed(code)
-      if (live.size === 0) onEmpty?.()
+      settle()
     })
   }
 
+  /** Tells every client, and closes each connection when it has nothing in progress. */
+  async function announce(reason: StopReason): Promise<void> {
+    let told = 0
+    for (const { socket, session } of Array.from(live)) {
+      session.notifyShutdown(reason, 500 + Math.floor(Math.random() * reconnectSpread))
+      void session.whenIdle().then(() => socket.close(closeCode.goingAway, reason))
+      if (++told % closeBatch === 0) await delay(closePause)
+    }
+  }
+
   async function close(): Promise<void> {
-    draining = true
+    stopping.abort()
     clearInterval(heartbeat)
     for (const { socket } of live) socket.terminate()
     await engine.close()
@@ -170,33 +207,37 @@ export function createHub(options: HubOptions): Hub {
     },
     async handleUpgrade(request, socket, head) {
       socket.on('error', () => socket.destroy())
+      handshakes += 1
       try {
-        if (draining) throw new RealtimeError('ERR_REALTIME_CLOSED', 'The server is about to stop.')
-        if (live.size >= maxConnections)
+        if (stopping.signal.aborted) throw aboutToStop()
+        if (live.size + handshakes > maxConnections)
           throw new RealtimeError('ERR_REALTIME_UNAVAILABLE', 'There are too many connections.')
         const credentials = readHandshake(request, origins)
-        const principal = await authorize(credentials, AbortSignal.timeout(connect.timeout))
-        if (socket.destroyed) return
-        server.handleUpgrade(request, socket, head, (client) => open(client, principal, credentials))
+        const principal = await admit(credentials)
+        if (!socket.destroyed)
+          server.handleUpgrade(request, socket, head, (client) =>
+            open(client, socket, principal, credentials),
+          )
       } catch (thrown) {
-        refuseHandshake(socket, toQuintetError(thrown))
+        refuseHandshake(socket, thrown)
+      } finally {
+        handshakes -= 1
+        settle()
       }
     },
     async drain(reason, signal) {
-      draining = true
-      let told = 0
-      for (const { socket, session } of Array.from(live)) {
-        session.notifyShutdown(reason, 500 + Math.floor(Math.random() * reconnectSpread))
-        void session.whenIdle().then(() => socket.close(1001, reason))
-        if (++told % closeBatch === 0) await delay(closePause)
-      }
-      if (live.size === 0 || signal.aborted) return
-      await new Promise<void>((resolve) => {
-        onEmpty = resolve
-        signal.addEventListener('abort', () => resolve(), { once: true })
-      })
+      stopping.abort()
+      const drained = (announced ??= announce(reason)).then(whenEmpty)
+      if (signal.aborted) return
+      const aborted = Promise.withResolvers<void>()
+      signal.addEventListener('abort', () => aborted.resolve(), { once: true })
+      await Promise.race([drained, aborted.promise])
     },
     close,
     [Symbol.asyncDispose]: close,
   }
+}
+
+function aboutToStop(): RealtimeError {
+  return new RealtimeError('ERR_REALTIME_CLOSED', 'The server is about to stop.')
 }

@@ -1,6 +1,7 @@
 import type { Duration, Size } from '@quintet/core'
 import { option, readOptions } from '@quintet/core/kit'
 import type { Channel } from '../channel/channel.ts'
+import { channelsOption } from '../channel/channels-option.ts'
 import type { FannedRedis } from '../topic/redis-port.ts'
 
 export interface ChannelsOptions {
@@ -64,10 +65,7 @@ const redisClient = option.collaborator<FannedRedis>(['eval', 'duplicate'], 'an 
 
 export const channelsSpec = {
   redis: option.either(redisClient, option.function<(services: never) => FannedRedis>()),
-  channels: option.list(option.collaborator<Channel>([], 'a channel()'), {
-    min: 1,
-    unique: (channel) => channel.pattern.text,
-  }),
+  channels: channelsOption,
   prefix: option.text(channelsDefaults.prefix),
   maxSubscriptions: option.count(channelsDefaults.maxSubscriptions, { min: 1 }),
   maxPending: option.count(channelsDefaults.maxPending, { min: 1 }),

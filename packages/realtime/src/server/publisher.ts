@@ -1,11 +1,12 @@
-import { refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions } from '@quintet/core/kit'
 import { assertChannelName } from '../channel/channel-pattern.ts'
 import type { Channel } from '../channel/channel.ts'
 import { publishEvent } from '../topic/event-log.ts'
 import { defaultPrefix } from './channels-options.ts'
 import type { RealtimeRedis } from '../topic/redis-port.ts'
 import { topicKeys } from '../topic/topic-keys.ts'
-import { resolveHistory, type HistoryOptions } from '../channel/history.ts'
+import { historyOption, type HistoryOptions } from '../channel/history.ts'
+import { channelsOption } from '../channel/channels-option.ts'
 import type { EventPosition } from '../wire/event-position.ts'
 import { findChannel } from '../channel/find-channel.ts'
 import { toJson } from '../wire/event-json.ts'
@@ -35,21 +36,23 @@ export interface Publisher {
   publish(channel: string, target: PublishTarget, event: unknown): Promise<EventPosition>
 }
 
+const spec = {
+  redis: option.collaborator<RealtimeRedis>(['eval'], 'an ioredis client'),
+  prefix: option.text(defaultPrefix),
+  channels: channelsOption.optional(),
+  history: historyOption,
+}
+
+/** @throws TypeError when an option is unknown, missing or out of range. */
 export function createPublisher(options: PublisherOptions): Publisher {
-  refuseUnknownKeys(options, ['redis', 'prefix', 'channels', 'history'], 'publisher')
-  const prefix = options.prefix ?? defaultPrefix
-  const fallback = resolveHistory(options.history, 'publisher.history')
+  const { redis, prefix, channels, history } = readOptions(options, spec, 'publisher')
   return {
     async publish(name, target, event) {
       assertChannelName(name)
-      const definition = options.channels && findChannel(options.channels, name).channel
+      const definition = channels && findChannel(channels, name).channel
       assertTarget(target, definition)
-      return publishEvent(
-        options.redis,
-        topicKeys(prefix, target.tenantId, name),
-        definition?.history ?? fallback,
-        toJson(event),
-      )
+      const keys = topicKeys(redis, prefix, target.tenantId, name)
+      return publishEvent(redis, keys, definition?.history ?? history, toJson(event))
     },
   }
 }

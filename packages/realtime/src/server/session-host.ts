@@ -6,9 +6,9 @@ import type { Subscription } from './subscription.ts'
 /** Everything that the sessions of one instance share. */
 export interface SessionHost {
   readonly redis: RealtimeRedis
-  /** The topic of a tenant's channel, opened where nobody is subscribed yet. */
+  /** The topic of a tenant's channel, opened with its first subscriber. */
   topic(channel: Channel, tenantId: string | null, name: string): Topic
-  /** Says that the subscription's user is here. Answers with all who are. */
-  arrive(subscription: Subscription, connectionId: string): Promise<string[]>
-  leave(subscription: Subscription, connectionId: string): void
+  /** Makes the subscription's user present. Answers with all who are. */
+  arrive(subscription: Subscription): Promise<string[]>
+  leave(subscription: Subscription): void
 }

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import type { History } from '../channel/history.ts'
-import { RealtimeError } from '../errors.ts'
 import type { EventPosition } from '../wire/event-position.ts'
 import type { RealtimeRedis } from './redis-port.ts'
+import { runScript } from './run-script.ts'
 import type { TopicKeys } from './topic-keys.ts'
 
 export interface LoggedEvent {
@@ -75,7 +75,7 @@ export async function publishEvent(
   data: string,
 ): Promise<EventPosition> {
   const tag = newTag()
-  const reply = await ask(redis, publishScript, keys, [
+  const reply = await runScript(redis, publishScript, logKeys(keys), [
     newTag(),
     data,
     history.length,
@@ -95,7 +95,7 @@ export async function readEvents(
   since: EventPosition | undefined,
   most: number,
 ): Promise<ReadResult> {
-  const reply = await ask(redis, readScript, keys, [
+  const reply = await runScript(redis, readScript, logKeys(keys), [
     newTag(),
     since?.epoch ?? '',
     since?.offset ?? 0,
@@ -116,24 +116,11 @@ export async function readEvents(
 
 /** Keeps the position of a channel that is quiet, for as long as it has subscribers. */
 export async function keepPosition(redis: RealtimeRedis, keys: TopicKeys, history: History): Promise<void> {
-  await ask(redis, keepScript, keys, [memoryOf(history)])
+  await runScript(redis, keepScript, logKeys(keys), [memoryOf(history)])
 }
 
-async function ask(
-  redis: RealtimeRedis,
-  script: string,
-  keys: TopicKeys,
-  values: readonly (string | number)[],
-): Promise<readonly unknown[]> {
-  try {
-    return (await redis.eval(script, 2, keys.events, keys.meta, ...values)) as readonly unknown[]
-  } catch (cause) {
-    throw new RealtimeError(
-      'ERR_REALTIME_UNAVAILABLE',
-      'The channel cannot be reached now. Try again shortly.',
-      { retryAfter: 1_000, cause },
-    )
-  }
+function logKeys({ events, meta }: TopicKeys): readonly string[] {
+  return [events, meta]
 }
 
 /** For how long a channel remembers where it stands after its last event, in milliseconds. */

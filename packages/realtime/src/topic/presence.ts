@@ -1,8 +1,10 @@
 import type { RealtimeRedis } from './redis-port.ts'
+import { runScript } from './run-script.ts'
 import type { TopicKeys } from './topic-keys.ts'
 
-// A hash: connection -> '<expiry in ms> <user>'. Connections of instances that died run out, and the next sign of
-// life of any other clears them away. Users who come or go are told on the feed.
+// A hash: member -> '<expiry in ms> <user>'. Members of instances that died run out, and the next sign of
+// life of any other clears them away. Users who come or go are told on the feed; operation 'sync' tells all who are here,
+// in their order with the others, so that those who have missed some can compare.
 const script = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -21,7 +23,7 @@ end
 for i = 4, #ARGV, 2 do
   local connection, user = ARGV[i], ARGV[i + 1]
   local known = redis.call('HEXISTS', KEYS[1], connection) == 1
-  if op == 'touch' then
+  if op ~= 'leave' then
     redis.call('HSET', KEYS[1], connection, string.format('%.0f %s', now + ttl, user))
     if not known then
       if not here[user] and not gone[user] then redis.call('PUBLISH', feed, 'p\\njoin\\n' .. user) end
@@ -42,51 +44,33 @@ end
 redis.call('PEXPIRE', KEYS[1], ttl * 2)
 local users = {}
 for user in pairs(here) do users[#users + 1] = user end
+if op == 'sync' then redis.call('PUBLISH', feed, 's\\n' .. (#users == 0 and '[]' or cjson.encode(users))) end
 return users
 `
 
-/** One connection of a user on a channel. */
+/** One subscription of a user to a channel. */
 export interface Member {
-  readonly connection: string
+  readonly id: string
   readonly user: string
 }
 
-/** Says that these connections are here, until the time to live is over. Answers with all users present. */
-export function touchMembers(
-  redis: RealtimeRedis,
-  keys: TopicKeys,
-  ttl: number,
-  members: readonly Member[],
-): Promise<string[]> {
-  return run(redis, 'touch', keys, ttl, members)
-}
+/** What is told of members: that they are here, the same and that all instances are to compare, or that they have left. */
+export type PresenceOperation = 'touch' | 'sync' | 'leave'
 
-/** Says that these connections have left. */
-export function removeMembers(
+/**
+ * Tells of members of a channel; they count as present until the time to live is over. Answers with all users present.
+ *
+ * @throws RealtimeError `ERR_REALTIME_UNAVAILABLE`
+ */
+export async function updatePresence(
   redis: RealtimeRedis,
+  operation: PresenceOperation,
   keys: TopicKeys,
   ttl: number,
   members: readonly Member[],
 ): Promise<string[]> {
-  return run(redis, 'leave', keys, ttl, members)
-}
-
-async function run(
-  redis: RealtimeRedis,
-  operation: string,
-  keys: TopicKeys,
-  ttl: number,
-  members: readonly Member[],
-): Promise<string[]> {
-  const pairs = members.flatMap(({ connection, user }) => [connection, user])
-  const users = (await redis.eval(
-    script,
-    1,
-    keys.presence,
-    operation,
-    Math.ceil(ttl),
-    keys.feed,
-    ...pairs,
-  )) as unknown[]
+  const pairs = members.flatMap(({ id, user }) => [id, user])
+  const values = [operation, Math.ceil(ttl), keys.feed, ...pairs]
+  const users = await runScript(redis, script, [keys.presence], values)
   return users.map(String).toSorted()
 }

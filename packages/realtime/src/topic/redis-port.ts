@@ -1,5 +1,7 @@
 /** The part of a Redis client that publishing needs; an ioredis client fits. */
 export interface RealtimeRedis {
+  /** `keyPrefix` separates the pub/sub channels, too, to which ioredis does not apply it. */
+  readonly options?: { readonly keyPrefix?: string | undefined }
   eval(script: string, numberOfKeys: number, ...keysAndArguments: (string | number)[]): Promise<unknown>
 }
 

@@ -1,3 +1,5 @@
+import type { RealtimeRedis } from './redis-port.ts'
+
 /** Where one channel of one tenant lives in Redis. All keys share a hash tag, for Redis Cluster. */
 export interface TopicKeys {
   readonly events: string
@@ -11,15 +13,21 @@ export interface TopicKeys {
  * The keys of a channel. The tenant is part of every key and comes from the principal alone; it is escaped, so that
  * no tenant id and no channel name can spell another tenant's.
  *
+ * @param redis the client, whose `keyPrefix` is added to every key by itself, but not to a pub/sub channel.
  * @param tenantId null for a channel of all tenants.
  */
-export function topicKeys(prefix: string, tenantId: string | null, channel: string): TopicKeys {
+export function topicKeys(
+  redis: RealtimeRedis,
+  prefix: string,
+  tenantId: string | null,
+  channel: string,
+): TopicKeys {
   const scope = tenantId === null ? 'all' : `t.${encodeURIComponent(tenantId)}`
   const tag = `{${scope}:${channel}}`
   return {
     events: `${prefix}:e:${tag}`,
     meta: `${prefix}:m:${tag}`,
     presence: `${prefix}:p:${tag}`,
-    feed: `${prefix}:f:${tag}`,
+    feed: `${redis.options?.keyPrefix ?? ''}${prefix}:f:${tag}`,
   }
 }

@@ -3,6 +3,7 @@ import type { Logger } from '@quintet/core'
 import type { Channel } from '../channel/channel.ts'
 import { keepPosition, readEvents, type ReadResult } from './event-log.ts'
 import type { Feed, FeedSubscription } from './feed.ts'
+import { createPresenceView, type PresenceChange, type PresenceView } from './presence-view.ts'
 import type { RealtimeRedis } from './redis-port.ts'
 import type { TopicKeys } from './topic-keys.ts'
 import { eventMessage, type ServerMessage } from '../wire/messages.ts'
@@ -23,6 +24,7 @@ export interface Topic {
   readonly channel: Channel
   readonly keys: TopicKeys
   readonly subscribers: ReadonlySet<TopicSubscriber>
+  readonly presence: PresenceView
   /** Resolves when events come in. */
   readonly open: Promise<void>
   add(subscriber: TopicSubscriber): void
@@ -45,13 +47,14 @@ export interface TopicSetup {
   readonly onEmpty: () => void
 }
 
-/** How often, and with which growing pause in milliseconds, missed events are asked for until they are given up. */
+/** How often, and with which growing pause in milliseconds, missed events are asked for before events wait no longer. */
 const readAttempts = 8
 const readPause = 100
 
 export function openTopic(setup: TopicSetup): Topic {
   const { name, channel, keys, redis, feed, logger } = setup
   const subscribers = new Set<TopicSubscriber>()
+  const presence = createPresenceView()
   /** The last event that was handed on. */
   let last: EventPosition | undefined
   /** Messages that wait while a gap is being filled, or the first position is being read. */
@@ -62,23 +65,21 @@ export function openTopic(setup: TopicSetup): Topic {
   let closed = false
 
   function onMessage(message: string): void {
-    if (waiting) waiting.push(message)
+    const changes = presence.receive(message)
+    if (changes) tellPresence(changes)
+    else if (waiting) waiting.push(message)
     else handle(message)
   }
 
-  function handle(message: string): void {
-    if (message.startsWith('p\n')) {
-      const [, event, ...user] = message.split('\n')
-      const notice: ServerMessage = {
-        type: 'presence',
-        channel: name,
-        event: event === 'join' ? 'join' : 'leave',
-        user: user.join('\n'),
-      }
+  function tellPresence(changes: readonly PresenceChange[]): void {
+    for (const change of changes) {
+      const notice: ServerMessage = { type: 'presence', channel: name, ...change }
       const text = JSON.stringify(notice)
       for (const subscriber of subscribers) subscriber.presence(text)
-      return
     }
+  }
+
+  function handle(message: string): void {
     const { position, previous, data } = readEventNotice(message)
     if (last === undefined) {
       // What came before could not be read.
@@ -112,7 +113,7 @@ export function openTopic(setup: TopicSetup): Topic {
     if (!result) last = undefined
     else if (result.recovered) for (const { position, data } of result.events) deliver(position, data)
     else tellLost(result.head)
-    if (result && reason?.startsWith('e\n') === true && !isSuccessor(reason)) waiting?.shift()
+    if (result && reason !== undefined && !isSuccessor(reason)) waiting?.shift()
     if (readAgain) void fillGap()
     else release()
   }
@@ -123,13 +124,18 @@ export function openTopic(setup: TopicSetup): Topic {
     return isNext(position, previous, last)
   }
 
+  /**
+   * Goes on trying while the channel is quiet, since only the history can tell what was missed. Once events wait, it is
+   * given up after some attempts: they show what was missed, and must not pile up.
+   */
   async function tryToRead(since: EventPosition | undefined): Promise<ReadResult | undefined> {
-    for (let attempt = 1; attempt <= readAttempts && !closed; attempt++) {
+    for (let attempt = 1; !closed; attempt++) {
       try {
         return await readEvents(redis, keys, channel.history, since, setup.maxReplay)
       } catch (error) {
         logger.warn({ err: error, channel: name, attempt }, 'events that were missed cannot be fetched')
-        await delay(attempt * readPause)
+        if (attempt >= readAttempts && waiting !== undefined && waiting.length > 0) return undefined
+        await delay(Math.min(attempt, readAttempts) * readPause)
       }
     }
     return undefined
@@ -140,7 +146,7 @@ export function openTopic(setup: TopicSetup): Topic {
     const messages = waiting ?? []
     waiting = undefined
     for (const [index, message] of messages.entries()) {
-      if (last && message.startsWith('e\n') && isSeen(readEventNotice(message).position, last)) continue
+      if (last && isSeen(readEventNotice(message).position, last)) continue
       handle(message)
       // Handling one may have found another gap; the rest waits for that.
       const again = waiting as string[] | undefined
@@ -177,6 +183,7 @@ export function openTopic(setup: TopicSetup): Topic {
     channel,
     keys,
     subscribers,
+    presence,
     open: opened,
     add: (subscriber) => void subscribers.add(subscriber),
     remove(subscriber) {

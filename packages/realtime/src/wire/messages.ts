@@ -77,3 +77,9 @@ export type ServerMessage =
 export function eventMessage(channel: string, position: EventPosition, data: string): string {
   return `{"type":"event","channel":${JSON.stringify(channel)},"epoch":${JSON.stringify(position.epoch)},"offset":${position.offset},"tag":${JSON.stringify(position.tag)},"data":${data}}`
 }
+
+/** The answer to a `publish`. `result` is JSON already; undefined for none. */
+export function publishedMessage(id: MessageId, channel: string, result: string | undefined): string {
+  const rest = result === undefined ? '' : `,"result":${result}`
+  return `{"id":${JSON.stringify(id)},"type":"published","channel":${JSON.stringify(channel)}${rest}}`
+}

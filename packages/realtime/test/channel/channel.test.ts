@@ -45,7 +45,8 @@ describe('topicKeys', () => {
   it('never gives two tenants the same key, whatever their ids and the names', () => {
     const ids = ['a', 'b', 'a:b', 'all', 't.a', 'a}', '{a', 'a%3Ab', 'ä', null]
     const names = ['x', 'a.x', 't.a', 'all', 'b/x']
-    const keys = ids.flatMap((id) => names.map((name) => topicKeys('rt', id, name).feed))
+    const redis = { eval: async () => [] }
+    const keys = ids.flatMap((id) => names.map((name) => topicKeys(redis, 'rt', id, name).feed))
     expect(new Set(keys).size).toBe(keys.length)
   })
 })
@@ -101,6 +102,28 @@ describe('channel', () => {
       () => channel('a', { access: 'authenticated', maxMessageSize: 'x' as never }),
       'maxMessageSize',
     ],
+    ['no options', () => channel('a', undefined as never), 'declares no access rule'],
+    ['options that are none', () => channel('a', null as never), 'channel "a": null is not an object'],
+    ...(
+      [
+        ['presence', 'no'],
+        ['authorize', true],
+        ['authorize', false],
+        ['message', {}],
+        ['onMessage', 'x'],
+        ['freshness', 'lax'],
+        ['history', null],
+        ['description', 5],
+        ['maxMessageSize', 0],
+      ] as const
+    ).map(
+      ([name, value]) =>
+        [
+          `${name}: ${JSON.stringify(value)}`,
+          () => channel('a', { access: 'authenticated', [name]: value } as never),
+          `channel "a".${name}`,
+        ] as const,
+    ),
   ]
   it.each(wrong)('refuses %s', (_name, define, message) => {
     expect(define).toThrow(message)
@@ -127,6 +150,29 @@ describe('channels', () => {
     ['no Redis', { channels: all }, 'channels.redis'],
     ['no channels', { redis, channels: [] }, 'channels.channels'],
     ['two of one pattern', { redis, channels: [...all, ...all] }, 'channels.channels: holds "a" twice'],
+    ['what is no channel', { redis, channels: [{}] }, 'channels.channels[0]: is not what channel() returns'],
+    [
+      'two patterns of the same channels',
+      {
+        redis,
+        channels: [
+          channel('r/:a', { access: 'authenticated' }),
+          channel('r/:b', { access: 'authenticated' }),
+        ],
+      },
+      '"r/:a" and "r/:b" match the same channels',
+    ],
+    [
+      'two patterns that cross',
+      {
+        redis,
+        channels: [
+          channel('r/:a/x', { access: 'authenticated' }),
+          channel('r/s/:b', { access: 'authenticated' }),
+        ],
+      },
+      '"r/:a/x" and "r/s/:b" match the same channels',
+    ],
     ['an unknown option', { redis, channels: all, maxSubscription: 1 }, 'Did you mean "maxSubscriptions"?'],
     ['an unknown policy', { redis, channels: all, slowConsumer: { policy: 'x' } }, 'slowConsumer.policy'],
     ['no room', { redis, channels: all, maxPending: 0 }, 'channels.maxPending: 0'],
@@ -134,6 +180,20 @@ describe('channels', () => {
   ]
   it.each(wrong)('refuses %s', (_name, options, message) => {
     expect(() => channels(options as unknown as ChannelsOptions)).toThrow(message)
+  })
+
+  const wrongPublishers: readonly (readonly [string, Record<string, unknown>, string])[] = [
+    ['no Redis', {}, 'publisher.redis: is missing'],
+    ['a Redis that is none', { redis: {} }, 'publisher.redis'],
+    ['a prefix that is no text', { redis, prefix: 7 }, 'publisher.prefix'],
+    ['an empty prefix', { redis, prefix: '' }, 'publisher.prefix'],
+    ['channels that are texts', { redis, channels: ['news'] }, 'publisher.channels[0]'],
+    ['one channel', { redis, channels: all[0] }, 'publisher.channels'],
+    ['an unknown option', { redis, chanels: all }, 'Did you mean "channels"?'],
+  ]
+  it.each(wrongPublishers)('has no publisher with %s', (_name, options, message) => {
+    expect(() => createPublisher(options as never)).toThrow(message)
+    expect(() => createPublisher(options as never)).toThrow(TypeError)
   })
 
   it('has a publisher that knows whose a channel is', async () => {

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
   createRealtimeClient,
+  type ClientSubscription,
   type RealtimeClient,
   type RealtimeClientOptions,
   type StatusReason,
@@ -47,6 +48,101 @@ describe('createRealtimeClient', () => {
     FakeSocket.last.open()
     return FakeSocket.last
   }
+
+  describe('with a callback that throws', () => {
+    const uncaught: unknown[] = []
+    const keep = (error: unknown): void => void uncaught.push(error)
+    beforeEach(() => {
+      uncaught.length = 0
+      for (const each of process.listeners('uncaughtException')) silenced.push(each)
+      process.removeAllListeners('uncaughtException')
+      process.on('uncaughtException', keep)
+    })
+    afterEach(() => {
+      process.off('uncaughtException', keep)
+      for (const each of silenced.splice(0)) process.on('uncaughtException', each)
+    })
+    const silenced: NodeJS.UncaughtExceptionListener[] = []
+    const fail = (): never => {
+      throw new Error('a callback throws')
+    }
+
+    it('goes on asking for subscriptions, and reports each error', async () => {
+      const socket = await open()
+      for (let index = 0; index < 16; index++)
+        client.subscribe(`bad/${index}`, { onEvent: fail, onSubscribed: fail, onLost: fail })
+      for (let index = 0; index < 16; index++) socket.subscribed(`bad/${index}`, 0, { recovered: false })
+      await tick()
+      client.subscribe('good', { onEvent: fail })
+      expect(socket.asked('subscribe').some(({ channel }) => channel === 'good')).toBe(true)
+      await vi.waitFor(() => expect(uncaught).toHaveLength(32))
+    })
+
+    it('takes the next event, and ends', async () => {
+      const socket = await open()
+      const subscription = client.subscribe('news', { onEvent: fail, onEnded: fail })
+      socket.subscribed('news')
+      socket.receive(event(1))
+      socket.receive(event(2))
+      expect(subscription.position?.offset).toBe(2)
+      client.close()
+      expect(client.status).toBe('closed')
+      await tick()
+    })
+
+    it('connects, subscribes and comes back', async () => {
+      const socket = await open({ onStatus: fail })
+      client.subscribe('news', { onEvent: fail })
+      expect(socket.asked('subscribe')).toHaveLength(1)
+      socket.end(1006)
+      await tick(100)
+      expect(FakeSocket.sockets).toHaveLength(2)
+      FakeSocket.last.open()
+      expect(FakeSocket.last.asked('subscribe')).toHaveLength(1)
+      client.close()
+      await tick()
+    })
+  })
+
+  it('tries again what failed inside the server when it has stood before, and only then', async () => {
+    const socket = await open()
+    const ended: unknown[] = []
+    client.subscribe('news', { onEvent: () => undefined, onEnded: (error) => ended.push(error) })
+    const never = client.subscribe('never', { onEvent: () => undefined })
+    const refuse = (channel: string): void => {
+      const id = socket.asked('subscribe').findLast((each) => each.channel === channel)?.id ?? 0
+      socket.receive({ id, type: 'error', error: refusal('internal') })
+    }
+    socket.subscribed('news')
+    refuse('never')
+    await expect(never.ready).rejects.toMatchObject({ kind: 'internal' })
+    socket.receive({ type: 'lost', channel: 'news', epoch: 'e', offset: 3, tag: 't3' })
+    await tick(100)
+    refuse('news')
+    await tick(1_000)
+    socket.subscribed('news')
+    socket.receive(event(4))
+    expect(ended).toEqual([])
+  })
+
+  describe('when it is closed', () => {
+    it('ends each subscription once, also one that is made anew when it ends', async () => {
+      await open()
+      let ended = 0
+      const subscribe = (): void => {
+        const onEnded = (): void => {
+          ended += 1
+          subscribe()
+        }
+        last = client.subscribe('news', { onEvent: () => undefined, onEnded })
+      }
+      let last: ClientSubscription | undefined
+      subscribe()
+      client.close()
+      expect(ended).toBe(1)
+      await expect(last?.ready).rejects.toMatchObject({ code: 'ERR_REALTIME_CLOSED' })
+    })
+  })
 
   describe('on a dead network', () => {
     it('asks a quiet connection, gives it up without a close handshake, and connects again', async () => {

@@ -1,8 +1,15 @@
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
-import { connect as connectTcp, createServer as createTcpServer, type AddressInfo } from 'node:net'
+import {
+  connect as connectTcp,
+  createServer as createTcpServer,
+  type AddressInfo,
+  type Socket,
+} from 'node:net'
+import type { AuthManager } from '@quintet/core'
 import { createTokenAuth, testUser } from '@quintet/core/testing'
-import { redisUrl, until } from '@quintet/test-kit'
+import { redisUrl, startPrivateRedis, until } from '@quintet/test-kit'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
@@ -13,6 +20,7 @@ import {
   createHub,
   createPublisher,
   hubDefaults,
+  type EventPosition,
   type Hub,
   type HubOptions,
 } from '../../src/index.ts'
@@ -66,6 +74,18 @@ describe('createHub', () => {
     const client = createRealtimeClient({ url, token, backoff: { min: 20, max: 100 } })
     cleanups.push(() => client.close())
     return client
+  }
+
+  /** Authenticates when the gate opens. */
+  function slowAuth(gate: Promise<void>, onBegin: () => void = () => undefined): AuthManager {
+    return {
+      ...auth,
+      async authenticate(...call) {
+        onBegin()
+        await gate
+        return auth.authenticate(...call)
+      },
+    }
   }
 
   async function refusal(
@@ -346,6 +366,177 @@ describe('createHub', () => {
       await publisher.publish('rooms/1', { tenantId: 'tenant-a' }, event)
     await until(() => hub.connections === 0)
     slow.terminate()
+  })
+
+  it('reads no more of a client that does not read, and loses nothing of what it has read', async () => {
+    const running = await start({ slowConsumer: { limit: '64kb' }, maxPayload: '1kb' })
+    const upgraded = once(running.server, 'upgrade') as Promise<[unknown, Socket]>
+    const client = new WebSocket(running.url, ['quintet.realtime.v1', 'bearer.alice'])
+    const [, socket] = await upgraded
+    await once(client, 'open')
+    client.pause()
+    const count = 100_000
+    for (let index = 0; index < count; index++) client.send('x')
+    await until(() => socket.isPaused())
+    expect(socket.writableLength).toBeLessThan(8_000_000)
+    let answers = 0
+    client.on('message', () => (answers += 1))
+    client.resume()
+    await until(() => answers === count, 30_000)
+    client.terminate()
+  }, 60_000)
+
+  it('brings back a client that has missed events larger than what may wait for it', async () => {
+    const { url } = await start({ slowConsumer: { limit: '64kb' } })
+    const publisher = createPublisher({ redis, prefix, channels: [rooms] })
+    const publish = (event: unknown): Promise<EventPosition> =>
+      publisher.publish('rooms/1', { tenantId: 'tenant-a' }, event)
+    const since = await publish('first')
+    for (let index = 0; index < 4; index++) await publish(`${index}`.repeat(4_000_000))
+    const statuses: string[] = []
+    const client = createRealtimeClient({ url, token: 'alice', onStatus: (status) => statuses.push(status) })
+    cleanups.push(() => client.close())
+    const events: unknown[] = []
+    client.subscribe('rooms/1', { since, onEvent: (event) => events.push(String(event)[0]) })
+    await until(() => events.length === 4, 30_000)
+    expect(events).toEqual(['0', '1', '2', '3'])
+    expect(statuses).toEqual(['open'])
+  }, 60_000)
+
+  it('tells a client that reads again that it was too slow, with 4008', async () => {
+    const { url } = await start({ slowConsumer: { limit: '64kb' } })
+    const slow = new WebSocket(url, ['quintet.realtime.v1', 'bearer.alice'])
+    await once(slow, 'open')
+    slow.send(JSON.stringify({ id: 1, type: 'subscribe', channel: 'rooms/1' }))
+    await once(slow, 'message')
+    slow.pause()
+    const publisher = createPublisher({ redis, prefix, channels: [rooms] })
+    const target = { tenantId: 'tenant-a' }
+    const feed = `${prefix}:f:{t.tenant-a:rooms/1}`
+    const subscribers = async (): Promise<number> => Number((await redis.pubsub('NUMSUB', feed))[1])
+    for (let index = 0; index < 400 && (await subscribers()) > 0; index++)
+      await publisher.publish('rooms/1', target, 'x'.repeat(100_000))
+    const closed = once(slow, 'close')
+    slow.resume()
+    expect((await closed)[0]).toBe(4008)
+  })
+
+  it('takes no more connections than it may, however many handshakes are in progress', async () => {
+    const gate = Promise.withResolvers<void>()
+    const { hub, url } = await start({ maxConnections: 2, auth: slowAuth(gate.promise) })
+    const statuses = Array.from({ length: 6 }, () => refusal(url, ['quintet.realtime.v1', 'bearer.alice']))
+    const early = await Promise.race(statuses)
+    expect(early).toBe(503)
+    gate.resolve()
+    expect((await Promise.all(statuses)).toSorted()).toEqual([101, 101, 503, 503, 503, 503])
+    expect(hub.connections).toBeLessThanOrEqual(2)
+  })
+
+  it('drains and closes handshakes in progress too', async () => {
+    const [begun, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const { hub, url } = await start({ auth: slowAuth(gate.promise, begun.resolve) })
+    const status = refusal(url, ['quintet.realtime.v1', 'bearer.alice'])
+    await begun.promise
+    const drained = hub.drain('deployment', AbortSignal.timeout(5_000))
+    gate.resolve()
+    await drained
+    expect(await status).toBe(503)
+    expect(hub.connections).toBe(0)
+  })
+
+  it('drains past a client that goes on sending', async () => {
+    const busy = channel('busy', {
+      access: 'authenticated',
+      message: z.string(),
+      onMessage: () => new Promise((resolve) => setTimeout(resolve, 30)),
+    })
+    const { hub, url } = await start({ channels: [busy] })
+    const socket = new WebSocket(url, ['quintet.realtime.v1', 'bearer.alice'])
+    await once(socket, 'open')
+    const closed = once(socket, 'close')
+    const send = (): void =>
+      socket.send(JSON.stringify({ id: 1, type: 'publish', channel: 'busy', data: 'x' }))
+    const sending = setInterval(send, 5)
+    cleanups.push(() => clearInterval(sending))
+    await once(socket, 'message')
+    await hub.drain('deployment', AbortSignal.timeout(9_000))
+    expect((await closed)[0]).toBe(1001)
+  })
+
+  it('resolves every drain, each by its own signal at the latest', async () => {
+    const gate = Promise.withResolvers<void>()
+    const waiting = channel('waiting', {
+      access: 'authenticated',
+      message: z.string(),
+      onMessage: () => gate.promise,
+    })
+    const { hub, url } = await start({ channels: [waiting] })
+    const client = connect(url, 'alice')
+    await until(() => client.status === 'open')
+    const answer = client.publish('waiting', 'x')
+    await client.publish('nothing').catch(() => undefined)
+    const first = hub.drain('deployment', AbortSignal.timeout(60_000))
+    const second = hub.drain('deployment', new AbortController().signal)
+    await hub.drain('deployment', AbortSignal.abort())
+    gate.resolve()
+    await Promise.all([answer, first, second])
+    expect(hub.connections).toBe(0)
+  })
+
+  it('closes within a bounded time while Redis does not answer', async () => {
+    const frozen = await startPrivateRedis()
+    const client = new Redis(frozen.url)
+    client.on('error', () => undefined)
+    const { url, stop } = await start({ redis: client })
+    cleanups.push(async () => {
+      frozen.thaw()
+      client.disconnect()
+      await frozen.stop()
+    })
+    await connect(url, 'alice').subscribe('rooms/1', { onEvent: () => undefined }).ready
+    frozen.freeze()
+    await stop()
+  })
+
+  it('keeps two applications of one Redis apart by the keyPrefix of their clients', async () => {
+    const [one, two] = ['app1:', 'app2:'].map((keyPrefix) => new Redis(redisUrl(), { keyPrefix })) as [
+      Redis,
+      Redis,
+    ]
+    cleanups.push(() => [one, two].forEach((client) => client.disconnect()))
+    const first = await start({ redis: one })
+    const second = await start({ redis: two })
+    const [alice, anna] = [connect(first.url, 'alice'), connect(second.url, 'anna')]
+    const told: string[] = []
+    const events: unknown[] = []
+    await alice.subscribe('rooms/1', {
+      onEvent: (event) => events.push(event),
+      onPresence: (event, user) => told.push(`${event} ${user}`),
+    }).ready
+    await anna.subscribe('rooms/1', { onEvent: () => undefined }).ready
+    const target = { tenantId: 'tenant-a' }
+    await createPublisher({ redis: two, prefix, channels: [rooms] }).publish('rooms/1', target, 'theirs')
+    await createPublisher({ redis: one, prefix, channels: [rooms] }).publish('rooms/1', target, 'ours')
+    await until(() => events.length > 0)
+    expect(events).toEqual(['ours'])
+    expect(told).not.toContain('join anna')
+  })
+
+  it('brings events again after its feed was cut, also where the client of the application never reconnects', async () => {
+    const server = await startPrivateRedis()
+    const client = new Redis(server.url, { retryStrategy: null as never })
+    client.on('error', () => undefined)
+    cleanups.push(async () => {
+      client.disconnect()
+      await server.stop()
+    })
+    const { url } = await start({ redis: client })
+    const events: unknown[] = []
+    await connect(url, 'alice').subscribe('rooms/1', { onEvent: (event) => events.push(event) }).ready
+    await client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    const publisher = createPublisher({ redis: client, prefix, channels: [rooms] })
+    await publisher.publish('rooms/1', { tenantId: 'tenant-a' }, 'after the cut')
+    await until(() => events.length === 1)
   })
 
   it('names what is wrong with its options', () => {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Principal } from '@quintet/core'
+import { silentLogger, type Logger, type Principal } from '@quintet/core'
 import { createTestHost, type TestHost, testUser } from '@quintet/core/testing'
 import { redisUrl, until } from '@quintet/test-kit'
 import { Redis } from 'ioredis'
@@ -35,6 +35,12 @@ describe('channels', () => {
     prefix = ''
   })
 
+  const errors: unknown[] = []
+  const logger: Logger = {
+    ...silentLogger,
+    error: (fields) => void errors.push(fields),
+    child: () => logger,
+  }
   const tokens = {
     alice: testUser({ userId: 'alice', sessionId: 's-alice' }),
     anna: testUser({ userId: 'anna', sessionId: 's-anna', roles: ['editor'] }),
@@ -47,7 +53,7 @@ describe('channels', () => {
   ): Promise<Instance> {
     prefix ||= `test-rt-${randomUUID()}`
     const protocol = channels({ redis, channels: definitions, prefix, ...options })
-    const host = createTestHost({ tokens, provide: { greeting: 'hello' } })
+    const host = createTestHost({ tokens, provide: { greeting: 'hello' }, logger })
     await protocol.start?.(host)
     cleanups.push(async () => {
       await protocol.close?.()
@@ -376,6 +382,23 @@ describe('channels', () => {
   describe('presence', () => {
     const room = channel('room', { access: 'authenticated', presence: true })
 
+    it('does not change when a user subscribes again', async () => {
+      const instance = await start([room])
+      const [alice, anna] = [instance.open('alice'), instance.open('anna')]
+      await alice.ask({ type: 'subscribe', channel: 'room' })
+      await anna.ask({ type: 'subscribe', channel: 'room' })
+      expect(await anna.ask({ type: 'subscribe', channel: 'room' })).toMatchObject({
+        present: ['alice', 'anna'],
+      })
+      await anna.ask({ type: 'unsubscribe', channel: 'room' })
+      const told = (): string[] =>
+        alice.messages.flatMap((message) =>
+          message.type === 'presence' && message.user === 'anna' ? [message.event] : [],
+        )
+      await until(() => told().includes('leave'))
+      expect(told()).toEqual(['join', 'leave'])
+    })
+
     it('tells who is here, who comes and who leaves, counted by user', async () => {
       const [first, second] = [await start([room]), await start([room])]
       const alice = first.open('alice')
@@ -451,6 +474,40 @@ describe('channels', () => {
   })
 
   describe('a client that does not read', () => {
+    it('gets what it has missed as fast as it reads', async () => {
+      const instance = await start([notices], { slowConsumer: { limit: 1_000 } })
+      const first = await publisher([notices]).publish('notices', a, 0)
+      for (let index = 1; index <= 5; index++)
+        await publisher([notices]).publish('notices', a, `${index}`.repeat(3_000))
+      const slow = instance.open('alice')
+      slow.bufferedBytes = 2_000
+      await slow.ask({ type: 'subscribe', channel: 'notices', since: first })
+      await publisher([notices]).publish('notices', a, 'live')
+      expect(slow.events()).toEqual([])
+      expect(slow.closedWith).toBeUndefined()
+      slow.bufferedBytes = 0
+      await until(() => slow.events().length === 6)
+      expect(slow.events().at(-1)).toBe('live')
+    })
+
+    it('is told when more came during its replay than could be kept, and can resume', async () => {
+      const instance = await start([notices], { slowConsumer: { limit: 1_000 } })
+      const [slow, quick] = [instance.open('alice'), instance.open('anna')]
+      await quick.ask({ type: 'subscribe', channel: 'notices' })
+      const first = await publisher([notices]).publish('notices', a, 0)
+      await publisher([notices]).publish('notices', a, 1)
+      slow.bufferedBytes = 2_000
+      await slow.ask({ type: 'subscribe', channel: 'notices', since: first })
+      for (let index = 2; index <= 4; index++)
+        await publisher([notices]).publish('notices', a, `${index}`.repeat(900))
+      await until(() => quick.events().length === 5)
+      slow.bufferedBytes = 0
+      const lost = await until(() => slow.messages.find((message) => message.type === 'lost'))
+      expect(lost).toMatchObject({ channel: 'notices', offset: 5 })
+      expect(slow.events()).toEqual([1, '2'.repeat(900)])
+      expect(slow.closedWith).toBeUndefined()
+    })
+
     it('is disconnected with 4008, and the others are not held up', async () => {
       const instance = await start([notices], { slowConsumer: { limit: '1kb' } })
       const [slow, quick] = [instance.open('alice'), instance.open('anna')]
@@ -487,7 +544,54 @@ describe('channels', () => {
     })
   })
 
+  it('ends a subscription that cannot be authorized again for long, as unavailable', async () => {
+    let failing = false
+    const guarded = channel('guarded', {
+      access: 'authenticated',
+      authorize() {
+        if (failing) throw new TypeError('the database is away')
+        return true
+      },
+    })
+    const alice = (await start([guarded], { recheck: 20 })).open('alice')
+    await alice.ask({ type: 'subscribe', channel: 'guarded' })
+    failing = true
+    const ended = await until(() => alice.messages.find(({ type }) => type === 'ended'))
+    expect(ended).toMatchObject({ channel: 'guarded', error: { code: 'ERR_REALTIME_UNAVAILABLE' } })
+  })
+
+  describe('definitions', () => {
+    it('are asked from the most specific one on, in whatever order they are given', async () => {
+      const instance = await start([
+        channel('rooms/:room', { access: 'authenticated' }),
+        channel('rooms/staff', { access: { roles: ['editor'] } }),
+      ])
+      expect(await instance.open('alice').ask({ type: 'subscribe', channel: 'rooms/staff' })).toMatchObject({
+        error: { kind: 'forbidden' },
+      })
+      expect(await instance.open('anna').ask({ type: 'subscribe', channel: 'rooms/staff' })).toMatchObject({
+        type: 'subscribed',
+      })
+      expect(await instance.open('alice').ask({ type: 'subscribe', channel: 'rooms/1' })).toMatchObject({
+        type: 'subscribed',
+      })
+    })
+  })
+
   describe('the conversation', () => {
+    it('fails as a handler does, and logs why, when JSON cannot hold the result', async () => {
+      const big = channel('big', { access: 'authenticated', message: z.string(), onMessage: () => 10n })
+      const instance = await start([big])
+      expect(await instance.open('alice').ask({ type: 'publish', channel: 'big', data: 'x' })).toMatchObject({
+        error: { kind: 'internal' },
+      })
+      expect(errors).toContainEqual(
+        expect.objectContaining({
+          err: expect.objectContaining({ message: expect.stringContaining('BigInt') }),
+        }),
+      )
+    })
+
     it.each([
       ['no JSON', '{', 'ERR_REALTIME_BAD_MESSAGE'],
       ['a list', '[]', 'ERR_REALTIME_BAD_MESSAGE'],
@@ -549,6 +653,15 @@ describe('channels', () => {
       instance.host.auth.grant('alice-3', tokens.alice)
       await alice.ask({ type: 'renew', token: 'alice-3' })
       await until(() => alice.messages.filter(({ type }) => type === 'expires').length === 2)
+    })
+
+    it('takes no new messages once it has told of a shutdown', async () => {
+      const alice = (await start([notices])).open('alice')
+      alice.session.notifyShutdown('deployment', 750)
+      expect(await alice.ask({ type: 'subscribe', channel: 'notices' })).toMatchObject({
+        error: { code: 'ERR_REALTIME_CLOSED' },
+      })
+      expect(await alice.ask({ type: 'ping' })).toMatchObject({ type: 'pong' })
     })
 
     it('tells of a shutdown before it happens', async () => {
