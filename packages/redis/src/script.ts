@@ -1,9 +1,20 @@
 import { createHash } from 'node:crypto'
+import { option, type Option } from '@quintet/core/kit'
 
 /** What running a script needs of a client; ioredis's clients fit. */
 export interface ScriptClient {
   evalsha(sha: string, numberOfKeys: number, ...args: string[]): Promise<unknown>
   eval(lua: string, numberOfKeys: number, ...args: string[]): Promise<unknown>
+}
+
+/** The client as an option. */
+export function scriptClientOption(): Option<ScriptClient> {
+  return option.collaborator<ScriptClient>(['evalsha', 'eval'], 'a Redis client (ioredis)')
+}
+
+/** What is put before every key or channel: any text, also none. */
+export function prefixOption(fallback?: string): Option<string> {
+  return option.text(fallback, { pattern: /^[^]*$/, expected: 'a text' })
 }
 
 /** A Lua script that runs by its digest and is sent in full only to a server that does not know it. */

@@ -37,7 +37,9 @@ export function list<Item>(
 ): Option<readonly Item[]> {
   const expected = min === 0 ? 'a list' : `a list of at least ${min}, each ${item.expected}`
   const read = (given: unknown, path: string, problems: Problems): readonly Item[] | undefined => {
-    if (!Array.isArray(given) || given.length < min) return refuseKind(given, expected, path, problems)
+    if (!Array.isArray(given)) return refuseKind(given, expected, path, problems)
+    if (given.length < min)
+      problems.note(path, `has ${given.length} of at least ${min}, each ${item.expected}.`)
     const before = problems.count
     const items = given.map((each, index) => item.read(each, `${path}[${index}]`, problems))
     if (problems.count > before) return undefined

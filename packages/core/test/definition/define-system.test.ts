@@ -464,7 +464,7 @@ describe('defineSystem', () => {
   })
 
   it.each<readonly [string, object]>([
-    ['processes: a list is not a list of at least 1', { processes: [] }],
+    ['processes: has 0 of at least 1', { processes: [] }],
     ['processes: holds "a" twice.', entries({ name: 'a' }, { name: 'a' })],
     [
       '"p0" has topology.access to "p2", which is no process of this system. Did you mean "p0"?',

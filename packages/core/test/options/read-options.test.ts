@@ -171,7 +171,7 @@ describe('option', () => {
     ['address', option.address(), '10.0.0.0/8/8', '"10.0.0.0/8/8" is not an IP address'],
     ['address', option.address(), '::1/129', '"::1/129" is not an IP address'],
     ['list', option.list(option.count()), 'a', 'a text is not a list.'],
-    ['list', option.list(option.count(), { min: 1 }), [], 'a list is not a list of at least 1'],
+    ['list', option.list(option.count(), { min: 1 }), [], 'has 0 of at least 1'],
     ['list', option.list(option.text(), { unique: (item) => item }), ['a', 'a'], 'holds "a" twice.'],
     ['record', option.record(option.count(), { key: option.name() }), { A: 1 }, '"A" is not a name'],
     ['function', option.function(), 1, '1 is not a function.'],

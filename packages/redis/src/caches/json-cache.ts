@@ -1,8 +1,8 @@
-import { type Duration, type Logger, silentLogger } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import type { Duration, Logger } from '@quintet/core'
+import { option, readOptions } from '@quintet/core/kit'
 import { randomUUID } from 'node:crypto'
 import { describeFailure, isRedisUnavailable } from '../errors.ts'
-import { createScript } from '../script.ts'
+import { createScript, prefixOption } from '../script.ts'
 import type { Script, ScriptClient } from '../script.ts'
 import { SharedLoads } from './shared-loads.ts'
 
@@ -64,17 +64,22 @@ export const jsonCacheDefaults: Readonly<{
   loadTimeout: Duration
 }> = Object.freeze({ staleFor: 0, jitter: 0.1, negativeTtl: 0, loadTimeout: '30s' })
 
-const knownKeys = [
-  'client',
-  'prefix',
-  'ttl',
-  'staleFor',
-  'jitter',
-  'negativeTtl',
-  'loadTimeout',
-  'parse',
-  'logger',
-]
+const defaults = jsonCacheDefaults
+
+const spec = {
+  client: option.collaborator<JsonCacheClient>(
+    ['evalsha', 'eval', 'get', 'pttl', 'set', 'del'],
+    'a Redis client (ioredis)',
+  ),
+  prefix: prefixOption(),
+  ttl: option.duration(undefined, { min: 1 }),
+  staleFor: option.duration(defaults.staleFor),
+  jitter: option.number(defaults.jitter, { min: 0, max: 0.999 }),
+  negativeTtl: option.duration(defaults.negativeTtl),
+  loadTimeout: option.delay(defaults.loadTimeout, { min: 1 }),
+  parse: option.function<(value: unknown) => unknown>((value) => value),
+  logger: option.logger(),
+}
 
 /** What the key of a value holds while it is loaded: no JSON begins like this. */
 const loadingMark = '?'
@@ -213,29 +218,6 @@ export function createJsonCache<T>(options: JsonCacheOptions<T>): JsonCache<T> {
 }
 
 function resolveOptions<T>(options: JsonCacheOptions<T>) {
-  refuseUnknownKeys(options, knownKeys, 'createJsonCache')
-  const jitter = options.jitter ?? jsonCacheDefaults.jitter
-  if (!(jitter >= 0 && jitter < 1))
-    throw new TypeError(`createJsonCache.jitter: ${jitter} is not a share from 0 up to 1.`)
-  const ttl = parseDuration(options.ttl, 'createJsonCache.ttl')
-  if (ttl < 1) throw new TypeError('createJsonCache.ttl: at least 1 ms is needed.')
-  const loadTimeout = parseDuration(
-    options.loadTimeout ?? jsonCacheDefaults.loadTimeout,
-    'createJsonCache.loadTimeout',
-  )
-  if (loadTimeout < 1) throw new TypeError('createJsonCache.loadTimeout: at least 1 ms is needed.')
-  return {
-    client: options.client,
-    prefix: options.prefix,
-    ttl,
-    loadTimeout,
-    staleFor: parseDuration(options.staleFor ?? jsonCacheDefaults.staleFor, 'createJsonCache.staleFor'),
-    jitter,
-    negativeTtl: parseDuration(
-      options.negativeTtl ?? jsonCacheDefaults.negativeTtl,
-      'createJsonCache.negativeTtl',
-    ),
-    parse: options.parse ?? ((value: unknown) => value as T),
-    logger: options.logger ?? silentLogger,
-  }
+  const read = readOptions<JsonCacheOptions<T>, typeof spec>(options, spec, 'createJsonCache')
+  return { ...read, parse: read.parse as (value: unknown) => T }
 }

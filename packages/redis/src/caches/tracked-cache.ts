@@ -1,5 +1,5 @@
-import { type Duration, type Logger, silentLogger } from '@quintet/core'
-import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
+import type { Duration, Logger } from '@quintet/core'
+import { type Clock, option, readOptions } from '@quintet/core/kit'
 import type { Redis } from 'ioredis'
 import { openInvalidationStream } from './invalidation-stream.ts'
 import { SecondChanceMap } from '../second-chance-map.ts'
@@ -44,7 +44,18 @@ export const trackedCacheDefaults: Readonly<{ maxEntries: number; lease: Duratio
   lease: '1s',
 })
 
-const knownKeys = ['client', 'prefix', 'load', 'maxEntries', 'lease', 'clock', 'logger']
+const spec = {
+  client: option.collaborator<Redis>(['duplicate', 'on'], 'a Redis client (ioredis)'),
+  prefix: option.text(undefined, {
+    pattern: /^[^]+$/,
+    expected: 'what the keys begin with; without it every write would be heard',
+  }),
+  load: option.function<(key: string) => Promise<unknown>>(),
+  maxEntries: option.count(trackedCacheDefaults.maxEntries, { min: 1 }),
+  lease: option.delay(trackedCacheDefaults.lease, { min: 20 }),
+  clock: option.clock(),
+  logger: option.logger(),
+}
 
 interface Placeholder<T> {
   readonly promise: Promise<T>
@@ -171,28 +182,11 @@ export function createTrackedCache<T>(options: TrackedCacheOptions<T>): TrackedC
 }
 
 function resolve<T>(options: TrackedCacheOptions<T>) {
-  refuseUnknownKeys(options, knownKeys, 'createTrackedCache')
-  const { client, prefix, maxEntries = trackedCacheDefaults.maxEntries } = options
-  if (client.isCluster)
-    throw new TypeError('createTrackedCache.client: a cluster cannot be tracked. Read it directly.')
-  if (typeof prefix !== 'string' || prefix === '') {
-    throw new TypeError(
-      'createTrackedCache.prefix: give what the keys begin with; without it every write would be heard.',
-    )
-  }
-  if (!Number.isSafeInteger(maxEntries) || maxEntries < 1) {
-    throw new TypeError(`createTrackedCache.maxEntries: ${maxEntries} is not a number of entries.`)
-  }
-  const lease = parseDuration(options.lease ?? trackedCacheDefaults.lease, 'createTrackedCache.lease')
-  if (lease < 20)
-    throw new TypeError(`createTrackedCache.lease: ${lease} ms is too short. Give at least 20 ms.`)
-  return {
-    client,
-    prefix,
-    load: (key: string) => options.load(key),
-    maxEntries,
-    lease,
-    clock: options.clock ?? systemClock,
-    logger: options.logger ?? silentLogger,
-  }
+  const read = readOptions<TrackedCacheOptions<T>, typeof spec>(options, spec, 'createTrackedCache', {
+    check({ client }, note) {
+      if (client.isCluster) note('client', 'a cluster cannot be tracked. Read it directly.')
+    },
+  })
+  // Called on the options, as whoever wrote a method expects.
+  return { ...read, load: (key: string) => options.load(key) }
 }

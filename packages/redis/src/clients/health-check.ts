@@ -1,5 +1,5 @@
 import type { HealthCheck } from '@quintet/core'
-import { refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions } from '@quintet/core/kit'
 import type { Circuit } from './circuit.ts'
 import { describeFailure } from '../errors.ts'
 
@@ -21,14 +21,24 @@ export interface CheckedClient {
   problems(): readonly string[]
 }
 
+const spec = {
+  name: option.text('redis'),
+  critical: option.boolean(true),
+  clients: option.list(option.text()).optional(),
+}
+
 export function createHealthCheck<Name extends string>(
   options: RedisHealthCheckOptions<Name>,
   clients: readonly CheckedClient[],
 ): HealthCheck {
-  refuseUnknownKeys(options, ['name', 'critical', 'clients'], 'healthCheck')
+  const { name, critical } = readOptions<RedisHealthCheckOptions<Name>, typeof spec>(
+    options,
+    spec,
+    'healthCheck',
+  )
   return {
-    name: options.name ?? 'redis',
-    critical: options.critical ?? true,
+    name,
+    critical,
     async check() {
       const answers = await Promise.all(clients.map(checkClient))
       const failures = answers.filter(({ ok }) => !ok)

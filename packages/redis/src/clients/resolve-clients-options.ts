@@ -1,6 +1,12 @@
 import type { ConnectionOptions } from 'node:tls'
-import { type Duration, type Logger, silentLogger } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import type { Logger } from '@quintet/core'
+import {
+  type NoteProblem,
+  option,
+  parseDuration,
+  readOptions,
+  type ResolvedOptions as OptionValues,
+} from '@quintet/core/kit'
 import { defaultClients, redisClientsDefaults } from './clients-options.ts'
 import type { ReadCredentials } from './guarded-redis.ts'
 import type {
@@ -10,6 +16,7 @@ import type {
   RedisClientsOptions,
   SecretText,
 } from './clients-options.ts'
+import { prefixOption } from '../script.ts'
 import { parseServerUrl } from './server-url.ts'
 import type { ServerAddress } from './server-url.ts'
 
@@ -48,176 +55,148 @@ export interface ResolvedOptions {
   readonly signal: AbortSignal | undefined
 }
 
-const knownKeys = [
-  'url',
-  'sentinel',
-  'cluster',
-  'clients',
-  'username',
-  'password',
-  'tls',
-  'connect',
-  'connectTimeout',
-  'commandTimeout',
-  'reconnect',
-  'bootCheck',
-  'connectionName',
-  'logger',
-  'signal',
-]
+const defaults = redisClientsDefaults
+
+const timeoutOption = option.delay(undefined, { min: 1 })
+
+/** As it was given: a secret is asked anew at each attempt to connect. */
+const secretOption = option.parsed<SecretText>('a text, or a secret with reveal()', (given, at) => {
+  if (typeof given === 'string') return given
+  if (typeof (given as { reveal?: unknown } | null)?.reveal === 'function') return given as SecretText
+  throw new TypeError(`${at}: this is no text, and no secret with reveal().`)
+})
+
+const nodeOption = option.nested({ host: option.host(), port: option.port() })
+
+const nodesSpec = {
+  nodes: option.list(nodeOption, { min: 1 }),
+  natMap: option
+    .record(nodeOption, {
+      key: option.text(undefined, { pattern: /:\d+$/, expected: 'host:port as a node announces it' }),
+    })
+    .optional(),
+}
+
+const clientOption = option.nested({
+  db: option.count(0),
+  prefix: prefixOption().optional(),
+  url: secretOption.optional(),
+  commandTimeout: timeoutOption.optional(),
+  eviction: option.oneOf(['never', 'allowed'], 'allowed'),
+})
+
+const spec = {
+  url: secretOption.optional(),
+  sentinel: option
+    .nested({
+      ...nodesSpec,
+      name: option.text(),
+      username: secretOption.optional(),
+      password: secretOption.optional(),
+    })
+    .optional(),
+  cluster: option.nested(nodesSpec).optional(),
+  clients: option.record(clientOption).optional(),
+  username: secretOption.optional(),
+  password: secretOption.optional(),
+  tls: option.parsed('options of node:tls', (given) => given as ConnectionOptions).optional(),
+  connect: option.oneOf(['eager', 'lazy'], defaults.connect),
+  connectTimeout: timeoutOption.or(parseDuration(defaults.connectTimeout)),
+  commandTimeout: timeoutOption.or(parseDuration(defaults.commandTimeout)),
+  reconnect: option.nested({
+    min: option.delay(defaults.reconnect.min),
+    max: option.delay(defaults.reconnect.max),
+  }),
+  bootCheck: option.oneOf(['refuse', 'warn', 'off'], defaults.bootCheck),
+  connectionName: option.text(defaults.connectionName),
+  logger: option.logger(),
+  signal: option.signal(),
+}
+
+type ReadOptions = OptionValues<typeof spec>
+type ReadClient = NonNullable<ReadOptions['clients']>[string]
 
 const path = 'createRedisClients'
 
+/** @throws TypeError naming every option that is unknown or makes no sense. */
 export function resolveRedisClientsOptions(options: RedisClientsOptions): ResolvedOptions {
-  refuseUnknownKeys(options, knownKeys, path)
-  const target = resolveTarget(options)
-  const commandTimeout = parseTimeout(
-    options.commandTimeout ?? redisClientsDefaults.commandTimeout,
-    `${path}.commandTimeout`,
+  const read = readOptions<RedisClientsOptions, typeof spec>(options, spec, path, { check })
+  const { clients: _given, username: _user, password: _secret, url: _url, ...common } = read
+  const target = targetOf(read)
+  const clients = Object.entries(read.clients ?? defaultClientsFor(target)).map(
+    ([name, client]) => [name, resolveClient(name, client, target, read)] as const,
   )
-  const clients = new Map<string, ResolvedClient>()
-  for (const [name, client] of Object.entries(options.clients ?? defaultClientsFor(target))) {
-    clients.set(name, resolveClient(name, client, target, options, commandTimeout))
-  }
-  if (clients.size === 0) throw new TypeError(`${path}.clients: name at least one client.`)
-  refuseUnknownKeys(options.reconnect ?? {}, ['min', 'max'], `${path}.reconnect`)
-  const min = parseDuration(
-    options.reconnect?.min ?? redisClientsDefaults.reconnect.min,
-    `${path}.reconnect.min`,
-  )
-  const max = parseDuration(
-    options.reconnect?.max ?? redisClientsDefaults.reconnect.max,
-    `${path}.reconnect.max`,
-  )
-  if (max < min) throw new TypeError(`${path}.reconnect: max (${max} ms) is below min (${min} ms).`)
-  return {
-    target,
-    clients,
-    tls: options.tls,
-    connect: oneOf(options.connect ?? redisClientsDefaults.connect, ['eager', 'lazy'], `${path}.connect`),
-    connectTimeout: parseTimeout(
-      options.connectTimeout ?? redisClientsDefaults.connectTimeout,
-      `${path}.connectTimeout`,
-    ),
-    reconnect: { min, max },
-    bootCheck: oneOf(
-      options.bootCheck ?? redisClientsDefaults.bootCheck,
-      ['refuse', 'warn', 'off'],
-      `${path}.bootCheck`,
-    ),
-    connectionName: options.connectionName ?? redisClientsDefaults.connectionName,
-    logger: options.logger ?? silentLogger,
-    signal: options.signal,
-  }
+  return { ...common, target, clients: new Map(clients) }
 }
 
-function resolveTarget(options: RedisClientsOptions): Target {
-  const given = ['url', 'sentinel', 'cluster'].filter(
-    (key) => (options as unknown as Record<string, unknown>)[key] !== undefined,
+function check({ url, sentinel, cluster, clients, reconnect }: ReadOptions, note: NoteProblem): void {
+  const given = Object.entries({ url, sentinel, cluster }).flatMap(([name, value]) =>
+    value === undefined ? [] : [name],
   )
   if (given.length !== 1) {
-    throw new TypeError(
-      `${path}: give exactly one of url, sentinel and cluster${given.length === 0 ? '.' : `, not ${given.join(' and ')}.`}`,
-    )
+    const instead = given.length === 0 ? '.' : `, not ${given.join(' and ')}.`
+    note('', `give exactly one of url, sentinel and cluster${instead}`)
   }
-  const { sentinel, cluster } = options
+  if (clients !== undefined && Object.keys(clients).length === 0) note('clients', 'name at least one client.')
+  if (reconnect.max < reconnect.min)
+    note('reconnect', `max (${reconnect.max} ms) is below min (${reconnect.min} ms).`)
+  for (const [name, client] of Object.entries(clients ?? {})) {
+    if (cluster !== undefined && client.db !== 0)
+      note(
+        `clients.${name}.db`,
+        `a cluster has only database 0, not ${client.db}. Tell clients apart by prefix.`,
+      )
+    if (url === undefined && client.url !== undefined)
+      note(`clients.${name}.url`, 'a client of sentinels or of a cluster has no URL of its own.')
+  }
+}
+
+function targetOf({ sentinel, cluster }: ReadOptions): Target {
   if (sentinel !== undefined) {
-    refuseUnknownKeys(sentinel, ['name', 'nodes', 'username', 'password', 'natMap'], `${path}.sentinel`)
-    return {
-      kind: 'sentinel',
-      name: sentinel.name,
-      nodes: checkNodes(sentinel.nodes, `${path}.sentinel.nodes`),
-      natMap: checkNatMap(sentinel.natMap, `${path}.sentinel.natMap`),
-    }
+    const { name, nodes, natMap } = sentinel
+    return { kind: 'sentinel', name, nodes, natMap }
   }
-  if (cluster !== undefined) {
-    refuseUnknownKeys(cluster, ['nodes', 'natMap'], `${path}.cluster`)
-    return {
-      kind: 'cluster',
-      nodes: checkNodes(cluster.nodes, `${path}.cluster.nodes`),
-      natMap: checkNatMap(cluster.natMap, `${path}.cluster.natMap`),
-    }
-  }
-  return { kind: 'server' }
+  return cluster === undefined ? { kind: 'server' } : { kind: 'cluster', ...cluster }
 }
 
-function checkNodes(nodes: readonly NodeAddress[], at: string): readonly NodeAddress[] {
-  if (!Array.isArray(nodes) || nodes.length === 0)
-    throw new TypeError(`${at}: give at least one { host, port }.`)
-  return nodes.map((node: NodeAddress, index) => {
-    refuseUnknownKeys(node, ['host', 'port'], `${at}[${index}]`)
-    return { host: node.host, port: node.port }
-  })
-}
-
-function checkNatMap(natMap: NatMap | undefined, at: string): NatMap | undefined {
-  if (natMap === undefined) return undefined
-  for (const [announced, node] of Object.entries(natMap)) {
-    if (!/:\d+$/.test(announced))
-      throw new TypeError(`${at}: "${announced}" is not host:port as a node announces it.`)
-    refuseUnknownKeys(node, ['host', 'port'], `${at}["${announced}"]`)
-  }
-  return natMap
-}
-
-function defaultClientsFor(target: Target): Readonly<Record<string, ClientOptions>> {
-  if (target.kind !== 'cluster') return defaultClients
-  const inDatabaseZero = Object.entries(defaultClients).map(([name, client]) => [name, { ...client, db: 0 }])
-  // BullMQ refuses clients with a prefix; it has one of its own.
-  return { ...Object.fromEntries(inDatabaseZero), queue: { ...defaultClients.queue, db: 0, prefix: '' } }
+function defaultClientsFor(target: Target): Readonly<Record<string, ReadClient>> {
+  const isCluster = target.kind === 'cluster'
+  return Object.fromEntries(
+    Object.entries<ClientOptions>(defaultClients).map(([name, { db = 0, eviction = 'allowed' }]) => [
+      name,
+      {
+        db: isCluster ? 0 : db,
+        // BullMQ refuses clients with a prefix; it has one of its own.
+        prefix: isCluster && name === 'queue' ? '' : undefined,
+        url: undefined,
+        commandTimeout: undefined,
+        eviction,
+      },
+    ]),
+  )
 }
 
 function resolveClient(
   name: string,
-  client: ClientOptions,
+  client: ReadClient,
   target: Target,
-  common: RedisClientsOptions,
-  commonTimeout: number,
+  common: ReadOptions,
 ): ResolvedClient {
-  const at = `${path}.clients.${name}`
-  refuseUnknownKeys(client, ['db', 'prefix', 'url', 'commandTimeout', 'eviction'], at)
-  const db = client.db ?? 0
-  if (!Number.isSafeInteger(db) || db < 0)
-    throw new TypeError(`${at}.db: ${JSON.stringify(db)} is not a database number.`)
-  if (target.kind === 'cluster' && db !== 0) {
-    throw new TypeError(`${at}.db: a cluster has only database 0, not ${db}. Tell clients apart by prefix.`)
-  }
-  if (target.kind !== 'server' && client.url !== undefined) {
-    throw new TypeError(`${at}.url: a client of a ${target.kind} has no URL of its own.`)
-  }
   const given = client.url ?? common.url
-  const urlPath = client.url === undefined ? `${path}.url` : `${at}.url`
-  const address = given === undefined ? undefined : parseServerUrl(reveal(given), urlPath)
-  const eviction = oneOf(client.eviction ?? 'allowed', ['never', 'allowed'], `${at}.eviction`)
+  const urlPath = client.url === undefined ? `${path}.url` : `${path}.clients.${name}.url`
   return {
-    db,
+    db: client.db,
     prefix: client.prefix ?? (target.kind === 'cluster' ? `${name}:` : ''),
-    address,
+    address: given === undefined ? undefined : parseServerUrl(reveal(given), urlPath),
     credentials: readCredentials(common, given, urlPath),
-    commandTimeout:
-      client.commandTimeout === undefined
-        ? commonTimeout
-        : parseTimeout(client.commandTimeout, `${at}.commandTimeout`),
-    mayEvict: eviction === 'allowed',
+    commandTimeout: client.commandTimeout ?? common.commandTimeout,
+    mayEvict: client.eviction === 'allowed',
   }
-}
-
-function parseTimeout(value: Duration, at: string): number {
-  const ms = parseDuration(value, at)
-  if (ms < 1) throw new TypeError(`${at}: at least 1 ms is needed.`)
-  return ms
-}
-
-function oneOf<const Value extends string>(value: Value, allowed: readonly Value[], at: string): Value {
-  if (allowed.includes(value)) return value
-  throw new TypeError(
-    `${at}: ${JSON.stringify(value)} is not one of ${allowed.map((each) => `'${each}'`).join(', ')}.`,
-  )
 }
 
 /** What is given beside the URL wins over what the URL holds. */
 function readCredentials(
-  { username, password, sentinel }: RedisClientsOptions,
+  { username, password, sentinel }: ReadOptions,
   url: SecretText | undefined,
   urlPath: string,
 ): ReadCredentials {

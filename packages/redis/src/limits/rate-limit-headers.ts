@@ -1,4 +1,4 @@
-import { type Clock, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
+import { type Clock, option, readOptions } from '@quintet/core/kit'
 import type { RateLimitResult } from './rate-limiter.ts'
 
 export interface RateLimitHeadersOptions {
@@ -6,6 +6,8 @@ export interface RateLimitHeadersOptions {
   readonly legacy?: boolean
   readonly clock?: Clock
 }
+
+const spec = { legacy: option.boolean(false), clock: option.clock() }
 
 /**
  * The headers that tell a client its limits, by policy name: `RateLimit-Policy`, `RateLimit` and, when one of them
@@ -21,8 +23,11 @@ export function rateLimitHeaders(
   results: Readonly<Record<string, RateLimitResult>>,
   options: RateLimitHeadersOptions = {},
 ): Record<string, string> {
-  refuseUnknownKeys(options, ['legacy', 'clock'], 'rateLimitHeaders')
-  const { legacy = false, clock = systemClock } = options
+  const { legacy, clock } = readOptions<RateLimitHeadersOptions, typeof spec>(
+    options,
+    spec,
+    'rateLimitHeaders',
+  )
   const policies = Object.entries(results)
   const headers: Record<string, string> = {}
   if (policies.length === 0) return headers

@@ -1,9 +1,9 @@
-import { type Duration, type Logger, silentLogger } from '@quintet/core'
-import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
+import type { Duration, Logger } from '@quintet/core'
+import { type Clock, option, parseDuration, readOptions, refuseUnknownKeys } from '@quintet/core/kit'
 import { describeFailure, isRedisUnavailable, RedisError } from '../errors.ts'
 import { gcra, runGcra } from './gcra.ts'
 import type { GcraLimit, GcraOutcome } from './gcra.ts'
-import { createScript } from '../script.ts'
+import { createScript, prefixOption, scriptClientOption } from '../script.ts'
 import type { ScriptClient } from '../script.ts'
 import { SecondChanceMap } from '../second-chance-map.ts'
 
@@ -91,17 +91,19 @@ export interface RateLimiter {
   reset(key: string): Promise<void>
 }
 
-const knownKeys = [
-  'client',
-  'prefix',
-  'onUnavailable',
-  'instances',
-  'timeout',
-  'retryInterval',
-  'maxLocalKeys',
-  'clock',
-  'logger',
-]
+const defaults = rateLimiterDefaults
+
+const spec = {
+  client: scriptClientOption(),
+  prefix: prefixOption(defaults.prefix),
+  onUnavailable: option.oneOf(['local', 'refuse'], defaults.onUnavailable),
+  instances: option.count(defaults.instances, { min: 1 }),
+  timeout: option.delay(defaults.timeout, { min: 1 }),
+  retryInterval: option.duration(defaults.retryInterval),
+  maxLocalKeys: option.count(defaults.maxLocalKeys, { min: 1 }),
+  clock: option.clock(),
+  logger: option.logger(),
+}
 
 /**
  * Makes a rate limiter: GCRA in one script, by the clock of Redis, one small key per limited key.
@@ -111,7 +113,7 @@ const knownKeys = [
  */
 export function createRateLimiter(options: RateLimiterOptions): RateLimiter {
   const { client, prefix, onUnavailable, instances, timeout, retryInterval, maxLocalKeys, clock, logger } =
-    resolveOptions(options)
+    readOptions<RateLimiterOptions, typeof spec>(options, spec, 'createRateLimiter')
   const arrivals = new SecondChanceMap<string, number>(maxLocalKeys)
   let available = true
   let askAgainAt = 0
@@ -228,40 +230,4 @@ function resolveLimit(rateLimit: RateLimit): GcraLimit {
   }
   // Rounded up, so that never more than the limit passes in a period.
   return { interval: Math.ceil(period / limit), burst }
-}
-
-function resolveOptions(options: RateLimiterOptions) {
-  refuseUnknownKeys(options, knownKeys, 'createRateLimiter')
-  const {
-    client,
-    prefix = rateLimiterDefaults.prefix,
-    onUnavailable = rateLimiterDefaults.onUnavailable,
-    instances = rateLimiterDefaults.instances,
-    timeout = rateLimiterDefaults.timeout,
-    retryInterval = rateLimiterDefaults.retryInterval,
-    maxLocalKeys = rateLimiterDefaults.maxLocalKeys,
-    clock = systemClock,
-    logger = silentLogger,
-  } = options
-  if (onUnavailable !== 'local' && onUnavailable !== 'refuse') {
-    throw new TypeError(
-      `createRateLimiter.onUnavailable: ${JSON.stringify(onUnavailable)} is neither 'local' nor 'refuse'.`,
-    )
-  }
-  for (const [name, value] of Object.entries({ instances, maxLocalKeys })) {
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw new TypeError(`createRateLimiter.${name}: ${value} is not a whole number from 1.`)
-    }
-  }
-  return {
-    client,
-    prefix,
-    onUnavailable,
-    instances,
-    timeout: parseDuration(timeout, 'createRateLimiter.timeout'),
-    retryInterval: parseDuration(retryInterval, 'createRateLimiter.retryInterval'),
-    maxLocalKeys,
-    clock,
-    logger,
-  }
 }

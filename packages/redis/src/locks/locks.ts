@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { randomUUID } from 'node:crypto'
-import { type Duration, type Logger, silentLogger } from '@quintet/core'
-import { type Clock, parseDuration, refuseUnknownKeys, systemClock } from '@quintet/core/kit'
+import type { Duration, Logger } from '@quintet/core'
+import { type Clock, option, readOptions } from '@quintet/core/kit'
 import { RedisError } from '../errors.ts'
 import { holdLock, lost } from './held-lock.ts'
 import type { Lock } from './held-lock.ts'
 import { acquireLock, releaseLock } from './lock-scripts.ts'
-import type { ScriptClient } from '../script.ts'
+import { prefixOption, scriptClientOption, type ScriptClient } from '../script.ts'
 
 export interface LocksOptions {
   readonly client: ScriptClient
@@ -50,6 +50,26 @@ export const locksDefaults: Readonly<{
   wait: Duration
 }> = Object.freeze({ prefix: 'lk:', ttl: '10s', retryInterval: 100, wait: '10s' })
 
+/** A shorter one could not be renewed in time. */
+const ttlOption = option.delay(undefined, { min: 50 }).map(Math.round)
+
+const spec = {
+  client: scriptClientOption(),
+  prefix: prefixOption(locksDefaults.prefix),
+  ttl: option.delay(locksDefaults.ttl, { min: 50 }).map(Math.round),
+  retryInterval: option.delay(locksDefaults.retryInterval),
+  clock: option.clock(),
+  logger: option.logger(),
+}
+
+const tryAcquireSpec = { ttl: ttlOption.optional() }
+
+const acquireSpec = {
+  ...tryAcquireSpec,
+  wait: option.duration(locksDefaults.wait),
+  signal: option.signal(),
+}
+
 /**
  * Makes locks on one Redis server: `SET NX PX` with an owner, renewal, release only by the owner, and a counter whose
  * values grow even when Redis has lost its data, as long as its clock does not go backwards.
@@ -57,10 +77,14 @@ export const locksDefaults: Readonly<{
  * A lock in Redis is a lease, not a proof: check {@link Lock.fencingToken} where it matters.
  */
 export function createLocks(options: LocksOptions): Locks {
-  const { client, prefix, ttl: defaultTtl, retryInterval, clock, logger } = resolveOptions(options)
-
-  const ttlOf = ({ ttl }: Pick<AcquireOptions, 'ttl'>): number =>
-    ttl === undefined ? defaultTtl : parseTtl(ttl, 'acquire.ttl')
+  const {
+    client,
+    prefix,
+    ttl: defaultTtl,
+    retryInterval,
+    clock,
+    logger,
+  } = readOptions<LocksOptions, typeof spec>(options, spec, 'createLocks')
 
   async function take(name: string, ttl: number): Promise<Lock | undefined> {
     const keys = keysOf(prefix, name)
@@ -79,10 +103,11 @@ export function createLocks(options: LocksOptions): Locks {
   }
 
   async function acquire(name: string, acquireOptions: AcquireOptions = {}): Promise<Lock> {
-    refuseUnknownKeys(acquireOptions, ['ttl', 'wait', 'signal'], 'acquire')
-    const ttl = ttlOf(acquireOptions)
-    const wait = parseDuration(acquireOptions.wait ?? locksDefaults.wait, 'acquire.wait')
-    const { signal } = acquireOptions
+    const {
+      ttl = defaultTtl,
+      wait,
+      signal,
+    } = readOptions<AcquireOptions, typeof acquireSpec>(acquireOptions, acquireSpec, 'acquire')
     const end = clock.monotonic() + wait
     for (;;) {
       signal?.throwIfAborted()
@@ -106,8 +131,12 @@ export function createLocks(options: LocksOptions): Locks {
   return {
     acquire,
     async tryAcquire(name, acquireOptions = {}) {
-      refuseUnknownKeys(acquireOptions, ['ttl'], 'tryAcquire')
-      return take(name, ttlOf(acquireOptions))
+      const { ttl = defaultTtl } = readOptions<Pick<AcquireOptions, 'ttl'>, typeof tryAcquireSpec>(
+        acquireOptions,
+        tryAcquireSpec,
+        'tryAcquire',
+      )
+      return take(name, ttl)
     },
     async run<T>(name: string, work: (lock: Lock) => Promise<T>, acquireOptions?: AcquireOptions) {
       const lock = await acquire(name, acquireOptions)
@@ -138,26 +167,5 @@ async function pause(ms: number, signal: AbortSignal | undefined): Promise<void>
   } catch (error) {
     signal?.throwIfAborted()
     throw error
-  }
-}
-
-function parseTtl(value: Duration, at: string): number {
-  const ttl = Math.round(parseDuration(value, at))
-  if (ttl < 50) throw new TypeError(`${at}: ${ttl} ms is too short to be renewed. Give at least 50 ms.`)
-  return ttl
-}
-
-function resolveOptions(options: LocksOptions) {
-  refuseUnknownKeys(options, ['client', 'prefix', 'ttl', 'retryInterval', 'clock', 'logger'], 'createLocks')
-  return {
-    client: options.client,
-    prefix: options.prefix ?? locksDefaults.prefix,
-    ttl: parseTtl(options.ttl ?? locksDefaults.ttl, 'createLocks.ttl'),
-    retryInterval: parseDuration(
-      options.retryInterval ?? locksDefaults.retryInterval,
-      'createLocks.retryInterval',
-    ),
-    clock: options.clock ?? systemClock,
-    logger: options.logger ?? silentLogger,
   }
 }

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { type Duration, type Logger, silentLogger } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import type { Duration, Logger } from '@quintet/core'
+import { option, readOptions, refuseUnknownKeys } from '@quintet/core/kit'
 import type { Redis } from 'ioredis'
 import { describeFailure, RedisError } from '../errors.ts'
+import { prefixOption } from '../script.ts'
 import { openSubscriber } from './subscriber.ts'
 
 export interface PubSubOptions {
@@ -63,6 +64,17 @@ interface Listener {
   gap(): void
 }
 
+const spec = {
+  client: option.collaborator<Redis>(['publish', 'duplicate'], 'a Redis client (ioredis)'),
+  prefix: prefixOption(pubSubDefaults.prefix),
+  instanceId: option
+    .text()
+    .optional()
+    .map((given) => given ?? randomUUID()),
+  pingInterval: option.delay(pubSubDefaults.pingInterval, { min: 1 }),
+  logger: option.logger(),
+}
+
 /**
  * Makes publish and subscribe with JSON messages that carry their sender.
  *
@@ -71,19 +83,22 @@ interface Listener {
  * @throws TypeError for unknown options, and for the client of a cluster, whose connections cannot be duplicated one by one.
  */
 export function createPubSub(options: PubSubOptions): PubSub {
-  refuseUnknownKeys(options, ['client', 'prefix', 'instanceId', 'pingInterval', 'logger'], 'createPubSub')
-  const { client, prefix = pubSubDefaults.prefix, instanceId = randomUUID(), logger = silentLogger } = options
-  if (client.isCluster)
-    throw new TypeError('createPubSub.client: give a client of one node; a cluster passes messages on.')
+  const { client, prefix, instanceId, pingInterval, logger } = readOptions<PubSubOptions, typeof spec>(
+    options,
+    spec,
+    'createPubSub',
+    {
+      check(read, note) {
+        if (read.client.isCluster) note('client', 'give a client of one node; a cluster passes messages on.')
+      },
+    },
+  )
   const listeners = new Map<string, Set<Listener>>()
   let closed = false
 
   const subscriber = openSubscriber({
     client,
-    pingInterval: parseDuration(
-      options.pingInterval ?? pubSubDefaults.pingInterval,
-      'createPubSub.pingInterval',
-    ),
+    pingInterval,
     logger,
     onMessage(wireChannel, text) {
       const channel = wireChannel.slice(prefix.length)

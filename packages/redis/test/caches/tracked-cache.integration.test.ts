@@ -168,14 +168,14 @@ describe('createTrackedCache', () => {
 
   it('refuses a cluster, an empty prefix, unknown options and a lease that is too short', () => {
     const client = clients.client('a')
-    const cluster = { isCluster: true, options: {} } as unknown as Redis
+    const cluster = { isCluster: true, options: {}, duplicate: Object, on: Object } as unknown as Redis
     expect(() => createTrackedCache({ client: cluster, prefix: 's:', load })).toThrow(
       /cluster cannot be tracked/,
     )
     expect(() => createTrackedCache({ client, prefix: '', load })).toThrow(/every write would be heard/)
-    expect(() => createTrackedCache({ client, prefix: 's:', load, lease: 5 })).toThrow(/at least 20 ms/)
+    expect(() => createTrackedCache({ client, prefix: 's:', load, lease: 5 })).toThrow(/Give 20 ms or more/)
     expect(() => createTrackedCache({ client, prefix: 's:', load, maxEntries: 0 })).toThrow(
-      /not a number of entries/,
+      /maxEntries: 0 is not a whole number of at least 1/,
     )
     // @ts-expect-error an unknown option
     expect(() => createTrackedCache({ client, prefix: 's:', load, ttl: 5 })).toThrow(/unknown key "ttl"/)

@@ -124,21 +124,24 @@ describe('resolveRedisClientsOptions', () => {
 
   it.each([
     [{}, /give exactly one of url, sentinel and cluster\./],
-    [{ url, cluster: { nodes: [] } }, /exactly one of url, sentinel and cluster, not url and cluster/],
+    [
+      { url, cluster: { nodes: [{ host: 'a', port: 1 }] } },
+      /exactly one of url, sentinel and cluster, not url and cluster/,
+    ],
     [{ url, clinets: {} }, /createRedisClients: unknown key "clinets". Did you mean "clients"/],
     [{ url, clients: {} }, /name at least one client/],
     [{ url, clients: { a: { database: 1 } } }, /createRedisClients.clients.a: unknown key "database"/],
-    [{ url, clients: { a: { db: -1 } } }, /clients.a.db: -1 is not a database number/],
+    [{ url, clients: { a: { db: -1 } } }, /clients.a.db: -1 is not a whole number of at least 0/],
     [
       { url, clients: { a: { eviction: 'no' } } },
       /clients.a.eviction: "no" is not one of 'never', 'allowed'/,
     ],
     [{ url, connect: 'soon' }, /connect: "soon" is not one of/],
     [{ url, bootCheck: 'strict' }, /bootCheck: "strict" is not one of/],
-    [{ url, commandTimeout: 0 }, /commandTimeout: at least 1 ms/],
+    [{ url, commandTimeout: 0 }, /commandTimeout: 0 ms is too small. Give 1 ms or more/],
     [{ url, reconnect: { min: 10, max: 5 } }, /max \(5 ms\) is below min \(10 ms\)/],
     [{ url, reconnect: { jitter: 1 } }, /reconnect: unknown key "jitter"/],
-    [{ sentinel: { name: 'x', nodes: [] } }, /sentinel.nodes: give at least one/],
+    [{ sentinel: { name: 'x', nodes: [] } }, /sentinel.nodes: has 0 of at least 1, each an object/],
     [{ sentinel: { name: 'x', nodes: [{ host: 'a', prot: 1 }] } }, /nodes\[0\]: unknown key "prot"/],
     [{ sentinel: { name: 'x', nodes: [{ host: 'a', port: 1 }], pass: '' } }, /sentinel: unknown key "pass"/],
     [{ cluster: { nodes: [{ host: 'a', port: 1 }], startup: 1 } }, /cluster: unknown key "startup"/],

@@ -82,7 +82,9 @@ describe('createRateLimiter', () => {
     expect(() => createRateLimiter({ client, failOpen: true })).toThrow(/unknown key "failOpen"/)
     expect(() => createRateLimiter({ client, instances: 0 })).toThrow(/instances: 0/)
     // @ts-expect-error a wrong value
-    expect(() => createRateLimiter({ client, onUnavailable: 'open' })).toThrow(/neither 'local' nor 'refuse'/)
+    expect(() => createRateLimiter({ client, onUnavailable: 'open' })).toThrow(
+      /"open" is not one of 'local', 'refuse'/,
+    )
   })
 })
 

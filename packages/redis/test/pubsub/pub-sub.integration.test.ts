@@ -170,7 +170,12 @@ describe('createPubSub', () => {
     })
     // @ts-expect-error an unknown option
     expect(() => createPubSub({ client, channel: 'x' })).toThrow(/unknown key "channel"/)
-    const cluster = { isCluster: true, options: {} } as unknown as typeof client
+    const cluster = {
+      isCluster: true,
+      options: {},
+      publish: Object,
+      duplicate: Object,
+    } as unknown as typeof client
     expect(() => createPubSub({ client: cluster })).toThrow(/give a client of one node/)
   })
 })
