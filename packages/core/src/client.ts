@@ -8,6 +8,7 @@ export {
 } from './errors.ts'
 export { fromProblem, toProblem, type Problem } from './http/problem.ts'
 export { parseDuration, type Duration } from './options/duration.ts'
+export type { Size } from './options/size.ts'
 export { option } from './options/options.ts'
 export type { OptionSpec, ResolvedOptions } from './options/option-spec.ts'
 export { readOptions } from './options/read-options.ts'

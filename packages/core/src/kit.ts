@@ -39,6 +39,7 @@ export { createPipeline, pipelineDefaults } from './pipeline/create-pipeline.ts'
 export type { InvocationObserver, SettledCall } from './pipeline/invocation.ts'
 export type { Operation, Surface } from './pipeline/operation.ts'
 export type { CallSteps, IncomingCall, Pipeline, PipelineOptions } from './pipeline/pipeline.ts'
+export { TimeLimit, type Timed } from './pipeline/time-limit.ts'
 export {
   checkOutput,
   callProcedure,

@@ -7,6 +7,7 @@ import {
 
 /** The statuses of this package's errors whose kind is too coarse for HTTP, by their code. */
 export const serverStatuses: Readonly<Record<string, number>> = Object.freeze({
+  ERR_SERVER_EXPECTATION_FAILED: 417,
   ERR_SERVER_HEADERS_TOO_LARGE: 431,
   ERR_SERVER_MEDIA_TYPE_UNSUPPORTED: 415,
   ERR_SERVER_METHOD_NOT_ALLOWED: 405,

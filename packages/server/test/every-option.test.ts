@@ -84,12 +84,17 @@ const shownBy: Readonly<Record<string, readonly [file: string, test: string]>> =
   'LinksOptions.process': link(reached),
   'LinksOptions.instance': link('spreads calls over the instances, and goes on with those that are left'),
   'LinksOptions.maxFrameSize': link('ends when a frame is larger than it takes'),
+  'LinksOptions.timeout': link(
+    'holds a call no longer than the timeout of the link, or the deadline of the call',
+  ),
+  'LinksOptions.keepAlive': link('is asked whether it lives, and left for another that does'),
   'LinksOptions.connectTimeout': link(
     'says within a bounded time that a sibling is missing, and recovers when it comes',
   ),
   'HttpLinkOptions.url': client('uses the fetch that it is given, and tells the server how long it waits'),
   'HttpLinkOptions.token': client('asks for the token before each call'),
   'HttpLinkOptions.fetch': client('uses the fetch that it is given, and tells the server how long it waits'),
+  'HttpLinkOptions.maxEventSize': client('refuses an event of a stream that is too large'),
   'HttpLinkOptions.timeout': client(
     'says that there is no server, that it took too long, or why its caller gave up',
   ),

@@ -8,8 +8,11 @@ import { nameProcedures } from '../procedures/define-service.ts'
 import { isSystem } from '../definition/define-system.ts'
 import type { HealthReport } from '../lifecycle/health-checks.ts'
 import type { Hooks } from '../definition/hooks.ts'
-import { parseDuration } from '../options/duration.ts'
 import { nearestKey, refuseUnknownKeys } from '../options/known-keys.ts'
+import type { Links } from '../transport/link.ts'
+import { option } from '../options/options.ts'
+import type { ResolvedOptions } from '../options/option-spec.ts'
+import { readOptions } from '../options/read-options.ts'
 import { bindLazyServices, type Lazy } from '../lifecycle/lazy.ts'
 import { loadProcess } from './load-process.ts'
 import type { Logger } from '../logging/logger.ts'
@@ -21,18 +24,20 @@ import { createStopSteps } from './stop-steps.ts'
 import type { ResolvedProcess, SetupContext, System } from '../definition/system.ts'
 import type { Transport, TransportHost } from '../transport/transport.ts'
 
-const optionKeys = [
-  'process',
-  'instance',
-  'baseUrl',
-  'logger',
-  'env',
-  'ports',
-  'links',
-  'dev',
-  'startupTimeout',
-  'signal',
-]
+const optionsSpec = {
+  process: option.text().optional(),
+  instance: option.count(0),
+  baseUrl: option.text().optional(),
+  logger: option.collaborator<Logger>(['debug', 'info', 'warn', 'error', 'child'], 'a logger').optional(),
+  env: option.collaborator<NonNullable<AppOptions['env']>>([], 'environment variables').optional(),
+  ports: option.record(option.port()),
+  links: option.collaborator<Links>(['expose', 'connect'], 'links').optional(),
+  dev: option.boolean(false),
+  startupTimeout: option.delay().optional(),
+  signal: option.signal(),
+}
+
+type ResolvedAppOptions = ResolvedOptions<typeof optionsSpec>
 
 /**
  * Starts one process of a system; it takes calls when the promise resolves. Touches neither signals nor the exit of
@@ -50,28 +55,28 @@ export async function createApp<Config, Services>(
 ): Promise<App<Services>> {
   assertRuntime()
   if (!isSystem(system)) throw new TypeError('createApp: the first argument must be made by defineSystem().')
-  refuseUnknownKeys(options, optionKeys, 'createApp')
-  const entry = chooseProcess(system, options)
-  const logger = options.logger ?? (await makeLogger(system, entry.name, options))
-  return await new ProcessStart<Config, Services>(system, entry, options, logger).run()
+  const given = readOptions(options, optionsSpec, 'createApp')
+  const entry = chooseProcess(system, given)
+  const logger = given.logger ?? (await makeLogger(system, entry.name, given))
+  return await new ProcessStart<Config, Services>(system, entry, given, logger).run()
 }
 
 /** Makes the logger of a process that was given none. pino is loaded here, because it takes as long as this package. */
 async function makeLogger(
   system: Pick<System, 'name' | 'logger' | 'dev'>,
   process: string,
-  { dev, instance }: AppOptions,
+  { dev, instance }: ResolvedAppOptions,
 ): Promise<Logger> {
   const { createSystemLogger } = await import('./system-logger.ts')
   return createSystemLogger(system, {
-    level: dev === true ? system.dev.logLevel : undefined,
-    fields: { system: system.name, process, instance: instance ?? 0 },
+    level: dev ? system.dev.logLevel : undefined,
+    fields: { system: system.name, process, instance },
   })
 }
 
 function chooseProcess<Config, Services>(
   system: System<Config, Services>,
-  { process: name, ports, instance }: AppOptions,
+  { process: name, ports }: ResolvedAppOptions,
 ): ResolvedProcess<Services> {
   const names = system.processes.map((process) => process.name)
   const [only] = system.processes
@@ -84,17 +89,14 @@ function chooseProcess<Config, Services>(
       `createApp: the system "${system.name}" ${problem}. ${nearest ? `Did you mean "${nearest}"?` : `Processes: ${names.join(', ')}.`}`,
     )
   }
-  if (instance !== undefined && !(Number.isSafeInteger(instance) && instance >= 0)) {
-    throw new TypeError(`createApp: instance ${String(instance)} must be a whole number, counted from 0.`)
-  }
-  refuseUnknownKeys(ports ?? {}, Object.keys(entry.transports), 'createApp.ports')
+  refuseUnknownKeys(ports, Object.keys(entry.transports), 'createApp.ports')
   return entry
 }
 
 class ProcessStart<Config, Services> {
   readonly #system: System<Config, Services>
   readonly #entry: ResolvedProcess<Services>
-  readonly #options: AppOptions
+  readonly #options: ResolvedAppOptions
   readonly #subject: string
   readonly #logger: Logger
   readonly #lifecycle: OwnedLifecycle
@@ -103,7 +105,7 @@ class ProcessStart<Config, Services> {
   constructor(
     system: System<Config, Services>,
     entry: ResolvedProcess<Services>,
-    options: AppOptions,
+    options: ResolvedAppOptions,
     logger: Logger,
   ) {
     this.#system = system
@@ -116,13 +118,9 @@ class ProcessStart<Config, Services> {
 
   async run(): Promise<App<Services>> {
     const { dev, signal, startupTimeout } = this.#options
-    if (dev === true && this.#system.dev.sourceMaps) process.setSourceMapsEnabled(true)
+    if (dev && this.#system.dev.sourceMaps) process.setSourceMapsEnabled(true)
     const timeout = startupTimeout ?? this.#entry.startupTimeout
-    const steps = createStartSteps({
-      subject: this.#subject,
-      timeout: parseDuration(timeout, 'createApp.startupTimeout'),
-      signal,
-    })
+    const steps = createStartSteps({ subject: this.#subject, timeout, signal })
     this.#lifecycle.enter('starting')
     try {
       return await this.#start(steps)
@@ -159,7 +157,7 @@ class ProcessStart<Config, Services> {
       system: { name: system.name, version: system.version },
       shutdown: system.shutdown,
       process: this.#entry.name,
-      instance: this.#options.instance ?? 0,
+      instance: this.#options.instance,
       services,
       config: config.value,
       configOrigins: config.origins,
@@ -191,14 +189,13 @@ class ProcessStart<Config, Services> {
     }
     await this.#startTransports(steps, host, workers)
     for (const hook of hooks) await steps.run('afterStart', () => hook.afterStart?.(app))
-    health.markStarted()
-    this.#lifecycle.enter('running')
-    this.#logger.info(
-      {
-        transports: Object.fromEntries(this.#started.map(({ name, running }) => [name, running.url ?? null])),
-      },
-      'started',
-    )
+    await steps.run('announcing it', () => {
+      if (this.#lifecycle.phase !== 'starting') throw new Error('the app was stopped while it started.')
+      health.markStarted()
+      this.#lifecycle.enter('running')
+      const urls = this.#started.map(({ name, running }) => [name, running.url ?? null] as const)
+      this.#logger.info({ transports: Object.fromEntries(urls) }, 'started')
+    })
     return app
   }
 
@@ -222,7 +219,7 @@ class ProcessStart<Config, Services> {
       logger: this.#logger,
       lifecycle: this.#lifecycle,
       signal,
-      process: { name, instance: this.#options.instance ?? 0 },
+      process: { name, instance: this.#options.instance },
       sibling: createSiblings({
         system: this.#system.name,
         process: name,
@@ -256,7 +253,7 @@ class ProcessStart<Config, Services> {
           if (this.#started.some((other) => other.name === name)) {
             throw new TypeError(`there are two transports named "${name}".`)
           }
-          return transport.start({ ...host, port: ports?.[name] })
+          return transport.start({ ...host, port: ports[name] })
         },
         (late) => late.close(),
       )

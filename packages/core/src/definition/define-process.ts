@@ -4,12 +4,26 @@ import { brandDefinition, isDefinition } from './definition-brand.ts'
 import { readOptions } from '../options/read-options.ts'
 import type { Hooks } from './hooks.ts'
 import { nameProcedures } from '../procedures/define-service.ts'
-import { refuseUnknownKeys } from '../options/known-keys.ts'
+import { option } from '../options/options.ts'
+import type { Route } from '../procedures/route.ts'
+import type { Service } from '../procedures/service.ts'
 import type { ProcessDefinition, ProcessOptions } from './process.ts'
 import type { Transport } from '../transport/transport.ts'
 
 /** The `defineProcess` function for one type of services. */
 export type DefineProcess<Services> = (options: ProcessOptions<Services>) => ProcessDefinition<Services>
+
+const spec = {
+  services: option.list(option.collaborator<Service>([], 'a service')),
+  routes: option.list(option.collaborator<Route>(['handler'], 'a route made by route()')),
+  workers: option
+    .either(
+      option.list(option.collaborator<Transport>(['start'], 'a worker')),
+      option.function<(services: never) => readonly Transport[] | Promise<readonly Transport[]>>(),
+    )
+    .or(Object.freeze<Transport[]>([])),
+  hooks: hooksOption(),
+}
 
 /**
  * Defines what one process answers to and works on: the default export of a process's module.
@@ -19,39 +33,35 @@ export type DefineProcess<Services> = (options: ProcessOptions<Services>) => Pro
 export function defineProcess<Services = unknown>(
   options: ProcessOptions<Services>,
 ): ProcessDefinition<Services> {
-  if (typeof options !== 'object' || options === null) throw new TypeError('defineProcess: needs options.')
-  refuseUnknownKeys(options, ['services', 'routes', 'workers', 'hooks'], 'defineProcess')
-  const services = Object.freeze([...(options.services ?? [])])
-  const routes = Object.freeze([...(options.routes ?? [])])
+  // Without any it would answer to nothing, which is hardly meant.
+  if (options === undefined) throw new TypeError('defineProcess: needs options.')
+  const { services, routes, workers, hooks } = readOptions<ProcessOptions<Services>, typeof spec>(
+    options,
+    spec,
+    'defineProcess',
+  )
   nameProcedures(services)
   const seen = new Set<string>()
   for (const route of routes) {
-    if (
-      typeof route !== 'object' ||
-      route === null ||
-      typeof route.handler !== 'function' ||
-      route.access === undefined
-    ) {
-      throw new TypeError('defineProcess: routes must be made by route().')
-    }
+    if (route.access === undefined) throw new TypeError('defineProcess: routes must be made by route().')
     const name = `${route.method} ${route.pattern}`
     assertAccessRule(route.access, name)
     if (seen.has(name)) throw new TypeError(`defineProcess: there are two routes ${name}.`)
     seen.add(name)
   }
-  const { hooks } = readOptions({ hooks: options.hooks }, { hooks: hooksOption() }, 'defineProcess')
-  const { workers } = options
   const definition: ProcessDefinition<Services> = {
     services,
     routes,
-    workers: typeof workers === 'function' ? withoutWays(workers) : () => workers ?? [],
+    workers: typeof workers === 'function' ? withoutWays(workers as WorkerMaker<Services>) : () => workers,
     operations: Object.freeze(
-      typeof workers === 'function' ? [] : (workers ?? []).flatMap((worker) => worker.operations ?? []),
+      typeof workers === 'function' ? [] : workers.flatMap((worker) => worker.operations ?? []),
     ),
     hooks: hooks as Hooks<Services>,
   }
   return Object.freeze(brandDefinition('process', definition))
 }
+
+type WorkerMaker<Services> = (services: Services) => readonly Transport[] | Promise<readonly Transport[]>
 
 /** Holds a function that makes workers to those that open no way in: nobody could see its rule before the process runs. */
 function withoutWays<Services>(

@@ -214,6 +214,58 @@ describe('createApp', () => {
     )
   })
 
+  it.each([
+    [{ process: 7 }, 'createApp.process: 7 is not a text'],
+    [{ instance: -1 }, 'createApp.instance: -1 is not a whole number of at least 0'],
+    [{ ports: { http: '80' } }, 'createApp.ports.http: "80" is not a port'],
+    [{ logger: {} }, 'createApp.logger: is not a logger: it has no debug()'],
+    [{ links: {} }, 'createApp.links: is not links'],
+    [{ dev: 'yes' }, 'createApp.dev'],
+    [{ env: 'A=b' }, 'createApp.env'],
+    [{ signal: {} }, 'createApp.signal'],
+    [{ proces: 'http' }, 'Did you mean "process"?'],
+  ])('refuses %j', async (options, message) => {
+    const definition = system({
+      processes: [{ name: 'http', module: async () => ({ default: defineProcess({}) }) }],
+    })
+    await expect(start(definition, options as AppOptions)).rejects.toThrow(message)
+  })
+
+  it.each([
+    [{ services: {} }, 'defineProcess.services'],
+    [{ services: [1] }, 'defineProcess.services[0]: a number is not a service'],
+    [{ routes: [{}] }, 'defineProcess.routes[0]: is not a route made by route()'],
+    [{ workers: [{}] }, 'defineProcess.workers'],
+    [{ hooks: { afterStart: 1 } }, 'defineProcess.hooks.afterStart'],
+    [{ service: [] }, 'Did you mean "services"?'],
+  ])('is not given a process of %j', (options, message) => {
+    expect(() => defineProcess(options as never)).toThrow(message)
+  })
+
+  it('does not run an app that a hook has stopped, nor one whose logger throws', async () => {
+    const failed = { code: 'ERR_CORE_START_FAILED' }
+    const stopped = system({
+      processes: [
+        {
+          name: 'http',
+          module: async () => ({ default: defineProcess({}) }),
+          hooks: { afterStart: (app) => app.stop() },
+        },
+      ],
+    })
+    await expect(start(stopped)).rejects.toMatchObject(failed)
+    const plain = system({
+      processes: [{ name: 'http', module: async () => ({ default: defineProcess({}) }) }],
+    })
+    const logger = {
+      ...silentLogger,
+      info: () => {
+        throw new Error('The disk is full.')
+      },
+    }
+    await expect(start(plain, { logger })).rejects.toMatchObject(failed)
+  })
+
   it('gives up at startupTimeout, names the step, aborts its signal, and closes what comes late', async () => {
     const events: string[] = []
     const slow = Promise.withResolvers<void>()

@@ -550,6 +550,6 @@ describe('createApp', () => {
     await expect(createApp(defineSystem(minimal), misspelt as AppOptions)).rejects.toThrow(
       'Did you mean "process"?',
     )
-    await expect(createApp(defineSystem(minimal), { instance: -1 })).rejects.toThrow('counted from 0')
+    await expect(createApp(defineSystem(minimal), { instance: -1 })).rejects.toThrow('at least 0')
   })
 })

@@ -2,6 +2,7 @@ import {
   type CallOptions,
   type ClientLink,
   type Duration,
+  type Size,
   isQuintetError,
   option,
   readOptions,
@@ -24,18 +25,24 @@ export interface HttpLinkOptions {
   readonly token?: string | (() => string | undefined | Promise<string | undefined>)
   /** @defaultValue the global `fetch` */
   readonly fetch?: typeof fetch
-  /** How long a call may take, and a stream to begin; told to the server as its deadline. @defaultValue `'30s'` */
+  /** How long a call may take, and a stream to begin; told to the server. 0 for no limit. @defaultValue `'30s'` */
   readonly timeout?: Duration
+  /** The largest event of a stream, in characters. @defaultValue `'16mb'` */
+  readonly maxEventSize?: Size
 }
 
 /** What applies where {@link HttpLinkOptions} says nothing. */
-export const httpLinkDefaults: Readonly<{ timeout: '30s' }> = Object.freeze({ timeout: '30s' })
+export const httpLinkDefaults: Readonly<{ timeout: '30s'; maxEventSize: '16mb' }> = Object.freeze({
+  timeout: '30s',
+  maxEventSize: '16mb',
+})
 
 const spec = {
   url: option.url(undefined, { protocols: ['http:', 'https:'] }),
   token: tokenOption(),
   fetch: option.function<typeof fetch>().optional(),
   timeout: option.delay(httpLinkDefaults.timeout),
+  maxEventSize: option.size(httpLinkDefaults.maxEventSize, { min: 1 }),
 }
 
 /**
@@ -47,7 +54,13 @@ const spec = {
  *   `ERR_SERVER_RESPONSE_INVALID` when something else answered.
  */
 export function httpLink(options: HttpLinkOptions): ClientLink {
-  const { url, token: givenToken, timeout, fetch: send = fetch } = readOptions(options, spec, 'httpLink')
+  const {
+    url,
+    token: givenToken,
+    timeout,
+    maxEventSize,
+    fetch: send = fetch,
+  } = readOptions(options, spec, 'httpLink')
   const base = url.href.replace(/\/+$/, '')
 
   const request = async (
@@ -88,7 +101,7 @@ export function httpLink(options: HttpLinkOptions): ClientLink {
       if (isEventStream(answer)) {
         streams = true
         patience.began()
-        return { items: readStream(answer, call.signal, patience.end) }
+        return { items: readStream(answer, maxEventSize, call.signal, patience.end) }
       }
       if (answer.status === 204) return { value: undefined }
       return { value: (await orAborted(answer.json(), patience.signal)) as unknown }
@@ -126,12 +139,13 @@ export function httpLink(options: HttpLinkOptions): ClientLink {
 
 async function* readStream(
   answer: Response,
+  maxEventSize: number,
   signal: AbortSignal | undefined,
   onEnd: () => void,
 ): AsyncGenerator<StreamItem, void, undefined> {
   try {
     if (answer.body === null) throw unexpected(answer)
-    for await (const { event, data, id } of readEvents(answer.body)) {
+    for await (const { event, data, id } of readEvents(answer.body, maxEventSize)) {
       if (event === 'end') return
       if (event === 'error') throw fromProblem(JSON.parse(data) as unknown)
       // What JSON leaves out has no data.

@@ -18,9 +18,9 @@ export interface SocketLinkOptions {
   readonly url: string
   /** The bearer token, asked for before each connection. */
   readonly token?: string | (() => string | undefined | Promise<string | undefined>)
-  /** How long a call may take, with the connection where it has to be made; told to the server. @defaultValue `'30s'` */
+  /** How long a call may take, with the connection where it has to be made; told to the server. 0 for no limit. @defaultValue `'30s'` */
   readonly timeout?: Duration
-  /** How long a connection may take to be made, with the token that it needs. @defaultValue `'10s'` */
+  /** How long a connection may take to be made, with the token that it needs; 0 for no limit. @defaultValue `'10s'` */
   readonly connectTimeout?: Duration
   /** After how long without a message the server is pinged, and how long it may take to answer; an interval of 0 never asks. @defaultValue `{ interval: '15s', timeout: '5s' }` */
   readonly keepAlive?: { readonly interval?: Duration; readonly timeout?: Duration }
@@ -46,7 +46,7 @@ const spec = {
   connectTimeout: option.delay(socketLinkDefaults.connectTimeout),
   keepAlive: option.nested({
     interval: option.delay(socketLinkDefaults.keepAlive.interval),
-    timeout: option.delay(socketLinkDefaults.keepAlive.timeout),
+    timeout: option.delay(socketLinkDefaults.keepAlive.timeout, { min: 1 }),
   }),
   WebSocket: option.collaborator<typeof WebSocket>([], 'a WebSocket class').optional(),
 }
@@ -80,10 +80,11 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
 
   const connect = async (onRetired: () => void): Promise<RpcSocket> => {
     const limit = new AbortController()
-    const timer = setTimeout(() => {
+    const giveUp = (): void => {
       const late = new DOMException('The connection took too long to be made.', 'TimeoutError')
       limit.abort(serverError('ERR_SERVER_CONNECT_FAILED', late.message, { cause: late }))
-    }, connectTimeout)
+    }
+    const timer = connectTimeout === 0 ? undefined : setTimeout(giveUp, connectTimeout)
     const signal = AbortSignal.any([closing.signal, limit.signal])
     try {
       signal.throwIfAborted()

@@ -1,7 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ClientInfo, QuintetError } from '@quintet/core'
 import { requestIdOf, statusOf } from '@quintet/core/http'
-import { noCredentials, type Credentials, type IncomingCall, type Operation } from '@quintet/core/kit'
+import {
+  noCredentials,
+  toQuintetError,
+  type Credentials,
+  type IncomingCall,
+  type Operation,
+} from '@quintet/core/kit'
+import { describeKind } from '../request/describe-kind.ts'
 import { deadlineOf, traceparentOf } from '../request/call-headers.ts'
 import { serverStatuses, toProblem } from '../problem.ts'
 import { chooseCoding, createCompressor } from '../request/content-coding.ts'
@@ -75,9 +82,25 @@ export class Exchange {
 
   credentials(): Credentials {
     const { options } = this.site
-    if (options.credentials !== undefined) return options.credentials(this.request)
+    if (options.credentials !== undefined) return this.#ownCredentials(options.credentials)
     if (this.request.headers.authorization === undefined) return noCredentials
     return credentialsOf(this.request, options.trustedProxies)
+  }
+
+  /** @throws what the option throws; a TypeError when it gives no credentials at once. Both are logged: every call fails. */
+  #ownCredentials(read: (request: IncomingMessage) => unknown): Credentials {
+    try {
+      const given = read(this.request)
+      if (typeof given === 'object' && given !== null && 'scheme' in given) return given as Credentials
+      if (given instanceof Promise) given.catch(() => {})
+      throw new TypeError(
+        `http.credentials: must return credentials at once, such as noCredentials, not ${describeKind(given)}.`,
+      )
+    } catch (error) {
+      if (toQuintetError(error).kind === 'internal')
+        this.site.host.logger.error({ err: error, requestId: this.requestId }, 'http.credentials failed')
+      throw error
+    }
   }
 
   /** Asks for the body, of a client that waits to be asked. */

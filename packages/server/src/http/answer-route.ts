@@ -150,13 +150,24 @@ async function runHandler(request: IncomingMessage, handle: () => unknown): Prom
 
 /** Ends a handler that has not answered in time; while its body still arrives, the time has not begun. */
 function startTimer(timeout: number, progressAt: () => number, onLate: (error: Error) => void): () => void {
+  let lookedTwice = false
+  let grace: NodeJS.Immediate | undefined
   const look = (): void => {
     const left = timeout - (performance.now() - progressAt())
-    if (left > 1) timer = setTimeout(look, left)
-    else onLate(toQuintetError(new DOMException('The route took longer than its timeout.', 'TimeoutError')))
+    if (left > 1) {
+      lookedTwice = false
+      timer = setTimeout(look, left)
+    } else if (!lookedTwice) {
+      // After a pause of the process the rest of the body may have arrived, and is read before the second look.
+      lookedTwice = true
+      grace = setImmediate(look)
+    } else onLate(toQuintetError(new DOMException('The route took longer than its timeout.', 'TimeoutError')))
   }
   let timer = setTimeout(look, timeout)
-  return () => clearTimeout(timer)
+  return () => {
+    clearTimeout(timer)
+    clearImmediate(grace)
+  }
 }
 
 function isResponse(value: unknown): value is Response {

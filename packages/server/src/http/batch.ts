@@ -5,8 +5,7 @@ import { toProblem } from '../problem.ts'
 import type { Exchange } from '../exchange/exchange.ts'
 import { methodNotAllowed, readJson } from './rpc.ts'
 import { tooLarge } from '../request/read-body.ts'
-
-type CallId = string | number
+import { isCallId, type CallId } from '../request/call-id.ts'
 
 /**
  * Answers `POST /rpc`: `[{ id, method, input }]`, each a call of its own through the pipeline with the
@@ -53,7 +52,7 @@ function parseCall(value: unknown): BatchCall {
     string,
     unknown
   >
-  return { id: typeof id === 'string' || typeof id === 'number' ? id : null, method, input }
+  return { id: isCallId(id) ? id : null, method, input }
 }
 
 /** The JSON of one answer. What goes wrong in one call is told to that call alone. */

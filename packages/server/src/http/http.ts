@@ -1,7 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Transport } from '@quintet/core'
-import type { NamedProcedure, RunningTransport, TransportHost } from '@quintet/core/kit'
+import type { HttpPlugin, NamedProcedure, RunningTransport, TransportHost } from '@quintet/core/kit'
+import { describeKind } from '../request/describe-kind.ts'
 import { serverError } from '../errors.ts'
 import { openApiOperations, openApiRoutes } from '../openapi/routes.ts'
 import { SocketHub, socketOperations } from '../socket/socket-hub.ts'
@@ -9,6 +10,7 @@ import { admit } from '../request/admit-request.ts'
 import { answerRoute } from './answer-route.ts'
 import { answerBatch } from './batch.ts'
 import { adoptRequests } from '../request/web-request.ts'
+import { unknownRoute } from '../request/unknown-operations.ts'
 import { createBodyWatch } from '../request/body-watch.ts'
 import { trackConnections } from '@quintet/core/http'
 import { LongAnswers } from '../exchange/long-answers.ts'
@@ -133,6 +135,13 @@ function serve(server: Server, site: Site): LastExchanges {
   }
   server.on('request', (request, response) => answer(request, response, false))
   server.on('checkContinue', (request, response) => answer(request, response, true))
+  server.on('checkExpectation', (request, response) => {
+    response.on('error', ignore)
+    const exchange = new Exchange(site, request, response, false)
+    last.set(request.socket, exchange)
+    const refused = serverError('ERR_SERVER_EXPECTATION_FAILED', 'The only expectation is 100-continue.')
+    exchange.failUnknown(unknownRoute, refused)
+  })
   refuseUnreadRequests(server, last)
   return last
 }
@@ -143,10 +152,10 @@ function respond(
   procedures: ReadonlyMap<string, NamedProcedure>,
   routes: RouteTable,
 ): Promise<void> | undefined {
-  const { request, response, site } = exchange
+  const { request, site } = exchange
   const path = admit(request)
   for (const plugin of site.options.plugins) {
-    if (plugin.handle(request, response)) return undefined
+    if (askPlugin(exchange, plugin)) return undefined
   }
   if (request.method === 'OPTIONS' && site.options.cors !== undefined && isPreflight(request)) {
     const headers = site.options.cors.preflight(request)
@@ -159,6 +168,21 @@ function respond(
   if (procedure !== undefined) return answerRpc(exchange, procedure)
   if (path === '/rpc') return answerBatch(exchange)
   return answerRoute(exchange, routes, path)
+}
+
+/** @throws TypeError for an answer that is neither true nor false: a promise would count as one, and never be waited for. */
+function askPlugin({ request, response, requestId, site: { host } }: Exchange, plugin: HttpPlugin): boolean {
+  try {
+    const handled: unknown = plugin.handle(request, response)
+    if (typeof handled === 'boolean') return handled
+    if (handled instanceof Promise) handled.catch(ignore)
+    throw new TypeError(
+      `http.plugins: handle() of "${plugin.name}" must return true or false at once, not ${describeKind(handled)}.`,
+    )
+  } catch (error) {
+    host.logger.error({ err: error, requestId }, 'a plugin failed')
+    throw error
+  }
 }
 
 function wantsWebSocket({ headers }: IncomingMessage): boolean {

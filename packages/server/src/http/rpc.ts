@@ -13,9 +13,12 @@ import { readBody } from '../request/read-body.ts'
 export function answerRpc(exchange: Exchange, { procedure, operation }: NamedProcedure): Promise<void> {
   const { host } = exchange.site
   const { method } = exchange.request
-  const bySafeMethod = method === 'GET' && procedure.safe
+  // HEAD asks for the head of an answer alone (RFC 9110, section 9.3.2), which a stream has none of by itself.
+  const isHead = method === 'HEAD' && procedure.mode === 'call'
+  const bySafeMethod = procedure.safe && (method === 'GET' || isHead)
   if (method !== 'POST' && !bySafeMethod) {
-    const allowed = procedure.safe ? 'GET, POST' : 'POST'
+    const safe = procedure.mode === 'call' ? 'GET, HEAD, POST' : 'GET, POST'
+    const allowed = procedure.safe ? safe : 'POST'
     exchange.fail(methodNotAllowed(allowed), ['allow', allowed])
     return Promise.resolve()
   }

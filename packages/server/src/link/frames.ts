@@ -17,6 +17,9 @@ export const frameType = {
   leaving: 11,
   /** A stream has begun, before its first item. */
   begin: 12,
+  /** Asks the other side whether it lives. */
+  ping: 13,
+  pong: 14,
 } as const
 
 /** The body is not JSON alone: binary values follow it. */

@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net'
 import { isQuintetError, type Principal } from '@quintet/core'
-import { type CallOptions, toQuintetError } from '@quintet/core/kit'
+import { type CallOptions, systemClock, type Timed, TimeLimit, toQuintetError } from '@quintet/core/kit'
 import { notEncodable } from '../encode-input.ts'
 import { eventIdOf } from '../streams/event-id.ts'
 import { EventQueue } from '../streams/event-queue.ts'
@@ -27,9 +27,21 @@ export interface LinkConnectionOptions {
   readonly key: Buffer
   /** Bytes. */
   readonly maxFrameSize: number
+  /** How long a call may take, in milliseconds; 0 for no limit. */
+  readonly timeout: number
+  readonly keepAlive: KeepAlive
 }
 
-interface PendingCall {
+/** Milliseconds without a word after which the other side is asked, and until it must have answered. */
+export interface KeepAlive {
+  readonly interval: number
+  readonly timeout: number
+}
+
+/** The longest delay that Node's timers can hold. */
+const longestTimer = 2_147_483_647
+
+interface PendingCall extends Timed {
   readonly id: number
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
@@ -38,6 +50,10 @@ interface PendingCall {
   resumable: boolean
   readonly signal: AbortSignal | undefined
   onAbort: (() => void) | undefined
+  /** Ends it at its own deadline. */
+  timer: NodeJS.Timeout | undefined
+  /** Whether its time runs until it is answered or has begun. */
+  limited: boolean
   /** Nobody waits for it here any more, and the other side has not ended it yet. */
   left: boolean
 }
@@ -56,6 +72,9 @@ export class LinkConnection {
   readonly #numbers = new CallNumbers()
   readonly #heads = new CallHeadWriter()
   readonly #timer: NodeJS.Timeout
+  readonly #limit: TimeLimit | undefined
+  #probe: NodeJS.Timeout | undefined
+  #heardAt = performance.now()
   readonly #onChange: () => void
   #state: 'connecting' | 'ready' | 'leaving' | 'closed' = 'connecting'
   #expected: string | undefined
@@ -68,9 +87,11 @@ export class LinkConnection {
     this.#socket = connect(options.path)
     this.#writer = new FrameWriter(this.#socket)
     this.#timer = setTimeout(() => this.#socket.destroy(), handshakeTimeout)
+    if (options.timeout > 0) this.#limit = new TimeLimit(options.timeout, systemClock)
     const reader = new FrameReader(options.maxFrameSize)
     const onFrame = (frame: Frame): void => this.#frame(frame)
     this.#socket.on('data', (chunk: Buffer) => {
+      this.#heardAt = performance.now()
       try {
         reader.read(chunk, onFrame)
       } catch (error) {
@@ -131,9 +152,21 @@ export class LinkConnection {
         items: undefined,
         resumable: false,
         onAbort: undefined,
+        timer: undefined,
+        limited: this.#limit !== undefined,
         left: false,
+        dueAt: 0,
+        earlier: undefined,
+        later: undefined,
+        onDue: () => {
+          pending.limited = false
+          this.#cancel(pending, tookTooLong())
+        },
       }
       this.#pending.set(id, pending)
+      this.#limit?.add(pending, performance.now())
+      if (remaining !== noDeadline && remaining <= longestTimer)
+        pending.timer = setTimeout(() => this.#cancel(pending, tookTooLong()), remaining)
       if (signal !== undefined) {
         pending.onAbort = () => this.#cancel(pending, signal.reason)
         signal.addEventListener('abort', pending.onAbort, { once: true })
@@ -160,6 +193,7 @@ export class LinkConnection {
       this.#onChange()
       return
     }
+    if (frame.type === frameType.pong) return
     const pending = this.#pending.get(frame.id)
     if (pending === undefined) throw new TypeError('There is no call of this number.')
     const { type, payload } = frame
@@ -203,6 +237,7 @@ export class LinkConnection {
         if (early)
           this.#cancel(pending, new DOMException('The stream is not read any further.', 'AbortError'))
       }
+      this.#stopTime(pending)
       pending.resolve(pending.items)
     }
     return pending.items
@@ -228,6 +263,7 @@ export class LinkConnection {
     ) {
       clearTimeout(this.#timer)
       this.#state = 'ready'
+      this.#scheduleProbe(this.#options.keepAlive.interval)
       this.#onChange()
     } else {
       throw new TypeError('The sibling did not prove that it belongs to this system.')
@@ -249,11 +285,44 @@ export class LinkConnection {
 
   #leave(pending: PendingCall): void {
     pending.left = true
+    this.#stopTime(pending)
+    clearTimeout(pending.timer)
     if (pending.onAbort !== undefined) pending.signal?.removeEventListener('abort', pending.onAbort)
+  }
+
+  #stopTime(pending: PendingCall): void {
+    if (!pending.limited) return
+    pending.limited = false
+    this.#limit?.delete(pending)
+  }
+
+  /** Anything that is heard shows that the other side lives; after a quiet interval it is asked. */
+  #scheduleProbe(after: number): void {
+    const { interval, timeout } = this.#options.keepAlive
+    if (interval === 0) return
+    this.#probe = setTimeout(() => {
+      const left = interval - (performance.now() - this.#heardAt)
+      if (left > 1) {
+        this.#scheduleProbe(left)
+        return
+      }
+      const askedAt = performance.now()
+      this.#writer.write(frameType.ping, 0, 0, [])
+      this.#probe = setTimeout(() => {
+        // After a pause of this process the answer may have arrived, and is read before the look.
+        setImmediate(() => {
+          if (this.#heardAt >= askedAt) this.#scheduleProbe(interval)
+          else this.#socket.destroy()
+        })
+      }, timeout)
+      this.#probe.unref()
+    }, after)
+    this.#probe.unref()
   }
 
   #closed(): void {
     clearTimeout(this.#timer)
+    clearTimeout(this.#probe)
     this.#state = 'closed'
     const gone = toQuintetError(
       serverError('ERR_SERVER_CLOSED', 'The sibling process ended the link before it had answered.'),
@@ -261,4 +330,8 @@ export class LinkConnection {
     for (const pending of this.#pending) if (!pending.left) this.#fail(pending, gone)
     this.#onChange()
   }
+}
+
+function tookTooLong(): Error {
+  return toQuintetError(new DOMException('The call took too long.', 'TimeoutError'))
 }

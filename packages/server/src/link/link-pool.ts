@@ -4,7 +4,7 @@ import { EventQueue } from '../streams/event-queue.ts'
 import { delay, resumeStream, type StreamItem } from '../streams/resume.ts'
 import { serverError } from '../errors.ts'
 import type { LinkIdentity } from './handshake.ts'
-import { LinkConnection } from './link-connection.ts'
+import { LinkConnection, type KeepAlive } from './link-connection.ts'
 import type { SocketFolder } from './socket-files.ts'
 
 export interface LinkPoolOptions {
@@ -16,6 +16,10 @@ export interface LinkPoolOptions {
   readonly maxFrameSize: number
   /** How long a call waits for an instance that can take it, in milliseconds. */
   readonly connectTimeout: number
+  /** How long a call may take, in milliseconds; 0 for no limit. */
+  readonly timeout: number
+  /** Milliseconds; an interval of 0 never asks. */
+  readonly keepAlive: KeepAlive
 }
 
 /** How often the folder is read for instances that have come, in milliseconds. */
@@ -33,6 +37,7 @@ export class LinkPool implements BinaryClientLink, AsyncDisposable {
   readonly #notBefore = new Map<string, { readonly at: number; readonly pause: number }>()
   #waiting: (() => void)[] = []
   #looking: Promise<void> | undefined
+  #prepared: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
@@ -101,7 +106,8 @@ export class LinkPool implements BinaryClientLink, AsyncDisposable {
   async #wait({ signal, deadline }: CallOptions): Promise<LinkConnection> {
     // By the monotonic clock, so that a step of the wall clock makes no wait longer.
     const remaining = deadline === undefined ? Number.POSITIVE_INFINITY : deadline - Date.now()
-    const until = performance.now() + Math.min(this.#options.connectTimeout, remaining)
+    const patience = this.#options.connectTimeout || Number.POSITIVE_INFINITY
+    const until = performance.now() + Math.min(patience, this.#options.timeout || patience, remaining)
     let pause = firstBackoff
     for (;;) {
       if (this.#closed) throw serverError('ERR_SERVER_CLOSED', 'This link is closed.')
@@ -135,6 +141,8 @@ export class LinkPool implements BinaryClientLink, AsyncDisposable {
 
   async #readFolder(): Promise<void> {
     const { folder, caller, process } = this.#options
+    this.#prepared ??= folder.prepare()
+    await this.#prepared
     const files = await folder.find(caller.system, process)
     if (this.#closed) return
     const now = performance.now()
@@ -146,9 +154,9 @@ export class LinkPool implements BinaryClientLink, AsyncDisposable {
   }
 
   #dial(path: string): void {
-    const { caller, process, key, maxFrameSize } = this.#options
+    const { caller, process, key, maxFrameSize, timeout, keepAlive } = this.#options
     const connection: LinkConnection = new LinkConnection(
-      { path, caller, callee: { system: caller.system, process }, key, maxFrameSize },
+      { path, caller, callee: { system: caller.system, process }, key, maxFrameSize, timeout, keepAlive },
       () => {
         if (connection.ready) this.#notBefore.delete(path)
         if (connection.closed && this.#connections.get(path) === connection) {

@@ -1,4 +1,4 @@
-import { chmod, unlink } from 'node:fs/promises'
+import { access, chmod, unlink } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Transport } from '@quintet/core'
 import type { RunningTransport, TransportHost } from '@quintet/core/kit'
@@ -27,33 +27,77 @@ export function linkTransport(options: LinkServerOptions): Transport {
     async start(host: TransportHost): Promise<RunningTransport> {
       const procedures = linkedProcedures(host)
       const connections = new Set<ServedConnection>()
-      const server = createServer((socket) => {
+      const accept = (socket: Socket): void => {
         const connection = new ServedConnection(host, procedures, socket, options)
         connections.add(connection)
         socket.once('close', () => connections.delete(connection))
-      })
+      }
+      await folder.prepare()
       await folder.sweep(identity.system, identity.process)
-      const path = folder.pathFor(identity.system, identity.process, identity.instance)
-      await listen(server, path)
-      await chmod(path, 0o600)
+      const listening = new Set<Server>()
+      let path = ''
+      const open = async (): Promise<void> => {
+        path = folder.pathFor(identity.system, identity.process, identity.instance)
+        const server = createServer(accept)
+        listening.add(server)
+        await listen(server, path)
+        await chmod(path, 0o600)
+      }
+      await open()
+
+      let opening: Promise<void> | undefined
+      const look = async (): Promise<void> => {
+        if (await isThere(path)) return
+        host.logger.warn({ path }, 'the socket of the link was removed, another one is made')
+        const lost = [...listening]
+        listening.clear()
+        await open()
+        // Its connections go on; only new callers need the new one.
+        for (const server of lost) server.close()
+      }
+      const timer = setInterval(() => {
+        opening ??= look()
+          .catch((error: unknown) =>
+            host.logger.error({ err: error, path }, 'the socket of the link could not be made'),
+          )
+          .finally(() => (opening = undefined))
+      }, lookEvery).unref()
+      const stopListening = async (): Promise<void> => {
+        clearInterval(timer)
+        await opening
+        await unlink(path).catch(() => {})
+        for (const server of listening) server.close()
+        listening.clear()
+      }
 
       let closing: Promise<void> | undefined
       return {
         url: `unix:${path}`,
         async drain(_reason, signal) {
-          await unlink(path).catch(() => {})
-          server.close()
+          await stopListening()
           await Promise.all([...connections].map((connection) => connection.drain(signal)))
         },
         close: () =>
           (closing ??= (async () => {
-            const closed = new Promise((resolve) => server.close(resolve))
-            for (const connection of connections) connection.destroy()
-            await closed
-            await unlink(path).catch(() => {})
+            await stopListening()
+            const gone = [...connections].map((connection) => connection.destroy())
+            await Promise.all(gone)
           })()),
       }
     },
+  }
+}
+
+/** How often a server looks whether its socket is still there, in milliseconds. */
+const lookEvery = 1_000
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await access(path)
+    return true
+  } catch (error) {
+    // What says nothing about the file is no reason to make another.
+    return (error as NodeJS.ErrnoException).code !== 'ENOENT'
   }
 }
 
@@ -98,8 +142,10 @@ class ServedConnection {
     this.#writer.write(frameType.hello, 0, 0, [JSON.stringify({ version: linkVersion, nonce: this.#nonce })])
   }
 
-  destroy(): void {
-    this.#socket.destroy()
+  /** Breaks the connection off; resolves when it is gone. */
+  destroy(): Promise<void> {
+    if (this.#socket.closed) return Promise.resolve()
+    return new Promise((resolve) => this.#socket.once('close', () => resolve()).destroy())
   }
 
   /** Takes no new calls from this sibling, and ends when the last one is answered. */

@@ -76,6 +76,7 @@ export class LinkSession {
     else if (type === frameType.cancel)
       this.#calls.get(id)?.abort(new DOMException('The caller canceled the call.', 'AbortError'))
     else if (type === frameType.credit) this.#calls.get(id)?.grant(payload.readUInt32LE(0))
+    else if (type === frameType.ping) this.#writer.write(frameType.pong, 0, 0, [])
     else throw new TypeError(`A frame of type ${String(type)} is not expected.`)
   }
 

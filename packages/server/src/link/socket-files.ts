@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, readdir, unlink } from 'node:fs/promises'
+import { mkdir, readdir, stat, unlink } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 
@@ -15,6 +15,12 @@ export interface SocketFile {
 
 /** The folder in which the processes of one deployment find each other's sockets. It is for its owner alone. */
 export interface SocketFolder {
+  /**
+   * Makes the folder if it is missing.
+   *
+   * @throws TypeError when another user owns it or may write to it: that one could take the place of a process.
+   */
+  prepare(): Promise<void>
   /** A path for a new socket. The process id makes it new also while an older process of the same name drains. */
   pathFor(system: string, process: string, instance: number): string
   /** The sockets of all instances of a process. */
@@ -50,8 +56,22 @@ export function openSocketFolder(directory: string): SocketFolder {
       )
     },
     find,
-    async sweep(system, name) {
+    async prepare() {
       await mkdir(directory, { recursive: true, mode: 0o700 })
+      const { uid, mode } = await stat(directory)
+      const own = process.getuid?.()
+      if (own === undefined) return
+      const fault =
+        uid !== own && uid !== 0
+          ? `belongs to user ${String(uid)}`
+          : (mode & 0o022) !== 0 && 'can be written to by other users'
+      if (fault !== false) {
+        throw new TypeError(
+          `createLinks.directory: ${directory} ${fault}. Give a folder that this user alone can write to (chmod 700).`,
+        )
+      }
+    },
+    async sweep(system, name) {
       const files = await find(system, name)
       await Promise.all(
         files.map(async ({ path }) => {

@@ -33,13 +33,13 @@ export interface HttpOptions {
   readonly cors?: false | readonly string[] | CorsOptions
   /** How long the body of an RPC may take to arrive, and a route to answer; 0 for no limit. @defaultValue `'120s'` */
   readonly requestTimeout?: Duration
-  /** How long the headers of a request may take to arrive. Not above `requestTimeout`. @defaultValue `'60s'` */
+  /** How long the headers of a request may take to arrive; 0 for no limit. Not above `requestTimeout`. @defaultValue `'60s'` */
   readonly headersTimeout?: Duration
   /** How long an idle connection is kept. Above that of the balancer in front. @defaultValue `'65s'` */
   readonly keepAliveTimeout?: Duration
   /** The largest body of a route. Streamed, never buffered. @defaultValue `'10mb'` */
   readonly maxRequestSize?: Size
-  /** How long the body of a route may stand still while the handler wants more. @defaultValue `'30s'` */
+  /** How long the body of a route may stand still while the handler wants more; 0 for no limit. @defaultValue `'30s'` */
   readonly uploadProgressTimeout?: Duration
   /** Connections at once; more are closed. @defaultValue 10 000 */
   readonly maxConnections?: number

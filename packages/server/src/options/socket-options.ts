@@ -21,9 +21,9 @@ export interface WebSocketOptions {
   readonly protocols?: readonly SocketProtocol[]
   /** Addresses or CIDR ranges whose `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` are believed. @defaultValue [] */
   readonly trustedProxies?: readonly string[]
-  /** How often a quiet connection is asked whether it lives, and how long it may take to say so. @defaultValue `{ interval: '30s', timeout: '10s' }` */
+  /** How often a quiet connection is asked whether it lives, and how long it may take to say so; an interval of 0 never asks. @defaultValue `{ interval: '30s', timeout: '10s' }` */
   readonly keepAlive?: { readonly interval?: Duration; readonly timeout?: Duration }
-  /** From the first byte until the connection is accepted. @defaultValue `'10s'` */
+  /** From the first byte until the connection is accepted; 0 for no limit. @defaultValue `'10s'` */
   readonly handshakeTimeout?: Duration
   /** The largest message of a client. @defaultValue `'1mb'` */
   readonly maxPayload?: Size
@@ -82,10 +82,10 @@ const sharedSpec = {
   protocols: option.list(option.collaborator<SocketProtocol>(['open'], 'a socket protocol')),
   keepAlive: option.nested({
     interval: option.delay(defaults.keepAlive.interval),
-    timeout: option.delay(defaults.keepAlive.timeout),
+    timeout: option.delay(defaults.keepAlive.timeout, { min: 1 }),
   }),
   handshakeTimeout: option.delay(defaults.handshakeTimeout),
-  maxPayload: option.size(defaults.maxPayload),
+  maxPayload: option.size(defaults.maxPayload, { min: 1 }),
   maxBufferedBytes: option.size(defaults.maxBufferedBytes),
   slowConsumer: option.oneOf(['disconnect', 'drop'], defaults.slowConsumer),
   maxConnections: option.count(defaults.maxConnections, { min: 1 }),

@@ -34,7 +34,11 @@ export function createBodyWatch(shortest: number): BodyWatch {
   // The time of the last look is near enough for the start of a body, and costs nothing.
   let now = performance.now()
   const look = (): void => {
+    const before = now
     now = performance.now()
+    // The process stood still itself: what has arrived meanwhile is read after this look.
+    const paused = now - before - every
+    if (paused > 0) for (const body of watched) body.excuse(paused)
     for (const body of watched.filter((candidate) => candidate.isLate(now, every, patience))) {
       body.unwatch()
       body.onTimeout()
@@ -59,7 +63,7 @@ class Body implements WatchedBody {
   readonly #request: IncomingMessage
   readonly #total: number
   readonly #still: number
-  readonly #startedAt: number
+  #startedAt: number
   /** Its place among all, which changes; -1 once it is watched no more. */
   #index: number
   #bytes = 0
@@ -96,6 +100,12 @@ class Body implements WatchedBody {
       last.#index = this.#index
     }
     this.#index = -1
+  }
+
+  /** Time that does not count. */
+  excuse(ms: number): void {
+    this.#startedAt += ms
+    this.#seenAt += ms
   }
 
   isLate(now: number, every: number, patience: number): boolean {

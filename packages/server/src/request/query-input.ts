@@ -32,9 +32,7 @@ export async function readQueryInput(
   if (declaredLength(request) !== 0) {
     throw serverError('ERR_SERVER_BAD_REQUEST', 'A call by GET has no body; its input stands in the query.')
   }
-  const { url = '/' } = request
-  const mark = url.indexOf('?')
-  const parameters = [...new URLSearchParams(mark === -1 ? '' : url.slice(mark + 1))]
+  const parameters = [...parseQuery(request.url ?? '/')]
   const [first, ...others] = parameters
   if (first === undefined) return undefined
   if (others.length > 0 || first[0] !== 'input') {
@@ -46,4 +44,23 @@ export async function readQueryInput(
   const [, text] = first
   if (Buffer.byteLength(text) > limit) throw tooLarge(limit)
   return wanted ? parseJson(text) : undefined
+}
+
+/**
+ * The parameters of a request target.
+ *
+ * @throws QuintetError `ERR_SERVER_BAD_REQUEST` for one that is no UTF-8; it would reach a handler with other letters.
+ */
+export function parseQuery(target: string): URLSearchParams {
+  const mark = target.indexOf('?')
+  const query = mark === -1 ? '' : target.slice(mark + 1)
+  if (query.includes('%')) {
+    try {
+      // An escape that is none stands for itself in a query.
+      decodeURIComponent(query.replaceAll(/%(?![0-9a-f]{2})/gi, '%25'))
+    } catch {
+      throw serverError('ERR_SERVER_BAD_REQUEST', 'The query is not UTF-8.')
+    }
+  }
+  return new URLSearchParams(query)
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Route, Schema } from '@quintet/core'
 import { validate } from '@quintet/core/kit'
+import { parseQuery } from './query-input.ts'
 
 /** The values of a request that a route's schemas describe. */
 export interface RouteInput {
@@ -41,8 +42,7 @@ async function read(schema: Schema | undefined, get: () => unknown, place: strin
 
 /** A string for each parameter of a query, a list of strings for one that is repeated. */
 function readQuery(target: string): Record<string, string | readonly string[]> {
-  const mark = target.indexOf('?')
-  const parameters = new URLSearchParams(mark === -1 ? '' : target.slice(mark + 1))
+  const parameters = parseQuery(target)
   const names = new Set(parameters.keys())
   return Object.fromEntries(
     [...names].map((name) => {

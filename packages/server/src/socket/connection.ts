@@ -64,6 +64,7 @@ export class Connection implements AuthenticatedConnection {
   #expiry: NodeJS.Timeout | undefined
   #renewal: NodeJS.Timeout | undefined
   #heartbeat: NodeJS.Timeout | undefined
+  #unanswered: NodeJS.Immediate | undefined
   #onClosed: (() => void) | undefined
 
   constructor({ id, host, socket, options, operation, principal, credentials, client }: ConnectionSetup) {
@@ -202,12 +203,16 @@ export class Connection implements AuthenticatedConnection {
 
   #scheduleHeartbeat(): void {
     clearTimeout(this.#heartbeat)
+    clearImmediate(this.#unanswered)
     const { interval, timeout } = this.#options.keepAlive
     if (interval === 0) return
     // Spread, so that connections made together do not ping together.
     this.#heartbeat = setTimeout(
       () => {
-        this.#heartbeat = setTimeout(() => this.#socket.terminate(), timeout)
+        this.#heartbeat = setTimeout(() => {
+          // After a pause of the process the answer may have arrived, and is read before this.
+          this.#unanswered = setImmediate(() => this.#socket.terminate())
+        }, timeout)
         this.#socket.ping()
         this.#checkSession()
       },
@@ -226,6 +231,7 @@ export class Connection implements AuthenticatedConnection {
 
   #closed(code: number): void {
     clearTimeout(this.#heartbeat)
+    clearImmediate(this.#unanswered)
     clearTimeout(this.#expiry)
     clearTimeout(this.#renewal)
     this.#watch?.[Symbol.dispose]()

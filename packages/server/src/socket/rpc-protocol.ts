@@ -17,7 +17,7 @@ import { unknownMessage } from '../request/unknown-operations.ts'
 import { parseJson } from '../json.ts'
 import { toProblem } from '../problem.ts'
 import { closeCode } from '@quintet/core/http'
-import { findCallId, type CallId } from './call-id.ts'
+import { findCallId, isCallId, type CallId } from '../request/call-id.ts'
 import type { AuthenticatedConnection, DrainableSession } from './connection.ts'
 
 /** The subprotocol under which procedures are called over a WebSocket. */
@@ -50,6 +50,7 @@ class RpcSession implements DrainableSession {
   readonly #calls = new Map<CallId, AbortController>()
   readonly #streams = new Map<CallId, StreamFlow>()
   #stopping = false
+  #renewing = false
   #onIdle: (() => void)[] = []
 
   constructor(connection: AuthenticatedConnection) {
@@ -66,7 +67,7 @@ class RpcSession implements DrainableSession {
       return
     }
     const { type, id } = message
-    if (typeof id !== 'string' && typeof id !== 'number') {
+    if (!isCallId(id)) {
       this.#refuse(null, invalid('The message needs an id: a string or a number.'))
     } else if (type === 'call') this.#call(id, message, data.length)
     else if (type === 'cancel')
@@ -203,10 +204,19 @@ class RpcSession implements DrainableSession {
       this.#refuse(id, invalid('The message needs a token.'))
       return
     }
-    this.#connection.renew(token).then(
-      () => this.#send({ type: 'result', id }),
-      (error: unknown) => this.#refuse(id, error),
-    )
+    if (this.#renewing) {
+      const busy = 'Another renewal of this connection is in progress.'
+      this.#refuse(id, serverError('ERR_SERVER_CONNECTION_LIMIT', busy, { retryAfter: 1_000 }))
+      return
+    }
+    this.#renewing = true
+    this.#connection
+      .renew(token)
+      .finally(() => (this.#renewing = false))
+      .then(
+        () => this.#send({ type: 'result', id }),
+        (error: unknown) => this.#refuse(id, error),
+      )
   }
 
   /** The framing is intact, so the other calls of the connection go on. */

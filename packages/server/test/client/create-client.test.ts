@@ -309,6 +309,14 @@ describe('httpLink', () => {
     })
   })
 
+  it('refuses an event of a stream that is too large', async () => {
+    await using app = await serve({}, { services: [odd] })
+    const link = httpLink({ url: app.url, maxEventSize: 20 })
+    await expect(Array.fromAsync(link.stream('odd.ticks', undefined))).rejects.toMatchObject({
+      code: 'ERR_SERVER_TOO_LARGE',
+    })
+  })
+
   it('resumes a stream that breaks after its last event', async () => {
     const asked: (string | undefined)[] = []
     const { server, url } = await stub((request, response) => {

@@ -151,6 +151,13 @@ describe('socketLink whose server', () => {
     await other.close()
   })
 
+  it('may take its time to be connected where connectTimeout is 0', async () => {
+    await using app = await start()
+    await using link = socketLink({ url: app.url, connectTimeout: 0 })
+    expect(await link.call('math.add', { a: 1, b: 2 })).toEqual({ sum: 3 })
+    expect(() => socketLink({ url: app.url, keepAlive: { timeout: 0 } })).toThrow(/keepAlive\.timeout: 0 ms/)
+  })
+
   it('cannot be named by a URL or a token that no WebSocket takes', async () => {
     const link = socketLink({ url: 'ws://127.0.0.1:1', token: 'not a token' })
     await expect(link.call('a.b', undefined)).rejects.toMatchObject({ code: 'ERR_SERVER_TOKEN_FAILED' })

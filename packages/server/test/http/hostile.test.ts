@@ -99,6 +99,8 @@ describe('a hostile client', () => {
       'POST /rpc HTTP/1.1\r\nHost: a\r\nExpect: magic\r\nConnection: close\r\n\r\n',
     )
     expect(statusOf(answer)).toBe(417)
+    expect(answer).toContain('ERR_SERVER_EXPECTATION_FAILED')
+    expect(answer).toMatch(/x-content-type-options/i)
   })
 
   it('that waits to be asked for a body is not asked before it may call', async () => {

@@ -63,10 +63,20 @@ describe('GET /rpc/<service>/<procedure>', () => {
     expect(written).toBe(0)
   })
 
-  it('answers no other method than GET and POST', async () => {
+  it('answers to HEAD with the head of the answer to GET', async () => {
+    await using app = await serve({}, { services })
+    const input = encodeURIComponent(JSON.stringify({ name: 'a' }))
+    const answer = await fetch(`${app.url}/rpc/stock/find?input=${input}`, { method: 'HEAD' })
+    expect([answer.status, answer.headers.get('content-length')]).toEqual([200, '13'])
+    expect(await answer.text()).toBe('')
+    const stream = await fetch(`${app.url}/rpc/stock/watch`, { method: 'HEAD' })
+    expect([stream.status, stream.headers.get('allow')]).toEqual([405, 'GET, POST'])
+  })
+
+  it('answers no other method than GET, HEAD and POST', async () => {
     await using app = await serve({}, { services })
     const answer = await fetch(`${app.url}/rpc/stock/find`, { method: 'PUT' })
-    expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'GET, POST'])
+    expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'GET, HEAD, POST'])
   })
 
   it('streams, also after the last event that the client saw', async () => {
@@ -87,6 +97,7 @@ describe('GET /rpc/<service>/<procedure>', () => {
   it.each([
     ['another parameter', '?access_token=x', 'ERR_SERVER_BAD_REQUEST'],
     ['two inputs', '?input={}&input={}', 'ERR_SERVER_BAD_REQUEST'],
+    ['what is no UTF-8', '?input={"name":"%ff"}', 'ERR_SERVER_BAD_REQUEST'],
     ['an input that is not JSON', '?input={', 'ERR_SERVER_BODY_INVALID'],
     ['a member twice', '?input={"name":"a","name":"b"}', 'ERR_SERVER_BODY_INVALID'],
   ])('refuses %s', async (_what, query, code) => {

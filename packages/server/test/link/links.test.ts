@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, rm, stat, unlink, writeFile } from 'node:fs/promises'
 import { createServer, connect as connectSocket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,6 +16,7 @@ import { decodeBody, encodeBody } from '../../src/link/body.ts'
 import { ByteRange } from '../../src/link/byte-range.ts'
 import { FrameReader, FrameWriter } from '../../src/link/frames.ts'
 import { until } from '../support/raw.ts'
+import { startUnixProxy } from '../support/unix-proxy.ts'
 
 const bytes = z.instanceof(Uint8Array)
 
@@ -102,6 +103,8 @@ describe('createLinks', () => {
     [{ folder: 'x' }, /unknown key "folder"/],
     [{ maxFrameSize: 'x' }, /createLinks\.maxFrameSize/],
     [{ connectTimeout: 'x' }, /createLinks\.connectTimeout/],
+    [{ maxFrameSize: 0 }, /createLinks\.maxFrameSize: 0 bytes is too small/],
+    [{ keepAlive: { timeout: 0 } }, /createLinks\.keepAlive\.timeout: 0 ms is too small/],
   ])('refuses %j', (options, message) => {
     expect(() => links('a', options as unknown as LinksOptions)).toThrow(message)
   })
@@ -419,6 +422,93 @@ describe('a link', () => {
     expect(await others).toBe(0)
     expect(await link.call('images.instance', undefined)).toBe(0)
     await running.close()
+  })
+})
+
+describe('a sibling that does not answer any more', () => {
+  const frozen = async (
+    more: Partial<LinksOptions>,
+    act: (link: BinaryClientLink, freeze: () => void) => Promise<void>,
+  ): Promise<void> => {
+    const behind = await mkdtemp(join(tmpdir(), 'ql-'))
+    const running = await links('worker', { directory: behind })
+      .expose()
+      .start(createTestHost({ services: [images] }))
+    const [name = ''] = await readdir(behind)
+    await using hop = await startUnixProxy(join(behind, name), join(directory, name))
+    {
+      await using link = connect(more)
+      await link.call('images.instance', undefined)
+      await act(link, hop.freeze)
+    }
+    await running.close()
+    await rm(behind, { recursive: true })
+  }
+
+  it('is waited for without a limit where connectTimeout is 0', async () => {
+    await using link = connect({ connectTimeout: 0 })
+    const early = link.call('images.instance', undefined)
+    const running = await expose(5)
+    expect(await early).toBe(5)
+    await running.close()
+  })
+
+  it('holds a call no longer than the timeout of the link, or the deadline of the call', async () => {
+    await frozen({ timeout: 300, keepAlive: { interval: 0 } }, async (link, freeze) => {
+      freeze()
+      await expect(link.call('images.instance', undefined)).rejects.toMatchObject({ kind: 'timeout' })
+    })
+    await frozen({ timeout: 0, keepAlive: { interval: 0 } }, async (link, freeze) => {
+      freeze()
+      const deadline = Date.now() + 200
+      await expect(link.call('images.instance', undefined, { deadline })).rejects.toMatchObject({
+        kind: 'timeout',
+      })
+    })
+  })
+
+  it('is asked whether it lives, and left for another that does', async () => {
+    await frozen({ keepAlive: { interval: 50, timeout: 200 } }, async (link, freeze) => {
+      const waiting = link.call('images.wait', undefined)
+      freeze()
+      await expect(waiting).rejects.toMatchObject({ code: 'ERR_SERVER_CLOSED' })
+      const other = await expose(7)
+      expect(await link.call('images.instance', undefined)).toBe(7)
+      await other.close()
+    })
+  })
+
+  it('is kept while it is quiet and answers', async () => {
+    const running = await expose(3)
+    await using link = connect({ keepAlive: { interval: 5, timeout: 10_000 }, timeout: 300 })
+    await expect(link.call('images.wait', undefined)).rejects.toMatchObject({ kind: 'timeout' })
+    await until(() => aborted.length === 1)
+    expect(await link.call('images.instance', undefined)).toBe(3)
+    await running.close()
+  })
+})
+
+describe('the folder of the links', () => {
+  it.each([0o777, 0o770, 0o720])('is refused when others may write to it: %o', async (mode) => {
+    await chmod(directory, mode)
+    await expect(expose()).rejects.toThrow(/createLinks\.directory: .* can be written to by other users/)
+    await using link = connect()
+    await expect(link.call('images.instance', undefined)).rejects.toThrow(/chmod 700/)
+  })
+
+  it('gets another socket when one is removed, beside the connections that exist', async () => {
+    const running = await expose(4)
+    await using early = connect()
+    const waiting = early.call('images.wait', undefined, { deadline: Date.now() + 4_000 })
+    waiting.catch(() => {})
+    await early.call('images.instance', undefined)
+    const [name = ''] = await readdir(directory)
+    await unlink(join(directory, name))
+    await using late = connect({ connectTimeout: '10s' })
+    expect(await late.call('images.instance', undefined)).toBe(4)
+    expect(await early.call('images.instance', undefined)).toBe(4)
+    await running.close()
+    expect(await readdir(directory)).toEqual([])
   })
 })
 

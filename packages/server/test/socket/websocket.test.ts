@@ -183,6 +183,15 @@ describe('the handshake', () => {
   })
 })
 
+describe('an option that would end every connection', () => {
+  it.each([
+    [{ maxPayload: 0 }, /websocket\.maxPayload: 0 bytes is too small/],
+    [{ keepAlive: { timeout: 0 } }, /websocket\.keepAlive\.timeout: 0 ms is too small/],
+  ])('is refused: %j', (options, message) => {
+    expect(() => websocket(options)).toThrow(message)
+  })
+})
+
 describe('quintet.rpc.v1', () => {
   it('calls, streams and resumes with a typed client', async () => {
     await using app = await start()
@@ -289,6 +298,8 @@ describe('quintet.rpc.v1', () => {
     ['__proto__', '{"type":"call","id":"a","method":"math.echo","input":{"__proto__":{"id":9}}}', 'a'],
     ['a member that is given twice', '{"type":"call","type":"call","id":7}', 7],
     ['an id that is given twice', '{"type":"call","id":7,"id":8}', null],
+    ['an id that is no number any more', '{"type":"call","id":1e999,"method":"math.mine"}', null],
+    ['an id that loses digits', '{"type":"call","id":9007199254740993,"method":"math.mine"}', null],
     ['too much', `{"type":"call","id":7,"input":"${'x'.repeat(2_000)}"}`, 7],
     ['too much of nothing', 'x'.repeat(2_000), null],
   ])('answers to %s and keeps the connection for the other calls', async (_what, message, id) => {
@@ -316,6 +327,32 @@ describe('quintet.rpc.v1', () => {
     expect(received[0]).toMatchObject({ type: 'error', id: null })
     socket.send('x'.repeat(5_000))
     expect((await closed)[0]).toBe(1009)
+  })
+
+  it('renews one token at a time, so that no client has many authorizations in progress', async () => {
+    await using app = await start()
+    const { socket, received } = await open(app)
+    const release = Promise.withResolvers<void>()
+    let inProgress = 0
+    let most = 0
+    const authorize = app.host.pipeline.authorize.bind(app.host.pipeline)
+    app.host.pipeline.authorize = async (call) => {
+      most = Math.max(most, ++inProgress)
+      await release.promise
+      return authorize(call).finally(() => inProgress--)
+    }
+    for (let id = 1; id <= 100; id++) socket.send(JSON.stringify({ type: 'renew', id, token: 'alice' }))
+    await until(() => received.length === 99)
+    expect(received.map((message) => (message as { error: { code: string } }).error.code)).toEqual(
+      Array.from({ length: 99 }, () => 'ERR_SERVER_CONNECTION_LIMIT'),
+    )
+    release.resolve()
+    await until(() => received.length === 100)
+    expect(received.at(-1)).toEqual({ type: 'result', id: 1 })
+    expect(most).toBe(1)
+    socket.send(JSON.stringify({ type: 'renew', id: 101, token: 'alice' }))
+    await until(() => received.length === 101)
+    expect(received.at(-1)).toEqual({ type: 'result', id: 101 })
   })
 
   it('answers to a ping', async () => {

@@ -1,6 +1,12 @@
 /** What a client names its call with. */
 export type CallId = string | number
 
+/** Whether a client can know its call again by this: text, or a number that is what was written. */
+export function isCallId(value: unknown): value is CallId {
+  if (typeof value !== 'number') return typeof value === 'string'
+  return Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value))
+}
+
 const longestId = 256
 const idValue = /\s*:\s*(?:("[^"\\]*")|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?))\s*[,}]/y
 
@@ -22,7 +28,9 @@ export function findCallId(text: string): CallId | undefined {
         const [, string, number] = idValue.exec(text.slice(0, end + longestId)) ?? []
         if (string !== undefined || number !== undefined) {
           if (found !== undefined) return undefined
-          found = string === undefined ? Number(number) : string.slice(1, -1)
+          const id = string === undefined ? Number(number) : string.slice(1, -1)
+          if (!isCallId(id)) return undefined
+          found = id
         }
       }
       index = end
