@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import type { EcosystemEvent } from '@quintet/orchestrator'
 import { openStage, type LiveStage } from './live-stage.ts'
 import { parseOptions, defaultPort, usage, type DemoOptions } from './options.ts'
-import { bold, describeStep, dim, formatBytes, formatDuration, table } from './report.ts'
+import { formatBytes, table } from '@quintet/orchestrator/terminal'
+import { bold, describeStep, dim, formatDuration } from './report.ts'
 import { playScenario } from './scenario.ts'
 
 const startedAt = performance.now()

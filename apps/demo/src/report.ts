@@ -14,24 +14,3 @@ export function describeStep({ name, ok, detail, durationMs }: StepResult): stri
 export function formatDuration(milliseconds: number): string {
   return milliseconds < 1000 ? `${milliseconds.toFixed(0)} ms` : `${(milliseconds / 1000).toFixed(1)} s`
 }
-
-export function formatBytes(bytes: number): string {
-  return `${(bytes / 1024 ** 2).toFixed(0)} MB`
-}
-
-/** A table with aligned columns; the first row is its heading. */
-export function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows.reduce<number[]>(
-    (found, row) => row.map((cell, index) => Math.max(found[index] ?? 0, cell.length)),
-    [],
-  )
-  return rows
-    .map(
-      (row) =>
-        `  ${row
-          .map((cell, index) => cell.padEnd(widths[index] ?? 0))
-          .join('  ')
-          .trimEnd()}`,
-    )
-    .join('\n')
-}

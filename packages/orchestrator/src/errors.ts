@@ -1,3 +1,5 @@
+// The small entry: the supervisor loads nothing else of the apps' framework.
+import { QuintetError } from '@quintet/core/client'
 import { codeFrame } from './code-frame.ts'
 
 /** The codes of errors that the supervisor, the runner and the command line report. */
@@ -13,32 +15,23 @@ export type OrchestratorErrorCode =
   | 'ERR_ORCHESTRATOR_STATE_DIRECTORY'
   | 'ERR_ORCHESTRATOR_UNKNOWN_PROCESS'
 
-/**
- * Something that whoever runs the ecosystem has to do something about. The message says what failed, where
- * and what to do.
- *
- * It carries the brand of core's `QuintetError` without importing it: the supervisor stays small because it
- * loads nothing of the apps' framework.
- */
-export class OrchestratorError extends Error {
-  readonly code: OrchestratorErrorCode
-  readonly kind: 'invalid-input' | 'not-found' | 'conflict' | 'unavailable'
+/** Something that whoever runs the ecosystem has to act on. The message says what failed, where and what to do. */
+export class OrchestratorError extends QuintetError<OrchestratorErrorCode> {
+  declare readonly kind: OrchestratorErrorKind
 
   constructor(
     message: string,
     options: {
       readonly code: OrchestratorErrorCode
-      readonly kind: OrchestratorError['kind']
+      readonly kind: OrchestratorErrorKind
       readonly cause?: unknown
     },
   ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
-    this.name = 'OrchestratorError'
-    this.code = options.code
-    this.kind = options.kind
-    Object.defineProperty(this, Symbol.for('quintet.error'), { value: true })
+    super(message, options)
   }
 }
+
+type OrchestratorErrorKind = 'invalid-input' | 'not-found' | 'conflict' | 'unavailable'
 
 /**
  * An error in one line or a few, as people read it at a prompt: the message with its place in the code where there is

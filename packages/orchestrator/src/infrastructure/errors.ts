@@ -1,3 +1,5 @@
+import { QuintetError } from '@quintet/core/client'
+
 /** The codes of errors about servers that cannot be had, started or reached. */
 export type InfrastructureErrorCode =
   | 'ERR_INFRASTRUCTURE_DATA_DIRECTORY'
@@ -6,23 +8,12 @@ export type InfrastructureErrorCode =
   | 'ERR_INFRASTRUCTURE_PORT_IN_USE'
   | 'ERR_INFRASTRUCTURE_START_FAILED'
 
-/**
- * A server cannot be had, started or reached. The message says which, why and what to do.
- *
- * It carries the brand of core's `QuintetError` without importing it, so that starting a server loads
- * nothing but this folder.
- */
-export class InfrastructureError extends Error {
-  readonly code: InfrastructureErrorCode
-  readonly kind = 'unavailable'
-
+/** A server cannot be had, started or reached. The message says which, why and what to do. */
+export class InfrastructureError extends QuintetError<InfrastructureErrorCode> {
   constructor(
     message: string,
     options: { readonly code: InfrastructureErrorCode; readonly cause?: unknown },
   ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
-    this.name = 'InfrastructureError'
-    this.code = options.code
-    Object.defineProperty(this, Symbol.for('quintet.error'), { value: true })
+    super(message, { ...options, kind: 'unavailable' })
   }
 }
