@@ -112,7 +112,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
           requestId: plan.requestId,
           upstream: upstream?.id,
         }
-        logger.warn(fields, 'an upstream failed')
+        if (error.code === 'ERR_GATEWAY_OVERLOADED')
+          logger.error(fields, 'the gateway has no room for another connection')
+        else logger.warn(fields, 'an upstream failed')
       }
       refuse(request, response, error, plan.requestId)
     },
@@ -122,7 +124,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         upstreamSocket.destroy()
         return
       }
-      const protocol = writeUpgradeHead(client, rawHeaders, exchange.plan.requestId)
+      const protocol = writeUpgradeHead(client, rawHeaders, exchange.plan)
       const tunnel = openTunnel(client, upstreamSocket, protocol, () => {
         tunnels.delete(tunnel)
         released()

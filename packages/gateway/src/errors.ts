@@ -79,6 +79,16 @@ export function fromUpstreamError(error: Error & { readonly code?: string }): Ga
       return new GatewayError('ERR_GATEWAY_UPSTREAM_UNREACHABLE', 'The service cannot be reached.', {
         cause: error,
       })
+    case 'EMFILE':
+    case 'ENFILE':
+    case 'ENOBUFS':
+    case 'ENOMEM':
+    case 'EADDRNOTAVAIL':
+      // This process or machine is short of something, not the upstream.
+      return new GatewayError('ERR_GATEWAY_OVERLOADED', 'There are too many connections.', {
+        retryAfter: 1_000,
+        cause: error,
+      })
     case 'UND_ERR_INVALID_ARG':
     case 'UND_ERR_NOT_SUPPORTED':
       return new GatewayError('ERR_GATEWAY_BAD_REQUEST', 'The request cannot be forwarded.', { cause: error })

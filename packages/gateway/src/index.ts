@@ -23,6 +23,7 @@ export {
   type MaintenanceOptions,
   type MaintenanceRedis,
 } from './maintenance/maintenance-options.ts'
+export { maintenanceRedisAcl } from './maintenance/redis-acl.ts'
 export type { RateLimitDecision, RateLimiter } from './options/rate-limiter.ts'
 export type { SettledExchange } from './options/settled-exchange.ts'
 export type { GatewayStatus, MaintenanceStatus, RouteStatus } from './traffic/gateway-status.ts'

@@ -30,9 +30,13 @@ export function gatewayTransport(options: GatewayTransportOptions): Transport {
           // Without them the gateway goes on serving.
           critical: false,
           check: async () => {
-            const age = gateway.status().maintenance?.age
-            if (age === null || age === undefined || age > 10_000)
-              throw new Error('Redis has not answered for more than 10 s.')
+            const { age = null, stale = true } = gateway.status().maintenance ?? {}
+            if (!stale) return
+            throw new Error(
+              age === null
+                ? 'The maintenance flags could not be read yet.'
+                : `The maintenance flags could not be read for ${Math.round(age / 1_000)} s.`,
+            )
           },
         })
       }

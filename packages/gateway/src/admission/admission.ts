@@ -4,6 +4,7 @@ import { safeEqual } from '@quintet/core/kit'
 import { affinityKey, tenantHint } from './affinity.ts'
 import { GatewayError } from '../errors.ts'
 import type { ExchangePlan } from '../exchange/exchange-host.ts'
+import type { PathRewrite } from '../exchange/response-headers.ts'
 import { findOrigin, writeForwarded, type Origin } from './forwarded.ts'
 import type { LiveRoute } from '../upstream/open-routes.ts'
 import type { ResolvedMaintenance } from '../maintenance/maintenance-options.ts'
@@ -126,7 +127,7 @@ export function createAdmission(
           affinityKey: route.affinity && affinityKey(route.affinity, request, origin.address),
           path: path + target.query,
           headers: headersFor(route, headers, host, origin, prefix, requestId),
-          prefix,
+          rewrite: rewriteOf(route, origin.prefix, host),
           hasBody: headers.hasBody,
           requestId,
           // HTTP/1.0 knows no interim answers (RFC 9110, section 10.1.1).
@@ -142,6 +143,12 @@ export function createAdmission(
       return rateLimits.get(route)?.(key)
     },
   }
+}
+
+function rewriteOf(route: LiveRoute, prefix: string, host: string): PathRewrite | undefined {
+  const from = route.stripPrefix ? route.upstreamPath.replace(/\/$/, '') : ''
+  const to = prefix + (route.stripPrefix ? route.path.slice(0, -1) : '')
+  return from === to ? undefined : { from, to, host }
 }
 
 function isHandshake(request: IncomingMessage): boolean {

@@ -1,4 +1,5 @@
 import { GatewayError } from '../errors.ts'
+import { isOriginClaim } from '../options/origin-claims.ts'
 
 /** The headers of a request as the gateway found them, and what of them goes on. */
 export interface RequestHeaders {
@@ -47,39 +48,6 @@ const neverNamed: ReadonlySet<string> = new Set([
   'origin',
 ])
 
-/** What proxies write about where a request comes from, beside `X-Forwarded-*`, and apps believe. */
-const claims: ReadonlySet<string> = new Set([
-  'cf-connecting-ip',
-  'cf-connecting-ipv6',
-  'client-ip',
-  'fastly-client-ip',
-  'forwarded-for',
-  'front-end-https',
-  'remote-user',
-  'true-client-ip',
-  'x-appengine-user-ip',
-  'x-azure-clientip',
-  'x-azure-socketip',
-  'x-client-ip',
-  'x-cluster-client-ip',
-  'x-envoy-external-address',
-  'x-forwarded',
-  'x-host',
-  'x-http-host-override',
-  'x-proxyuser-ip',
-  'x-remote-addr',
-  'x-remote-ip',
-  'x-remote-user',
-  'x-rewrite-uri',
-  'x-rewrite-url',
-  'x-scheme',
-  'x-ssl',
-  'x-url-scheme',
-])
-
-/** Families of such names. */
-const claimPrefixes = ['x-forwarded-', 'x-original-', 'x-auth-request-', 'x-ssl-client-', 'ssl-client-']
-
 /** Header fields of which a second one would be read otherwise by another server (RFC 9110, section 5.3). */
 const single: ReadonlySet<string> = new Set(['authorization', 'content-type'])
 
@@ -118,7 +86,7 @@ export function readRequestHeaders(
     if (lower.includes('_')) throw refused(`The header name ${JSON.stringify(name)} has an underscore.`)
     if (lower === dropped) continue
     if (!notForwarded.has(lower)) {
-      if (!trusted && isClaim(lower)) continue
+      if (!trusted && isOriginClaim(lower)) continue
       if (lower === 'traceparent') traces += 1
       if (single.has(lower)) {
         if (seen?.has(lower)) throw refused(`There is more than one header named "${lower}".`)
@@ -169,10 +137,6 @@ export function readRequestHeaders(
     hasBody: chunked || (contentLength ?? 0) > 0,
     contentLength,
   }
-}
-
-function isClaim(name: string): boolean {
-  return claims.has(name) || claimPrefixes.some((prefix) => name.startsWith(prefix))
 }
 
 /** Whether the port of a host, if it names one, can exist. */

@@ -4,6 +4,7 @@ import type { GatewayError } from '../errors.ts'
 import type { LiveRoute } from '../upstream/open-routes.ts'
 import type { UpstreamGroup } from '../upstream/upstream-group.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import type { PathRewrite } from './response-headers.ts'
 import type { RetryBudget } from './retry-budget.ts'
 
 /** What an exchange is to do: which request goes where. */
@@ -13,8 +14,8 @@ export interface ExchangePlan {
   readonly affinityKey: string | undefined
   /** With its query. */
   readonly path: string
-  /** What the client's path has in front of it, without a slash at the end; empty for nothing. */
-  readonly prefix: string
+  /** How paths in the answer become the client's; undefined where they are the same. */
+  readonly rewrite: PathRewrite | undefined
   /** Flat name and value pairs for the upstream. */
   readonly headers: string[]
   readonly hasBody: boolean

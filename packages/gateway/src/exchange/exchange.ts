@@ -11,6 +11,9 @@ import type { LoadKind, Upstream } from '../upstream/upstream.ts'
 
 const idempotent: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
 
+/** How many early hints of one answer go on. */
+const mostHints = 16
+
 /** Up to how many bytes an answer is copied to be written at once. */
 const smallAnswer = 16_384
 
@@ -39,6 +42,7 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
   #stopped: GatewayError | undefined
   #blockedSince = Number.POSITIVE_INFINITY
   #attemptedAt = 0
+  #hints = 0
   #wholeLength = Number.NaN
   /** The body of a small answer that came in one piece: written together with its head, in one system call. */
   #whole: string | undefined
@@ -204,7 +208,7 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
       return
     }
     this.#judge(status)
-    const forward = readResponseHeaders(rawHeaders(controller), status, this.plan.prefix)
+    const forward = readResponseHeaders(rawHeaders(controller), status, this.plan.rewrite)
     this.#addOwnHeaders(forward)
     if (this.#host.stopping || (this.plan.hasBody && !this.request.complete)) response.shouldKeepAlive = false
     this.#responded = true
@@ -289,6 +293,9 @@ export class Exchange implements ExchangeRecord, Dispatcher.DispatchHandler {
   #hint(link: string | string[] | undefined): void {
     const { socket } = this.response
     if (link === undefined || !socket || this.request.httpVersion !== '1.1') return
+    // A hint is worth nothing to a client that does not read it, and must not be held for it.
+    if (socket.writableNeedDrain || this.#hints >= mostHints) return
+    this.#hints += 1
     const lines = [link].flat().map((value) => `link: ${value}\r\n`)
     socket.write(`HTTP/1.1 103 Early Hints\r\n${lines.join('')}\r\n`, 'latin1')
   }

@@ -21,14 +21,24 @@ const neverNamed: ReadonlySet<string> = new Set([
 /** Headers in which an upstream names paths of its own. */
 const withPaths: ReadonlySet<string> = new Set(['location', 'content-location', 'set-cookie'])
 
+/** Where the paths that an upstream names are to be found by the client. */
+export interface PathRewrite {
+  /** What the upstream's own paths start with, without a slash at the end; empty for nothing. */
+  readonly from: string
+  /** What the client's have in its place. */
+  readonly to: string
+  /** What the client called the server: URLs of this host are the upstream's own. */
+  readonly host: string
+}
+
 /**
  * The headers of an upstream's answer that go on to the client, as flat name and value pairs. The upstream knows nothing
- * of `prefix`, which was cut off the path: its redirects and the paths of its cookies get it back.
+ * of the path under which it is reached: its redirects and the paths of its cookies get it back.
  */
 export function readResponseHeaders(
   raw: readonly (Buffer | string)[],
   status: number,
-  prefix = '',
+  rewrite?: PathRewrite,
 ): string[] {
   const forward: string[] = []
   let named: Set<string> | undefined
@@ -39,7 +49,7 @@ export function readResponseHeaders(
       // A 204 has no content by definition (RFC 9110, section 8.6).
       if (status === 204 && lower === 'content-length') continue
       const value = text(raw[index + 1])
-      forward.push(name, prefix !== '' && withPaths.has(lower) ? withPrefix(lower, value, prefix) : value)
+      forward.push(name, rewrite && withPaths.has(lower) ? rewritten(lower, value, rewrite) : value)
     } else if (lower === 'connection') {
       for (const token of text(raw[index + 1]).split(',')) {
         const option = token.trim().toLowerCase()
@@ -57,20 +67,33 @@ export function readResponseHeaders(
   return kept
 }
 
-function withPrefix(name: string, value: string, prefix: string): string {
-  if (name !== 'set-cookie') return prefixed(value, prefix)
+function rewritten(name: string, value: string, rewrite: PathRewrite): string {
+  if (name !== 'set-cookie') return rewriteUrl(value, rewrite)
   // "/" stays: such a cookie is meant for the whole host, and names that start with "__Host-" must have it.
   return value.replace(
-    /(;\s*path=)(\/[^;\s]+)/i,
-    (_all, start: string, path: string) => start + prefixed(path, prefix),
+    /(;\s*path="?)(\/[^;\s"]+)/i,
+    (_all, start: string, path: string) => start + rewritePath(path, rewrite),
   )
 }
 
-/** A path with the prefix in front, unless the upstream has put it there itself. Anything else stays as it is. */
-function prefixed(path: string, prefix: string): string {
+/** A path, or a URL of the host that the upstream was told. Other URLs stay. */
+function rewriteUrl(value: string, rewrite: PathRewrite): string {
+  const [, origin = '', host, path = ''] = /^(https?:\/\/([^/?#\\]*))?(.*)$/i.exec(value) ?? []
+  if (host !== undefined && host.toLowerCase() !== rewrite.host.toLowerCase()) return value
+  return origin + rewritePath(path, rewrite)
+}
+
+/** A path of the upstream as the client's, unless the upstream has already written that. Anything else stays as it is. */
+function rewritePath(path: string, { from, to }: PathRewrite): string {
   if (!path.startsWith('/') || path.startsWith('//') || path.startsWith('/\\')) return path
-  const after = path.startsWith(prefix) ? path.charAt(prefix.length) : 'x'
-  return after === '' || '/?#'.includes(after) ? path : prefix + path
+  if (from === '' ? isBelow(path, to) && to !== '' : !isBelow(path, from)) return path
+  const moved = to + path.slice(from.length)
+  return moved.startsWith('/') ? moved : `/${moved}`
+}
+
+function isBelow(path: string, folder: string): boolean {
+  const after = path.startsWith(folder) ? path.charAt(folder.length) : 'x'
+  return after === '' || '/?#'.includes(after)
 }
 
 function text(value: Buffer | string | undefined): string {

@@ -30,7 +30,7 @@ export interface MaintenanceAllowance {
 }
 
 export interface MaintenanceRedis {
-  mget(keys: string[]): Promise<(string | null)[]>
+  get(key: string): Promise<string | null>
 }
 
 export const maintenanceDefaults = Object.freeze({
@@ -53,8 +53,8 @@ export interface ResolvedMaintenance {
 
 export const maintenanceOption: Option<ResolvedMaintenance> = option.nested({
   redis: option.collaborator<MaintenanceRedis>(
-    ['mget'],
-    'a client of Redis with an mget(keys) method, e.g. one of ioredis',
+    ['get'],
+    'a client of Redis with a get(key) method, e.g. one of ioredis',
   ),
   prefix: option.text(maintenanceDefaults.prefix),
   interval: option.delay(maintenanceDefaults.interval, { min: 10 }),

@@ -16,6 +16,8 @@ export interface Maintenance extends AsyncDisposable {
   readonly state: MaintenanceState
   /** Milliseconds since the flags were last read; Infinity before the first time. */
   readonly age: number
+  /** True when several readings in a row have failed. */
+  readonly stale: boolean
   /** The notice that closes this app for this tenant, or undefined when it is open. */
   notice(app: string, tenant: () => string | undefined): string | undefined
   /** Calls back whenever the flags have changed. */
@@ -49,7 +51,8 @@ export async function watchMaintenance(
   async function read(): Promise<void> {
     // One question at a time: a client that queues while it reconnects must not be given a queue.
     if (pending) return lost(new Error('Redis has not answered the last question yet.'))
-    const asked = options.redis.mget(keys)
+    // One question a key: those of a cluster are on several servers.
+    const asked = Promise.all(keys.map((key) => options.redis.get(key)))
     pending = asked
     const settled = (): void => {
       if (pending === asked) pending = undefined
@@ -115,6 +118,9 @@ export async function watchMaintenance(
     },
     get age() {
       return clock.monotonic() - readAt
+    },
+    get stale() {
+      return clock.monotonic() - readAt > 3 * options.interval + options.timeout
     },
     notice(app, tenant) {
       if (state === open) return undefined

@@ -1,4 +1,5 @@
 import { reasons, type GatewayErrorCode } from '../errors.ts'
+import { knownOriginClaims } from '../options/origin-claims.ts'
 import { maintenancePage } from '../maintenance/maintenance-page.ts'
 import { prefixOf, type ResolvedRoute } from '../options/route-options.ts'
 import { maintenanceLua } from './maintenance-lua.ts'
@@ -92,11 +93,13 @@ ${needsLua ? luaSetup(settings) : ''}
   map $gateway_trusted $gateway_host { default $http_host; 1 $http_x_forwarded_host; }
   map "$gateway_trusted:$http_x_forwarded_prefix" $gateway_prefix { default ""; "~^1:(?<front>(?:/(?!\\.{1,2}(?:/|$))[a-zA-Z0-9._~-]+)+)$" $front; }
   map $gateway_trusted $gateway_chain { default $remote_addr; 1 "$remote_addr, $realip_remote_addr"; }
-  geo $gateway_operator { default 0; ${(maintenance?.addresses ?? []).map((network) => `${network} 1; `).join('')}}
+  geo $gateway_operator_address { default 0; ${(maintenance?.addresses ?? []).map((network) => `${network} 1; `).join('')}}
+  # A client that a trusted proxy does not name is not the proxy.
+  map "$gateway_trusted|$remote_addr|$realip_remote_addr|$http_x_forwarded_for" $gateway_operator { default $gateway_operator_address; "~^1\\|([^|]*)\\|\\1\\|." 0; }
 ${trustedProxies.map((network) => `  set_real_ip_from ${network};\n`).join('')}  real_ip_header X-Forwarded-For;
   real_ip_recursive on;
 
-${routes.map(pathMap).join('')}${routes.map(upstreamBlock).join('\n')}
+${routes.map(pathMap).join('')}${routes.map((route) => upstreamBlock(route, settings)).join('\n')}
   server {
     listen ${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${settings.port};
     server_name _;
@@ -128,7 +131,7 @@ ${maintenance?.resolver === undefined ? '' : `  resolver ${maintenance.resolver}
   }`
 }
 
-function upstreamBlock(route: ResolvedRoute): string {
+function upstreamBlock(route: ResolvedRoute, { timeouts }: ResolvedNginxOptions): string {
   const alike = route.upstreams.every(({ weight }) => weight === route.upstreams[0]?.weight)
   const balance =
     route.affinity !== undefined
@@ -145,6 +148,7 @@ function upstreamBlock(route: ResolvedRoute): string {
   return `${affinityMap(route)}  upstream gateway_${variable(route)} {
 ${balance}${servers.join('\n')}
     keepalive 64;
+    keepalive_timeout ${ms(timeouts.upstreamKeepAlive)};
   }
   limit_conn_zone $server_addr$server_port zone=gateway_${variable(route)}:64k;
 `
@@ -225,13 +229,13 @@ ${proxyHeaders(settings)}${tls ? tlsUpstream(tls, settings) : ''}      proxy_pas
 function proxyHeaders(settings: ResolvedNginxOptions): string {
   const dropped = [
     'X-Real-IP',
-    'X-Forwarded-Port',
     'X-Maintenance-Token',
     'Proxy-Authorization',
     'Keep-Alive',
     'TE',
     'Trailer',
     'HTTP2-Settings',
+    ...knownOriginClaims,
   ]
   const hidden = ['x-request-id', ...pairs(settings.securityHeaders).map(([header]) => header)]
   return `      proxy_set_header Host $http_host;

@@ -64,6 +64,11 @@ export interface TimeoutOptions {
   readonly requestHeaders?: Duration
   /** How long a client's connection is kept between two requests. @defaultValue `'75s'` */
   readonly keepAlive?: Duration
+  /**
+   * How long a connection to an upstream is kept between two requests where the upstream says nothing in `Keep-Alive`.
+   * Give less than the upstream's own. @defaultValue `'4s'`
+   */
+  readonly upstreamKeepAlive?: Duration
 }
 
 export interface RetryOptions {
@@ -118,6 +123,7 @@ export const gatewayDefaults = Object.freeze({
     idle: '60s',
     requestHeaders: '15s',
     keepAlive: '75s',
+    upstreamKeepAlive: '4s',
   }),
   retries: Object.freeze({ attempts: 1, budget: 0.2 }),
   probes: Object.freeze({ path: '/readyz', interval: '1s', timeout: '1s' }),
@@ -130,6 +136,7 @@ export interface Timeouts {
   readonly idle: number
   readonly requestHeaders: number
   readonly keepAlive: number
+  readonly upstreamKeepAlive: number
 }
 
 export interface ResolvedCors {
@@ -253,6 +260,7 @@ export const sharedSpec: {
     idle: option.delay(timeouts.idle),
     requestHeaders: option.delay(timeouts.requestHeaders),
     keepAlive: option.delay(timeouts.keepAlive),
+    upstreamKeepAlive: option.delay(timeouts.upstreamKeepAlive, { min: 1 }),
   }),
   maxHeaderSize: option.size(gatewayDefaults.maxHeaderSize, { min: '1kb' }),
   maxConnections: option.count(gatewayDefaults.maxConnections, { min: 1, max: 1_000_000 }),

@@ -28,7 +28,15 @@ const system: System<GatewayConfiguration, GatewayTransportOptions> = defineSyst
   async setup({ config, logger, lifecycle }) {
     const { maintenance, redis: redisConfig, ...rest } = config
     const options = withoutUndefined(rest)
-    if (redisConfig === undefined) return options
+    if (redisConfig === undefined) {
+      if (
+        maintenance.token !== undefined ||
+        maintenance.retryAfter !== undefined ||
+        maintenance.allow.length > 0
+      )
+        logger.warn({}, 'the settings of maintenance have no effect without GATEWAY_REDIS__URL')
+      return options
+    }
     const redis = await connect(redisConfig.url, (error) =>
       logger.debug({ err: error }, 'redis is not there'),
     )
@@ -57,7 +65,7 @@ export async function assertGatewayEnvironment(environment: Readonly<Record<stri
   const { maintenance, redis: _redis, ...rest } = value
   resolveGatewayOptions({
     ...withoutUndefined(rest),
-    maintenance: maintenanceOptions(maintenance, { mget: async () => [] }),
+    maintenance: maintenanceOptions(maintenance, { get: async () => null }),
   })
 }
 

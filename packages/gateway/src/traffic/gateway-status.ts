@@ -34,6 +34,8 @@ export interface MaintenanceStatus {
   readonly tenants: readonly string[]
   /** Milliseconds since the flags were last read; null before the first time. */
   readonly age: number | null
+  /** True when several readings in a row have failed. */
+  readonly stale: boolean
 }
 
 export function readStatus(
@@ -67,6 +69,7 @@ export function readStatus(
       apps: [...maintenance.state.apps.keys()],
       tenants: [...maintenance.state.tenants],
       age: Number.isFinite(maintenance.age) ? maintenance.age : null,
+      stale: maintenance.stale,
     },
   }
 }

@@ -35,7 +35,7 @@ export interface Upstream {
 
 export function createUpstream(
   options: ResolvedUpstream,
-  timeouts: Pick<Timeouts, 'connect'>,
+  timeouts: Pick<Timeouts, 'connect' | 'upstreamKeepAlive'>,
   maxHeaderSize: number,
   ejection: ResolvedEjection | undefined,
   clock: Clock,
@@ -43,6 +43,8 @@ export function createUpstream(
   const pool = new Pool(options.url, {
     connections: null,
     pipelining: 1,
+    keepAliveTimeout: timeouts.upstreamKeepAlive,
+    keepAliveMaxTimeout: Math.max(timeouts.upstreamKeepAlive, 600_000),
     connect: createConnector({ timeout: timeouts.connect, allowH2: false }),
     maxHeaderSize: Math.max(maxHeaderSize, 16_384),
     allowH2: false,
@@ -77,7 +79,7 @@ export function createUpstream(
       const changed = ready !== passed
       ready = passed
       if (passed && changed) {
-        failures = 0
+        failures = ejections = 0
         ejectedUntil = Number.NEGATIVE_INFINITY
       }
       return changed

@@ -1,13 +1,13 @@
 import type { Socket } from 'node:net'
-import { readResponseHeaders } from '../exchange/response-headers.ts'
+import { readResponseHeaders, type PathRewrite } from '../exchange/response-headers.ts'
 
 /** Tells the client that its WebSocket is open. Returns the negotiated subprotocol, if any. */
 export function writeUpgradeHead(
   client: Socket,
   rawHeaders: readonly (Buffer | string)[],
-  requestId: string,
+  { requestId, rewrite }: { readonly requestId: string; readonly rewrite: PathRewrite | undefined },
 ): string | undefined {
-  const headers = readResponseHeaders(rawHeaders, 101)
+  const headers = readResponseHeaders(rawHeaders, 101, rewrite)
   let protocol: string | undefined
   let head = 'HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n'
   for (let index = 0; index < headers.length; index += 2) {

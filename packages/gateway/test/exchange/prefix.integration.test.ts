@@ -60,6 +60,51 @@ describe('a prefix that is cut off', () => {
   })
 })
 
+describe('a path that stands for another at the upstream', () => {
+  it.each([
+    ['location: /login', 'location: /api/app/login', {}],
+    ['location: http://shop.example/login', 'location: http://shop.example/api/app/login', {}],
+    ['location: HTTPS://Shop.example/login?x', 'location: HTTPS://Shop.example/api/app/login?x', {}],
+    ['location: http://shop.example', 'location: http://shop.example', {}],
+    ['location: http://shop.example.evil/login', 'location: http://shop.example.evil/login', {}],
+    ['location: http://shop.example@evil/login', 'location: http://shop.example@evil/login', {}],
+    ['set-cookie: a=1; Path="/x"', 'set-cookie: a=1; Path="/api/app/x"', {}],
+    ['location: /ws/login', 'location: /api/app/login', { upstreamPath: '/ws' }],
+    ['location: /ws', 'location: /api/app', { upstreamPath: '/ws/' }],
+    ['location: /wsx', 'location: /wsx', { upstreamPath: '/ws' }],
+    ['location: /other', 'location: /other', { upstreamPath: '/ws' }],
+    ['set-cookie: a=1; Path=/ws', 'set-cookie: a=1; Path=/api/app', { upstreamPath: '/ws' }],
+    ['location: /ws/login', 'location: /login', { path: '/', upstreamPath: '/ws' }],
+    ['location: /ws', 'location: /', { path: '/', upstreamPath: '/ws' }],
+    ['location: /pub', 'location: /pub', { stripPrefix: false }],
+  ])('is the client’s again: %s becomes %s (%j)', async (sent, received, options) => {
+    await using upstream = await startRawServer((socket) =>
+      socket.end(`HTTP/1.1 200 OK\r\n${sent}\r\ncontent-length: 3\r\n\r\nend`),
+    )
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url], options)] })
+    const answer = await exchangeRaw(
+      gateway.url,
+      'GET /api/app/ HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n',
+    )
+    expect(answer).toContain(`\r\n${received}\r\n`)
+  })
+
+  it('is the client’s again in the cookies of a WebSocket handshake', async () => {
+    await using upstream = await startRawServer((socket) =>
+      socket.write(
+        'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nset-cookie: a=1; Path=/app\r\n\r\n',
+      ),
+    )
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url], { websocket: true })] })
+    const answer = await exchangeRaw(
+      gateway.url,
+      'GET /api/app/ HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+      (received) => received.includes('\r\n\r\n'),
+    )
+    expect(answer).toContain('set-cookie: a=1; Path=/api/app/app\r\n')
+  })
+})
+
 describe('trace context', () => {
   it('goes through, and two parents are none', async () => {
     await using upstream = await startUpstream()

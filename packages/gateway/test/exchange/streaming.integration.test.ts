@@ -7,6 +7,7 @@ import { runInNewContext } from 'node:vm'
 import { until } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
 import { appRoute, startGateway } from '../support/gateway.ts'
+import { exchangeRaw, startRawServer } from '../support/raw.ts'
 import { startUpstream } from '../support/upstream.ts'
 
 const block = randomBytes(1024 * 1024)
@@ -146,6 +147,22 @@ describe('the head of an answer', () => {
     expect(response.status).toBe(200)
     resolve()
     expect(await response.text()).toBe('data: 1\n\n')
+  })
+})
+
+describe('early hints', () => {
+  it('are bounded, however many an upstream sends', async () => {
+    const hint = 'HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n'
+    await using upstream = await startRawServer((socket) =>
+      socket.end(`${hint.repeat(1_000)}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok`),
+    )
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    const answer = await exchangeRaw(
+      gateway.url,
+      'GET /api/app/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n',
+    )
+    expect(answer.match(/ 103 /g)).toHaveLength(16)
+    expect(answer).toMatch(/HTTP\/1\.1 200 OK[^]*\r\n\r\nok$/)
   })
 })
 

@@ -217,6 +217,10 @@ describe.each(doors)('%s', (_name, installed, start) => {
           'x-forwarded-proto': 'https',
           'x-forwarded-host': 'evil',
           'x-real-ip': '6.6.6.6',
+          'x-forwarded-ssl': 'on',
+          'x-forwarded-user': 'admin',
+          'x-original-url': '/admin',
+          'front-end-https': 'on',
           'x-request-id': 'r-2',
         },
       })
@@ -227,7 +231,9 @@ describe.each(doors)('%s', (_name, installed, start) => {
         'x-forwarded-host': new URL(door.url).host,
         'x-request-id': 'r-2',
       })
-      expect(headers).not.toHaveProperty('x-real-ip')
+      for (const name of ['real-ip', 'forwarded-ssl', 'forwarded-user', 'original-url'])
+        expect(headers).not.toHaveProperty(`x-${name}`)
+      expect(headers).not.toHaveProperty('front-end-https')
       expect(response.headers.get('x-request-id')).toBe('r-2')
       expect(response.headers.get('x-content-type-options')).toBe('nosniff')
     })

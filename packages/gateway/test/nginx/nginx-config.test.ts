@@ -23,7 +23,14 @@ describe('generateNginxConfig', () => {
       trustedCertificates: '/own/ca.pem',
       retries: false,
       trustedProxies: ['10.0.0.0/8'],
-      timeouts: { connect: '3s', requestHeaders: '4s', keepAlive: '5s', headers: '6s', idle: '7s' },
+      timeouts: {
+        connect: '3s',
+        requestHeaders: '4s',
+        keepAlive: '5s',
+        upstreamKeepAlive: '2s',
+        headers: '6s',
+        idle: '7s',
+      },
       securityHeaders: { 'x-own': '1' },
       routes: [
         {
@@ -51,6 +58,8 @@ describe('generateNginxConfig', () => {
       'proxy_connect_timeout 3000ms;',
       'client_header_timeout 4000ms;',
       'keepalive_timeout 5000ms;',
+      'keepalive_timeout 2000ms;',
+      'proxy_set_header x-forwarded-ssl "";',
       'proxy_read_timeout 7000ms;',
       'add_header x-own "1" always;',
       'server a:1 weight=900',
@@ -102,7 +111,7 @@ describe('generateNginxConfig', () => {
     })
     expect(files['nginx.conf']).toContain('env REDIS_PASSWORD;\nenv TOKEN;')
     expect(files['nginx.conf']).toContain('resolver 127.0.0.53;')
-    expect(files['nginx.conf']).toContain('geo $gateway_operator { default 0; 10.0.0.0/8 1; }')
+    expect(files['nginx.conf']).toContain('geo $gateway_operator_address { default 0; 10.0.0.0/8 1; }')
     expect(files['lua/quintet_gateway.lua']).toContain('os.getenv("REDIS_PASSWORD")')
     expect(files['lua/quintet_gateway.lua']).toContain('client:select(2)')
   })

@@ -14,13 +14,20 @@ const routes = [appRoute(['http://127.0.0.1:3000'])]
 
 describe('resolveGatewayOptions', () => {
   it('fills in the exported defaults', () => {
-    const resolved = resolveGatewayOptions({ routes, maintenance: { redis: { mget: async () => [] } } })
+    const resolved = resolveGatewayOptions({ routes, maintenance: { redis: { get: async () => null } } })
     expect(resolved).toMatchObject({
       host: gatewayDefaults.host,
       port: gatewayDefaults.port,
       maxHeaderSize: 16_384,
       maxConnections: gatewayDefaults.maxConnections,
-      timeouts: { connect: 2_000, headers: 60_000, idle: 60_000, requestHeaders: 15_000, keepAlive: 75_000 },
+      timeouts: {
+        connect: 2_000,
+        headers: 60_000,
+        idle: 60_000,
+        requestHeaders: 15_000,
+        keepAlive: 75_000,
+        upstreamKeepAlive: 4_000,
+      },
       retries: gatewayDefaults.retries,
       ejection: { failures: 5, duration: 5_000, maxDuration: 60_000, maxEjectedPercent: 50 },
       maintenance: {
@@ -139,7 +146,7 @@ describe('resolveGatewayOptions', () => {
     ['no Redis for the flags', { routes, maintenance: {} }, 'gateway.maintenance.redis'],
     [
       'a short token',
-      { routes, maintenance: { redis: { mget() {} }, allow: { token: 'short' } } },
+      { routes, maintenance: { redis: { get() {} }, allow: { token: 'short' } } },
       'gateway.maintenance.allow.token',
     ],
     [
@@ -187,17 +194,17 @@ describe('resolveGatewayOptions', () => {
     ['an interval that no timer has', { routes, probes: { interval: '30d' } }, 'gateway.probes.interval'],
     [
       'a time limit for Redis that no timer has',
-      { routes, maintenance: { redis: { mget() {} }, timeout: '30d' } },
+      { routes, maintenance: { redis: { get() {} }, timeout: '30d' } },
       'gateway.maintenance.timeout',
     ],
     [
       'a route that has the key of the list of tenants',
-      { routes: [{ ...routes[0], name: 'tenants' }], maintenance: { redis: { mget() {} } } },
+      { routes: [{ ...routes[0], name: 'tenants' }], maintenance: { redis: { get() {} } } },
       'no route can be called "tenants"',
     ],
     [
       'an interval of nothing',
-      { routes, maintenance: { redis: { mget() {} }, interval: 0 } },
+      { routes, maintenance: { redis: { get() {} }, interval: 0 } },
       'gateway.maintenance.interval',
     ],
   ]
@@ -224,7 +231,7 @@ describe('resolveGatewayOptions', () => {
   })
 
   it('does not show a short token', async () => {
-    const options = { routes, maintenance: { redis: { mget: async () => [] }, allow: { token: 'hunter2' } } }
+    const options = { routes, maintenance: { redis: { get: async () => null }, allow: { token: 'hunter2' } } }
     await expect(createGateway(options)).rejects.toThrow(
       expect.not.objectContaining({ message: expect.stringContaining('hunter2') }),
     )

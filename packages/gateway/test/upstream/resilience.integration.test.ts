@@ -282,6 +282,22 @@ describe('an upstream that fails', () => {
     expect(gateway.status().routes[0]?.upstreams.filter(({ ejected }) => ejected)).toHaveLength(1)
   })
 
+  it('is left by its idle connections after timeouts.upstreamKeepAlive', async () => {
+    await using upstream = await startUpstream((_request, response) => response.end())
+    upstream.server.keepAliveTimeout = 0
+    let open = 0
+    upstream.server.on('connection', (socket) => {
+      open += 1
+      socket.on('close', () => (open -= 1))
+    })
+    await using brief = await startGateway({
+      routes: [appRoute([upstream.url])],
+      timeouts: { upstreamKeepAlive: 50 },
+    })
+    await fetch(`${brief.url}/api/app/`)
+    await until(() => open === 0, 3_000)
+  })
+
   it('is 503 with Retry-After when every upstream is out of use by weight', async () => {
     await using gateway = await startGateway({ routes: [appRoute([{ url: nowhere, weight: 0 }])] })
     expect(await problem(`${gateway.url}/api/app/`)).toEqual({

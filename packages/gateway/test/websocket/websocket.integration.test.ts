@@ -203,7 +203,7 @@ describe('maintenance', () => {
   it('closes the WebSockets of what it closes, and leaves the others', async () => {
     const { url, sockets } = await startSockets()
     const flags: Record<string, string> = {}
-    const redis = { mget: async (keys: string[]) => keys.map((key) => flags[key] ?? null) }
+    const redis = { get: async (key: string) => flags[key] ?? null }
     const token = 'a-token-of-an-operator'
     const gateway = await startGateway({
       maintenance: { redis, interval: 20, allow: { token } },
