@@ -25,4 +25,9 @@ export { probes } from './probes/probes.ts'
 export { HealthError, type HealthErrorCode } from './errors.ts'
 export { gracefulShutdown, type GracefulShutdown } from './shutdown/graceful-shutdown.ts'
 export type { AnyServer } from '@quintet/core/http'
-export { shutdownDefaults, type ShutdownHook, type ShutdownOptions } from './shutdown/shutdown-options.ts'
+export {
+  shutdownDefaults,
+  type ShutdownHook,
+  type ShutdownOptions,
+  type SocketOwner,
+} from './shutdown/shutdown-options.ts'

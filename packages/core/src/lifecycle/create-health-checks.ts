@@ -1,4 +1,7 @@
 import { systemClock, type Clock } from '../clock.ts'
+import { option } from '../options/options.ts'
+import type { ResolvedOptions } from '../options/option-spec.ts'
+import { readOptions } from '../options/read-options.ts'
 import type { CheckResult, HealthCheck, HealthChecks, HealthReport } from './health-checks.ts'
 
 /** {@link HealthChecks} with the handles by which its owner tells the process's state. */
@@ -17,20 +20,34 @@ export interface HealthChecksOptions {
 }
 
 /** What applies where a check says nothing, and how long a report is kept; milliseconds. */
-export const healthCheckDefaults = { critical: true, timeout: 2_000, reportKeptFor: 1_000 } as const
+export const healthCheckDefaults = { critical: true, timeout: 800, reportKeptFor: 1_000 } as const
+
+const checkSpec = {
+  name: option.text(),
+  critical: option.boolean(healthCheckDefaults.critical),
+  timeout: option.delay(healthCheckDefaults.timeout, { min: 1 }),
+  check: option.function<HealthCheck['check']>(),
+}
+
+/** A check with its defaults. */
+interface RegisteredCheck extends ResolvedOptions<typeof checkSpec> {
+  /** A call that has not ended yet. */
+  inProgress: Promise<string | void> | undefined
+}
 
 /** Makes the health of one process. */
 export function createHealthChecks(options: HealthChecksOptions = {}): OwnedHealthChecks {
   const clock = options.clock ?? systemClock
-  const checks = new Map<string, HealthCheck>()
+  const checks = new Map<string, RegisteredCheck>()
   let started = false
   let stopping = false
   let running: Promise<HealthReport> | undefined
   let kept: { readonly report: HealthReport; readonly at: number } | undefined
 
-  const add = (check: HealthCheck): void => {
+  const add = (given: HealthCheck): void => {
+    const check = readOptions<HealthCheck, typeof checkSpec>(given, checkSpec, 'health check')
     if (checks.has(check.name)) throw new TypeError(`health: there are two checks named "${check.name}".`)
-    checks.set(check.name, check)
+    checks.set(check.name, { ...check, check: check.check.bind(given), inProgress: undefined })
     kept = undefined
   }
   for (const check of options.checks ?? []) add(check)
@@ -83,30 +100,39 @@ export function createHealthChecks(options: HealthChecksOptions = {}): OwnedHeal
   }
 }
 
-async function runCheck(check: HealthCheck, clock: Clock): Promise<CheckResult> {
+async function runCheck(check: RegisteredCheck, clock: Clock): Promise<CheckResult> {
   const startedAt = clock.monotonic()
-  const timeout = check.timeout ?? healthCheckDefaults.timeout
-  const controller = new AbortController()
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      const error = new Error(`no answer within ${timeout} ms`)
-      controller.abort(error)
-      reject(error)
-    }, timeout)
-  })
   try {
-    const detail = await Promise.race([Promise.resolve().then(() => check.check(controller.signal)), late])
+    const detail = await askInTime(check)
     const durationMs = clock.monotonic() - startedAt
     return typeof detail === 'string'
       ? { status: 'pass', detail, durationMs }
       : { status: 'pass', durationMs }
   } catch (error) {
     return {
-      status: (check.critical ?? healthCheckDefaults.critical) ? 'fail' : 'warn',
+      status: check.critical ? 'fail' : 'warn',
       detail: reasonOf(error),
       durationMs: clock.monotonic() - startedAt,
     }
+  }
+}
+
+/** One call at a time: a dependency that hangs does not pile up calls, and is not waited for again. */
+async function askInTime(check: RegisteredCheck): Promise<string | void> {
+  if (check.inProgress) throw new Error('the check before has not ended')
+  const controller = new AbortController()
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(() => {
+    const error = new Error(`no answer within ${check.timeout} ms`)
+    controller.abort(error)
+    late.reject(error)
+  }, check.timeout)
+  const call = Promise.resolve()
+    .then(() => check.check(controller.signal))
+    .finally(() => (check.inProgress = undefined))
+  check.inProgress = call
+  try {
+    return await Promise.race([call, late.promise])
   } finally {
     clearTimeout(timer)
   }

@@ -1,3 +1,5 @@
+import type { Duration } from '../options/duration.ts'
+
 /** The answer of one check. */
 export interface CheckResult {
   readonly status: 'pass' | 'warn' | 'fail'
@@ -15,8 +17,8 @@ export interface HealthCheck {
   readonly name: string
   /** A failing critical check makes the process not ready; any other one only warns. @defaultValue true */
   readonly critical?: boolean
-  /** Milliseconds. @defaultValue 2000 */
-  readonly timeout?: number
+  /** Below the timeout of the probes that ask, which is 1 s in Kubernetes. @defaultValue 800 ms */
+  readonly timeout?: Duration
   /** Resolves when all is well, optionally with a detail; rejects with the reason otherwise. */
   check(signal: AbortSignal): Promise<string | void>
 }

@@ -65,6 +65,42 @@ describe('createHealthChecks', () => {
     expect(runs).toBe(2)
   })
 
+  it('asks a check that hangs once, and does not wait for it again', async () => {
+    let now = 0
+    let asked = 0
+    let answer: () => void = () => undefined
+    const health = createHealthChecks({ clock: { now: () => now, monotonic: () => now } })
+    health.add({
+      name: 'hangs',
+      timeout: 10,
+      check() {
+        asked += 1
+        return asked > 1 ? Promise.resolve() : new Promise<void>((resolve) => (answer = resolve))
+      },
+    })
+    await health.report()
+    now = 1_000
+    expect((await health.report()).checks['hangs']).toMatchObject({
+      status: 'fail',
+      detail: 'the check before has not ended',
+    })
+    expect(asked).toBe(1)
+    answer()
+    await new Promise((resolve) => setImmediate(resolve))
+    now = 2_000
+    expect((await health.report()).status).toBe('pass')
+  })
+
+  it('takes a duration, and refuses what makes no check', () => {
+    const check = async (): Promise<void> => undefined
+    expect(() => createHealthChecks({ checks: [{ name: 'a', timeout: '5s', check }] })).not.toThrow()
+    const add = (given: object) => () => createHealthChecks({ checks: [given as never] })
+    expect(add({ check })).toThrow('health check.name: is missing')
+    expect(add({ name: 'a' })).toThrow('health check.check: is missing')
+    expect(add({ name: 'a', check, critical: 'no' })).toThrow('health check.critical')
+    expect(add({ name: 'a', check, timout: 1 })).toThrow('Did you mean "timeout"?')
+  })
+
   it('asks again when a check is added', async () => {
     const health = createHealthChecks()
     await health.report()

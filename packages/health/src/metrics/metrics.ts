@@ -21,7 +21,7 @@ export type Labels = Readonly<Record<string, string>>
 
 /** What every metric is declared with. */
 export interface MetricOptions {
-  /** One sentence for whoever reads the metric. */
+  /** One sentence for the readers of the metric. */
   readonly help: string
   /** The names of its labels. @defaultValue none */
   readonly labels?: readonly string[]

@@ -35,7 +35,11 @@ export interface PerformanceReport {
 
 /** Observes calls and sums them up. */
 export interface PerformanceMonitor extends InvocationObserver {
-  /** Counts one call of some other origin. */
+  /**
+   * Counts one call of some other origin.
+   *
+   * @throws TypeError for a duration that is no finite number of milliseconds.
+   */
   record(operation: string, durationMs: number, failed?: boolean): void
   report(): PerformanceReport
 }
@@ -64,6 +68,8 @@ export function createPerformanceMonitor(eventLoop: EventLoopWatch): Performance
     return tally
   }
   const record = (operation: string, durationMs: number, failed = false): void => {
+    if (!Number.isFinite(durationMs) || durationMs < 0)
+      throw new TypeError(`performance.record: ${String(durationMs)} is no duration in milliseconds.`)
     // Whole microseconds, at least one, which is what the histogram takes.
     const microseconds = Math.max(1, Math.round(durationMs * 1_000))
     for (const tally of [all, tallyOf(operation)]) {

@@ -15,15 +15,19 @@ export async function listenForOperators(
 ): Promise<OperatorListener> {
   const server = createServer((request, response) => {
     // A page in a browser on this machine reaches loopback under a name of its own (DNS rebinding).
-    const isOperator = !isLoopback(host) || isLoopback(hostName(request.headers.host ?? ''))
+    const isOperator = !isOnLoopback || isLoopback(hostName(request.headers.host ?? ''))
     if (!writeProbe(answerProbe, request, response, isOperator)) response.writeHead(404).end()
   })
+  let isOnLoopback = true
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen({ port, host }, resolve)
   })
+  const bound = server.address() as AddressInfo
+  // Whatever the name was that it was given by, e.g. `127.1`.
+  isOnLoopback = isLoopback(bound.address)
   return {
-    port: (server.address() as AddressInfo).port,
+    port: bound.port,
     async [Symbol.asyncDispose]() {
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeAllConnections()
@@ -40,5 +44,5 @@ function hostName(host: string): string {
 }
 
 function isLoopback(name: string): boolean {
-  return name === 'localhost' || name === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name)
+  return name === 'localhost' || name === '::1' || /^(?:::ffff:)?127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name)
 }

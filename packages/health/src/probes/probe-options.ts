@@ -13,7 +13,7 @@ import {
 
 /** What every process with probes can set. */
 export interface ProbeOptions {
-  /** Who may read `/health` and `/metrics`. @defaultValue nobody */
+  /** Who may read `/health` and `/metrics`. @defaultValue no one */
   readonly operators?: OperatorOptions
   /** `/livez` fails while half of the turns of the event loop come later than this. @defaultValue `'1s'` */
   readonly maxEventLoopDelay?: Duration

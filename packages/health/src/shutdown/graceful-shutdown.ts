@@ -35,7 +35,7 @@ const idleGrace = 500
 /**
  * Lets a process with servers of its own end in order on a signal. To be called before the servers listen.
  *
- * Not ready; `Connection: close` on answers; wait for the balancers; stop listening; end event streams, and WebSockets
+ * Not ready; `Connection: close` on answers; wait for the balancers; drain the owners of WebSockets; stop listening; end event streams, and WebSockets
  * with 1001; let requests in progress end; close idle connections last; run the hooks in reverse; exit with 0. Each
  * step has its deadline. When a step failed or hung, the exit code is 1 and the log names it, or stderr where there is no
  * logger; a second signal exits at once. HTTP/1.1, HTTP/2, TLS and WebSocket alike. Where it is called more than once,
@@ -105,6 +105,11 @@ export function gracefulShutdown(
     for (const each of connections) each.announceClose()
     step = 'waiting for the balancers'
     if (resolved.propagationDelay > 0) await delay(resolved.propagationDelay)
+    if (resolved.sockets.length > 0) {
+      await within('owners of WebSockets', resolved.drainTimeout / 2, (signal) =>
+        Promise.all(resolved.sockets.map((owner) => owner.drain('shutdown', signal))),
+      )
+    }
     const grace = Math.min(idleGrace, resolved.drainTimeout / 8)
     await within(describeOpen(connections), resolved.drainTimeout, () =>
       Promise.all(connections.map((each) => each.drain(grace))),

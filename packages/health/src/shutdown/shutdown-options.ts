@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import type { Duration, Logger } from '@quintet/core'
+import type { Duration, Logger, StopReason } from '@quintet/core'
 import { option, readOptions } from '@quintet/core/kit'
 import { stderrLogger } from './stderr-logger.ts'
 
@@ -11,6 +11,12 @@ export interface ShutdownHook {
   readonly timeout?: Duration
 }
 
+/** What holds WebSocket connections and can end them in order. */
+export interface SocketOwner {
+  /** Tells the clients, and resolves when their connections are closed or the signal aborts. */
+  drain(reason: StopReason, signal: AbortSignal): Promise<void>
+}
+
 export interface ShutdownOptions {
   /** What probes ask; not ready from the first moment. `createHealth` fits. */
   readonly health?: { stopAccepting(): void }
@@ -18,13 +24,18 @@ export interface ShutdownOptions {
   readonly propagationDelay?: Duration
   /** How long requests in progress may take to end; WebSocket clients have a part of it, 2 s at most, to answer the close. @defaultValue `'10s'` */
   readonly drainTimeout?: Duration
+  /**
+   * Owners of WebSockets that tell their clients in their own words, e.g. a hub of `@quintet/realtime`. Drained before
+   * the connections are closed, within half of `drainTimeout`.
+   */
+  readonly sockets?: readonly SocketOwner[]
   /** The whole; then the process exits with 1 and says what hung. @defaultValue `'25s'` */
   readonly timeout?: Duration
   /** Run in reverse order when all connections have ended. More can be added later. */
   readonly hooks?: readonly ShutdownHook[]
   /** @defaultValue `['SIGTERM', 'SIGINT']` */
   readonly signals?: readonly NodeJS.Signals[]
-  /** Also stops, with exit code 1, on an exception or rejection that nobody caught. @defaultValue true */
+  /** Also stops, with exit code 1, on an uncaught exception and an unhandled rejection. @defaultValue true */
   readonly crashes?: boolean
   /** @defaultValue errors go to stderr */
   readonly logger?: Logger
@@ -51,11 +62,17 @@ export interface ResolvedShutdown {
   readonly propagationDelay: number
   readonly drainTimeout: number
   readonly timeout: number
+  readonly sockets: readonly SocketOwner[]
   readonly hooks: readonly ResolvedHook[]
   readonly signals: readonly NodeJS.Signals[]
   readonly crashes: boolean
   readonly logger: Logger
 }
+
+/** Nothing can be run on SIGKILL and SIGSTOP. */
+const catchableSignals = (Object.keys(constants.signals) as NodeJS.Signals[]).filter(
+  (signal): boolean => signal !== 'SIGKILL' && signal !== 'SIGSTOP',
+)
 
 const hookSpec = {
   name: option.text(),
@@ -70,10 +87,9 @@ const spec = {
   propagationDelay: option.delay(shutdownDefaults.propagationDelay),
   drainTimeout: option.delay(shutdownDefaults.drainTimeout),
   timeout: option.delay(shutdownDefaults.timeout),
+  sockets: option.list(option.collaborator<SocketOwner>(['drain'], 'an owner of WebSockets with drain()')),
   hooks: option.list(option.nested(hookSpec)),
-  signals: option
-    .list(option.oneOf(Object.keys(constants.signals) as NodeJS.Signals[]))
-    .or(shutdownDefaults.signals),
+  signals: option.list(option.oneOf(catchableSignals)).or(shutdownDefaults.signals),
   crashes: option.boolean(shutdownDefaults.crashes),
   logger: option.logger().or(stderrLogger),
 }

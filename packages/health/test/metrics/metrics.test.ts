@@ -1,6 +1,6 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
-import { createMetrics } from '../../src/index.ts'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { createHealth, createMetrics } from '../../src/index.ts'
 
 describe('createMetrics', () => {
   it('writes counters, gauges and histograms as Prometheus reads them', async () => {
@@ -82,7 +82,7 @@ describe('createMetrics', () => {
     metrics.counter('taken', { help: 'T.' })
     expect(() => metrics.counter('taken', { help: 'T.' })).toThrow('two metrics named "taken"')
     expect(() => metrics.gauge('no-name', { help: 'N.' })).toThrow('is no metric name')
-    expect(() => metrics.counter('c', { help: 'C.', labels: ['le'] })).toThrow('is no label name')
+    expect(() => metrics.counter('c', { help: 'C.', labels: ['le'] })).toThrow('is not a label name')
     expect(() => metrics.histogram('h', { help: 'H.', buckets: [2, 1] })).toThrow('must be ascending')
     expect(() => metrics.counter('d', { help: 'D.', label: [] } as never)).toThrow('Did you mean "labels"?')
     const counter = metrics.counter('e', { help: 'E.', labels: ['a'] })
@@ -91,5 +91,82 @@ describe('createMetrics', () => {
     expect(() => createMetrics({ maxSeries: 0 })).toThrow(
       'createMetrics.maxSeries: 0 is not a whole number of at least 1',
     )
+  })
+
+  it.each([undefined, null, '1', {}, 1n])('refuses %s as a value', async (value) => {
+    const metrics = createMetrics()
+    const counter = metrics.counter('c', { help: 'C.' })
+    const gauge = metrics.gauge('g', { help: 'G.' })
+    const histogram = metrics.histogram('h', { help: 'H.', buckets: [1] })
+    if (value !== undefined) expect(() => counter.add({}, value as never)).toThrow(TypeError)
+    expect(() => gauge.set({}, value as never)).toThrow(TypeError)
+    expect(() => histogram.record({}, value as never)).toThrow(TypeError)
+    const text = await metrics.scrape()
+    expect(text).toContain('c 0\n')
+    expect(text).toContain('g 0\n')
+    expect(text).toContain('h_sum 0\n')
+  })
+
+  it('refuses what would spoil a scrape when it is declared', () => {
+    const metrics = createMetrics()
+    metrics.histogram('size', { help: 'S.' })
+    metrics.counter('calls_count', { help: 'C.' })
+    expect(() => metrics.counter('none', {} as never)).toThrow('none.help: is missing')
+    expect(() => metrics.counter('size_count', { help: 'C.' })).toThrow(
+      '"size_count" of "size_count" is a sample of "size"',
+    )
+    expect(() => metrics.histogram('calls', { help: 'C.' })).toThrow(
+      '"calls_count" of "calls" is a sample of "calls_count"',
+    )
+    expect(() => metrics.counter('d', { help: 'D.', labels: ['__name__'] })).toThrow('is not a label name')
+    expect(() => metrics.counter('e', { help: 'E.' }).add({}, Infinity)).toThrow('cannot go on by Infinity')
+  })
+
+  it('keeps combinations of labels apart, whatever is in them', async () => {
+    const metrics = createMetrics()
+    const counter = metrics.counter('c', { help: 'C.', labels: ['a', 'b'] })
+    counter.add({ a: 'x\u0000y', b: 'z' })
+    counter.add({ a: 'x', b: 'y\u0000z' })
+    expect((await metrics.scrape()).match(/^c\{/gm)).toHaveLength(2)
+  })
+
+  it('writes each family once, also when sources have it too', async () => {
+    const metrics = createMetrics()
+    metrics.gauge('process_cpu_seconds_total', { help: 'Ours.' })
+    using _first = createHealth({ metrics })
+    using _second = createHealth({ metrics })
+    const lines = (await metrics.scrape()).split('\n')
+    for (const name of ['process_cpu_seconds_total', 'process_cpu_user_seconds_total', 'nodejs_version_info'])
+      expect(lines.filter((line) => line.startsWith(`# TYPE ${name} `))).toHaveLength(1)
+    const samples = lines
+      .filter((line) => line !== '' && !line.startsWith('#'))
+      .map((line) => line.replace(/ \S+$/, ''))
+    expect(new Set(samples).size).toBe(samples.length)
+  })
+
+  describe('with a source that hangs', () => {
+    afterEach(() => void vi.useRealTimers())
+
+    it('leaves it out after its time, and asks it once', async () => {
+      vi.useFakeTimers()
+      const metrics = createMetrics()
+      let asked = 0
+      const hang = (): Promise<never> => {
+        asked += 1
+        return new Promise(() => undefined)
+      }
+      metrics.counter('fine_total', { help: 'F.' }).add({})
+      metrics.gauge('depth', { help: 'D.', collect: hang })
+      metrics.include(hang)
+      for (let scrapes = 0; scrapes < 2; scrapes++) {
+        const scrape = metrics.scrape()
+        await vi.advanceTimersByTimeAsync(2_000)
+        const text = await scrape
+        expect(text).toContain('fine_total 1')
+        expect(text).toContain('# depth is left out')
+        expect(text).not.toContain('depth 0')
+      }
+      expect(asked).toBe(2)
+    })
   })
 })

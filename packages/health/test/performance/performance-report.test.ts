@@ -66,4 +66,10 @@ describe('createPerformanceMonitor', () => {
     expect(Object.keys(operations)).toHaveLength(501)
     expect(operations['other']?.count).toBe(100)
   })
+
+  it.each([Number.NaN, Infinity, -1, undefined])('refuses a duration of %s', (duration) => {
+    const monitor = createPerformanceMonitor(eventLoop)
+    expect(() => monitor.record('checkout', duration as never)).toThrow(TypeError)
+    expect(monitor.report().calls.count).toBe(0)
+  })
 })

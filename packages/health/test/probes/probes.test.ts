@@ -166,23 +166,32 @@ describe('probes', () => {
       expect((await get('/metrics', { host: `127.0.0.1:${port}` })).status).toBe(403)
     })
 
-    it('refuses a page that reaches loopback under a name of its own', async () => {
-      const port = await freePort()
-      await serve({ operators: { port } })
-      const status = (host: string): Promise<number | undefined> =>
-        new Promise((resolve, reject) => {
-          const options = { port, host: '127.0.0.1', path: '/metrics', headers: { host }, agent: false }
-          httpRequest(options, (response) => {
-            response.resume()
-            resolve(response.statusCode)
+    it.each(['127.0.0.1', '127.1', '::ffff:127.0.0.1', 'LOCALHOST', '2130706433'])(
+      'on %s refuses a page that reaches loopback under a name of its own',
+      async (address) => {
+        const port = await freePort()
+        await serve({ operators: { port, host: address } })
+        const status = (host: string): Promise<number | undefined> =>
+          new Promise((resolve, reject) => {
+            const options = {
+              port,
+              host: address === 'LOCALHOST' ? 'localhost' : '127.0.0.1',
+              path: '/metrics',
+              headers: { host },
+              agent: false,
+            }
+            httpRequest(options, (response) => {
+              response.resume()
+              resolve(response.statusCode)
+            })
+              .on('error', reject)
+              .end()
           })
-            .on('error', reject)
-            .end()
-        })
-      expect(await status(`evil.example:${port}`)).toBe(403)
-      expect(await status(`localhost:${port}`)).toBe(200)
-      expect(await status(`[::1]:${port}`)).toBe(200)
-    })
+        expect(await status(`evil.example:${port}`)).toBe(403)
+        expect(await status(`localhost:${port}`)).toBe(200)
+        expect(await status(`[::1]:${port}`)).toBe(200)
+      },
+    )
 
     it('listens on the host that it is given, under names of all kinds', async () => {
       const port = await freePort()

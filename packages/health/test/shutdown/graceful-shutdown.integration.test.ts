@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { until } from '@quintet/test-kit'
 import { afterEach, describe, expect, it } from 'vitest'
-import { WebSocket } from 'ws'
+import { WebSocket, WebSocketServer } from 'ws'
 import { gracefulShutdown, type ShutdownOptions } from '../../src/index.ts'
 
 interface Child {
@@ -265,9 +265,44 @@ describe('gracefulShutdown', () => {
     expect(() => shutdown.onShutdown({ name: 'late', run: () => undefined })).toThrow('comes too late')
   })
 
+  it('has owners of WebSockets tell their clients before connections are closed', async () => {
+    const server = createServer()
+    const sockets = new WebSocketServer({ server })
+    const owner = {
+      async drain(reason: string) {
+        for (const socket of sockets.clients) {
+          socket.send(`reconnect after ${reason}`)
+          socket.close(1001, 'spread out')
+          await once(socket, 'close')
+        }
+      },
+    }
+    using shutdown = gracefulShutdown(server, { sockets: [owner] })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    await once(client, 'open')
+    const [told, closed] = [once(client, 'message'), once(client, 'close')]
+    await shutdown.shutdown()
+    expect(String((await told)[0])).toBe('reconnect after shutdown')
+    expect(String((await closed)[1])).toBe('spread out')
+  })
+
+  it('goes on when an owner of WebSockets hangs, and names it', async () => {
+    const server = createServer()
+    using shutdown = gracefulShutdown(server, {
+      drainTimeout: 100,
+      sockets: [{ drain: () => new Promise(() => undefined) }],
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    await expect(shutdown.shutdown()).rejects.toThrow('owners of WebSockets: was not done within 50 ms')
+    expect(server.listening).toBe(false)
+  })
+
   it('refuses options that it does not know or that make no sense', () => {
     const server = createServer()
     expect(() => gracefulShutdown(server, { timeot: 1 } as never)).toThrow('Did you mean "timeout"?')
+    expect(() => gracefulShutdown(server, { signals: ['SIGKILL'] })).toThrow('gracefulShutdown.signals[0]')
+    expect(() => gracefulShutdown(server, { sockets: [{}] as never })).toThrow('it has no drain()')
     expect(() => gracefulShutdown(server, { hooks: [{ name: '', run: () => undefined }] })).toThrow(
       'gracefulShutdown.hooks[0].name',
     )

@@ -62,7 +62,7 @@ export interface ChannelOptions<
   readonly authorize?: (
     request: ChannelRequest<ChannelParams<Pattern>, Services, PrincipalFor<Access>>,
   ) => boolean | Promise<boolean>
-  /** How much can be replayed to those who come back. `false` for nothing. */
+  /** How much can be replayed to clients that come back. `false` for nothing. */
   readonly history?: false | HistoryOptions
   /** Tell subscribers who else is here. Needs signed-in users. @defaultValue false */
   readonly presence?: boolean

@@ -45,7 +45,7 @@ export interface SubscribeOptions<Data> {
   /** Events are missing: load the state afresh. */
   readonly onLost?: (position: EventPosition) => void
   readonly onPresence?: (event: 'join' | 'leave', user: string) => void
-  /** Each time that the subscription stands, with those who are present. */
+  /** Each time that the subscription stands, with the users who are present. */
   readonly onSubscribed?: (info: {
     readonly recovered: boolean | undefined
     readonly present: readonly string[] | undefined

@@ -31,7 +31,7 @@ import type { RealtimeSession } from '../server/realtime-session.ts'
 import { realtimeProtocolName } from '../wire/messages.ts'
 
 export interface HubOptions extends ChannelsOptions {
-  /** Verifies credentials. Without it, whoever shows any is refused, and only `public` channels can be used. */
+  /** Verifies credentials. Without it, a client that shows any is refused, and only `public` channels can be used. */
   readonly auth?: AuthManager
   /** Who may connect. @defaultValue `'authenticated'` with `auth`, `'public'` without */
   readonly access?: AccessRule
@@ -69,7 +69,7 @@ const hubSpec = {
 /** Channels over plain `ws`, for a server that is not Quintet's. */
 export interface Hub extends AsyncDisposable {
   readonly connections: number
-  /** For the `upgrade` event of a `node:http` server. Refuses in plain HTTP whoever may not connect. */
+  /** For the `upgrade` event of a `node:http` server. Refuses in plain HTTP a client that may not connect. */
   handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void>
   /**
    * Takes no new connections and no new messages, tells the clients, closes with 1001 what has nothing in progress, and

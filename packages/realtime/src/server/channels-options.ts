@@ -17,7 +17,7 @@ export interface ChannelsOptions {
   readonly maxSubscriptions?: number
   /** Messages of one connection in progress at once. @defaultValue 32 */
   readonly maxPending?: number
-  /** The most events that are replayed to one who comes back; who missed more is told so. @defaultValue 500 */
+  /** The most events that are replayed to a client that comes back; one that missed more is told so. @defaultValue 500 */
   readonly maxReplay?: number
   /** What to do with a client that does not read. */
   readonly slowConsumer?: SlowConsumerOptions

@@ -74,7 +74,7 @@ export function createSubscription(
   }
 
   function sendPresence(text: string): void {
-    // Who comes and goes can be asked for again; it must not fill the buffer of one who does not read.
+    // Who comes and goes can be asked for again; it must not fill the buffer of a client that does not read.
     if (!stopped && connection.bufferedBytes <= slowConsumer.limit) connection.send(text)
   }
 

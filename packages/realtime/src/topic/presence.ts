@@ -4,7 +4,7 @@ import type { TopicKeys } from './topic-keys.ts'
 
 // A hash: member -> '<expiry in ms> <user>'. Members of instances that died run out, and the next sign of
 // life of any other clears them away. Users who come or go are told on the feed; operation 'sync' tells all who are here,
-// in their order with the others, so that those who have missed some can compare.
+// in their order with the others, so that instances that have missed some can compare.
 const script = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -9,7 +9,7 @@ import type { TopicKeys } from './topic-keys.ts'
 import { eventMessage, type ServerMessage } from '../wire/messages.ts'
 import type { EventPosition } from '../wire/event-position.ts'
 
-/** One who is subscribed to a topic on this instance. */
+/** One subscription to a topic on this instance. */
 export interface TopicSubscriber {
   /** `text` is the whole message as it goes out, the same for all. */
   event(position: EventPosition, text: string): void
@@ -18,7 +18,7 @@ export interface TopicSubscriber {
   presence(text: string): void
 }
 
-/** One channel of one tenant on this instance: it brings each event once and in order to those who are subscribed. */
+/** One channel of one tenant on this instance: it brings each event once and in order to its subscribers. */
 export interface Topic {
   readonly name: string
   readonly channel: Channel
