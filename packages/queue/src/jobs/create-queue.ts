@@ -6,12 +6,10 @@ import {
   type Principal,
   type Schema,
   type SchemaInput,
-  silentLogger,
   systemPrincipal,
 } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
-import { Queue as BullQueue } from 'bullmq'
-import type { Redis } from 'ioredis'
+import { option, readOptions } from '@quintet/core/kit'
+import type { Queue as BullQueue } from 'bullmq'
 import { assertMayRun } from './assert-may-run.ts'
 import { bullOptions } from './bull-options.ts'
 import {
@@ -27,25 +25,33 @@ import { createEnvelopeSigner, type Envelope, type EnvelopeSigner, type SecretTe
 import { QueueError, unavailableWhenRedisIs } from '../errors.ts'
 import type { LetterBox } from './letter-box.ts'
 import { serializePayload } from './payload.ts'
+import { inTime } from '../in-time.ts'
+import { isCluster, type RedisClient } from './connection.ts'
+import { ReadableQueue } from './readable-job.ts'
 import { countByKey, resignJobs } from './resign.ts'
 import { readCounts, type QueueCounts } from './queue-counts.ts'
 
 export interface QueueOptions {
-  /** An ioredis client without a key prefix, which should fail fast. It stays its owner's to close. */
-  readonly connection: Redis
+  /**
+   * An ioredis client, of one Redis or of a cluster, without a key prefix. It stays its owner's to close, and is
+   * reconnected when a command gets no answer within `commandTimeout`.
+   */
+  readonly connection: RedisClient
   /**
    * Signs the context of jobs: 32 characters at least, the same for all who add and run jobs, and for nobody else.
    * Of several, the first signs and all verify.
    */
   readonly secret: SecretText | readonly SecretText[]
-  /** Stands before every key. @defaultValue `'quintet'` */
+  /** Stands before every key. With a cluster it needs a hash tag, e.g. `'{quintet}'`. @defaultValue `'quintet'` */
   readonly prefix?: string
+  /** How long Redis may take to answer a command; then it counts as unavailable. @defaultValue `'5s'` */
+  readonly commandTimeout?: Duration
   /** @defaultValue silent */
   readonly logger?: Logger
 }
 
 /** What applies where {@link QueueOptions} says nothing. */
-export const queueDefaults = Object.freeze({ prefix: 'quintet' } as const)
+export const queueDefaults = Object.freeze({ prefix: 'quintet', commandTimeout: '5s' } as const)
 
 export interface EnqueueOptions {
   /**
@@ -65,12 +71,16 @@ export interface Enqueued {
   readonly id: string
   /** True when the key was known: the earlier job stays as it is, and nothing was added. */
   readonly deduplicated: boolean
+  /** For a known key: true when that job was given up. It runs again when it is replayed, or added under another key. */
+  readonly dead?: boolean
 }
 
 /** Where jobs are added. */
 export interface Queue extends AsyncDisposable {
-  readonly connection: Redis
+  readonly connection: RedisClient
   readonly prefix: string
+  /** Runs commands within the time limit. @throws QueueError `ERR_QUEUE_UNAVAILABLE` */
+  ask<Result>(run: () => Promise<Result>): Promise<Result>
   /** Seals and opens the envelopes of its jobs. */
   readonly signer: EnvelopeSigner
   /**
@@ -113,10 +123,9 @@ export interface Queue extends AsyncDisposable {
  * @throws TypeError when an option is unknown or makes no sense.
  */
 export function createQueue(options: QueueOptions): Queue {
-  refuseUnknownKeys(options, ['connection', 'secret', 'prefix', 'logger'], 'createQueue')
-  const { connection, logger = silentLogger } = options
-  const prefix = parsePrefix(options.prefix, 'createQueue')
-  assertConnection(connection, 'createQueue')
+  const read = readOptions<QueueOptions, typeof spec>(options, spec, 'createQueue')
+  const { connection, prefix, commandTimeout, logger } = read
+  assertConnection(connection, prefix, 'createQueue')
   const signer = createEnvelopeSigner(options.secret)
   const queues = new Map<string, BullQueue>()
   let closing: Promise<void> | undefined
@@ -126,7 +135,7 @@ export function createQueue(options: QueueOptions): Queue {
     const known = queues.get(job.name)
     if (known !== undefined) return known
     // A client that fails fast should do so here too: no waiting until it is connected.
-    const made = new BullQueue(job.name, {
+    const made = new ReadableQueue(job.name, {
       connection,
       prefix,
       skipWaitingForReady: true,
@@ -139,27 +148,42 @@ export function createQueue(options: QueueOptions): Queue {
     return made
   }
 
-  const lettersOf = (job: JobDefinition): LetterBox => ({ bull: bull(job), connection, prefix, job, signer })
+  const ask = <Result>(run: () => Promise<Result>): Promise<Result> =>
+    unavailableWhenRedisIs(() => {
+      // A connection that answers nothing is lost, though nobody has said so; another one takes its place.
+      const reconnect = (): void => {
+        if (connection.status === 'ready') connection.disconnect(true)
+      }
+      return inTime(run(), commandTimeout, 'Redis did not answer', { onTimeout: reconnect })
+    })
+  const lettersOf = (job: JobDefinition): LetterBox => ({
+    bull: bull(job),
+    connection,
+    prefix,
+    job,
+    signer,
+    ask,
+  })
   const queue: Queue = {
     connection,
     prefix,
+    ask,
     signer,
-    async enqueue(job, payload, settings = {}) {
+    async enqueue(job, payload, given = {}) {
       const path = `enqueue ${job.name}`
-      refuseUnknownKeys(settings, ['principal', 'idempotencyKey', 'delay', 'traceparent'], path)
+      const settings = readOptions<EnqueueOptions, typeof enqueueSpec>(given, enqueueSpec, path)
       const target = bull(job)
       const call = currentInvocation()
       const principal = settings.principal ?? defaultPrincipal(job, call?.principal)
       assertMayRun(job, principal)
       const text = await serializePayload(job, payload)
-      const { idempotencyKey } = settings
+      const { idempotencyKey, delay } = settings
       const id =
         idempotencyKey === undefined ? randomUUID() : keyedId(principal.tenantId, idempotencyKey, path)
-      const delay = parseDuration(settings.delay ?? 0, `${path}: delay`)
       const traceparent = settings.traceparent ?? call?.traceparent
       const expiresAt = Date.now() + delay + job.maxAge
       const envelope = signer.seal({ prefix, job: job.name, id }, principal, text, { traceparent, expiresAt })
-      return unavailableWhenRedisIs(async () => {
+      return ask(async () => {
         await target.add(job.name, envelope, {
           ...bullOptions(job),
           jobId: id,
@@ -167,17 +191,20 @@ export function createQueue(options: QueueOptions): Queue {
         })
         if (idempotencyKey === undefined) return { id, deduplicated: false }
         // BullMQ answers a known id with what was given, not with what it holds.
-        const stored = (await target.getJob(id))?.data as Envelope | undefined
-        return { id, deduplicated: stored !== undefined && stored.mac !== envelope.mac }
+        const stored = await target.getJob(id)
+        const { mac } = (stored?.data ?? {}) as Partial<Envelope>
+        if (stored === undefined || mac === envelope.mac) return { id, deduplicated: false }
+        return { id, deduplicated: true, dead: await stored.isFailed() }
       })
     },
-    counts: (job) => unavailableWhenRedisIs(() => readCounts(bull(job))),
-    deadLetters: (job, settings) => unavailableWhenRedisIs(() => listDeadLetters(bull(job), settings)),
-    replay: (job, id) => unavailableWhenRedisIs(() => replayDeadLetter(lettersOf(job), id)),
-    replayAll: (job) => unavailableWhenRedisIs(() => replayDeadLetters(lettersOf(job))),
-    resign: (job) => unavailableWhenRedisIs(() => resignJobs(lettersOf(job))),
-    countsByKey: (job) => unavailableWhenRedisIs(() => countByKey(bull(job))),
-    removeDeadLetter: (job, id) => unavailableWhenRedisIs(() => removeDeadLetter(bull(job), id)),
+    // async: what a closed queue throws is a rejection here as well.
+    counts: async (job) => await ask(() => readCounts(bull(job))),
+    deadLetters: async (job, settings) => await listDeadLetters(lettersOf(job), settings),
+    replay: async (job, id) => await replayDeadLetter(lettersOf(job), id),
+    replayAll: async (job) => await replayDeadLetters(lettersOf(job)),
+    resign: async (job) => await resignJobs(lettersOf(job)),
+    countsByKey: async (job) => await countByKey(lettersOf(job)),
+    removeDeadLetter: async (job, id) => await removeDeadLetter(lettersOf(job), id),
     bull,
     close() {
       return (closing ??= Promise.all([...queues.values()].map((each) => each.close())).then(() => undefined))
@@ -187,21 +214,35 @@ export function createQueue(options: QueueOptions): Queue {
   return queue
 }
 
-function assertConnection(connection: Redis, path: string): void {
-  if (typeof connection?.duplicate !== 'function')
-    throw new TypeError(`${path}: connection must be an ioredis client.`)
+const spec = {
+  connection: option.collaborator<RedisClient>(['duplicate'], 'an ioredis client'),
+  secret: option.parsed<QueueOptions['secret']>('a secret or a list of them', (given) => given as never),
+  prefix: option.text(queueDefaults.prefix, {
+    pattern: /^[\w\-{}.]{1,100}$/,
+    expected: 'letters, digits, "-", "_", "." and a hash tag, 100 at most',
+  }),
+  commandTimeout: option.delay(queueDefaults.commandTimeout, { min: 1 }),
+  logger: option.logger(),
+}
+
+const enqueueSpec = {
+  principal: option.collaborator<Principal>([], 'a principal').optional(),
+  idempotencyKey: option.text().optional(),
+  delay: option.duration(0, { max: '366d' }),
+  traceparent: option.text().optional(),
+}
+
+function assertConnection(connection: RedisClient, prefix: string, path: string): void {
+  if (isCluster(connection) && !/\{[^}]+\}/.test(prefix)) {
+    throw new TypeError(
+      `${path}: prefix ${JSON.stringify(prefix)} needs a hash tag such as "{${prefix}}" on a cluster, so that the keys of a queue are in one slot.`,
+    )
+  }
   if (connection.options.keyPrefix) {
     throw new TypeError(
       `${path}: connection has a keyPrefix, which BullMQ does not bear. Use the option "prefix" of ${path}.`,
     )
   }
-}
-
-function parsePrefix(prefix: string = queueDefaults.prefix, path: string): string {
-  if (/^[\w\-{}.]{1,100}$/.test(prefix)) return prefix
-  throw new TypeError(
-    `${path}: prefix ${JSON.stringify(prefix)} must be letters, digits, "-", "_" or ".", 100 at most.`,
-  )
 }
 
 function defaultPrincipal(job: JobDefinition, caller: Principal | undefined): Principal {

@@ -1,4 +1,4 @@
-import { refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions } from '@quintet/core/kit'
 import type { Job as BullJob, Queue as BullQueue } from 'bullmq'
 import { QueueError } from '../errors.ts'
 import type { Envelope } from './envelope.ts'
@@ -11,7 +11,7 @@ export interface DeadLetter {
   /** Why, with the code of the error: `ERR_QUEUE_BAD_PAYLOAD: …`. */
   readonly reason: string
   readonly attempts: number
-  /** Milliseconds since the epoch. */
+  /** When it was added, or replayed last; milliseconds since the epoch. */
   readonly enqueuedAt: number
   /** Milliseconds since the epoch. */
   readonly failedAt: number
@@ -28,58 +28,76 @@ export interface DeadLettersOptions {
   readonly limit?: number
 }
 
+const spec = { offset: option.count(0, { min: 0 }), limit: option.count(100, { min: 1 }) }
+
 /** The latest first. */
 export async function listDeadLetters(
-  queue: BullQueue,
-  options: DeadLettersOptions = {},
+  { bull, ask }: LetterBox,
+  given: DeadLettersOptions = {},
 ): Promise<readonly DeadLetter[]> {
-  refuseUnknownKeys(options, ['offset', 'limit'], 'deadLetters')
-  const { offset = 0, limit = 100 } = options
-  if (limit < 1) return []
-  const jobs = await queue.getFailed(offset, offset + limit - 1)
+  const { offset, limit } = readOptions<DeadLettersOptions, typeof spec>(given, spec, 'deadLetters')
+  const jobs = await ask(() => bull.getFailed(offset, offset + limit - 1))
   return jobs.filter((each) => each !== undefined).map(describe)
 }
 
 /** @throws QueueError `ERR_QUEUE_NO_DEAD_LETTER` */
 export async function replayDeadLetter(box: LetterBox, id: string): Promise<void> {
-  await retry(box, await find(box.bull, id))
+  if (!(await box.ask(() => retry(box, id)))) throw noDeadLetter(box.bull, id)
 }
 
-/** Puts back all that are there now; the answer is their number. */
+/** Puts back all that are there now; the answer is their number. Those that another operator takes are that one's. */
 export async function replayDeadLetters(box: LetterBox): Promise<number> {
   let replayed = 0
-  for (const letter of await box.bull.getFailed()) {
-    if (letter === undefined) continue
-    await retry(box, letter)
-    replayed++
+  for (const id of await box.ask(() => box.bull.getRanges(['failed'], 0, -1))) {
+    if (await box.ask(() => retry(box, id))) replayed++
   }
   return replayed
 }
 
 /** @throws QueueError `ERR_QUEUE_NO_DEAD_LETTER` */
-export async function removeDeadLetter(queue: BullQueue, id: string): Promise<void> {
-  await (await find(queue, id)).remove()
+export async function removeDeadLetter({ bull, ask }: LetterBox, id: string): Promise<void> {
+  const removed = await ask(async () => {
+    const found = await bull.getJob(id)
+    if (found === undefined || !(await found.isFailed())) return false
+    await found.remove()
+    return true
+  })
+  if (!removed) throw noDeadLetter(bull, id)
 }
 
-async function find(queue: BullQueue, id: string): Promise<BullJob> {
-  const found = await queue.getJob(id)
-  if (found !== undefined && (await found.isFailed())) return found
-  throw new QueueError(
+function noDeadLetter({ name }: BullQueue, id: string): QueueError {
+  return new QueueError(
     'ERR_QUEUE_NO_DEAD_LETTER',
-    `${queue.name} has no dead letter with the id ${JSON.stringify(id)}.`,
+    `${name} has no dead letter with the id ${JSON.stringify(id)}.`,
   )
 }
 
+/** What a letter is replayed with, if it is still dead: it waits from now on, and earlier silences count no more. */
+const reviveScript = `if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], 'data', ARGV[3]) end
+redis.call('HSET', KEYS[2], 'timestamp', ARGV[2], 'delay', 0)
+redis.call('HDEL', KEYS[2], 'stc')
+return 1`
+
 /**
- * From the first attempt, and signed anew if it is genuine: it may have expired meanwhile, or its secret may be old. The
- * number of starts goes on, because the fencing token must grow.
+ * Replays from the first attempt, and signs anew what is genuine: it may have expired meanwhile, or its secret may be
+ * old. The number of starts goes on, because the fencing token must grow. False when there is no such letter.
  */
-async function retry({ bull, connection, prefix, job, signer }: LetterBox, letter: BullJob): Promise<void> {
-  const address = { prefix, job: job.name, id: letter.id ?? '' }
-  const resealed = reseal(signer, address, letter.data, Date.now() + job.maxAge)
-  if (resealed !== undefined) await letter.updateData(resealed)
-  await connection.hdel(bull.toKey(letter.id ?? ''), 'stc')
-  await letter.retry('failed', { resetAttemptsMade: true })
+async function retry({ bull, connection, prefix, job, signer }: LetterBox, id: string): Promise<boolean> {
+  const letter = await bull.getJob(id)
+  if (letter === undefined) return false
+  const resealed = reseal(signer, { prefix, job: job.name, id }, letter.data, Date.now() + job.maxAge)
+  const data = resealed === undefined ? '' : JSON.stringify(resealed)
+  const keys = [bull.toKey('failed'), bull.toKey(id)]
+  if ((await connection.eval(reviveScript, 2, ...keys, id, Date.now(), data)) !== 1) return false
+  try {
+    await letter.retry('failed', { resetAttemptsMade: true })
+    return true
+  } catch (error) {
+    // Another operator was quicker.
+    if (await letter.isFailed()) throw error
+    return false
+  }
 }
 
 function describe(job: BullJob): DeadLetter {

@@ -41,7 +41,11 @@ export interface JobOptions<Payload extends Schema, Access extends AccessRule = 
   readonly attempts?: number
   /** The pause before the second attempt; each further one is twice as long, with jitter. @defaultValue `'1s'` */
   readonly backoff?: Duration | BackoffOptions
-  /** How long one attempt may take, 0 for no limit; its signal aborts then, and the next may begin. @defaultValue `'60s'` */
+  /**
+   * How long one attempt may take, 0 for no limit; its signal aborts then, and the next may begin as soon as its handler
+   * has ended.
+   * @defaultValue `'60s'`
+   */
   readonly timeout?: Duration
   /** How long a completed job is remembered, and with it its idempotency key. @defaultValue `'1d'` */
   readonly retention?: Duration | RetentionOptions
@@ -130,7 +134,7 @@ export function defineJob<Payload extends Schema, const Access extends AccessRul
     attempts,
     backoff: resolveBackoff(options.backoff, `${path}.backoff`),
     retention: resolveRetention(options.retention, `${path}.retention`),
-    maxAge: parseDuration(options.maxAge ?? jobDefaults.maxAge, `${path}.maxAge`),
+    maxAge: positive(parseDuration(options.maxAge ?? jobDefaults.maxAge, `${path}.maxAge`), `${path}.maxAge`),
     maxPayloadSize: parseSize(options.maxPayloadSize ?? jobDefaults.maxPayloadSize, `${path}.maxPayloadSize`),
   })
 }
@@ -152,8 +156,15 @@ export function pauseAfter(
   attempts: number,
   { min, max }: { readonly min: number; readonly max: number },
 ): number {
-  const full = Math.min(max, min * 2 ** Math.min(attempts - 1, 40))
-  return Math.round(full / 2 + (Math.random() * full) / 2)
+  return Math.round(shortestPauseAfter(attempts, { min, max }) * (1 + Math.random()))
+}
+
+/** The shortest that the pause after a number of attempts can be, in milliseconds. */
+export function shortestPauseAfter(
+  attempts: number,
+  { min, max }: { readonly min: number; readonly max: number },
+): number {
+  return Math.min(max, min * 2 ** Math.min(attempts - 1, 40)) / 2
 }
 
 function resolveRetention(given: Duration | RetentionOptions = {}, path: string): JobDefinition['retention'] {
@@ -168,4 +179,9 @@ function resolveRetention(given: Duration | RetentionOptions = {}, path: string)
     dead: parseDuration(retention.dead ?? jobDefaults.retention.dead, `${path}.dead`),
     maxCompleted,
   })
+}
+
+function positive(milliseconds: number, path: string): number {
+  if (milliseconds > 0) return milliseconds
+  throw new TypeError(`${path}: must be longer than 0, or no such job could ever run.`)
 }

@@ -92,6 +92,7 @@ export function createEnvelopeSigner(secret: SecretText | readonly SecretText[])
     keyId,
     seal(address, principal, payloadText, { traceparent, expiresAt = Date.now() + defaultLifetime } = {}) {
       const ctx = describePrincipal(principal, traceparent, expiresAt)
+      assertSealable(ctx)
       const mac = sign(signingKey, address, ctx, payloadText).toString('base64url')
       return { v: 1, ctx, payload: JSON.parse(payloadText), kid: keyId, mac }
     },
@@ -198,6 +199,26 @@ function isContext(value: unknown): value is EnvelopeContext {
     typeof nonce === 'string'
   )
 }
+
+/** What would be refused where it is opened is refused where it is sealed. */
+function assertSealable(ctx: EnvelopeContext): void {
+  if (ctx.traceparent !== null && !isTraceparent(ctx.traceparent))
+    throw new TypeError('traceparent: is not one of W3C Trace Context.')
+  try {
+    if (!isContext(ctx)) throw new TypeError('malformed')
+    rebuildPrincipal(ctx)
+  } catch (error) {
+    throw new TypeError('principal: is none; its ids are texts, its roles and permissions lists of texts.', {
+      cause: error,
+    })
+  }
+}
+
+export function isTraceparent(text: string | undefined): text is string {
+  return typeof text === 'string' && traceparentPattern.test(text)
+}
+
+const traceparentPattern = /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}(?:-.{0,200})?$/
 
 function refused(what: string): QueueError {
   return new QueueError('ERR_QUEUE_BAD_ENVELOPE', `The envelope was refused: ${what}.`)

@@ -1,7 +1,7 @@
 import type { Schema, SchemaOutput } from '@quintet/core'
 import { validate } from '@quintet/core/kit'
 import type { JobDefinition } from './define-job.ts'
-import { QueueError } from '../errors.ts'
+import { describeFailure, QueueError } from '../errors.ts'
 
 /**
  * The JSON text of a payload, checked as the worker will see it.
@@ -9,7 +9,7 @@ import { QueueError } from '../errors.ts'
  * @throws QueueError `ERR_QUEUE_BAD_PAYLOAD` or `ERR_QUEUE_PAYLOAD_TOO_LARGE`.
  */
 export async function serializePayload(job: JobDefinition, payload: unknown): Promise<string> {
-  const text = JSON.stringify(payload) ?? 'null'
+  const text = toJson(job, payload)
   if (Buffer.byteLength(text) > job.maxPayloadSize) {
     throw new QueueError(
       'ERR_QUEUE_PAYLOAD_TOO_LARGE',
@@ -18,6 +18,18 @@ export async function serializePayload(job: JobDefinition, payload: unknown): Pr
   }
   await parsePayload(job, JSON.parse(text))
   return text
+}
+
+function toJson(job: JobDefinition, payload: unknown): string {
+  try {
+    return JSON.stringify(payload) ?? 'null'
+  } catch (error) {
+    throw new QueueError(
+      'ERR_QUEUE_BAD_PAYLOAD',
+      `${job.name}: the payload cannot be written as JSON: ${describeFailure(error).text}`,
+      { cause: error },
+    )
+  }
 }
 
 /** @throws QueueError `ERR_QUEUE_BAD_PAYLOAD` with `details.issues`. */

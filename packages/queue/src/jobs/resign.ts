@@ -1,4 +1,4 @@
-import type { Job as BullJob, Queue as BullQueue } from 'bullmq'
+import type { Job as BullJob, JobType } from 'bullmq'
 import type { Envelope, EnvelopeAddress, EnvelopeSigner } from './envelope.ts'
 import type { LetterBox } from './letter-box.ts'
 
@@ -18,35 +18,65 @@ export function reseal(
   }
 }
 
-/** Signs jobs that have not run yet, and dead ones, again with the current secret. */
-export async function resignJobs({
-  bull,
-  prefix,
-  job,
-  signer,
-}: LetterBox): Promise<{ readonly resigned: number; readonly refused: number }> {
+/** Signs jobs that may run yet, and dead ones, again with the current secret. One that ends meanwhile needs it no more. */
+export async function resignJobs(
+  box: LetterBox,
+): Promise<{ readonly resigned: number; readonly refused: number }> {
+  const { prefix, job, signer, ask } = box
   let resigned = 0
   let refused = 0
-  for (const each of await jobsAtRest(bull)) {
+  for await (const each of unfinishedJobs(box)) {
     if (keyIdOf(each) === signer.keyId) continue
     const envelope = reseal(signer, { prefix, job: job.name, id: each.id ?? '' }, each.data)
     if (envelope === undefined) refused++
-    else {
-      await each.updateData(envelope)
-      resigned++
-    }
+    else if (await ask(() => update(box, each, envelope))) resigned++
   }
   return { resigned, refused }
 }
 
-export async function countByKey(bull: BullQueue): Promise<Readonly<Record<string, number>>> {
-  const groups = Map.groupBy(await jobsAtRest(bull), keyIdOf)
-  return Object.fromEntries([...groups].map(([keyId, jobs]) => [keyId, jobs.length]))
+export async function countByKey(box: LetterBox): Promise<Readonly<Record<string, number>>> {
+  const counts = new Map<string, number>()
+  for await (const each of unfinishedJobs(box)) {
+    const keyId = keyIdOf(each)
+    counts.set(keyId, (counts.get(keyId) ?? 0) + 1)
+  }
+  return Object.fromEntries(counts)
 }
 
-async function jobsAtRest(bull: BullQueue): Promise<readonly BullJob[]> {
-  const jobs = await bull.getJobs(['wait', 'delayed', 'prioritized', 'failed'])
-  return jobs.filter((each) => each !== undefined)
+/** Also those that run: they may fail, and are opened again then. */
+const unfinished: readonly JobType[] = [
+  'wait',
+  'delayed',
+  'prioritized',
+  'active',
+  'waiting-children',
+  'failed',
+]
+const atOnce = 200
+
+/** The jobs that there were at the beginning and that are still there, a part at once. */
+async function* unfinishedJobs({ bull, ask }: LetterBox): AsyncGenerator<BullJob> {
+  const ids = await ask(() => bull.getRanges([...unfinished], 0, -1))
+  for (let at = 0; at < ids.length; at += atOnce) {
+    const part = ids.slice(at, at + atOnce)
+    const jobs = await ask(() =>
+      Promise.all(part.map((id) => bull.getJob(id) as Promise<BullJob | undefined>)),
+    )
+    for (const each of jobs) {
+      const isCompleted = each?.finishedOn !== undefined && each.failedReason === undefined
+      if (each !== undefined && !isCompleted) yield each
+    }
+  }
+}
+
+const updateScript = `if redis.call('HGET', KEYS[1], 'data') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'data', ARGV[2])
+return 1`
+
+/** False when the job has gone, or its data is not what was read. */
+async function update({ bull, connection }: LetterBox, job: BullJob, envelope: Envelope): Promise<boolean> {
+  const [before, after] = [JSON.stringify(job.data), JSON.stringify(envelope)]
+  return (await connection.eval(updateScript, 1, bull.toKey(job.id ?? ''), before, after)) === 1
 }
 
 function keyIdOf({ data }: BullJob): string {

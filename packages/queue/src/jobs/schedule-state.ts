@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis'
+import type { Queue } from './create-queue.ts'
 
 /** A declaration counts while one of its processes was seen within this time, in milliseconds. */
 export const declarationLifetime = 60_000
@@ -33,24 +33,25 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)`
 
 const lookScript = `${time}
 local key, own, lifetime = KEYS[1], ARGV[1], tonumber(ARGV[2])
-redis.call('HSETNX', key, 'order:' .. own, redis.call('HINCRBY', key, 'declarations', 1))
+redis.call('HSETNX', key, 'order:' .. own, ARGV[4] ~= '' and ARGV[4] or now)
 redis.call('HSET', key, 'seen:' .. own, now)
 redis.call('PEXPIRE', key, ARGV[3])
 local state = {}
 local pairs = redis.call('HGETALL', key)
 for at = 1, #pairs, 2 do state[pairs[at]] = pairs[at + 1] end
-local highest, applies = -1, own
+local highest, applies = tonumber(state['order:' .. own]), own
 for field, seen in next, state do
   local id = string.match(field, '^seen:(.+)$')
   if id then
     if math.abs(now - seen) > lifetime then
       redis.call('HDEL', key, 'seen:' .. id, 'order:' .. id, 'last:' .. id, 'claim:' .. id)
-    elseif tonumber(state['order:' .. id]) > highest then
-      highest, applies = tonumber(state['order:' .. id]), id
+    else
+      local order = tonumber(state['order:' .. id])
+      if order > highest or (order == highest and id > applies) then highest, applies = order, id end
     end
   end
 end
-return { tostring(now), state['last:' .. own] or '', applies == own and 1 or 0 }`
+return { tostring(now), state['last:' .. own] or '', applies == own and 1 or 0, state['order:' .. own] }`
 
 const claimScript = `${time}
 local claim = redis.call('HGET', KEYS[1], 'claim:' .. ARGV[1])
@@ -64,25 +65,23 @@ redis.call('HDEL', KEYS[1], 'claim:' .. ARGV[1])
 return 1`
 
 /** @param declaration what the schedule says, as an id: processes that say the same share it. */
-export function createScheduleState(redis: Redis, key: string, declaration: string): ScheduleState {
+export function createScheduleState(queue: Queue, key: string, declaration: string): ScheduleState {
+  const run = (script: string, ...values: readonly (string | number)[]): Promise<unknown> =>
+    queue.ask(() => queue.connection.eval(script, 1, key, declaration, ...values))
+  /** When it was declared first. Each process brings it along, so that it survives what Redis may lose. */
+  let declaredAt = ''
   return {
     async look() {
-      const [now, last, applies] = (await redis.eval(
-        lookScript,
-        1,
-        key,
-        declaration,
-        declarationLifetime,
-        stateLifetime,
-      )) as [string, string, number]
+      const answer = await run(lookScript, declarationLifetime, stateLifetime, declaredAt)
+      const [now, last, applies, order] = answer as [string, string, number, string]
+      declaredAt = order
       return { now: Number(now), last: last === '' ? undefined : Number(last), applies: applies === 1 }
     },
     async claim(last) {
-      const claimed = await redis.eval(claimScript, 1, key, declaration, String(last ?? ''), claimTime)
-      return claimed === 1
+      return (await run(claimScript, String(last ?? ''), claimTime)) === 1
     },
     async confirm(slot) {
-      await redis.eval(confirmScript, 1, key, declaration, String(slot))
+      await run(confirmScript, String(slot))
     },
   }
 }

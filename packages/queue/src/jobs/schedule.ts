@@ -13,7 +13,6 @@ import {
 } from './job-schedule.ts'
 import { serializePayload } from './payload.ts'
 import { createScheduleState, type ScheduleState } from './schedule-state.ts'
-import { unavailableWhenRedisIs } from '../errors.ts'
 
 export interface ScheduleOptions<Payload extends Schema, Services = unknown> extends JobSchedule<Payload> {
   /** Where the jobs go. A function gets the services of the process when the schedule starts. */
@@ -70,18 +69,24 @@ async function startSchedule(
     .update(JSON.stringify([planned.timing, planned.tenantId ?? null, text]))
     .digest('base64url')
     .slice(0, 16)
-  const state = createScheduleState(queue.connection, scheduleKey(queue, job, planned.name), declaration)
+  const state = createScheduleState(queue, scheduleKey(queue, job, planned.name), declaration)
   const addSlot = (slot: number, now: number) => addScheduledJob({ job, queue, planned, text, slot, now })
   const stopping = new AbortController()
   let ranLast: number | undefined
   let trouble: unknown
+  let applies = true
 
   const runDue = async (): Promise<number> => {
     const due = await runDueSlot(planned, state, addSlot, ranLast)
     ranLast = due.last ?? ranLast
+    if (applies && !due.applies) {
+      const declared = { job: job.name, schedule: planned.name, tenant: planned.tenantId }
+      host.logger.warn(declared, 'a schedule waits: another declaration under its name came later')
+    }
+    applies = due.applies
     return due.sleep
   }
-  let sleep = await unavailableWhenRedisIs(runDue)
+  let sleep = await runDue()
 
   const work = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
@@ -104,7 +109,7 @@ async function startSchedule(
     critical: false,
     check: () =>
       trouble === undefined
-        ? Promise.resolve(undefined)
+        ? Promise.resolve(applies ? undefined : 'another declaration applies')
         : Promise.reject(new Error('the schedule cannot run now', { cause: trouble })),
   })
   const stop = (): Promise<void> => {
@@ -120,21 +125,23 @@ async function runDueSlot(
   state: ScheduleState,
   addSlot: (slot: number, now: number) => Promise<void>,
   ranLast: number | undefined,
-): Promise<{ readonly last: number | undefined; readonly sleep: number }> {
+): Promise<{ readonly last: number | undefined; readonly sleep: number; readonly applies: boolean }> {
   const { now, last, applies } = await state.look()
   const sleep = Math.min(longestSleep, slots.next(now) - now + 1)
-  if (!applies) return { last, sleep: longestSleep / 2 }
+  if (!applies) return { last, sleep: longestSleep / 2, applies }
   const slot = slots.latest(now)
-  // After FLUSHALL the state is gone, and this process still knows.
-  const known = last ?? ranLast
+  // After FLUSHALL the state is gone, after a failover it may be older, and this process still knows.
+  const known = last === undefined || ranLast === undefined ? (last ?? ranLast) : Math.max(last, ranLast)
   const broken = known !== undefined && known > now + clockTolerance
   const due = known === undefined ? slots.startsAtOnce : !broken && slot > known
-  if (!due && !broken && last !== undefined) return { last, sleep }
-  if (!(await state.claim(last))) return { last, sleep: Math.min(sleep, retryPause) }
+  if (!due && !broken && last !== undefined) return { last: known, sleep, applies }
+  if (!(await state.claim(last))) {
+    return { last: broken ? last : known, sleep: Math.min(sleep, retryPause), applies }
+  }
   if (due) await addSlot(slot, now)
   const ran = due || broken || known === undefined ? slot : known
   await state.confirm(ran)
-  return { last: ran, sleep }
+  return { last: ran, sleep, applies }
 }
 
 interface ScheduledJob {
@@ -153,13 +160,15 @@ async function addScheduledJob({ job, queue, planned, text, slot, now }: Schedul
     expiresAt: now + job.maxAge,
   })
   const options = bullOptions(job)
-  await queue.bull(job).add(job.name, envelope, {
-    ...options,
-    // Remembered for longer than a claim, so that a slot which is added again after a crash makes no second job.
-    ...(options.removeOnComplete === true ? { removeOnComplete: { age: 60, count: 1_000 } } : {}),
-    jobId: id,
-    timestamp: now,
-  })
+  await queue.ask(() =>
+    queue.bull(job).add(job.name, envelope, {
+      ...options,
+      // Remembered for longer than a claim, so that a slot which is added again after a crash makes no second job.
+      ...(options.removeOnComplete === true ? { removeOnComplete: { age: 60, count: 1_000 } } : {}),
+      jobId: id,
+      timestamp: now,
+    }),
+  )
 }
 
 function scheduleKey(queue: Queue, job: JobDefinition, name: string): string {

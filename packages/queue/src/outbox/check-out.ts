@@ -8,9 +8,9 @@ const guarded = new WeakSet<RelayClient>()
  * nobody hears ends the process; whoever uses the client learns of it from the query that fails.
  */
 export async function checkOut(pool: RelayPool, timeout: number): Promise<RelayClient> {
-  const client = await inTime(pool.connect(), timeout, 'The pool gave no connection to PostgreSQL', (late) =>
-    late.release(),
-  )
+  const client = await inTime(pool.connect(), timeout, 'The pool gave no connection to PostgreSQL', {
+    onLate: (late) => late.release(),
+  })
   if (!guarded.has(client)) {
     guarded.add(client)
     client.on('error', () => undefined)

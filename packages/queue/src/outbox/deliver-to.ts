@@ -2,6 +2,7 @@ import { type Principal, systemPrincipal } from '@quintet/core'
 import { giveUp } from '../errors.ts'
 import { assertMayRun } from '../jobs/assert-may-run.ts'
 import type { JobDefinition } from '../jobs/define-job.ts'
+import { isTraceparent } from '../jobs/envelope.ts'
 import { serializePayload } from '../jobs/payload.ts'
 import type { Queue } from '../jobs/create-queue.ts'
 import type { DeliveredEvent } from './relay-options.ts'
@@ -43,7 +44,7 @@ export async function enqueueAll(
     await queue.enqueue(job, payload, {
       principal: jobPrincipal(job, principal),
       idempotencyKey: id,
-      ...(traceparent === undefined ? {} : { traceparent }),
+      ...(isTraceparent(traceparent) ? { traceparent } : {}),
     })
   }
 }

@@ -7,12 +7,16 @@ export interface ActiveJob {
   readonly signal: AbortSignal
   /** Follows the handler, which may go on after its call was given up. */
   follow<Result>(handler: Promise<Result>): Promise<Result>
+  /** Resolves when the handler has ended, or when the worker must stop. */
+  handlerEnded(): Promise<void>
   end(): void
 }
 
 /** The jobs that a worker runs, and how long their locks last. */
 export interface ActiveJobs {
   readonly size: number
+  /** Handlers that go on after their call was given up. */
+  readonly overdue: number
   /** Undefined while an earlier run of the same job goes on in this process. */
   start(id: string): ActiveJob | undefined
   renewed(ids: readonly string[]): void
@@ -30,7 +34,8 @@ interface Entry {
 /** @param ending aborts when the worker must stop. */
 export function createActiveJobs(lockDuration: number, ending: AbortSignal): ActiveJobs {
   const entries = new Map<string, Entry>()
-  const handlers = new Set<string>()
+  const handlers = new Map<string, Promise<unknown>>()
+  let overdue = 0
   let onIdle: (() => void) | undefined
 
   const lose = (id: string): void => {
@@ -52,6 +57,9 @@ export function createActiveJobs(lockDuration: number, ending: AbortSignal): Act
     get size() {
       return entries.size
     },
+    get overdue() {
+      return overdue
+    },
     start(id) {
       if (entries.has(id) || handlers.has(id)) return undefined
       const controller = new AbortController()
@@ -61,12 +69,21 @@ export function createActiveJobs(lockDuration: number, ending: AbortSignal): Act
         id,
         signal: controller.signal,
         async follow(handler) {
-          handlers.add(id)
+          handlers.set(id, handler)
           try {
             return await handler
           } finally {
             handlers.delete(id)
           }
+        },
+        async handlerEnded() {
+          const handler = handlers.get(id)
+          if (handler === undefined || ending.aborted) return
+          const { promise: stopped, resolve: stop } = Promise.withResolvers<void>()
+          ending.addEventListener('abort', () => stop(), { once: true })
+          overdue++
+          await Promise.race([handler.catch(() => undefined), stopped])
+          overdue--
         },
         end() {
           entries.delete(id)

@@ -1,34 +1,38 @@
 import { isQuintetError, type QuintetError } from '@quintet/core'
 import { UnrecoverableError } from 'bullmq'
-import { isPermanent } from '../errors.ts'
+import { describeFailure, isPermanent } from '../errors.ts'
 
 /** An error as BullMQ keeps it: with the code, and with what only operators may know. */
 class JobFailure extends Error {
-  readonly retryAfter: number | undefined
+  readonly retryAfter: number
 
-  constructor(failure: QuintetError) {
-    super(describeFailure(failure))
+  constructor(failure: QuintetError, message: string) {
+    super(message)
     this.name = 'JobFailure'
-    this.retryAfter = failure.retryAfter
+    this.retryAfter = retryAfterOf(failure)
   }
 }
 
 /** The error that makes BullMQ try again, or give the job up. */
-export function toBullError(failure: QuintetError, isLastAttempt = false): Error {
+export function toBullError(failure: QuintetError, isLastAttempt = false, earlier?: string): Error {
+  const after = earlier === undefined ? '' : ` Before: ${earlier}`
+  const message = describe(failure) + after
   return isLastAttempt || isPermanent(failure)
-    ? new UnrecoverableError(describeFailure(failure))
-    : new JobFailure(failure)
+    ? new UnrecoverableError(message)
+    : new JobFailure(failure, message)
 }
 
+/** What an error asks for is no reason to wait for longer than this, in milliseconds. */
+const longestRetryAfter = 86_400_000
+
+/** How long to wait at least before the next attempt, in milliseconds. */
 export function retryAfterOf(error: Error | undefined): number {
-  return error instanceof JobFailure ? (error.retryAfter ?? 0) : 0
+  const { retryAfter } = (error ?? {}) as { readonly retryAfter?: unknown }
+  return typeof retryAfter === 'number' && retryAfter > 0 ? Math.min(retryAfter, longestRetryAfter) : 0
 }
 
-function describeFailure(failure: QuintetError): string {
+function describe(failure: QuintetError): string {
   const { cause } = failure
-  const reason =
-    failure.kind === 'internal' && cause instanceof Error && !isQuintetError(cause)
-      ? cause.message
-      : failure.message
-  return `${failure.code}: ${reason}`
+  const told = failure.kind === 'internal' && cause !== undefined && !isQuintetError(cause) ? cause : failure
+  return `${failure.code}: ${describeFailure(told).text}`
 }

@@ -2,12 +2,12 @@ import type { QuintetError } from '@quintet/core'
 import { toQuintetError } from '@quintet/core/kit'
 import { DelayedError, WaitingError, type Job as BullJob } from 'bullmq'
 import { QueueError } from '../errors.ts'
-import type { JobDefinition } from '../jobs/define-job.ts'
+import { shortestPauseAfter, type JobDefinition } from '../jobs/define-job.ts'
 import type { EnvelopeSigner } from '../jobs/envelope.ts'
 import { parsePayload } from '../jobs/payload.ts'
 import type { ActiveJob, ActiveJobs } from './active-jobs.ts'
 import type { JobCall } from './job-call.ts'
-import { toBullError } from './job-failure.ts'
+import { retryAfterOf, toBullError } from './job-failure.ts'
 import type { TenantSlots } from './tenant-slots.ts'
 import type { WorkerParts } from './worker-parts.ts'
 
@@ -56,13 +56,16 @@ async function performRun(
   const envelope = openEnvelope(parts, bullJob)
   const { tenantId } = envelope.principal
   // Makes room for other tenants; the attempt does not count.
-  if (!tenants.take(tenantId)) return await putOff(bullJob, token, 50 + Math.random() * 150)
+  if (!tenants.take(tenantId)) return await putOff(bullJob, token, tenants.pause(tenantId))
   try {
     await runPipeline(parts, run, envelope, bullJob, attempt)
   } catch (thrown) {
     const failure = toQuintetError(thrown)
+    // Its time is over, and it goes on: it keeps its place, and the next attempt waits for its end.
+    await run.handlerEnded()
     if (isGivenBack(failure, ending.aborted, isDraining())) return await giveBack(bullJob, token)
-    throw toBullError(failure, attempt >= job.attempts)
+    const isLast = attempt >= job.attempts || nextAttemptExpires(job, failure, bullJob, envelope)
+    throw toBullError(failure, isLast)
   } finally {
     tenants.release(tenantId)
   }
@@ -109,11 +112,22 @@ async function runPipeline(
   )
 }
 
+/** Whether a further attempt would find the envelope expired: then this failure is what the dead letter tells of. */
+function nextAttemptExpires(
+  job: JobDefinition,
+  failure: QuintetError,
+  { attemptsMade }: BullJob,
+  { ctx }: OpenedEnvelope,
+): boolean {
+  const pause = Math.max(shortestPauseAfter(attemptsMade + 1, job.backoff), retryAfterOf(failure))
+  return Date.now() + pause > ctx.expiresAt
+}
+
 function openEnvelope({ job, queue }: WorkerParts, bullJob: BullJob): OpenedEnvelope {
   try {
     return queue.signer.open({ prefix: queue.prefix, job: job.name, id: bullJob.id ?? '' }, bullJob.data)
   } catch (error) {
-    throw toBullError(toQuintetError(error))
+    throw toBullError(toQuintetError(error), false, bullJob.failedReason)
   }
 }
 

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { RunningTransport } from '@quintet/core/kit'
-import { Worker as BullWorker } from 'bullmq'
+import { Worker, type Job as BullJob } from 'bullmq'
 import { openWaitingConnection } from '../jobs/connection.ts'
 import { pauseAfter } from '../jobs/define-job.ts'
+import { ReadableJob } from '../jobs/readable-job.ts'
 import { createActiveJobs, type ActiveJobs } from './active-jobs.ts'
 import { retryAfterOf } from './job-failure.ts'
 import { performJob } from './perform-job.ts'
@@ -12,6 +13,12 @@ import type { WorkerParts } from './worker-parts.ts'
 
 /** How long handlers that were told to stop may take to put their jobs back, in milliseconds. */
 const giveBackTime = 500
+
+class BullWorker extends Worker {
+  protected override get Job(): typeof BullJob {
+    return ReadableJob
+  }
+}
 
 /** Connects, starts to take jobs, and answers with the handle to stop it. */
 export async function startWorker(parts: WorkerParts): Promise<RunningTransport> {
@@ -30,25 +37,30 @@ export async function startWorker(parts: WorkerParts): Promise<RunningTransport>
     concurrency: options.concurrency,
     lockDuration: options.lockDuration,
     stalledInterval: options.lockDuration,
-    maxStalledCount: job.attempts - 1,
+    // A run whose worker fell silent counts as an attempt; performJob gives the job up with its code.
+    maxStalledCount: Number.MAX_SAFE_INTEGER,
     settings: {
       backoffStrategy: (attempts, _type, error) =>
         Math.max(retryAfterOf(error), pauseAfter(attempts, job.backoff)),
     },
   })
+  /** While Redis is away BullMQ would wait for it; without its connections there is nothing to wait for. */
+  const closeAll = async (): Promise<void> => {
+    await Promise.race([bull.close(true).catch(() => undefined), delay(giveBackTime)])
+    active.close()
+    closeConnection()
+  }
   reportEvents(bull, active, parts)
   try {
     await bull.waitUntilReady()
   } catch (error) {
-    await bull.close(true)
-    active.close()
-    closeConnection()
+    await closeAll()
     throw error
   }
   void bull
     .run()
     .catch((error: unknown) => host.logger.error({ err: error, job: job.name }, 'a worker has stopped'))
-  addWorkerHealth(parts, () => draining || bull.isRunning())
+  addWorkerHealth(parts, active, () => draining || (bull.isRunning() && connection.status === 'ready'))
 
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
@@ -57,9 +69,7 @@ export async function startWorker(parts: WorkerParts): Promise<RunningTransport>
     if (active.size > 0) await Promise.race([active.idle(), delay(giveBackTime)])
     // BullMQ gives a job back after the processor has returned; without this, a close in between would lose that.
     if (active.size === 0) await Promise.race([bull.close(), delay(giveBackTime)])
-    await bull.close(true)
-    active.close()
-    closeConnection()
+    await closeAll()
   }
 
   return {

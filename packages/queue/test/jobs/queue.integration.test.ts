@@ -26,7 +26,7 @@ describe('enqueue', () => {
     const first = await keyed('one', 'k1')
     const second = await keyed('two', 'k1')
     expect(first.deduplicated).toBe(false)
-    expect(second).toEqual({ id: first.id, deduplicated: true })
+    expect(second).toEqual({ id: first.id, deduplicated: true, dead: false })
     expect(await rig.queue.counts(job)).toMatchObject({ waiting: 1 })
   })
 
@@ -118,7 +118,7 @@ describe('enqueue', () => {
     await expect(rig.queue.enqueue(job, { text: 'x' }, { principle: alice } as never)).rejects.toThrow(
       'Did you mean "principal"?',
     )
-    await expect(keyed('x', '')).rejects.toThrow('idempotencyKey must be a text')
+    await expect(keyed('x', '')).rejects.toThrow('enqueue echo.idempotencyKey')
   })
 
   it('says that the queue is unavailable when Redis is, and closed when it is', async () => {
@@ -167,8 +167,8 @@ describe('createQueue', () => {
     expect(() => createQueue({ connection, secret, prefx: 'x' } as never)).toThrow('Did you mean "prefix"?')
     expect(() => createQueue({ connection, secret: 'short' })).toThrow('at least 32 characters')
     expect(() => createQueue({ connection, secret: [] })).toThrow('needs at least one')
-    expect(() => createQueue({ connection, secret, prefix: 'a:b' })).toThrow('prefix "a:b" must be letters')
-    expect(() => createQueue({ connection: {} as never, secret })).toThrow('must be an ioredis client')
+    expect(() => createQueue({ connection, secret, prefix: 'a:b' })).toThrow('createQueue.prefix: "a:b"')
+    expect(() => createQueue({ connection: {} as never, secret })).toThrow('createQueue.connection')
     const prefixed = new Redis({ lazyConnect: true, keyPrefix: 'x:' })
     expect(() => createQueue({ connection: prefixed, secret })).toThrow('has a keyPrefix')
   })

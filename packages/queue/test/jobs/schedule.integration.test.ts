@@ -111,6 +111,38 @@ describe('schedule', () => {
     expect(runs.slice(before + 1).map(({ payload }) => payload)).not.toContain('old')
   })
 
+  it('keeps to the declaration that came last after Redis has lost which one that was, and health tells the other', async () => {
+    const runs = await startWorker()
+    const host = rig.host()
+    await rig.start(schedule(sweep, { queue: rig.queue, every: 100, payload: 'old' }), host)
+    await rig.start(schedule(sweep, { queue: rig.queue, every: 100, payload: 'new' }))
+    const detail = async () => (await host.health.report()).checks['schedule:sweep:default']?.detail
+    await until(async () => (await detail()) === 'another declaration applies', 20_000)
+    await rig.redis.del(stateOf('default'))
+    const seen = async () =>
+      (await rig.redis.hkeys(stateOf('default'))).filter((field) => field.startsWith('seen:')).length
+    await until(async () => (await seen()) === 2, 20_000)
+    const before = runs.length
+    await until(() => runs.length >= before + 3)
+    expect(runs.slice(before + 1).map(({ payload }) => payload)).not.toContain('old')
+  })
+
+  it('does not run a slot again that it has run, though Redis is a little behind after a failover', async () => {
+    const runs = await startWorker()
+    await rig.start(schedule(sweep, { queue: rig.queue, every: '6h', payload: 'x' }))
+    await until(() => runs.length === 1)
+    const field = await until(() => lastField(stateOf('default')))
+    const seenField = field.replace('last:', 'seen:')
+    await until(async () => (await rig.queue.counts(sweep)).completed === 1)
+    await rig.queue.bull(sweep).clean(0, 10, 'completed')
+    await rig.redis.hincrby(stateOf('default'), field, -21_600_000)
+    const looked = await rig.redis.hget(stateOf('default'), seenField)
+    await until(async () => (await rig.redis.hget(stateOf('default'), seenField)) !== looked, 20_000)
+    const lookedAt = performance.now()
+    await until(() => runs.length > 1 || performance.now() - lookedAt > 1_000)
+    expect(runs).toHaveLength(1)
+  })
+
   it('makes up once for slots that were missed while nothing ran, and for none before its first start', async () => {
     const runs = await startWorker()
     const hourly = () =>
