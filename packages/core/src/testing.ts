@@ -1,3 +1,4 @@
+export { callApp, type CallAppOptions } from './testing/call-app.ts'
 export { createAttackHost, type AttackHost } from './testing/attack-host.ts'
 export {
   forgedContextAttacks,

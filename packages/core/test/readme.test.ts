@@ -40,6 +40,22 @@ async function sources(folder: string): Promise<string> {
   )
 }
 
+describe('the exports', () => {
+  it('are those of the README', async () => {
+    const index = await readFile(new URL('src/index.ts', root), 'utf8')
+    const exported = [...index.matchAll(/^export (?:type )?\{([^}]*)\}/gm)].flatMap(([, names = '']) =>
+      names.split(',').flatMap((name) => name.replace(/^\s*(?:type )?/, '').trim() || []),
+    )
+    const section = readme.split('## What it exports')[1]?.split('## Links')[0] ?? ''
+    const rows = section
+      .split('\n')
+      .filter((line) => line.startsWith('| '))
+      .join('\n')
+    const listed = [...rows.matchAll(/`(\w+)`/g)].map(([, name]) => name)
+    expect(listed.toSorted()).toEqual(exported.toSorted())
+  })
+})
+
 describe('the errors', () => {
   it('are those of the README, with their kinds', () => {
     const rows = [...readme.matchAll(/^\| `(ERR_CORE_\w+)` \| ([\w-]+) \|/gm)].map(([, code, kind]) => [
