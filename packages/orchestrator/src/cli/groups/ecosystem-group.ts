@@ -1,0 +1,108 @@
+import type { Command } from 'commander'
+import { sendCommand } from '../../control/control-client.ts'
+import { OrchestratorError } from '../../errors.ts'
+import type { Sample } from '../../metrics/sampler.ts'
+import type { EcosystemStatus } from '../../running/ecosystem-status.ts'
+import { formatSamples } from '../../terminal/format-samples.ts'
+import { formatStatus } from '../../terminal/format-status.ts'
+import { locateState, print, type CommonOptions } from '../actions/context.ts'
+import { logs, type LogsOptions } from '../actions/logs-command.ts'
+import { up, type UpOptions } from '../actions/up-command.ts'
+import { common, toCount, toPort, toPorts } from '../arguments.ts'
+
+/** Starting, watching and stopping the ecosystem. */
+export function addEcosystemCommands(program: Command): void {
+  program
+    .command('up')
+    .description('start everything')
+    .option('-f, --foreground', 'stay, print the logs, and stop everything on Ctrl-C')
+    .option('--port <port>', 'the port of the gateway; 0 for any free one', toPort)
+    .option('--ports <fixed|auto>', 'auto: give every transport a free port', toPorts, 'fixed')
+    .action(async (_options, command: Command) => up(command.optsWithGlobals<UpOptions>()))
+
+  program
+    .command('dev')
+    .description('as up --foreground, and restart an app when a file in its watch.directory changes')
+    .option('--port <port>', 'the port of the gateway; 0 for any free one', toPort)
+    .option('--ports <fixed|auto>', 'auto: give every transport a free port', toPorts, 'fixed')
+    .action(async (_options, command: Command) => up({ ...command.optsWithGlobals<UpOptions>(), dev: true }))
+
+  program
+    .command('status')
+    .description('show every process with its state, pid, uptime, restarts, CPU and memory')
+    .action(async (_options, command: Command) => {
+      const options = common(command)
+      const state = locateState(options)
+      const status = (await sendCommand(state.root, { command: 'status' })) as EcosystemStatus
+      print(options, status, (each) => formatStatus(each, Date.now(), process.stdout.columns))
+    })
+
+  program
+    .command('logs [name]')
+    .description('print the last lines of an app, a process, or everything')
+    .option('-f, --follow', 'go on printing')
+    .option('-n, --lines <count>', 'how many lines', toCount, 100)
+    .action(async (name: string | undefined, _options, command: Command) =>
+      logs(name, command.optsWithGlobals<LogsOptions>()),
+    )
+
+  program
+    .command('restart <name>')
+    .description('restart an app, a process or one instance')
+    .option('--deployment', 'new code takes its place: what stops is told so')
+    .action(async (name: string, _options, command: Command) => {
+      const options = command.optsWithGlobals<CommonOptions & { deployment?: boolean }>()
+      const cause = options.deployment ? 'deployment' : 'restart'
+      const state = locateState(options)
+      const ids = (await sendCommand(state.root, { command: 'restart', name, cause })) as string[]
+      print(options, ids, (each) => `restarted: ${each.join(', ')}`)
+    })
+
+  program
+    .command('metrics <process>')
+    .description(
+      'print what a process, "postgres", "redis" or "everything" used, as long as metrics.retention',
+    )
+    .option('-n, --lines <count>', 'how many samples, the newest', toCount, 20)
+    .action(async (name: string, _options, command: Command) => {
+      const options = command.optsWithGlobals<CommonOptions & { lines: number }>()
+      const state = locateState(options)
+      const samples = (await sendCommand(state.root, { command: 'metrics', name })) as readonly Sample[]
+      print(options, samples.slice(-options.lines), formatSamples)
+    })
+
+  program
+    .command('secret <name>')
+    .description('print operator-token, maintenance-token or a secret that apps require')
+    .action(async (name: string, _options, command: Command) => {
+      const options = common(command)
+      const state = locateState(options)
+      const secret = (await sendCommand(state.root, { command: 'secret', name })) as string
+      print(options, secret, (text) => text)
+    })
+
+  program
+    .command('down')
+    .description('stop everything in order')
+    .action(async (_options, command: Command) => {
+      const options = common(command)
+      const state = locateState(options)
+      const result = await sendCommand(state.root, { command: 'down' })
+      print(options, result, () => 'stopped')
+    })
+
+  for (const [word, meant] of [
+    ['start', 'up'],
+    ['stop', 'down'],
+  ] as const) {
+    program.command(`${word} [names...]`, { hidden: true }).action(() => {
+      throw new OrchestratorError(
+        `There is no command "${word}". "quintet ${meant}" does that for everything.`,
+        {
+          code: 'ERR_ORCHESTRATOR_BAD_COMMAND',
+          kind: 'invalid-input',
+        },
+      )
+    })
+  }
+}
