@@ -46,6 +46,22 @@ describe('createHealth', () => {
     expect(await (await ask('/livez', {}, 'HEAD')).text()).toBe('')
   })
 
+  it('shows operators that it is stopping, however well its checks are', async () => {
+    make({ operators: { token }, checks: [{ name: 'database', check: async () => 'ready' }] })
+    health?.markStarted()
+    const read = (): Promise<Response> => ask('/health', { authorization: `Bearer ${token}` })
+    expect((await read()).status).toBe(200)
+    health?.stopAccepting()
+    const answer = await read()
+    expect(answer.status).toBe(503)
+    expect(await answer.json()).toMatchObject({
+      status: 'fail',
+      started: true,
+      accepting: false,
+      checks: { database: { status: 'pass' } },
+    })
+  })
+
   it('shows what was measured with its metrics', async () => {
     make({ operators: { token } })
     health?.metrics.counter('orders_total', { help: 'Orders.' }).add({})

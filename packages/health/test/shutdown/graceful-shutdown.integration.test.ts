@@ -265,6 +265,24 @@ describe('gracefulShutdown', () => {
     expect(() => shutdown.onShutdown({ name: 'late', run: () => undefined })).toThrow('comes too late')
   })
 
+  it('leaves no listener on the process or the server when it is disposed', () => {
+    const server = createServer()
+    const events = ['SIGTERM', 'SIGINT', 'uncaughtException', 'unhandledRejection'] as const
+    const count = (): number[] => [
+      ...events.map((event) => process.listenerCount(event)),
+      ...server.eventNames().map((event) => server.listenerCount(event)),
+    ]
+    const before = count()
+    const first = gracefulShutdown(server)
+    const second = gracefulShutdown(createServer(), { crashes: false, signals: ['SIGTERM'] })
+    first[Symbol.dispose]()
+    expect(process.listenerCount('SIGTERM')).toBe((before[0] ?? 0) + 1)
+    expect(process.listenerCount('SIGINT')).toBe(before[1])
+    expect(process.listenerCount('uncaughtException')).toBe(before[2])
+    second[Symbol.dispose]()
+    expect(count()).toEqual(before)
+  })
+
   it('has owners of WebSockets tell their clients before connections are closed', async () => {
     const server = createServer()
     const sockets = new WebSocketServer({ server })

@@ -483,6 +483,27 @@ describe('createHub', () => {
     expect(hub.connections).toBe(0)
   })
 
+  it('leaves no connection to Redis and no subscription when it is closed', async () => {
+    const server = await startPrivateRedis()
+    const client = new Redis(server.url)
+    cleanups.push(async () => {
+      client.disconnect()
+      await server.stop()
+    })
+    const connections = async (): Promise<number> =>
+      String(await client.client('LIST'))
+        .trim()
+        .split('\n').length
+    const before = await connections()
+    const { url, stop } = await start({ redis: client })
+    await connect(url, 'alice').subscribe('rooms/1', { onEvent: () => undefined }).ready
+    expect(await connections()).toBe(before + 1)
+    await stop()
+    await until(async () => (await connections()) === before)
+    expect(await client.pubsub('CHANNELS')).toEqual([])
+    expect(await client.keys('*:p:*')).toEqual([])
+  })
+
   it('closes within a bounded time while Redis does not answer', async () => {
     const frozen = await startPrivateRedis()
     const client = new Redis(frozen.url)

@@ -496,15 +496,17 @@ describe('channels', () => {
       await quick.ask({ type: 'subscribe', channel: 'notices' })
       const first = await publisher([notices]).publish('notices', a, 0)
       await publisher([notices]).publish('notices', a, 1)
+      // What comes in after this is kept for the slow one.
+      await until(() => quick.events().length === 2)
       slow.bufferedBytes = 2_000
       await slow.ask({ type: 'subscribe', channel: 'notices', since: first })
       for (let index = 2; index <= 4; index++)
-        await publisher([notices]).publish('notices', a, `${index}`.repeat(900))
+        await publisher([notices]).publish('notices', a, `${index}`.repeat(1_000))
       await until(() => quick.events().length === 5)
       slow.bufferedBytes = 0
       const lost = await until(() => slow.messages.find((message) => message.type === 'lost'))
       expect(lost).toMatchObject({ channel: 'notices', offset: 5 })
-      expect(slow.events()).toEqual([1, '2'.repeat(900)])
+      expect(slow.events()).toEqual([1, '2'.repeat(1_000)])
       expect(slow.closedWith).toBeUndefined()
     })
 
