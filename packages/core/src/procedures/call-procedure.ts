@@ -38,12 +38,14 @@ export function callProcedure<Answer = unknown>(
   procedure: Procedure,
   call: IncomingCall,
   readInput: () => unknown,
-  encode: (result: unknown) => Answer = (result) => result as Answer,
+  encode?: (result: unknown) => Answer,
 ): Promise<Answer> {
   return host.pipeline.run(call, {
     input: () => parseInput(procedure, readInput),
     handle: (input, invocation) => {
       const result = invoke(procedure, new HandlerCall(input, host.services, invocation, undefined))
+      // There is nothing to be done with the result, and nothing to be waited for.
+      if (procedure.output === undefined && encode === undefined) return result as Promise<Answer> | Answer
       if (!(result instanceof Promise)) return answer(procedure, result, encode)
       return result.then((value) => answer(procedure, value, encode))
     },
@@ -53,7 +55,7 @@ export function callProcedure<Answer = unknown>(
 function answer<Answer>(
   { output }: Procedure,
   result: unknown,
-  encode: (result: unknown) => Answer,
+  encode: (result: unknown) => Answer = (value) => value as Answer,
 ): Answer | Promise<Answer> {
   const checked = checkOutput(output, result)
   return checked instanceof Promise ? checked.then(encode) : encode(checked)
