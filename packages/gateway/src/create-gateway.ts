@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Server as NetServer, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { StopReason } from '@quintet/core'
+import { requestIdOf, statusOf } from '@quintet/core/http'
 import { systemClock } from '@quintet/core/kit'
 import { createAdmission } from './admission/admission.ts'
 import { parseRequestTarget } from './admission/request-target.ts'
@@ -22,8 +22,10 @@ import { sendProblem } from './exchange/send-problem.ts'
 import { watchReadiness } from './upstream/readiness-probes.ts'
 import { createRetryBudget } from './exchange/retry-budget.ts'
 import { readStatus, type GatewayStatus } from './traffic/gateway-status.ts'
-import { openTunnel, type CloseReason, type Tunnel } from './websocket/tunnel.ts'
+import { createTunnels } from './websocket/tunnels.ts'
 import { writeUpgradeHead } from './websocket/upgrade-head.ts'
+import { statuses } from './options/statuses.ts'
+import { createSettledReport, logFailure } from './traffic/settled-report.ts'
 import { createWaiter } from './traffic/idle-waiter.ts'
 
 /** A running front door. */
@@ -49,10 +51,6 @@ export interface Gateway extends AsyncDisposable {
   close(): Promise<void>
 }
 
-const requestIdPattern = /^[\w.:-]{1,128}$/
-/** So many WebSockets are told together when the gateway stops, with a pause between, so that not all return at once. */
-const noticeBatch = 200
-const noticePause = 25
 /**
  * How long idle connections are kept when the gateway stops: a request that is already on its way is answered, and
  * told that its connection ends.
@@ -74,7 +72,7 @@ const stopListening = NetServer.prototype.close
  */
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const settings = resolveGatewayOptions(options)
-  const { logger, onSettled } = settings
+  const { logger } = settings
   settings.signal?.throwIfAborted()
 
   const routes = openRoutes(settings, systemClock)
@@ -87,7 +85,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const takeSockets = new WeakMap<ServerResponse, () => Socket>()
   /** Requests of which no more can be read. */
   const broken = new WeakSet<IncomingMessage>()
-  const tunnels = new Map<Tunnel, ExchangeRecord>()
+  const tunnels = createTunnels()
+  const report = createSettledReport(settings.onSettled, logger)
   /** How many requests wait for their rate limit. */
   let counting = 0
   const waiter = createWaiter(() => exchanges.size + tunnels.size === 0 && !connections.busy)
@@ -125,27 +124,30 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         return
       }
       const protocol = writeUpgradeHead(client, rawHeaders, exchange.plan)
-      const tunnel = openTunnel(client, upstreamSocket, protocol, () => {
-        tunnels.delete(tunnel)
+      const leave = draining ? 'shutdown' : isClosed(exchange) ? 'maintenance' : undefined
+      tunnels.open({ client, upstream: upstreamSocket, protocol }, exchange, leave, () => {
         released()
         settle(exchange, 101, 'ok')
       })
-      tunnels.set(tunnel, exchange)
       exchanges.delete(exchange.response)
-      if (draining) tunnel.goAway('shutdown', reconnectAfter())
-      else if (admission.notice(exchange.request, exchange.plan.route) !== undefined)
-        tunnel.goAway('maintenance', reconnectAfter())
     },
     settled(exchange, outcome) {
       settle(exchange, exchange.response.headersSent ? exchange.response.statusCode : 0, outcome)
     },
   }
 
+  /** Whether maintenance has closed what a handshake asked for. */
+  function isClosed({ request, plan }: ExchangeRecord): boolean {
+    return admission.notice(request, plan.route) !== undefined
+  }
+
   function settle(exchange: ExchangeRecord, status: number, outcome: string): void {
     exchanges.delete(exchange.response)
     waiter.check()
     const { plan, request, upstream, attempts, startedAt } = exchange
-    report(request, plan.requestId, {
+    report({
+      requestId: plan.requestId,
+      method: request.method ?? '',
       route: plan.route.name,
       upstream: upstream?.id,
       status,
@@ -153,33 +155,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       attempts,
       startedAt,
     })
-  }
-
-  function report(
-    request: IncomingMessage | undefined,
-    requestId: string,
-    what: {
-      readonly route: string | undefined
-      readonly upstream: string | undefined
-      readonly status: number
-      readonly outcome: string
-      readonly attempts: number
-      readonly startedAt: number
-    },
-  ): void {
-    const { startedAt, ...rest } = what
-    const failed = (error: unknown): void => logger.error({ err: error, requestId }, 'onSettled has failed')
-    try {
-      const told = onSettled({
-        requestId,
-        method: request?.method ?? '',
-        ...rest,
-        durationMs: performance.now() - startedAt,
-      })
-      if (told !== undefined) Promise.resolve(told).catch(failed).catch(logFailure)
-    } catch (error) {
-      failed(error)
-    }
   }
 
   function refuse(
@@ -207,15 +182,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     })
   }
 
-  /** Logs what has no other place to go. A log that fails itself ends no process. */
-  function logFailure(error: unknown): void {
-    try {
-      logger.error({ err: error }, 'a request could not be answered')
-    } catch {
-      // There is nowhere left to tell it.
-    }
-  }
-
   /** Decides over one request, and sends it on its way. */
   async function handle(
     request: IncomingMessage,
@@ -223,9 +189,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     takeSocket: (() => Socket) | undefined,
   ): Promise<void> {
     const startedAt = performance.now()
-    const claimedId = request.headers['x-request-id']
-    const requestId =
-      typeof claimedId === 'string' && requestIdPattern.test(claimedId) ? claimedId : randomUUID()
+    const requestId = requestIdOf(request.headers['x-request-id'])
     let route: LiveRoute | undefined
     if (takeSocket) takeSockets.set(response, takeSocket)
     try {
@@ -246,19 +210,16 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       exchange.start()
     } catch (thrown) {
       const error = toGatewayError(thrown)
-      if (error === clientGone) {
-        const gone = { status: 0, outcome: 'aborted', attempts: 0, startedAt }
-        report(request, requestId, { route: route?.name, upstream: undefined, ...gone })
-        return
-      }
+      const gone = error === clientGone
       if (error !== thrown) logger.error({ err: thrown, requestId }, 'a request could not be handled')
-      refuse(request, response, error, requestId)
-      const status = response.statusCode
-      report(request, requestId, {
+      if (!gone) refuse(request, response, error, requestId)
+      report({
+        requestId,
+        method: request.method ?? '',
         route: route?.name,
         upstream: undefined,
-        status,
-        outcome: error.code,
+        status: gone ? 0 : response.statusCode,
+        outcome: gone ? 'aborted' : error.code,
         attempts: 0,
         startedAt,
       })
@@ -270,7 +231,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     onRequest(request, response, takeSocket) {
       handle(request, response, takeSocket).catch((error: unknown) => {
         response.destroy()
-        logFailure(error)
+        logFailure(logger, error, {}, 'a request could not be answered')
       })
     },
     onBrokenBody({ request, response }, reason) {
@@ -279,20 +240,21 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       if (!reason) breakOff(response)
     },
     onOver: () => waiter.check(),
-    onMalformed(requestId, { status, code }) {
-      const startedAt = performance.now()
-      report(undefined, requestId, {
+    onMalformed(requestId, error) {
+      report({
+        requestId,
+        method: '',
         route: undefined,
         upstream: undefined,
-        status,
-        outcome: code,
+        status: statusOf(error, statuses),
+        outcome: error.code,
         attempts: 0,
-        startedAt,
+        startedAt: performance.now(),
       })
     },
   })
 
-  maintenance?.onChange(() => void closeTunnels())
+  maintenance?.onChange(() => void tunnels.goAway('maintenance', isClosed))
   const probes = watchReadiness(routes, settings.probes, logger)
   const limits = [settings, ...routes].flatMap(({ timeouts: { headers, idle } }) => [headers, idle])
   const shortest = Math.min(...limits.filter((limit) => limit > 0))
@@ -331,7 +293,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       stopping = draining = true
       settings.signal?.removeEventListener('abort', onAbort)
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-      for (const tunnel of tunnels.keys()) tunnel.destroy()
+      tunnels.destroyAll()
       connections.destroyAll()
       await release()
       await closed
@@ -341,29 +303,11 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const onAbort = (): void => void close()
   settings.signal?.addEventListener('abort', onAbort, { once: true })
 
-  /** Ends the WebSockets that maintenance has closed the route or the tenant of. */
-  async function closeTunnels(): Promise<void> {
-    const closed = Array.from(tunnels).filter(
-      ([, { request, plan }]) => admission.notice(request, plan.route) !== undefined,
-    )
-    await goAway(
-      closed.map(([tunnel]) => tunnel),
-      'maintenance',
-    )
-  }
-
-  async function goAway(leaving: readonly Tunnel[], reason: CloseReason): Promise<void> {
-    for (const [index, tunnel] of leaving.entries()) {
-      tunnel.goAway(reason, reconnectAfter())
-      if ((index + 1) % noticeBatch === 0) await delay(noticePause)
-    }
-  }
-
   async function drain(reason: StopReason, signal: AbortSignal): Promise<void> {
     stopping = draining = true
     // Not `server.close()`, which also cuts the connections whose next request is already on the way.
     if (server.listening) stopListening.call(server)
-    await goAway(Array.from(tunnels.keys()), reason)
+    await tunnels.goAway(reason)
     if (connections.size > 0) await Promise.race([delay(idleGrace), once(server, 'close')])
     connections.closeIdle()
     await waiter.wait(signal)
@@ -395,9 +339,4 @@ const clientGone = new GatewayError('ERR_GATEWAY_REQUEST_TIMEOUT', 'The client h
 function toGatewayError(thrown: unknown): GatewayError {
   if (thrown instanceof GatewayError) return thrown
   return new GatewayError('ERR_GATEWAY_INTERNAL', 'Something failed on our side.', { cause: thrown })
-}
-
-/** Between one and five seconds, so that the clients of one gateway do not return together. */
-function reconnectAfter(): number {
-  return 1_000 + Math.floor(Math.random() * 4_000)
 }

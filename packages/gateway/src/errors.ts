@@ -18,43 +18,33 @@ export type GatewayErrorCode =
   | 'ERR_GATEWAY_UPSTREAM_TIMEOUT'
   | 'ERR_GATEWAY_UPSTREAM_UNREACHABLE'
 
-interface Reason {
-  readonly kind: ErrorKind
-  readonly status: number
-  readonly title: string
-}
-
-/** How each reason is told: its kind, its status and its title. */
-export const reasons: Readonly<Record<GatewayErrorCode, Reason>> = Object.freeze({
-  ERR_GATEWAY_BAD_REQUEST: { kind: 'invalid-input', status: 400, title: 'Bad Request' },
-  ERR_GATEWAY_BODY_TOO_LARGE: { kind: 'too-large', status: 413, title: 'Content Too Large' },
-  ERR_GATEWAY_HEADERS_TOO_LARGE: { kind: 'too-large', status: 431, title: 'Request Header Fields Too Large' },
-  ERR_GATEWAY_INTERNAL: { kind: 'internal', status: 500, title: 'Internal Server Error' },
-  ERR_GATEWAY_LISTEN_FAILED: { kind: 'unavailable', status: 500, title: 'Internal Server Error' },
-  ERR_GATEWAY_MAINTENANCE: { kind: 'unavailable', status: 503, title: 'Service Unavailable' },
-  ERR_GATEWAY_NOT_IMPLEMENTED: { kind: 'unsupported', status: 501, title: 'Not Implemented' },
-  ERR_GATEWAY_NO_ROUTE: { kind: 'not-found', status: 404, title: 'Not Found' },
-  ERR_GATEWAY_NO_UPSTREAM: { kind: 'unavailable', status: 503, title: 'Service Unavailable' },
-  ERR_GATEWAY_OVERLOADED: { kind: 'unavailable', status: 503, title: 'Service Unavailable' },
-  ERR_GATEWAY_RATE_LIMITED: { kind: 'rate-limited', status: 429, title: 'Too Many Requests' },
-  ERR_GATEWAY_REQUEST_TIMEOUT: { kind: 'timeout', status: 408, title: 'Request Timeout' },
-  ERR_GATEWAY_UPSTREAM_FAILED: { kind: 'unavailable', status: 502, title: 'Bad Gateway' },
-  ERR_GATEWAY_UPSTREAM_TIMEOUT: { kind: 'timeout', status: 504, title: 'Gateway Timeout' },
-  ERR_GATEWAY_UPSTREAM_UNREACHABLE: { kind: 'unavailable', status: 502, title: 'Bad Gateway' },
+/** The kind of each reason. What status it has over HTTP is said in `options/statuses.ts`. */
+export const kinds: Readonly<Record<GatewayErrorCode, ErrorKind>> = Object.freeze({
+  ERR_GATEWAY_BAD_REQUEST: 'invalid-input',
+  ERR_GATEWAY_BODY_TOO_LARGE: 'too-large',
+  ERR_GATEWAY_HEADERS_TOO_LARGE: 'too-large',
+  ERR_GATEWAY_INTERNAL: 'internal',
+  ERR_GATEWAY_LISTEN_FAILED: 'unavailable',
+  ERR_GATEWAY_MAINTENANCE: 'unavailable',
+  ERR_GATEWAY_NOT_IMPLEMENTED: 'unsupported',
+  ERR_GATEWAY_NO_ROUTE: 'not-found',
+  ERR_GATEWAY_NO_UPSTREAM: 'unavailable',
+  ERR_GATEWAY_OVERLOADED: 'unavailable',
+  ERR_GATEWAY_RATE_LIMITED: 'rate-limited',
+  ERR_GATEWAY_REQUEST_TIMEOUT: 'timeout',
+  ERR_GATEWAY_UPSTREAM_FAILED: 'unavailable',
+  ERR_GATEWAY_UPSTREAM_TIMEOUT: 'timeout',
+  ERR_GATEWAY_UPSTREAM_UNREACHABLE: 'unavailable',
 })
 
-/** A {@link QuintetError} of this package. Where the gateway answers with it, {@link reasons} has the status. */
+/** A {@link QuintetError} of this package. */
 export class GatewayError extends QuintetError<GatewayErrorCode> {
   constructor(
     code: GatewayErrorCode,
     message: string,
     options: { readonly retryAfter?: number; readonly cause?: unknown } = {},
   ) {
-    super(message, { code, kind: reasons[code].kind, ...options })
-  }
-
-  get status(): number {
-    return reasons[this.code].status
+    super(message, { code, kind: kinds[code], ...options })
   }
 }
 

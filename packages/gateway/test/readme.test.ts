@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { reasons } from '../src/errors.ts'
+import { statusOf } from '@quintet/core/http'
+import { GatewayError, kinds, type GatewayErrorCode } from '../src/errors.ts'
+import { statuses } from '../src/options/statuses.ts'
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
 
@@ -9,10 +11,12 @@ describe('the README', () => {
     const rows = [...readme.matchAll(/^\| `(ERR_\w+)` \| ([\w-]+) \| (\d+|-) \|/gm)].map(
       ([, code, kind, status]) => [code, kind, status],
     )
-    const told = Object.entries(reasons).map(([code, { kind, status }]) => [
+    const told = Object.entries(kinds).map(([code, kind]) => [
       code,
       kind,
-      code === 'ERR_GATEWAY_LISTEN_FAILED' ? '-' : String(status),
+      code === 'ERR_GATEWAY_LISTEN_FAILED'
+        ? '-'
+        : String(statusOf(new GatewayError(code as GatewayErrorCode, ''), statuses)),
     ])
     expect(rows).toEqual(told)
   })

@@ -1,11 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { endAfterBody, hasBody, statusOf, toProblem } from '@quintet/core/http'
 import { breakOff } from './break-off.ts'
-import { reasons, type GatewayError } from '../errors.ts'
+import type { GatewayError } from '../errors.ts'
 import { maintenancePage } from '../maintenance/maintenance-page.ts'
-
-/** How much of an unwanted body is read so that the client sees the answer instead of a reset. */
-const lingerBytes = 1024 * 1024
-const lingerMs = 2_000
+import { statuses } from '../options/statuses.ts'
 
 export interface ProblemOptions {
   readonly requestId: string
@@ -47,49 +45,16 @@ export function sendProblem(
     headers.push('retry-after', String(Math.max(1, Math.ceil(error.retryAfter / 1_000))))
   const bodyIsOwed = hasBody(request) && !request.complete
   if (options.close || bodyIsOwed) response.shouldKeepAlive = false
-  response.writeHead(error.status, headers)
+  response.writeHead(statusOf(error, statuses), headers)
   if (request.method !== 'HEAD') response.write(body)
   if (bodyIsOwed && options.bodyFollows) endAfterBody(request, response)
   else response.end()
 }
 
-/** The problem details of an error as JSON. */
+/** The problem details of an error as JSON (RFC 9457). Its message is the gateway's own, also where it is internal. */
 export function problemBody(error: GatewayError, requestId: string): string {
-  return JSON.stringify({
-    type: 'about:blank',
-    title: reasons[error.code].title,
-    status: error.status,
-    detail: error.message,
-    code: error.code,
-    requestId,
-  })
-}
-
-/**
- * Ends an answer whose request is still being sent, once the client has stopped, or has been given the time
- * to read it. Closing at once would reset the connection and take the answer with it.
- */
-export function endAfterBody(request: IncomingMessage, response: ServerResponse): void {
-  let left = lingerBytes
-  const end = (): void => {
-    clearTimeout(timer)
-    request.off('data', onData).off('end', end).off('close', end)
-    response.end()
-  }
-  const onData = (chunk: Buffer): void => {
-    left -= chunk.length
-    if (left < 0) end()
-  }
-  const timer = setTimeout(end, lingerMs)
-  request.on('data', onData).on('end', end).on('close', end)
-  request.resume()
-}
-
-/** Whether the head of a request announces a body. */
-export function hasBody(request: IncomingMessage): boolean {
-  return (
-    request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0
-  )
+  const { code, retryAfter } = error
+  return JSON.stringify({ ...toProblem(error, { requestId, statuses }), code, retryAfter })
 }
 
 function prefersHtml(accept: string | undefined): boolean {

@@ -1,7 +1,8 @@
-import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import { statusOf, titleOf } from '@quintet/core/http'
 import { GatewayError } from '../errors.ts'
 import { problemBody } from '../exchange/send-problem.ts'
+import { statuses } from '../options/statuses.ts'
 
 /** How long a refused client may take to read its answer and close, before its connection is cut. */
 const lingerMs = 1_000
@@ -12,9 +13,10 @@ export function refuseConnection(socket: Socket, reason: GatewayError, requestId
     socket.destroy()
     return
   }
+  const status = statusOf(reason, statuses)
   const body = problemBody(reason, requestId)
   socket.end(
-    `HTTP/1.1 ${reason.status} ${STATUS_CODES[reason.status] ?? ''}\r\n` +
+    `HTTP/1.1 ${status} ${titleOf(status)}\r\n` +
       'connection: close\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n' +
       `content-length: ${Buffer.byteLength(body)}\r\nx-request-id: ${requestId}\r\n\r\n${body}`,
   )

@@ -147,7 +147,7 @@ function M.check(app)
   else
     ngx.header["Content-Type"] = "application/problem+json"
     ngx.print('{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"', escape_json(text),
-      '","code":"ERR_GATEWAY_MAINTENANCE","requestId":"', id, '"}')
+      '","code":"ERR_GATEWAY_MAINTENANCE","kind":"unavailable","requestId":"', id, '"}')
   end
   return ngx.exit(503)
 end

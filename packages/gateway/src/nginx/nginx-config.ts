@@ -1,7 +1,9 @@
-import { reasons, type GatewayErrorCode } from '../errors.ts'
+import { statusOf, titleOf } from '@quintet/core/http'
+import { GatewayError, type GatewayErrorCode } from '../errors.ts'
 import { knownOriginClaims } from '../options/origin-claims.ts'
 import { maintenancePage } from '../maintenance/maintenance-page.ts'
 import { prefixOf, type ResolvedRoute } from '../options/route-options.ts'
+import { statuses } from '../options/statuses.ts'
 import { maintenanceLua } from './maintenance-lua.ts'
 import { resolveNginxOptions, type NginxOptions, type ResolvedNginxOptions } from './nginx-options.ts'
 
@@ -293,8 +295,9 @@ function problemLocations(settings: ResolvedNginxOptions): string {
   ]
   return told
     .map(([found, code, detail]) => {
-      const { status, title } = reasons[code]
-      const body = `{"type":"about:blank","title":"${title}","status":${status},"detail":"${detail}","code":"${code}","requestId":"$gateway_request_id"}`
+      const error = new GatewayError(code, detail)
+      const status = statusOf(error, statuses)
+      const body = `{"type":"about:blank","title":"${titleOf(status)}","status":${status},"detail":"${detail}","code":"${code}","kind":"${error.kind}","requestId":"$gateway_request_id"}`
       return `    error_page ${found} ${found === String(status) ? '' : `=${status} `}@problem_${found};
     location @problem_${found} { internal; default_type application/problem+json; ${status === 503 ? `\n${ownHeaders(settings)}    add_header Retry-After 1 always; ` : ''}return ${status} '${body}'; }
 `

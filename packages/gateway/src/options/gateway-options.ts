@@ -178,14 +178,13 @@ export interface ResolvedGatewayOptions {
   readonly signal: AbortSignal | undefined
 }
 
-const origins: Option<'*' | ReadonlySet<string>> = option.either(
-  option.oneOf(['*']),
-  option.list(option.text()).map((list, path) => {
-    const strange = list.find((origin) => !URL.canParse(origin) || new URL(origin).origin !== origin)
-    if (strange === undefined) return new Set(list)
-    throw new TypeError(`${path}: ${JSON.stringify(strange)} is not an origin such as "https://app.example".`)
-  }),
-)
+const origins: Option<ResolvedCors['origins']> = option.parsed('a list of origins', (given, path) => {
+  if (given === '*') return given
+  if (!Array.isArray(given)) throw new TypeError(`${path}: must be a list of origins, or '*'.`)
+  const strange: unknown = given.find((origin) => !URL.canParse(origin) || new URL(origin).origin !== origin)
+  if (strange === undefined) return new Set<string>(given)
+  throw new TypeError(`${path}: ${JSON.stringify(strange)} is not an origin such as "https://app.example".`)
+})
 
 const cors: Option<ResolvedCors> = option
   .nested({ origins, credentials: option.boolean(false) })

@@ -141,6 +141,7 @@ describe('createGateway', () => {
     expect(await response.json()).toEqual({
       type: 'about:blank',
       title: 'Not Found',
+      kind: 'not-found',
       status: 404,
       detail: 'Nothing is served under this path.',
       code: 'ERR_GATEWAY_NO_ROUTE',

@@ -206,6 +206,7 @@ describe.each(doors)('%s', (_name, installed, start) => {
       expect(await response.json()).toMatchObject({
         status: 404,
         code: 'ERR_GATEWAY_NO_ROUTE',
+        kind: 'not-found',
         requestId: 'r-1',
       })
     })
