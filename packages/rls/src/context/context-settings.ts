@@ -13,11 +13,31 @@ export type ContextSettings = readonly [
   roles: string,
 ]
 
+/** The tenant of settings; empty for none. */
+export function tenantOf([, , tenant]: ContextSettings): string {
+  return tenant
+}
+
 /** Sets role and context for the transaction it runs in, and for nothing after it. */
 export const contextStatement: string =
   "select pg_catalog.set_config('role',$1,true),pg_catalog.set_config('app.user_id',$2,true)," +
   "pg_catalog.set_config('app.tenant_id',$3,true),pg_catalog.set_config('app.is_system',$4,true)," +
   "pg_catalog.set_config('app.roles',$5,true)"
+
+/** {@link contextStatement} for a connection that worked for another tenant: releases the locks of its session too. */
+export const sealingContextStatement: string = `${contextStatement},pg_catalog.pg_advisory_unlock_all()`
+
+/**
+ * What else removes the state of a session: cursors WITH HOLD, settings, the value that `lastval()` returns, channels
+ * and temporary tables.
+ */
+export const sealStatements = [
+  'close all',
+  'reset all',
+  'discard sequences',
+  'unlisten *',
+  'discard temp',
+] as const
 
 const shapes: Readonly<Record<IdType, RegExp>> = {
   uuid: /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i,

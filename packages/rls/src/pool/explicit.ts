@@ -1,4 +1,4 @@
-import { contextStatement } from '../context/context-settings.ts'
+import { contextStatement, sealingContextStatement, sealStatements } from '../context/context-settings.ts'
 import { bindSubmittable, type Submittable } from './bound-submittable.ts'
 import { FlightPlan } from './flight.ts'
 import { settingsFor, type Session } from './session.ts'
@@ -14,7 +14,7 @@ export function runExplicitly<Result>(
 ): Promise<Result> {
   const { client } = session
   return enqueue(session, async () => {
-    const { begin, settings } = plan.take()
+    const { begin, settings, seal } = plan.take()
     const ownTransaction = plan.alone && settings !== undefined
     let began = false
     try {
@@ -25,7 +25,8 @@ export function runExplicitly<Result>(
         plan.begun()
       }
       if (settings !== undefined) {
-        await client.query(contextStatement, [...settings])
+        if (seal) await client.query(sealStatements.join(';'))
+        await client.query(seal ? sealingContextStatement : contextStatement, [...settings])
         plan.set()
       }
       const result = await run()

@@ -1,4 +1,4 @@
-import type { ContextSettings } from '../context/context-settings.ts'
+import { tenantOf, type ContextSettings } from '../context/context-settings.ts'
 import type { Flight, StatementPlan } from '../wire/context-query.ts'
 import { statusOf, type Session, type Transaction } from './session.ts'
 
@@ -40,8 +40,20 @@ export class FlightPlan implements StatementPlan {
     const open = isOpen(session, transaction)
     this.#alone = transaction === undefined && !open
     const current = begin === undefined && open && session.applied === this.#settings && !isPipelined(session)
-    this.#flight = { begin, settings: current ? undefined : this.#settings }
+    const settings = current ? undefined : this.#settings
+    const seal = this.#seal(open && begin === undefined)
+    this.#flight = { begin, settings, seal }
     return this.#flight
+  }
+
+  /** Whether the state of another tenant must go before the statement; remembers for whom the session works. */
+  #seal(within: boolean): boolean {
+    if (this.#settings === undefined) return false
+    const session = this.#session
+    const tenant = tenantOf(this.#settings)
+    const own = session.sealedFor === tenant || (session.sealedFor === null && !within)
+    session.sealedFor = own ? tenant : undefined
+    return !own && !within
   }
 
   /** PostgreSQL has carried out BEGIN. */
@@ -58,11 +70,16 @@ export class FlightPlan implements StatementPlan {
   /** PostgreSQL has carried out the statement. */
   done(): void {
     if (this.#unsettles) this.#session.applied = undefined
+    // A transaction of the holder may still be rolled back, and the state of before comes back with it.
+    if (this.#flight?.seal && this.#alone && this.#settings) {
+      this.#session.sealedFor = tenantOf(this.#settings)
+    }
   }
 
   /** Something failed, on either side of the wire. */
   failed(began: boolean): void {
     this.#session.applied = undefined
+    if (this.#flight?.seal) this.#session.sealedFor = undefined
     if (this.#flight?.begin !== undefined && !began && this.#transaction) this.#transaction.begun = false
   }
 }

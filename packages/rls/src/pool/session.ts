@@ -33,6 +33,8 @@ export interface Session {
   transaction: Transaction | undefined
   /** The settings that PostgreSQL has confirmed for the open transaction; undefined when unknown. */
   applied: ContextSettings | undefined
+  /** The tenant whose state alone the session can hold; null for a new one, undefined when unknown. */
+  sealedFor: string | null | undefined
   /** Something outlives the transaction on this connection, so it cannot be handed to somebody else. */
   tainted: boolean
   /** Statements that have not been answered. */
@@ -53,6 +55,7 @@ export function createSession(client: PoolClient, options: SessionOptions): Sess
     options,
     transaction: undefined,
     applied: undefined,
+    sealedFor: null,
     tainted: false,
     pending: 0,
     streaming: false,

@@ -1,4 +1,9 @@
-import { contextStatement, type ContextSettings } from '../context/context-settings.ts'
+import {
+  contextStatement,
+  sealingContextStatement,
+  sealStatements,
+  type ContextSettings,
+} from '../context/context-settings.ts'
 import { createContextMessages } from './context-message.ts'
 import { noteStatement } from '../sql/statement-note.ts'
 import type {
@@ -8,13 +13,21 @@ import type {
   DriverQueryClass,
   RowDescription,
 } from './driver.ts'
-import { contextName, statementNames, type NamedStatement, type StatementNames } from './statement-names.ts'
+import {
+  contextName,
+  sealingContextName,
+  statementNames,
+  type NamedStatement,
+  type StatementNames,
+} from './statement-names.ts'
 
 /** What travels ahead of a statement, under the same Sync. */
 export interface Flight {
   /** A BEGIN that was held back until the first statement. */
   readonly begin: string | undefined
   readonly settings: ContextSettings | undefined
+  /** Whether the state that another tenant may have left in the session must go first. */
+  readonly seal: boolean
 }
 
 /** Decides what travels ahead of one statement, and is told what became of it. */
@@ -59,7 +72,7 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
   return class ContextQuery extends Query {
     readonly #plan: StatementPlan
     /** What the answers before ours are of, in their order. */
-    readonly #ahead: ('begin' | 'settings')[] = []
+    readonly #ahead: ('begin' | 'seal' | 'settings')[] = []
     #began = false
     reused = false
     #names: StatementNames | undefined
@@ -99,15 +112,19 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
     }
 
     #writeAhead(names: StatementNames): void {
-      const { begin, settings } = this.#plan.take()
+      const { begin, settings, seal } = this.#plan.take()
       const { described } = names
-      if (begin !== undefined) {
-        described.bind({ portal: '', statement: this.#parse(names, begin), binary: false })
+      const execute = (text: string, step: 'begin' | 'seal'): void => {
+        described.bind({ portal: '', statement: this.#parse(names, text), binary: false })
         described.execute({ portal: '' })
-        this.#ahead.push('begin')
+        this.#ahead.push(step)
       }
+      if (begin !== undefined) execute(begin, 'begin')
+      if (seal) for (const text of sealStatements) execute(text, 'seal')
       if (settings !== undefined) {
-        const name = this.#parse(names, contextStatement, contextName)
+        const name = seal
+          ? this.#parse(names, sealingContextStatement, sealingContextName)
+          : this.#parse(names, contextStatement, contextName)
         described.stream.write(contextMessages(settings, name))
         this.#ahead.push('settings')
       }
@@ -166,6 +183,7 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
         this.#plan.begun()
         return
       }
+      if (ahead === 'seal') return
       if (ahead === 'settings') {
         this.#plan.set()
         return

@@ -6,6 +6,8 @@ const prefix = `q${randomBytes(3).toString('hex')}_`
 
 /** The name of the context statement, the same on every connection. */
 export const contextName: string = `${prefix}context`
+/** The name of the one that removes what another tenant may have left. */
+export const sealingContextName: string = `${prefix}sealing`
 
 /** One prepared statement of one connection. */
 export interface NamedStatement {

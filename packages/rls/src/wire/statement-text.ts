@@ -11,21 +11,35 @@ export interface StatementTraits {
   readonly staysOnConnection: boolean
 }
 
-const comments = /^(?:\s+|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/|;)+/
+const leading = /^(?:\s+|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/|;)+/
 const settings =
   /\bset_config\b|\b(?:re)?set\s+(?:local\s+|session\s+)?(?:role\b|"?app"?\s*\.|all\b|session\s+authorization\b|"?app\.)|^\s*(?:reset|discard)\b/i
 const connectionState =
-  /^(?:listen|prepare|declare|load|discard|create\s+(?:or\s+replace\s+)?(?:local\s+|global\s+)?temp|set\b(?!\s+(?:local|transaction|constraints)\b)|reset\b)|\bpg_(?:try_)?advisory_lock|\bset_config\b|\binto\s+temp/i
+  /^(?:listen|prepare|declare|load|discard|create\s+(?:or\s+replace\s+)?(?:local\s+|global\s+)?temp|set\b(?!\s+(?:local|transaction|constraints)\b)|reset\b)|\bpg_(?:try_)?advisory_lock|\bset_config\b|\binto\s+temp|\bwith\s+hold\b/i
+
+/** Texts in quotes, which may hold what looks like a comment, and comments. */
+const quotedOrComment = /'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[\s\S]*?\$\1\$|--[^\n]*|\/\*[\s\S]*?\*\//g
+const comment = /--[^\n]*|\/\*[\s\S]*?\*\//g
+/** A name with escapes can spell any other one. */
+const escapedName = /\bu&"/i
+
+/** Whether the pattern is found in the text without its comments, or without what looks like one in a quoted text. */
+function finds(pattern: RegExp, body: string): boolean {
+  if (pattern.test(body) || escapedName.test(body)) return true
+  if (!body.includes('--') && !body.includes('/*')) return false
+  const outer = body.replace(quotedOrComment, (found) => (/^(?:--|\/\*)/.test(found) ? ' ' : found))
+  return pattern.test(outer) || pattern.test(body.replace(comment, ' '))
+}
 
 /** Reads what matters of a statement's text. Comments before the first word are skipped. */
 export function readStatement(text: string): StatementTraits {
-  const body = text.replace(comments, '')
+  const body = text.replace(leading, '')
   const kind = kindOf(body)
   return {
     kind,
     command: kind === 'begin' ? (/^start/i.test(body) ? 'START TRANSACTION' : 'BEGIN') : endCommand(body),
-    touchesSettings: settings.test(body),
-    staysOnConnection: connectionState.test(body) && !/^prepare\s+transaction\b/i.test(body),
+    touchesSettings: finds(settings, body),
+    staysOnConnection: finds(connectionState, body) && !/^prepare\s+transaction\b/i.test(body),
   }
 }
 

@@ -31,6 +31,10 @@ describe('readStatement', () => {
     'set session authorization x',
     'discard all',
     "select set_config('app.tenant_id', 'x', true)",
+    'set/**/local/* and */app.tenant_id = 1',
+    'set -- why\n role x',
+    "select U&\"set\\005fconfig\"('app.tenant_id', 'x', true)",
+    "do $$ begin set/**/local app.tenant_id = 'x'; end $$",
     "do $$ begin perform set_config('role', 'x', true); end $$",
   ])('sees that %j touches settings', (text) => {
     expect(readStatement(text).touchesSettings).toBe(true)
@@ -48,6 +52,10 @@ describe('readStatement', () => {
     "set session statement_timeout = '1s'",
     'select pg_advisory_lock(1)',
     'select pg_try_advisory_lock(1)',
+    "do $$ begin execute 'declare c cursor with hold for select 1'; end $$",
+    'listen/**/x',
+    'set/**/search_path = x',
+    'select U&"pg\\005fadvisory_lock"(1)',
   ])('sees that %j stays on the connection', (text) => {
     expect(readStatement(text).staysOnConnection).toBe(true)
   })
