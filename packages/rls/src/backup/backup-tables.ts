@@ -1,20 +1,38 @@
 import type { Client } from 'pg'
 import { readApplied, type AppliedMigration } from '../migrations/status.ts'
-import { quoteTable } from '../sql/sql-text.ts'
+import { quoteName, quoteTable } from '../sql/sql-text.ts'
 import { Kysely, PostgresDialect } from 'kysely'
-import type { TableSum } from './backup-format.ts'
+import { backupInvalid, type TableSum } from './backup-format.ts'
 import { readCatalogue, type CatalogueRelation } from '../catalogue/catalogue.ts'
 import { inReferenceOrder } from '../catalogue/reference-order.ts'
 
-/** The tables with rows of their own, referenced ones first. */
-export async function readBackupTables(client: Client): Promise<readonly CatalogueRelation[]> {
+export interface BackupTables {
+  /** The tables with rows of their own, referenced ones first. */
+  readonly tables: readonly CatalogueRelation[]
+  /** Partitioned tables, which hold constraints and triggers for their partitions. */
+  readonly partitioned: readonly string[]
+}
+
+/** @throws RlsError `ERR_RLS_BACKUP_INVALID` for what a backup cannot hold: large objects, and schemas with a dot. */
+export async function readBackupTables(client: Client): Promise<BackupTables> {
   const { relations } = await readCatalogue(client)
-  const { rows } = await client.query<{ name: string }>(
-    `select n.nspname || '.' || c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where c.relkind = 'p'`,
+  const { rows } = await client.query<{ schema: string; name: string; partitioned: boolean; large: number }>(
+    `select n.nspname as schema, n.nspname || '.' || c.relname as name, c.relkind = 'p' as partitioned,
+       (select count(*)::int from pg_largeobject_metadata) as large
+     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p')`,
   )
-  const partitioned = new Set(rows.map(({ name }) => name))
-  return inReferenceOrder(relations.filter(({ kind, name }) => kind === 'table' && !partitioned.has(name)))
+  if (rows[0] !== undefined && rows[0].large > 0) {
+    throw backupInvalid(`the database has ${rows[0].large} large objects, which it cannot hold. Use bytea.`)
+  }
+  const all = relations.filter(({ kind }) => kind === 'table')
+  const names = new Set(all.map(({ name }) => name))
+  const dotted = rows.find(({ schema, name }) => schema.includes('.') && names.has(name))
+  if (dotted) throw backupInvalid(`the name of the schema ${quoteName(dotted.schema)} has a dot.`)
+  const partitioned = new Set(rows.filter((row) => row.partitioned).map(({ name }) => name))
+  return {
+    tables: inReferenceOrder(all.filter(({ name }) => !partitioned.has(name))),
+    partitioned: [...partitioned].filter((name) => names.has(name)),
+  }
 }
 
 /** The columns of a table that can be written. */
@@ -44,4 +62,12 @@ export async function readMigrations(client: Client): Promise<readonly AppliedMi
     }),
   })
   return readApplied(db)
+}
+
+/** The length of the longest row as text, in bytes. */
+export async function longestRow(client: Client, table: string): Promise<number> {
+  const { rows } = await client.query<{ longest: number }>(
+    `select coalesce(max(octet_length(t::text)), 0)::int as longest from only ${quoteTable(table)} t`,
+  )
+  return rows[0]?.longest ?? 0
 }

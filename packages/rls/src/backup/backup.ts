@@ -7,7 +7,7 @@ import { refuseUnknownKeys } from '@quintet/core/kit'
 import { Client } from 'pg'
 import { quoteName, quoteTable } from '../sql/sql-text.ts'
 import { backupInvalid, type BackupLine, type TableSum } from './backup-format.ts'
-import { readBackupTables, readMigrations, sumTable, writableColumns } from './backup-tables.ts'
+import { longestRow, readBackupTables, readMigrations, sumTable, writableColumns } from './backup-tables.ts'
 
 export interface BackupOptions {
   /** A login that sees every row: the owner, or an administrator. */
@@ -21,7 +21,9 @@ export interface BackupReport {
   readonly tables: readonly { readonly table: string; readonly rows: number }[]
 }
 
+/** The most rows, and about the most bytes of them, that are read at once and stand in one line. */
 const rowsPerRead = 500
+const bytesPerRead = 4_194_304
 
 /**
  * Writes every row of a database as of one moment to a gzipped file. The tables themselves come from the
@@ -52,7 +54,7 @@ export async function backupDatabase(options: BackupOptions): Promise<BackupRepo
 }
 
 async function write(client: Client, partial: string, file: string): Promise<BackupReport> {
-  const tables = await readBackupTables(client)
+  const { tables } = await readBackupTables(client)
   await refuseHiddenRows(
     client,
     tables.map(({ name }) => name),
@@ -90,8 +92,10 @@ async function writeRows(client: Client, gzip: Gzip, table: string): Promise<voi
   await client.query(
     `declare backup_rows no scroll cursor for select t::text as row from only ${quoteTable(table)} t`,
   )
+  const fitting = Math.floor(bytesPerRead / Math.max(1, await longestRow(client, table)))
+  const count = Math.min(rowsPerRead, Math.max(1, fitting))
   for (;;) {
-    const { rows } = await client.query<{ row: string }>(`fetch ${rowsPerRead} from backup_rows`)
+    const { rows } = await client.query<{ row: string }>(`fetch ${count} from backup_rows`)
     if (rows.length === 0) break
     await line(gzip, { kind: 'rows', rows: rows.map(({ row }) => row) })
   }

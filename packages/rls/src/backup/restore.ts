@@ -45,13 +45,14 @@ export async function restoreDatabase(options: RestoreOptions): Promise<BackupRe
 }
 
 async function read(client: Client, file: string): Promise<BackupReport> {
-  const tables = await readBackupTables(client)
+  const { tables, partitioned } = await readBackupTables(client)
   const awaited = new Map(tables.map((table) => [table.name, writableColumns(table)]))
   const restored: BackupReport['tables'][number][] = []
   let target: { readonly table: string; readonly columns: readonly string[] } | undefined
   let begun = false
   let ended = false
-  const letGo = await holdConstraints(client, [...awaited.keys()])
+  const all = [...awaited.keys(), ...partitioned]
+  const releaseConstraints = await holdConstraints(client, all)
 
   for await (const line of lines(file)) {
     if (!begun && line.kind !== 'quintet-backup') throw backupInvalid('it does not begin like one.')
@@ -59,8 +60,7 @@ async function read(client: Client, file: string): Promise<BackupReport> {
       case 'quintet-backup':
         await refuseOtherMigrations(client, line)
         begun = true
-        if (tables.length > 0)
-          await client.query(`truncate ${tables.map(({ name }) => quoteTable(name)).join(', ')}`)
+        if (all.length > 0) await client.query(`truncate ${all.map(quoteTable).join(', ')}`)
         break
       case 'table': {
         const columns = awaited.get(line.table)
@@ -96,7 +96,8 @@ async function read(client: Client, file: string): Promise<BackupReport> {
   }
   if (!ended) throw backupInvalid('it ends too early.')
   if (awaited.size > 0) throw backupInvalid(`it lacks the tables ${[...awaited.keys()].join(', ')}.`)
-  await letGo()
+  await releaseConstraints()
+  await refreshViews(client)
   return { file, tables: restored }
 }
 
@@ -146,7 +147,7 @@ async function holdConstraints(client: Client, tables: readonly string[]): Promi
   const { rows: triggers } = await client.query<{ table: string; name: string }>(
     `select n.nspname || '.' || c.relname as table, t.tgname as name
      from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
-     where not t.tgisinternal and t.tgenabled = 'O' and t.tgparentid = 0 and n.nspname || '.' || c.relname = any($1)`,
+     where not t.tgisinternal and t.tgenabled = 'O' and n.nspname || '.' || c.relname = any($1)`,
     [tables],
   )
   const { rows: references } = await client.query<{ table: string; name: string }>(
@@ -159,16 +160,26 @@ async function holdConstraints(client: Client, tables: readonly string[]): Promi
     found: readonly { table: string; name: string }[],
     verb: string,
     end = '',
+    only = '',
   ): Promise<void> => {
     for (const { table, name } of found) {
-      await client.query(`alter table ${quoteTable(table)} ${verb} ${quoteName(name)}${end}`)
+      await client.query(`alter table ${only}${quoteTable(table)} ${verb} ${quoteName(name)}${end}`)
     }
   }
-  await alter(triggers, 'disable trigger')
+  await alter(triggers, 'disable trigger', '', 'only ')
   await alter(references, 'alter constraint', ' deferrable initially deferred')
   return async () => {
     await client.query('set constraints all immediate')
     await alter(references, 'alter constraint', ' not deferrable')
-    await alter(triggers, 'enable trigger')
+    await alter(triggers, 'enable trigger', '', 'only ')
   }
+}
+
+/** Materialized views hold rows of their tables, those that were made last stand on the others. */
+async function refreshViews(client: Client): Promise<void> {
+  const { rows } = await client.query<{ name: string }>(
+    `select n.nspname || '.' || c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where c.relkind = 'm' and c.relispopulated order by c.oid`,
+  )
+  for (const { name } of rows) await client.query(`refresh materialized view ${quoteTable(name)}`)
 }

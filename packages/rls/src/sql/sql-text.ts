@@ -4,9 +4,11 @@ export function quoteName(name: string): string {
   return /^[a-z_][a-z0-9_]*$/.test(name) && !reserved.has(name) ? name : `"${name.replaceAll('"', '""')}"`
 }
 
-/** A table, with its schema when the name has one. */
+/** A table, with its schema when the name has one: the part before the first dot. */
 export function quoteTable(table: string): string {
-  return table.split('.').map(quoteName).join('.')
+  const dot = table.indexOf('.')
+  if (dot < 0) return quoteName(table)
+  return `${quoteName(table.slice(0, dot))}.${quoteName(table.slice(dot + 1))}`
 }
 
 /** A text as an SQL literal. */

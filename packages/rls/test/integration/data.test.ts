@@ -267,3 +267,94 @@ describe('backupDatabase', () => {
     await backupDatabase({ url: fixture.adminUrl, file })
   })
 })
+
+describe('a backup of a database with more than plain tables', () => {
+  let folder: string
+  let other: TwoTenants
+
+  beforeAll(async () => {
+    other = await createTwoTenants()
+    folder = await mkdtemp(join(tmpdir(), 'quintet-backup-'))
+    await writeFile(
+      join(folder, '0001_all.sql'),
+      `create table zones (id int primary key);
+       create table readings (zone int not null references zones (id), n int not null) partition by range (n);
+       create table readings_low partition of readings for values from (0) to (10);
+       create table readings_high partition of readings for values from (10) to (20);
+       create table heard (n int);
+       create function hear() returns trigger language plpgsql as $$ begin insert into heard values (1); return new; end $$;
+       create trigger hear after insert on readings for each row execute function hear();
+       create materialized view totals as select count(*)::int as n from readings;
+       create table "dotted.name" (id int primary key, text text);
+       create table wide (id int primary key, text text);`,
+    )
+    await createMigrator({ ownerUrl: other.ownerUrl, folder }).up()
+    await other.asOwner(
+      'drop table notes',
+      'insert into zones values (1), (2)',
+      'insert into readings values (1, 3), (2, 13)',
+      `insert into "dotted.name" values (1, 'x')`,
+      `insert into wide select n, repeat('x', 1000000) from generate_series(1, 20) n`,
+      'refresh materialized view totals',
+    )
+  })
+  afterAll(async () => {
+    await other.drop()
+    await rm(folder, { recursive: true })
+  })
+
+  it('brings partitions and what they refer to back, without their triggers, and views that follow', async () => {
+    const file = join(folder, 'all.gz')
+    await backupDatabase({ url: other.ownerUrl, file })
+    await other.asOwner(
+      'delete from readings',
+      'delete from zones',
+      'delete from "dotted.name"',
+      'refresh materialized view totals',
+    )
+    await restoreDatabase({ url: other.ownerUrl, file })
+    expect(
+      await other.asAdmin(
+        `select (select count(*)::int from readings_low) as low, (select count(*)::int from readings_high) as high,
+           (select n from totals) as totals, (select text from "dotted.name") as dotted, (select count(*)::int from heard) as heard`,
+      ),
+    ).toEqual([{ low: 1, high: 1, totals: 2, dotted: 'x', heard: 2 }])
+    await other.asOwner('insert into readings values (1, 4)', 'delete from readings where n = 4')
+    expect(await other.asAdmin('select count(*)::int as n from heard')).toEqual([{ n: 3 }])
+    await expect(other.asOwner('insert into readings values (9, 4)')).rejects.toMatchObject({ code: '23503' })
+  })
+
+  it('holds no more than some megabytes of rows in a line', async () => {
+    const file = join(folder, 'wide.gz')
+    await backupDatabase({ url: other.ownerUrl, file })
+    const lines = gunzipSync(await readFile(file))
+      .toString('utf8')
+      .split('\n')
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(5_000_000)
+  })
+
+  it('is proven where the migrations take their roles from the name of the database', async () => {
+    const file = join(folder, 'roles.gz')
+    await writeFile(
+      join(folder, '0002_roles.sql'),
+      `do $$ begin execute format('grant select on zones to %I', current_database() || '_tenant'); end $$;`,
+    )
+    await createMigrator({ ownerUrl: other.ownerUrl, folder }).up()
+    await backupDatabase({ url: other.ownerUrl, file })
+    const report = await verifyBackup({ file, adminUrl: other.adminUrl, folder })
+    expect(report.tables.find(({ table }) => table === 'public.zones')?.rows).toBe(2)
+    expect(await other.asAdmin("select rolname from pg_roles where rolname like 'quintet_verify_%'")).toEqual(
+      [],
+    )
+  })
+
+  it('refuses large objects, which it cannot hold', async () => {
+    await other.asAdmin('select lo_create(0)')
+    await expect(
+      backupDatabase({ url: other.ownerUrl, file: join(folder, 'large.gz') }),
+    ).rejects.toMatchObject({
+      code: 'ERR_RLS_BACKUP_INVALID',
+      message: expect.stringContaining('large object'),
+    })
+  })
+})
