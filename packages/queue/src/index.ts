@@ -39,6 +39,7 @@ export {
   type TableMigrationOptions,
 } from './postgres/migrations.ts'
 export { createOutbox, type DeadEvent, type Outbox, type OutboxEvent } from './outbox/outbox.ts'
+export { queueRedisAcl, type QueueRedisAclOptions } from './jobs/redis-acl.ts'
 export type { QueueCounts } from './jobs/queue-counts.ts'
 export {
   createQueue,
