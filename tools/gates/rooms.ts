@@ -25,7 +25,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'manager http',
     'adapters app testing',
   ],
-  queue: ['errors.ts in-time.ts', 'postgres', 'jobs leases', 'worker outbox', 'events app'],
+  queue: ['errors.ts in-time.ts', 'postgres', 'jobs leases', 'worker outbox schedules', 'events app'],
   realtime: ['errors.ts', 'wire', 'channel client', 'topic', 'server', 'hub'],
   gateway: [
     'errors.ts address-list.ts',

@@ -30,7 +30,7 @@ export {
 } from './events/event-bus.ts'
 export { giveUp, QueueError, type QueueErrorCode } from './errors.ts'
 export { pruneInbox, withInbox } from './outbox/inbox.ts'
-export type { JobSchedule } from './jobs/job-schedule.ts'
+export type { JobSchedule } from './schedules/job-schedule.ts'
 export { createLeases, leasesDefaults, type Lease, type Leases, type LeasesOptions } from './leases/leases.ts'
 export {
   inboxMigration,
@@ -63,7 +63,7 @@ export {
   type RelayPool,
 } from './outbox/relay-options.ts'
 export { relay } from './outbox/relay.ts'
-export { schedule, type ScheduleOptions } from './jobs/schedule.ts'
+export { schedule, type ScheduleOptions } from './schedules/schedule.ts'
 export type { KyselyExecutor, PgExecutor, SqlExecutor } from './postgres/sql-executor.ts'
 export { workerDefaults, type WorkerOptions } from './worker/worker-options.ts'
 export type { JobCall, JobHandler } from './worker/job-call.ts'

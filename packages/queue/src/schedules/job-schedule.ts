@@ -1,7 +1,7 @@
 import { systemPrincipal, type Duration, type Schema, type SchemaInput } from '@quintet/core'
 import { option, readOptions } from '@quintet/core/kit'
 import { CronExpressionParser } from 'cron-parser'
-import type { JobDefinition } from './define-job.ts'
+import type { JobDefinition } from '../jobs/define-job.ts'
 
 /** When a system job runs by itself, and with what. */
 export interface JobSchedule<Payload extends Schema = Schema> {

@@ -2,16 +2,16 @@ import { createHash } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Schema, Transport } from '@quintet/core'
 import type { RunningTransport, TransportHost } from '@quintet/core/kit'
-import { bullOptions } from './bull-options.ts'
-import type { Queue } from './create-queue.ts'
-import type { JobDefinition } from './define-job.ts'
+import { bullOptions } from '../jobs/bull-options.ts'
+import type { Queue } from '../jobs/create-queue.ts'
+import type { JobDefinition } from '../jobs/define-job.ts'
 import {
   resolveSchedule,
   schedulePrincipal,
   type JobSchedule,
   type ResolvedSchedule,
 } from './job-schedule.ts'
-import { serializePayload } from './payload.ts'
+import { serializePayload } from '../jobs/payload.ts'
 import { createScheduleState, type ScheduleState } from './schedule-state.ts'
 
 export interface ScheduleOptions<Payload extends Schema, Services = unknown> extends JobSchedule<Payload> {

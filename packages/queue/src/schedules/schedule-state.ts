@@ -1,4 +1,4 @@
-import type { Queue } from './create-queue.ts'
+import type { Queue } from '../jobs/create-queue.ts'
 
 /** A declaration counts while one of its processes was seen within this time, in milliseconds. */
 export const declarationLifetime = 60_000

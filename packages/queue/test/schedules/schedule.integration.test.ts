@@ -3,8 +3,8 @@ import { until } from '@quintet/test-kit'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { defineJob, schedule, worker } from '../../src/index.ts'
-import { resolveSchedule } from '../../src/jobs/job-schedule.ts'
-import { createRig, type Rig } from './rig.ts'
+import { resolveSchedule } from '../../src/schedules/job-schedule.ts'
+import { createRig, type Rig } from '../jobs/rig.ts'
 
 const sweep = defineJob('sweep', { payload: z.string(), access: 'system' })
 const realNow = Date.now
