@@ -1,5 +1,5 @@
 import { currentInvocation, type Principal, type Transport } from '@quintet/core'
-import { refuseUnknownKeys, validate } from '@quintet/core/kit'
+import { option, readOptions, validate } from '@quintet/core/kit'
 import { enqueueAll } from '../outbox/deliver-to.ts'
 import { createOutbox } from '../outbox/outbox.ts'
 import type { RelayPool } from '../outbox/relay-options.ts'
@@ -48,6 +48,18 @@ export interface EventBus<Topics extends TopicSchemas> {
   readonly relay: Transport
 }
 
+const spec = {
+  topics: option.collaborator<TopicDefinitions>(['subscription'], 'what defineTopics has made'),
+  queue: option.collaborator<Pick<Queue, 'enqueue'>>(['enqueue'], 'a queue'),
+  pool: option.collaborator<RelayPool & PgExecutor>(['connect', 'query'], 'a pool of pg'),
+  to: option.list(option.collaborator<AnySubscription>([], 'a subscription')),
+}
+
+const publishSpec = {
+  key: option.text().optional(),
+  principal: option.collaborator<Principal>([], 'a principal').optional(),
+}
+
 /**
  * Makes the event bus of an app over its outbox (`outboxMigration`).
  *
@@ -60,15 +72,19 @@ export interface EventBus<Topics extends TopicSchemas> {
 export function createEventBus<const Topics extends TopicSchemas>(
   options: EventBusOptions<Topics>,
 ): EventBus<Topics> {
-  refuseUnknownKeys(options, ['topics', 'queue', 'pool', 'to'], 'createEventBus')
-  const { topics, queue, pool, to: subscriptions } = options
+  const { to: subscriptions } = readOptions<EventBusOptions<Topics>, typeof spec>(
+    options,
+    spec,
+    'createEventBus',
+  )
+  const { topics, queue, pool } = options
   for (const { name, topics: wanted } of subscriptions) {
     for (const topic of wanted) assertTopic(topics.schemas, topic, `createEventBus.to: ${name}`)
   }
   const outbox = createOutbox({ notify: pool })
   return {
-    async publish(transaction, topic, data, settings = {}) {
-      refuseUnknownKeys(settings, ['key', 'principal'], `publish ${topic}`)
+    async publish(transaction, topic, data, given = {}) {
+      const settings = readOptions<PublishOptions, typeof publishSpec>(given, publishSpec, `publish ${topic}`)
       assertTopic(topics.schemas, topic, 'publish')
       const principal = settings.principal ?? currentInvocation()?.principal
       // What is stored is what was given: the schema makes of it what it makes where it is taken.

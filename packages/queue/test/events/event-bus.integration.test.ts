@@ -80,6 +80,16 @@ describe('an event bus', () => {
       'createEventBus.to: foreign: there is no topic "other".',
     )
   })
+
+  it('refuses collaborators that are none, and options that it does not know', async () => {
+    const options = { topics, queue: rig.queue, pool: tables.system, to: [] }
+    expect(() => createEventBus({ ...options, queue: {} } as never)).toThrow('createEventBus.queue')
+    expect(() => createEventBus({ ...options, to: 'counting' } as never)).toThrow('createEventBus.to')
+    expect(() => createEventBus({ ...options, too: [] } as never)).toThrow('Did you mean "to"?')
+    await expect(
+      events.publish(tables.owner, 'shop.ordered', {} as never, { kee: 'k' } as never),
+    ).rejects.toThrow('Did you mean "key"?')
+  })
 })
 
 describe('a subscription', () => {
