@@ -103,7 +103,7 @@ select json_build_object(
       'kind', case c.relkind when 'v' then 'view' when 'm' then 'materialized-view' else 'table' end,
       'owner', pg_get_userbyid(c.relowner),
       'rowSecurity', c.relrowsecurity, 'forced', c.relforcerowsecurity,
-      'securityInvoker', coalesce(c.reloptions && array['security_invoker=true', 'security_invoker=on', 'security_invoker=1'], false),
+      'securityInvoker', coalesce((select o.option_value::boolean from pg_options_to_table(c.reloptions) o where o.option_name = 'security_invoker'), false),
       'columns', coalesce((
         select json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'notNull', a.attnotnull,
           'optional', a.atthasdef or a.attidentity <> '',

@@ -1,6 +1,7 @@
 import type { Queryable } from '../sql/queryable.ts'
 import { knownFlaw } from '../roles/server-version.ts'
 import { readCatalogue, type Catalogue } from './catalogue.ts'
+import { evaluatePolicies } from './evaluate-policies.ts'
 import { lintFunctions } from './lint-functions.ts'
 import { lintIndexes } from './lint-indexes.ts'
 import { lintPolicies } from './lint-policies.ts'
@@ -18,23 +19,40 @@ export interface LintOptions {
 
 export const lintDefaults = Object.freeze({ tenantColumn: 'tenant_id' } as const)
 
-/** Reads the catalogue and holds it against every rule. */
+/**
+ * Reads the catalogue, holds it against every rule, and evaluates the policies of tenant tables on sample
+ * rows. Needs one connection, not a pool: it works in a transaction (or a savepoint of the one that is open)
+ * and rolls it back.
+ */
 export async function lintCatalogue(
-  database: Queryable,
+  connection: Queryable,
   options: LintOptions,
 ): Promise<readonly LintFinding[]> {
-  return lint(await readCatalogue(database), options)
+  if ('idleCount' in connection) {
+    throw new TypeError(
+      'lintCatalogue: needs a connection of its own. Give a Client, or what pool.connect() returns.',
+    )
+  }
+  const catalogue = await readCatalogue(connection)
+  const subject = subjectOf(catalogue, options)
+  return order([...findings(subject), ...(await evaluatePolicies(connection, subject))], options)
 }
 
-/** Holds a catalogue against every rule: errors first, then by object. */
+/** Holds a catalogue against every rule that needs no database: errors first, then by object. */
 export function lint(catalogue: Catalogue, options: LintOptions): readonly LintFinding[] {
+  return order(findings(subjectOf(catalogue, options)), options)
+}
+
+function subjectOf(catalogue: Catalogue, options: LintOptions): LintSubject {
   const roles = new Set([...options.tenantRoles, 'public'])
-  const ignored = new Set(options.ignore)
-  const subject: LintSubject = {
+  return {
     catalogue,
     isTenant: (role) => roles.has(role),
     tenantColumn: options.tenantColumn ?? lintDefaults.tenantColumn,
   }
+}
+
+function findings(subject: LintSubject): readonly LintFinding[] {
   return [
     ...lintDatabase(subject),
     ...lintTables(subject),
@@ -42,6 +60,11 @@ export function lint(catalogue: Catalogue, options: LintOptions): readonly LintF
     ...lintIndexes(subject),
     ...lintFunctions(subject),
   ]
+}
+
+function order(found: readonly LintFinding[], { ignore }: LintOptions): readonly LintFinding[] {
+  const ignored = new Set(ignore)
+  return found
     .filter(({ rule, object }) => !ignored.has(rule) && !ignored.has(`${rule}:${object}`))
     .toSorted(
       (a, b) => compare(a.severity, b.severity) || compare(a.object, b.object) || compare(a.rule, b.rule),
@@ -57,13 +80,13 @@ export function formatLint(findings: readonly LintFinding[]): string {
 }
 
 function lintDatabase({ catalogue, isTenant }: LintSubject): LintFinding[] {
-  const findings: LintFinding[] = []
+  const found: LintFinding[] = []
   const flaw = knownFlaw(catalogue.serverVersion)
   if (flaw !== undefined) {
-    findings.push({ rule: 'server-version', severity: 'error', object: 'server', message: flaw })
+    found.push({ rule: 'server-version', severity: 'error', object: 'server', message: flaw })
   }
   for (const role of new Set(catalogue.temporary.filter(isTenant))) {
-    findings.push({
+    found.push({
       rule: 'temporary-tables',
       severity: 'warning',
       object: role,
@@ -73,14 +96,14 @@ function lintDatabase({ catalogue, isTenant }: LintSubject): LintFinding[] {
   }
   for (const { owner, grantee, privilege } of catalogue.defaultGrants) {
     if (!isTenant(grantee)) continue
-    findings.push({
+    found.push({
       rule: 'default-grant',
       severity: 'error',
       object: owner,
       message: `gives ${privilege} on every new table to ${grantee}, before the table has policies. Grant with the policies instead.`,
     })
   }
-  return findings
+  return found
 }
 
 function compare(a: string, b: string): number {

@@ -168,6 +168,109 @@ describe('lintCatalogue', () => {
     ).toContain(rule)
   })
 
+  const tenant = "(select nullif(current_setting('app.tenant_id', true), '')::uuid)"
+  const columns = 'alter table notes add deleted_at timestamptz, add published boolean, add org_id uuid'
+
+  it.each([
+    ['for select', 'using (true)'],
+    ['for all', 'using (true)'],
+    ['for select', 'using (1 = 1)'],
+    ['for select', 'using (deleted_at is null)'],
+    ['for select', 'using (published is not true)'],
+    ['for select', 'using (not (size > 3))'],
+    ['for select', `using (tenant_id = ${tenant} or published)`],
+    ['for select', `using (title = ') AND (' or tenant_id = ${tenant})`],
+    ['for select', `using (case when published then true else tenant_id = ${tenant} end)`],
+    ['for select', "using (tenant_id = (select nullif(current_setting('app.user_id', true), '')::uuid))"],
+    ['for select', "using (tenant_id = (select nullif(current_setting('app.tenant', true), '')::uuid))"],
+    ['for select', `using (org_id = ${tenant})`],
+    ['for select', `using (${tenant} is null or tenant_id = ${tenant})`],
+    ['for select', `using (tenant_id = coalesce(${tenant}, tenant_id))`],
+    ['for select', `using (tenant_id <> ${tenant})`],
+    [
+      'for select',
+      `using (tenant_id = ${tenant} or (select current_setting('app.roles', true)) = 'support')`,
+    ],
+    ['for delete', 'using (tenant_id is not null)'],
+    ['for insert', 'with check (tenant_id is not null)'],
+    ['for update', `using (tenant_id = ${tenant}) with check (tenant_id is not null)`],
+  ])('reports a policy %s %s that does not imply the tenant, beside a right one', async (command, clause) => {
+    const findings = await lintWith(
+      columns,
+      `create policy p on notes ${command} to ${fixture.roles.tenant} ${clause}`,
+    )
+    expect(findings, formatLint(findings)).toContainEqual(
+      expect.objectContaining({ rule: 'tenant-not-implied', severity: 'error', object: 'public.notes.p' }),
+    )
+  })
+
+  it.each([
+    [
+      'a condition beside the tenant',
+      [`create policy p on notes to TENANT using (tenant_id = ${tenant} and (published or size > 3))`],
+    ],
+    ['a policy that admits nothing', ['create policy p on notes to TENANT using (false)']],
+    ['tenants in another order', [`create policy p on notes to TENANT using (${tenant} = tenant_id)`]],
+    [
+      'a wide policy under a restrictive one',
+      [
+        'create policy p on notes for select to TENANT using (deleted_at is null)',
+        `create policy narrow on notes as restrictive to TENANT using (tenant_id = ${tenant})`,
+      ],
+    ],
+    [
+      'a membership',
+      [
+        'create table members (tenant_id uuid, user_id uuid)',
+        "create policy p on notes to TENANT using (tenant_id in (select m.tenant_id from members m where m.user_id = (select nullif(current_setting('app.user_id', true), '')::uuid)))",
+      ],
+    ],
+    [
+      'tenants that are numbers',
+      [
+        'create table numbered (tenant_id bigint not null primary key)',
+        'alter table numbered enable row level security',
+        'alter table numbered force row level security',
+        "create policy p on numbered to TENANT using (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::bigint))",
+      ],
+    ],
+    [
+      'a view whose security_invoker is spelled yes',
+      ['create view v with (security_invoker = yes) as select * from notes', 'grant select on v to TENANT'],
+    ],
+  ])('raises no alarm for %s', async (_, statements) => {
+    const findings = await lintWith(
+      columns,
+      ...statements.map((text) => text.replaceAll('TENANT', fixture.roles.tenant)),
+    )
+    const alarms = findings.filter(({ severity, rule }) => severity === 'error' && rule !== 'rls-disabled')
+    expect(alarms, formatLint(findings)).toEqual([])
+    expect(findings.map(({ rule }) => rule)).not.toContain('policy-not-evaluated')
+  })
+
+  it('tells a policy that it cannot evaluate', async () => {
+    const findings = await lintWith(
+      'create function broken() returns boolean language sql as $$ select true $$',
+      `create policy p on notes for select to ${fixture.roles.tenant} using (broken())`,
+      `create or replace function broken() returns boolean language plpgsql as $$ begin raise exception 'no'; end $$`,
+    )
+    expect(findings).toContainEqual(
+      expect.objectContaining({ rule: 'policy-not-evaluated', object: 'public.notes.p' }),
+    )
+  })
+
+  it('works inside a transaction and outside of one, and leaves neither changed', async () => {
+    const options = { tenantRoles: [fixture.roles.tenant] }
+    expect(await lintCatalogue(owner, options)).toEqual([])
+    await expect(owner.query('savepoint outside')).rejects.toMatchObject({ code: '25P01' })
+    await owner.query("begin; select set_config('app.tenant_id', 'mine', true)")
+    await lintCatalogue(owner, options)
+    const { rows } = await owner.query("select current_setting('app.tenant_id') as setting")
+    await owner.query('rollback')
+    expect(rows).toEqual([{ setting: 'mine' }])
+    await expect(lintCatalogue(fixture.pgPool(), options)).rejects.toThrow(/needs a connection of its own/)
+  })
+
   it('reports an owner that tenants work under, and an old server', async () => {
     const catalogue = await readCatalogue(owner)
     const findings = lint({ ...catalogue, serverVersion: 150_002 }, { tenantRoles: [fixture.roles.owner] })

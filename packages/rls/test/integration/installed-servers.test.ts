@@ -23,7 +23,9 @@ describe.skipIf(servers.length === 0).each(servers.length === 0 ? none : servers
 
     it('passes the check and the lint', async () => {
       expect(await checkRoles(fixture.pgPool(), { role: fixture.roles.tenant })).toEqual([])
-      expect(await lintCatalogue(fixture.pgPool(), { tenantRoles: [fixture.roles.tenant] })).toEqual([])
+      const connection = await fixture.pgPool().connect()
+      expect(await lintCatalogue(connection, { tenantRoles: [fixture.roles.tenant] })).toEqual([])
+      connection.release()
     })
 
     it('withstands the attack matrix', async () => {

@@ -1,0 +1,218 @@
+import { attempt, inRolledBackTransaction } from '../sql/rolled-back.ts'
+import type { Queryable } from '../sql/queryable.ts'
+import { quoteName, quoteTable } from '../sql/sql-text.ts'
+import type { CatalogueColumn, CataloguePolicy, CatalogueRelation } from './catalogue.ts'
+import type { LintFinding, LintSubject } from './lint-rule.ts'
+import { weakestForm, withoutLiterals } from './policy-expression.ts'
+
+/**
+ * Evaluates the permissive policies of every tenant table: on rows of another tenant, in the context of one
+ * and in none, none of them may be true. Conditions on other columns and settings count as met, since an
+ * attacker may choose the row; restrictive policies that hold for the same roles count as well.
+ *
+ * Subselects that read tables are asked on the data that is there. Everything is rolled back.
+ */
+export async function evaluatePolicies(
+  connection: Queryable,
+  subject: LintSubject,
+): Promise<readonly LintFinding[]> {
+  const findings: LintFinding[] = []
+  await inRolledBackTransaction(connection, async () => {
+    for (const table of subject.catalogue.relations) {
+      const column = table.columns.find(({ name }) => name === subject.tenantColumn)
+      const policies = table.policies.filter(
+        ({ permissive, roles }) => permissive && roles.some(subject.isTenant),
+      )
+      if (table.kind !== 'table' || column === undefined || policies.length === 0) continue
+      const tenants = await sampleTenants(connection, column)
+      for (const policy of policies) {
+        const finding = await evaluatePolicy(connection, { ...subject, table, column, tenants }, policy)
+        if (finding) findings.push(finding)
+      }
+    }
+  })
+  return findings
+}
+
+interface Tenants {
+  readonly own: string
+  readonly other: string
+}
+
+interface Evaluated extends LintSubject {
+  readonly table: CatalogueRelation
+  readonly column: CatalogueColumn
+  readonly tenants: Tenants | undefined
+}
+
+type Command = Exclude<CataloguePolicy['command'], 'all'>
+
+const clauses = [
+  { clause: 'USING', commands: ['select', 'update', 'delete'], verb: 'reaches' },
+  { clause: 'WITH CHECK', commands: ['insert', 'update'], verb: 'writes' },
+] as const
+
+async function evaluatePolicy(
+  connection: Queryable,
+  subject: Evaluated,
+  policy: CataloguePolicy,
+): Promise<LintFinding | undefined> {
+  const { table, tenants, tenantColumn } = subject
+  const object = `${table.name}.${policy.name}`
+  const unevaluated = (reason: string): LintFinding => ({
+    rule: 'policy-not-evaluated',
+    severity: 'warning',
+    object,
+    message: `could not be evaluated on sample rows: ${reason}.`,
+  })
+  if (tenants === undefined) return unevaluated(`${tenantColumn} is of a type without samples`)
+  const seen = new Set<string>()
+  for (const { clause, commands, verb } of clauses) {
+    for (const command of commands) {
+      if (policy.command !== 'all' && policy.command !== command) continue
+      const expression = combined(subject, policy, command, clause)
+      if (seen.has(expression)) continue
+      seen.add(expression)
+      const answer = await whoIsAdmitted(connection, subject, tenants, expression)
+      if (answer.failure !== undefined) return unevaluated(answer.failure)
+      if (answer.context === undefined) continue
+      return {
+        rule: 'tenant-not-implied',
+        severity: 'error',
+        object,
+        message: `${verb} rows of another tenant ${answer.context}: its ${clause} does not imply that ${tenantColumn} is the tenant of the context.`,
+      }
+    }
+  }
+  return undefined
+}
+
+/** The policy together with the restrictive ones that hold wherever it does, in their weakest form. */
+function combined(
+  { table, isTenant, tenantColumn }: Evaluated,
+  policy: CataloguePolicy,
+  command: Command,
+  clause: 'USING' | 'WITH CHECK',
+): string {
+  const holders = policy.roles.filter(isTenant)
+  const restrictive = table.policies.filter(
+    (other) =>
+      !other.permissive &&
+      (other.command === 'all' || other.command === command) &&
+      (other.roles.includes('public') || holders.every((role) => other.roles.includes(role))),
+  )
+  return [policy, ...restrictive]
+    .map((one) => (clause === 'USING' ? one.using : (one.check ?? one.using)) ?? 'true')
+    .map((expression) => weakestForm(expression, (condition) => isFree(condition, table, tenantColumn)))
+    .join(' and ')
+}
+
+/** Whether a condition speaks of the row or the context, but not of a tenant. */
+function isFree(condition: string, table: CatalogueRelation, tenantColumn: string): boolean {
+  if (settingsOf(condition).includes('app.tenant_id')) return false
+  const code = withoutLiterals(condition)
+  if (/\bSELECT\b/i.test(code) && /(?<!DISTINCT )\bFROM\b/i.test(code)) return false
+  const names = new Set(
+    [...code.matchAll(/"((?:[^"]|"")+)"|[a-z_][\w$]*/g)].map(([all, quoted]) => quoted ?? all),
+  )
+  if (names.has(tenantColumn)) return false
+  return settingsOf(condition).length > 0 || table.columns.some(({ name }) => names.has(name))
+}
+
+function settingsOf(expression: string): readonly string[] {
+  return [...expression.matchAll(/current_setting\('((?:[^']|'')+)'/g)].map(([, name = '']) =>
+    name.toLowerCase(),
+  )
+}
+
+interface Admission {
+  /** In which context another tenant's row is admitted. */
+  readonly context?: string
+  readonly failure?: string
+}
+
+async function whoIsAdmitted(
+  connection: Queryable,
+  { table, column }: Evaluated,
+  { own, other }: Tenants,
+  expression: string,
+): Promise<Admission> {
+  const rows = sampleRows(table, column, { own, other })
+  const settings = new Set(settingsOf(expression).filter((name) => name.startsWith('app.')))
+  for (const tenant of [own, '']) {
+    for (const rest of [other, '']) {
+      for (const name of new Set([...settings, 'app.tenant_id'])) {
+        const value = name === 'app.tenant_id' ? tenant : rest
+        await connection.query('select set_config($1, $2, true)', [name, value])
+      }
+      for (const row of rows) {
+        const answer = await attempt(connection, () => isAdmitted(connection, table, row, expression))
+        if (answer.error !== undefined && !isDataException(answer.error)) {
+          return { failure: (answer.error as Error).message }
+        }
+        if (answer.value === true) return { context: tenant === '' ? 'without a context' : 'in a context' }
+      }
+    }
+  }
+  return {}
+}
+
+async function isAdmitted(
+  connection: Queryable,
+  table: CatalogueRelation,
+  row: object,
+  expression: string,
+): Promise<boolean> {
+  const alias = quoteName(table.name.slice(table.name.indexOf('.') + 1))
+  const { rows } = await connection.query(
+    `select exists (select from jsonb_populate_record(null::${quoteTable(table.name)}, $1::jsonb) as ${alias} where ${expression}) as admitted`,
+    [JSON.stringify(row)],
+  )
+  return (rows[0] as { admitted: boolean }).admitted
+}
+
+/** Rows of the other tenant: empty otherwise, with each truth value, and with the own tenant elsewhere. */
+function sampleRows(
+  table: CatalogueRelation,
+  tenant: CatalogueColumn,
+  { own, other }: Tenants,
+): readonly object[] {
+  const filled = (type: string, value: unknown): object => ({
+    ...Object.fromEntries(
+      table.columns.filter((column) => column.type === type).map(({ name }) => [name, value]),
+    ),
+    [tenant.name]: other,
+  })
+  return [
+    { [tenant.name]: other },
+    filled('boolean', true),
+    filled('boolean', false),
+    filled(tenant.type, own),
+  ]
+}
+
+/** Two values of the tenant column's type. */
+async function sampleTenants(
+  connection: Queryable,
+  { type, labels }: CatalogueColumn,
+): Promise<Tenants | undefined> {
+  const pairs = [
+    ['00000000-0000-4000-8000-00000000a11a', '00000000-0000-4000-8000-00000000b22b'],
+    ['7001', '7002'],
+    ['a', 'b'],
+    labels ?? [],
+  ]
+  for (const [own, other] of pairs) {
+    if (own === undefined || other === undefined) continue
+    const { error } = await attempt(connection, () =>
+      connection.query(`select $1::text::${type}, $2::text::${type}`, [own, other]),
+    )
+    if (error === undefined) return { own, other }
+  }
+  return undefined
+}
+
+/** A value that the expression cannot be computed for admits nothing. */
+function isDataException(error: unknown): boolean {
+  return String((error as { code?: unknown }).code).startsWith('22')
+}
