@@ -43,10 +43,12 @@ export interface CatalogueGrant {
   readonly privilege: string
 }
 
-/** A table, view or materialized view as the database has it. Names are `schema.table`. */
+/** A table, view, materialized view or foreign table as the database has it. Names are `schema.table`. */
 export interface CatalogueRelation {
   readonly name: string
-  readonly kind: 'table' | 'view' | 'materialized-view'
+  readonly kind: 'table' | 'view' | 'materialized-view' | 'foreign-table'
+  /** It is a part of a partitioned table, whose policies hold for whoever asks that one. */
+  readonly partition: boolean
   readonly owner: string
   readonly rowSecurity: boolean
   readonly forced: boolean
@@ -57,6 +59,8 @@ export interface CatalogueRelation {
   readonly indexes: readonly CatalogueIndex[]
   readonly foreignKeys: readonly CatalogueForeignKey[]
   readonly grants: readonly CatalogueGrant[]
+  /** Privileges on single columns. */
+  readonly columnGrants: readonly (CatalogueGrant & { readonly column: string })[]
 }
 
 export interface CatalogueFunction {
@@ -100,7 +104,8 @@ select json_build_object(
   'relations', coalesce((
     select json_agg(json_build_object(
       'name', s.nspname || '.' || c.relname,
-      'kind', case c.relkind when 'v' then 'view' when 'm' then 'materialized-view' else 'table' end,
+      'kind', case c.relkind when 'v' then 'view' when 'm' then 'materialized-view' when 'f' then 'foreign-table' else 'table' end,
+      'partition', c.relispartition,
       'owner', pg_get_userbyid(c.relowner),
       'rowSecurity', c.relrowsecurity, 'forced', c.relforcerowsecurity,
       'securityInvoker', coalesce((select o.option_value::boolean from pg_options_to_table(c.reloptions) o where o.option_name = 'security_invoker'), false),
@@ -131,10 +136,14 @@ select json_build_object(
           'referencedColumns', (select json_agg(a.attname order by k.place) from unnest(f.confkey) with ordinality k(num, place)
             join pg_attribute a on a.attrelid = f.confrelid and a.attnum = k.num)
         ) order by f.conname) from pg_constraint f where f.conrelid = c.oid and f.contype = 'f'), '[]'),
-      'grants', ${grantsOf('c.relacl', 'r', 'c.relowner')}
+      'grants', ${grantsOf('c.relacl', 'r', 'c.relowner')},
+      'columnGrants', coalesce((
+        select json_agg(json_build_object('grantee', case g.grantee when 0 then 'public' else pg_get_userbyid(g.grantee)::text end,
+          'privilege', lower(g.privilege_type), 'column', a.attname) order by a.attnum, g.privilege_type, pg_get_userbyid(g.grantee) collate "C")
+        from pg_attribute a, aclexplode(a.attacl) g where a.attrelid = c.oid and not a.attisdropped and g.grantee <> c.relowner), '[]')
     ) order by s.nspname, c.relname)
     from pg_class c join spaces s on s.oid = c.relnamespace
-    where c.relkind in ('r', 'p', 'v', 'm') and c.oid not in (select objid from members)), '[]'),
+    where c.relkind in ('r', 'p', 'v', 'm', 'f') and c.oid not in (select objid from members)), '[]'),
   'functions', coalesce((
     select json_agg(json_build_object('name', s.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
       'owner', pg_get_userbyid(p.proowner), 'securityDefiner', p.prosecdef,

@@ -7,6 +7,7 @@ export type LintRule =
   | 'expression-index'
   | 'force-missing'
   | 'foreign-key-across-tenants'
+  | 'foreign-table'
   | 'function-in-policy'
   | 'grant-to-public'
   | 'materialized-view'

@@ -7,7 +7,7 @@ const unchecked = new Set(['truncate', 'references', 'trigger', 'maintain'])
 /** What a table, view or materialized view lets through by itself. */
 export function lintTables({ catalogue, isTenant, tenantColumn }: LintSubject): LintFinding[] {
   return catalogue.relations.flatMap((relation) => {
-    const open = relation.grants.filter(({ grantee }) => isTenant(grantee))
+    const open = [...relation.grants, ...relation.columnGrants].filter(({ grantee }) => isTenant(grantee))
     const found: LintFinding[] = []
     const report = (rule: LintRule, severity: LintFinding['severity'], message: string): void => {
       found.push({ rule, severity, object: relation.name, message })
@@ -43,7 +43,7 @@ function lintTable(
 ): void {
   const column = table.columns.find(({ name }) => name === tenantColumn)
   if (!table.rowSecurity) {
-    if (open || column)
+    if (open || (column && !table.partition))
       report('rls-disabled', 'error', 'has no row-level security. Enable and force it, and add policies.')
     return
   }
@@ -61,7 +61,13 @@ function lintTable(
 }
 
 function lintView(view: CatalogueRelation, report: Report): void {
-  if (view.kind === 'materialized-view') {
+  if (view.kind === 'foreign-table') {
+    report(
+      'foreign-table',
+      'error',
+      'is a foreign table, which has no row-level security. Revoke it from tenants.',
+    )
+  } else if (view.kind === 'materialized-view') {
     report(
       'materialized-view',
       'error',

@@ -122,6 +122,8 @@ describe('lintCatalogue', () => {
         'grant execute on function f() to TENANT',
       ],
     ],
+    ['rls-disabled', ['create table plain (id int, label text)', 'grant select (label) on plain to TENANT']],
+    ['grant-to-public', ['grant select (title) on notes to public']],
     ['policy-for-public', ['create policy p on notes for select to public using (false)']],
     ['always-true', ['create policy p on notes for update to TENANT using (true)']],
     ['always-true', ['create policy p on notes for insert to TENANT with check (true)']],
@@ -235,6 +237,15 @@ describe('lintCatalogue', () => {
       ],
     ],
     [
+      'a partition that is granted to nobody',
+      [
+        'create table parted (tenant_id uuid not null, id int) partition by list (id)',
+        'alter table parted enable row level security',
+        'alter table parted force row level security',
+        'create table parted_1 partition of parted for values in (1)',
+      ],
+    ],
+    [
       'a view whose security_invoker is spelled yes',
       ['create view v with (security_invoker = yes) as select * from notes', 'grant select on v to TENANT'],
     ],
@@ -243,7 +254,9 @@ describe('lintCatalogue', () => {
       columns,
       ...statements.map((text) => text.replaceAll('TENANT', fixture.roles.tenant)),
     )
-    const alarms = findings.filter(({ severity, rule }) => severity === 'error' && rule !== 'rls-disabled')
+    const alarms = findings.filter(
+      ({ severity, object }) => severity === 'error' && !object.endsWith('.members'),
+    )
     expect(alarms, formatLint(findings)).toEqual([])
     expect(findings.map(({ rule }) => rule)).not.toContain('policy-not-evaluated')
   })
@@ -268,6 +281,15 @@ describe('lintCatalogue', () => {
     expect(findings).toContainEqual(
       expect.objectContaining({ rule: 'policy-not-evaluated', object: 'public.notes.p' }),
     )
+  })
+
+  it('reports a foreign table that is granted to tenants', async () => {
+    const catalogue = await readCatalogue(owner)
+    const [notes] = catalogue.relations
+    if (notes === undefined) throw new Error('notes is missing')
+    const foreign = { ...catalogue, relations: [{ ...notes, kind: 'foreign-table' as const }] }
+    const findings = lint(foreign, { tenantRoles: [fixture.roles.tenant] })
+    expect(findings.map(({ rule }) => rule)).toContain('foreign-table')
   })
 
   it('works inside a transaction and outside of one, and leaves neither changed', async () => {
