@@ -17,7 +17,7 @@ export interface HealthCheck {
   readonly name: string
   /** A failing critical check makes the process not ready; any other one only warns. @defaultValue true */
   readonly critical?: boolean
-  /** Below the timeout of the probes that ask, which is 1 s in Kubernetes. @defaultValue 800 ms */
+  /** Below the timeout of the probes that ask, which is 1 s in Kubernetes. @defaultValue 800 */
   readonly timeout?: Duration
   /** Resolves when all is well, optionally with a detail; rejects with the reason otherwise. */
   check(signal: AbortSignal): Promise<string | void>

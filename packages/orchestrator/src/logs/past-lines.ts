@@ -34,10 +34,14 @@ interface LogState {
 }
 
 async function state(file: string): Promise<LogState> {
-  const rotated = await rotatedFiles(file).catch(() => [])
+  const rotated = await rotatedFiles(file).catch((): string[] => [])
   const current = await stat(file).catch(() => undefined)
   const newest = rotated.at(-1)?.replace(/\.gz$/, '') ?? ''
-  return { files: [...rotated, file], generation: `${newest} ${current?.ino ?? ''}` }
+  // For a moment a file stands beside what it was compressed into.
+  const once = rotated.filter(
+    (each) => !each.endsWith('.gz') || !rotated.includes(each.slice(0, -'.gz'.length)),
+  )
+  return { files: [...once, file], generation: `${newest} ${current?.ino ?? ''}` }
 }
 
 async function readBack(files: readonly string[], count: number): Promise<string[]> {

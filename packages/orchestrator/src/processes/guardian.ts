@@ -30,7 +30,7 @@ done
 alive() {
   for each in $entries; do
     target=\${each%% *}
-    kill -0 -- "$target" 2>/dev/null || continue
+    kill -s 0 -- "$target" 2>/dev/null || continue
     [ -r "/proc/\${target#-}/stat" ] || return 0
     state=
     read -r state < "/proc/\${target#-}/stat" || continue
@@ -41,16 +41,16 @@ alive() {
 IFS=$line
 for each in $entries; do
   rest=\${each#* }
-  kill -"\${rest%% *}" -- "\${each%% *}" 2>/dev/null
+  kill -s "\${rest%% *}" -- "\${each%% *}" 2>/dev/null
 done
 tries=0
 while alive && [ "$tries" -lt 200 ]; do sleep 0.05; tries=$((tries + 1)); done
-for each in $entries; do kill -KILL -- "\${each%% *}" 2>/dev/null; done
+for each in $entries; do kill -s KILL -- "\${each%% *}" 2>/dev/null; done
 set +f
 if [ -n "$mark" ] && [ -d /proc/self ]; then
   for file in $(grep -lsaF -e "$mark" /proc/[0-9]*/environ); do
     pid=\${file#/proc/}
-    kill -KILL "\${pid%/environ}" 2>/dev/null
+    kill -s KILL "\${pid%/environ}" 2>/dev/null
   done
 fi
 set -f

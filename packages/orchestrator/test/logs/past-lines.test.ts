@@ -1,6 +1,7 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openLogWriter } from '../../src/logs/log-writer.ts'
 import { lastLines, mergeByTime, withoutOverlap } from '../../src/logs/past-lines.ts'
@@ -36,6 +37,15 @@ describe('lastLines', () => {
     reading = false
     await writing
     await writer.close()
+  })
+
+  it('reads a file once that stands beside what it was compressed into', async () => {
+    const file = join(folder, 'web.http.log')
+    const rotated = join(folder, 'web.http.20260101T000000000Z.log')
+    await writeFile(rotated, 'one\n')
+    await writeFile(`${rotated}.gz`, gzipSync('one\n'))
+    await writeFile(file, 'two\n')
+    expect(await lastLines(file, 10)).toEqual(['one', 'two'])
   })
 })
 
