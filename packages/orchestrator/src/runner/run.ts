@@ -202,6 +202,8 @@ class Runner {
       // The supervisor's announcement came before the signal and may be read after it, in the same turn.
       setImmediate(() => this.#stop(this.#announced))
     }
+    // Output that is not read any more is no failure of the app, and a fatal line about it could not be written.
+    for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
     process.on('SIGTERM', onSignal)
     process.on('SIGINT', onSignal)
     const onUncaught = (error: unknown): void => {
@@ -263,11 +265,20 @@ class Runner {
   #exit(code: number): void {
     process.exitCode = code
     const told = this.#link?.close()
-    const flushed = [process.stdout, process.stderr].map(
-      (stream) => new Promise<void>((done) => void stream.write('', () => done())),
+    const flushed = Promise.all([process.stdout, process.stderr].map(flush))
+    void Promise.all([flushed, told]).then(([[isRead]]) =>
+      setImmediate(() => {
+        // Into a pipe that nothing reads any more, pino's stream writes its last lines again and again for ever.
+        if (!isRead) process.kill(process.pid, 'SIGKILL')
+        process.exit(code)
+      }),
     )
-    void Promise.all([told, ...flushed]).then(() => setImmediate(() => process.exit(code)))
   }
+}
+
+/** Resolves when everything has been written: to whether it is read. */
+function flush(stream: NodeJS.WriteStream): Promise<boolean> {
+  return new Promise((resolve) => void stream.write('', (error) => resolve(error == null)))
 }
 
 const dev = process.env['QUINTET_DEV'] === '1'
