@@ -93,7 +93,10 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
     sessions,
     dpop: createDpopVerifier({ redis: sessionRedis }),
     publicUrl: config.publicUrl,
-    cookies: createSessionCookies({ csrfSecret: secrets.csrf }),
+    cookies: createSessionCookies({
+      csrfSecret: secrets.csrf,
+      previousSecrets: secrets.previous.map(({ csrf }) => csrf),
+    }),
     manager,
     settings,
     operatorPassword: config.secrets.operator,

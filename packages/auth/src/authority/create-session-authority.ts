@@ -249,6 +249,8 @@ class Authority implements SessionAuthority {
       throw new AuthError('ERR_AUTH_REFRESH_REVOKED')
     }
     const { roles, permissions = [] } = rights
+    if (!Array.isArray(roles) || !Array.isArray(permissions))
+      throw new TypeError('loadUser: give { roles } with a list of texts, or null for a user who is gone.')
     checkLists({ roles, permissions }, 'loadUser')
     return { roles, permissions }
   }

@@ -134,7 +134,8 @@ export class Throttle {
     // What an address may do to other accounts does not grow by a sign-in to one of its own.
     const mine = budgets.filter(({ limit }) => limit === perAccountAndAddress || limit === perDevice)
     return async () => {
-      for (const { key } of mine) await this.#bounded(() => this.#limiter.reset(keyOf(key)))
+      // The sign-in stands whether or not it is forgotten that there were others before it.
+      await Promise.allSettled(mine.map(({ key }) => this.#limiter.reset(keyOf(key))))
     }
   }
 

@@ -10,6 +10,8 @@ import type { RequestFacts } from './request-facts.ts'
 export interface SessionCookiesOptions {
   /** Signs CSRF tokens, e.g. `deriveSecrets(root).csrf`. Every app that takes cookies needs it. */
   readonly csrfSecret: SecretInput
+  /** Former ones, e.g. `secrets.previous.map(({ csrf }) => csrf)`: cookies signed with them go on working. @defaultValue none */
+  readonly previousSecrets?: readonly SecretInput[]
   /** The only path that the refresh token is sent to. @defaultValue `'/auth/refresh'` */
   readonly refreshPath?: string
   /** Origins whose pages may open WebSockets with the cookie; without any, none may. @defaultValue none */
@@ -71,6 +73,7 @@ const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 const spec = {
   csrfSecret: secretKeyOption(),
+  previousSecrets: option.list(secretKeyOption()),
   refreshPath: option.text(sessionCookiesDefaults.refreshPath, {
     pattern: /^\/[A-Za-z0-9/_.-]*$/,
     expected: 'a plain path such as "/auth/refresh"',
@@ -89,14 +92,14 @@ const spec = {
  */
 export function createSessionCookies(options: SessionCookiesOptions): SessionCookies {
   const read = readOptions<SessionCookiesOptions, typeof spec>(options, spec, 'createSessionCookies')
-  const { csrfSecret, refreshPath, clock } = read
+  const { csrfSecret, previousSecrets, refreshPath, clock } = read
   const origins = new Set(read.origins)
-  const sign = (sessionId: string, random: string): string =>
-    hmac(csrfSecret, `${sessionId}|${random}`).toString('base64url')
+  const sign = (sessionId: string, random: string, key = csrfSecret): string =>
+    hmac(key, `${sessionId}|${random}`).toString('base64url')
 
   function isSigned(token: string, sessionId: string): boolean {
     const [random = '', mac = ''] = token.split('.')
-    return safeEqual(mac, sign(sessionId, random))
+    return [csrfSecret, ...previousSecrets].some((key) => safeEqual(mac, sign(sessionId, random, key)))
   }
 
   return {

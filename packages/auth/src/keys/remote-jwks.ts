@@ -86,11 +86,23 @@ class RemoteJwks implements VerificationKeys {
   #triedAt = -Infinity
   #lastFailure: unknown
   #running: Promise<void> | undefined
-  epoch = 0
+  #epoch = 0
 
   constructor(url: string, options: ResolvedOptions<typeof spec>) {
     this.#url = url
     this.#options = options
+  }
+
+  /**
+   * Grows when a key has gone. Whoever asks keeps the set young too: with every token remembered nobody would look for a
+   * key, and one that the issuer has dropped would be believed for as long as its tokens last.
+   */
+  get epoch(): number {
+    const now = this.#options.clock.monotonic()
+    const isOld = this.#keys !== undefined && now - this.#fetchedAt >= this.#options.cacheTtl
+    if (isOld && this.#running === undefined && now - this.#triedAt >= this.#options.cooldown)
+      void this.#refresh()
+    return this.#epoch
   }
 
   async find(kid: string): Promise<VerificationKey | undefined> {
@@ -145,7 +157,7 @@ class RemoteJwks implements VerificationKeys {
       this.#lastFailure = undefined
       for (const kid of before?.keys() ?? []) {
         if (!keys.has(kid)) {
-          this.epoch++
+          this.#epoch++
           break
         }
       }

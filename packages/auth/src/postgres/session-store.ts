@@ -292,10 +292,35 @@ class Store implements PostgresSessionStore {
     // Until the successor is seen, the answer that carried it may have been lost.
     const inGrace = firstSeen?.refreshId !== record.refreshId || at - firstSeen.at <= rotation.grace
     if (isPrevious && inGrace) {
-      const allowed = record.graceAllowed || rotation.change.authenticatedNow === true
-      return allowed ? { outcome: 'GRACE', record } : { outcome: 'SUPERSEDED' }
+      if (rotation.change.authenticatedNow === true) return { outcome: 'GRACE', record }
+      return record.graceAllowed ? await this.#withRights(rotation, record) : { outcome: 'SUPERSEDED' }
     }
     return { outcome: 'REUSED' }
+  }
+
+  /** A repeated refresh: what the user may do now holds for it too. A repeated step-up gets what the first one did. */
+  async #withRights(rotation: Rotation, record: SessionRecord): Promise<RotationResult> {
+    const { roles, permissions } = rotation.change
+    if (roles === undefined && permissions === undefined) return { outcome: 'GRACE', record }
+    const [row] = await this.#run<SessionRow>(
+      `update ${this.#tables.sessions} set roles = coalesce($6, roles), permissions = coalesce($7, permissions)
+       where id = $1 and tenant_id = $2 and user_id = $3 and generation = $4 and refresh_id = $5
+         and revoked_at is null
+       returning *`,
+      [
+        record.sessionId,
+        record.tenantId,
+        record.userId,
+        record.generation,
+        record.refreshId,
+        roles ?? null,
+        permissions ?? null,
+      ],
+    )
+    // The session has moved on in between: that is what the token is held against.
+    return row === undefined
+      ? await this.#classify(rotation)
+      : { outcome: 'GRACE', record: { ...record, roles: row.roles, permissions: row.permissions } }
   }
 
   /** As `#run`, with the time, or null, as first parameter. */

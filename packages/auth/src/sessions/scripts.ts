@@ -11,7 +11,8 @@ if now == 0 then
   local t = redis.call('TIME')
   now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
-local function seenOf(key) return (string.gsub(key, 's:{', 'seen:{', 1)) end
+-- The last one: a prefix may hold the same letters, and ids hold no brace.
+local function seenOf(key) return (string.gsub(key, '^(.*)s:{', '%1seen:{')) end
 local function tombstone(key, ttl, why)
   redis.call('DEL', key, seenOf(key))
   redis.call('HSET', key, 'st', 'r', 'why', why)
@@ -89,6 +90,8 @@ if gen == current - 1 and h[5] == rt and h[6] == hash then
   local seen = redis.call('HMGET', seenOf(KEYS[1]), 'rt', 'since')
   if seen[1] ~= h[3] or now - tonumber(seen[2]) <= grace then
     if h[11] ~= '1' and ARGV[12] ~= '1' then return { 'SUPERSEDED', now } end
+    -- What a user may do now holds for a repeated refresh too. A repeated step-up gets what the first one did.
+    if ARGV[12] ~= '1' and #ARGV >= 14 then redis.call('HSET', KEYS[1], unpack(ARGV, 14)) end
     return { 'GRACE', now, unpack(redis.call('HGETALL', KEYS[1])) }
   end
 end
@@ -224,7 +227,7 @@ return 'OK'
  * KEYS seen; ARGV now, refresh id that the token is bound to or '', whether to note the time of use.
  */
 export const seenScript: SessionScript = defineScript(`${prelude}
-local session = string.gsub(KEYS[1], 'seen:{', 's:{', 1)
+local session = string.gsub(KEYS[1], '^(.*)seen:{', '%1s:{')
 local h, left = redis.call('HMGET', session, 'st', 'rt'), redis.call('PTTL', session)
 if h[1] ~= 'a' or left <= 0 then return 0 end
 if ARGV[2] == h[2] and redis.call('HGET', KEYS[1], 'rt') ~= h[2] then

@@ -28,6 +28,7 @@ import {
 } from '../../src/index.ts'
 import { createTestAuth, type TestAuth } from '../../src/testing.ts'
 import { until } from '@quintet/test-kit'
+import { deriveSecrets } from '../../src/secrets.ts'
 import { connect } from '../support/redis.ts'
 
 let redis: Redis
@@ -493,6 +494,36 @@ describe('session cookies', () => {
     expect(() => createSessionCookies({ csrfSecret: auth.secrets.csrf, orgins: [] } as never)).toThrow(
       'origins',
     )
+  })
+})
+
+describe('session cookies of a former root secret', () => {
+  const [old, present] = [deriveSecrets('o'.repeat(32)), deriveSecrets('n'.repeat(32), 'o'.repeat(32))]
+  const requestWith = (set: readonly string[]): RequestFacts => {
+    const cookie = set.map((line) => line.split(';')[0]).join('; ')
+    const csrf = /__Host-csrf=([^;]+)/.exec(cookie)?.[1] ?? ''
+    const headers: Record<string, string[]> = { cookie: [cookie], 'x-csrf-token': [csrf] }
+    return {
+      method: 'POST',
+      url: 'https://app.test/x',
+      upgrade: false,
+      address: undefined,
+      header: (name) => headers[name] ?? [],
+    }
+  }
+
+  it('go on working where it is named, and nowhere else', async () => {
+    const tokens = await auth.signIn()
+    const request = requestWith(createSessionCookies({ csrfSecret: old.csrf }).set(tokens))
+    const renewed = createSessionCookies({
+      csrfSecret: present.csrf,
+      previousSecrets: present.previous.map(({ csrf }) => csrf),
+    })
+    expect(renewed.refreshToken(request)).toBe(tokens.refreshToken)
+    expect(() => renewed.assertSameSite(request, tokens.session.sessionId)).not.toThrow()
+    const without = createSessionCookies({ csrfSecret: present.csrf })
+    expect(() => without.refreshToken(request)).toThrow()
+    expect(() => without.assertSameSite(request, tokens.session.sessionId)).toThrow()
   })
 })
 

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Redis } from 'ioredis'
+import { Redis } from 'ioredis'
 import { silentLogger } from '@quintet/core'
 import { createLogger } from '@quintet/core/logger'
-import { until } from '@quintet/test-kit'
+import { redisUrl, until } from '@quintet/test-kit'
 import {
   createJwtAuthManager,
   createSessionAuthority,
@@ -495,6 +495,26 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     )
   })
 
+  it('give a refresh that is repeated the rights that the user has by then', async () => {
+    let roles = ['admin']
+    await using auth = await kit({ authority: { loadUser: async () => ({ roles }) } })
+    const first = await auth.signIn({ roles: ['admin'] })
+    await auth.authority.refresh(first.refreshToken)
+    roles = []
+    auth.clock.advance('2d')
+    const repeated = await auth.authority.refresh(first.refreshToken)
+    expect((await auth.manager.authenticate(bearer(repeated.accessToken))).roles).toEqual([])
+  })
+
+  it.each([{}, { roles: null }, { roles: 'admin' }, { roles: [], permissions: null }])(
+    'are not refreshed with the rights %j, which are none',
+    async (rights) => {
+      await using auth = await kit({ authority: { loadUser: async () => rights as never } })
+      const tokens = await auth.signIn({ roles: ['admin'] })
+      await expect(auth.authority.refresh(tokens.refreshToken)).rejects.toThrow('loadUser')
+    },
+  )
+
   it('change nothing when the rights of the user cannot be read', async () => {
     let broken = true
     const loadUser = async (): Promise<{ roles: string[] }> => {
@@ -595,6 +615,22 @@ describe('createSessionAuthority', () => {
       expect(() => createSessionAuthority({ ...good, ...change } as never), message).toThrow(message)
     }
   })
+
+  it.each(['', 'auth:', 'sessions:{prod}:', 'seen:{prod}:s:'])(
+    'notices a stolen refresh token behind the key prefix %j',
+    async (prefix) => {
+      const prefixed = new Redis(redisUrl(), { keyPrefix: prefix, maxRetriesPerRequest: 0 })
+      await using auth = await createTestAuth({ redis: prefixed })
+      const first = await auth.signIn()
+      const second = await auth.authority.refresh(first.refreshToken)
+      await auth.manager.authenticate(bearer(second.accessToken))
+      await until(async () => (await prefixed.hget(seenKey(second.session), 'rt')) !== null)
+      auth.clock.advance('1h')
+      expect(await codeOf(auth.authority.refresh(first.refreshToken))).toBe('ERR_AUTH_REFRESH_REUSED')
+      expect(await prefixed.exists(seenKey(second.session))).toBe(0)
+      prefixed.disconnect()
+    },
+  )
 
   it('puts issuer, audience and client into tokens', async () => {
     await using auth = await createTestAuth({ redis, authority: { clientId: 'web', accessTtl: '1m' } })

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { generateKeyPairSync } from 'node:crypto'
 import { calculateJwkThumbprint } from 'jose/jwk/thumbprint'
 import { afterEach, describe, expect, it } from 'vitest'
+import { until } from '@quintet/test-kit'
 import {
   createKeyRing,
   createTokenVerifier,
@@ -247,6 +248,24 @@ describe('remoteJwks', () => {
     expect(found.every((key) => key?.kid === kid)).toBe(true)
     await keys.find(kid)
     expect(fetches).toBe(1)
+  })
+
+  it('is fetched again for whoever only asks whether a key has gone', async () => {
+    const clock = createTestClock()
+    const ring = await createKeyRing({ prepublish: 0 })
+    await ring.prepublish()
+    set = ring.jwks()
+    const keys = await serve({ clock, cacheTtl: '30s' })
+    const { kid } = ring.signer()
+    await keys.find(kid)
+    const before = keys.epoch
+    ring.drop(kid)
+    set = ring.jwks()
+    clock.advance('29s')
+    expect([keys.epoch, fetches]).toEqual([before, 1])
+    clock.advance('2s')
+    expect(await until(() => keys.epoch > before)).toBe(true)
+    expect(await keys.find(kid)).toBeUndefined()
   })
 
   it.each(['empty', 'with keys for other purposes alone'])(

@@ -87,7 +87,7 @@ export interface RateLimiter {
    * @throws TypeError for a limit that is wrong, or a cost that exceeds the burst.
    */
   consume(key: string, limit: RateLimit, options?: ConsumeOptions): Promise<RateLimitResult>
-  /** Gives the key its full burst again. */
+  /** Gives the key its full burst again. Takes the timeout at most. @throws RedisError `ERR_REDIS_UNAVAILABLE` */
   reset(key: string): Promise<void>
 }
 
@@ -180,7 +180,7 @@ export function createRateLimiter(options: RateLimiterOptions): RateLimiter {
     },
     async reset(key) {
       arrivals.delete(key)
-      await deleteKey(client, [prefix + key], [])
+      await within(timeout, deleteKey(client, [prefix + key], []))
     },
   }
 }
