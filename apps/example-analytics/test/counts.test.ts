@@ -1,0 +1,72 @@
+import { randomUUID } from 'node:crypto'
+import { resolve } from 'node:path'
+import { testUser } from '@quintet/core/testing'
+import { countedEvents } from '@quintet/example-platform/events'
+import {
+  openAppDatabase,
+  startApp,
+  type AppDatabase,
+  type StartedApp,
+} from '@quintet/example-platform/testing'
+import { postgresUrl, until } from '@quintet/test-kit'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import analytics from '../src/bootstrap.ts'
+
+const source = resolve(import.meta.dirname, '../src')
+
+let database: AppDatabase
+let app: StartedApp
+
+beforeAll(async () => {
+  database = await openAppDatabase(postgresUrl(), resolve(source, 'migrations'))
+  app = await startApp(analytics, { baseUrl: source, database })
+})
+
+afterAll(async () => {
+  await app[Symbol.asyncDispose]()
+  await database[Symbol.asyncDispose]()
+})
+
+/** Delivers an event as the relay of another app does. */
+const deliver = (tenantId: string, day: string, id: string = randomUUID()): Promise<unknown> =>
+  app.jobs.enqueue(
+    countedEvents,
+    {
+      id,
+      topic: 'media.object-removed',
+      occurredAt: `${day}T23:59:59.000Z`,
+      data: { objectId: randomUUID(), name: 'a' },
+    },
+    { principal: testUser({ tenantId, userId: randomUUID() }) },
+  )
+
+async function counts(tenantId: string): Promise<unknown> {
+  const response = await fetch(`${app.url()}/rpc/stats/counts`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      ...(await app.identity.signIn({ tenantId, userId: randomUUID() })),
+    },
+    body: '{}',
+  })
+  expect(response.status).toBe(200)
+  return ((await response.json()) as { items: unknown }).items
+}
+
+it('counts each event once, over all days, for its tenant alone', async () => {
+  const [tenant, other] = [randomUUID(), randomUUID()]
+  const twice = randomUUID()
+  await deliver(tenant, '2026-01-31', twice)
+  await deliver(tenant, '2026-01-31', twice)
+  await deliver(tenant, '2026-02-01')
+  await deliver(other, '2026-02-01')
+  const counted = (count: number): object[] => [{ topic: 'media.object-removed', count }]
+  await until(async () => JSON.stringify(await counts(other)) === JSON.stringify(counted(1)))
+  await until(async () => JSON.stringify(await counts(tenant)) === JSON.stringify(counted(2)))
+  expect(await counts(randomUUID())).toEqual([])
+})
+
+it('tells nobody without a token', async () => {
+  const response = await fetch(`${app.url()}/rpc/stats/counts`, { method: 'POST', body: '{}' })
+  expect(response.status).toBe(401)
+})

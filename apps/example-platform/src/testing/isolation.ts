@@ -1,0 +1,34 @@
+import { lintCatalogue, type TablePolicy } from '@quintet/rls'
+import { runAttackMatrix, type AttackMatrixOptions } from '@quintet/rls/testing'
+import { Client } from 'pg'
+import type { AppDatabase } from './app-database.ts'
+
+/** What is wrong with the isolation of an app's tenants: attempts that came out otherwise than promised, and findings of the lint. */
+export async function findIsolationFlaws(
+  database: AppDatabase,
+  policies: readonly TablePolicy[],
+  tables: AttackMatrixOptions['tables'] = {},
+): Promise<readonly string[]> {
+  const { failures } = await runAttackMatrix({ pool: database.pool, policies, tables })
+  const owner = new Client({ connectionString: database.ownerUrl })
+  await owner.connect()
+  try {
+    const findings = await lintCatalogue(owner, {
+      tenantRoles: [database.tenantRole],
+      // Tenants have no right to either table. What the system tells of belongs to no tenant; ids of sessions are random.
+      ignore: [
+        'nullable-tenant:public.outbox',
+        'unique-across-tenants:public.auth_sessions.auth_sessions_pkey',
+      ],
+    })
+    return [
+      ...failures.map(
+        ({ table, operation, actor, expected, actual, reason }) =>
+          `${table}: ${operation} by ${actor} was "${actual}", not "${expected}" (${reason ?? ''})`,
+      ),
+      ...findings.map(({ severity, rule, object, message }) => `${severity} ${rule}: ${object}: ${message}`),
+    ]
+  } finally {
+    await owner.end()
+  }
+}
