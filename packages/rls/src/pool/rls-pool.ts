@@ -70,9 +70,9 @@ export function createRlsPool(pool: Pool, options: RlsPoolOptions): RlsPool {
 
   const check = (): Promise<void> => {
     checked ??= runDetached(() => assertSafeRoles(pool, resolved))
-    // A server that cannot be reached now is asked again; a bad answer stays.
-    checked.catch((error: unknown) => {
-      if (!(error instanceof RlsError)) checked = undefined
+    // What was wrong may have been mended since: the next one asks again.
+    checked.catch(() => {
+      checked = undefined
     })
     return checked
   }

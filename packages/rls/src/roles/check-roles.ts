@@ -24,10 +24,8 @@ export async function checkRoles(
     problems.push(`The role ${options.role} does not exist. Create it, e.g. with provisionDatabase.`)
     return problems
   }
-  if (found.login_super) problems.push(`The login ${found.login} is a superuser, for whom no policy holds.`)
-  if (found.login_bypass) problems.push(`The login ${found.login} has BYPASSRLS.`)
-  if (found.role_super) problems.push(`The role ${options.role} is a superuser, for whom no policy holds.`)
-  if (found.role_bypass) problems.push(`The role ${options.role} has BYPASSRLS.`)
+  for (const attribute of found.login_attributes) problems.push(`The login ${found.login} ${attribute}.`)
+  for (const attribute of found.role_attributes) problems.push(`The role ${options.role} ${attribute}.`)
   if (!found.login_super) {
     if (found.login === options.role) {
       problems.push(
@@ -44,7 +42,7 @@ export async function checkRoles(
     }
     for (const other of found.powerful) {
       problems.push(
-        `The login ${found.login} can become ${other}, which is a superuser, has BYPASSRLS or owns tables.`,
+        `The login ${found.login} can become ${other}, which has an attribute, tables, policies or rights on the server of its own.`,
       )
     }
   }
@@ -86,9 +84,8 @@ interface RolesRow {
   readonly version: number
   readonly role_exists: boolean
   readonly login_super: boolean
-  readonly login_bypass: boolean
-  readonly role_super: boolean
-  readonly role_bypass: boolean
+  readonly login_attributes: readonly string[]
+  readonly role_attributes: readonly string[]
   readonly is_member: boolean
   readonly inherits: boolean
   readonly powerful: readonly string[]
@@ -96,9 +93,16 @@ interface RolesRow {
   readonly open_tables: readonly { readonly name: string; readonly enabled: boolean }[]
 }
 
+/** What a role may do to row-level security by its attributes, each the end of a sentence. */
+const attributesOf = (role: string): string => `array_remove(array[
+  case when ${role}.rolsuper then 'is a superuser, for whom no policy holds' end,
+  case when ${role}.rolbypassrls then 'has BYPASSRLS' end,
+  case when ${role}.rolcreaterole then 'has CREATEROLE, so it can take other roles' end,
+  case when ${role}.rolreplication then 'has REPLICATION, which reads every row' end], null)`
+
 const rolesStatement = `
-with login as (select oid, rolname, rolsuper, rolbypassrls from pg_roles where rolname = session_user),
-role as (select oid, rolname, rolsuper, rolbypassrls from pg_roles where rolname = $1),
+with login as (select * from pg_roles where rolname = session_user),
+role as (select * from pg_roles where rolname = $1),
 tables as (
   select c.oid, c.relowner, c.relrowsecurity, c.relforcerowsecurity, n.nspname || '.' || c.relname as name
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -109,14 +113,16 @@ owners as (select distinct relowner from tables)
 select login.rolname as login,
   current_setting('server_version_num')::int as version,
   role.oid is not null as role_exists,
-  login.rolsuper as login_super, login.rolbypassrls as login_bypass,
-  coalesce(role.rolsuper, false) as role_super, coalesce(role.rolbypassrls, false) as role_bypass,
+  login.rolsuper as login_super, ${attributesOf('login')} as login_attributes,
+  ${attributesOf('role')} as role_attributes,
   coalesce(pg_has_role(login.oid, role.oid, 'MEMBER'), false) as is_member,
   coalesce(pg_has_role(login.oid, role.oid, 'USAGE'), false) as inherits,
   coalesce((
     select json_agg(r.rolname order by r.rolname) from pg_roles r
     where r.oid not in (login.oid, coalesce(role.oid, 0)) and pg_has_role(login.oid, r.oid, 'MEMBER')
-      and (r.rolsuper or r.rolbypassrls or r.oid in (select relowner from owners))
+      and (r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolreplication or r.rolname like 'pg\\_%'
+        or r.oid in (select relowner from owners)
+        or exists (select from pg_policy p where p.polpermissive and r.oid = any(p.polroles)))
   ), '[]') as powerful,
   coalesce((select json_agg(name order by name) from tables where relowner in (login.oid, role.oid)), '[]') as owned,
   coalesce((

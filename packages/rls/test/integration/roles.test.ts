@@ -48,6 +48,40 @@ describe('checkRoles', () => {
     ).toMatch(/owns the table public.owned/)
   })
 
+  it.each(['superuser', 'bypassrls', 'createrole', 'replication'])(
+    'refuses a login, a role and one that they can become with %s',
+    async (attribute) => {
+      const { login, tenant } = fixture.roles
+      const other = `${fixture.name}_other`
+      for (const role of [login, tenant]) {
+        const problems = await problemsWith(
+          [`alter role ${role} ${attribute}`],
+          [`alter role ${role} no${attribute}`],
+        )
+        expect(problems).toMatch(new RegExp(`${role} (?:is a|has) ${attribute}`, 'i'))
+      }
+      expect(
+        await problemsWith(
+          [`create role ${other} ${attribute}`, `grant ${other} to ${login}`],
+          [`drop role ${other}`],
+        ),
+      ).toMatch(`can become ${other}`)
+    },
+  )
+
+  it('refuses a login that can become the system login, or has rights on the server', async () => {
+    const { login, tenant, system } = fixture.roles
+    for (const [role, member] of [
+      [system, login],
+      [system, tenant],
+      ['pg_execute_server_program', login],
+    ]) {
+      expect(await problemsWith([`grant ${role} to ${member}`], [`revoke ${role} from ${member}`])).toContain(
+        `can become ${role}`,
+      )
+    }
+  })
+
   it('refuses a login that has the rights without a context', async () => {
     const { login, tenant } = fixture.roles
     const [version] = await fixture.asAdmin<{ n: number }>(
@@ -96,6 +130,15 @@ describe('a pool over unsafe roles', () => {
       { one: 1 },
     ])
     await pool.end()
+  })
+
+  it('works once the roles have been mended', async () => {
+    const pool = fixture.pool()
+    const ask = () => runWithRlsContext(contextA, () => pool.query('select 1 as one'))
+    await fixture.asAdmin(`alter role ${fixture.roles.tenant} bypassrls`)
+    await expect(ask()).rejects.toMatchObject({ code: 'ERR_RLS_UNSAFE_ROLES' })
+    await fixture.asAdmin(`alter role ${fixture.roles.tenant} nobypassrls`)
+    expect((await ask()).rows).toEqual([{ one: 1 }])
   })
 
   it('asks again after the server could not be reached', async () => {
