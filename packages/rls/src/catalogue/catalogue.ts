@@ -1,4 +1,6 @@
+import { largeObjectFunctions } from '../roles/large-objects.ts'
 import type { Queryable } from '../sql/queryable.ts'
+import { quoteText } from '../sql/sql-text.ts'
 
 export interface CatalogueColumn {
   readonly name: string
@@ -24,9 +26,14 @@ export interface CataloguePolicy {
 
 export interface CatalogueIndex {
   readonly name: string
+  /** The access method: `btree`, `gin` and so on. */
+  readonly method: string
   readonly unique: boolean
   readonly primary: boolean
-  readonly partial: boolean
+  /** The condition of a partial index. */
+  readonly predicate: string | null
+  /** It is a part of an index of the partitioned table. */
+  readonly inherited: boolean
   /** Column names in order; null for an expression. */
   readonly columns: readonly (string | null)[]
 }
@@ -36,6 +43,8 @@ export interface CatalogueForeignKey {
   readonly columns: readonly string[]
   readonly references: string
   readonly referencedColumns: readonly string[]
+  /** It comes from the partitioned table, or points to a partition of the one that is referred to. */
+  readonly inherited: boolean
 }
 
 export interface CatalogueGrant {
@@ -61,6 +70,8 @@ export interface CatalogueRelation {
   readonly grants: readonly CatalogueGrant[]
   /** Privileges on single columns. */
   readonly columnGrants: readonly (CatalogueGrant & { readonly column: string })[]
+  /** Rewrite rules that do something; that of a view itself is left out. */
+  readonly rules: readonly string[]
 }
 
 export interface CatalogueFunction {
@@ -70,16 +81,53 @@ export interface CatalogueFunction {
   readonly securityDefiner: boolean
   readonly pinnedSearchPath: boolean
   readonly grantees: readonly string[]
+  /** A trigger function is never called by name: what counts is who changes the tables that it stands on. */
+  readonly trigger: boolean
+  /** The tables of its triggers. */
+  readonly tables: readonly string[]
+}
+
+/** A schema, or the database itself. */
+export interface CatalogueContainer {
+  readonly name: string
+  readonly owner: string
+  readonly grants: readonly CatalogueGrant[]
+}
+
+/** A role of the server. */
+export interface CatalogueRole {
+  readonly name: string
+  /** `superuser`, `bypassrls`, `createrole`, `replication` and `createdb`, where it has them. */
+  readonly attributes: readonly string[]
+  /** The roles that it has been granted. */
+  readonly memberOf: readonly string[]
+}
+
+/** A right to a function of PostgreSQL's own that is not open to everybody on a fresh server, or works on large objects. */
+export interface CatalogueSystemFunction {
+  readonly name: string
+  readonly largeObjects: boolean
+  readonly grantees: readonly string[]
+}
+
+/** A large object. It has an owner and grants, but no row-level security. */
+export interface CatalogueLargeObject {
+  readonly id: string
+  readonly owner: string
+  readonly grantees: readonly string[]
 }
 
 export interface Catalogue {
   readonly serverVersion: number
+  readonly database: CatalogueContainer
+  readonly schemas: readonly CatalogueContainer[]
+  readonly roles: readonly CatalogueRole[]
   readonly relations: readonly CatalogueRelation[]
   readonly functions: readonly CatalogueFunction[]
+  readonly systemFunctions: readonly CatalogueSystemFunction[]
+  readonly largeObjects: readonly CatalogueLargeObject[]
   /** Privileges on tables that a role gives away whenever it creates one. */
   readonly defaultGrants: readonly (CatalogueGrant & { readonly owner: string })[]
-  /** Who may create temporary tables. */
-  readonly temporary: readonly string[]
 }
 
 /** Reads what row-level security depends on, of every schema but those of PostgreSQL and the migrations. */
@@ -93,6 +141,12 @@ const grantsOf = (acl: string, kind: string, owner: string): string =>
     'privilege', lower(a.privilege_type)) order by a.privilege_type, pg_get_userbyid(a.grantee) collate "C"), '[]')
     from aclexplode(coalesce(${acl}, acldefault('${kind}', ${owner}))) a where a.grantee <> ${owner})`
 
+const granteesOf = (acl: string, kind: string, owner: string): string =>
+  `(select coalesce(json_agg(distinct case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end), '[]')
+    from aclexplode(coalesce(${acl}, acldefault('${kind}', ${owner}))) a where a.grantee <> ${owner})`
+
+const opensLargeObjects = `p.proname in (${largeObjectFunctions.map(quoteText).join(', ')})`
+
 const catalogueStatement = `
 with spaces as (
   select oid, nspname from pg_namespace
@@ -101,6 +155,21 @@ with spaces as (
 members as (select objid from pg_depend where deptype = 'e')
 select json_build_object(
   'serverVersion', current_setting('server_version_num')::int,
+  'database', (
+    select json_build_object('name', b.datname, 'owner', pg_get_userbyid(b.datdba), 'grants', ${grantsOf('b.datacl', 'd', 'b.datdba')})
+    from pg_database b where b.datname = current_database()),
+  'schemas', coalesce((
+    select json_agg(json_build_object('name', n.nspname, 'owner', pg_get_userbyid(n.nspowner), 'grants', ${grantsOf('n.nspacl', 'n', 'n.nspowner')})
+      order by n.nspname)
+    from pg_namespace n where n.nspname not like 'pg\\_t%'), '[]'),
+  'roles', coalesce((
+    select json_agg(json_build_object('name', r.rolname,
+      'attributes', array_remove(array[case when r.rolsuper then 'superuser' end, case when r.rolbypassrls then 'bypassrls' end,
+        case when r.rolcreaterole then 'createrole' end, case when r.rolreplication then 'replication' end,
+        case when r.rolcreatedb then 'createdb' end], null),
+      'memberOf', (select coalesce(json_agg(pg_get_userbyid(m.role) order by pg_get_userbyid(m.role) collate "C"), '[]')
+        from (select distinct roleid from pg_auth_members where member = r.oid) m(role))
+    ) order by r.rolname) from pg_roles r), '[]'),
   'relations', coalesce((
     select json_agg(json_build_object(
       'name', s.nspname || '.' || c.relname,
@@ -124,7 +193,8 @@ select json_build_object(
         ) order by p.polname) from pg_policy p where p.polrelid = c.oid), '[]'),
       'indexes', coalesce((
         select json_agg(json_build_object('name', ic.relname, 'unique', i.indisunique, 'primary', i.indisprimary,
-          'partial', i.indpred is not null,
+          'method', (select amname from pg_am where oid = ic.relam),
+          'predicate', pg_get_expr(i.indpred, i.indrelid), 'inherited', ic.relispartition,
           'columns', (select json_agg(a.attname order by k.place) from unnest(i.indkey::int2[]) with ordinality k(num, place)
             left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.num and k.num > 0 where k.place <= i.indnkeyatts)
         ) order by ic.relname) from pg_index i join pg_class ic on ic.oid = i.indexrelid where i.indrelid = c.oid and i.indisvalid), '[]'),
@@ -134,13 +204,16 @@ select json_build_object(
             join pg_attribute a on a.attrelid = f.conrelid and a.attnum = k.num),
           'references', (select n.nspname || '.' || t.relname from pg_class t join pg_namespace n on n.oid = t.relnamespace where t.oid = f.confrelid),
           'referencedColumns', (select json_agg(a.attname order by k.place) from unnest(f.confkey) with ordinality k(num, place)
-            join pg_attribute a on a.attrelid = f.confrelid and a.attnum = k.num)
+            join pg_attribute a on a.attrelid = f.confrelid and a.attnum = k.num),
+          'inherited', f.conparentid <> 0
         ) order by f.conname) from pg_constraint f where f.conrelid = c.oid and f.contype = 'f'), '[]'),
       'grants', ${grantsOf('c.relacl', 'r', 'c.relowner')},
       'columnGrants', coalesce((
         select json_agg(json_build_object('grantee', case g.grantee when 0 then 'public' else pg_get_userbyid(g.grantee)::text end,
           'privilege', lower(g.privilege_type), 'column', a.attname) order by a.attnum, g.privilege_type, pg_get_userbyid(g.grantee) collate "C")
-        from pg_attribute a, aclexplode(a.attacl) g where a.attrelid = c.oid and not a.attisdropped and g.grantee <> c.relowner), '[]')
+        from pg_attribute a, aclexplode(a.attacl) g where a.attrelid = c.oid and not a.attisdropped and g.grantee <> c.relowner), '[]'),
+      'rules', coalesce((select json_agg(w.rulename order by w.rulename) from pg_rewrite w
+        where w.ev_class = c.oid and w.rulename <> '_RETURN' and pg_get_ruledef(w.oid) !~ ' DO INSTEAD NOTHING;$'), '[]')
     ) order by s.nspname, c.relname)
     from pg_class c join spaces s on s.oid = c.relnamespace
     where c.relkind in ('r', 'p', 'v', 'm', 'f') and c.oid not in (select objid from members)), '[]'),
@@ -148,16 +221,31 @@ select json_build_object(
     select json_agg(json_build_object('name', s.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
       'owner', pg_get_userbyid(p.proowner), 'securityDefiner', p.prosecdef,
       'pinnedSearchPath', exists (select 1 from unnest(p.proconfig) o where o like 'search_path=%'),
-      'grantees', (select coalesce(json_agg(case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end order by pg_get_userbyid(a.grantee) collate "C"), '[]')
-        from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a where a.grantee <> p.proowner)
-    ) order by s.nspname, p.proname) from pg_proc p join spaces s on s.oid = p.pronamespace
+      'grantees', ${granteesOf('p.proacl', 'f', 'p.proowner')},
+      'trigger', p.prorettype = 'trigger'::regtype,
+      'tables', coalesce((select json_agg(distinct ts.nspname || '.' || tc.relname) from pg_trigger t
+        join pg_class tc on tc.oid = t.tgrelid join pg_namespace ts on ts.oid = tc.relnamespace
+        where t.tgfoid = p.oid and not t.tgisinternal and t.tgenabled <> 'D' and t.tgparentid = 0), '[]')
+    ) order by s.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) from pg_proc p join spaces s on s.oid = p.pronamespace
     where p.oid not in (select objid from members)), '[]'),
+  'systemFunctions', coalesce((
+    select json_agg(json_build_object('name', p.oid::regprocedure::text, 'largeObjects', p.large, 'grantees', p.grantees) order by p.oid::regprocedure::text)
+    from (
+      select p.oid, ${opensLargeObjects} as large, (
+        select json_agg(distinct case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end)
+        from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+        where a.grantee <> p.proowner and (${opensLargeObjects} or not exists (
+          select from pg_init_privs i, aclexplode(i.initprivs) b
+          where i.objoid = p.oid and i.classoid = 'pg_proc'::regclass and b.grantee = a.grantee))
+      ) as grantees
+      from pg_proc p where p.pronamespace = 'pg_catalog'::regnamespace and (${opensLargeObjects}
+        or exists (select from pg_init_privs i where i.objoid = p.oid and i.classoid = 'pg_proc'::regclass))
+    ) p where p.grantees is not null), '[]'),
+  'largeObjects', coalesce((
+    select json_agg(json_build_object('id', l.oid::text, 'owner', pg_get_userbyid(l.lomowner), 'grantees', ${granteesOf('l.lomacl', 'L', 'l.lomowner')}) order by l.oid)
+    from pg_largeobject_metadata l), '[]'),
   'defaultGrants', coalesce((
     select json_agg(json_build_object('owner', pg_get_userbyid(d.defaclrole),
       'grantee', case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end, 'privilege', lower(a.privilege_type)))
-    from pg_default_acl d, aclexplode(d.defaclacl) a where d.defaclobjtype = 'r' and a.grantee <> d.defaclrole), '[]'),
-  'temporary', (
-    select coalesce(json_agg(case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end), '[]')
-    from pg_database b, aclexplode(coalesce(b.datacl, acldefault('d', b.datdba))) a
-    where b.datname = current_database() and a.privilege_type = 'TEMPORARY' and a.grantee <> b.datdba)
+    from pg_default_acl d, aclexplode(d.defaclacl) a where d.defaclobjtype = 'r' and a.grantee <> d.defaclrole), '[]')
 ) as catalogue`

@@ -1,4 +1,5 @@
-import type { CatalogueRelation } from './catalogue.ts'
+import { quoteName } from '../sql/sql-text.ts'
+import type { CatalogueIndex, CatalogueRelation } from './catalogue.ts'
 import type { LintFinding, LintSubject } from './lint-rule.ts'
 
 /** Keys and indexes: what is slow under a policy, and what tells one tenant of another. */
@@ -9,19 +10,22 @@ export function lintIndexes(subject: LintSubject): LintFinding[] {
       .filter(({ kind, columns }) => kind === 'table' && columns.some(({ name }) => name === tenantColumn))
       .map((table) => [table.name, table]),
   )
-  return [...tenantTables.values()].flatMap((table) => [
-    ...unindexed(table, tenantColumn),
-    ...uniqueAcross(table, tenantColumn),
-    ...referencesAcross(table, tenantColumn, tenantTables),
-    ...expressionIndexes(table, subject),
-  ])
+  return [
+    ...[...tenantTables.values()].flatMap((table) => [
+      ...unindexed(table, tenantColumn),
+      ...uniqueAcross(table, tenantColumn),
+      ...referencesAcross(table, tenantColumn, tenantTables),
+      ...expressionIndexes(table, subject),
+    ]),
+    ...catalogue.relations.flatMap(unindexedForeignKeys),
+  ]
 }
 
 function unindexed(table: CatalogueRelation, column: string): LintFinding[] {
   const filtered = table.policies.some(
     ({ using }) => using !== null && new RegExp(`\\b${column}\\b`).test(using),
   )
-  if (!filtered || table.indexes.some(({ columns, partial }) => columns[0] === column && !partial)) return []
+  if (!filtered || table.indexes.some((index) => finds(index, [column]))) return []
   return [
     {
       rule: 'unindexed-policy-column',
@@ -32,9 +36,32 @@ function unindexed(table: CatalogueRelation, column: string): LintFinding[] {
   ]
 }
 
+/** Without an index, each DELETE or UPDATE of a row that is referred to reads the whole table. */
+function unindexedForeignKeys(table: CatalogueRelation): LintFinding[] {
+  return table.foreignKeys
+    .filter(({ columns, inherited }) => !inherited && !table.indexes.some((index) => finds(index, columns)))
+    .map(({ name, columns, references }) => ({
+      rule: 'unindexed-foreign-key',
+      severity: 'warning',
+      object: `${table.name}.${name}`,
+      message: `has no index that starts with ${columns.join(', ')}, so each change of a row of ${references} reads the whole table.`,
+    }))
+}
+
+/** Whether an index finds rows by values of these columns, none of which is null. */
+function finds({ method, columns, predicate }: CatalogueIndex, wanted: readonly string[]): boolean {
+  if (method !== 'btree' && !(method === 'hash' && wanted.length === 1)) return false
+  const first = new Set(columns.slice(0, wanted.length))
+  if (!wanted.every((column) => first.has(column))) return false
+  return predicate === null || wanted.some((column) => predicate === `(${quoteName(column)} IS NOT NULL)`)
+}
+
 function uniqueAcross(table: CatalogueRelation, column: string): LintFinding[] {
   return table.indexes
-    .filter(({ unique, columns }) => unique && !columns.includes(column) && !isRandomKey(table, columns))
+    .filter(
+      ({ unique, inherited, columns }) =>
+        unique && !inherited && !columns.includes(column) && !isRandomKey(table, columns),
+    )
     .map(({ name }) => ({
       rule: 'unique-across-tenants',
       severity: 'warning',
@@ -57,7 +84,10 @@ function referencesAcross(
   tenantTables: ReadonlyMap<string, CatalogueRelation>,
 ): LintFinding[] {
   return table.foreignKeys
-    .filter(({ columns, references }) => tenantTables.has(references) && !columns.includes(column))
+    .filter(
+      ({ columns, references, inherited }) =>
+        !inherited && tenantTables.has(references) && !columns.includes(column),
+    )
     .map(({ name, references }) => ({
       rule: 'foreign-key-across-tenants',
       severity: 'warning',
@@ -70,7 +100,7 @@ function expressionIndexes(table: CatalogueRelation, { isTenant }: LintSubject):
   // A policy for INSERT has no USING: under it, no index is looked up.
   if (!table.policies.some(({ using, roles }) => using !== null && roles.some(isTenant))) return []
   return table.indexes
-    .filter(({ columns }) => columns.length > 0 && columns[0] === null)
+    .filter(({ columns, inherited }) => !inherited && columns.length > 0 && columns[0] === null)
     .map(({ name }) => ({
       rule: 'expression-index',
       severity: 'warning',

@@ -1,4 +1,4 @@
-import type { CatalogueRelation } from './catalogue.ts'
+import type { CatalogueGrant, CatalogueRelation } from './catalogue.ts'
 import type { LintFinding, LintRule, LintSubject } from './lint-rule.ts'
 
 /** Privileges that no policy filters. */
@@ -15,21 +15,37 @@ export function lintTables({ catalogue, isTenant, tenantColumn }: LintSubject): 
     if (isTenant(relation.owner)) {
       report('owner-is-tenant', 'error', `belongs to ${relation.owner}, who can turn row-level security off.`)
     }
-    for (const { grantee, privilege } of open) {
-      if (grantee === 'public')
-        report('grant-to-public', 'error', `gives ${privilege} to everybody. Revoke it from PUBLIC.`)
-      else if (unchecked.has(privilege)) {
+    for (const [grantee, privileges] of byGrantee(open)) {
+      const unfiltered = [...privileges].filter((privilege) => unchecked.has(privilege))
+      if (grantee === 'public') {
+        const all = [...privileges].join(', ')
+        report('grant-to-public', 'error', `gives ${all} to everybody. Revoke it from PUBLIC.`)
+      } else if (unfiltered.length > 0) {
         report(
           'unchecked-privilege',
           'error',
-          `gives ${privilege} to ${grantee}, which no policy filters. Revoke it.`,
+          `gives ${unfiltered.join(', ')} to ${grantee}, which no policy filters. Revoke it.`,
         )
       }
+    }
+    if (open.length > 0 && relation.rules.length > 0) {
+      report(
+        'rewrite-rule',
+        'error',
+        `has the rules ${relation.rules.join(', ')}, whose statements run with the rights of ${relation.owner}. Use a trigger.`,
+      )
     }
     if (relation.kind === 'table') lintTable(relation, open.length > 0, tenantColumn, isTenant, report)
     else if (open.length > 0) lintView(relation, report)
     return found
   })
+}
+
+function byGrantee(grants: readonly CatalogueGrant[]): ReadonlyMap<string, ReadonlySet<string>> {
+  const grouped = Map.groupBy(grants, ({ grantee }) => grantee)
+  return new Map(
+    [...grouped].map(([grantee, held]) => [grantee, new Set(held.map(({ privilege }) => privilege))]),
+  )
 }
 
 type Report = (rule: LintRule, severity: LintFinding['severity'], message: string) => void

@@ -1,11 +1,12 @@
 import type { Queryable } from '../sql/queryable.ts'
-import { knownFlaw } from '../roles/server-version.ts'
 import { readCatalogue, type Catalogue } from './catalogue.ts'
 import { evaluatePolicies } from './evaluate-policies.ts'
+import { lintDatabase } from './lint-database.ts'
 import { lintFunctions } from './lint-functions.ts'
 import { lintIndexes } from './lint-indexes.ts'
 import { lintPolicies } from './lint-policies.ts'
-import type { LintFinding, LintSubject } from './lint-rule.ts'
+import { lintRoles } from './lint-roles.ts'
+import type { LintFinding, LintRule, LintSubject } from './lint-rule.ts'
 import { lintTables } from './lint-tables.ts'
 
 export interface LintOptions {
@@ -55,6 +56,7 @@ function subjectOf(catalogue: Catalogue, options: LintOptions): LintSubject {
 function findings(subject: LintSubject): readonly LintFinding[] {
   return [
     ...lintDatabase(subject),
+    ...lintRoles(subject),
     ...lintTables(subject),
     ...lintPolicies(subject),
     ...lintIndexes(subject),
@@ -64,11 +66,20 @@ function findings(subject: LintSubject): readonly LintFinding[] {
 
 function order(found: readonly LintFinding[], { ignore }: LintOptions): readonly LintFinding[] {
   const ignored = new Set(ignore)
-  return found
-    .filter(({ rule, object }) => !ignored.has(rule) && !ignored.has(`${rule}:${object}`))
+  const kept = found.filter(({ rule, object }) => !ignored.has(rule) && !ignored.has(`${rule}:${object}`))
+  return kept
+    .filter(({ rule, object }) => !kept.some((other) => other.object === object && covers(other.rule, rule)))
     .toSorted(
       (a, b) => compare(a.severity, b.severity) || compare(a.object, b.object) || compare(a.rule, b.rule),
     )
+}
+
+/** Whether one rule says of an object what the other one says too, and more. */
+function covers(rule: LintRule, other: LintRule): boolean {
+  return (
+    (rule === 'tenant-not-implied' && other === 'always-true') ||
+    (rule === 'system-flag-in-policy' && other === 'tenant-not-implied')
+  )
 }
 
 /** One line per finding, for a terminal. */
@@ -77,33 +88,6 @@ export function formatLint(findings: readonly LintFinding[]): string {
   return findings
     .map(({ severity, rule, object, message }) => `${severity.padEnd(7)}  ${object}: ${message} (${rule})`)
     .join('\n')
-}
-
-function lintDatabase({ catalogue, isTenant }: LintSubject): LintFinding[] {
-  const found: LintFinding[] = []
-  const flaw = knownFlaw(catalogue.serverVersion)
-  if (flaw !== undefined) {
-    found.push({ rule: 'server-version', severity: 'error', object: 'server', message: flaw })
-  }
-  for (const role of new Set(catalogue.temporary.filter(isTenant))) {
-    found.push({
-      rule: 'temporary-tables',
-      severity: 'warning',
-      object: role,
-      message:
-        'may create temporary tables, which stay on a pooled connection. Revoke TEMPORARY on the database.',
-    })
-  }
-  for (const { owner, grantee, privilege } of catalogue.defaultGrants) {
-    if (!isTenant(grantee)) continue
-    found.push({
-      rule: 'default-grant',
-      severity: 'error',
-      object: owner,
-      message: `gives ${privilege} on every new table to ${grantee}, before the table has policies. Grant with the policies instead.`,
-    })
-  }
-  return found
 }
 
 function compare(a: string, b: string): number {

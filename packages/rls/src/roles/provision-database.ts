@@ -3,6 +3,7 @@ import { refuseUnknownKeys } from '@quintet/core/kit'
 import { Client } from 'pg'
 import { databaseRoles, type DatabaseRoles } from './database-roles.ts'
 import { RlsError } from '../errors.ts'
+import { largeObjectFunctions } from './large-objects.ts'
 import { quoteName, quoteText } from '../sql/sql-text.ts'
 
 export interface ProvisionOptions {
@@ -145,6 +146,20 @@ async function openSchema(database: Client, roles: DatabaseRoles): Promise<void>
   await database.query(
     `alter default privileges for role ${owner} grant execute on functions to ${quoteName(roles.system)}`,
   )
+  await closeLargeObjects(database)
+}
+
+/** Large objects have no row-level security. Only a superuser can close them. */
+async function closeLargeObjects(database: Client): Promise<void> {
+  const names = largeObjectFunctions.map(quoteText).join(', ')
+  await database.query(`do $large$
+declare open regprocedure;
+begin
+  for open in select oid from pg_catalog.pg_proc where pronamespace = 'pg_catalog'::regnamespace
+    and proname in (${names}) and pg_catalog.pg_has_role(proowner, 'USAGE') loop
+    execute pg_catalog.format('revoke execute on function %s from public', open);
+  end loop;
+end $large$`)
 }
 
 async function versionOf(admin: Client): Promise<number> {

@@ -61,7 +61,8 @@ function insert(table: CatalogueRelation, row: SampleRow): Statement {
 /** The columns of the primary key, or of another unique index that names a row. */
 function keyOf(table: CatalogueRelation): readonly string[] | undefined {
   const keys = table.indexes.filter(
-    ({ unique, partial, columns }) => unique && !partial && columns.every((column) => column !== null),
+    ({ unique, predicate, columns }) =>
+      unique && predicate === null && columns.every((column) => column !== null),
   )
   const best = keys.find(({ primary }) => primary) ?? keys[0]
   return best?.columns as readonly string[] | undefined
