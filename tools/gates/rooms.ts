@@ -48,6 +48,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'pool',
     'migrations',
     'catalogue',
+    'lint',
     'app backup testing',
   ],
   redis: ['errors.ts script.ts second-chance-map.ts', 'clients limits locks', 'caches pubsub app'],

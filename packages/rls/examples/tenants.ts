@@ -1,4 +1,5 @@
-import { createRlsPool, policiesToSql, runWithRlsContext, tenantPolicy } from '@quintet/rls'
+import { createRlsPool, runWithRlsContext, tenantPolicy } from '@quintet/rls'
+import { policiesToSql } from '@quintet/rls/migrations'
 import { provisionDatabase } from '@quintet/rls/migrations'
 import { Kysely, PostgresDialect, type Generated } from 'kysely'
 import { Client, Pool } from 'pg'

@@ -5,7 +5,9 @@ import { promisify } from 'node:util'
 import { postgresUrl } from '@quintet/test-kit'
 import { Client } from 'pg'
 import { describe, expect, it } from 'vitest'
-import { advisoryLockDefaults, lintDefaults, rlsPoolDefaults, singletonJobDefaults } from '../src/index.ts'
+import { rlsPoolDefaults } from '../src/index.ts'
+import { lintDefaults } from '../src/catalogue.ts'
+import { advisoryLockDefaults, singletonJobDefaults } from '../src/data.ts'
 
 const root = join(import.meta.dirname, '..')
 const readme = await readFile(join(root, 'README.md'), 'utf8')

@@ -1,6 +1,5 @@
-import { rolesHere } from '@quintet/example-platform/roles'
 import { inboxMigration } from '@quintet/queue'
-import { applyPolicies } from '@quintet/rls'
+import { applyPolicies, currentRoles } from '@quintet/rls/migrations'
 import { sql, type Kysely } from 'kysely'
 import { policies } from '../policies.ts'
 
@@ -13,7 +12,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       count bigint not null,
       primary key (tenant_id, topic, day)
     )`.execute(db)
-  const roles = await rolesHere(db)
+  const roles = await currentRoles(db)
   await applyPolicies(db, policies, roles)
   await sql.raw(inboxMigration({ tenantRole: roles.tenant, systemRole: roles.system })).execute(db)
 }

@@ -1,5 +1,5 @@
-import { keepToSystem, rolesHere } from '@quintet/example-platform/roles'
-import { applyPolicies } from '@quintet/rls'
+import { systemOnlyPolicy } from '@quintet/rls'
+import { applyPolicies, currentRoles } from '@quintet/rls/migrations'
 import { sql, type Kysely } from 'kysely'
 import { policies } from '../policies.ts'
 import { platformTenantId } from '../roles.ts'
@@ -31,8 +31,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       user_id uuid primary key references users on delete cascade,
       hash text not null
     )`.execute(db)
-  await applyPolicies(db, policies, await rolesHere(db))
-  await keepToSystem(db, ['passwords'])
+  await applyPolicies(db, [...policies, systemOnlyPolicy('passwords')], await currentRoles(db))
 }
 
 export async function down(db: Kysely<unknown>): Promise<void> {

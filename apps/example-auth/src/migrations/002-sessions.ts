@@ -1,12 +1,13 @@
 import { sessionTablesSql } from '@quintet/auth/postgres'
-import { keepToSystem } from '@quintet/example-platform/roles'
+import { systemOnlyPolicy } from '@quintet/rls'
+import { applyPolicies, currentRoles } from '@quintet/rls/migrations'
 import { sql, type Kysely } from 'kysely'
 
 const tables = ['auth_sessions', 'auth_session_epochs']
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   await sql.raw(sessionTablesSql()).execute(db)
-  await keepToSystem(db, tables)
+  await applyPolicies(db, tables.map(systemOnlyPolicy), await currentRoles(db))
 }
 
 export async function down(db: Kysely<unknown>): Promise<void> {

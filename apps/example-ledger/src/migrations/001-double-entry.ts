@@ -1,6 +1,5 @@
-import { rolesHere } from '@quintet/example-platform/roles'
 import { leaseMigration, outboxMigration } from '@quintet/queue'
-import { applyPolicies } from '@quintet/rls'
+import { applyPolicies, currentRoles } from '@quintet/rls/migrations'
 import { sql, type Kysely } from 'kysely'
 import { policies } from '../policies.ts'
 
@@ -58,7 +57,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     )`.execute(db)
   await sql`create index entries_by_transfer on entries (tenant_id, transfer_id)`.execute(db)
   await sql`create index entries_by_account on entries (tenant_id, account_id)`.execute(db)
-  const roles = await rolesHere(db)
+  const roles = await currentRoles(db)
   await applyPolicies(db, policies, roles)
   await sql.raw(outboxMigration({ tenantRole: roles.tenant, systemRole: roles.system })).execute(db)
   await sql.raw(leaseMigration({ systemRole: roles.system })).execute(db)

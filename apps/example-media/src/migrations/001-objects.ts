@@ -1,6 +1,5 @@
-import { rolesHere } from '@quintet/example-platform/roles'
 import { outboxMigration } from '@quintet/queue'
-import { applyPolicies } from '@quintet/rls'
+import { applyPolicies, currentRoles } from '@quintet/rls/migrations'
 import { sql, type Kysely } from 'kysely'
 import { policies } from '../policies.ts'
 
@@ -21,7 +20,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     )`.execute(db)
   await sql`create index objects_by_tenant on objects (tenant_id, id)`.execute(db)
   await sql`create index objects_by_owner on objects (tenant_id, owner_id)`.execute(db)
-  const roles = await rolesHere(db)
+  const roles = await currentRoles(db)
   await applyPolicies(db, policies, roles)
   await sql.raw(outboxMigration({ tenantRole: roles.tenant, systemRole: roles.system })).execute(db)
 }

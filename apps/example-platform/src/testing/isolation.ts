@@ -1,4 +1,5 @@
-import { lintCatalogue, type TablePolicy } from '@quintet/rls'
+import { type TablePolicy } from '@quintet/rls'
+import { lintCatalogue } from '@quintet/rls/catalogue'
 import { runAttackMatrix, type AttackMatrixOptions } from '@quintet/rls/testing'
 import { Client } from 'pg'
 import type { AppDatabase } from './app-database.ts'

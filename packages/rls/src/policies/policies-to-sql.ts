@@ -114,7 +114,7 @@ function grants(table: string, rules: readonly TablePolicy[], roles: PolicyRoles
   const on = quoteTable(table)
   return [
     `revoke all on ${on} from public, ${quoteName(roles.tenant)}`,
-    `grant ${opened.join(', ')} on ${on} to ${quoteName(roles.tenant)}`,
+    ...(opened.length === 0 ? [] : [`grant ${opened.join(', ')} on ${on} to ${quoteName(roles.tenant)}`]),
     `grant select, insert, update, delete on ${on} to ${quoteName(roles.system)}`,
   ]
 }
@@ -131,6 +131,11 @@ function byTable(policies: readonly TablePolicy[]): Map<string, TablePolicy[]> {
       throw new TypeError(`${policy.table}: two policies are called ${policy.name}. Give one of them a name.`)
     }
     tables.set(policy.table, [...rules, policy])
+  }
+  for (const [table, rules] of tables) {
+    if (rules.length > 1 && rules.some((rule) => rule.for.length === 0)) {
+      throw new TypeError(`${table}: is for the system login alone, and yet another policy admits tenants.`)
+    }
   }
   return tables
 }

@@ -13,6 +13,7 @@ export interface TablePolicy {
   readonly table: string
   /** Part of the policy's name in the database. */
   readonly name: string
+  /** The operations that it opens to tenants; none where only the system login works. */
   readonly for: readonly Operation[]
   /** SQL: which rows can be seen, changed and deleted. */
   readonly using: string
@@ -92,6 +93,20 @@ export function sharedPolicy(table: string, options: { readonly name?: string } 
     { ...options, for: ['select'] },
     { using: 'true', check: 'false', columns: [], tenantColumn: null, userColumn: null },
   )
+}
+
+/** Rows of the system login alone: tenants have no right to the table. */
+export function systemOnlyPolicy(table: string): TablePolicy {
+  return Object.freeze({
+    table,
+    name: 'none',
+    for: [],
+    using: 'false',
+    check: 'false',
+    columns: [],
+    tenantColumn: null,
+    userColumn: null,
+  })
 }
 
 export interface RolePolicyOptions<Column extends string = string> extends TenantPolicyOptions<Column> {

@@ -3,6 +3,7 @@ import {
   ownerPolicy,
   rolePolicy,
   sharedPolicy,
+  systemOnlyPolicy,
   tenantPolicy,
   type CustomPolicyOptions,
   type OwnerPolicyOptions,
@@ -25,6 +26,7 @@ export interface TypedPolicies<Database> {
     options?: OwnerPolicyOptions<ColumnOf<Database, Table>>,
   ): TablePolicy
   shared(table: TableOf<Database>): TablePolicy
+  systemOnly(table: TableOf<Database>): TablePolicy
   role<Table extends TableOf<Database>>(
     table: Table,
     options: RolePolicyOptions<ColumnOf<Database, Table>>,
@@ -41,6 +43,7 @@ export function typedPolicies<Database>(): TypedPolicies<Database> {
     tenant: tenantPolicy,
     owner: ownerPolicy,
     shared: (table) => sharedPolicy(table),
+    systemOnly: systemOnlyPolicy,
     role: rolePolicy,
     custom: customPolicy,
   }

@@ -1,12 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import {
-  ownerPolicy,
-  policiesToSql,
-  rolePolicy,
-  sharedPolicy,
-  tenantPolicy,
-  type RlsPool,
-} from '../../src/index.ts'
+import { ownerPolicy, rolePolicy, sharedPolicy, tenantPolicy, type RlsPool } from '../../src/index.ts'
+import { policiesToSql } from '../../src/migrations.ts'
 import { assertNoSeqScan, formatAttackMatrix, runAttackMatrix } from '../../src/testing.ts'
 import { contextA, createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
 

@@ -1,5 +1,7 @@
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ownerPolicy, sharedPolicy, systemOnlyPolicy, tenantPolicy } from '../../src/index.ts'
+import { policiesToSql } from '../../src/migrations.ts'
 import {
   diffPolicies,
   formatLint,
@@ -7,15 +9,11 @@ import {
   generateTypes,
   lint,
   lintCatalogue,
-  ownerPolicy,
   planPolicies,
-  policiesToSql,
   readCatalogue,
   readPolicySnapshot,
-  sharedPolicy,
-  tenantPolicy,
   type LintFinding,
-} from '../../src/index.ts'
+} from '../../src/catalogue.ts'
 import { formatPolicySnapshot } from '../../src/testing.ts'
 import { createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
 
@@ -91,6 +89,22 @@ describe('policiesToSql', () => {
         `create policy mine on notes to ${role === 'TENANT' ? fixture.roles.tenant : role} using (true)`,
       )
       await expect(apply(tenantPolicy('notes'))).rejects.toThrow(/notes admits tenants .* not declared: mine/)
+    })
+  })
+
+  it('gives a table to the system alone, and takes it from tenants who had it', async () => {
+    await inTransaction(async () => {
+      await apply(systemOnlyPolicy('notes'))
+      expect(await policiesOf()).toEqual(['notes_system'])
+      const { rows } = await owner.query('select has_table_privilege($1, $2, $3) as may', [
+        fixture.roles.tenant,
+        'notes',
+        'select, insert, update, delete',
+      ])
+      expect(rows).toEqual([{ may: false }])
+      expect(() => policiesToSql([systemOnlyPolicy('notes'), tenantPolicy('notes')], fixture.roles)).toThrow(
+        /notes: is for the system login alone/,
+      )
     })
   })
 

@@ -11,11 +11,11 @@ import {
   asSystem,
   createRlsPool,
   createSystemPool,
-  policiesToSql,
   runWithRlsContext,
   tenantPolicy,
   type RlsPool,
 } from '../../src/index.ts'
+import { policiesToSql } from '../../src/migrations.ts'
 import { contextA, contextB, createTwoTenants, tenantA, type TwoTenants } from '../fixtures/two-tenants.ts'
 
 interface Database {

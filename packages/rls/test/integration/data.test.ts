@@ -5,16 +5,16 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import { Kysely, PostgresDialect } from 'kysely'
 import { until } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { runWithRlsContext } from '../../src/index.ts'
 import {
   advisoryLockKey,
   backupDatabase,
   createSingletonJob,
   restoreDatabase,
-  runWithRlsContext,
   updateVersioned,
   verifyBackup,
   withAdvisoryLock,
-} from '../../src/index.ts'
+} from '../../src/data.ts'
 import { createMigrator } from '../../src/migrations.ts'
 import { contextA, contextB, createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
 

@@ -4,9 +4,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { silentLogger } from '@quintet/core'
-import { Client } from 'pg'
+import { Kysely, PostgresDialect } from 'kysely'
+import { Client, Pool } from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createMigrator, formatMigrationStatus, waitForMigrations } from '../../src/migrations.ts'
+import {
+  createMigrator,
+  currentRoles,
+  formatMigrationStatus,
+  waitForMigrations,
+} from '../../src/migrations.ts'
 import { createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
 
 const kysely = pathToFileURL(createRequire(import.meta.url).resolve('kysely')).href
@@ -241,6 +247,13 @@ export async function up(db) { await sql\`commit\`.execute(db) }
     await writeFile(join(folder, '0003_empty.ts'), 'export const nothing = 1\n')
     await expect(migrator().up()).rejects.toThrow(/exports no function up/)
   })
+})
+
+it('names the roles of the database that it runs in', async () => {
+  await using db = new Kysely<unknown>({
+    dialect: new PostgresDialect({ pool: new Pool({ connectionString: fixture.ownerUrl }) }),
+  })
+  expect(await currentRoles(db)).toEqual(fixture.roles)
 })
 
 describe('waitForMigrations', () => {

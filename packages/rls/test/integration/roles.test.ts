@@ -1,6 +1,7 @@
 import { Client, Pool } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { checkRoles, createRlsPool, runWithRlsContext } from '../../src/index.ts'
+import { createRlsPool, runWithRlsContext } from '../../src/index.ts'
+import { checkRoles } from '../../src/migrations.ts'
 import { provisionDatabase } from '../../src/migrations.ts'
 import { contextA, createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
 

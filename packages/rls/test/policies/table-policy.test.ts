@@ -6,13 +6,12 @@ import {
   databaseRoles,
   hasAnyRole,
   ownerPolicy,
-  policiesToDownSql,
-  policiesToSql,
   rolePolicy,
   sharedPolicy,
   tenantPolicy,
   typedPolicies,
 } from '../../src/index.ts'
+import { policiesToDownSql, policiesToSql } from '../../src/migrations.ts'
 import { knownFlaw } from '../../src/roles/server-version.ts'
 import { quoteName, quoteTable, quoteText } from '../../src/sql/sql-text.ts'
 

@@ -1,4 +1,4 @@
-import type { PolicySnapshot } from '@quintet/rls'
+import type { PolicySnapshot } from '@quintet/rls/catalogue'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { OrchestratorError } from '../../errors.ts'
@@ -170,7 +170,7 @@ export async function newMigration(
 
 /** Looks for holes in the row-level security of each database. Exit code 1 when there is an error. */
 export async function rlsLint(name: string | undefined, options: CommonOptions): Promise<void> {
-  const { lintCatalogue, formatLint } = await import('@quintet/rls')
+  const { lintCatalogue, formatLint } = await import('@quintet/rls/catalogue')
   const results = await eachApp(name, options, hasDatabase, async (app, databases, database) => ({
     findings: await withClient(databases.adminUrl(app.name), (client) =>
       lintCatalogue(client, { tenantRoles: [`${database}_tenant`, `${database}_login`] }),
@@ -183,7 +183,7 @@ export async function rlsLint(name: string | undefined, options: CommonOptions):
 
 /** Prints the policies, grants and switches of an app's tables as JSON, to be kept beside the code. */
 export async function rlsSnapshot(name: string, options: CommonOptions): Promise<void> {
-  const { readPolicySnapshot } = await import('@quintet/rls')
+  const { readPolicySnapshot } = await import('@quintet/rls/catalogue')
   const [result] = await eachApp(name, options, hasDatabase, async (app, databases) => ({
     snapshot: await withClient(databases.adminUrl(app.name), (client) => readPolicySnapshot(client)),
   }))
@@ -192,7 +192,7 @@ export async function rlsSnapshot(name: string, options: CommonOptions): Promise
 
 /** Compares the database of an app with a snapshot. Exit code 1 when somebody may see or do more than before. */
 export async function rlsDiff(name: string, file: string, options: CommonOptions): Promise<void> {
-  const { diffPolicies, formatPolicyDiff, readPolicySnapshot } = await import('@quintet/rls')
+  const { diffPolicies, formatPolicyDiff, readPolicySnapshot } = await import('@quintet/rls/catalogue')
   const before = JSON.parse(await readFile(resolve(file), 'utf8')) as PolicySnapshot
   const results = await eachApp(name, options, hasDatabase, async (app, databases, database) => {
     const after = await withClient(databases.adminUrl(app.name), (client) => readPolicySnapshot(client))
@@ -212,7 +212,7 @@ export async function database(
   file: string,
   options: CommonOptions & { readonly force?: boolean },
 ): Promise<void> {
-  const { backupDatabase, restoreDatabase } = await import('@quintet/rls')
+  const { backupDatabase, restoreDatabase } = await import('@quintet/rls/data')
   const results = await eachApp(name, options, hasDatabase, async (app, databases, databaseOfApp) => {
     const url = databases.adminUrl(app.name)
     if (action === 'backup') return backupDatabase({ url, file: resolve(file) })

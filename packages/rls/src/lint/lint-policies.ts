@@ -1,4 +1,4 @@
-import type { CataloguePolicy } from './catalogue.ts'
+import type { CataloguePolicy } from '../catalogue/catalogue.ts'
 import type { LintFinding, LintRule, LintSubject } from './lint-rule.ts'
 
 /** What is wrong with the expressions of policies, as PostgreSQL prints them. */

@@ -1,5 +1,5 @@
 import type { Queryable } from '../sql/queryable.ts'
-import { readCatalogue, type Catalogue } from './catalogue.ts'
+import { readCatalogue, type Catalogue } from '../catalogue/catalogue.ts'
 import { evaluatePolicies } from './evaluate-policies.ts'
 import { lintDatabase } from './lint-database.ts'
 import { lintFunctions } from './lint-functions.ts'

@@ -1,4 +1,4 @@
-import type { CatalogueFunction } from './catalogue.ts'
+import type { CatalogueFunction } from '../catalogue/catalogue.ts'
 import type { LintFinding, LintSubject } from './lint-rule.ts'
 
 /** Functions that work with their owner's rights, and that tenants call or set off by what they write. */

@@ -1,4 +1,4 @@
-import type { CatalogueGrant, CatalogueRelation } from './catalogue.ts'
+import type { CatalogueGrant, CatalogueRelation } from '../catalogue/catalogue.ts'
 import type { LintFinding, LintRule, LintSubject } from './lint-rule.ts'
 
 /** Privileges that no policy filters. */

@@ -1,4 +1,4 @@
-import type { Catalogue } from './catalogue.ts'
+import type { Catalogue } from '../catalogue/catalogue.ts'
 import type { LintFinding, LintSubject } from './lint-rule.ts'
 
 /** Attributes by which a role passes every policy, or takes roles that do. */

@@ -1,5 +1,5 @@
 import { quoteName } from '../sql/sql-text.ts'
-import type { CatalogueIndex, CatalogueRelation } from './catalogue.ts'
+import type { CatalogueIndex, CatalogueRelation } from '../catalogue/catalogue.ts'
 import type { LintFinding, LintSubject } from './lint-rule.ts'
 
 /** Keys and indexes: what is slow under a policy, and what tells one tenant of another. */

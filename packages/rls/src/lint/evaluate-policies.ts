@@ -1,7 +1,7 @@
 import { attempt, inRolledBackTransaction } from '../sql/rolled-back.ts'
 import type { Queryable } from '../sql/queryable.ts'
 import { quoteName, quoteTable } from '../sql/sql-text.ts'
-import type { CatalogueColumn, CataloguePolicy, CatalogueRelation } from './catalogue.ts'
+import type { CatalogueColumn, CataloguePolicy, CatalogueRelation } from '../catalogue/catalogue.ts'
 import type { LintFinding, LintSubject } from './lint-rule.ts'
 import { weakestForm, withoutLiterals } from './policy-expression.ts'
 
