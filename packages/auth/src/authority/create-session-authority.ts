@@ -3,7 +3,7 @@ import { refuseUnknownKeys, systemClock } from '@quintet/core/kit'
 import { createAudit, type AuthEvent } from '../audit.ts'
 import { AuthError, Refusal, type AuthErrorCode } from '../errors.ts'
 import type { SessionRef, UserRef } from '../sessions/session-keys.ts'
-import { toSession, type Session, type SessionRecord } from '../sessions/session-record.ts'
+import { toSession, type Session } from '../sessions/session-record.ts'
 import { BoundedRedis } from '../sessions/session-redis.ts'
 import { SessionRegistry } from '../sessions/session-registry.ts'
 import type { NewSession, RotationResult, SessionChange } from '../sessions/session-store.ts'
@@ -101,11 +101,10 @@ class Authority implements SessionAuthority {
     checkSignIn(user)
     const ref = { ...onlyUser(user), sessionId: randomBytes(16).toString('base64url') }
     const token = this.#options.secrets.codec.first(ref)
-    const { record, ended } = await this.#ledger.create(newSession(ref, user, token))
+    const record = await this.#ledger.create(newSession(ref, user, token), (sessionId) =>
+      this.#audit({ type: 'session.revoked', ...ref, sessionId, reason: 'too-many-sessions' }),
+    )
     this.#audit({ type: 'session.created', ...ref, aal: record.aal, amr: record.amr })
-    for (const sessionId of ended) {
-      this.#audit({ type: 'session.revoked', ...ref, sessionId, reason: 'too-many-sessions' })
-    }
     return await this.#issuer.issue(record, token)
   }
 
@@ -201,9 +200,6 @@ class Authority implements SessionAuthority {
     if (result.outcome !== 'OK' && result.outcome !== 'GRACE')
       return await this.#refused(token, result.outcome)
     const { record } = result
-    // A repeated step-up has the successor of the first; after a plain refresh there is nothing to be had.
-    if (!graceAllowed && result.outcome === 'GRACE' && !covers(record, change))
-      throw new AuthError('ERR_AUTH_REFRESH_SUPERSEDED')
     const successor = secrets.codec
       .successors(token, record.refreshId)
       .find(({ secret }) => hashSecret(secret) === record.refreshHash)
@@ -268,7 +264,7 @@ class Authority implements SessionAuthority {
 function openLedger(options: ResolvedAuthorityOptions, audit: (event: AuthEvent) => void): SessionLedger {
   const { redis, store, commandTimeout, tombstoneTtl, clock } = options
   const registry = new SessionRegistry(new BoundedRedis(redis, commandTimeout), tombstoneTtl, clock)
-  if (store === undefined) return new RedisLedger(registry, options)
+  if (store === undefined) return new RedisLedger(registry, options, options.logger)
   const warmer = new SessionWarmer(
     registry,
     (ref) => store.find(ref),
@@ -294,9 +290,4 @@ function newSession(ref: SessionRef, user: SignIn, token: RefreshToken): NewSess
     device: toDevice(user.device ?? {}),
     jkt: user.jkt ?? null,
   }
-}
-
-/** Whether a session whose answer may have got lost is the outcome of this very step-up. */
-function covers(record: SessionRecord, { aal = 1, amr = [] }: SessionChange): boolean {
-  return !record.graceAllowed && record.aal >= aal && amr.every((method) => record.amr.includes(method))
 }

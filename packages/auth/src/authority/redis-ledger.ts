@@ -1,22 +1,39 @@
-import type { SessionRef, UserRef } from '../sessions/session-keys.ts'
+import type { Logger } from '@quintet/core'
+import { sessionKey, type SessionRef, type UserRef } from '../sessions/session-keys.ts'
 import type { SessionRecord } from '../sessions/session-record.ts'
 import type { SessionRegistry } from '../sessions/session-registry.ts'
 import type { NewSession, Rotation, RotationResult, SessionLimits } from '../sessions/session-store.ts'
-import { onlyUser } from './arguments.ts'
+import { onlyRef, onlyUser } from './arguments.ts'
+import { Backlog } from './backlog.ts'
 import type { EndedSessions, ListedSession, SessionLedger } from './session-ledger.ts'
 
 /** Sessions that Redis alone keeps: what it loses is lost. */
 export class RedisLedger implements SessionLedger {
   readonly #registry: SessionRegistry
   readonly #limits: SessionLimits
+  readonly #backlog: Backlog
 
-  constructor(registry: SessionRegistry, limits: SessionLimits) {
+  constructor(registry: SessionRegistry, limits: SessionLimits, logger: Logger) {
     this.#registry = registry
     this.#limits = limits
+    this.#backlog = new Backlog(logger)
   }
 
-  create(session: NewSession): ReturnType<SessionLedger['create']> {
-    return this.#registry.create(session, this.#limits)
+  async create(session: NewSession, onEvicted: (sessionId: string) => void): Promise<SessionRecord> {
+    try {
+      const { record, ended } = await this.#registry.create(session, this.#limits)
+      ended.forEach(onEvicted)
+      return record
+    } catch (error) {
+      // It may have been made all the same: left active, each attempt would evict another session of the user.
+      const ref = onlyRef(session)
+      this.#backlog.later(
+        `abandoned ${sessionKey(ref)}`,
+        () => this.#registry.revoke(ref, 'abandoned'),
+        error,
+      )
+      throw error
+    }
   }
 
   rotate(rotation: Rotation): Promise<RotationResult> {
@@ -57,6 +74,6 @@ export class RedisLedger implements SessionLedger {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // Nothing runs in the background.
+    await this.#backlog.close()
   }
 }

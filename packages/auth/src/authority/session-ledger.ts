@@ -20,8 +20,8 @@ export interface ListedSession {
  * decided holds; `tellRevoked` and `tellRevokedAll` reject while Redis does not know of it yet.
  */
 export interface SessionLedger extends AsyncDisposable {
-  /** Makes a session; ends those of a user who has too many. */
-  create(session: NewSession): Promise<{ readonly record: SessionRecord; readonly ended: readonly string[] }>
+  /** Makes a session; ends those of a user who has too many, and tells of each, also where it fails after that. */
+  create(session: NewSession, onEvicted: (sessionId: string) => void): Promise<SessionRecord>
   rotate(rotation: Rotation): Promise<RotationResult>
   /** True when the session was active. */
   revoke(ref: SessionRef, reason: string): Promise<boolean>

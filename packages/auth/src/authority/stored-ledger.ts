@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { isQuintetError, type Logger } from '@quintet/core'
 import { AuthError } from '../errors.ts'
-import type { SessionRef, UserRef } from '../sessions/session-keys.ts'
+import { indexKey, sessionKey, type SessionRef, type UserRef } from '../sessions/session-keys.ts'
 import type { SessionRecord } from '../sessions/session-record.ts'
 import type { SessionRegistry } from '../sessions/session-registry.ts'
 import type {
@@ -13,6 +13,7 @@ import type {
 } from '../sessions/session-store.ts'
 import type { SessionWarmer } from '../sessions/session-warmer.ts'
 import { onlyRef } from './arguments.ts'
+import { Backlog } from './backlog.ts'
 import { Projector } from './projector.ts'
 import type { EndedSessions, ListedSession, SessionLedger } from './session-ledger.ts'
 
@@ -37,6 +38,7 @@ export interface StoredLedgerOptions {
 export class StoredLedger implements SessionLedger {
   readonly #store: SessionStore
   readonly #registry: SessionRegistry
+  readonly #backlog: Backlog
   readonly #projector: Projector
   readonly #limits: SessionLimits
   readonly #tombstoneTtl: number
@@ -47,28 +49,29 @@ export class StoredLedger implements SessionLedger {
     this.#registry = registry
     this.#limits = limits
     this.#tombstoneTtl = tombstoneTtl
-    this.#projector = new Projector(registry, warmer, logger)
+    this.#backlog = new Backlog(logger)
+    this.#projector = new Projector(registry, warmer, this.#backlog)
     this.#pruning = startPruning(store, pruneAfter, logger)
   }
 
-  async create(session: NewSession): ReturnType<SessionLedger['create']> {
+  async create(session: NewSession, onEvicted: (sessionId: string) => void): Promise<SessionRecord> {
     const ref = onlyRef(session)
     // The claim stands before the row does, so that whatever ends the session in between is seen by the fill.
     const nonce = randomBytes(9).toString('base64url')
     await this.#registry.claim(ref, nonce, claimTtl)
-    const made = await asOutage(() => this.#store.create(session, this.#limits))
     try {
+      const made = await asOutage(() => this.#store.create(session, this.#limits))
+      made.ended.forEach(onEvicted)
       for (const sessionId of made.ended)
         await this.#projector.revoked({ ...ref, sessionId }, 'too-many-sessions')
       const filled = await this.#registry.fill(ref, nonce, made)
       if (filled === 'LOST') await this.#projector.rotated(made.record)
       if (filled === 'REVOKED') throw new AuthError('ERR_AUTH_SESSION_REVOKED')
+      return made.record
     } catch (error) {
-      // Its tokens reach no client; left active, each attempt would evict another session of the user.
-      await this.#store.revoke(ref, 'abandoned').catch(() => undefined)
+      this.#abandon(ref, error)
       throw error
     }
-    return made
   }
 
   async rotate(rotation: Rotation): Promise<RotationResult> {
@@ -76,16 +79,19 @@ export class StoredLedger implements SessionLedger {
     const firstSeen = await this.#projector.prepare(rotation)
     const noted = firstSeen === undefined ? rotation : { ...rotation, firstSeen }
     const result = await asOutage(() => this.#store.rotate(noted))
+    // Redis may have missed it: the store has just been asked, and knows better.
+    if (result.outcome === 'REVOKED')
+      await this.#projector.revoked(rotation, 'revoked').catch(() => undefined)
     if (result.outcome !== 'OK' && result.outcome !== 'GRACE') return result
     return (await this.#projector.rotated(result.record)) === 'REVOKED' ? { outcome: 'REVOKED' } : result
   }
 
   revoke(ref: SessionRef, reason: string): Promise<boolean> {
-    return asOutage(() => this.#store.revoke(ref, reason))
+    return this.#settled(ref, () => this.#store.revoke(ref, reason))
   }
 
   revokeAll(user: UserRef, reason: string, kept: string | undefined): Promise<EndedSessions> {
-    return asOutage(() => this.#store.revokeAll(user, reason, kept))
+    return this.#settled(user, () => this.#store.revokeAll(user, reason, kept))
   }
 
   tellRevoked(ref: SessionRef, reason: string): Promise<void> {
@@ -113,8 +119,40 @@ export class StoredLedger implements SessionLedger {
     )
   }
 
-  async reconcile(): Promise<number> {
-    const revoked = await asOutage(() => this.#store.recentlyRevoked(this.#tombstoneTtl))
+  reconcile(): Promise<number> {
+    return this.#tellOfRevoked()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#pruning)
+    await this.#backlog.close()
+  }
+
+  /**
+   * Ends a session whose tokens reach no client: left active, each attempt would evict another session of the user. What
+   * the store may have evicted for it is told to Redis.
+   */
+  #abandon(ref: SessionRef, error: unknown): void {
+    const end = async (): Promise<void> => {
+      await this.#store.revoke(ref, 'abandoned')
+      await this.#tellOfRevoked(ref)
+    }
+    this.#backlog.later(`abandoned ${sessionKey(ref)}`, end, error)
+  }
+
+  /** A revocation by the store. One that fails may have happened all the same: what came of it is told to Redis later. */
+  async #settled<T>(user: UserRef, step: () => Promise<T>): Promise<T> {
+    try {
+      return await asOutage(step)
+    } catch (error) {
+      this.#backlog.later(`unknown ${indexKey(user)}`, () => this.#tellOfRevoked(user), error)
+      throw error
+    }
+  }
+
+  /** Tells Redis of what the store has revoked lately, of one user or of all. */
+  async #tellOfRevoked(user?: UserRef): Promise<number> {
+    const revoked = await asOutage(() => this.#store.recentlyRevoked(this.#tombstoneTtl, user))
     let failure: { readonly error: unknown } | undefined
     for (const ref of revoked) {
       try {
@@ -125,11 +163,6 @@ export class StoredLedger implements SessionLedger {
     }
     if (failure !== undefined) throw failure.error
     return revoked.length
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#pruning)
-    await this.#projector.close()
   }
 }
 

@@ -18,6 +18,13 @@ local function tombstone(key, ttl, why)
   redis.call('HSET', key, 'st', 'r', 'why', why)
   redis.call('PEXPIRE', key, ttl)
 end
+-- Verifiers may write what they like there: a key of another type says nothing.
+local function seenIn(key, ...)
+  local values = redis.pcall('HMGET', key, ...)
+  if not values.err then return values end
+  redis.call('DEL', key)
+  return {}
+end
 local function epoch(key)
   return tonumber(redis.call('GET', key) or '0')
 end
@@ -33,27 +40,44 @@ end
  */
 const allowOom = '#!lua flags=allow-oom\n'
 
+/** KEYS any key of the user. Answers the time of Redis in milliseconds, whatever clock a test holds. */
+export const timeScript: SessionScript = defineScript(`
+local t = redis.call('TIME')
+return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+`)
+
 /**
- * KEYS session, index, epoch; ARGV now, sid, idle, absolute, max sessions, tombstone ttl, fields…
- * Answers { abs, exp, ver, now, evicted sids… }.
+ * KEYS session, index, epoch; ARGV now, sid, idle, absolute, max sessions, tombstone ttl, deadline, fields…
+ * Answers { abs, exp, ver, now, evicted sids… }, LATE after the deadline (by the clock of Redis), or ENDED when a
+ * revocation has come before it.
  */
 export const createScript: SessionScript = defineScript(`${prelude}
+local t = redis.call('TIME')
+if tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000) > tonumber(ARGV[7]) then return 'LATE' end
+if redis.call('HGET', KEYS[1], 'st') then return 'ENDED' end
 local sid, idle, absolute, max, tomb = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local base = string.sub(KEYS[1], 1, -(#sid + 1))
 local abs = now + absolute
 local exp = math.min(now + idle, abs)
 local ver = epoch(KEYS[3])
-redis.call('HSET', KEYS[1], unpack(ARGV, 7))
+redis.call('HSET', KEYS[1], unpack(ARGV, 8))
 redis.call('HSET', KEYS[1], 'cat', now, 'aut', now, 'rat', now, 'exp', exp, 'abs', abs, 'ver', ver)
 redis.call('PEXPIRE', KEYS[1], exp - now)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 local answer = { abs, exp, ver, now }
 local surplus = redis.call('ZCARD', KEYS[2]) + 1 - max
 if surplus > 0 then
-  for _, old in ipairs(redis.call('ZRANGE', KEYS[2], 0, surplus - 1)) do
-    tombstone(base .. old, tomb, 'too-many-sessions')
-    redis.call('ZREM', KEYS[2], old)
-    answer[#answer + 1] = old
+  local olds = redis.call('ZRANGE', KEYS[2], 0, -1)
+  local refreshed = {}
+  for _, old in ipairs(olds) do refreshed[old] = tonumber(redis.call('HGET', base .. old, 'rat') or '0') end
+  table.sort(olds, function(a, b)
+    if refreshed[a] == refreshed[b] then return a < b end
+    return refreshed[a] < refreshed[b]
+  end)
+  for i = 1, surplus do
+    tombstone(base .. olds[i], tomb, 'too-many-sessions')
+    redis.call('ZREM', KEYS[2], olds[i])
+    answer[#answer + 1] = olds[i]
   end
 end
 index(KEYS[2], exp, sid, abs)
@@ -65,9 +89,23 @@ return answer
  * may-be-shared, authenticated-now, jkt, fields to set…
  * Answers { outcome, now } and for OK and GRACE the fields of the hash.
  *
- * The grace of the former token begins when its successor is first seen: until then its answer may have been lost.
+ * The grace of the former token begins when its successor is first seen: until then its answer may have been lost. A
+ * repeated step-up gets the successor of the first one where that reached as much.
  */
 export const rotateScript: SessionScript = defineScript(`${prelude}
+-- Whether the session has all of the assurance that is asked for.
+local function covers(key)
+  local asked = {}
+  for i = 14, #ARGV, 2 do asked[ARGV[i]] = ARGV[i + 1] end
+  local has = redis.call('HMGET', key, 'aal', 'amr')
+  if asked.aal and tonumber(has[1]) < tonumber(asked.aal) then return false end
+  local methods = {}
+  for _, method in ipairs(cjson.decode(has[2])) do methods[method] = true end
+  for _, method in ipairs(cjson.decode(asked.amr or '[]')) do
+    if not methods[method] then return false end
+  end
+  return true
+end
 local sid, gen, rt, hash = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local grace, idle, tomb = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local h = redis.call('HMGET', KEYS[1], 'st', 'gen', 'rt', 'rh', 'prt', 'prh', 'rat', 'abs', 'exp', 'ver', 'sh', 'jkt')
@@ -87,11 +125,14 @@ if gen == current then
   return { 'OK', now, unpack(redis.call('HGETALL', KEYS[1])) }
 end
 if gen == current - 1 and h[5] == rt and h[6] == hash then
-  local seen = redis.call('HMGET', seenOf(KEYS[1]), 'rt', 'since')
-  if seen[1] ~= h[3] or now - tonumber(seen[2]) <= grace then
-    if h[11] ~= '1' and ARGV[12] ~= '1' then return { 'SUPERSEDED', now } end
-    -- What a user may do now holds for a repeated refresh too. A repeated step-up gets what the first one did.
-    if ARGV[12] ~= '1' and #ARGV >= 14 then redis.call('HSET', KEYS[1], unpack(ARGV, 14)) end
+  local seen = seenIn(seenOf(KEYS[1]), 'rt', 'since')
+  -- It was not seen before it was made, whatever a verifier says.
+  if seen[1] ~= h[3] or now - math.max(tonumber(seen[2]) or 0, tonumber(h[7])) <= grace then
+    local isRefresh = ARGV[12] ~= '1'
+    if isRefresh ~= (h[11] == '1') or not isRefresh and not covers(KEYS[1]) then return { 'SUPERSEDED', now } end
+    -- What a user may do now, or has proved again, holds for the repeated one too.
+    if #ARGV >= 14 then redis.call('HSET', KEYS[1], unpack(ARGV, 14)) end
+    if not isRefresh then redis.call('HSET', KEYS[1], 'aut', now) end
     return { 'GRACE', now, unpack(redis.call('HGETALL', KEYS[1])) }
   end
 end
@@ -245,7 +286,15 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')
 
 /** KEYS session, seen; ARGV now. Answers { now, seen or '', fields… }. */
 export const readScript: SessionScript = defineScript(`${prelude}
-return { now, redis.call('HGET', KEYS[2], 'at') or '', unpack(redis.call('HGETALL', KEYS[1])) }
+return { now, seenIn(KEYS[2], 'at')[1] or '', unpack(redis.call('HGETALL', KEYS[1])) }
+`)
+
+/** KEYS seen; ARGV now. Answers { refresh id, how long ago in ms } of the generation that was seen last, or nothing. */
+export const firstSeenScript: SessionScript = defineScript(`${prelude}
+local seen = seenIn(KEYS[1], 'rt', 'since')
+local since = tonumber(seen[2])
+if not seen[1] or not since then return {} end
+return { seen[1], math.max(0, now - since) }
 `)
 
 /** KEYS any key of the session; ARGV now, ttl. Answers 1 the first time, then 0 until the time is over. */

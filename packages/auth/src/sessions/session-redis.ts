@@ -65,6 +65,11 @@ export class BoundedRedis {
     this.#clock = clock
   }
 
+  /** How long a caller waits for a command, in milliseconds. */
+  get timeout(): number {
+    return this.#timeout
+  }
+
   hmget(key: string, fields: readonly string[]): Promise<(string | null)[]> {
     return this.#bounded(() => this.#redis.hmget(key, ...fields))
   }

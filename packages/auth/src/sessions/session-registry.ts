@@ -1,15 +1,18 @@
 import type { Clock } from '@quintet/core/kit'
+import { AuthError, Refusal } from '../errors.ts'
 import {
   advanceScript,
   claimScript,
   createScript,
   fillScript,
+  firstSeenScript,
   indexScript,
   readScript,
   revokeAllScript,
   revokeScript,
   rotateScript,
   seenScript,
+  timeScript,
   unclaimScript,
 } from './scripts.ts'
 import { epochKey, indexKey, seenKey, sessionKey, type SessionRef, type UserRef } from './session-keys.ts'
@@ -53,6 +56,8 @@ export class SessionRegistry {
       absoluteExpiresAt: 0,
       epoch: 0,
     }
+    // What reaches Redis after the caller was told that it failed makes no session, and ends none for it.
+    const time = Number(await this.#redis.run(timeScript, [indexKey(session)], []))
     const answer = (await this.#redis.run(createScript, this.#keys(session), [
       this.#now(),
       session.sessionId,
@@ -60,8 +65,14 @@ export class SessionRegistry {
       limits.absolute,
       limits.maxSessionsPerUser,
       this.#tombstoneTtl,
+      time + this.#redis.timeout,
       ...toFields(record),
-    ])) as (number | string)[]
+    ])) as string | (number | string)[]
+    if (typeof answer === 'string') {
+      throw new AuthError('ERR_AUTH_UNAVAILABLE', {
+        cause: new Refusal(`The session was not made: ${answer}.`),
+      })
+    }
     const [absoluteExpiresAt = 0, expiresAt = 0, epoch = 0, now = 0] = answer.slice(0, 4).map(Number)
     const made = { ...record, absoluteExpiresAt, expiresAt, epoch }
     return {
@@ -211,8 +222,9 @@ export class SessionRegistry {
 
   /** The generation that was seen last, and when it was first seen. */
   async firstSeen(ref: SessionRef): Promise<FirstSeen | undefined> {
-    const [refreshId, since] = await this.#redis.hmget(seenKey(ref), ['rt', 'since'])
-    return refreshId && since ? { refreshId, at: Number(since) } : undefined
+    const answer = await this.#redis.run(firstSeenScript, [seenKey(ref)], [this.#now()])
+    const [refreshId, age] = answer as [string?, number?]
+    return refreshId === undefined ? undefined : { refreshId, age: Number(age) }
   }
 
   /** Whether Redis has an answer about the session: the session or a tombstone, and no placeholder. */

@@ -21,10 +21,11 @@ export interface Rotation extends SessionRef {
   readonly change: SessionChange
 }
 
-/** When a token of one generation of a session was first seen by a verifier. */
+/** Since when tokens of one generation of a session have been in use. */
 export interface FirstSeen {
   readonly refreshId: string
-  readonly at: number
+  /** How long ago a verifier saw the first one, in milliseconds: the clocks of Redis and of the store may differ. */
+  readonly age: number
 }
 
 /** What a refresh may change about a session. */
@@ -90,8 +91,11 @@ export interface SessionStore {
   ): Promise<{ readonly ended: readonly string[]; readonly epoch: number }>
   /** The active sessions, newest first. */
   list(user: UserRef): Promise<readonly SessionRecord[]>
-  /** Sessions that were revoked within the last so many milliseconds. */
-  recentlyRevoked(withinMs: number): Promise<readonly SessionRef[]>
+  /**
+   * Sessions that were revoked within the last so many milliseconds: all, or those of one user. With a user it comes after
+   * whatever was begun for that user before, also where its caller was told that it failed.
+   */
+  recentlyRevoked(withinMs: number, user?: UserRef): Promise<readonly SessionRef[]>
   /** Deletes sessions that ended longer ago than so many milliseconds. An authority calls it once an hour. */
   prune?(endedBefore: number): Promise<number>
 }

@@ -377,6 +377,56 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     expect(auth.events).toContainEqual(expect.objectContaining({ reason: 'too-many-sessions' }))
   })
 
+  it('of which one was refreshed just now end after one that was not, also shortly before its absolute limit', async () => {
+    await using auth = await kit({ authority: { maxSessionsPerUser: 2, idle: '7d', absolute: '10d' } })
+    let used = await auth.signIn()
+    auth.clock.advance('5d')
+    used = await auth.authority.refresh(used.refreshToken)
+    const idle = await auth.signIn()
+    auth.clock.advance('4d')
+    used = await auth.authority.refresh(used.refreshToken)
+    const latest = await auth.signIn()
+    const listed = await auth.authority.list(idle.session)
+    expect(listed.map(({ sessionId }) => sessionId)).toEqual([
+      latest.session.sessionId,
+      used.session.sessionId,
+    ])
+  })
+
+  it('give a step-up that is repeated what was proved again and asked for this time', async () => {
+    await using auth = await kit()
+    const first = await auth.signIn({ amr: ['pwd'], roles: ['user'] })
+    await auth.authority.stepUp(first.refreshToken, { aal: 2, amr: ['otp'], roles: ['user'] })
+    auth.clock.advance('1h')
+    const asked = { aal: 2, amr: ['otp'], roles: ['user', 'admin'], permissions: ['pay'] }
+    const again = await auth.authority.stepUp(first.refreshToken, asked)
+    expect(await auth.manager.authenticate(bearer(again.accessToken))).toMatchObject({
+      roles: ['user', 'admin'],
+      permissions: ['pay'],
+      claims: { auth_time: Math.floor(auth.clock.now() / 1_000) },
+    })
+  })
+
+  it('take no harm from what a verifier may write beside them', async () => {
+    await using auth = await kit()
+    const first = await auth.signIn()
+    const second = await auth.authority.refresh(first.refreshToken)
+    const mark = seenKey(second.session)
+    // A mark that is older than what it marks.
+    await redis.hset(mark, { rt: (await redis.hget(sessionKey(second.session), 'rt')) ?? '', since: 0 })
+    auth.clock.advance('5s')
+    expect((await auth.authority.refresh(first.refreshToken)).refreshToken).toBe(second.refreshToken)
+    // One of another type.
+    for (const step of [
+      () => auth.authority.refresh(first.refreshToken),
+      () => auth.authority.list(first.session),
+      () => auth.authority.refresh(second.refreshToken),
+    ]) {
+      await redis.set(mark, 'x')
+      expect(await codeOf(step())).toBe('resolved')
+    }
+  })
+
   it('expire when idle, and at the absolute limit however often they are refreshed', async () => {
     await using auth = await kit({ authority: { idle: '1h', absolute: '150m' } })
     let tokens = await auth.signIn()

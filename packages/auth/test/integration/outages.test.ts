@@ -3,10 +3,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { silentLogger } from '@quintet/core'
 import { createTrackedCache } from '@quintet/redis'
 import { startPrivateRedis, until, type PrivateRedis } from '@quintet/test-kit'
-import { createJwtAuthManager, createSessionAuthority, type SessionStore } from '../../src/index.ts'
+import {
+  createJwtAuthManager,
+  createSessionAuthority,
+  type SessionRedis,
+  type SessionStore,
+} from '../../src/index.ts'
 import type { PostgresSessionStore } from '../../src/postgres.ts'
 import { createTestAuth, type TestAuth } from '../../src/testing.ts'
-import { advanceScript } from '../../src/sessions/scripts.ts'
+import { advanceScript, createScript, firstSeenScript } from '../../src/sessions/scripts.ts'
 import { sessionKey } from '../../src/sessions/session-keys.ts'
 import type { SessionScript } from '../../src/sessions/session-redis.ts'
 import { codeOf } from '../support/code-of.ts'
@@ -40,11 +45,11 @@ function bound(store: PostgresSessionStore): SessionStore {
     revoke: (ref, reason) => store.revoke(ref, reason),
     revokeAll: (user, reason, kept) => store.revokeAll(user, reason, kept),
     list: (user) => store.list(user),
-    recentlyRevoked: (within) => store.recentlyRevoked(within),
+    recentlyRevoked: (within, user) => store.recentlyRevoked(within, user),
   }
 }
 
-/** A Redis whose scripts can be made to fail: at once or, of one script, when the test says so. */
+/** A Redis whose scripts that write can be made to fail: at once or, of one script, when the test says so. */
 function failingRedis(redis: Redis) {
   let failing = false
   let slow: string | undefined
@@ -62,7 +67,8 @@ function failingRedis(redis: Redis) {
     hmget: (key: string, ...fields: string[]) => redis.hmget(key, ...fields),
     eval: (lua: string, keys: number, ...args: string[]) => redis.eval(lua, keys, ...args),
     async evalsha(sha: string, keys: number, ...args: string[]): Promise<unknown> {
-      if (!failing) return await redis.evalsha(sha, keys, ...args)
+      const isRead = sha === firstSeenScript.sha
+      if (!failing || isRead) return await redis.evalsha(sha, keys, ...args)
       if (sha === slow) {
         this.held++
         await last.promise
@@ -182,6 +188,60 @@ describe('while Redis', () => {
     expect(await revoked).toBe(true)
     redis.disconnect()
   })
+
+  it('is frozen, a sign-in that was answered 503 makes no session later, and ends none', async () => {
+    const redis = connect(server.url)
+    await using auth = await createTestAuth({ redis, authority: { maxSessionsPerUser: 3 } })
+    const good = [await auth.signIn(), await auth.signIn()]
+    server.freeze()
+    try {
+      await Promise.all(Array.from({ length: 4 }, () => expectUnavailable(auth.signIn())))
+    } finally {
+      server.thaw()
+    }
+    await until(async () => (await codeOf(auth.signIn())) === 'resolved')
+    for (const { accessToken } of good) expect(await works(auth, accessToken)).toBe(true)
+    expect(await auth.authority.list({ userId: 'alice', tenantId: auth.tenantId })).toHaveLength(3)
+    redis.disconnect()
+  })
+
+  it.each(['reaches Redis late', 'is answered, and the answer gets lost'] as const)(
+    'is slow, a sign-in that %s leaves no session and ends none',
+    async (how) => {
+      const redis = connect(server.url)
+      const sent = Promise.withResolvers<void>()
+      const isCreate = (sha: string): boolean => sha === createScript.sha
+      let gone = 0
+      const slow: SessionRedis = {
+        hmget: (key, ...fields) => redis.hmget(key, ...fields),
+        eval: (lua, keys, ...args) => redis.eval(lua, keys, ...args),
+        async evalsha(sha, keys, ...args) {
+          const isLate = failing && isCreate(sha)
+          if (isLate && how === 'reaches Redis late') await sent.promise
+          const answer = await redis.evalsha(sha, keys, ...args)
+          if (isLate) gone++
+          if (isLate) throw new Error('The connection was lost.')
+          return answer
+        },
+      }
+      let failing = false
+      await using auth = await createTestAuth({
+        redis: slow,
+        authority: { maxSessionsPerUser: how === 'reaches Redis late' ? 2 : 9, commandTimeout: 200 },
+      })
+      const good = [await auth.signIn(), await auth.signIn()]
+      failing = true
+      const attempts = Array.from({ length: 3 }, () => expectUnavailable(auth.signIn()))
+      await Promise.all(attempts)
+      sent.resolve()
+      await until(() => gone === 3)
+      failing = false
+      const user = { userId: 'alice', tenantId: auth.tenantId }
+      await until(async () => (await auth.authority.list(user)).length === 2)
+      for (const { accessToken } of good) expect(await works(auth, accessToken)).toBe(true)
+      redis.disconnect()
+    },
+  )
 
   it('is silent, a call waits no longer than it is told', async () => {
     const redis = connect(server.url)

@@ -2,7 +2,7 @@ import { Pool } from 'pg'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Redis } from 'ioredis'
 import { until } from '@quintet/test-kit'
-import { createPostgresSessionStore, sessionTablesSql } from '../../src/postgres.ts'
+import { createPostgresSessionStore, sessionTablesSql, type PostgresPool } from '../../src/postgres.ts'
 import { createTestAuth, createTestClock, type TestAuth } from '../../src/testing.ts'
 import { sessionKey, type SessionRef } from '../../src/sessions/session-keys.ts'
 import { codeOf } from '../support/code-of.ts'
@@ -65,6 +65,150 @@ describe('createPostgresSessionStore', () => {
     locker.release()
   })
 
+  /** Keeps everybody else from the table, as a migration does, until the returned function is called and has been heard. */
+  async function lockTable(): Promise<() => Promise<void>> {
+    const locker = await database.pool.connect()
+    await locker.query('begin')
+    await locker.query('lock table auth_sessions in access exclusive mode')
+    return async () => {
+      await locker.query('commit')
+      locker.release()
+      const others = `select 1 from pg_stat_activity
+        where datname = current_database() and state <> 'idle' and pid <> pg_backend_pid()`
+      await until(async () => (await database.pool.query(others)).rows.length === 0)
+    }
+  }
+
+  it('makes no session for a sign-in that was answered 503, and ends none for it', async () => {
+    const store = createPostgresSessionStore({ pool: database.pool, queryTimeout: 300 })
+    await using auth = await createTestAuth({ redis, authority: { store, maxSessionsPerUser: 3 } })
+    const good = [await auth.signIn(), await auth.signIn()]
+    const unlock = await lockTable()
+    const attempts = Array.from({ length: 3 }, () => codeOf(auth.signIn()))
+    expect(await Promise.all(attempts)).toEqual(Array(3).fill('ERR_AUTH_UNAVAILABLE'))
+    await unlock()
+    await auth.signIn()
+    const user = { userId: 'alice', tenantId: auth.tenantId }
+    expect(await auth.authority.list(user)).toHaveLength(3)
+    for (const { accessToken } of good)
+      expect(await codeOf(auth.manager.authenticate({ scheme: 'bearer', token: accessToken }))).toBe(
+        'resolved',
+      )
+  })
+
+  it('ends a session that was made while its caller was told that it was not, and tells Redis of what it evicted', async () => {
+    const store = database.store()
+    const create = store.create
+    let isDeaf = false
+    store.create = async (...given) => {
+      const made = await create(...given)
+      if (isDeaf) throw new Error('The answer to commit got lost.')
+      return made
+    }
+    await using auth = await createTestAuth({ redis, authority: { store, maxSessionsPerUser: 1 } })
+    const evicted = await auth.signIn()
+    isDeaf = true
+    expect(await codeOf(auth.signIn())).toBe('ERR_AUTH_UNAVAILABLE')
+    await until(async () => (await redis.hget(sessionKey(evicted.session), 'st')) === 'r')
+    expect(await auth.authority.list(evicted.session)).toEqual([])
+  })
+
+  it.each(['revoke', 'revokeAll', 'revokeOthers'] as const)(
+    'tells Redis of a %s that was committed after its caller was told that it failed',
+    async (how) => {
+      const store = database.store()
+      let failing = true
+      for (const name of ['revoke', 'revokeAll'] as const) {
+        const step = store[name] as (...given: unknown[]) => Promise<unknown>
+        store[name] = async (...given: unknown[]): Promise<never> => {
+          const done = await step(...given)
+          if (failing) throw new Error('The answer to commit got lost.')
+          return done as never
+        }
+      }
+      await using auth = await createTestAuth({ redis, authority: { store } })
+      const [tokens, other] = [await auth.signIn(), await auth.signIn()]
+      const ref = how === 'revokeOthers' ? other.session : tokens.session
+      expect(await codeOf(auth.authority[how](ref))).toBe('ERR_AUTH_UNAVAILABLE')
+      failing = false
+      await until(async () => (await redis.hget(sessionKey(tokens.session), 'st')) === 'r')
+    },
+  )
+
+  it('looks at what became of a revocation only when a commit that came late has happened', async () => {
+    const arrives = Promise.withResolvers<void>()
+    const slow: PostgresPool = {
+      async connect() {
+        const connection = await database.pool.connect()
+        return {
+          async query(config) {
+            if (config.text !== 'commit') return await connection.query(config)
+            void arrives.promise.then(() => connection.query(config)).finally(() => connection.release())
+            throw new Error('No answer in time.')
+          },
+          release: () => undefined,
+        }
+      },
+    }
+    const store = database.store()
+    await using auth = await createTestAuth({ redis, authority: { store } })
+    const { session } = await auth.signIn()
+    await expect(createPostgresSessionStore({ pool: slow }).revoke(session, 'late')).rejects.toThrow(
+      'No answer',
+    )
+    let looked = false
+    const look = store.recentlyRevoked(60_000, session).finally(() => (looked = true))
+    await until(async () => {
+      const { rows } = await database.pool.query(
+        "select 1 from pg_locks where locktype = 'advisory' and not granted",
+      )
+      return rows.length === 1
+    })
+    expect(looked).toBe(false)
+    arrives.resolve()
+    expect((await look).map(({ sessionId }) => sessionId)).toEqual([session.sessionId])
+  })
+
+  it('rolls a revocation back whose caller was told that it failed', async () => {
+    const store = createPostgresSessionStore({ pool: database.pool, queryTimeout: 300 })
+    await using auth = await createTestAuth({ redis, authority: { store } })
+    const tokens = await auth.signIn()
+    const unlock = await lockTable()
+    expect(await codeOf(auth.authority.revokeAll(tokens.session))).toBe('ERR_AUTH_UNAVAILABLE')
+    await unlock()
+    expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('resolved')
+  })
+
+  it('tells Redis of a session that a refresh finds to have ended', async () => {
+    const store = database.store()
+    await using auth = await createTestAuth({ redis, authority: { store } })
+    const tokens = await auth.signIn()
+    await store.revoke(tokens.session, 'elsewhere')
+    expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('ERR_AUTH_REFRESH_REVOKED')
+    expect(await codeOf(auth.manager.authenticate({ scheme: 'bearer', token: tokens.accessToken }))).toBe(
+      'ERR_AUTH_SESSION_REVOKED',
+    )
+  })
+
+  it.each(['1m', -60_000])(
+    'counts the grace right with a clock that differs by %s from that of Redis',
+    async (skew) => {
+      let auth: TestAuth | undefined
+      const ahead = createTestClock()
+      const differs = typeof skew === 'number' ? skew : 60_000
+      const clock = { now: () => (auth?.clock ?? ahead).now() + differs, monotonic: () => ahead.monotonic() }
+      auth = await createTestAuth({ redis, authority: { store: database.store(clock), grace: '10s' } })
+      const first = await auth.signIn()
+      const second = await auth.authority.refresh(first.refreshToken)
+      await useToken(redis, auth, second)
+      auth.clock.advance('5s')
+      expect((await auth.authority.refresh(first.refreshToken)).refreshToken).toBe(second.refreshToken)
+      auth.clock.advance('6s')
+      expect(await codeOf(auth.authority.refresh(first.refreshToken))).toBe('ERR_AUTH_REFRESH_REUSED')
+      await auth.close()
+    },
+  )
+
   /** A sign-in with something that happens after the database has committed it, and before Redis knows. */
   async function signInWith(
     happen: (ref: SessionRef, auth: TestAuth) => Promise<unknown>,
@@ -110,6 +254,7 @@ describe('createPostgresSessionStore', () => {
     const first = await auth.signIn()
     const second = await auth.authority.refresh(first.refreshToken)
     await useToken(redis, auth, second)
+    auth.clock.advance(1)
     await until(
       async () => (await codeOf(auth.authority.refresh(first.refreshToken))) === 'ERR_AUTH_REFRESH_REUSED',
     )

@@ -7,6 +7,9 @@ import {
 } from '../../src/postgres.ts'
 import type { Clock } from '@quintet/core/kit'
 
+/** Machines that run tests are busy. */
+const queryTimeout = '5s'
+
 /** A database with the tables of sessions. */
 export interface SessionDatabase extends AsyncDisposable {
   readonly url: string
@@ -22,7 +25,8 @@ export async function createSessionDatabase(): Promise<SessionDatabase> {
   return {
     url: database.url,
     pool,
-    store: (clock) => createPostgresSessionStore(clock === undefined ? { pool } : { pool, clock }),
+    store: (clock) =>
+      createPostgresSessionStore({ pool, queryTimeout, ...(clock === undefined ? {} : { clock }) }),
     async [Symbol.asyncDispose]() {
       await pool.end()
       await database.drop()
