@@ -40,10 +40,32 @@ export function writableColumns(table: CatalogueRelation): readonly string[] {
   return table.columns.filter(({ generated }) => generated !== 'stored').map(({ name }) => name)
 }
 
+/** A whole row of the table `saved` as text; `saved` alone would be the column of that name where there is one. */
+export const rowText = '(saved.*)::text'
+
+/** Makes the text of every value independent of the settings of the login, and takes its time limits away. */
+export async function setTextFormat(client: Client): Promise<void> {
+  for (const [name, value] of [
+    ['datestyle', 'ISO, YMD'],
+    ['intervalstyle', 'postgres'],
+    ['timezone', 'UTC'],
+    ['extra_float_digits', '3'],
+    ['bytea_output', 'hex'],
+    ['lc_monetary', 'C'],
+    ['quote_all_identifiers', 'off'],
+    ['xmloption', 'content'],
+    ['search_path', 'pg_catalog, public'],
+    ['statement_timeout', '0'],
+    ['idle_in_transaction_session_timeout', '0'],
+  ]) {
+    await client.query('select set_config($1, $2, true)', [name, value])
+  }
+}
+
 export async function sumTable(client: Client, table: string): Promise<TableSum> {
   const { rows } = await client.query<{ rows: string; sum: string }>(
-    `select count(*) as rows, coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text as sum
-     from only ${quoteTable(table)} t`,
+    `select count(*) as rows, coalesce(sum(hashtextextended(${rowText}, 0)::numeric), 0)::text as sum
+     from only ${quoteTable(table)} saved`,
   )
   return { kind: 'sum', table, rows: Number(rows[0]?.rows ?? 0), sum: rows[0]?.sum ?? '0' }
 }
@@ -67,7 +89,7 @@ export async function readMigrations(client: Client): Promise<readonly AppliedMi
 /** The length of the longest row as text, in bytes. */
 export async function longestRow(client: Client, table: string): Promise<number> {
   const { rows } = await client.query<{ longest: number }>(
-    `select coalesce(max(octet_length(t::text)), 0)::int as longest from only ${quoteTable(table)} t`,
+    `select coalesce(max(octet_length(${rowText})), 0)::int as longest from only ${quoteTable(table)} saved`,
   )
   return rows[0]?.longest ?? 0
 }

@@ -1,13 +1,23 @@
-import { once } from 'node:events'
+import { randomUUID } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
-import { finished } from 'node:stream/promises'
-import { createGzip, type Gzip } from 'node:zlib'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { createGzip } from 'node:zlib'
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import { Client } from 'pg'
 import { quoteName, quoteTable } from '../sql/sql-text.ts'
 import { backupInvalid, type BackupLine, type TableSum } from './backup-format.ts'
-import { longestRow, readBackupTables, readMigrations, sumTable, writableColumns } from './backup-tables.ts'
+import {
+  longestRow,
+  readBackupTables,
+  readMigrations,
+  rowText,
+  setTextFormat,
+  sumTable,
+  writableColumns,
+} from './backup-tables.ts'
+import { refuseUnrestorable } from './hold-constraints.ts'
 
 export interface BackupOptions {
   /** A login that sees every row: the owner, or an administrator. */
@@ -29,7 +39,8 @@ const bytesPerRead = 4_194_304
  * Writes every row of a database as of one moment to a gzipped file. The tables themselves come from the
  * migrations, whose names and checksums the backup carries.
  *
- * @throws RlsError `ERR_RLS_BACKUP_INVALID` when a policy would hide rows from the login.
+ * @throws RlsError `ERR_RLS_BACKUP_INVALID` when a policy would hide rows from the login, or the rows could not be
+ *   restored. What was in the file before stays there then.
  */
 export async function backupDatabase(options: BackupOptions): Promise<BackupReport> {
   refuseUnknownKeys(options, ['url', 'file'], 'backupDatabase')
@@ -37,67 +48,58 @@ export async function backupDatabase(options: BackupOptions): Promise<BackupRepo
   // The statement in flight is told; without a listener the same error would end the process.
   client.on('error', () => undefined)
   await client.connect()
-  const partial = `${options.file}.partial`
+  const partial = `${options.file}.${randomUUID()}.partial`
+  const sums: TableSum[] = []
   try {
     await client.query('begin isolation level repeatable read read only')
-    await client.query(
-      "set local datestyle = 'ISO'; set local timezone = 'UTC'; set local extra_float_digits = 3",
-    )
-    const report = await write(client, partial, options.file)
+    await setTextFormat(client)
+    const target = createWriteStream(partial, { flags: 'wx', mode: 0o600, flush: true })
+    await pipeline(Readable.from(readLines(client, sums)), createGzip(), target)
     await client.query('commit')
     await rename(partial, options.file)
-    return report
+    return { file: options.file, tables: sums.map(({ table, rows }) => ({ table, rows })) }
   } finally {
     await client.end()
     await rm(partial, { force: true })
   }
 }
 
-async function write(client: Client, partial: string, file: string): Promise<BackupReport> {
+/** The lines of the backup; the sums of the tables are put aside on the way. */
+async function* readLines(client: Client, sums: TableSum[]): AsyncGenerator<string> {
   const { tables } = await readBackupTables(client)
+  await refuseUnrestorable(client, backupInvalid)
   await refuseHiddenRows(
     client,
     tables.map(({ name }) => name),
   )
-  const gzip = createGzip()
-  const target = createWriteStream(partial, { mode: 0o600 })
-  const written = finished(gzip.pipe(target))
-  // Seen below; without a listener a failure while rows are read would end the process.
-  written.catch(() => undefined)
-  target.on('error', (error) => gzip.destroy(error))
-
-  await line(gzip, {
+  yield line({
     kind: 'quintet-backup',
     version: 1,
     database: client.database ?? '',
     takenAt: new Date().toISOString(),
     migrations: (await readMigrations(client)).map(({ name, checksum }) => ({ name, checksum })),
   })
-  const sums: TableSum[] = []
   for (const table of tables) {
-    await line(gzip, { kind: 'table', table: table.name, columns: writableColumns(table) })
-    await writeRows(client, gzip, table.name)
+    yield line({ kind: 'table', table: table.name, columns: writableColumns(table) })
+    for await (const rows of readRows(client, table.name)) yield line({ kind: 'rows', rows })
     const sum = await sumTable(client, table.name)
-    await line(gzip, sum)
+    yield line(sum)
     sums.push(sum)
   }
-  for (const sequence of await readSequences(client)) await line(gzip, sequence)
-  await line(gzip, { kind: 'end' })
-  gzip.end()
-  await written
-  return { file, tables: sums.map(({ table, rows }) => ({ table, rows })) }
+  for (const sequence of await readSequences(client)) yield line(sequence)
+  yield line({ kind: 'end' })
 }
 
-async function writeRows(client: Client, gzip: Gzip, table: string): Promise<void> {
+async function* readRows(client: Client, table: string): AsyncGenerator<readonly string[]> {
   await client.query(
-    `declare backup_rows no scroll cursor for select t::text as row from only ${quoteTable(table)} t`,
+    `declare backup_rows no scroll cursor for select ${rowText} as row from only ${quoteTable(table)} saved`,
   )
   const fitting = Math.floor(bytesPerRead / Math.max(1, await longestRow(client, table)))
   const count = Math.min(rowsPerRead, Math.max(1, fitting))
   for (;;) {
     const { rows } = await client.query<{ row: string }>(`fetch ${count} from backup_rows`)
     if (rows.length === 0) break
-    await line(gzip, { kind: 'rows', rows: rows.map(({ row }) => row) })
+    yield rows.map(({ row }) => row)
   }
   await client.query('close backup_rows')
 }
@@ -140,6 +142,6 @@ async function refuseHiddenRows(client: Client, tables: readonly string[]): Prom
   )
 }
 
-async function line(gzip: Gzip, value: BackupLine): Promise<void> {
-  if (!gzip.write(`${JSON.stringify(value)}\n`)) await once(gzip, 'drain')
+function line(value: BackupLine): string {
+  return `${JSON.stringify(value)}\n`
 }

@@ -1,13 +1,19 @@
 import { createReadStream } from 'node:fs'
-import { createInterface } from 'node:readline'
 import { createGunzip } from 'node:zlib'
-import { isQuintetError } from '@quintet/core'
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import { Client } from 'pg'
+import { mapPostgresError } from '../sql/postgres-errors.ts'
 import { quoteName, quoteTable } from '../sql/sql-text.ts'
 import { backupInvalid, type BackupHeader, type BackupLine } from './backup-format.ts'
-import { readBackupTables, readMigrations, sumTable, writableColumns } from './backup-tables.ts'
+import {
+  readBackupTables,
+  readMigrations,
+  setTextFormat,
+  sumTable,
+  writableColumns,
+} from './backup-tables.ts'
 import type { BackupReport } from './backup.ts'
+import { holdConstraints } from './hold-constraints.ts'
 
 export interface RestoreOptions {
   /** The owner login, or an administrator, of a database with the same migrations. */
@@ -20,7 +26,7 @@ export interface RestoreOptions {
  * and compared with the backup before the transaction commits. Triggers do not fire.
  *
  * @throws RlsError `ERR_RLS_BACKUP_INVALID` when the file is damaged, the migrations differ or a sum does
- *   not match; the database is then as it was.
+ *   not match. After this and any other error the database is as it was.
  */
 export async function restoreDatabase(options: RestoreOptions): Promise<BackupReport> {
   refuseUnknownKeys(options, ['url', 'file'], 'restoreDatabase')
@@ -30,18 +36,22 @@ export async function restoreDatabase(options: RestoreOptions): Promise<BackupRe
   await client.connect()
   try {
     await client.query('begin')
-    await client.query(
-      "set local datestyle = 'ISO'; set local timezone = 'UTC'; set local extra_float_digits = 3",
-    )
+    await setTextFormat(client)
     const report = await read(client, options.file)
     await client.query('commit')
     return report
   } catch (error) {
-    if (isQuintetError(error)) throw error
-    throw backupInvalid(error instanceof Error ? error.message : String(error), error)
+    if (isDamage(error)) throw backupInvalid(error.message, error)
+    throw mapPostgresError(error) ?? error
   } finally {
     await client.end()
   }
+}
+
+/** Whether an error comes from what the file holds: no gzip, no JSON, values that their columns do not take. */
+function isDamage(error: unknown): error is Error {
+  const { code } = error as { code?: unknown }
+  return error instanceof SyntaxError || /^(?:Z_|(?:22|23)[0-9A-Z]{3}$)/.test(String(code))
 }
 
 async function read(client: Client, file: string): Promise<BackupReport> {
@@ -101,18 +111,22 @@ async function read(client: Client, file: string): Promise<BackupReport> {
   return { file, tables: restored }
 }
 
+/** Lines end at LF alone: U+2028 and others that end one elsewhere stand in rows. */
 async function* lines(file: string): AsyncGenerator<BackupLine> {
   const source = createReadStream(file)
   const gunzip = createGunzip()
   source.on('error', (error) => gunzip.destroy(error))
-  const reader = createInterface({ input: source.pipe(gunzip), crlfDelay: Number.POSITIVE_INFINITY })
-  let failure: unknown
-  gunzip.on('error', (error) => {
-    failure = error
-    reader.close()
-  })
-  for await (const text of reader) yield JSON.parse(text) as BackupLine
-  if (failure !== undefined) throw failure
+  let pending: string[] = []
+  for await (const chunk of source.pipe(gunzip).setEncoding('utf8')) {
+    const [first = '', ...others] = String(chunk).split('\n')
+    pending.push(first)
+    for (const next of others) {
+      yield JSON.parse(pending.join('')) as BackupLine
+      pending = [next]
+    }
+  }
+  const rest = pending.join('')
+  if (rest !== '') yield JSON.parse(rest) as BackupLine
 }
 
 async function insertRows(
@@ -124,7 +138,7 @@ async function insertRows(
   const name = quoteTable(table)
   const list = columns.map(quoteName)
   await client.query(
-    `insert into ${name} (${list.join(', ')}) overriding system value
+    `insert into ${name} ${list.length === 0 ? '' : `(${list.join(', ')}) overriding system value`}
      select ${list.map((column) => `(saved.row).${column}`).join(', ')}
      from (select unnest($1::text[])::${name} as row) saved`,
     [rows],
@@ -140,39 +154,6 @@ async function refuseOtherMigrations(client: Client, header: BackupHeader): Prom
   throw backupInvalid(
     'the database has other migrations than the one it was taken from. Migrate it to the same ones first.',
   )
-}
-
-/** Keeps triggers from acting on rows that are not new, and references from being checked before the end. */
-async function holdConstraints(client: Client, tables: readonly string[]): Promise<() => Promise<void>> {
-  const { rows: triggers } = await client.query<{ table: string; name: string }>(
-    `select n.nspname || '.' || c.relname as table, t.tgname as name
-     from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
-     where not t.tgisinternal and t.tgenabled = 'O' and n.nspname || '.' || c.relname = any($1)`,
-    [tables],
-  )
-  const { rows: references } = await client.query<{ table: string; name: string }>(
-    `select n.nspname || '.' || c.relname as table, f.conname as name
-     from pg_constraint f join pg_class c on c.oid = f.conrelid join pg_namespace n on n.oid = c.relnamespace
-     where f.contype = 'f' and not f.condeferrable and f.conparentid = 0 and n.nspname || '.' || c.relname = any($1)`,
-    [tables],
-  )
-  const alter = async (
-    found: readonly { table: string; name: string }[],
-    verb: string,
-    end = '',
-    only = '',
-  ): Promise<void> => {
-    for (const { table, name } of found) {
-      await client.query(`alter table ${only}${quoteTable(table)} ${verb} ${quoteName(name)}${end}`)
-    }
-  }
-  await alter(triggers, 'disable trigger', '', 'only ')
-  await alter(references, 'alter constraint', ' deferrable initially deferred')
-  return async () => {
-    await client.query('set constraints all immediate')
-    await alter(references, 'alter constraint', ' not deferrable')
-    await alter(triggers, 'enable trigger', '', 'only ')
-  }
 }
 
 /** Materialized views hold rows of their tables, those that were made last stand on the others. */
