@@ -35,10 +35,16 @@ export { readOptions, type NoteProblem, type ReadOptionsSettings } from './optio
 export { schemaOption } from './options/schema-option.ts'
 export { parseSize } from './options/size.ts'
 export { unknownClient } from './pipeline/client-info.ts'
-export { createPipeline, pipelineDefaults } from './pipeline/create-pipeline.ts'
+export { createPipeline } from './pipeline/create-pipeline.ts'
 export type { InvocationObserver, SettledCall } from './pipeline/invocation.ts'
 export type { Operation, Surface } from './pipeline/operation.ts'
-export type { CallSteps, IncomingCall, Pipeline, PipelineOptions } from './pipeline/pipeline.ts'
+export {
+  pipelineDefaults,
+  type CallSteps,
+  type IncomingCall,
+  type Pipeline,
+  type PipelineOptions,
+} from './pipeline/pipeline.ts'
 export { TimeLimit, type Timed } from './pipeline/time-limit.ts'
 export {
   checkOutput,

@@ -1,6 +1,8 @@
 import type { Links } from '../transport/link.ts'
 import type { Duration } from '../options/duration.ts'
 import type { Logger } from '../logging/logger.ts'
+import { option } from '../options/options.ts'
+import type { ResolvedOptions } from '../options/option-spec.ts'
 
 export interface AppOptions {
   /** Which process of the system to run. @defaultValue the only one */
@@ -23,3 +25,19 @@ export interface AppOptions {
   /** Cancels a start that is not finished. */
   readonly signal?: AbortSignal
 }
+
+/** How {@link AppOptions} are read. */
+export const appSpec = {
+  process: option.text().optional(),
+  instance: option.count(0),
+  baseUrl: option.text().optional(),
+  logger: option.collaborator<Logger>(['debug', 'info', 'warn', 'error', 'child'], 'a logger').optional(),
+  env: option.collaborator<NonNullable<AppOptions['env']>>([], 'environment variables').optional(),
+  ports: option.record(option.port()),
+  links: option.collaborator<Links>(['expose', 'connect'], 'links').optional(),
+  dev: option.boolean(false),
+  startupTimeout: option.delay().optional(),
+  signal: option.signal(),
+}
+
+export type ResolvedAppOptions = ResolvedOptions<typeof appSpec>

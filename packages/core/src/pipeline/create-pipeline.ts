@@ -6,7 +6,13 @@ import { runInInvocation } from './current-invocation.ts'
 import { toQuintetError, type QuintetError } from '../errors.ts'
 import type { Invocation, InvocationObserver, InvocationWrapper } from './invocation.ts'
 import type { Logger } from '../logging/logger.ts'
-import type { CallSteps, IncomingCall, Pipeline, PipelineOptions } from './pipeline.ts'
+import {
+  pipelineDefaults,
+  type CallSteps,
+  type IncomingCall,
+  type Pipeline,
+  type PipelineOptions,
+} from './pipeline.ts'
 import { PipelineCall, type Ending } from './pipeline-call.ts'
 import { anonymous, type Principal } from '../access/principal.ts'
 import { logFailure } from './log-failure.ts'
@@ -14,9 +20,6 @@ import { deadlineExceeded, expired, notIdentified, overloaded, refused, stopping
 import { runWrapped } from './run-wrapped.ts'
 import { createHandover } from './stream-handover.ts'
 import { TimeLimit } from './time-limit.ts'
-
-/** What applies where {@link PipelineOptions} says nothing. */
-export const pipelineDefaults = { maxConcurrentCalls: 10_000 } as const
 
 /** The longest delay that Node's timers can hold; a call with a later deadline gets no timer. */
 const longestTimer = 2_147_483_647

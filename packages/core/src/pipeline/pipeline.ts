@@ -43,6 +43,9 @@ export interface PipelineOptions {
   readonly clock?: Clock
 }
 
+/** What applies where {@link PipelineOptions} says nothing. */
+export const pipelineDefaults = { maxConcurrentCalls: 10_000 } as const
+
 /** The one way to a handler: admit, authenticate, authorize, wrappers, handler, settle. */
 export interface Pipeline {
   /** Calls in progress. */
