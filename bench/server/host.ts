@@ -1,4 +1,5 @@
 import {
+  type AccessRule,
   type AuthManager,
   type InvocationWrapper,
   procedure,
@@ -18,15 +19,13 @@ import { createLogger } from '@quintet/core/logger'
 import { add, AddInput, AddOutput } from './contract.ts'
 
 export interface HostLayers {
+  /** @defaultValue `'public'` */
+  readonly access?: AccessRule
   readonly auth?: AuthManager
   readonly wrappers?: readonly InvocationWrapper[]
   /** One JSON line per call, to standard output. */
   readonly logging?: boolean
 }
-
-const math = service('math', {
-  add: procedure({ access: 'public', input: AddInput, output: AddOutput }, ({ input }) => add(input)),
-})
 
 const upload = route({
   method: 'POST',
@@ -41,7 +40,11 @@ const upload = route({
 })
 
 /** The host of a transport, with the real pipeline. */
-export function createHost({ auth, wrappers = [], logging = false }: HostLayers = {}): TransportHost {
+export function createHost(layers: HostLayers = {}): TransportHost {
+  const { access = 'public', auth, wrappers = [], logging = false } = layers
+  const math = service('math', {
+    add: procedure({ access, input: AddInput, output: AddOutput }, ({ input }) => add(input)),
+  })
   const logger = logging ? createLogger() : silentLogger
   const observers: InvocationObserver[] = logging
     ? [{ onSettled: ({ operation, ...call }) => logger.info({ ...call, operation: operation.name }, 'call') }]

@@ -43,14 +43,22 @@ async function serveOurs(layers: HostLayers = {}): Promise<string> {
   return running.url ?? ''
 }
 
+/** The URL, with a token that may call. */
+async function serveAuthenticated(freshness: 'strict' | 'tracked', layers: HostLayers = {}): Promise<string> {
+  const { createSessionAuth } = await import('./session-auth.ts')
+  const { auth, token } = await createSessionAuth(freshness)
+  return `${await serveOurs({ access: 'authenticated', auth, ...layers })}#${token}`
+}
+
 const peers: Record<string, () => Promise<string>> = {
   raw: () => serveNode(raw),
   'raw-upload': () => serveNode(rawUpload),
   ours: () => serveOurs(),
-  async 'ours-auth'() {
-    const { createSessionAuth } = await import('./session-auth.ts')
-    const { auth, token } = await createSessionAuth()
-    return `${await serveOurs({ auth })}#${token}`
+  'ours-auth': () => serveAuthenticated('tracked'),
+  'ours-auth-strict': () => serveAuthenticated('strict'),
+  async 'ours-protected'() {
+    const { createRlsInvocationWrapper } = await import('@quintet/rls')
+    return serveAuthenticated('tracked', { wrappers: [createRlsInvocationWrapper()], logging: true })
   },
   async 'ours-rls'() {
     const { createRlsInvocationWrapper } = await import('@quintet/rls')

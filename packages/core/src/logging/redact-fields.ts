@@ -19,7 +19,8 @@ const censor = '[redacted]'
  */
 export function redactFields(fields: object, levels: number = depth): object {
   let copy: Record<string, unknown> | undefined
-  for (const [name, value] of Object.entries(fields)) {
+  for (const name of Object.keys(fields)) {
+    const value: unknown = (fields as Record<string, unknown>)[name]
     const replaced = secretFields.has(name.toLowerCase()) ? censor : redactValue(value, levels)
     if (replaced !== value) (copy ??= { ...fields })[name] = replaced
   }

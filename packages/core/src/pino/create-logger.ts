@@ -12,7 +12,7 @@ export function createLogger(options: LoggerOptions = {}): Logger {
   const settings: PinoOptions = {
     level,
     base: redactFields(fields) as Record<string, unknown>,
-    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    timestamp: createTimestamp(),
     formatters: {
       ...(sortsByLevel ? {} : { level: (label: string) => ({ level: label }) }),
       log: (logged) => redactFields(logged) as Record<string, unknown>,
@@ -29,4 +29,19 @@ export function createLogger(options: LoggerOptions = {}): Logger {
     return child.call(this, redactFields(fields))
   } as typeof child
   return logger
+}
+
+/** The member `time` of each line, in ISO 8601. Most of its text stays the same for a second. */
+function createTimestamp(): () => string {
+  let second = -1
+  let beginning = ''
+  return () => {
+    const now = Date.now()
+    const current = Math.floor(now / 1_000)
+    if (current !== second) {
+      second = current
+      beginning = `,"time":"${new Date(now).toISOString().slice(0, -4)}`
+    }
+    return `${beginning}${String(now - current * 1_000).padStart(3, '0')}Z"`
+  }
 }

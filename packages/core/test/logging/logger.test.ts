@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { createLogger } from '../../src/logger.ts'
 import { Secret } from '../../src/index.ts'
 
@@ -24,6 +24,27 @@ describe('createLogger', () => {
         msg: 'hello',
       },
     ])
+  })
+
+  it('writes the time of each line to the millisecond, also when the clock is set back', () => {
+    vi.useFakeTimers({ toFake: ['Date'] })
+    try {
+      const times = [
+        '2026-01-02T03:04:05.999Z',
+        '2026-01-02T03:04:06.000Z',
+        '2026-01-02T03:04:06.045Z',
+        '2025-12-31T23:59:59.007Z',
+      ]
+      const written = lines((logger) => {
+        for (const time of times) {
+          vi.setSystemTime(new Date(time))
+          logger.info({}, 'x')
+        }
+      })
+      expect(written).toEqual(times.map((time) => expect.objectContaining({ time })))
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('holds back what is below its level', () => {
