@@ -39,10 +39,15 @@ export const sealStatements = [
   'discard temp',
 ] as const
 
-const shapes: Readonly<Record<IdType, RegExp>> = {
-  uuid: /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i,
-  bigint: /^-?\d{1,18}$/,
-  text: /^[^\0]{1,200}$/,
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+const wholeNumber = /^-?\d{1,19}$/
+
+const isId: Readonly<Record<IdType, (value: string) => boolean>> = {
+  uuid: (value) => uuid.test(value),
+  // 64 bits with their sign, as int8 has.
+  bigint: (value) => wholeNumber.test(value) && BigInt.asIntN(64, BigInt(value)) === BigInt(value),
+  // Each id of a context is a text.
+  text: () => true,
 }
 
 export interface SettingsOptions {
@@ -83,6 +88,6 @@ export function createSettingsReader(options: SettingsOptions): SettingsReader {
 
 function checkedId(value: string | null, type: IdType, member: string): string {
   if (value === null) return ''
-  if (shapes[type].test(value)) return value
+  if (isId[type](value)) return value
   throw invalid(member, `is not of type ${type}`)
 }

@@ -84,7 +84,7 @@ export function parseRlsContext(input: RlsContextInput): RlsContext {
   assertIdentifier(userId, 'userId')
   if (!Array.isArray(roles)) throw invalid('roles', 'must be a list of names')
   for (const role of roles as readonly unknown[]) {
-    if (typeof role !== 'string' || !/^[^,\0]{1,200}$/.test(role)) {
+    if (typeof role !== 'string' || !isText(role) || role.includes(',')) {
       throw invalid('roles', 'must be names of at most 200 characters without commas')
     }
   }
@@ -94,9 +94,14 @@ export function parseRlsContext(input: RlsContextInput): RlsContext {
 
 function assertIdentifier(value: unknown, member: string): void {
   if (value === null) return
-  if (typeof value !== 'string' || !/^[^\0]{1,200}$/.test(value)) {
+  if (typeof value !== 'string' || !isText(value)) {
     throw invalid(member, 'must be null or a text of 1 to 200 characters')
   }
+}
+
+/** Half a surrogate pair would be sent as U+FFFD, so that two texts were one in the database. */
+function isText(value: string): boolean {
+  return value.length > 0 && value.length <= 200 && !value.includes('\0') && value.isWellFormed()
 }
 
 export function invalid(member: string, reason: string): RlsError {

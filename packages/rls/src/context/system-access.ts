@@ -1,6 +1,6 @@
 import type { Logger } from '@quintet/core'
 import { RlsError } from '../errors.ts'
-import type { RlsScope } from './rls-context.ts'
+import { runInScope, type RlsScope } from './rls-context.ts'
 
 /** One use of the system login, as it is recorded before the first statement. */
 export interface SystemAccess {
@@ -12,7 +12,10 @@ export interface SystemAccess {
 
 export type AuditSystemAccess = (access: SystemAccess) => void | Promise<void>
 
-/** Records the first use of each system scope; later connections of the same scope wait for that record. */
+/**
+ * Records the first use of each system scope; later connections of the same scope wait for that record. What the
+ * audit itself sends to the database is system access that needs no record of its own.
+ */
 export function createSystemAudit(
   audit: AuditSystemAccess | undefined,
   logger: Logger,
@@ -24,7 +27,11 @@ export function createSystemAudit(
     const known = recorded.get(scope)
     if (known) return known
     const { tenantId, userId } = scope.context
-    const pending = (async () => record({ reason: scope.systemReason ?? '', tenantId, userId }))()
+    const auditScope: RlsScope = { ...scope }
+    recorded.set(auditScope, Promise.resolve())
+    const pending = runInScope(auditScope, async () =>
+      record({ reason: scope.systemReason ?? '', tenantId, userId }),
+    )
     recorded.set(scope, pending)
     return pending
   }

@@ -8,6 +8,7 @@ export interface VersionedUpdate {
   readonly key: Readonly<Record<string, unknown>>
   /** The version that the change is based on. */
   readonly version: number | bigint | string
+  /** Members that are undefined stay as they are. */
   readonly set: Readonly<Record<string, unknown>>
   /** A whole-number column. @defaultValue `'version'` */
   readonly versionColumn?: string
@@ -28,7 +29,11 @@ export async function updateVersioned<Row extends object = Record<string, unknow
   const column = update.versionColumn ?? 'version'
   const keys = Object.entries(update.key)
   if (keys.length === 0) throw new TypeError('updateVersioned.key: name the columns that find the row.')
-  const changes = Object.entries(update.set).map(([name, value]) => sql`${sql.ref(name)} = ${value}`)
+  const undefinedKey = keys.find(([, value]) => value === undefined)
+  if (undefinedKey) throw new TypeError(`updateVersioned.key.${undefinedKey[0]}: is undefined.`)
+  const changes = Object.entries(update.set)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => sql`${sql.ref(name)} = ${value}`)
   const matches = keys.map(([name, value]) => sql`${sql.ref(name)} = ${value}`)
   const version = sql.ref(column)
   const { rows } = await sql<Row>`

@@ -5,12 +5,13 @@ import { sql, type Kysely } from 'kysely'
 const key = '6051432110874520579'
 
 /**
- * Runs the function while no other migrator runs in the database. It asks again and again instead of waiting
- * in a statement: a waiting one holds a snapshot, for which CREATE INDEX CONCURRENTLY of the holder would wait.
+ * Runs the function while no other migrator runs in the database, on the connection that holds the lock: so that it is
+ * never idle beside the work, and whatever cuts it ends the work too. It asks again and again instead of waiting in
+ * a statement: a waiting one holds a snapshot, for which CREATE INDEX CONCURRENTLY of the holder would wait.
  */
 export async function withMigrationLock<Result>(
   db: Kysely<unknown>,
-  run: () => Promise<Result>,
+  run: (connection: Kysely<unknown>) => Promise<Result>,
 ): Promise<Result> {
   return db.connection().execute(async (connection) => {
     for (;;) {
@@ -21,9 +22,10 @@ export async function withMigrationLock<Result>(
       await delay(50 + Math.random() * 50)
     }
     try {
-      return await run()
+      return await run(connection)
     } finally {
-      await sql`select pg_advisory_unlock(${key}::bigint)`.execute(connection)
+      // Where the connection is lost, so is the lock; what was done stays done.
+      await sql`select pg_advisory_unlock(${key}::bigint)`.execute(connection).catch(() => undefined)
     }
   })
 }

@@ -51,7 +51,7 @@ export function createMigrator(options: MigratorOptions): Migrator {
   const { ownerUrl, folder, logger } = resolved
 
   const withDatabase = async <Result>(run: (db: Kysely<unknown>) => Promise<Result>): Promise<Result> => {
-    const pool = new Pool({ connectionString: ownerUrl, max: 2 })
+    const pool = new Pool({ connectionString: ownerUrl, max: 1, keepAlive: true })
     const onLost = (error: Error): void => logger.warn({ err: error }, 'a connection for migrations was lost')
     pool.on('error', onLost)
     // The statement in flight is told too; without a listener the same error would end the process.
@@ -75,8 +75,8 @@ export function createMigrator(options: MigratorOptions): Migrator {
     withDatabase(async (db) => {
       const files = await readMigrationFiles(folder)
       await prepareSchema(db)
-      return withMigrationLock(db, async () =>
-        run(db, files, compareMigrations(files, await readApplied(db))),
+      return withMigrationLock(db, async (connection) =>
+        run(connection, files, compareMigrations(files, await readApplied(connection))),
       )
     })
 

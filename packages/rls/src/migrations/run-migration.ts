@@ -27,7 +27,7 @@ export async function runMigration(
   for (let attempt = 1; ; attempt++) {
     try {
       if (migration.noTransaction) {
-        await db.connection().execute((connection) => run(connection))
+        await run(db)
         await record(db, file)
       } else {
         await db.transaction().execute(async (trx) => {

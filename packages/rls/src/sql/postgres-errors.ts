@@ -73,6 +73,7 @@ const byClass: Readonly<Record<string, Mapping>> = {
 }
 
 const networkCodes: ReadonlySet<string> = new Set([
+  'EAI_AGAIN',
   'ECONNREFUSED',
   'ECONNRESET',
   'EHOSTUNREACH',
@@ -100,17 +101,19 @@ export function mapPostgresError(thrown: unknown): RlsError | undefined {
   })
 }
 
+/** A host with several addresses, each of which was tried, gives an `AggregateError` with the code of the first. */
 function mappingOf(thrown: unknown): Mapping | undefined {
   if (!(thrown instanceof Error)) return undefined
   const { code, severity, syscall } = thrown as { code?: unknown; severity?: unknown; syscall?: unknown }
   if (typeof code === 'string' && typeof severity === 'string' && /^[0-9A-Z]{5}$/.test(code)) {
     return byState[code] ?? byClass[code.slice(0, 2)] ?? internal
   }
-  if (typeof code === 'string' && networkCodes.has(code) && syscall !== undefined) return unavailable
+  const ofNetwork = syscall !== undefined || thrown instanceof AggregateError
+  if (typeof code === 'string' && networkCodes.has(code) && ofNetwork) return unavailable
   if (thrown.message === 'Query read timeout') return timeout
   return connectionMessages.test(thrown.message) ? unavailable : undefined
 }
 
 /** Errors that pg itself makes when a connection is lost or none is to be had; they carry no code. */
 const connectionMessages =
-  /^(?:Connection terminated|Client has encountered a connection error|Client was closed and is not queryable|timeout exceeded when trying to connect)/
+  /^(?:Connection terminated|Client has encountered a connection error|Client was closed and is not queryable|timeout exceeded when trying to connect|timeout expired$)/

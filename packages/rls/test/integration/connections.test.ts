@@ -342,9 +342,14 @@ describe('options', () => {
     expect((await runWithRlsContext({ tenantId: '42', userId: 'auth0|x' }, setting)).rows).toEqual([
       { both: '42auth0|x' },
     ])
-    await expect(runWithRlsContext({ tenantId: '4x2' }, setting)).rejects.toMatchObject({
-      code: 'ERR_RLS_INVALID_CONTEXT',
-    })
+    for (const tenantId of ['1234567890123456789', '-9223372036854775808', '9223372036854775807']) {
+      expect((await runWithRlsContext({ tenantId }, setting)).rows).toEqual([{ both: tenantId }])
+    }
+    for (const tenantId of ['4x2', '9223372036854775808', '-9223372036854775809', '1e3', '']) {
+      await expect((async () => runWithRlsContext({ tenantId }, setting))()).rejects.toMatchObject({
+        code: 'ERR_RLS_INVALID_CONTEXT',
+      })
+    }
     await pool.end()
   })
 
@@ -376,6 +381,26 @@ describe('options', () => {
     expect(log.read()).toContain('nightly count')
     await expect(logged.query('select 1')).rejects.toMatchObject({ code: 'ERR_RLS_WRONG_SCOPE' })
     await logged.end()
+  })
+
+  it.each([
+    ['at once', async () => {}],
+    ['after a pause', () => new Promise((resolve) => setImmediate(resolve))],
+  ])('lets the audit write to the database %s', async (_, pause) => {
+    await fixture.asOwner(
+      'create table accesses (reason text)',
+      `grant select, insert on accesses to ${fixture.roles.system}`,
+    )
+    const pool = fixture.pool({
+      audit: async ({ reason }) => {
+        await pause()
+        await pool.query('insert into accesses values ($1)', [reason])
+      },
+    })
+    await asSystem('count', () => pool.query('select 1'))
+    expect(await fixture.asAdmin('select reason from accesses')).toEqual([{ reason: 'count' }])
+    await pool.end()
+    await fixture.asOwner('drop table accesses')
   })
 
   it('refuses asSystem without a system pool, and without a reason', async () => {

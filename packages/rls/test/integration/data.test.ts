@@ -150,7 +150,13 @@ describe('updateVersioned', () => {
       await expect(updateVersioned(db, { table: 'notes', key: {}, version: 1, set: {} })).rejects.toThrow(
         TypeError,
       )
-      const both = await Promise.allSettled([change(2), change(2)])
+      const optional: { readonly size?: number } = {}
+      const untouched = { table: 'notes', key: { title: 'a1' }, version: 2, set: { size: optional.size } }
+      expect(await updateVersioned(db, untouched)).toMatchObject({ version: 3, size: 7 })
+      await expect(
+        updateVersioned(db, { table: 'notes', key: { title: undefined }, version: 3, set: {} }),
+      ).rejects.toThrow('updateVersioned.key.title')
+      const both = await Promise.allSettled([change(3), change(3)])
       expect(both.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
     })
     await db.destroy()

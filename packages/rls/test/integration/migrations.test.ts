@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -256,7 +258,44 @@ it('names the roles of the database that it runs in', async () => {
   expect(await currentRoles(db)).toEqual(fixture.roles)
 })
 
+describe('a connection that is cut when it is idle', () => {
+  beforeEach(() => fixture.asAdmin(`alter role ${fixture.roles.owner} set idle_session_timeout = '300ms'`))
+
+  it('ends no migration, however long it takes', async () => {
+    await writeFile(join(folder, '0003_long.sql'), 'select pg_sleep(1)')
+    expect(await migrator().up()).toHaveLength(3)
+  })
+
+  it('lets no migration run twice', async () => {
+    await writeFile(
+      join(folder, '0003_once.sql'),
+      `-- migrate:no-transaction
+       create table if not exists runs (at timestamptz);
+       insert into runs values (clock_timestamp());
+       select pg_sleep(1);`,
+    )
+    await Promise.all([migrator().up(), migrator().up(), migrator().up()])
+    expect(await fixture.asAdmin('select count(*)::int as runs from runs')).toEqual([{ runs: 1 }])
+  })
+})
+
 describe('waitForMigrations', () => {
+  it('keeps its time and heeds its signal before a server that does not answer', async () => {
+    const silent = createServer(() => undefined).listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const { port } = silent.address() as AddressInfo
+    const url = `postgres://x@127.0.0.1:${port}/x`
+    await expect(waitForMigrations({ url, folder, timeout: 200 })).rejects.toMatchObject({
+      code: 'ERR_RLS_MIGRATIONS_PENDING',
+    })
+    const gone = new AbortController()
+    const waiting = waitForMigrations({ url, folder, signal: gone.signal })
+    await once(silent, 'connection')
+    gone.abort(new Error('enough'))
+    await expect(waiting).rejects.toThrow('enough')
+    silent.close()
+  })
+
   it('resolves when the last migration of the folder has run', async () => {
     const waiting = waitForMigrations({ url: fixture.url, folder, timeout: '20s' })
     await migrator().up()

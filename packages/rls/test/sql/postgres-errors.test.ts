@@ -43,10 +43,18 @@ describe('mapPostgresError', () => {
       code: 'ECONNREFUSED',
       syscall: 'connect',
     })
+    const lookup = Object.assign(new Error('getaddrinfo EAI_AGAIN db'), {
+      code: 'EAI_AGAIN',
+      syscall: 'getaddrinfo',
+    })
     for (const error of [
       refused,
+      lookup,
+      // As Node.js gives it for a host with several addresses.
+      Object.assign(new AggregateError([refused, refused]), { code: 'ECONNREFUSED' }),
       new Error('Connection terminated unexpectedly'),
       new Error('timeout exceeded when trying to connect'),
+      new Error('timeout expired'),
     ]) {
       expect(mapPostgresError(error)?.kind).toBe('unavailable')
     }
@@ -68,6 +76,7 @@ describe('mapPostgresError', () => {
       'Connection terminated unexpectedly',
       'Connection terminated',
       'Query read timeout',
+      'timeout expired',
       'Client was closed and is not queryable',
     ]) {
       expect(found).toContain(text)
