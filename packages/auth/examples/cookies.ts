@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { createSessionCookies } from '@quintet/auth'
-import { fetchFacts, withAuth } from '@quintet/auth/fetch'
+import { fetchAuth, fetchFacts } from '@quintet/auth/fetch'
 import { createTestAuth } from '@quintet/auth/testing'
 
 const redis = new Redis(process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379', { maxRetriesPerRequest: 0 })
@@ -11,7 +11,7 @@ const cookies = createSessionCookies({ csrfSecret: auth.secrets.csrf, refreshPat
 const withCookies = (values: readonly string[]): Response =>
   new Response(null, { status: 204, headers: values.map((value): [string, string] => ['set-cookie', value]) })
 
-const rename = withAuth({ manager, cookies }, (_request, { userId }) => Response.json({ renamed: userId }))
+const rename = fetchAuth({ manager, cookies }, (_request, { userId }) => Response.json({ renamed: userId }))
 
 async function app(request: Request): Promise<Response> {
   switch (new URL(request.url).pathname) {

@@ -9,9 +9,9 @@ import { Redis } from 'ioredis'
 import { createSessionCookies, tokenAnswer, tokenResponse, type RequestFacts } from '@quintet/auth'
 import { expressErrors } from '@quintet/auth/express'
 import { fastifyErrors } from '@quintet/auth/fastify'
-import { fetchFacts, withAuth as fetchAuth } from '@quintet/auth/fetch'
+import { fetchAuth, fetchFacts } from '@quintet/auth/fetch'
 import { honoErrors } from '@quintet/auth/hono'
-import { nodeFacts, withAuth as nodeAuth } from '@quintet/auth/node'
+import { nodeAuth, nodeFacts } from '@quintet/auth/node'
 import { createTestAuth } from '@quintet/auth/testing'
 
 const redis = new Redis(process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379', { maxRetriesPerRequest: 0 })

@@ -8,7 +8,7 @@ import type { Redis } from 'ioredis'
 import type { Logger } from '@quintet/core'
 import type { Credentials } from '@quintet/core/kit'
 import { createLogger } from '@quintet/core/logger'
-import { withAuth } from '../src/adapters/node.ts'
+import { nodeAuth } from '../src/adapters/node.ts'
 import {
   AuthError,
   createDpopNonces,
@@ -271,7 +271,7 @@ describe('what is shown of a refusal', () => {
       ['authorization', `Bearer ${alive.accessToken}`],
       [],
     ]
-    const listener = withAuth(
+    const listener = nodeAuth(
       { manager: auth.manager, cookies, access: steppedUp({ aal: 3 }), origin: 'https://api.test' },
       (_request, response) => void response.end(),
     )

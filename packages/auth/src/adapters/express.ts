@@ -1,6 +1,7 @@
 import type { Principal } from '@quintet/core'
-import type { ErrorRequestHandler, RequestHandler } from 'express'
-import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
+import type { ErrorRequestHandler, RequestHandler, Response } from 'express'
+import { abandonAnswer } from '../http/abandoned-answer.ts'
+import { createAuthenticator, type AuthenticatorOptions, type AuthRefusal } from '../http/authenticator.ts'
 import { createErrorAnswers, type ErrorAnswerOptions } from '../http/error-answers.ts'
 import { nodeFacts } from '../http/node-facts.ts'
 
@@ -20,8 +21,7 @@ export function expressAuth(options: AuthenticatorOptions): RequestHandler {
     try {
       principal = await authenticator.admit(facts)
     } catch (error) {
-      const { status, headers, body } = authenticator.refuse(error, facts)
-      response.status(status).set(headers).send(body)
+      send(response, authenticator.refuse(error, facts))
       return
     }
     response.locals['principal'] = principal
@@ -41,9 +41,14 @@ export function expressErrors(options: ErrorAnswerOptions = {}): ErrorRequestHan
   return (error, request, response, next) => {
     // Express ends the connection of an answer that has begun.
     if (response.headersSent) return next(error)
-    const { status, headers, body } = errors.of(error, nodeFacts(request, { target: request.originalUrl }))
-    response.status(status).set(headers).send(body)
+    send(response, errors.of(error, nodeFacts(request, { target: request.originalUrl })))
   }
+}
+
+/** Sends an answer in the place of whatever was begun. */
+function send(response: Response, { status, headers, body }: AuthRefusal): void {
+  abandonAnswer((name) => response.removeHeader(name))
+  response.status(status).set(headers).send(body)
 }
 
 export type { ErrorAnswerOptions } from '../http/error-answers.ts'

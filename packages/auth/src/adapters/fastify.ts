@@ -1,9 +1,11 @@
 import type { Http2ServerRequest } from 'node:http2'
 import type { Principal } from '@quintet/core'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
+import { abandonAnswer } from '../http/abandoned-answer.ts'
+import { createAuthenticator, type AuthenticatorOptions, type AuthRefusal } from '../http/authenticator.ts'
 import { createErrorAnswers, type ErrorAnswerOptions } from '../http/error-answers.ts'
 import { nodeFacts } from '../http/node-facts.ts'
+import type { RequestFacts } from '../http/request-facts.ts'
 
 const principals = new WeakMap<object, Principal>()
 
@@ -20,12 +22,11 @@ export function fastifyAuth(
 ): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
   const authenticator = createAuthenticator(options, 'fastifyAuth')
   return async (request, reply) => {
-    const facts = nodeFacts(request.raw)
+    const facts = factsOf(request)
     try {
       principals.set(request, await authenticator.admit(facts, request.signal))
     } catch (error) {
-      const { status, headers, body } = authenticator.refuse(error, facts)
-      await reply.code(status).headers(headers).send(body)
+      await send(reply, authenticator.refuse(error, facts))
     }
   }
 }
@@ -54,9 +55,19 @@ export function fastifyErrors(
 ): (error: unknown, request: FastifyRequest, reply: FastifyReply) => Promise<void> {
   const errors = createErrorAnswers(options, 'fastifyErrors')
   return async (error, request, reply) => {
-    const { status, headers, body } = errors.of(error, nodeFacts(request.raw))
-    await reply.code(status).headers(headers).send(body)
+    await send(reply, errors.of(error, factsOf(request)))
   }
+}
+
+/** With the URL that the client asked for, where `rewriteUrl` has changed it. */
+function factsOf(request: FastifyRequest): RequestFacts {
+  return nodeFacts(request.raw, { target: request.originalUrl })
+}
+
+/** Sends an answer in the place of whatever was begun. */
+async function send(reply: FastifyReply, { status, headers, body }: AuthRefusal): Promise<void> {
+  abandonAnswer((name) => reply.removeHeader(name))
+  await reply.code(status).headers(headers).send(body)
 }
 
 export type { ErrorAnswerOptions } from '../http/error-answers.ts'

@@ -2,6 +2,7 @@ import type { AccessRule, Principal, PrincipalFor } from '@quintet/core'
 import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
 import { createErrorAnswers, type ErrorAnswerOptions } from '../http/error-answers.ts'
 import { fetchFacts } from '../http/fetch-facts.ts'
+import { readPeerAddress, type PeerAddressOptions } from '../http/peer-address.ts'
 
 /** A handler of a Web `Request` from a caller who was let through. */
 export type AuthenticatedHandler<Caller extends Principal = Principal> = (
@@ -10,24 +11,25 @@ export type AuthenticatedHandler<Caller extends Principal = Principal> = (
 ) => Promise<Response> | Response
 
 export interface FetchAuthOptions<Access extends AccessRule = AccessRule>
-  extends AuthenticatorOptions<Access>, Pick<ErrorAnswerOptions, 'onError'> {}
+  extends AuthenticatorOptions<Access>, Pick<ErrorAnswerOptions, 'onError'>, PeerAddressOptions<Request> {}
 
 /**
  * Puts authentication before a handler of Web requests. What the handler throws is answered: an error of Quintet with its
  * status, anything else with 500.
  *
  * @example
- * const handler = withAuth({ manager }, (request, principal) => Response.json({ hello: principal.userId }))
+ * const handler = fetchAuth({ manager }, (request, principal) => Response.json({ hello: principal.userId }))
  */
-export function withAuth<const Access extends AccessRule = 'authenticated'>(
+export function fetchAuth<const Access extends AccessRule = 'authenticated'>(
   options: FetchAuthOptions<Access>,
   handler: AuthenticatedHandler<PrincipalFor<Access>>,
 ): (request: Request) => Promise<Response> {
-  const { onError, ...others } = options
-  const authenticator = createAuthenticator(others as AuthenticatorOptions<Access>, 'withAuth')
-  const errors = createErrorAnswers(onError === undefined ? {} : { onError }, 'withAuth')
+  const { onError, address, ...others } = options
+  const addressOf = readPeerAddress(address, options.trustedProxies, 'fetchAuth')
+  const authenticator = createAuthenticator(others as AuthenticatorOptions<Access>, 'fetchAuth')
+  const errors = createErrorAnswers(onError === undefined ? {} : { onError }, 'fetchAuth')
   return async (request) => {
-    const facts = fetchFacts(request)
+    const facts = fetchFacts(request, { address: addressOf(request) })
     let principal: PrincipalFor<Access>
     try {
       principal = await authenticator.admit(facts, request.signal)

@@ -1,8 +1,10 @@
 import { isQuintetError, type AccessRule, type Principal, type PrincipalFor } from '@quintet/core'
-import type { ErrorHandler, MiddlewareHandler } from 'hono'
-import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
+import type { Context, ErrorHandler, MiddlewareHandler } from 'hono'
+import { abandonAnswer } from '../http/abandoned-answer.ts'
+import { createAuthenticator, type AuthenticatorOptions, type AuthRefusal } from '../http/authenticator.ts'
 import { createErrorAnswers, type ErrorAnswerOptions } from '../http/error-answers.ts'
 import { fetchFacts } from '../http/fetch-facts.ts'
+import { readPeerAddress, type PeerAddressOptions } from '../http/peer-address.ts'
 
 /**
  * What {@link honoAuth} sets: `context.get('principal')`. Give it to `new Hono<AuthEnvironment<UserPrincipal>>()`, or
@@ -12,6 +14,9 @@ export interface AuthEnvironment<Caller extends Principal = Principal> {
   Variables: { principal: Caller }
 }
 
+export interface HonoAuthOptions<Access extends AccessRule = AccessRule>
+  extends AuthenticatorOptions<Access>, PeerAddressOptions<Context> {}
+
 /**
  * Makes middleware for Hono that lets callers through or answers for the route.
  *
@@ -19,17 +24,18 @@ export interface AuthEnvironment<Caller extends Principal = Principal> {
  * app.use('/api/*', honoAuth({ manager }))
  */
 export function honoAuth<const Access extends AccessRule = 'authenticated'>(
-  options: AuthenticatorOptions<Access>,
+  options: HonoAuthOptions<Access>,
 ): MiddlewareHandler<AuthEnvironment<PrincipalFor<Access>>> {
-  const authenticator = createAuthenticator(options, 'honoAuth')
+  const { address, ...others } = options
+  const addressOf = readPeerAddress(address, options.trustedProxies, 'honoAuth')
+  const authenticator = createAuthenticator(others as AuthenticatorOptions<Access>, 'honoAuth')
   return async (context, next) => {
-    const facts = fetchFacts(context.req.raw)
+    const facts = fetchFacts(context.req.raw, { address: addressOf(context) })
     let principal: PrincipalFor<Access>
     try {
       principal = await authenticator.admit(facts, context.req.raw.signal)
     } catch (error) {
-      const { status, headers, body } = authenticator.refuse(error, facts)
-      return new Response(body, { status, headers })
+      return answer(context, authenticator.refuse(error, facts))
     }
     context.set('principal', principal)
     await next()
@@ -48,9 +54,14 @@ export function honoErrors(options: ErrorAnswerOptions = {}): ErrorHandler {
   const errors = createErrorAnswers(options, 'honoErrors')
   return (error, context) => {
     if ('getResponse' in error && !isQuintetError(error)) return error.getResponse()
-    const { status, headers, body } = errors.of(error, fetchFacts(context.req.raw))
-    return new Response(body, { status, headers })
+    return answer(context, errors.of(error, fetchFacts(context.req.raw)))
   }
+}
+
+/** An answer in the place of whatever was begun. */
+function answer(context: Context, { status, headers, body }: AuthRefusal): Response {
+  abandonAnswer((name) => context.res.headers.delete(name))
+  return new Response(body, { status, headers })
 }
 
 export type { ErrorAnswerOptions } from '../http/error-answers.ts'

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AccessRule, Principal, PrincipalFor } from '@quintet/core'
-import { createAuthenticator, type AuthenticatorOptions } from '../http/authenticator.ts'
+import { abandonAnswer } from '../http/abandoned-answer.ts'
+import { createAuthenticator, type AuthenticatorOptions, type AuthRefusal } from '../http/authenticator.ts'
 import { createErrorAnswers, type ErrorAnswerOptions } from '../http/error-answers.ts'
 import { nodeFacts } from '../http/node-facts.ts'
 
@@ -19,23 +20,22 @@ export interface NodeAuthOptions<Access extends AccessRule = AccessRule>
  * its status, anything else with 500.
  *
  * @example
- * createServer(withAuth({ manager }, (request, response, principal) => void response.end(principal.userId)))
+ * createServer(nodeAuth({ manager }, (request, response, principal) => void response.end(principal.userId)))
  */
-export function withAuth<const Access extends AccessRule = 'authenticated'>(
+export function nodeAuth<const Access extends AccessRule = 'authenticated'>(
   options: NodeAuthOptions<Access>,
   listener: AuthenticatedListener<PrincipalFor<Access>>,
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   const { onError, ...others } = options
-  const authenticator = createAuthenticator(others as AuthenticatorOptions<Access>, 'withAuth')
-  const errors = createErrorAnswers(onError === undefined ? {} : { onError }, 'withAuth')
+  const authenticator = createAuthenticator(others as AuthenticatorOptions<Access>, 'nodeAuth')
+  const errors = createErrorAnswers(onError === undefined ? {} : { onError }, 'nodeAuth')
   return async (request, response) => {
     const facts = nodeFacts(request)
     let principal: PrincipalFor<Access>
     try {
       principal = await authenticator.admit(facts)
     } catch (error) {
-      const { status, headers, body } = authenticator.refuse(error, facts)
-      response.writeHead(status, headers).end(body)
+      send(response, authenticator.refuse(error, facts))
       return
     }
     try {
@@ -47,10 +47,15 @@ export function withAuth<const Access extends AccessRule = 'authenticated'>(
         response.destroy()
         return
       }
-      const { status, headers, body } = errors.of(error, facts)
-      response.writeHead(status, headers).end(body)
+      send(response, errors.of(error, facts))
     }
   }
+}
+
+/** Sends an answer in the place of whatever was begun. */
+function send(response: ServerResponse, { status, headers, body }: AuthRefusal): void {
+  abandonAnswer((name) => response.removeHeader(name))
+  response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) }).end(body)
 }
 
 export { nodeFacts } from '../http/node-facts.ts'

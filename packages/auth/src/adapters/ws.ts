@@ -8,6 +8,8 @@ import { nodeFacts } from '../http/node-facts.ts'
 
 /** The part of a WebSocket of `ws` that is needed. */
 export interface AuthenticatedSocket {
+  /** 2 while it closes, 3 when it is closed. */
+  readonly readyState: number
   close(code: number, reason: string): void
   terminate(): void
   once(event: 'close', listener: () => void): unknown
@@ -50,6 +52,9 @@ export const sessionEndedCode = 4401
 
 /** How long the client may take to send the token that replaces a superseded one, in milliseconds. */
 const renewalTime = 10_000
+
+/** The state of a WebSocket that has begun to close. */
+const closing = 2
 
 /** How long the client of an ended session may take to close, in milliseconds. */
 const closeTimeout = 1_000
@@ -113,7 +118,9 @@ export function upgradeAuth<const Access extends AccessRule = 'authenticated'>(
           else end(reason)
         })
       }
-      follow()
+      // One that has closed already says so no more.
+      if (socket.readyState >= closing) isOver = true
+      else follow()
       socket.once('close', () => {
         isOver = true
         clearTimeout(renewal)

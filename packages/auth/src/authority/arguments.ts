@@ -1,11 +1,18 @@
 import { refuseUnknownKeys } from '@quintet/core/kit'
-import { assertId, assertSessionId, type SessionRef, type UserRef } from '../sessions/session-keys.ts'
+import {
+  assertId,
+  assertSessionId,
+  isPlainText,
+  type SessionRef,
+  type UserRef,
+} from '../sessions/session-keys.ts'
 import type { Device } from '../sessions/session-record.ts'
 import type { SignIn, StepUp } from './session-authority.ts'
 
 /** In bytes of JSON. With all else in it a token stays below what verifiers look at. */
 const maxListsSize = 4_096
 const maxDeviceText = 256
+const maxReason = 200
 const jktPattern = /^[A-Za-z0-9_-]{43}$/
 
 /** @throws TypeError naming what is wrong. */
@@ -42,6 +49,9 @@ export function checkLists(lists: Pick<SignIn, 'roles' | 'permissions' | 'amr'>,
     if (!Array.isArray(list) || !list.every((each) => typeof each === 'string')) {
       throw new TypeError(`${path}.${name}: give a list of texts.`)
     }
+    if (!list.every(isPlainText)) {
+      throw new TypeError(`${path}.${name}: holds a text with control characters, or that is no Unicode.`)
+    }
     size += Buffer.byteLength(JSON.stringify(list))
   }
   if (size > maxListsSize) {
@@ -49,6 +59,12 @@ export function checkLists(lists: Pick<SignIn, 'roles' | 'permissions' | 'amr'>,
       `${path}: roles, permissions and amr take ${size} bytes, more than the ${maxListsSize} that fit into an access token.`,
     )
   }
+}
+
+/** @throws TypeError when it is no reason that every ledger can keep. */
+export function checkReason(reason: string, path: string): void {
+  if (typeof reason === 'string' && reason.length <= maxReason && isPlainText(reason)) return
+  throw new TypeError(`${path}: give a text of at most ${maxReason} characters without control characters.`)
 }
 
 /** What a client says of itself can be long and strange; it is only shown. */

@@ -10,6 +10,7 @@ import type { NewSession, RotationResult, SessionChange } from '../sessions/sess
 import { SessionWarmer } from '../sessions/session-warmer.ts'
 import {
   checkLists,
+  checkReason,
   checkRef,
   checkSignIn,
   checkStepUp,
@@ -22,6 +23,7 @@ import {
   resolveAuthorityOptions,
   type ResolvedAuthorityOptions,
   type SessionAuthorityOptions,
+  type UserRights,
 } from './authority-options.ts'
 import { RedisLedger } from './redis-ledger.ts'
 import { hashSecret, newRefreshId, type RefreshToken } from './refresh-token.ts'
@@ -142,6 +144,7 @@ class Authority implements SessionAuthority {
 
   async revoke(session: SessionRef, reason = 'signed-out'): Promise<boolean> {
     const ref = checkRef(session, 'revoke')
+    checkReason(reason, 'revoke.reason')
     const wasActive = await this.#ledger.revoke(ref, reason)
     if (wasActive) this.#audit({ type: 'session.revoked', ...ref, reason })
     await this.#ledger.tellRevoked(ref, reason)
@@ -149,11 +152,12 @@ class Authority implements SessionAuthority {
   }
 
   async revokeAll(user: UserRef, reason = 'signed-out-everywhere'): Promise<readonly string[]> {
-    return await this.#revokeMany(user, reason, undefined)
+    return await this.#revokeMany(user, reason, undefined, 'revokeAll')
   }
 
   async revokeOthers(session: SessionRef, reason = 'signed-out-everywhere'): Promise<readonly string[]> {
-    return await this.#revokeMany(checkRef(session, 'revokeOthers'), reason, session.sessionId)
+    const ref = checkRef(session, 'revokeOthers')
+    return await this.#revokeMany(ref, reason, ref.sessionId, 'revokeOthers')
   }
 
   async list(user: UserRef): Promise<readonly Session[]> {
@@ -226,8 +230,14 @@ class Authority implements SessionAuthority {
     throw new AuthError(refusals[outcome], { cause: new Refusal(`The rotation ended with ${outcome}.`) })
   }
 
-  async #revokeMany(user: UserRef, reason: string, kept: string | undefined): Promise<readonly string[]> {
-    checkUser(user, 'revokeAll')
+  async #revokeMany(
+    user: UserRef,
+    reason: string,
+    kept: string | undefined,
+    path: string,
+  ): Promise<readonly string[]> {
+    checkUser(user, path)
+    checkReason(reason, `${path}.reason`)
     const done = await this.#ledger.revokeAll(user, reason, kept)
     this.#audit({ type: 'user.sessions-revoked', ...onlyUser(user), reason, sessionIds: done.ended })
     await this.#ledger.tellRevokedAll(user, reason, kept, done)
@@ -244,7 +254,7 @@ class Authority implements SessionAuthority {
       await this.revoke(ref, 'user-gone')
       throw new AuthError('ERR_AUTH_REFRESH_REVOKED')
     }
-    const { roles, permissions = [] } = rights
+    const { roles, permissions = [] } = (rights ?? {}) as UserRights
     if (!Array.isArray(roles) || !Array.isArray(permissions))
       throw new TypeError('loadUser: give { roles } with a list of texts, or null for a user who is gone.')
     checkLists({ roles, permissions }, 'loadUser')

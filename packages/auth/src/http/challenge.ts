@@ -26,6 +26,9 @@ const spec = { realm: realmOption().or('api'), scheme: option.oneOf(['Bearer', '
 /** What must not stand in a parameter (RFC 6750 section 3); a line break or a letter beyond ASCII would break the header. */
 const unquotable = /[^\x20\x21\x23-\x5B\x5D-\x7E]/g
 
+/** Headers are bounded in total, by clients and by proxies; the whole message stands in the problem document. */
+const maxDescription = 200
+
 /**
  * The status and headers for an error of this package or of core, after RFC 6750 section 3, RFC 9449 section 7.1
  * and RFC 9470. An outage is 503 with `Retry-After`, never 401: a client must not throw its tokens away for it.
@@ -44,9 +47,11 @@ export function toChallenge(thrown: unknown, options: ChallengeOptions = {}): Au
       .map(([name, value]) => `${name}="${value.replace(unquotable, '')}"`)
       .join(', ')}`
   }
-  const described = { error_description: error.message }
+  const described = { error_description: error.message.slice(0, maxDescription) }
   switch (error.kind) {
     case 'invalid-input':
+      // What is wrong with a request beside its credentials is no matter of this scheme.
+      if (!error.code.startsWith('ERR_AUTH_')) return { status: 400, headers: {} }
       return { status: 400, headers: { 'www-authenticate': challenge('invalid_request', described) } }
     case 'unauthenticated':
       return {

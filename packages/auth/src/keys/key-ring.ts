@@ -90,6 +90,8 @@ export interface KeyRing extends VerificationKeys {
 interface Held extends KeyMaterial {
   readonly state: KeyState
   readonly since: number
+  /** The same on the monotonic clock: how long a key has been in its state does not change when the time of day is set. */
+  readonly from: number
 }
 
 const defaults = keyRingDefaults
@@ -138,7 +140,7 @@ class Ring implements KeyRing {
   readonly #clock: Clock
   #keys: readonly Held[] = []
   #epoch = 0
-  /** When the next verify-only key is due to be dropped. */
+  /** When the next verify-only key is due to be dropped, on the monotonic clock. */
   #nextDrop = Infinity
 
   constructor(algorithm: SigningAlgorithm, prepublishMs: number, retainMs: number, clock: Clock) {
@@ -185,17 +187,16 @@ class Ring implements KeyRing {
   }
 
   rotate(): KeyInfo {
-    const now = this.#clock.now()
     const next = oldest(this.#current(), 'prepublished')
     if (next === undefined)
       throw new TypeError('rotate: there is no prepublished key. Call prepublish() first.')
-    const waits = next.since + this.#prepublishMs - now
+    const waits = next.from + this.#prepublishMs - this.#clock.monotonic()
     if (waits > 0) {
       throw new TypeError(
         `rotate: the key ${next.kid} must be published for another ${Math.ceil(waits / 1000)} s.`,
       )
     }
-    this.#promote(next, now)
+    this.#promote(next)
     return describe(this.#keys.find((key) => key.kid === next.kid) as Held)
   }
 
@@ -204,7 +205,7 @@ class Ring implements KeyRing {
     if (held === undefined) return
     this.#set(this.#keys.filter((key) => key.kid !== kid))
     const next = held.state === 'signing' ? oldest(this.#keys, 'prepublished') : undefined
-    if (next !== undefined) this.#promote(next, this.#clock.now())
+    if (next !== undefined) this.#promote(next)
   }
 
   retainAtLeast(ms: number): void {
@@ -243,19 +244,19 @@ class Ring implements KeyRing {
     const path = `createKeyRing.${at}`
     readOptions<KeyInput, typeof keyInputSpec>(input, keyInputSpec, path)
     const material = await importKeyMaterial(input, this.algorithm, path)
-    return Object.freeze({
-      ...material,
-      state: input.state ?? state,
-      since: input.since ?? this.#clock.now(),
-    })
+    const now = this.#clock.now()
+    const since = input.since ?? now
+    const from = this.#clock.monotonic() - (now - since)
+    return Object.freeze({ ...material, state: input.state ?? state, since, from })
   }
 
-  #promote(next: Held, now: number): void {
+  #promote(next: Held): void {
+    const [since, from] = [this.#clock.now(), this.#clock.monotonic()]
     this.#set(
       this.#keys.map((key) => {
-        if (key.kid === next.kid) return Object.freeze({ ...key, state: 'signing' as const, since: now })
+        if (key.kid === next.kid) return Object.freeze({ ...key, state: 'signing' as const, since, from })
         return key.state === 'signing'
-          ? Object.freeze({ ...key, state: 'verify-only' as const, since: now })
+          ? Object.freeze({ ...key, state: 'verify-only' as const, since, from })
           : key
       }),
     )
@@ -264,14 +265,14 @@ class Ring implements KeyRing {
   #set(keys: readonly Held[]): void {
     if (this.#keys.some((before) => !keys.some((key) => key.kid === before.kid))) this.#epoch++
     this.#keys = keys
-    const due = keys.filter((key) => key.state === 'verify-only').map((key) => key.since + this.#retainMs)
+    const due = keys.filter((key) => key.state === 'verify-only').map((key) => key.from + this.#retainMs)
     this.#nextDrop = Math.min(...due)
   }
 
   #sweep(): void {
-    const now = this.#clock.now()
+    const now = this.#clock.monotonic()
     if (now < this.#nextDrop) return
-    this.#set(this.#keys.filter((key) => key.state !== 'verify-only' || now < key.since + this.#retainMs))
+    this.#set(this.#keys.filter((key) => key.state !== 'verify-only' || now < key.from + this.#retainMs))
   }
 
   #current(): readonly Held[] {
@@ -281,7 +282,7 @@ class Ring implements KeyRing {
 }
 
 function oldest(keys: readonly Held[], state: KeyState): Held | undefined {
-  return keys.filter((key) => key.state === state).toSorted((a, b) => a.since - b.since)[0]
+  return keys.filter((key) => key.state === state).toSorted((a, b) => a.from - b.from)[0]
 }
 
 function describe({ kid, algorithm, state, since }: Held): KeyInfo {

@@ -23,6 +23,7 @@ import {
 } from './manager-options.ts'
 import { SessionCheck, type BoundToken } from './session-check.ts'
 import {
+  isPlaceholder,
   snapshotFields,
   snapshotFieldsWithPrevious,
   toSnapshot,
@@ -108,7 +109,7 @@ class Manager implements JwtAuthManager {
         : new SessionWarmer(this.#registry, sessionLookup, (ref) => audit({ type: 'session.warmed', ...ref }))
     this.#watcher = new SessionWatcher(
       this.#check,
-      (token) => this.#readOrWarm(token),
+      (token) => this.#readForWatch(token),
       clock,
       options.watchInterval,
     )
@@ -256,6 +257,13 @@ class Manager implements JwtAuthManager {
     return (await this.#load(token.key)) ?? (await this.#warmed(token))
   }
 
+  /** While a session is being re-warmed it is neither there nor gone. @throws AuthError `ERR_AUTH_UNAVAILABLE` */
+  async #readForWatch(token: BoundToken): Promise<SessionSnapshot | undefined> {
+    const values = await this.#redis.hmget(token.key, this.#fields)
+    if (isPlaceholder(values)) throw new AuthError('ERR_AUTH_UNAVAILABLE')
+    return toSnapshot(values) ?? (await this.#warmed(token))
+  }
+
   async #warmed(token: BoundToken): Promise<SessionSnapshot | undefined> {
     if (this.#warmer === undefined) return undefined
     await this.#warmer.warm(refOf(token.principal))
@@ -292,9 +300,10 @@ class Manager implements JwtAuthManager {
     const isFirst = token.seenAt === 0
     if (!isFirst && (this.#lastSeen === undefined || now - token.seenAt < this.#lastSeen)) return
     token.seenAt = now
-    this.#registry
-      .markSeen(refOf(token.principal), token.boundTo, this.#lastSeen !== undefined)
-      .catch(() => undefined)
+    this.#registry.markSeen(refOf(token.principal), token.boundTo, this.#lastSeen !== undefined).catch(() => {
+      // The next use tells it again.
+      if (isFirst) token.seenAt = 0
+    })
   }
 }
 

@@ -28,6 +28,11 @@ export function toSnapshot(values: readonly (string | null)[]): SessionSnapshot 
   return state === 'r' ? revokedSnapshot : undefined
 }
 
+/** Whether the session is being re-warmed now. */
+export function isPlaceholder([state]: readonly (string | null)[]): boolean {
+  return state === 'w'
+}
+
 const revokedSnapshot: SessionSnapshot = Object.freeze({
   state: 'revoked',
   refreshId: '',

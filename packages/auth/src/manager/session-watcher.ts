@@ -5,13 +5,16 @@ import type { SessionSnapshot } from './session-snapshot.ts'
 interface Watched {
   readonly token: BoundToken
   readonly onEnd: (end: SessionEnd) => void
-  /** How many looks in a row found no session at all. */
+  /** How many looks of the interval in a row found no session at all. */
   misses: number
   /** Told already: what may follow is the end of the session. */
   superseded: boolean
 }
 
-/** After so many looks without a session it counts as expired; one alone may be a Redis that has just been emptied. */
+/**
+ * After so many looks of the interval without a session it counts as expired: a Redis that has just been emptied has until
+ * then to get it back. Looks because something was written count for nothing here, they come together.
+ */
 const missesToEnd = 2
 /** Sessions read at once. */
 const width = 64
@@ -74,19 +77,19 @@ export class SessionWatcher {
     if (this.#timer !== undefined || this.#closed || this.#watched.size === 0) return
     this.#timer = setTimeout(() => {
       this.#timer = undefined
-      void this.#lookAtAll().finally(() => this.#schedule())
+      void this.#lookAtAll(true).finally(() => this.#schedule())
     }, this.#interval)
     this.#timer.unref()
   }
 
-  async #lookAtAll(): Promise<void> {
+  async #lookAtAll(isInterval = false): Promise<void> {
     const keys = [...this.#watched.keys()]
     for (let start = 0; start < keys.length && !this.#closed; start += width) {
-      await Promise.all(keys.slice(start, start + width).map((key) => this.#look(key)))
+      await Promise.all(keys.slice(start, start + width).map((key) => this.#look(key, isInterval)))
     }
   }
 
-  async #look(key: string): Promise<void> {
+  async #look(key: string, isInterval = false): Promise<void> {
     const [first] = this.#watched.get(key) ?? []
     if (first === undefined) return
     let session: SessionSnapshot | undefined
@@ -99,6 +102,7 @@ export class SessionWatcher {
     }
     const now = this.#clock.now()
     for (const watched of this.#watched.get(key) ?? []) {
+      if (known && session === undefined && isInterval) watched.misses++
       const end = this.#endOf(watched, known, session, now)
       if (end === undefined) continue
       if (end === 'superseded') watched.superseded = true
@@ -116,7 +120,7 @@ export class SessionWatcher {
     const { expiresAt } = watched.token.principal
     if (expiresAt !== null && now >= expiresAt) return 'expired'
     if (!known) return undefined
-    if (session === undefined) return ++watched.misses >= missesToEnd ? 'expired' : undefined
+    if (session === undefined) return watched.misses >= missesToEnd ? 'expired' : undefined
     watched.misses = 0
     const decision = this.#check.decide(watched.token, session, now)
     return decision === 'alive' || (decision === 'superseded' && watched.superseded) ? undefined : decision

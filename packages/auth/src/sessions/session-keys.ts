@@ -16,6 +16,11 @@ const plain = /^[A-Za-z0-9._@-]+$/
 const maxIdBytes = 200
 const control = /\p{Cc}/u
 
+/** True for text that PostgreSQL and Redis keep alike: well-formed, and without control characters. */
+export function isPlainText(text: string): boolean {
+  return plain.test(text) || (text.isWellFormed() && !control.test(text))
+}
+
 /** What {@link sessionKey} begins with; the prefix to track. */
 export const sessionKeyPrefix = 's:'
 
@@ -28,8 +33,7 @@ export function isId(value: unknown): value is string {
     typeof value === 'string' &&
     value !== '' &&
     value.length <= maxIdBytes &&
-    (plain.test(value) ||
-      (value.isWellFormed() && !control.test(value) && Buffer.byteLength(value) <= maxIdBytes))
+    (plain.test(value) || (isPlainText(value) && Buffer.byteLength(value) <= maxIdBytes))
   )
 }
 

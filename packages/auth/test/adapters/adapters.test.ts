@@ -10,12 +10,12 @@ import type { Redis } from 'ioredis'
 import { WebSocket, WebSocketServer } from 'ws'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Principal, QuintetError } from '@quintet/core'
-import type { AuthenticateOptions } from '@quintet/core/kit'
+import type { AuthenticateOptions, Credentials } from '@quintet/core/kit'
 import { expressAuth, expressErrors } from '../../src/adapters/express.ts'
 import { fastifyAuth, fastifyErrors, principalOf } from '../../src/adapters/fastify.ts'
-import { withAuth as fetchAuth } from '../../src/adapters/fetch.ts'
+import { fetchAuth } from '../../src/adapters/fetch.ts'
 import { honoAuth, honoErrors, type AuthEnvironment } from '../../src/adapters/hono.ts'
-import { nodeFacts, withAuth as nodeAuth, type AuthenticatorOptions } from '../../src/adapters/node.ts'
+import { nodeAuth, nodeFacts, type AuthenticatorOptions } from '../../src/adapters/node.ts'
 import { upgradeAuth } from '../../src/adapters/ws.ts'
 import {
   AuthError,
@@ -675,7 +675,17 @@ describe('the ws adapter', () => {
   })
 })
 
-/** Every adapter in front of a handler that throws what it is told. */
+/** What a handler has decided about the answer that it then did not give. */
+const begun = {
+  'content-length': '5',
+  'content-encoding': 'gzip',
+  'set-cookie': 'a=b',
+  etag: '"x"',
+  'cache-control': 'public, max-age=60',
+  'access-control-allow-origin': '*',
+}
+
+/** Every adapter in front of a handler that begins an answer and throws what it is told. */
 const throwing: Readonly<
   Record<string, (thrown: () => unknown, onError: (error: unknown) => void) => Promise<Served>>
 > = {
@@ -689,7 +699,8 @@ const throwing: Readonly<
     const app = new Hono<AuthEnvironment>()
     app.onError(honoErrors({ onError }))
     app.use('/api/*', honoAuth({ manager: auth.manager, access: 'public' }))
-    app.all('/api/me', () => {
+    app.all('/api/me', (context) => {
+      for (const [name, value] of Object.entries(begun)) context.res.headers.set(name, value)
       throw thrown()
     })
     return serveFetch((request) => app.fetch(request))
@@ -697,8 +708,9 @@ const throwing: Readonly<
   node: (thrown, onError) =>
     listen(
       createServer(
-        nodeAuth({ manager: auth.manager, access: 'public', onError }, async () => {
+        nodeAuth({ manager: auth.manager, access: 'public', onError }, async (_request, response) => {
           await Promise.resolve()
+          for (const [name, value] of Object.entries(begun)) response.setHeader(name, value)
           throw thrown()
         }),
       ),
@@ -706,7 +718,8 @@ const throwing: Readonly<
   express: (thrown, onError) => {
     const app = express()
     app.use('/api', expressAuth({ manager: auth.manager, access: 'public' }))
-    app.all('/api/me', () => {
+    app.all('/api/me', (_request, response) => {
+      response.set(begun)
       throw thrown()
     })
     app.use(expressErrors({ onError }))
@@ -716,7 +729,8 @@ const throwing: Readonly<
     const app = Fastify()
     app.setErrorHandler(fastifyErrors({ onError }))
     app.addHook('onRequest', fastifyAuth({ manager: auth.manager, access: 'public' }))
-    app.all('/api/me', () => {
+    app.all('/api/me', (_request, reply) => {
+      reply.headers(begun)
       throw thrown()
     })
     await app.listen({ port: 0, host: '127.0.0.1' })
@@ -724,12 +738,12 @@ const throwing: Readonly<
   },
 }
 
-describe.each(Object.keys(throwing))('a handler behind the %s adapter that throws', (name) => {
+describe.each(Object.keys(throwing))('a handler behind the %s adapter that throws', (adapter) => {
   const reported: unknown[] = []
   let thrown: unknown
   let served: Served
   beforeAll(async () => {
-    served = await (throwing[name] as (typeof throwing)[string])(
+    served = await (throwing[adapter] as (typeof throwing)[string])(
       () => thrown,
       (error) => reported.push(error),
     )
@@ -758,13 +772,47 @@ describe.each(Object.keys(throwing))('a handler behind the %s adapter that throw
     expect([status, body['detail']]).toEqual([expected, 'told to the caller'])
   })
 
-  it('anything else is answered with 500, without a word of it, and reported', async () => {
+  it('anything else is answered with 500, without a word of it or of the answer that was begun, and reported', async () => {
     thrown = new Error('the secret of the house')
-    const { status, body } = await call(served.port)
+    const { status, headers, body } = await call(served.port)
     expect(status).toBe(500)
+    expect(headers).toMatchObject({ 'cache-control': 'no-store' })
+    for (const name of ['content-encoding', 'set-cookie']) expect(headers, name).not.toHaveProperty(name)
+    // What was set for any answer, before the handler or by it.
+    if (adapter !== 'fetch') expect(headers['access-control-allow-origin']).toBe('*')
     expect(JSON.stringify(body)).not.toContain('secret')
     expect(reported.splice(0)).toEqual([thrown])
   })
+})
+
+it('the node adapter refuses behind a listener that has begun an answer', async () => {
+  const guarded = nodeAuth({ manager: auth.manager }, (_request, response) => void response.end())
+  const served = await listen(
+    createServer((request, response) => {
+      for (const [name, value] of Object.entries(begun)) response.setHeader(name, value)
+      void guarded(request, response)
+    }),
+  )
+  const { status, headers, body } = await call(served.port)
+  expect([status, body['code']]).toEqual([401, 'ERR_AUTH_CREDENTIALS_MISSING'])
+  expect(headers).toMatchObject({ 'access-control-allow-origin': '*', 'cache-control': 'no-store' })
+  expect(headers).not.toHaveProperty('set-cookie')
+  await served.close()
+})
+
+it('the fastify adapter takes a proof for the URL that was asked for, where it is rewritten', async () => {
+  const asked: string[] = []
+  const manager = {
+    authenticate: async (credentials: Credentials) => {
+      if (credentials.scheme === 'dpop') asked.push(credentials.url)
+      throw new AuthError('ERR_AUTH_DPOP_INVALID')
+    },
+  }
+  const app = Fastify({ rewriteUrl: (request) => (request.url ?? '').replace('/v1', '') })
+  app.addHook('onRequest', fastifyAuth({ manager, origin: 'https://api.test' }))
+  app.get('/me', () => 'me')
+  await app.inject({ url: '/v1/me', headers: { authorization: 'DPoP abc', dpop: 'x' } })
+  expect(asked).toEqual(['https://api.test/v1/me'])
 })
 
 it('what a framework refuses itself keeps its status', async () => {
@@ -859,18 +907,26 @@ describe.each(Object.entries(adapters))('every way in, through %s', (_name, serv
     // From whoever is no trusted proxy, the header says nothing.
     const forwarded = ['x-forwarded-prefix', '/x/media']
     expect(await status({ origin }, `${origin}/x/media/api/me`, forwarded)).toBe(401)
-    if (_name === 'fetch' || _name === 'hono') return
-    const trusting = { origin, trustedProxies: ['127.0.0.0/8', '::1'] }
+    // Where a request does not say by itself where it comes from, the app must.
+    const isWeb = _name === 'fetch' || _name === 'hono'
+    const proxies = { origin, trustedProxies: ['127.0.0.0/8', '::1'] }
+    if (isWeb)
+      expect(() => serve({ manager: auth.manager, ...proxies })).toThrow('trustedProxies: needs "address"')
+    const trusting = { ...proxies, ...(isWeb ? { address: () => '127.0.0.1' } : {}) }
     expect(await status(trusting, `${origin}/x/media/api/me`, forwarded)).toBe(200)
     expect(await status(trusting, `${origin}/x/media/api/me`, [...forwarded, ...forwarded])).toBe(401)
+    if (!isWeb) return
+    const elsewhere = { ...proxies, address: () => '192.0.2.1' }
+    expect(await status(elsewhere, `${origin}/x/media/api/me`, forwarded)).toBe(401)
   })
 })
 
 describe('a WebSocket that is guarded', () => {
-  const fakeSocket = () => {
+  const fakeSocket = (readyState = 1) => {
     const closed: string[] = []
     return {
       closed,
+      readyState,
       close: (_code: number, reason: string) => void closed.push(reason),
       terminate: () => undefined,
       once: () => undefined,
@@ -910,6 +966,21 @@ describe('a WebSocket that is guarded', () => {
     await until(() => socket.closed.length > 0)
     expect(socket.closed).toEqual(['revoked'])
     expect(ends).toEqual(['superseded', 'revoked'])
+  })
+
+  it.each([2, 3])('is not watched when it has begun to close before (readyState %i)', async (readyState) => {
+    let watches = 0
+    const watching: typeof auth.manager = Object.assign(Object.create(auth.manager), {
+      watch: () => {
+        watches++
+        return { [Symbol.dispose]: () => undefined }
+      },
+    })
+    const principal = await caller(await auth.signIn())
+    upgradeAuth({ manager: watching }).guard(fakeSocket(readyState), principal)
+    expect(watches).toBe(0)
+    upgradeAuth({ manager: watching }).guard(fakeSocket(), principal)
+    expect(watches).toBe(1)
   })
 
   it('takes no token of another session, and none that is not accepted', async () => {

@@ -556,7 +556,27 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     expect((await auth.manager.authenticate(bearer(repeated.accessToken))).roles).toEqual([])
   })
 
-  it.each([{}, { roles: null }, { roles: 'admin' }, { roles: [], permissions: null }])(
+  it('never take texts that a ledger cannot keep, and say which', async () => {
+    let rights: string[] = []
+    await using auth = await kit({ authority: { loadUser: async () => ({ roles: rights }) } })
+    const tokens = await auth.signIn()
+    for (const text of ['a\0b', 'a\nb', '\uD800']) {
+      for (const list of ['roles', 'permissions', 'amr'])
+        await expect(auth.signIn({ [list]: [text] })).rejects.toThrow(`signIn.${list}: holds a text`)
+      await expect(auth.authority.revoke(tokens.session, text)).rejects.toThrow('revoke.reason: give a text')
+      await expect(auth.authority.revokeAll(tokens.session, text)).rejects.toThrow('revokeAll.reason')
+      await expect(auth.authority.revokeOthers(tokens.session, text)).rejects.toThrow('revokeOthers.reason')
+      rights = [text]
+      await expect(auth.authority.refresh(tokens.refreshToken)).rejects.toThrow(
+        'loadUser.roles: holds a text',
+      )
+    }
+    await expect(auth.authority.revoke(tokens.session, 'x'.repeat(201))).rejects.toThrow('at most 200')
+    rights = ['Größe: überall']
+    expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('resolved')
+  })
+
+  it.each([undefined, {}, { roles: null }, { roles: 'admin' }, { roles: [], permissions: null }])(
     'are not refreshed with the rights %j, which are none',
     async (rights) => {
       await using auth = await kit({ authority: { loadUser: async () => rights as never } })

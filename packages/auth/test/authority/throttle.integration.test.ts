@@ -107,6 +107,23 @@ describe('throttling with the rate limiter of @quintet/redis', () => {
     )
   })
 
+  it('knows a device after a sign-in during which its Redis froze, in bounded time', async () => {
+    await using server = await startPrivateRedis()
+    const away = connect(server.url)
+    const limiter = createRateLimiter({ client: away, timeout: '1s', retryInterval: 50 })
+    await using auth = await createTestAuth({ redis, authority: { throttle: { limiter } } })
+    const admitted = await auth.authority.admitSignIn(attempt)
+    server.freeze()
+    const started = performance.now()
+    const deviceToken = await admitted.succeeded()
+    expect(performance.now() - started).toBeLessThan(2_000)
+    server.thaw()
+    await until(
+      async () => (await codeOf(auth.authority.admitSignIn({ ...attempt, deviceToken }))) === 'resolved',
+    )
+    away.disconnect()
+  })
+
   it.each(['frozen', 'stopped'] as const)(
     'while its Redis is %s lets nobody sign in, counts refreshes in the process, and recovers',
     async (how) => {
@@ -116,7 +133,7 @@ describe('throttling with the rate limiter of @quintet/redis', () => {
       const limiter = createRateLimiter({ client: away, onUnavailable: 'local', retryInterval: 50 })
       const perSession = { limit: 2, period: '1h' } as const
       await using auth = await createTestAuth({ redis, authority: { throttle: { limiter, perSession } } })
-      await auth.authority.admitSignIn(attempt)
+      await until(async () => (await codeOf(auth.authority.admitSignIn(attempt))) === 'resolved')
       let tokens = await auth.signIn()
       if (how === 'frozen') server.freeze()
       else await server.kill()

@@ -65,7 +65,7 @@ describe('toChallenge', () => {
         for (const [code, kind] of [
           ['ERR_APP_X', 'forbidden'],
           ['ERR_APP_X', 'unauthenticated'],
-          ['ERR_APP_X', 'invalid-input'],
+          ['ERR_AUTH_CREDENTIALS_MALFORMED', 'invalid-input'],
           ['ERR_AUTH_DPOP_NONCE_REQUIRED', 'unauthenticated'],
         ] as const) {
           const { headers } = toChallenge(new QuintetError(message, { code, kind, details: { nonce } }), {
@@ -76,6 +76,18 @@ describe('toChallenge', () => {
         }
       }),
     )
+  })
+
+  it('is short, however long the message is', () => {
+    for (const kind of ['forbidden', 'unauthenticated', 'invalid-input'] as const) {
+      const error = new QuintetError('x'.repeat(30_000), { code: 'ERR_AUTH_X', kind })
+      expect(toChallenge(error).headers['www-authenticate']?.length).toBeLessThan(300)
+    }
+  })
+
+  it('has nothing to say of what is wrong with a request beside its credentials', () => {
+    const error = new QuintetError('body.name: is missing.', { code: 'ERR_APP_X', kind: 'invalid-input' })
+    expect(toChallenge(error)).toEqual({ status: 400, headers: {} })
   })
 
   it('refuses options that it does not know', () => {

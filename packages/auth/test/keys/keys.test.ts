@@ -49,6 +49,26 @@ describe('createKeyRing', () => {
     expect((await createKeyRing({ algorithm: 'HS256' })).jwks().keys).toEqual([])
   })
 
+  it('keeps its keys when the time of day jumps', async () => {
+    const steady = createTestClock()
+    let jump = 0
+    const clock = { now: () => steady.now() + jump, monotonic: () => steady.monotonic() }
+    const ring = await createKeyRing({ clock, prepublish: '10m', retain: '6m' })
+    const first = ring.signer().kid
+    await ring.prepublish()
+    jump = 3_600_000
+    expect(() => ring.rotate()).toThrow('must be published for another 600 s')
+    jump = 0
+    steady.advance('10m')
+    ring.rotate()
+    jump = 3_600_000
+    expect(ring.list()).toHaveLength(2)
+    jump = 0
+    expect(await ring.find(first)).toBeDefined()
+    steady.advance('6m')
+    expect(ring.list()).toHaveLength(1)
+  })
+
   it('goes through its states without refusing a good token', async () => {
     const clock = createTestClock()
     const ring = await createKeyRing({ clock, prepublish: '10m', retain: '6m' })

@@ -13,11 +13,13 @@ import {
   deriveSecrets,
   type JwtAuthManagerOptions,
   type SessionAuthority,
+  type SessionRedis,
   type TrackedSessions,
   type TrackSessions,
 } from '../../src/index.ts'
 import { createTestAuth, type TestAuth } from '../../src/testing.ts'
-import { sessionKey } from '../../src/sessions/session-keys.ts'
+import { seenScript } from '../../src/sessions/scripts.ts'
+import { seenKey, sessionKey } from '../../src/sessions/session-keys.ts'
 import { maxLookups } from '../../src/sessions/session-warmer.ts'
 import { codeOf } from '../support/code-of.ts'
 import { createSessionDatabase, type SessionDatabase } from '../support/modes.ts'
@@ -184,6 +186,29 @@ describe('createJwtAuthManager', () => {
     expect((await auth.authority.list(session))[0]?.lastSeenAt).toBeNull()
   })
 
+  it.each(['1m', false] as const)(
+    'repeats a first mark that got lost at the next use (lastSeen: %s)',
+    async (lastSeen) => {
+      let failing = true
+      const flaky: SessionRedis = {
+        hmget: (key, ...fields) => redis.hmget(key, ...fields),
+        eval: (lua, keys, ...args) => redis.eval(lua, keys, ...args),
+        async evalsha(sha, keys, ...args) {
+          if (!failing || sha !== seenScript.sha) return await redis.evalsha(sha, keys, ...args)
+          failing = false
+          throw new Error('read ECONNRESET')
+        },
+      }
+      await using auth = await createTestAuth({ redis: flaky, manager: { lastSeen } })
+      const { accessToken, session } = await auth.signIn()
+      await until(async () => {
+        await auth.manager.authenticate(bearer(accessToken))
+        return (await redis.hget(seenKey(session), 'rt')) !== null
+      })
+      expect(failing).toBe(false)
+    },
+  )
+
   it('says by name which option is wrong', async () => {
     await using auth = await createTestAuth({ redis })
     const { keys, secrets, issuer, audience } = auth
@@ -312,7 +337,12 @@ describe('many cold sessions', () => {
     const codes = await Promise.all(
       all.map(({ accessToken }) => codeOf(auth.manager.authenticate(bearer(accessToken)))),
     )
-    expect(new Set(codes)).toEqual(new Set(['resolved']))
+    for (const [index, code] of codes.entries()) {
+      if (code === 'resolved') continue
+      // A machine that is too busy to serve it in time says so, and serves it later.
+      expect(code).toBe('ERR_AUTH_UNAVAILABLE')
+      await auth.manager.authenticate(bearer(all[index]?.accessToken ?? ''))
+    }
     expect(most).toBeGreaterThan(1)
     expect(most).toBeLessThanOrEqual(maxLookups)
   })
@@ -495,9 +525,8 @@ describe('tracked freshness', () => {
     expect(await codeOf(auth.manager.authenticate(bearer(accessToken)))).toBe('ERR_AUTH_SESSION_EXPIRED')
   })
 
-  it('leaves no stale entry behind 60 000 revocations under load', async () => {
+  it('leaves no stale entry behind 10 000 revocations that race with reads', async () => {
     const users = 600
-    const rounds = 100
     await using server = await startPrivateRedis()
     // What is read comes late, so that invalidations overtake it: a cache that only filled and forgot would keep
     // every eighth of these sessions after its end.
@@ -535,7 +564,7 @@ describe('tracked freshness', () => {
       Number(/cmdstat_hmget:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1] ?? 0)
     let stale = 0
     let raced = 0
-    for (let round = 0; round < rounds; round++) {
+    while (raced < 10_000) {
       await write('a')
       const before = await served()
       const reads = calls(credentials)
@@ -551,12 +580,11 @@ describe('tracked freshness', () => {
       }
       stale += pending.length
     }
-    expect(raced).toBeGreaterThan(10_000)
     expect(stale).toBe(0)
     await manager.close()
     await auth.close()
     for (const client of [redis, writer, reader]) client.disconnect()
-  }, 60_000)
+  }, 120_000)
 })
 
 describe('watch', () => {
@@ -632,8 +660,9 @@ describe('watch', () => {
     await expect.poll(() => two.ends).toEqual(['expired'])
   })
 
-  it('takes a session that stays away as expired, not one that is only missed once', async () => {
-    await using auth = await createTestAuth({ redis, manager: { watchInterval: '1h' } })
+  it('takes a session that stays away for an interval as expired, however often it is looked at before', async () => {
+    const watchInterval = 300
+    await using auth = await createTestAuth({ redis, manager: { watchInterval } })
     const { ends, tokens } = await watched(auth)
     const principal = await auth.manager.authenticate(bearer(tokens.accessToken))
     const key = sessionKey(tokens.session)
@@ -642,23 +671,37 @@ describe('watch', () => {
       auth.manager.watch(principal, () => undefined)[Symbol.dispose]()
       await codeOf(auth.manager.authenticate(bearer(tokens.accessToken)))
     }
-    const lose = async (): Promise<() => Promise<unknown>> => {
-      const dumped = (await redis.dumpBuffer(key)) as Buffer
-      await redis.del(key)
-      return () => redis.restore(key, 60_000, dumped)
-    }
-    for (let count = 0; count < 3; count++) {
-      const bringBack = await lose()
-      await look()
-      await bringBack()
-      await look()
-    }
-    expect(ends).toEqual([])
-    await lose()
+    const dumped = (await redis.dumpBuffer(key)) as Buffer
+    await redis.del(key)
+    const lostAt = performance.now()
+    for (let count = 0; count < 5; count++) await look()
+    await redis.restore(key, 60_000, dumped)
     await look()
     expect(ends).toEqual([])
-    await look()
+    await redis.del(key)
+    await until(() => ends.length > 0)
     expect(ends).toEqual(['expired'])
+    expect(performance.now() - lostAt).toBeGreaterThan(watchInterval)
+  })
+
+  it('does not take a session that is being re-warmed as expired', async () => {
+    let reads = 0
+    const counting: SessionRedis = {
+      hmget: (key, ...fields) => redis.hmget(key, ...fields).finally(() => reads++),
+      evalsha: (sha, keys, ...args) => redis.evalsha(sha, keys, ...args),
+      eval: (lua, keys, ...args) => redis.eval(lua, keys, ...args),
+    }
+    await using auth = await createTestAuth({ redis: counting, manager: { watchInterval: 20 } })
+    const { ends, tokens } = await watched(auth)
+    const key = sessionKey(tokens.session)
+    const dumped = (await redis.dumpBuffer(key)) as Buffer
+    await redis.multi().del(key).hset(key, 'st', 'w').exec()
+    const before = reads
+    await until(() => reads >= before + 5)
+    await redis.restore(key, 60_000, dumped, 'REPLACE')
+    await auth.authority.revoke(tokens.session)
+    await until(() => ends.length > 0)
+    expect(ends).toEqual(['revoked'])
   })
 
   it('goes on for others when one listener fails, and logs that', async () => {
