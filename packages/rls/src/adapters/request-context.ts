@@ -1,5 +1,5 @@
 import { refuseUnknownKeys } from '@quintet/core/kit'
-import { parseRlsContext, type RlsContextInput, type RlsScope } from '../context/rls-context.ts'
+import { createScope, parseRlsContext, type RlsContextInput, type RlsScope } from '../context/rls-context.ts'
 
 export interface RequestContextOptions<Request> {
   /** The context of an authenticated request, from what the server knows; null for none. */
@@ -17,6 +17,6 @@ export function scopeFrom<Request>(
     throw new TypeError(`${path}.context: give a function that reads the request.`)
   return (request) => {
     const context = read(request)
-    return context ? { context: parseRlsContext(context), systemReason: null } : undefined
+    return context ? createScope(parseRlsContext(context)) : undefined
   }
 }

@@ -1,22 +1,9 @@
-import { invalid, type RlsContext } from './rls-context.ts'
+import { invalid, type RlsScope } from './rls-context.ts'
+import { settingsOf, type ContextSettings } from './settings.ts'
 
 /** What an id looks like in the database. */
 export const idTypes = ['uuid', 'bigint', 'text'] as const
 export type IdType = (typeof idTypes)[number]
-
-/** The values of {@link contextStatement}: role, user, tenant, is_system, roles. */
-export type ContextSettings = readonly [
-  role: string,
-  user: string,
-  tenant: string,
-  system: string,
-  roles: string,
-]
-
-/** The tenant of settings; empty for none. */
-export function tenantOf([, , tenant]: ContextSettings): string {
-  return tenant
-}
 
 /** Sets role and context for the transaction it runs in, and for nothing after it. */
 export const contextStatement: string =
@@ -24,7 +11,7 @@ export const contextStatement: string =
   "pg_catalog.set_config('app.tenant_id',$3,true),pg_catalog.set_config('app.is_system',$4,true)," +
   "pg_catalog.set_config('app.roles',$5,true)"
 
-/** {@link contextStatement} for a connection that worked for another tenant: releases the locks of its session too. */
+/** {@link contextStatement} for a connection that worked for somebody else: releases the locks of its session too. */
 export const sealingContextStatement: string = `${contextStatement},pg_catalog.pg_advisory_unlock_all()`
 
 /**
@@ -57,33 +44,33 @@ export interface SettingsOptions {
   readonly userIdType: IdType
 }
 
-/** Turns a context into settings, once per context. */
+/** Turns the context of a scope into settings, once per scope. */
 export interface SettingsReader {
   /** @throws RlsError `ERR_RLS_INVALID_CONTEXT` when an id is not of its type. */
-  read(context: RlsContext | undefined): ContextSettings
+  read(scope: RlsScope | undefined): ContextSettings
 }
 
 export function createSettingsReader(options: SettingsOptions): SettingsReader {
   const role = options.role ?? 'none'
   // Without a context every setting is cleared and the login keeps its own rights, which are none.
-  const nothing: ContextSettings = ['none', '', '', '', '']
-  const known = new WeakMap<RlsContext, ContextSettings>()
-  return {
-    read(context) {
-      if (context === undefined) return nothing
-      const ready = known.get(context)
-      if (ready) return ready
-      const settings: ContextSettings = [
+  const nothing = settingsOf('none', '', '', '', '')
+  const reader: SettingsReader = {
+    read(scope) {
+      if (scope === undefined) return nothing
+      if (scope.settings?.reader === reader) return scope.settings.read
+      const { context } = scope
+      const read = settingsOf(
         role,
         checkedId(context.userId, options.userIdType, 'userId'),
         checkedId(context.tenantId, options.tenantIdType, 'tenantId'),
         context.isSystem ? 'true' : 'false',
         context.roles.join(','),
-      ]
-      known.set(context, settings)
-      return settings
+      )
+      scope.settings = { reader, read }
+      return read
     },
   }
+  return reader
 }
 
 function checkedId(value: string | null, type: IdType, member: string): string {

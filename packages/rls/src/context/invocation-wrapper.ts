@@ -1,7 +1,7 @@
 import type { InvocationWrapper, Principal } from '@quintet/core'
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import { asSystem } from './as-system.ts'
-import { parseRlsContext, runInScope, type RlsContextInput } from './rls-context.ts'
+import { createScope, parseRlsContext, runInScope, type RlsContextInput } from './rls-context.ts'
 import { failedStatement } from '../sql/statement-note.ts'
 import { mapPostgresError } from '../sql/postgres-errors.ts'
 
@@ -40,7 +40,7 @@ export function createRlsInvocationWrapper(options: RlsInvocationWrapperOptions 
         return await asSystem(principal.actor, next)
       }
       const context = map(principal)
-      const scope = context === null ? undefined : { context: parseRlsContext(context), systemReason: null }
+      const scope = context === null ? undefined : createScope(parseRlsContext(context))
       return await runInScope(scope, next)
     } catch (error) {
       const mapped = mapPostgresError(error)

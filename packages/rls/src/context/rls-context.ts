@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { RlsError } from '../errors.ts'
+import type { ContextSettings } from './settings.ts'
 
 /**
  * For whom the database works. Every statement carries it as transaction-local settings:
@@ -20,6 +21,12 @@ export interface RlsScope {
   readonly context: RlsContext
   /** Why the system login is in use; null for work of a tenant. */
   readonly systemReason: string | null
+  /** The settings of the context, as the pool that asked last has read them. */
+  settings: { readonly reader: unknown; readonly read: ContextSettings } | undefined
+}
+
+export function createScope(context: RlsContext, systemReason: string | null = null): RlsScope {
+  return { context, systemReason, settings: undefined }
 }
 
 const storeKey = Symbol.for('quintet.rls.scope')
@@ -44,7 +51,7 @@ export type RlsContextInput = Pick<RlsContext, 'tenantId'> & Partial<RlsContext>
  * @throws RlsError `ERR_RLS_INVALID_CONTEXT` when a member has the wrong shape; nothing is sent.
  */
 export function runWithRlsContext<Result>(context: RlsContextInput, run: () => Result): Result {
-  return scopes.run({ context: parseRlsContext(context), systemReason: null }, run)
+  return scopes.run(createScope(parseRlsContext(context)), run)
 }
 
 /** The context around the running code, or undefined where there is none. */

@@ -4,9 +4,21 @@ import { bindCallback } from '../context/rls-context.ts'
 type Listener = (...args: unknown[]) => void
 type AddMethod = 'on' | 'addListener' | 'once' | 'prependListener' | 'prependOnceListener'
 
+/** The methods of EventEmitter that add and remove listeners. */
+export const changesListeners: ReadonlySet<string> = new Set([
+  'on',
+  'addListener',
+  'once',
+  'prependListener',
+  'prependOnceListener',
+  'off',
+  'removeListener',
+  'removeAllListeners',
+])
+
 /** The listeners that one holder adds to a connection, each bound to the async context that added it. */
 export interface BoundListeners {
-  /** The methods of EventEmitter that add and remove listeners; each returns the given holder's view. */
+  /** The methods of {@link changesListeners}; each returns the given holder's view. */
   readonly methods: Readonly<Record<string, (...args: never[]) => unknown>>
   /** Removes what the holder has left, so that it does not hear the next one's events. */
   removeAll(): void

@@ -1,6 +1,6 @@
 import type { PoolClient } from 'pg'
 import { bindCallback, runDetached } from '../context/rls-context.ts'
-import { createBoundListeners } from './bound-listeners.ts'
+import { changesListeners, createBoundListeners, type BoundListeners } from './bound-listeners.ts'
 import type { DriverCallback } from '../wire/driver.ts'
 import type { Submittable } from './bound-submittable.ts'
 import { submitExplicitly } from './explicit.ts'
@@ -13,39 +13,68 @@ import { statusOf, type Session } from './session.ts'
  * further work, whoever holds the connection then.
  */
 export function createRlsClient(session: Session): PoolClient {
-  const { client } = session
-  const bound = new Map<PropertyKey, unknown>()
-  const listeners = createBoundListeners(client, () => view)
-  let released = false
-  const own: Readonly<Record<PropertyKey, unknown>> = {
-    ...listeners.methods,
-    query: (...args: QueryArguments) => query(session, args, released),
-    release: (destroy?: Error | boolean) => {
-      if (released) throw new Error('Release called on client which has already been released to the pool.')
-      released = true
-      listeners.removeAll()
-      release(session, destroy)
-    },
-    getTransactionStatus: () => (session.transaction === undefined ? statusOf(client) : 'T'),
-  }
-  const view: PoolClient = new Proxy(client, {
-    get(target, key) {
-      const ours = Object.hasOwn(own, key) ? own[key] : undefined
-      if (ours !== undefined) return ours
-      const ready = bound.get(key)
-      if (ready !== undefined) return ready
-      const value: unknown = Reflect.get(target, key, target)
-      if (typeof value !== 'function') return value
-      const method = (...args: unknown[]): unknown => {
-        const result: unknown = Reflect.apply(value, target, args.map(bindCallback))
-        return result === target ? view : result
-      }
-      bound.set(key, method)
-      return method
-    },
-    set: (target, key, value) => Reflect.set(target, key, value, target),
-  })
+  const holder = new Holder(session)
+  const view: PoolClient = new Proxy(session.client, holder)
+  holder.view = view
   return view
+}
+
+/** What one holder's view does in place of the connection. Its methods are made when they are asked for. */
+class Holder implements ProxyHandler<PoolClient> {
+  readonly #session: Session
+  view: PoolClient | undefined
+  #released = false
+  #listeners: BoundListeners | undefined
+  #methods: Map<PropertyKey, unknown> | undefined
+
+  constructor(session: Session) {
+    this.#session = session
+  }
+
+  get(client: PoolClient, key: PropertyKey): unknown {
+    const ready = this.#methods?.get(key)
+    if (ready !== undefined) return ready
+    const method = this.#own(key) ?? this.#bound(client, key)
+    if (typeof method === 'function') (this.#methods ??= new Map()).set(key, method)
+    return method
+  }
+
+  set(client: PoolClient, key: PropertyKey, value: unknown): boolean {
+    return Reflect.set(client, key, value, client)
+  }
+
+  #own(key: PropertyKey): unknown {
+    switch (key) {
+      case 'query':
+        return (...args: QueryArguments) => query(this.#session, args, this.#released)
+      case 'release':
+        return (destroy?: Error | boolean) => this.#release(destroy)
+      case 'getTransactionStatus':
+        return () => (this.#session.transaction === undefined ? statusOf(this.#session.client) : 'T')
+      default:
+        if (typeof key !== 'string' || !changesListeners.has(key)) return undefined
+        this.#listeners ??= createBoundListeners(this.#session.client, () => this.view)
+        return this.#listeners.methods[key]
+    }
+  }
+
+  #bound(client: PoolClient, key: PropertyKey): unknown {
+    const value: unknown = Reflect.get(client, key, client)
+    if (typeof value !== 'function') return value
+    return (...args: unknown[]): unknown => {
+      const result: unknown = Reflect.apply(value, client, args.map(bindCallback))
+      return result === client ? this.view : result
+    }
+  }
+
+  #release(destroy: Error | boolean | undefined): void {
+    if (this.#released) {
+      throw new Error('Release called on client which has already been released to the pool.')
+    }
+    this.#released = true
+    this.#listeners?.removeAll()
+    release(this.#session, destroy)
+  }
 }
 
 export type QueryArguments = readonly [config?: unknown, values?: unknown, callback?: unknown]

@@ -14,7 +14,8 @@ export function runExplicitly<Result>(
 ): Promise<Result> {
   const { client } = session
   return enqueue(session, async () => {
-    const { begin, settings, seal } = plan.take()
+    plan.take()
+    const { begin, settings, seal } = plan
     const ownTransaction = plan.alone && settings !== undefined
     let began = false
     try {
@@ -26,8 +27,7 @@ export function runExplicitly<Result>(
       }
       if (settings !== undefined) {
         if (seal) await client.query(sealStatements.join(';'))
-        await client.query(seal ? sealingContextStatement : contextStatement, [...settings])
-        plan.set()
+        await client.query(seal ? sealingContextStatement : contextStatement, [...settings.values])
       }
       const result = await run()
       plan.done()
@@ -43,7 +43,7 @@ export function runExplicitly<Result>(
 
 /** Hands a submittable to the connection, within a transaction that carries the context and ends with it. */
 export function submitExplicitly(session: Session, submittable: Submittable): void {
-  const plan = new FlightPlan(session, settingsFor(session), false)
+  const plan = new FlightPlan(session, settingsFor(session))
   bindSubmittable(submittable)
   let submitted = false
   session.streaming = true

@@ -30,13 +30,13 @@ export function runStatement(session: Session, statement: Statement, callback: D
       const { transaction } = session
       session.transaction = undefined
       if (transaction?.used === false) process.nextTick(callback, null, emptyResult(traits.command))
-      else send(session, new FlightPlan(session, undefined, true), statement, callback)
+      else send(session, new FlightPlan(session, undefined), statement, callback)
       return
     }
     case 'end-and-chain':
     case 'rollback-to':
     case 'set-transaction':
-      send(session, new FlightPlan(session, undefined, true), statement, callback)
+      send(session, new FlightPlan(session, undefined), statement, callback)
       return
     case 'other':
       break
@@ -48,7 +48,7 @@ export function runStatement(session: Session, statement: Statement, callback: D
   }
   let plan: FlightPlan
   try {
-    plan = new FlightPlan(session, settingsFor(session), traits.touchesSettings)
+    plan = new FlightPlan(session, settingsFor(session))
   } catch (error) {
     process.nextTick(callback, error)
     return

@@ -1,7 +1,8 @@
 import type { PoolClient } from 'pg'
 import { currentScope, type RlsScope } from '../context/rls-context.ts'
 import { RlsError } from '../errors.ts'
-import type { ContextSettings, SettingsReader } from '../context/context-settings.ts'
+import type { SettingsReader } from '../context/context-settings.ts'
+import type { ContextSettings } from '../context/settings.ts'
 import type { ContextQueryClass } from '../wire/context-query.ts'
 import type { StatementTraits } from '../wire/statement-text.ts'
 
@@ -31,10 +32,8 @@ export interface Session {
   readonly client: PoolClient
   readonly options: SessionOptions
   transaction: Transaction | undefined
-  /** The settings that PostgreSQL has confirmed for the open transaction; undefined when unknown. */
-  applied: ContextSettings | undefined
-  /** The tenant whose state alone the session can hold; null for a new one, undefined when unknown. */
-  sealedFor: string | null | undefined
+  /** For whom alone the session can hold state; null for a new one, undefined when unknown. */
+  sealedFor: ContextSettings | null | undefined
   /** Something outlives the transaction on this connection, so it cannot be handed to somebody else. */
   tainted: boolean
   /** Statements that have not been answered. */
@@ -54,7 +53,6 @@ export function createSession(client: PoolClient, options: SessionOptions): Sess
     client,
     options,
     transaction: undefined,
-    applied: undefined,
     sealedFor: null,
     tainted: false,
     pending: 0,
@@ -68,7 +66,6 @@ export function createSession(client: PoolClient, options: SessionOptions): Sess
 /** Forgets what the last holder left, when the connection changes hands. */
 export function resetSession(session: Session): void {
   session.transaction = undefined
-  session.applied = undefined
   session.signal = undefined
 }
 
@@ -90,7 +87,7 @@ export function settingsFor(session: Session, scope: RlsScope | undefined = curr
       ),
     })
   }
-  return settings.read(scope?.context)
+  return settings.read(scope)
 }
 
 /** The transaction status of the last ReadyForQuery; undefined for a driver that does not tell. */

@@ -1,10 +1,5 @@
-import {
-  contextStatement,
-  sealingContextStatement,
-  sealStatements,
-  type ContextSettings,
-} from '../context/context-settings.ts'
-import { createContextMessages } from './context-message.ts'
+import type { ContextSettings } from '../context/settings.ts'
+import { aheadStatements, contextMessages } from './context-message.ts'
 import { noteStatement } from '../sql/statement-note.ts'
 import type {
   DriverCallback,
@@ -13,31 +8,19 @@ import type {
   DriverQueryClass,
   RowDescription,
 } from './driver.ts'
-import {
-  contextName,
-  sealingContextName,
-  statementNames,
-  type NamedStatement,
-  type StatementNames,
-} from './statement-names.ts'
+import { statementNames, type NamedStatement, type StatementNames } from './statement-names.ts'
 
-/** What travels ahead of a statement, under the same Sync. */
-export interface Flight {
+/** Decides what travels ahead of one statement, under the same Sync, and is told what became of it. */
+export interface StatementPlan {
+  /** Called as the statement is written, before the members below are read. */
+  take(): void
   /** A BEGIN that was held back until the first statement. */
   readonly begin: string | undefined
   readonly settings: ContextSettings | undefined
-  /** Whether the state that another tenant may have left in the session must go first. */
+  /** Whether the state that somebody else may have left in the session must go first. */
   readonly seal: boolean
-}
-
-/** Decides what travels ahead of one statement, and is told what became of it. */
-export interface StatementPlan {
-  /** Called as the statement is written. */
-  take(): Flight
   /** PostgreSQL has carried out BEGIN. */
   begun(): void
-  /** PostgreSQL has set the context. */
-  set(): void
   /** PostgreSQL has carried out the statement. */
   done(): void
   /** Something failed, on either side of the wire. */
@@ -67,12 +50,12 @@ export type ContextQueryClass = new (
  */
 export function defineContextQuery(Query: DriverQueryClass, options: ContextQueryOptions): ContextQueryClass {
   const { preparedStatements, maxPreparedStatements } = options
-  const contextMessages = createContextMessages()
 
   return class ContextQuery extends Query {
     readonly #plan: StatementPlan
-    /** What the answers before ours are of, in their order. */
-    readonly #ahead: ('begin' | 'seal' | 'settings')[] = []
+    /** The answers before ours that are still to come: first that of BEGIN, then those of the context. */
+    #beginAhead = false
+    #ahead = 0
     #began = false
     reused = false
     #names: StatementNames | undefined
@@ -112,21 +95,20 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
     }
 
     #writeAhead(names: StatementNames): void {
-      const { begin, settings, seal } = this.#plan.take()
+      const plan = this.#plan
+      plan.take()
+      const { begin, settings, seal } = plan
       const { described } = names
-      const execute = (text: string, step: 'begin' | 'seal'): void => {
-        described.bind({ portal: '', statement: this.#parse(names, text), binary: false })
+      if (begin !== undefined) {
+        described.bind({ portal: '', statement: this.#parse(names, begin), binary: false })
         described.execute({ portal: '' })
-        this.#ahead.push(step)
+        this.#beginAhead = true
       }
-      if (begin !== undefined) execute(begin, 'begin')
-      if (seal) for (const text of sealStatements) execute(text, 'seal')
       if (settings !== undefined) {
-        const name = seal
-          ? this.#parse(names, sealingContextStatement, sealingContextName)
-          : this.#parse(names, contextStatement, contextName)
-        described.stream.write(contextMessages(settings, name))
-        this.#ahead.push('settings')
+        const statements = seal ? aheadStatements.sealing : aheadStatements.context
+        if (preparedStatements) for (const { text, name } of statements) this.#parse(names, text, name)
+        described.stream.write(contextMessages(settings, seal, preparedStatements))
+        this.#ahead = statements.length
       }
     }
 
@@ -171,21 +153,20 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
     }
 
     override handleDataRow(message: unknown): void {
-      if (this.#ahead.length > 0) return
+      if (this.#ahead > 0) return
       this.#describe()
       super.handleDataRow(message)
     }
 
     override handleCommandComplete(message: unknown, connection: DriverConnection): void {
-      const ahead = this.#ahead.shift()
-      if (ahead === 'begin') {
+      if (this.#beginAhead) {
+        this.#beginAhead = false
         this.#began = true
         this.#plan.begun()
         return
       }
-      if (ahead === 'seal') return
-      if (ahead === 'settings') {
-        this.#plan.set()
+      if (this.#ahead > 0) {
+        this.#ahead--
         return
       }
       this.#plan.done()

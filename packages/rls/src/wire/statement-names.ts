@@ -2,12 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { DriverConnection, RowDescription } from './driver.ts'
 
 /** Differs between copies of this package, so that two of them never name alike on one connection. */
-const prefix = `q${randomBytes(3).toString('hex')}_`
-
-/** The name of the context statement, the same on every connection. */
-export const contextName: string = `${prefix}context`
-/** The name of the one that removes what another tenant may have left. */
-export const sealingContextName: string = `${prefix}sealing`
+export const namePrefix: string = `q${randomBytes(3).toString('hex')}_`
 
 /** One prepared statement of one connection. */
 export interface NamedStatement {
@@ -101,7 +96,7 @@ function createStatementNames(connection: DriverConnection, limit: number): Stat
         ours.delete(oldestText)
         close(oldest.name)
       }
-      const statement: NamedStatement = { name: `${prefix}${++serial}`, state: 'new', rows: undefined }
+      const statement: NamedStatement = { name: `${namePrefix}${++serial}`, state: 'new', rows: undefined }
       ours.set(text, statement)
       return statement
     },

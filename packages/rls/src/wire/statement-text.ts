@@ -5,15 +5,11 @@ export interface StatementTraits {
   readonly kind: StatementKind
   /** For `begin` and `end`: the tag PostgreSQL would answer with. */
   readonly command: string
-  /** It names settings or roles, so what the transaction carries is unknown after it. */
-  readonly touchesSettings: boolean
   /** It leaves something on the connection that outlives the transaction. */
   readonly staysOnConnection: boolean
 }
 
 const leading = /^(?:\s+|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/|;)+/
-const settings =
-  /\bset_config\b|\b(?:re)?set\s+(?:local\s+|session\s+)?(?:role\b|"?app"?\s*\.|all\b|session\s+authorization\b|"?app\.)|^\s*(?:reset|discard)\b/i
 const connectionState =
   /^(?:listen|prepare|declare|load|discard|create\s+(?:or\s+replace\s+)?(?:local\s+|global\s+)?temp|set\b(?!\s+(?:local|transaction|constraints)\b)|reset\b)|\bpg_(?:try_)?advisory_lock|\bset_config\b|\binto\s+temp|\bwith\s+hold\b/i
 
@@ -38,7 +34,6 @@ export function readStatement(text: string): StatementTraits {
   return {
     kind,
     command: kind === 'begin' ? (/^start/i.test(body) ? 'START TRANSACTION' : 'BEGIN') : endCommand(body),
-    touchesSettings: finds(settings, body),
     staysOnConnection: finds(connectionState, body) && !/^prepare\s+transaction\b/i.test(body),
   }
 }

@@ -13,6 +13,7 @@ beforeAll(async () => {
     `create function leave_cursor() returns void language plpgsql as
        $$ begin execute 'declare left_over cursor ' || 'with ' || 'hold for select title from notes'; end $$`,
     `create function leave_channel() returns void language plpgsql as $$ begin execute 'lis' || 'ten news'; end $$`,
+    `create function become(tenant text) returns text language sql as $$ select set_config('app.tenant_id', tenant, true) $$`,
     `create sequence numbers`,
     `grant usage on sequence numbers to ${tenant}`,
     `grant execute on all functions in schema public to ${tenant}`,
@@ -79,6 +80,26 @@ describe.each([['auto'], ['transaction']] as const)('the state of a session, in 
     await runWithRlsContext(contextA, () => pool.query(`select nextval('numbers')`))
     await expect(runWithRlsContext(contextB, () => pool.query('select lastval()'))).rejects.toMatchObject({
       code: '55000',
+    })
+  })
+
+  it('does not reach another user of the same tenant', async () => {
+    await runWithRlsContext(contextA, () => pool.query('select leave_setting()'))
+    const flag = await runWithRlsContext({ ...contextA, userId: contextB.userId }, () =>
+      see(`select current_setting('my.flag', true) as seen`),
+    )
+    expect(['', null]).toContain(flag)
+  })
+
+  it('is not the context of the next statement of a transaction', async () => {
+    await runWithRlsContext(contextA, async () => {
+      const client = await pool.connect()
+      await client.query('begin')
+      await client.query('select become($1)', [contextB.tenantId])
+      const { rows } = await client.query<{ title: string }>('select title from notes order by title')
+      await client.query('rollback')
+      client.release()
+      expect(rows.map(({ title }) => title)).toEqual(['a1', 'a2'])
     })
   })
 

@@ -23,24 +23,6 @@ describe('readStatement', () => {
   })
 
   it.each([
-    'set role x',
-    'SET LOCAL app.tenant_id = 1',
-    'set session "app"."tenant_id" = 1',
-    'reset all',
-    'reset role',
-    'set session authorization x',
-    'discard all',
-    "select set_config('app.tenant_id', 'x', true)",
-    'set/**/local/* and */app.tenant_id = 1',
-    'set -- why\n role x',
-    "select U&\"set\\005fconfig\"('app.tenant_id', 'x', true)",
-    "do $$ begin set/**/local app.tenant_id = 'x'; end $$",
-    "do $$ begin perform set_config('role', 'x', true); end $$",
-  ])('sees that %j touches settings', (text) => {
-    expect(readStatement(text).touchesSettings).toBe(true)
-  })
-
-  it.each([
     'listen x',
     'prepare a as select 1',
     'declare c cursor with hold for select 1',
@@ -69,7 +51,7 @@ describe('readStatement', () => {
     'update notes set title = $1',
     'insert into notes (title) values ($1)',
   ])('sees nothing in %j', (text) => {
-    expect(readStatement(text)).toMatchObject({ touchesSettings: false, staysOnConnection: false })
+    expect(readStatement(text)).toMatchObject({ staysOnConnection: false })
   })
 
   it('remembers the last texts only', () => {
