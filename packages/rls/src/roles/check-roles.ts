@@ -6,7 +6,7 @@ import { knownFlaw } from './server-version.ts'
 export interface CheckRolesOptions {
   /** The role that holds the tenants' rights. */
   readonly role: string
-  /** Tables that tenants may use although they have no row-level security. */
+  /** Tables and views that tenants may use although they have no row-level security. */
   readonly unprotectedTables?: readonly string[]
 }
 
@@ -50,13 +50,16 @@ export async function checkRoles(
     problems.push(`The login or its role owns the table ${table}: an owner can turn row-level security off.`)
   }
   const allowed = new Set((options.unprotectedTables ?? []).map(qualified))
-  for (const { name, enabled } of found.open_tables) {
-    if (allowed.has(name)) continue
-    problems.push(
-      enabled
-        ? `The table ${name} has no FORCE ROW LEVEL SECURITY.`
-        : `The table ${name} is open to tenants and has no row-level security.`,
-    )
+  for (const { name, kind } of found.open_tables) {
+    if (!allowed.has(name)) problems.push(unprotected[kind](name))
+  }
+  if (!found.login_super && !found.inherits) {
+    for (const name of found.of_login) {
+      if (allowed.has(name)) continue
+      problems.push(
+        `The login ${found.login} has a right to ${name} by itself, so it has it without a context: grant to ${options.role} alone.`,
+      )
+    }
   }
   return problems
 }
@@ -75,6 +78,16 @@ export async function assertSafeRoles(pool: Pool, options: CheckRolesOptions): P
   )
 }
 
+const unprotected = {
+  table: (name: string) => `The table ${name} is open to tenants and has no row-level security.`,
+  unforced: (name: string) => `The table ${name} has no FORCE ROW LEVEL SECURITY.`,
+  view: (name: string) => `The view ${name} is open to tenants and reads with the rights of its owner.`,
+  'materialized view': (name: string) =>
+    `The materialized view ${name} is open to tenants and has no row-level security.`,
+  'foreign table': (name: string) =>
+    `The foreign table ${name} is open to tenants and has no row-level security.`,
+} as const
+
 function qualified(table: string): string {
   return table.includes('.') ? table : `public.${table}`
 }
@@ -90,7 +103,8 @@ interface RolesRow {
   readonly inherits: boolean
   readonly powerful: readonly string[]
   readonly owned: readonly string[]
-  readonly open_tables: readonly { readonly name: string; readonly enabled: boolean }[]
+  readonly open_tables: readonly { readonly name: string; readonly kind: keyof typeof unprotected }[]
+  readonly of_login: readonly string[]
 }
 
 /** What a role may do to row-level security by its attributes, each the end of a sentence. */
@@ -100,14 +114,25 @@ const attributesOf = (role: string): string => `array_remove(array[
   case when ${role}.rolcreaterole then 'has CREATEROLE, so it can take other roles' end,
   case when ${role}.rolreplication then 'has REPLICATION, which reads every row' end], null)`
 
+/** Whether a role has any right to what `tables` has: its own, one of everybody's or one that it inherits. */
+const mayUse = (role: string): string => `case relkind
+  when 'S' then has_sequence_privilege(${role}, tables.oid, 'USAGE, SELECT, UPDATE')
+  else has_table_privilege(${role}, tables.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+    or has_any_column_privilege(${role}, tables.oid, 'SELECT, INSERT, UPDATE') end`
+
 const rolesStatement = `
 with login as (select * from pg_roles where rolname = session_user),
 role as (select * from pg_roles where rolname = $1),
 tables as (
-  select c.oid, c.relowner, c.relrowsecurity, c.relforcerowsecurity, n.nspname || '.' || c.relname as name
+  select c.oid, c.relkind, c.relowner, n.nspname || '.' || c.relname as name, case
+      when c.relkind in ('r', 'p') then case when not c.relrowsecurity then 'table' when not c.relforcerowsecurity then 'unforced' end
+      when c.relkind = 'v' then case when not coalesce((select o.option_value::boolean from pg_options_to_table(c.reloptions) o
+        where o.option_name = 'security_invoker'), false) then 'view' end
+      when c.relkind = 'm' then 'materialized view' when c.relkind = 'f' then 'foreign table'
+    end as unprotected
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
-  where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema', 'quintet')
-    and n.nspname not like 'pg\\_t%'
+  where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and n.nspname not in ('pg_catalog', 'information_schema', 'quintet')
+    and n.nspname not like 'pg\\_t%' and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e')
 ),
 owners as (select distinct relowner from tables)
 select login.rolname as login,
@@ -122,13 +147,15 @@ select login.rolname as login,
     where r.oid not in (login.oid, coalesce(role.oid, 0)) and pg_has_role(login.oid, r.oid, 'MEMBER')
       and (r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolreplication or r.rolname like 'pg\\_%'
         or r.oid in (select relowner from owners)
-        or exists (select from pg_policy p where p.polpermissive and r.oid = any(p.polroles)))
+        or exists (select from pg_policy p where p.polpermissive and r.oid = any(p.polroles)
+          and coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) = 'true'))
   ), '[]') as powerful,
-  coalesce((select json_agg(name order by name) from tables where relowner in (login.oid, role.oid)), '[]') as owned,
+  coalesce((select json_agg(name order by name) from tables where relowner in (login.oid, role.oid) and relkind <> 'S'), '[]') as owned,
   coalesce((
-    select json_agg(json_build_object('name', name, 'enabled', relrowsecurity) order by name) from tables
-    where role.oid is not null and not (relrowsecurity and relforcerowsecurity)
-      and (has_table_privilege(role.oid, tables.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
-        or has_any_column_privilege(role.oid, tables.oid, 'SELECT, INSERT, UPDATE'))
-  ), '[]') as open_tables
+    select json_agg(json_build_object('name', name, 'kind', unprotected) order by name) from tables
+    where role.oid is not null and unprotected is not null and ${mayUse('role.oid')}
+  ), '[]') as open_tables,
+  coalesce((
+    select json_agg(name order by name) from tables where relowner <> login.oid and ${mayUse('login.oid')}
+  ), '[]') as of_login
 from login left join role on true`

@@ -1,9 +1,10 @@
 import { createHmac } from 'node:crypto'
-import { refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions } from '@quintet/core/kit'
 import { Client } from 'pg'
 import { databaseRoles, type DatabaseRoles } from './database-roles.ts'
 import { RlsError } from '../errors.ts'
 import { largeObjectFunctions } from './large-objects.ts'
+import { scramVerifier } from './scram-verifier.ts'
 import { quoteName, quoteText } from '../sql/sql-text.ts'
 
 export interface ProvisionOptions {
@@ -35,6 +36,17 @@ export interface ProvisionedDatabase {
   readonly roles: DatabaseRoles
 }
 
+const spec = {
+  adminUrl: option.text(),
+  name: option.text(),
+  passwords: option.nested({
+    owner: option.text().optional(),
+    login: option.text().optional(),
+    system: option.text().optional(),
+  }),
+  rotate: option.boolean(false),
+}
+
 /**
  * Creates a database with its roles, or completes what is missing, and returns the URLs that apps need. Safe
  * to call at every start and from several processes at once: a login that exists is not altered.
@@ -42,9 +54,11 @@ export interface ProvisionedDatabase {
  * @throws RlsError `ERR_RLS_LOGIN_EXISTS` when a login exists with another password and `rotate` is not set.
  */
 export async function provisionDatabase(options: ProvisionOptions): Promise<ProvisionedDatabase> {
-  refuseUnknownKeys(options, ['adminUrl', 'name', 'passwords', 'rotate'], 'provisionDatabase')
-  const { adminUrl, name, passwords = {}, rotate = false } = options
-  refuseUnknownKeys(passwords, ['owner', 'login', 'system'], 'provisionDatabase.passwords')
+  const { adminUrl, name, passwords, rotate } = readOptions<ProvisionOptions, typeof spec>(
+    options,
+    spec,
+    'provisionDatabase',
+  )
   const roles = databaseRoles(name)
   const password = (role: 'owner' | 'login' | 'system'): string | undefined =>
     passwords[role] ?? derivedPassword(adminUrl, roles[role])
@@ -77,17 +91,22 @@ export async function provisionDatabase(options: ProvisionOptions): Promise<Prov
     url: urlOf(adminUrl, name, roles.login, password('login')),
     systemUrl: urlOf(adminUrl, name, roles.system, password('system')),
   }
-  for (const url of Object.values(urls)) await assertLogin(url)
+  await assertLogin(urls.ownerUrl, roles.owner)
+  await assertLogin(urls.url, roles.login)
+  await assertLogin(urls.systemUrl, roles.system)
   return { ...urls, roles }
 }
 
-/** An existing login may have another password than the one that the URL says. */
-async function assertLogin(url: string): Promise<void> {
+/** An existing login may have another password than the one that the URL says, or a URL another login. */
+async function assertLogin(url: string, login: string): Promise<void> {
   try {
-    await withClient(url, async () => undefined)
+    const found = await withClient(url, async (client) => {
+      const { rows } = await client.query<{ login: string }>('select session_user::text as login')
+      return rows[0]?.login
+    })
+    if (found !== login) throw new Error(`The URL for ${login} connects as ${found ?? 'nobody'}.`)
   } catch (error) {
     if ((error as { code?: unknown }).code !== '28P01') throw error
-    const login = decodeURIComponent(new URL(url).username)
     throw new RlsError(
       `The login ${login} exists with another password. Give its password, or set rotate to give it this one; whoever connects with the old one is refused from then on.`,
       { code: 'ERR_RLS_LOGIN_EXISTS', kind: 'conflict', details: { login }, cause: error },
@@ -109,7 +128,7 @@ async function ensureRole(
   const { rowCount } = await admin.query('select 1 from pg_roles where rolname = $1', [role])
   if (rowCount === 0) await admin.query(`create role ${name}`)
   else if (!rotate) return
-  const secret = password === undefined ? '' : ` password ${quoteText(password)}`
+  const secret = password === undefined ? '' : ` password ${quoteText(scramVerifier(password))}`
   await admin.query(
     `alter role ${name} nosuperuser nocreatedb nocreaterole nobypassrls ${attributes}${secret}`,
   )
@@ -170,20 +189,26 @@ async function versionOf(admin: Client): Promise<number> {
 }
 
 function derivedPassword(adminUrl: string, role: string): string | undefined {
-  const { password } = new URL(adminUrl)
-  if (password === '') return undefined
-  return createHmac('sha256', decodeURIComponent(password))
-    .update(`quintet database role ${role}`)
-    .digest('base64url')
+  const { password, searchParams } = new URL(adminUrl)
+  const secret = searchParams.get('password') ?? decodeURIComponent(password)
+  if (secret === '') return undefined
+  return createHmac('sha256', secret).update(`quintet database role ${role}`).digest('base64url')
 }
 
 function urlOf(adminUrl: string, database: string, user?: string, password?: string): string {
   const url = new URL(adminUrl)
   url.pathname = `/${database}`
-  if (user !== undefined) {
-    url.username = user
-    url.password = password === undefined ? '' : encodeURIComponent(password)
+  if (user === undefined) return url.href
+  url.searchParams.delete('user')
+  url.searchParams.delete('password')
+  // Without a host, as for a Unix socket, a URL takes no user before it, and says nothing.
+  if (url.host === '') {
+    url.searchParams.set('user', user)
+    if (password !== undefined) url.searchParams.set('password', password)
+    return url.href
   }
+  url.username = user
+  url.password = password === undefined ? '' : encodeURIComponent(password)
   return url.href
 }
 

@@ -1,9 +1,11 @@
 import { Client, Pool } from 'pg'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { createRlsPool, runWithRlsContext } from '../../src/index.ts'
 import { checkRoles } from '../../src/migrations.ts'
 import { provisionDatabase } from '../../src/migrations.ts'
 import { contextA, createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
+
+const original = Client.prototype.query
 
 let fixture: TwoTenants
 
@@ -119,6 +121,57 @@ describe('checkRoles', () => {
   })
 })
 
+describe('what the check sees of relations', () => {
+  it.each([
+    ['a table', 'create table thing (id int)', 'select on thing'],
+    ['a column', 'create table thing (id int)', 'select (id) on thing'],
+    ['a view', 'create view thing with (security_invoker = on) as select 1 as id', 'select on thing'],
+    ['a materialized view', 'create materialized view thing as select 1 as id', 'select on thing'],
+    ['a sequence', 'create sequence thing', 'usage on sequence thing'],
+  ])('refuses a right of the login itself to %s, and of everybody', async (_, create, right) => {
+    const kind = /create (.*?) thing/.exec(create)?.[1] ?? 'table'
+    for (const role of [fixture.roles.login, 'public']) {
+      const problems = await problemsWith([create, `grant ${right} to ${role}`], [`drop ${kind} thing`])
+      expect(problems).toMatch(/login \w+ has a right to public\.thing by itself/)
+    }
+  })
+
+  it.each([
+    ['view', 'create view thing as select * from notes', 'The view public.thing'],
+    [
+      'materialized view',
+      'create materialized view thing as select * from notes',
+      'The materialized view public.thing',
+    ],
+  ])('refuses a %s that passes the policies, unless it is named', async (kind, create, text) => {
+    const { tenant } = fixture.roles
+    await fixture.asOwner(create, `grant select on thing to ${tenant}`)
+    try {
+      expect(await problemsWith([], [])).toContain(text)
+      expect(await checkRoles(fixture.pgPool(), { role: tenant, unprotectedTables: ['thing'] })).toEqual([])
+    } finally {
+      await fixture.asOwner(`drop ${kind} thing`)
+    }
+  })
+
+  it('has nothing against a view with the rights of who reads it, nor a group whose policies hold', async () => {
+    const { tenant } = fixture.roles
+    const group = `${fixture.name}_group`
+    expect(
+      await problemsWith(
+        [
+          'create view thing with (security_invoker = yes) as select * from notes',
+          `grant select on thing to ${tenant}`,
+          `create role ${group}`,
+          `grant ${group} to ${tenant}`,
+          `create policy of_group on notes to ${group} using (tenant_id is null)`,
+        ],
+        ['drop view thing', 'drop policy of_group on notes', `drop role ${group}`],
+      ),
+    ).toBe('')
+  })
+})
+
 describe('a pool over unsafe roles', () => {
   it('does not work until told not to check', async () => {
     const superuser = new Pool({ connectionString: fixture.adminUrl, max: 1 })
@@ -177,6 +230,62 @@ describe('provisionDatabase', () => {
       await fixture.asAdmin(`drop database ${name} with (force)`)
       for (const role of Object.values(made.roles)) await fixture.asAdmin(`drop role ${role}`)
     }
+  })
+
+  it('gives URLs over a Unix socket their logins', async () => {
+    const [folder] = await fixture.asAdmin<{ path: string }>(
+      "select split_part(current_setting('unix_socket_directories'), ',', 1) as path",
+    )
+    const url = new URL(fixture.adminUrl)
+    const socket = new URL('postgres:///postgres')
+    socket.searchParams.set('host', folder?.path ?? '')
+    socket.searchParams.set('port', url.port)
+    socket.searchParams.set('user', decodeURIComponent(url.username))
+    if (url.password !== '') socket.searchParams.set('password', decodeURIComponent(url.password))
+    const name = `${fixture.name}_s`
+    const made = await provisionDatabase({
+      adminUrl: socket.href,
+      name,
+      passwords: { owner: 'o', login: 'l', system: 's' },
+    })
+    try {
+      for (const [key, role] of [
+        ['ownerUrl', 'owner'],
+        ['url', 'login'],
+        ['systemUrl', 'system'],
+      ] as const) {
+        const client = new Client({ connectionString: made[key] })
+        await client.connect()
+        const { rows } = await client.query('select session_user::text as login')
+        await client.end()
+        expect(rows).toEqual([{ login: made.roles[role] }])
+      }
+    } finally {
+      await fixture.asAdmin(`drop database ${name} with (force)`)
+      for (const role of Object.values(made.roles)) await fixture.asAdmin(`drop role ${role}`)
+    }
+  })
+
+  it('sends no password, only what the server stores of it', async () => {
+    const statements: string[] = []
+    const query = vi.spyOn(Client.prototype, 'query')
+    query.mockImplementation(function (this: Client, ...args: unknown[]) {
+      statements.push(String(args[0]))
+      return (original as (...all: unknown[]) => unknown).apply(this, args) as never
+    })
+    try {
+      await provisionDatabase({
+        adminUrl: fixture.adminUrl,
+        name: fixture.name,
+        passwords: { owner: 'clear as day', login: 'clear as day', system: 'clear as day' },
+        rotate: true,
+      })
+    } finally {
+      query.mockRestore()
+      await provisionDatabase({ adminUrl: fixture.adminUrl, name: fixture.name, rotate: true })
+    }
+    expect(statements.filter((text) => text.includes('SCRAM-SHA-256$'))).toHaveLength(3)
+    expect(statements.filter((text) => text.includes('clear as day'))).toEqual([])
   })
 
   it('alters no login that exists, unless told to', async () => {
