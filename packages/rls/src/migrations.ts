@@ -1,3 +1,10 @@
+export {
+  checkMigrations,
+  formatMigrationFindings,
+  type CheckMigrationsOptions,
+  type MigrationFinding,
+} from './migrations/check-migrations.ts'
+export type { BlockingRule } from './migrations/blocking-ddl.ts'
 export { createMigrator, type Migrator } from './migrations/migrator.ts'
 export { currentRoles } from './migrations/current-roles.ts'
 export { formatMigrationStatus } from './migrations/format-status.ts'

@@ -4,7 +4,7 @@ import { rename, rm } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
-import { refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions } from '@quintet/core/kit'
 import { Client } from 'pg'
 import { quoteName, quoteTable } from '../sql/sql-text.ts'
 import { backupInvalid, type BackupLine, type TableSum } from './backup-format.ts'
@@ -35,6 +35,8 @@ export interface BackupReport {
 const rowsPerRead = 500
 const bytesPerRead = 4_194_304
 
+const spec = { url: option.text(), file: option.text() }
+
 /**
  * Writes every row of a database as of one moment to a gzipped file. The tables themselves come from the
  * migrations, whose names and checksums the backup carries.
@@ -43,12 +45,12 @@ const bytesPerRead = 4_194_304
  *   restored. What was in the file before stays there then.
  */
 export async function backupDatabase(options: BackupOptions): Promise<BackupReport> {
-  refuseUnknownKeys(options, ['url', 'file'], 'backupDatabase')
-  const client = new Client({ connectionString: options.url })
+  const { url, file } = readOptions<BackupOptions, typeof spec>(options, spec, 'backupDatabase')
+  const client = new Client({ connectionString: url })
   // The statement in flight is told; without a listener the same error would end the process.
   client.on('error', () => undefined)
   await client.connect()
-  const partial = `${options.file}.${randomUUID()}.partial`
+  const partial = `${file}.${randomUUID()}.partial`
   const sums: TableSum[] = []
   try {
     await client.query('begin isolation level repeatable read read only')
@@ -56,8 +58,8 @@ export async function backupDatabase(options: BackupOptions): Promise<BackupRepo
     const target = createWriteStream(partial, { flags: 'wx', mode: 0o600, flush: true })
     await pipeline(Readable.from(readLines(client, sums)), createGzip(), target)
     await client.query('commit')
-    await rename(partial, options.file)
-    return { file: options.file, tables: sums.map(({ table, rows }) => ({ table, rows })) }
+    await rename(partial, file)
+    return { file, tables: sums.map(({ table, rows }) => ({ table, rows })) }
   } finally {
     await client.end()
     await rm(partial, { force: true })

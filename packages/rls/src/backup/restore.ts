@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { createGunzip } from 'node:zlib'
-import { refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions } from '@quintet/core/kit'
 import { Client } from 'pg'
 import { mapPostgresError } from '../sql/postgres-errors.ts'
 import { quoteName, quoteTable } from '../sql/sql-text.ts'
@@ -21,6 +21,8 @@ export interface RestoreOptions {
   readonly file: string
 }
 
+const spec = { url: option.text(), file: option.text() }
+
 /**
  * Replaces every row of a database by those of a backup, in one transaction. Each table is summed again
  * and compared with the backup before the transaction commits. Triggers do not fire.
@@ -29,15 +31,15 @@ export interface RestoreOptions {
  *   not match. After this and any other error the database is as it was.
  */
 export async function restoreDatabase(options: RestoreOptions): Promise<BackupReport> {
-  refuseUnknownKeys(options, ['url', 'file'], 'restoreDatabase')
-  const client = new Client({ connectionString: options.url })
+  const { url, file } = readOptions<RestoreOptions, typeof spec>(options, spec, 'restoreDatabase')
+  const client = new Client({ connectionString: url })
   // The statement in flight is told; without a listener the same error would end the process.
   client.on('error', () => undefined)
   await client.connect()
   try {
     await client.query('begin')
     await setTextFormat(client)
-    const report = await read(client, options.file)
+    const report = await read(client, file)
     await client.query('commit')
     return report
   } catch (error) {

@@ -5,7 +5,12 @@ import { Pool } from 'pg'
 import { failed, readMigrationFiles, type MigrationFile } from './migration-files.ts'
 import { withMigrationLock } from './migration-lock.ts'
 import { newMigrationName, newMigrationText } from './new-migration.ts'
-import { migratorDefaults, resolveMigratorOptions, type MigratorOptions } from './options.ts'
+import {
+  migratorDefaults,
+  resolveMigratorOptions,
+  type MigratorOptions,
+  type ResolvedMigratorOptions,
+} from './options.ts'
 import { refuseInUse } from './refuse-in-use.ts'
 import { recordDown, recordUp, runMigration } from './run-migration.ts'
 import {
@@ -47,8 +52,16 @@ export interface Migrator {
 
 /** Makes the migrator of one folder. It connects when it is used, and disconnects after each use. */
 export function createMigrator(options: MigratorOptions): Migrator {
-  const resolved = resolveMigratorOptions(options)
+  return migratorOf(resolveMigratorOptions(options))
+}
+
+/** @param record is told each statement that a migration runs, with the name of the migration. */
+export function migratorOf(
+  resolved: ResolvedMigratorOptions,
+  record: (migration: string, statement: string) => void = () => undefined,
+): Migrator {
   const { ownerUrl, folder, logger } = resolved
+  let running: string | undefined
 
   const withDatabase = async <Result>(run: (db: Kysely<unknown>) => Promise<Result>): Promise<Result> => {
     const pool = new Pool({ connectionString: ownerUrl, max: 1, keepAlive: true })
@@ -56,7 +69,12 @@ export function createMigrator(options: MigratorOptions): Migrator {
     pool.on('error', onLost)
     // The statement in flight is told too; without a listener the same error would end the process.
     pool.on('connect', (client) => client.on('error', onLost))
-    const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) })
+    const db = new Kysely<unknown>({
+      dialect: new PostgresDialect({ pool }),
+      log: ({ query }) => {
+        if (running !== undefined) record(running, query.sql)
+      },
+    })
     try {
       return await run(db)
     } finally {
@@ -89,7 +107,9 @@ export function createMigrator(options: MigratorOptions): Migrator {
     for (const name of names) {
       const file = files.find((one) => one.name === name)
       if (file === undefined) throw failed(name, new Error('Its file is gone.'))
+      running = name
       await runMigration(db, file, direction, resolved)
+      running = undefined
       logger.info({ migration: name, direction }, 'migrated')
     }
     return names

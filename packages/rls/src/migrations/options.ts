@@ -1,5 +1,5 @@
-import { type Duration, type Logger, silentLogger } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import type { Duration, Logger } from '@quintet/core'
+import { option, readOptions, type ResolvedOptions } from '@quintet/core/kit'
 
 export interface MigratorOptions {
   /** URL of the login that owns the tables. Not through a PgBouncer in transaction mode. */
@@ -25,38 +25,16 @@ export const migratorDefaults = Object.freeze({
   lockAttempts: 10,
 } as const)
 
-export interface ResolvedMigratorOptions {
-  readonly ownerUrl: string
-  readonly folder: string
-  /** In milliseconds. */
-  readonly lockTimeout: number
-  readonly lockAttempts: number
-  readonly logger: Logger
+const spec = {
+  ownerUrl: option.text(),
+  folder: option.text(),
+  lockTimeout: option.delay(migratorDefaults.lockTimeout),
+  lockAttempts: option.count(migratorDefaults.lockAttempts, { min: 1 }),
+  logger: option.logger(),
 }
 
+export type ResolvedMigratorOptions = ResolvedOptions<typeof spec>
+
 export function resolveMigratorOptions(options: MigratorOptions): ResolvedMigratorOptions {
-  refuseUnknownKeys(
-    options,
-    ['ownerUrl', 'folder', 'lockTimeout', 'lockAttempts', 'logger'],
-    'createMigrator',
-  )
-  for (const key of ['ownerUrl', 'folder'] as const) {
-    if (typeof options[key] !== 'string' || options[key] === '') {
-      throw new TypeError(`createMigrator.${key}: give a ${key === 'folder' ? 'folder' : 'URL'}.`)
-    }
-  }
-  const lockAttempts = options.lockAttempts ?? migratorDefaults.lockAttempts
-  if (!Number.isInteger(lockAttempts) || lockAttempts < 1) {
-    throw new TypeError(`createMigrator.lockAttempts: ${String(lockAttempts)} is no whole number from 1.`)
-  }
-  return {
-    ownerUrl: options.ownerUrl,
-    folder: options.folder,
-    lockTimeout: parseDuration(
-      options.lockTimeout ?? migratorDefaults.lockTimeout,
-      'createMigrator.lockTimeout',
-    ),
-    lockAttempts,
-    logger: options.logger ?? silentLogger,
-  }
+  return readOptions<MigratorOptions, typeof spec>(options, spec, 'createMigrator')
 }

@@ -8,7 +8,8 @@ const applied = sql.table(`${schema}.${table}`)
 const checksums = sql.table(`${schema}.${table}_checksum`)
 
 /**
- * Runs one migration in a transaction of its own and records it there. A lock that it does not get in time is
+ * Runs one migration in a transaction of its own and records it there. What earlier ones have set for the session is
+ * taken back before, so that each runs as it would alone. A lock that it does not get in time is
  * given up and tried again, so that statements of apps never queue up behind it for long.
  *
  * @throws RlsError `ERR_RLS_MIGRATION_FAILED`; the migration has then left nothing, unless it runs without a
@@ -24,6 +25,7 @@ export async function runMigration(
   const run = migration[direction]
   if (run === undefined) throw failed(file.name, new Error('It has no way down.'))
   const record = direction === 'up' ? recordUp : recordDown
+  for (const statement of freshSession) await sql.raw(statement).execute(db)
   for (let attempt = 1; ; attempt++) {
     try {
       if (migration.noTransaction) {
@@ -52,6 +54,16 @@ export async function runMigration(
     }
   }
 }
+
+/** As DISCARD ALL, but for the advisory lock of the migrator. */
+const freshSession = [
+  'close all',
+  'reset session authorization',
+  'reset all',
+  'discard temp',
+  'discard sequences',
+  'unlisten *',
+] as const
 
 async function transactionId(db: Kysely<unknown>): Promise<string | undefined> {
   const { rows } = await sql<{ id: string }>`select pg_current_xact_id()::text as id`.execute(db)

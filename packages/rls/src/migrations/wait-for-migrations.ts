@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Duration } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions } from '@quintet/core/kit'
 import { Client } from 'pg'
 import { RlsError } from '../errors.ts'
 import { kyselyOfClient } from '../sql/kysely-of-client.ts'
@@ -18,6 +18,13 @@ export interface WaitForMigrationsOptions {
   readonly signal?: AbortSignal
 }
 
+const spec = {
+  url: option.text(),
+  folder: option.text(),
+  timeout: option.delay('60s'),
+  signal: option.signal(),
+}
+
 /**
  * Waits until the database has every migration of the folder. One that it has beyond those is no
  * reason to wait: an older version of the app goes on beside a newer one.
@@ -25,20 +32,23 @@ export interface WaitForMigrationsOptions {
  * @throws RlsError `ERR_RLS_MIGRATIONS_PENDING` after the timeout, `ERR_RLS_MIGRATION_CHANGED` at once.
  */
 export async function waitForMigrations(options: WaitForMigrationsOptions): Promise<void> {
-  refuseUnknownKeys(options, ['url', 'folder', 'timeout', 'signal'], 'waitForMigrations')
-  const timeout = parseDuration(options.timeout ?? '60s', 'waitForMigrations.timeout')
-  const files = await readMigrationFiles(options.folder)
+  const { url, folder, timeout, signal } = readOptions<WaitForMigrationsOptions, typeof spec>(
+    options,
+    spec,
+    'waitForMigrations',
+  )
+  const files = await readMigrationFiles(folder)
   const end = performance.now() + timeout
   for (let pause = 25; ; pause = Math.min(pause * 2, 1_000)) {
-    options.signal?.throwIfAborted()
+    signal?.throwIfAborted()
     const left = end - performance.now()
     let reason: unknown
     let pending: readonly string[] = files.map(({ name }) => name)
     try {
       const applied = await ask(
-        options.url,
+        url,
         Math.ceil(Math.min(Math.max(left, shortestAnswer), longestAnswer)),
-        options.signal,
+        signal,
       )
       const status = compareMigrations(files, applied)
       refuseChanged(status)
@@ -49,7 +59,7 @@ export async function waitForMigrations(options: WaitForMigrationsOptions): Prom
     }
     if (pending.length === 0) return
     if (left <= 0) throw stillPending(pending, reason)
-    await delay(Math.min(pause, left), undefined, options.signal ? { signal: options.signal } : {})
+    await delay(Math.min(pause, left), undefined, signal ? { signal } : {})
   }
 }
 

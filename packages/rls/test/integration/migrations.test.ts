@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,8 +10,10 @@ import { Kysely, PostgresDialect } from 'kysely'
 import { Client, Pool } from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import {
+  checkMigrations,
   createMigrator,
   currentRoles,
+  formatMigrationFindings,
   formatMigrationStatus,
   waitForMigrations,
 } from '../../src/migrations.ts'
@@ -234,6 +236,48 @@ export async function up(db) { await sql\`commit\`.execute(db) }
     await expect(migrator().down(0)).rejects.toThrow(TypeError)
   })
 
+  it('counts what a module imports to its content', async () => {
+    await mkdir(join(folder, 'parts'))
+    await writeFile(
+      join(folder, 'parts/table.ts'),
+      `import { name } from './name.ts'\nexport const text = 'create table ' + name\n`,
+    )
+    await writeFile(join(folder, 'parts/name.ts'), `export const name = 'imported (id int)'\n`)
+    await writeFile(join(folder, 'parts/types.ts'), 'export interface Row {}\n')
+    await writeFile(
+      join(folder, '0003_parts.ts'),
+      `import { sql } from '${kysely}'
+import type { Row } from './parts/types.ts'
+import {
+  text,
+} from "./parts/table.ts"
+export async function up(db) { await sql.raw(text).execute(db) }
+`,
+    )
+    await migrator().up()
+    await writeFile(join(folder, 'parts/types.ts'), 'export interface Row { id: number }\n')
+    expect(await migrator().up()).toEqual([])
+    await writeFile(join(folder, 'parts/name.ts'), `export const name = 'another (id int)'\n`)
+    await expect(migrator().up()).rejects.toMatchObject({
+      code: 'ERR_RLS_MIGRATION_CHANGED',
+      details: { changed: ['0003_parts'] },
+    })
+  })
+
+  it('runs each as it would run alone, whatever those before it have set', async () => {
+    await writeFile(
+      join(folder, '0003_dump.sql'),
+      "select pg_catalog.set_config('search_path', '', false); set standard_conforming_strings = off; create temp table rest (id int);",
+    )
+    await writeFile(join(folder, '0004_next.sql'), '\uFEFFcreate table next (id int);')
+    await writeFile(
+      join(folder, '0005_check.sql'),
+      `do $$ begin if to_regclass('pg_temp.rest') is not null then raise 'left'; end if; end $$;`,
+    )
+    expect(await migrator().up()).toHaveLength(5)
+    expect(await tables()).toContain('next')
+  })
+
   it('writes an empty migration with the time in its name', async () => {
     const path = await migrator().new('Add the Index!', { language: 'sql' })
     expect(path).toMatch(/\d{8}T\d{6}_add_the_index\.sql$/)
@@ -320,5 +364,31 @@ describe('waitForMigrations', () => {
     await expect(waitForMigrations({ url: fixture.url, folder })).rejects.toMatchObject({
       code: 'ERR_RLS_MIGRATION_CHANGED',
     })
+  })
+})
+
+describe('checkMigrations', () => {
+  it('finds what blocks, in SQL and in modules, and leaves out what is allowed', async () => {
+    await writeFile(
+      join(folder, '0003_index.sql'),
+      'create table own (id int); create index on own (id); create index by_id on books (id);',
+    )
+    await writeFile(
+      join(folder, '0004_module.ts'),
+      `import { sql } from '${kysely}'
+export async function up(db) { await db.schema.alterTable('pages').alterColumn('id', (c) => c.setNotNull()).execute() }
+`,
+    )
+    await writeFile(join(folder, '0005_known.sql'), '-- migrate:allow-blocking\nlock table books;')
+    const options = { adminUrl: fixture.adminUrl, folder }
+    const findings = await checkMigrations(options)
+    expect(findings).toMatchObject([
+      { migration: '0003_index', table: 'books', rule: 'blocking-index' },
+      { migration: '0004_module', table: '"pages"', rule: 'blocking-not-null' },
+    ])
+    expect(formatMigrationFindings(findings)).toMatch(/^0003_index: books: builds an index/)
+    expect(await checkMigrations({ ...options, names: ['0001_books'] })).toEqual([])
+    expect(formatMigrationFindings([])).toBe('Nothing blocks.')
+    expect(await fixture.asAdmin("select 1 from pg_roles where rolname like 'quintet_verify_%'")).toEqual([])
   })
 })
