@@ -6,6 +6,8 @@ export interface CatalogueColumn {
   readonly name: string
   /** As `format_type` spells it. */
   readonly type: string
+  /** The name in pg_type of what the driver is told: a domain's base type; null for a type that is no built-in one. */
+  readonly wireType: string | null
   readonly notNull: boolean
   /** It has a default, is an identity or is generated, so an INSERT may leave it out. */
   readonly optional: boolean
@@ -52,6 +54,11 @@ export interface CatalogueGrant {
   readonly privilege: string
 }
 
+/** A privilege on a single column. */
+export interface CatalogueColumnGrant extends CatalogueGrant {
+  readonly column: string
+}
+
 /** A table, view, materialized view or foreign table as the database has it. Names are `schema.table`. */
 export interface CatalogueRelation {
   readonly name: string
@@ -63,13 +70,14 @@ export interface CatalogueRelation {
   readonly forced: boolean
   /** For views: whether it asks with the rights of who reads it. */
   readonly securityInvoker: boolean
+  /** The query of a view. */
+  readonly definition: string | null
   readonly columns: readonly CatalogueColumn[]
   readonly policies: readonly CataloguePolicy[]
   readonly indexes: readonly CatalogueIndex[]
   readonly foreignKeys: readonly CatalogueForeignKey[]
   readonly grants: readonly CatalogueGrant[]
-  /** Privileges on single columns. */
-  readonly columnGrants: readonly (CatalogueGrant & { readonly column: string })[]
+  readonly columnGrants: readonly CatalogueColumnGrant[]
   /** Rewrite rules that do something; that of a view itself is left out. */
   readonly rules: readonly string[]
 }
@@ -85,6 +93,8 @@ export interface CatalogueFunction {
   readonly trigger: boolean
   /** The tables of its triggers. */
   readonly tables: readonly string[]
+  /** SHA-256 of what it does. */
+  readonly digest: string
 }
 
 /** A schema, or the database itself. */
@@ -178,13 +188,26 @@ select json_build_object(
       'owner', pg_get_userbyid(c.relowner),
       'rowSecurity', c.relrowsecurity, 'forced', c.relforcerowsecurity,
       'securityInvoker', coalesce((select o.option_value::boolean from pg_options_to_table(c.reloptions) o where o.option_name = 'security_invoker'), false),
+      'definition', case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) end,
       'columns', coalesce((
-        select json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'notNull', a.attnotnull,
-          'optional', a.atthasdef or a.attidentity <> '',
+        select json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
+          'wireType', case when b.namespace = 'pg_catalog'::regnamespace then b.name end,
+          'notNull', a.attnotnull or b.not_null,
+          'optional', a.atthasdef or a.attidentity <> '' or b.has_default,
           'generated', case when a.attgenerated <> '' then 'stored' when a.attidentity = 'a' then 'always'
             when a.attidentity = 'd' then 'identity' else 'never' end,
-          'labels', (select json_agg(e.enumlabel order by e.enumsortorder) from pg_enum e where e.enumtypid = a.atttypid)
-        ) order by a.attnum) from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '[]'),
+          'labels', (select json_agg(e.enumlabel order by e.enumsortorder) from pg_enum e where e.enumtypid = b.oid)
+        ) order by a.attnum) from pg_attribute a, lateral (
+          with recursive base as (
+            select t.oid, t.typname, t.typnamespace, t.typtype, t.typbasetype, t.typnotnull, t.typdefault is not null as has_default
+            from pg_type t where t.oid = a.atttypid
+            union all select t.oid, t.typname, t.typnamespace, t.typtype, t.typbasetype, base.typnotnull or t.typnotnull,
+              base.has_default or t.typdefault is not null
+            from base join pg_type t on base.typtype = 'd' and t.oid = base.typbasetype
+          )
+          select oid, typname as name, typnamespace as namespace, typnotnull as not_null, has_default
+          from base where typtype <> 'd') b
+        where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '[]'),
       'policies', coalesce((
         select json_agg(json_build_object('name', p.polname, 'permissive', p.polpermissive,
           'command', case p.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end,
@@ -222,6 +245,7 @@ select json_build_object(
       'owner', pg_get_userbyid(p.proowner), 'securityDefiner', p.prosecdef,
       'pinnedSearchPath', exists (select 1 from unnest(p.proconfig) o where o like 'search_path=%'),
       'grantees', ${granteesOf('p.proacl', 'f', 'p.proowner')},
+      'digest', encode(sha256(convert_to(coalesce(pg_get_function_sqlbody(p.oid), '') || p.prosrc || coalesce(p.probin, ''), 'UTF8')), 'hex'),
       'trigger', p.prorettype = 'trigger'::regtype,
       'tables', coalesce((select json_agg(distinct ts.nspname || '.' || tc.relname) from pg_trigger t
         join pg_class tc on tc.oid = t.tgrelid join pg_namespace ts on ts.oid = tc.relnamespace

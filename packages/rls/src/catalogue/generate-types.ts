@@ -1,29 +1,39 @@
-import { refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions } from '@quintet/core/kit'
 import type { Queryable } from '../sql/queryable.ts'
-import { readCatalogue, type CatalogueColumn, type CatalogueRelation } from './catalogue.ts'
+import { readCatalogue, type CatalogueRelation } from './catalogue.ts'
+import { columnType, quoteLiteral } from './column-type.ts'
 
 export interface GenerateTypesOptions {
   /** The schemas to read. Tables of the first one go by their bare name. @defaultValue `['public']` */
   readonly schemas?: readonly string[]
 }
 
-/** TypeScript interfaces of the tables and views, for Kysely. */
+const spec = { schemas: option.list(option.text()).or(['public']) }
+
+/**
+ * TypeScript interfaces of the tables and views, for Kysely: columns as pg reads them and takes them.
+ *
+ * @throws TypeError when two tables would go by one name.
+ */
 export async function generateTypes(
   database: Queryable,
   options: GenerateTypesOptions = {},
 ): Promise<string> {
-  refuseUnknownKeys(options, ['schemas'], 'generateTypes')
-  const schemas = options.schemas ?? ['public']
+  const { schemas } = readOptions<GenerateTypesOptions, typeof spec>(options, spec, 'generateTypes')
   const { relations } = await readCatalogue(database)
   const chosen = relations.filter(({ name }) => schemas.includes(schemaOf(name)))
-  const interfaces = chosen.map((relation) => interfaceOf(relation, schemas))
-  const members = chosen.map(({ name }) => `  ${quoteKey(keyOf(name, schemas))}: ${typeName(name, schemas)}`)
-  const used = ['ColumnType', 'Generated', 'GeneratedAlways'].filter((name) =>
-    interfaces.some((text) => text.includes(`${name}<`)),
-  )
+  refuseSameKeys(chosen, schemas)
+  const names = typeNames(chosen, schemas)
+  const interfaces = chosen.map((relation) => interfaceOf(relation, names.get(relation.name) ?? ''))
+  const members = chosen.map(({ name }) => `  ${quoteKey(keyOf(name, schemas))}: ${names.get(name) ?? ''}`)
+  const text = interfaces.join('\n')
+  const used = ['ColumnType', 'Generated', 'GeneratedAlways'].filter((name) => text.includes(`${name}<`))
   return [
     '// Generated from the database. Generate it again after a migration instead of changing it.',
     ...(used.length > 0 ? [`import type { ${used.join(', ')} } from 'kysely'`] : []),
+    ...Object.entries(parsed).flatMap(([name, shape]) =>
+      new RegExp(`\\b${name}\\b(?!')`).test(text.replaceAll(/'(?:[^'\\]|\\.)*'/g, '')) ? [shape] : [],
+    ),
     ...interfaces,
     `export interface Database {\n${members.join('\n')}\n}`,
     '',
@@ -33,34 +43,25 @@ export async function generateTypes(
     .concat('\n')
 }
 
-function interfaceOf({ name, columns }: CatalogueRelation, schemas: readonly string[]): string {
+/** What pg makes of values that are no texts. */
+const parsed = {
+  Interval: `export interface Interval {
+  years?: number
+  months?: number
+  days?: number
+  hours?: number
+  minutes?: number
+  seconds?: number
+  milliseconds?: number
+  toPostgres(): string
+}`,
+  Point: 'export interface Point {\n  x: number\n  y: number\n}',
+  Circle: 'export interface Circle {\n  x: number\n  y: number\n  radius: number\n}',
+} as const
+
+function interfaceOf({ columns }: CatalogueRelation, name: string): string {
   const members = columns.map((column) => `  ${quoteKey(column.name)}: ${columnType(column)}`)
-  return `export interface ${typeName(name, schemas)} {\n${members.join('\n')}\n}`
-}
-
-function columnType(column: CatalogueColumn): string {
-  const plain = plainType(column)
-  const value = column.notNull ? plain : `${plain} | null`
-  if (column.generated === 'always' || column.generated === 'stored') return `GeneratedAlways<${value}>`
-  return column.optional ? `Generated<${value}>` : value
-}
-
-function plainType({ type, labels }: CatalogueColumn): string {
-  if (labels)
-    return labels.map((label) => `'${label.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`).join(' | ')
-  if (type.endsWith('[]')) return `${scalar(type.slice(0, -2))}[]`
-  return scalar(type)
-}
-
-/** As pg reads the types: numbers that may not fit a double stay texts. */
-function scalar(type: string): string {
-  const base = type.replace(/\(.*?\)/, '').trim()
-  if (['smallint', 'integer', 'real', 'double precision', 'oid'].includes(base)) return 'number'
-  if (base === 'boolean') return 'boolean'
-  if (base === 'json' || base === 'jsonb') return 'unknown'
-  if (base === 'bytea') return 'Buffer'
-  if (base === 'date' || base.startsWith('timestamp')) return 'Date'
-  return 'string'
+  return `export interface ${name} {\n${members.join('\n')}\n}`
 }
 
 function schemaOf(name: string): string {
@@ -71,12 +72,38 @@ function keyOf(name: string, schemas: readonly string[]): string {
   return schemaOf(name) === schemas[0] ? name.slice(schemaOf(name).length + 1) : name
 }
 
-function typeName(name: string, schemas: readonly string[]): string {
-  const words = keyOf(name, schemas).split(/[^A-Za-z0-9]+/)
+function refuseSameKeys(relations: readonly CatalogueRelation[], schemas: readonly string[]): void {
+  const keys = relations.map(({ name }) => keyOf(name, schemas))
+  const twice = keys.find((key, index) => keys.indexOf(key) !== index)
+  if (twice === undefined) return
+  throw new TypeError(
+    `generateTypes: two tables go by the name ${JSON.stringify(twice)} in Kysely. Choose other schemas, or rename one.`,
+  )
+}
+
+/** A name for each interface; where two tables come to the same one, the later gets a number. */
+function typeNames(
+  relations: readonly CatalogueRelation[],
+  schemas: readonly string[],
+): ReadonlyMap<string, string> {
+  const names = new Map<string, string>()
+  const taken = new Set<string>()
+  for (const { name } of relations) {
+    const wanted = typeName(keyOf(name, schemas))
+    let free = wanted
+    for (let number = 2; taken.has(free); number++) free = `${wanted}${number}`
+    taken.add(free)
+    names.set(name, free)
+  }
+  return names
+}
+
+function typeName(key: string): string {
+  const words = key.split(/[^\p{L}\p{N}]+/u)
   const joined = words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('')
-  return /^[A-Za-z]/.test(joined) ? `${joined}Table` : `Table${joined}`
+  return /^\p{L}/u.test(joined) ? `${joined}Table` : `Table${joined}`
 }
 
 function quoteKey(name: string): string {
-  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) ? name : `'${name.replaceAll("'", "\\'")}'`
+  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) ? name : quoteLiteral(name)
 }

@@ -1,16 +1,7 @@
-import type { CatalogueGrant, CataloguePolicy } from './catalogue.ts'
-import type { PolicySnapshot, TableSecurity } from './policy-snapshot.ts'
-
-/** One difference between two snapshots. */
-export interface PolicyChange {
-  /**
-   * `safe`: nobody sees or may do more, and nothing stops working. `breaking`: something that worked may
-   * be refused. `dangerous`: somebody may see or do more than before.
-   */
-  readonly class: 'safe' | 'breaking' | 'dangerous'
-  readonly table: string
-  readonly change: string
-}
+import type { CatalogueColumnGrant, CatalogueGrant } from './catalogue.ts'
+import { diffPolicyLists } from './diff-policy-lists.ts'
+import { changeOf, without, type Change, type PolicyChange } from './policy-change.ts'
+import type { FunctionSecurity, PolicySnapshot, RelationSecurity } from './policy-snapshot.ts'
 
 export interface PolicyDiffOptions {
   /** Roles that see everything anyway (system and owner): what changes for them alone is safe. */
@@ -24,183 +15,224 @@ export function diffPolicies(
   options: PolicyDiffOptions = {},
 ): readonly PolicyChange[] {
   const trusted = new Set(options.trustedRoles)
-  const tables = [...new Set([...Object.keys(before), ...Object.keys(after)])].toSorted()
   const order = ['dangerous', 'breaking', 'safe']
-  return tables
-    .flatMap((table) => diffTable(table, before[table], after[table], trusted))
-    .toSorted((a, b) => order.indexOf(a.class) - order.indexOf(b.class))
+  return [
+    ...eachOf(before.relations, after.relations, (was, is) => diffRelation(was, is, trusted)),
+    ...eachOf(before.functions, after.functions, (was, is) => diffFunction(was, is, trusted, after)),
+  ].toSorted((a, b) => order.indexOf(a.class) - order.indexOf(b.class))
 }
 
-/** One line per change, for a terminal. */
+/** One line per change, for a terminal: what changes, and who may see or do more by it. */
 export function formatPolicyDiff(changes: readonly PolicyChange[]): string {
   if (changes.length === 0) return 'The policies are the same.'
-  return changes.map((change) => `${change.class.padEnd(9)}  ${change.table}: ${change.change}`).join('\n')
+  return changes
+    .map(({ class: kind, object, change, roles, gain }) => {
+      const who = roles.map((role) => (role === 'public' ? 'everybody' : role)).join(', ')
+      return `${kind.padEnd(9)}  ${object}: ${change}${who === '' ? '' : `: ${who} may ${gain} more`}`
+    })
+    .join('\n')
+}
+
+function eachOf<Value>(
+  before: Readonly<Record<string, Value>>,
+  after: Readonly<Record<string, Value>>,
+  diff: (was: Value | undefined, is: Value | undefined) => readonly Change[],
+): readonly PolicyChange[] {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].toSorted()
+  return names.flatMap((name) =>
+    diff(before[name], after[name]).map((change) => ({ ...change, object: name })),
+  )
 }
 
 type Trusted = ReadonlySet<string>
 
-function diffTable(
-  table: string,
-  before: TableSecurity | undefined,
-  after: TableSecurity | undefined,
+function diffRelation(
+  before: RelationSecurity | undefined,
+  after: RelationSecurity | undefined,
   trusted: Trusted,
-): PolicyChange[] {
-  const change = (kind: PolicyChange['class'], text: string): PolicyChange => ({
-    class: kind,
-    table,
-    change: text,
-  })
-  if (after === undefined) return [change('breaking', 'the table is gone')]
+): readonly Change[] {
+  if (after === undefined) return [changeOf('breaking', `the ${before?.kind ?? 'table'} is gone`)]
+  const users = usersOf(after, trusted)
   if (before === undefined) {
-    const open =
-      after.grants.some(({ grantee }) => !trusted.has(grantee)) && !(after.rowSecurity && after.forced)
+    const text = `a new ${after.kind} is open`
+    if (users.length === 0) return [changeOf('safe', `a new ${after.kind}`)]
     return [
-      open
-        ? change('dangerous', 'a new table is open without forced row-level security')
-        : change('safe', 'a new table'),
+      changeOf('dangerous', isProtected(after) ? text : `${text} without forced row-level security`, users),
     ]
   }
-  const changes: PolicyChange[] = []
-  for (const [key, name] of [
-    ['rowSecurity', 'row-level security'],
-    ['forced', 'FORCE ROW LEVEL SECURITY'],
-  ] as const) {
-    if (before[key] && !after[key]) changes.push(change('dangerous', `${name} is turned off`))
-    if (!before[key] && after[key]) changes.push(change('breaking', `${name} is turned on`))
-  }
   return [
-    ...changes,
-    ...diffGrants(before.grants, after.grants, trusted).map(([kind, text]) => change(kind, text)),
-    ...diffPolicyLists(before.policies, after.policies, trusted).map(([kind, text]) => change(kind, text)),
+    ...diffOwner(before.owner, after.owner, trusted, ownersRights(after) ? users : []),
+    ...diffSwitches(before, after, users),
+    ...diffDefinition(before, after, users),
+    ...diffGrants(before.grants, after.grants, trusted),
+    ...diffGrants(before.columnGrants.map(ofColumn), after.columnGrants.map(ofColumn), trusted),
+    ...diffPolicyLists(before.policies, after.policies, trusted),
   ]
 }
 
-type Verdict = readonly [PolicyChange['class'], string]
+/** Who has a right to the relation, to all of it or to a column. */
+function usersOf(relation: RelationSecurity, trusted: Trusted): readonly string[] {
+  return without(
+    [...relation.grants, ...relation.columnGrants].map(({ grantee }) => grantee),
+    trusted,
+  )
+}
+
+function isProtected({ kind, rowSecurity, forced, securityInvoker }: RelationSecurity): boolean {
+  return kind === 'table' ? rowSecurity && forced : kind === 'view' && securityInvoker
+}
+
+/** Whether who reads the relation does so with the rights of its owner. */
+function ownersRights({ kind, securityInvoker }: RelationSecurity): boolean {
+  return kind === 'materialized-view' || (kind === 'view' && !securityInvoker)
+}
+
+function diffOwner(was: string, is: string, trusted: Trusted, users: readonly string[]): readonly Change[] {
+  if (was === is) return []
+  const gaining = trusted.has(is) ? users : without([is, ...users], trusted)
+  const text = `belongs to ${is}, no longer to ${was}`
+  return [gaining.length === 0 ? changeOf('safe', text) : changeOf('dangerous', text, gaining)]
+}
+
+function diffSwitches(
+  before: RelationSecurity,
+  after: RelationSecurity,
+  users: readonly string[],
+): readonly Change[] {
+  return (
+    [
+      ['rowSecurity', 'row-level security', users],
+      ['forced', 'FORCE ROW LEVEL SECURITY', [after.owner]],
+      ['securityInvoker', 'security_invoker', users],
+    ] as const
+  ).flatMap(([key, name, gaining]) => {
+    if (before[key] === after[key]) return []
+    return after[key]
+      ? [changeOf('breaking', `${name} is turned on`)]
+      : [changeOf('dangerous', `${name} is turned off`, gaining)]
+  })
+}
+
+function diffDefinition(
+  before: RelationSecurity,
+  after: RelationSecurity,
+  users: readonly string[],
+): readonly Change[] {
+  if (before.definition === after.definition) return []
+  const text = `the query of the ${after.kind} is another one`
+  const matters = ownersRights(after) && users.length > 0
+  return [matters ? changeOf('dangerous', text, users) : changeOf('safe', text)]
+}
+
+function ofColumn(grant: CatalogueColumnGrant): CatalogueGrant {
+  return { grantee: grant.grantee, privilege: `${grant.privilege} (${grant.column})` }
+}
 
 function diffGrants(
   before: readonly CatalogueGrant[],
   after: readonly CatalogueGrant[],
   trusted: Trusted,
-): Verdict[] {
+): readonly Change[] {
   const key = ({ grantee, privilege }: CatalogueGrant): string => `${privilege} to ${grantee}`
   const had = new Set(before.map(key))
   const has = new Set(after.map(key))
-  const verdict = (grant: CatalogueGrant, kind: PolicyChange['class'], verb: string): Verdict => [
-    trusted.has(grant.grantee) ? 'safe' : kind,
-    `${verb} ${key(grant)}`,
-  ]
   return [
-    ...after.filter((grant) => !had.has(key(grant))).map((grant) => verdict(grant, 'dangerous', 'grants')),
+    ...after
+      .filter((grant) => !had.has(key(grant)))
+      .map((grant) =>
+        trusted.has(grant.grantee)
+          ? changeOf('safe', `grants ${key(grant)}`)
+          : changeOf(
+              'dangerous',
+              `grants ${key(grant)}`,
+              [grant.grantee],
+              grant.privilege.startsWith('select') ? 'see' : 'do',
+            ),
+      ),
     ...before
       .filter((grant) => !has.has(key(grant)))
-      .map((grant) => verdict(grant, 'breaking', 'no longer grants')),
+      .map((grant) =>
+        changeOf(trusted.has(grant.grantee) ? 'safe' : 'breaking', `no longer grants ${key(grant)}`),
+      ),
   ]
 }
 
-function diffPolicyLists(
-  before: readonly CataloguePolicy[],
-  after: readonly CataloguePolicy[],
+function diffFunction(
+  before: FunctionSecurity | undefined,
+  after: FunctionSecurity | undefined,
   trusted: Trusted,
-): Verdict[] {
-  const names = [...new Set([...before, ...after].map(({ name }) => name))]
-  return names.flatMap((name) => {
-    const was = before.find((policy) => policy.name === name)
-    const is = after.find((policy) => policy.name === name)
-    const onlyTrusted = [was, is].every(
-      (policy) => policy === undefined || policy.roles.every((role) => trusted.has(role)),
-    )
-    return diffPolicy(name, was, is).map(([kind, text]): Verdict => [onlyTrusted ? 'safe' : kind, text])
-  })
-}
-
-function diffPolicy(
-  name: string,
-  was: CataloguePolicy | undefined,
-  is: CataloguePolicy | undefined,
-): Verdict[] {
-  if (was === undefined || is === undefined) {
-    const policy = (was ?? is) as CataloguePolicy
-    const more = policy.permissive === (is !== undefined)
-    const kind = policy.permissive ? 'policy' : 'restrictive policy'
+  snapshot: PolicySnapshot,
+): readonly Change[] {
+  if (after === undefined) return [changeOf('breaking', 'the function is gone')]
+  const users = functionUsers(after, trusted, snapshot)
+  const definer = after.securityDefiner && users.length > 0
+  if (before === undefined) {
     return [
-      [
-        more ? 'dangerous' : 'breaking',
-        `the ${kind} ${name} for ${policy.command} is ${is ? 'new' : 'gone'}`,
-      ],
+      definer
+        ? changeOf('dangerous', `a new function with the rights of ${after.owner}`, users, 'do')
+        : changeOf('safe', 'a new function'),
     ]
   }
-  if (was.permissive !== is.permissive || was.command !== is.command) {
-    return [['dangerous', `the policy ${name} changes from ${describe(was)} to ${describe(is)}`]]
-  }
-  const verdicts: Verdict[] = []
-  // A policy for public holds for every role.
-  const added = is.roles.filter((role) => !was.roles.includes(role) && !was.roles.includes('public'))
-  const removed = was.roles.filter((role) => !is.roles.includes(role) && !is.roles.includes('public'))
-  // A restrictive policy for fewer roles admits more; a permissive one for fewer admits less.
-  if (added.length > 0) {
-    verdicts.push([
-      is.permissive ? 'dangerous' : 'breaking',
-      `the policy ${name} now holds for ${added.join(', ')}`,
-    ])
-  }
-  if (removed.length > 0) {
-    verdicts.push([
-      is.permissive ? 'breaking' : 'dangerous',
-      `the policy ${name} no longer holds for ${removed.join(', ')}`,
-    ])
-  }
-  for (const [clause, from, to] of [
-    ['USING', was.using, is.using],
-    ['WITH CHECK', was.check ?? was.using, is.check ?? is.using],
-  ] as const) {
-    if (normalize(from) === normalize(to)) continue
-    verdicts.push([
-      isNarrowed(from, to) ? 'breaking' : 'dangerous',
-      `${clause} of the policy ${name} changes from ${from ?? 'nothing'} to ${to ?? 'nothing'}`,
-    ])
-  }
-  return verdicts.filter(([, text], index) => verdicts.findIndex(([, other]) => other === text) === index)
-}
-
-/** Whether the new expression is the old one with a further condition. Anything else cannot be told. */
-function isNarrowed(from: string | null, to: string | null): boolean {
-  const old = normalize(from)
-  const now = normalize(to)
-  if (now === 'false') return true
-  const literals = now.match(/'(?:[^']|'')*'/g) ?? []
-  if (literals.some((literal) => /[()]| or /i.test(literal))) return false
-  const inner = stripParentheses(now)
-  return (
-    old !== '' && !hasTopLevelOr(inner) && (inner.startsWith(`${old} and `) || inner.endsWith(` and ${old}`))
+  const added = without(
+    after.grantees.filter((role) => !before.grantees.includes(role)),
+    trusted,
   )
-}
-
-function hasTopLevelOr(expression: string): boolean {
-  let depth = 0
-  for (let at = 0; at < expression.length; at++) {
-    if (expression[at] === '(') depth++
-    else if (expression[at] === ')') depth--
-    else if (depth === 0 && expression.startsWith(' or ', at)) return true
+  const removed = without(
+    before.grantees.filter((role) => !after.grantees.includes(role)),
+    trusted,
+  )
+  const changes: Change[] = [...diffOwner(before.owner, after.owner, trusted, definer ? users : [])]
+  if (!before.securityDefiner && after.securityDefiner) {
+    changes.push(
+      changeOf(definer ? 'dangerous' : 'safe', 'is SECURITY DEFINER now', definer ? users : [], 'do'),
+    )
   }
-  return false
-}
-
-function stripParentheses(expression: string): string {
-  if (!expression.startsWith('(') || !expression.endsWith(')')) return expression
-  let depth = 0
-  for (let at = 0; at < expression.length; at++) {
-    depth += expression[at] === '(' ? 1 : expression[at] === ')' ? -1 : 0
-    if (depth === 0 && at < expression.length - 1) return expression
+  if (before.securityDefiner && !after.securityDefiner)
+    changes.push(changeOf('breaking', 'is no longer SECURITY DEFINER'))
+  if (before.pinnedSearchPath && !after.pinnedSearchPath) {
+    changes.push(
+      changeOf(
+        definer ? 'dangerous' : 'safe',
+        'trusts the search_path of its caller',
+        definer ? users : [],
+        'do',
+      ),
+    )
   }
-  return expression.slice(1, -1)
+  if (added.length > 0) {
+    const text = `may be called by ${added.join(', ')}`
+    changes.push(
+      after.securityDefiner && !after.trigger
+        ? changeOf('dangerous', text, added, 'do')
+        : changeOf('safe', text),
+    )
+  }
+  if (removed.length > 0)
+    changes.push(changeOf('breaking', `may no longer be called by ${removed.join(', ')}`))
+  if (before.tables.join() !== after.tables.join())
+    changes.push(
+      changeOf(definer ? 'dangerous' : 'safe', 'its triggers are others', definer ? users : [], 'do'),
+    )
+  if (before.digest !== after.digest) changes.push(diffBody(after, users))
+  return changes
 }
 
-/** Case matters only in literals and quoted names, so an expression with either keeps it. */
-function normalize(expression: string | null): string {
-  const text = (expression ?? '').replaceAll(/\s+/g, ' ').trim()
-  return text.replaceAll(/ (?:AND|OR) /g, (word) => word.toLowerCase())
+/** Who calls a function, or sets it off by a trigger. */
+function functionUsers(
+  { trigger, grantees, tables }: FunctionSecurity,
+  trusted: Trusted,
+  { relations }: PolicySnapshot,
+): readonly string[] {
+  const writers = tables.flatMap((table) => {
+    const relation = relations[table]
+    return relation === undefined ? [] : usersOf(relation, trusted)
+  })
+  return without(trigger ? writers : grantees, trusted)
 }
 
-function describe({ permissive, command }: CataloguePolicy): string {
-  return `${permissive ? 'permissive' : 'restrictive'} for ${command}`
+function diffBody({ securityDefiner }: FunctionSecurity, users: readonly string[]): Change {
+  const text = 'does something else'
+  return securityDefiner && users.length > 0
+    ? changeOf('dangerous', text, users, 'do')
+    : changeOf(users.length > 0 ? 'breaking' : 'safe', text)
 }

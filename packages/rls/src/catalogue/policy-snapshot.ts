@@ -1,29 +1,74 @@
 import type { Queryable } from '../sql/queryable.ts'
+import { inRolledBackTransaction } from '../sql/rolled-back.ts'
 import { policiesToSql, type PolicyRoles } from '../policies/policies-to-sql.ts'
 import type { TablePolicy } from '../policies/table-policy.ts'
-import { readCatalogue, type CatalogueGrant, type CataloguePolicy } from './catalogue.ts'
+import {
+  readCatalogue,
+  type Catalogue,
+  type CatalogueColumnGrant,
+  type CatalogueFunction,
+  type CatalogueGrant,
+  type CataloguePolicy,
+  type CatalogueRelation,
+} from './catalogue.ts'
 
-/** What decides who sees which rows of a table. */
-export interface TableSecurity {
+/** What decides who sees which rows of a table or view. */
+export interface RelationSecurity {
+  readonly kind: CatalogueRelation['kind']
+  readonly owner: string
   readonly rowSecurity: boolean
   readonly forced: boolean
+  readonly securityInvoker: boolean
+  /** The query of a view. */
+  readonly definition: string | null
   readonly policies: readonly CataloguePolicy[]
   readonly grants: readonly CatalogueGrant[]
+  readonly columnGrants: readonly CatalogueColumnGrant[]
 }
 
-/** The security of every table by name. JSON, in a stable order: keep it in the repository and compare. */
-export type PolicySnapshot = Readonly<Record<string, TableSecurity>>
+/** What decides who calls a function, and with whose rights. */
+export interface FunctionSecurity {
+  readonly owner: string
+  readonly securityDefiner: boolean
+  readonly pinnedSearchPath: boolean
+  readonly grantees: readonly string[]
+  /** It is never called by name. */
+  readonly trigger: boolean
+  /** The tables of its triggers. */
+  readonly tables: readonly string[]
+  /** SHA-256 of what it does. */
+  readonly digest: string
+}
+
+/**
+ * The security of every table, view and function by name. JSON, in a stable order: keep it in the repository and
+ * compare.
+ */
+export interface PolicySnapshot {
+  readonly relations: Readonly<Record<string, RelationSecurity>>
+  readonly functions: Readonly<Record<string, FunctionSecurity>>
+}
 
 export async function readPolicySnapshot(database: Queryable): Promise<PolicySnapshot> {
-  const { relations } = await readCatalogue(database)
-  return Object.fromEntries(
-    relations
-      .filter(({ kind }) => kind === 'table')
-      .map(({ name, rowSecurity, forced, policies, grants }) => [
-        name,
-        { rowSecurity, forced, policies, grants },
-      ]),
-  )
+  return snapshotOf(await readCatalogue(database))
+}
+
+export function snapshotOf({ relations, functions }: Catalogue): PolicySnapshot {
+  return {
+    relations: Object.fromEntries(relations.map((relation) => [relation.name, securityOf(relation)])),
+    functions: Object.fromEntries(functions.map((one) => [one.name, functionSecurityOf(one)])),
+  }
+}
+
+function securityOf(relation: CatalogueRelation): RelationSecurity {
+  const { kind, owner, rowSecurity, forced, securityInvoker, definition, policies, grants, columnGrants } =
+    relation
+  return { kind, owner, rowSecurity, forced, securityInvoker, definition, policies, grants, columnGrants }
+}
+
+function functionSecurityOf(one: CatalogueFunction): FunctionSecurity {
+  const { owner, securityDefiner, pinnedSearchPath, grantees, trigger, tables, digest } = one
+  return { owner, securityDefiner, pinnedSearchPath, grantees, trigger, tables, digest }
 }
 
 /** A snapshot before and after policies are applied. */
@@ -41,12 +86,37 @@ export async function planPolicies(
   policies: readonly TablePolicy[],
   roles: PolicyRoles,
 ): Promise<PolicyPlan> {
-  await owner.query('begin')
-  try {
+  return inRolledBackTransaction(owner, async () => {
     const before = await readPolicySnapshot(owner)
     for (const statement of policiesToSql(policies, roles)) await owner.query(statement)
     return { before, after: await readPolicySnapshot(owner) }
-  } finally {
-    await owner.query('rollback')
+  })
+}
+
+/** The same snapshot for a database whose roles have other names. */
+export function renameRoles(snapshot: PolicySnapshot, names: ReadonlyMap<string, string>): PolicySnapshot {
+  const rename = (role: string): string => names.get(role) ?? role
+  const renameGrants = <Grant extends CatalogueGrant>(grants: readonly Grant[]): readonly Grant[] =>
+    grants.map((grant) => ({ ...grant, grantee: rename(grant.grantee) }))
+  return {
+    relations: mapValues(snapshot.relations, (relation) => ({
+      ...relation,
+      owner: rename(relation.owner),
+      policies: relation.policies.map((policy) => ({ ...policy, roles: policy.roles.map(rename) })),
+      grants: renameGrants(relation.grants),
+      columnGrants: renameGrants(relation.columnGrants),
+    })),
+    functions: mapValues(snapshot.functions, (one) => ({
+      ...one,
+      owner: rename(one.owner),
+      grantees: one.grantees.map(rename),
+    })),
   }
+}
+
+function mapValues<Value>(
+  record: Readonly<Record<string, Value>>,
+  change: (value: Value) => Value,
+): Readonly<Record<string, Value>> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, change(value)]))
 }

@@ -1,9 +1,9 @@
 import { attempt, inRolledBackTransaction } from '../sql/rolled-back.ts'
 import type { Queryable } from '../sql/queryable.ts'
-import { quoteName, quoteTable } from '../sql/sql-text.ts'
+import { quoteName, quoteTable, quoteText } from '../sql/sql-text.ts'
 import type { CatalogueColumn, CataloguePolicy, CatalogueRelation } from '../catalogue/catalogue.ts'
 import type { LintFinding, LintSubject } from './lint-rule.ts'
-import { weakestForm, withoutLiterals } from './policy-expression.ts'
+import { asRole, weakestForm, withoutLiterals } from './policy-expression.ts'
 
 /**
  * Evaluates the permissive policies of every tenant table: on rows of another tenant, in the context of one
@@ -70,17 +70,20 @@ async function evaluatePolicy(
   for (const { clause, commands, verb } of clauses) {
     for (const command of commands) {
       if (policy.command !== 'all' && policy.command !== command) continue
-      const expression = combined(subject, policy, command, clause)
-      if (seen.has(expression)) continue
-      seen.add(expression)
-      const answer = await whoIsAdmitted(connection, subject, tenants, expression)
-      if (answer.failure !== undefined) return unevaluated(answer.failure)
-      if (answer.context === undefined) continue
-      return {
-        rule: 'tenant-not-implied',
-        severity: 'error',
-        object,
-        message: `${verb} rows of another tenant ${answer.context}: its ${clause} does not imply that ${tenantColumn} is the tenant of the context.`,
+      const written = combined(subject, policy, command, clause)
+      for (const role of subject.tenantRoles) {
+        const expression = asRole(written, quoteText(role))
+        if (seen.has(expression)) continue
+        seen.add(expression)
+        const answer = await whoIsAdmitted(connection, subject, tenants, expression)
+        if (answer.failure !== undefined) return unevaluated(answer.failure)
+        if (answer.context === undefined) continue
+        return {
+          rule: 'tenant-not-implied',
+          severity: 'error',
+          object,
+          message: `${verb} rows of another tenant ${answer.context}: its ${clause} does not imply that ${tenantColumn} is the tenant of the context.`,
+        }
       }
     }
   }

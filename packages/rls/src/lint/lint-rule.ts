@@ -16,6 +16,7 @@ export type LintRule =
   | 'no-policy'
   | 'nullable-tenant'
   | 'owner-is-tenant'
+  | 'policy-drift'
   | 'policy-for-public'
   | 'policy-not-evaluated'
   | 'rewrite-rule'
@@ -51,5 +52,6 @@ export interface LintFinding {
 export interface LintSubject {
   readonly catalogue: Catalogue
   readonly isTenant: (role: string) => boolean
+  readonly tenantRoles: readonly string[]
   readonly tenantColumn: string
 }

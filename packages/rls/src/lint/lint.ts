@@ -1,7 +1,10 @@
+import { refuseUnknownKeys } from '@quintet/core/kit'
 import type { Queryable } from '../sql/queryable.ts'
 import { readCatalogue, type Catalogue } from '../catalogue/catalogue.ts'
+import type { PolicySnapshot } from '../catalogue/policy-snapshot.ts'
 import { evaluatePolicies } from './evaluate-policies.ts'
 import { lintDatabase } from './lint-database.ts'
+import { lintDrift } from './lint-drift.ts'
 import { lintFunctions } from './lint-functions.ts'
 import { lintIndexes } from './lint-indexes.ts'
 import { lintPolicies } from './lint-policies.ts'
@@ -14,6 +17,8 @@ export interface LintOptions {
   readonly tenantRoles: readonly string[]
   /** The column that holds the tenant in most tables. @defaultValue `'tenant_id'` */
   readonly tenantColumn?: string
+  /** How the database is meant to be; what differs is reported. @defaultValue nothing is compared */
+  readonly expected?: PolicySnapshot
   /** Rules to leave out, or `rule:object` for one place. */
   readonly ignore?: readonly string[]
 }
@@ -36,25 +41,28 @@ export async function lintCatalogue(
   }
   const catalogue = await readCatalogue(connection)
   const subject = subjectOf(catalogue, options)
-  return order([...findings(subject), ...(await evaluatePolicies(connection, subject))], options)
+  return order([...findings(subject, options), ...(await evaluatePolicies(connection, subject))], options)
 }
 
 /** Holds a catalogue against every rule that needs no database: errors first, then by object. */
 export function lint(catalogue: Catalogue, options: LintOptions): readonly LintFinding[] {
-  return order(findings(subjectOf(catalogue, options)), options)
+  return order(findings(subjectOf(catalogue, options), options), options)
 }
 
 function subjectOf(catalogue: Catalogue, options: LintOptions): LintSubject {
+  refuseUnknownKeys(options, ['tenantRoles', 'tenantColumn', 'expected', 'ignore'], 'lint')
   const roles = new Set([...options.tenantRoles, 'public'])
   return {
     catalogue,
     isTenant: (role) => roles.has(role),
+    tenantRoles: options.tenantRoles,
     tenantColumn: options.tenantColumn ?? lintDefaults.tenantColumn,
   }
 }
 
-function findings(subject: LintSubject): readonly LintFinding[] {
+function findings(subject: LintSubject, { expected }: LintOptions): readonly LintFinding[] {
   return [
+    ...(expected === undefined ? [] : lintDrift(subject, expected)),
     ...lintDatabase(subject),
     ...lintRoles(subject),
     ...lintTables(subject),

@@ -9,6 +9,8 @@ export function weakestForm(
   wanted = true,
 ): string {
   const inner = withoutParentheses(expression.trim())
+  const branches = caseBranches(inner)
+  if (branches !== undefined) return weakestCase(branches, isFree, wanted)
   if (/^NOT\b/.test(inner)) return `(not ${weakestForm(inner.slice(3), isFree, !wanted)})`
   for (const operator of ['OR', 'AND']) {
     const parts = splitOutside(inner, ` ${operator} `)
@@ -17,6 +19,72 @@ export function weakestForm(
     }
   }
   return isFree(inner) ? String(wanted) : `(${inner})`
+}
+
+interface CaseBranch {
+  /** undefined for ELSE. */
+  readonly condition?: string
+  readonly result: string
+}
+
+/** A CASE is true where a result is whose condition is met, and none before it. */
+function weakestCase(
+  branches: readonly CaseBranch[],
+  isFree: (condition: string) => boolean,
+  wanted: boolean,
+): string {
+  const weakest = branches.map(({ condition, result }, index) => {
+    const before = branches.slice(0, index).map((one) => one.condition ?? 'true')
+    return [
+      ...before.map((one) => `(${weakestForm(one, isFree, false)}) is not true`),
+      ...(condition === undefined ? [] : [weakestForm(condition, isFree, true)]),
+      weakestForm(result, isFree, wanted),
+    ].join(' and ')
+  })
+  return `(${weakest.map((one) => `(${one})`).join(' or ')})`
+}
+
+/** The branches of an expression that is a CASE and nothing else. */
+function caseBranches(expression: string): readonly CaseBranch[] | undefined {
+  const words = outerWords(expression)
+  const [first, ...rest] = words
+  const last = rest.at(-1)
+  if (first?.word !== 'CASE' || first.at !== 0 || last?.word !== 'END') return undefined
+  if (last.at + 'END'.length !== expression.length) return undefined
+  const text = (index: number): string => {
+    const { word, at } = rest[index] ?? last
+    return expression.slice(at + word.length, rest[index + 1]?.at).trim()
+  }
+  const operand = expression.slice('CASE'.length, rest[0]?.at).trim()
+  const branches: CaseBranch[] = []
+  for (const [index, { word }] of rest.entries()) {
+    if (word === 'ELSE') branches.push({ result: text(index) })
+    if (word !== 'WHEN') continue
+    const condition = operand === '' ? text(index) : `(${operand}) = (${text(index)})`
+    branches.push({ condition, result: text(index + 1) })
+  }
+  return branches
+}
+
+/** The words of the outermost CASE, in no parentheses and no literal. */
+function outerWords(expression: string): readonly { readonly word: string; readonly at: number }[] {
+  const depths = depthsOf(expression)
+  let nesting = 0
+  return [...expression.matchAll(/\b(?:CASE|WHEN|THEN|ELSE|END)\b/g)].flatMap(({ 0: word, index: at }) => {
+    if (depths[at] !== 0) return []
+    if (word === 'CASE') nesting++
+    const outermost = nesting === 1
+    if (word === 'END') nesting--
+    return outermost ? [{ word, at }] : []
+  })
+}
+
+/** The expression as it is for a login of this name: `CURRENT_USER` and the like outside of literals. */
+export function asRole(expression: string, role: string): string {
+  return expression.replaceAll(
+    /('(?:[^']|'')*'|"(?:[^"]|"")*")|\b(?:CURRENT_USER|CURRENT_ROLE|SESSION_USER|USER)\b/g,
+    (_, kept: string | undefined) => kept ?? `${role}::name`,
+  )
 }
 
 /** The expression without what stands in literals. */

@@ -1,17 +1,57 @@
-import type { PolicySnapshot } from '../catalogue/policy-snapshot.ts'
+import type { FunctionSecurity, PolicySnapshot, RelationSecurity } from '../catalogue/policy-snapshot.ts'
 
-/** A snapshot as text with one policy or grant per line, to be kept in the repository and compared in CI. */
-export function formatPolicySnapshot(snapshot: PolicySnapshot): string {
-  const lines = Object.entries(snapshot).flatMap(([table, { rowSecurity, forced, policies, grants }]) => [
-    `${table}: ${rowSecurity ? 'row-level security' : 'NO ROW-LEVEL SECURITY'}, ${forced ? 'forced' : 'NOT FORCED'}`,
-    ...policies.map(
-      ({ name, permissive, command, roles, using, check }) =>
-        `  policy ${name}: ${permissive ? '' : 'restrictive '}${command} for ${roles.join(', ')}` +
+/**
+ * A snapshot as text with one policy or grant per line, to be kept in the repository and compared in CI. Functions
+ * that run with the rights of who calls them are left out.
+ */
+export function formatPolicySnapshot({ relations, functions }: PolicySnapshot): string {
+  const lines = [
+    ...Object.entries(relations).flatMap(([name, relation]) => relationLines(name, relation)),
+    ...Object.entries(functions)
+      .filter(([, { securityDefiner }]) => securityDefiner)
+      .flatMap(([name, one]) => functionLines(name, one)),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+function relationLines(name: string, relation: RelationSecurity): readonly string[] {
+  return [
+    `${name}: ${describe(relation)}`,
+    ...relation.policies.map(
+      ({ name: policy, permissive, command, roles, using, check }) =>
+        `  policy ${policy}: ${permissive ? '' : 'restrictive '}${command} for ${roles.join(', ')}` +
         `${using === null ? '' : ` using ${oneLine(using)}`}${check === null ? '' : ` check ${oneLine(check)}`}`,
     ),
-    ...grants.map(({ grantee, privilege }) => `  grant ${privilege} to ${grantee}`),
-  ])
-  return `${lines.join('\n')}\n`
+    ...relation.grants.map(({ grantee, privilege }) => `  grant ${privilege} to ${grantee}`),
+    ...relation.columnGrants.map(
+      ({ grantee, privilege, column }) => `  grant ${privilege} (${column}) to ${grantee}`,
+    ),
+  ]
+}
+
+function describe({
+  kind,
+  owner,
+  rowSecurity,
+  forced,
+  securityInvoker,
+  definition,
+}: RelationSecurity): string {
+  if (kind === 'table')
+    return `${rowSecurity ? 'row-level security' : 'NO ROW-LEVEL SECURITY'}, ${forced ? 'forced' : 'NOT FORCED'}`
+  const rights = kind === 'view' && securityInvoker ? 'the rights of who reads it' : `the rights of ${owner}`
+  return `${kind} with ${rights}${definition === null ? '' : `, ${oneLine(definition).trim()}`}`
+}
+
+function functionLines(
+  name: string,
+  { owner, grantees, tables, digest }: FunctionSecurity,
+): readonly string[] {
+  return [
+    `${name}: function with the rights of ${owner}, sha256 ${digest}`,
+    ...grantees.map((grantee) => `  grant execute to ${grantee}`),
+    ...tables.map((table) => `  trigger on ${table}`),
+  ]
 }
 
 function oneLine(expression: string): string {

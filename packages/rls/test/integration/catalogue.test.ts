@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ownerPolicy, sharedPolicy, systemOnlyPolicy, tenantPolicy } from '../../src/index.ts'
@@ -11,8 +14,11 @@ import {
   lintCatalogue,
   planPolicies,
   readCatalogue,
+  readDeclaredSnapshot,
   readPolicySnapshot,
   type LintFinding,
+  type LintOptions,
+  type PolicyChange,
 } from '../../src/catalogue.ts'
 import { formatPolicySnapshot } from '../../src/testing.ts'
 import { createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
@@ -35,7 +41,10 @@ afterAll(async () => {
 })
 
 /** Lints the database with some statements of the administrator in force, and takes them back. */
-const lintWith = async (...statements: readonly string[]): Promise<readonly LintFinding[]> => {
+const lintWith = async (
+  statements: readonly string[] = [],
+  options: Partial<LintOptions> = {},
+): Promise<readonly LintFinding[]> => {
   const { tenant, login, system, owner: ownerRole } = fixture.roles
   await admin.query('begin')
   try {
@@ -49,7 +58,7 @@ const lintWith = async (...statements: readonly string[]): Promise<readonly Lint
           .replaceAll('DATABASE', fixture.name),
       )
     }
-    return await lintCatalogue(admin, { tenantRoles: [tenant, login] })
+    return await lintCatalogue(admin, { tenantRoles: [tenant, login], ...options })
   } finally {
     await admin.query('rollback')
   }
@@ -260,7 +269,7 @@ describe('lintCatalogue', () => {
     ],
     ['expression-index', ['create index by_lower on notes (lower(title))']],
   ])('reports %s, once: %j', async (rule, statements) => {
-    const findings = await lintWith(...statements)
+    const findings = await lintWith(statements)
     const found = findings.filter((finding) => finding.rule === rule)
     expect(found, formatLint(findings)).toHaveLength(1)
     expect(new Set(findings.map(({ object, message }) => `${object} ${message}`)).size).toBe(findings.length)
@@ -270,15 +279,15 @@ describe('lintCatalogue', () => {
     ['using (true)', ['tenant-not-implied']],
     ["using ((select current_setting('app.is_system', true)) = 'true')", ['system-flag-in-policy']],
   ])('reports one fault of a policy %s once', async (clause, rules) => {
-    const findings = await lintWith(`create policy p on notes for all to TENANT ${clause}`)
+    const findings = await lintWith([`create policy p on notes for all to TENANT ${clause}`])
     expect(findings.map(({ rule }) => rule)).toEqual(rules)
   })
 
   it('reports what is granted to everybody once per table', async () => {
-    const findings = await lintWith(
+    const findings = await lintWith([
       'grant all on notes to public',
       'grant select (title, size) on notes to public',
-    )
+    ])
     expect(findings.map(({ rule, object }) => [rule, object])).toEqual([['grant-to-public', 'public.notes']])
   })
 
@@ -305,14 +314,21 @@ describe('lintCatalogue', () => {
       'for select',
       `using (tenant_id = ${tenant} or (select current_setting('app.roles', true)) = 'support')`,
     ],
+    ['for select', `using (case title when 'open' then true else tenant_id = ${tenant} end)`],
+    [
+      'for select',
+      `using (case when size > 3 then tenant_id = ${tenant} else case when published then true else false end end)`,
+    ],
+    ['for select', `using (tenant_id = ${tenant} or current_user like '%tenant')`],
+    ['for select', `using (tenant_id = ${tenant} or session_user <> 'nobody')`],
     ['for delete', 'using (tenant_id is not null)'],
     ['for insert', 'with check (tenant_id is not null)'],
     ['for update', `using (tenant_id = ${tenant}) with check (tenant_id is not null)`],
   ])('reports a policy %s %s that does not imply the tenant, beside a right one', async (command, clause) => {
-    const findings = await lintWith(
+    const findings = await lintWith([
       columns,
       `create policy p on notes ${command} to ${fixture.roles.tenant} ${clause}`,
-    )
+    ])
     expect(findings, formatLint(findings)).toContainEqual(
       expect.objectContaining({ rule: 'tenant-not-implied', severity: 'error', object: 'public.notes.p' }),
     )
@@ -322,6 +338,16 @@ describe('lintCatalogue', () => {
     [
       'a condition beside the tenant',
       [`create policy p on notes to TENANT using (tenant_id = ${tenant} and (published or size > 3))`],
+    ],
+    [
+      'a CASE whose every way asks for the tenant',
+      [
+        `create policy p on notes to TENANT using (case when tenant_id is distinct from ${tenant} then false when published then true else size > 3 end)`,
+      ],
+    ],
+    [
+      'an exemption for another login',
+      [`create policy p on notes to TENANT using (tenant_id = ${tenant} or current_user = 'SYSTEM')`],
     ],
     ['a policy that admits nothing', ['create policy p on notes to TENANT using (false)']],
     ['tenants in another order', [`create policy p on notes to TENANT using (${tenant} = tenant_id)`]],
@@ -386,10 +412,7 @@ describe('lintCatalogue', () => {
       ['create view v with (security_invoker = yes) as select * from notes', 'grant select on v to TENANT'],
     ],
   ])('raises no alarm for %s', async (_, statements) => {
-    const findings = await lintWith(
-      columns,
-      ...statements.map((text) => text.replaceAll('TENANT', fixture.roles.tenant)),
-    )
+    const findings = await lintWith([columns, ...statements])
     const alarms = findings.filter(
       ({ severity, object }) => severity === 'error' && !object.endsWith('.members'),
     )
@@ -398,22 +421,22 @@ describe('lintCatalogue', () => {
   })
 
   it('raises no alarm for an expression index that tenants read nothing through', async () => {
-    const findings = await lintWith(
+    const findings = await lintWith([
       'create table inner_work (tenant_id uuid not null, id uuid primary key, label text)',
       'alter table inner_work enable row level security',
       'alter table inner_work force row level security',
       'create index by_lower on inner_work (lower(label))',
       `create policy add on inner_work for insert to ${fixture.roles.tenant} with check (tenant_id = ${tenant})`,
-    )
+    ])
     expect(findings, formatLint(findings)).toEqual([])
   })
 
   it('tells a policy that it cannot evaluate', async () => {
-    const findings = await lintWith(
+    const findings = await lintWith([
       'create function broken() returns boolean language sql as $$ select true $$',
       `create policy p on notes for select to ${fixture.roles.tenant} using (broken())`,
       `create or replace function broken() returns boolean language plpgsql as $$ begin raise exception 'no'; end $$`,
-    )
+    ])
     expect(findings).toContainEqual(
       expect.objectContaining({ rule: 'policy-not-evaluated', object: 'public.notes.p' }),
     )
@@ -463,20 +486,68 @@ describe('lintCatalogue', () => {
   })
 })
 
-describe('diffPolicies', () => {
-  const diffAfter = async (...statements: readonly string[]): Promise<readonly string[]> => {
-    const { roles } = fixture
-    await owner.query('begin')
+describe('drift', () => {
+  it('is what the database has otherwise than the snapshot that is expected', async () => {
+    const expected = await readPolicySnapshot(owner)
+    const drift = async (...statements: readonly string[]) => {
+      const findings = await lintWith(statements, { expected })
+      return findings.filter(({ rule }) => rule === 'policy-drift')
+    }
+    expect(await drift()).toEqual([])
+    expect(await drift('create policy by_hand on notes for select to TENANT using (size > 0)')).toMatchObject(
+      [{ severity: 'error', object: 'public.notes', message: expect.stringContaining('by_hand') }],
+    )
+    expect(await drift('drop policy notes_tenant on notes')).toMatchObject([{ severity: 'warning' }])
+  })
+
+  it('is found against what the migrations make, whatever the roles are called there', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'quintet-drift-'))
+    const { roles, adminUrl } = fixture
     try {
-      const before = await readPolicySnapshot(owner)
+      await writeFile(
+        join(folder, '0001_notes.ts'),
+        `import { applyPolicies, currentRoles } from '${new URL('../../src/migrations.ts', import.meta.url).href}'
+import { tenantPolicy } from '${new URL('../../src/index.ts', import.meta.url).href}'
+export async function up(db) {
+  await db.schema.createTable('notes').addColumn('id', 'integer', (c) => c.notNull()).addColumn('tenant_id', 'uuid').execute()
+  await applyPolicies(db, [tenantPolicy('notes')], await currentRoles(db))
+}
+`,
+      )
+      const expected = await readDeclaredSnapshot({ adminUrl, folder, roles })
+      expect(diffPolicies(expected, await readPolicySnapshot(owner))).toEqual([])
+      const findings = await lintWith(['grant truncate on notes to TENANT'], { expected })
+      expect(findings).toContainEqual(
+        expect.objectContaining({
+          rule: 'policy-drift',
+          message: `is not as it is declared: grants truncate to ${roles.tenant}.`,
+        }),
+      )
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+})
+
+describe('diffPolicies', () => {
+  const diffAfter = async (...statements: readonly string[]): Promise<readonly PolicyChange[]> => {
+    const { roles } = fixture
+    await admin.query('begin')
+    try {
+      const before = await readPolicySnapshot(admin)
       for (const statement of statements)
-        await owner.query(statement.replaceAll('TENANT', roles.tenant).replaceAll('SYSTEM', roles.system))
-      const changes = diffPolicies(before, await readPolicySnapshot(owner), {
+        await admin.query(
+          statement
+            .replaceAll('TENANT', roles.tenant)
+            .replaceAll('SYSTEM', roles.system)
+            .replaceAll('LOGIN', roles.login),
+        )
+      const changes = diffPolicies(before, await readPolicySnapshot(admin), {
         trustedRoles: [roles.system, roles.owner],
       })
-      return changes.map((change) => change.class)
+      return changes
     } finally {
-      await owner.query('rollback')
+      await admin.query('rollback')
     }
   }
 
@@ -503,9 +574,119 @@ describe('diffPolicies', () => {
       "alter policy notes_tenant on notes using (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid) or size > 0)",
     ],
   ])('calls it %s: %s', async (verdict, statement) => {
-    const classes = await diffAfter(statement)
-    expect(classes.length).toBeGreaterThan(0)
-    expect(new Set(classes)).toEqual(new Set([verdict]))
+    const changes = await diffAfter(statement)
+    expect(changes.length).toBeGreaterThan(0)
+    expect(new Set(changes.map((change) => change.class)), formatPolicyDiff(changes)).toEqual(
+      new Set([verdict]),
+    )
+  })
+
+  const definer = "create function f() returns int language sql security definer as 'select 1'"
+  const forTenants = ['revoke execute on function f() from public', 'grant execute on function f() to TENANT']
+  const view = 'create view v with (security_invoker = on) as select title from notes'
+
+  it.each([
+    ['a table of theirs', [], ['alter table notes owner to TENANT'], 'belongs to'],
+    [
+      'a column',
+      [],
+      ['grant select (title) on notes to LOGIN'],
+      'grants select (title) to LOGIN: LOGIN may see more',
+    ],
+    [
+      'a new table',
+      [],
+      ['create table fresh (id int)', 'grant select on fresh to TENANT'],
+      'a new table is open',
+    ],
+    ['a view', [], [view, 'grant select on v to TENANT'], 'a new view is open: TENANT may see and do more'],
+    [
+      'the rights of a view',
+      [view, 'grant select on v to TENANT'],
+      ['alter view v reset (security_invoker)'],
+      'security_invoker is turned off: TENANT',
+    ],
+    [
+      'the query of a view with the rights of its owner',
+      ['create view v as select title from notes where size = 0', 'grant select on v to TENANT'],
+      ['create or replace view v as select title from notes'],
+      'the query of the view is another one: TENANT',
+    ],
+    ['a function', [definer], ['grant execute on function f() to TENANT'], 'may be called by TENANT: TENANT'],
+    [
+      'the rights of a function',
+      ["create function f() returns int language sql as 'select 1'", ...forTenants],
+      ['alter function f() security definer'],
+      'is SECURITY DEFINER now: TENANT',
+    ],
+    [
+      'what a function does',
+      [definer, ...forTenants],
+      ["create or replace function f() returns int language sql security definer as 'select 2'"],
+      'does something else: TENANT',
+    ],
+    [
+      'what a trigger does',
+      [
+        "create function f() returns trigger language plpgsql security definer as 'begin return new; end'",
+        'create trigger t after insert on notes for each row execute function f()',
+      ],
+      [
+        "create or replace function f() returns trigger language plpgsql security definer as 'begin return null; end'",
+      ],
+      'does something else: TENANT',
+    ],
+    [
+      'rows',
+      [],
+      ['create policy wide on notes for select to TENANT using (true)'],
+      'is new: TENANT may see more',
+    ],
+    [
+      'rows for everybody',
+      [],
+      ['alter policy notes_tenant on notes to public'],
+      ': everybody may see and do more',
+    ],
+  ])('says who gets %s', async (_, before, after, text) => {
+    await admin.query('begin')
+    const { tenant, login, system, owner: ownerRole } = fixture.roles
+    const run = async (statements: readonly string[]) => {
+      for (const statement of statements)
+        await admin.query(statement.replaceAll('TENANT', tenant).replaceAll('LOGIN', login))
+      return readPolicySnapshot(admin)
+    }
+    const changes = diffPolicies(await run(before), await run(after), { trustedRoles: [system, ownerRole] })
+    await admin.query('rollback')
+    expect(changes.filter((change) => change.class === 'dangerous').length).toBeGreaterThan(0)
+    expect(formatPolicyDiff(changes)).toContain(text.replaceAll('TENANT', tenant).replaceAll('LOGIN', login))
+  })
+
+  it.each([
+    ['a table that is closed', [], ['create table fresh (id int)']],
+    [
+      'a view with the rights of who reads it, with another query',
+      [view, 'grant select on v to TENANT'],
+      ['create or replace view v with (security_invoker = on) as select title from notes where size > 0'],
+    ],
+    [
+      'a function that nobody calls',
+      [definer, 'revoke execute on function f() from public'],
+      ["create or replace function f() returns int language sql security definer as 'select 2'"],
+    ],
+  ])('calls safe: %s', async (_, before, after) => {
+    await admin.query('begin')
+    const run = async (statements: readonly string[]) => {
+      for (const statement of statements)
+        await admin.query(statement.replaceAll('TENANT', fixture.roles.tenant))
+      return readPolicySnapshot(admin)
+    }
+    const { system, owner: ownerRole } = fixture.roles
+    const changes = diffPolicies(await run(before), await run(after), {
+      trustedRoles: [system, ownerRole, 'postgres'],
+    })
+    await admin.query('rollback')
+    expect(changes.map((change) => change.class)).toEqual(['safe'])
   })
 
   it('plans policies without changing anything', async () => {
@@ -525,6 +706,28 @@ describe('diffPolicies', () => {
 })
 
 describe('formatPolicySnapshot', () => {
+  it('has views, functions with rights of their own, and rights to columns', async () => {
+    const before = formatPolicySnapshot(await readPolicySnapshot(owner))
+    await owner.query('begin')
+    await owner.query(`create view v with (security_invoker = on) as select 2 as two;
+      create view w as select 1 as one; grant select on v to ${fixture.roles.tenant};
+      grant select (title) on notes to ${fixture.roles.login};
+      create function f() returns int language sql security definer as 'select 1';
+      create function g() returns int language sql as 'select 1'; grant execute on function f() to ${fixture.roles.tenant}`)
+    const after = formatPolicySnapshot(await readPolicySnapshot(owner))
+    await owner.query('rollback')
+    const lines = new Set(before.split('\n'))
+    const added = after.split('\n').filter((line) => !lines.has(line))
+    expect(added.join('\n').replaceAll(fixture.name, 'app')).toMatchInlineSnapshot(`
+      "  grant select (title) to app_login
+      public.v: view with the rights of who reads it, SELECT 2 AS two;
+      public.w: view with the rights of app_owner, SELECT 1 AS one;
+      public.f(): function with the rights of app_owner, sha256 822ae07d4783158bc1912bb623e5107cc9002d519e1143a9c200ed6ee18b6d0f
+        grant execute to app_system
+        grant execute to app_tenant"
+    `)
+  })
+
   it('writes one line per policy and grant', async () => {
     const text = formatPolicySnapshot(await readPolicySnapshot(owner)).replaceAll(fixture.name, 'app')
     expect(text).toMatchInlineSnapshot(`
@@ -545,29 +748,56 @@ describe('formatPolicySnapshot', () => {
 })
 
 describe('generateTypes', () => {
-  it('writes interfaces for Kysely', async () => {
+  const generate = async (...statements: readonly string[]): Promise<string> => {
     await owner.query('begin')
-    await owner.query("create type mood as enum ('fine', 'it''s poor')")
-    await owner.query(
+    try {
+      for (const statement of statements) await owner.query(statement)
+      return await generateTypes(owner, { schemas: ['public', 'other'] })
+    } finally {
+      await owner.query('rollback')
+    }
+  }
+
+  it('writes interfaces for Kysely', async () => {
+    const text = await generate(
+      "create type mood as enum ('fine', 'it''s poor', 'a \\ b')",
       `create table kinds (id bigint generated always as identity primary key, feeling mood not null, tags text[], price numeric,
-        data jsonb not null default '{}', made timestamptz not null default now(), raw bytea, double int generated always as (1) stored)`,
+        data jsonb not null default '{}', made timestamptz not null default now(), raw bytea, double int generated always as (1) stored,
+        took interval not null default '1 day', place point, "odd ' name" int)`,
     )
-    const text = await generateTypes(owner)
-    await owner.query('rollback')
     expect(text).toMatchInlineSnapshot(`
       "// Generated from the database. Generate it again after a migration instead of changing it.
 
-      import type { Generated, GeneratedAlways } from 'kysely'
+      import type { ColumnType, Generated, GeneratedAlways } from 'kysely'
+
+      export interface Interval {
+        years?: number
+        months?: number
+        days?: number
+        hours?: number
+        minutes?: number
+        seconds?: number
+        milliseconds?: number
+        toPostgres(): string
+      }
+
+      export interface Point {
+        x: number
+        y: number
+      }
 
       export interface KindsTable {
         id: GeneratedAlways<string>
-        feeling: 'fine' | 'it\\'s poor'
+        feeling: 'fine' | 'it\\'s poor' | 'a \\\\ b'
         tags: string[] | null
         price: string | null
         data: Generated<unknown>
         made: Generated<Date>
         raw: Buffer | null
         double: GeneratedAlways<number | null>
+        took: ColumnType<Interval, Interval | string | undefined, Interval | string>
+        place: ColumnType<Point | null, string | null, string | null>
+        'odd \\' name': number | null
       }
 
       export interface NotesTable {
@@ -583,6 +813,148 @@ describe('generateTypes', () => {
       }
       "
     `)
+  })
+
+  const is = {
+    number: (value: unknown) => typeof value === 'number',
+    string: (value: unknown) => typeof value === 'string',
+    boolean: (value: unknown) => typeof value === 'boolean',
+    Date: (value: unknown) => value instanceof Date,
+    Buffer: (value: unknown) => Buffer.isBuffer(value),
+    Interval: (value: unknown) => typeof (value as { toPostgres?: unknown }).toPostgres === 'function',
+    Point: (value: unknown) => Object.keys(value as object).join() === 'x,y',
+    Circle: (value: unknown) => Object.keys(value as object).join() === 'x,y,radius',
+    unknown: (value: unknown) => typeof value === 'object',
+    "'glad' | 'sad'": (value: unknown) => value === 'glad' || value === 'sad',
+  }
+
+  it.each([
+    ['int2', '1', 'number'],
+    ['int4', '1', 'number'],
+    ['int8', '1', 'string'],
+    ['float4', '1.5', 'number'],
+    ['float8', '1.5', 'number'],
+    ['numeric(10,2)', '1.5', 'string'],
+    ['money', '1.5', 'string'],
+    ['oid', '1', 'number'],
+    ['boolean', 'true', 'boolean'],
+    ['text', 'a', 'string'],
+    ['varchar(10)', 'a', 'string'],
+    ['char(3)', 'a', 'string'],
+    ['"char"', 'a', 'string'],
+    ['name', 'a', 'string'],
+    ['citext_like', 'a', 'string'],
+    ['uuid', '00000000-0000-4000-8000-000000000001', 'string'],
+    ['bytea', '\\x00', 'Buffer'],
+    ['json', '{}', 'unknown'],
+    ['jsonb', '{}', 'unknown'],
+    ['date', '2026-01-01', 'Date'],
+    ['time', '01:00', 'string'],
+    ['timetz', '01:00+01', 'string'],
+    ['timestamp(3)', '2026-01-01', 'Date'],
+    ['timestamptz', '2026-01-01', 'Date'],
+    ['interval', '1 day', 'Interval'],
+    ['interval day to second(3)', '1 day', 'Interval'],
+    ['point', '(1,2)', 'Point'],
+    ['circle', '<(1,2),3>', 'Circle'],
+    ['box', '(1,2),(3,4)', 'string'],
+    ['inet', '10.0.0.1', 'string'],
+    ['macaddr', '08:00:2b:01:02:03', 'string'],
+    ['int4range', '[1,2)', 'string'],
+    ['numrange', '[1,2)', 'string'],
+    ['bit(3)', '101', 'string'],
+    ['xml', '<a/>', 'string'],
+    ['tsvector', 'a', 'string'],
+    ['mood', 'glad', "'glad' | 'sad'"],
+    ['happy', 'glad', "'glad' | 'sad'"],
+    ['whole', '1', 'number'],
+    ['wholes', '{1}', 'number[]'],
+    ['pair', '(1,a)', 'string'],
+    ['int2[]', '{1}', 'number[]'],
+    ['int4[]', '{1}', 'number[]'],
+    ['int8[]', '{1}', 'string[]'],
+    ['float8[]', '{1.5}', 'number[]'],
+    ['numeric(10,2)[]', '{1.5}', 'number[]'],
+    ['boolean[]', '{true}', 'boolean[]'],
+    ['text[]', '{a}', 'string[]'],
+    ['varchar(10)[]', '{a}', 'string[]'],
+    ['char(3)[]', '{a}', 'string[]'],
+    ['name[]', '{a}', 'string'],
+    ['uuid[]', '{00000000-0000-4000-8000-000000000001}', 'string[]'],
+    ['bytea[]', '{}', 'Buffer[]'],
+    ['jsonb[]', '{}', 'unknown[]'],
+    ['date[]', '{2026-01-01}', 'Date[]'],
+    ['time[]', '{01:00}', 'string[]'],
+    ['timetz[]', '{01:00+01}', 'string[]'],
+    ['timestamptz[]', '{2026-01-01}', 'Date[]'],
+    ['interval[]', '{1 day}', 'Interval[]'],
+    ['point[]', '{"(1,2)"}', 'Point[]'],
+    ['circle[]', '{"<(1,2),3>"}', 'string'],
+    ['money[]', '{1.5}', 'string[]'],
+    ['inet[]', '{10.0.0.1}', 'string[]'],
+    ['cidr[]', '{10.0.0.0/8}', 'string[]'],
+    ['macaddr[]', '{08:00:2b:01:02:03}', 'string[]'],
+    ['numrange[]', '{"[1,2)"}', 'string[]'],
+    ['int4range[]', '{"[1,2)"}', 'string'],
+    ['bit(3)[]', '{101}', 'string'],
+    ['xml[]', '{<a/>}', 'string'],
+    ['mood[]', '{glad}', 'string'],
+    ['happy[]', '{glad}', 'string'],
+    ['pair[]', '{}', 'string'],
+  ])('says of %s what pg makes of it', async (type, value, expected) => {
+    const made = [
+      "create type mood as enum ('glad', 'sad')",
+      "create domain happy as mood check (value = 'glad')",
+      'create domain whole as int',
+      'create domain wholes as int[]',
+      'create domain citext_like as text',
+      'create type pair as (a int, b text)',
+      `create table kinds (value ${type} not null)`,
+    ]
+    const text = await generate(...made)
+    const [, read = ''] =
+      /value: (?:ColumnType<(.*?), .*>|(.*))\n/.exec(text)?.filter((part) => part !== undefined) ?? []
+    expect(read).toBe(expected)
+    await owner.query('begin')
+    try {
+      for (const statement of made) await owner.query(statement)
+      await owner.query(`insert into kinds values ($1)`, [value])
+      const { rows } = await owner.query<{ value: unknown }>('select value from kinds')
+      const values = expected.endsWith('[]') ? rows[0]?.value : [rows[0]?.value]
+      expect(values).toBeInstanceOf(Array)
+      const check = is[expected.replace(/\[\]$/, '') as keyof typeof is]
+      expect((values as unknown[]).every(check), JSON.stringify(values)).toBe(true)
+    } finally {
+      await owner.query('rollback')
+    }
+  })
+
+  it('knows that a domain may refuse null, or have a default', async () => {
+    const text = await generate(
+      'create domain whole as int not null',
+      'create domain zero as int default 0',
+      'create table kinds (a whole, b zero, c zero not null)',
+    )
+    expect(text).toContain('  a: number\n  b: Generated<number | null>\n  c: Generated<number>\n')
+  })
+
+  it('tells tables apart whose names come to one, and refuses those that are one in Kysely', async () => {
+    const text = await generate(
+      'create schema other',
+      'create table foo_bar (a int)',
+      'create table "fooBar" (b int)',
+      'create table "größe" (c int)',
+      'create table "1st" (d int)',
+      'create table other.foo_bar (e int)',
+    )
+    const names = [...text.matchAll(/interface (\S+) /g)].map(([, name]) => name)
+    expect(new Set(names).size).toBe(names.length)
+    expect(text).toContain("  '1st': Table1st\n  fooBar: FooBarTable\n  foo_bar: FooBarTable2\n")
+    expect(text).toContain("  'größe': GrößeTable\n")
+    expect(text).toContain("  'other.foo_bar': OtherFooBarTable\n")
+    await expect(
+      generate('create schema other', 'create table "other.foo" (a int)', 'create table other.foo (a int)'),
+    ).rejects.toThrow(/two tables go by the name "other.foo"/)
   })
 })
 

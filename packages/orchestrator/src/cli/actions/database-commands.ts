@@ -127,9 +127,9 @@ export async function provision(
 const hasMigrations = (app: PlannedApp): boolean => app.requires.migrations !== null
 const hasDatabase = (app: PlannedApp): boolean => app.requires.postgres
 
-/** Brings databases up to date, takes migrations back, or says what is pending. */
+/** Brings databases up to date, takes migrations back, says what is pending, or takes the folder for the truth. */
 export async function migrate(
-  action: 'up' | 'down' | 'status',
+  action: 'up' | 'down' | 'status' | 'repair',
   name: string | undefined,
   options: MigrateOptions,
 ): Promise<void> {
@@ -138,6 +138,7 @@ export async function migrate(
     const migrator = createMigrator({ ownerUrl, folder: app.requires.migrations ?? '' })
     if (action === 'status') return { migrations: await migrator.status() }
     if (action === 'up') return { done: await migrator.up() }
+    if (action === 'repair') return { done: await migrator.repair() }
     await refuseWhileServing('migrate down', app.name, options, serving)
     return { done: await migrator.down(options.steps, { force: options.force ?? false }) }
   })
@@ -150,6 +151,27 @@ export async function migrate(
       )
       .join('\n'),
   )
+}
+
+/** Looks for what would block the app in its pending migrations. Exit code 1 when there is something. */
+export async function checkMigrations(name: string | undefined, options: CommonOptions): Promise<void> {
+  const rls = await import('@quintet/rls/migrations')
+  const results = await eachApp(name, options, hasMigrations, async (app, databases) => {
+    const folder = app.requires.migrations ?? ''
+    const names = await pendingMigrations(databases.adminUrl(app.name), folder)
+    const adminUrl = databases.adminUrl(app.name)
+    return { findings: names.length === 0 ? [] : await rls.checkMigrations({ adminUrl, folder, names }) }
+  })
+  if (results.some(({ findings }) => findings.length > 0)) process.exitCode = 1
+  print(options, results, (all) =>
+    all.map((each) => `${each.app}\n${rls.formatMigrationFindings(each.findings)}`).join('\n'),
+  )
+}
+
+async function pendingMigrations(ownerUrl: string, folder: string): Promise<readonly string[]> {
+  const { createMigrator } = await import('@quintet/rls/migrations')
+  const status = await createMigrator({ ownerUrl, folder }).status()
+  return status.filter(({ state }) => state === 'pending').map(({ name }) => name)
 }
 
 /** Writes an empty migration into the folder of an app. */
@@ -168,17 +190,56 @@ export async function newMigration(
   print(options, { path }, (made) => made.path)
 }
 
-/** Looks for holes in the row-level security of each database. Exit code 1 when there is an error. */
+/**
+ * Looks for holes in the row-level security of each database, and for what is otherwise than its migrations make it.
+ * Exit code 1 when there is an error.
+ */
 export async function rlsLint(name: string | undefined, options: CommonOptions): Promise<void> {
   const { lintCatalogue, formatLint } = await import('@quintet/rls/catalogue')
-  const results = await eachApp(name, options, hasDatabase, async (app, databases, database) => ({
-    findings: await withClient(databases.adminUrl(app.name), (client) =>
-      lintCatalogue(client, { tenantRoles: [`${database}_tenant`, `${database}_login`] }),
-    ),
-  }))
+  const results = await eachApp(name, options, hasDatabase, async (app, databases, database) => {
+    const { expected, pending } = await declared(app, databases, database)
+    const findings = await withClient(databases.adminUrl(app.name), (client) =>
+      lintCatalogue(client, {
+        tenantRoles: [`${database}_tenant`, `${database}_login`],
+        ...(expected === undefined ? {} : { expected }),
+      }),
+    )
+    return { findings, pending }
+  })
   if (results.some((each) => each.findings.some((finding) => finding.severity === 'error')))
     process.exitCode = 1
-  print(options, results, (all) => all.map((each) => `${each.app}\n${formatLint(each.findings)}`).join('\n'))
+  print(options, results, (all) =>
+    all
+      .map(({ app, findings, pending }) =>
+        [
+          app,
+          formatLint(findings),
+          ...(pending.length === 0
+            ? []
+            : [`Not compared with its migrations: ${pending.join(', ')} have not run.`]),
+        ].join('\n'),
+      )
+      .join('\n'),
+  )
+}
+
+/** What the migrations of an app make of a database; nothing to compare with while some have not run. */
+async function declared(
+  app: PlannedApp,
+  databases: AppDatabases,
+  database: string,
+): Promise<{ readonly expected?: PolicySnapshot; readonly pending: readonly string[] }> {
+  const folder = app.requires.migrations
+  if (folder === null) return { pending: [] }
+  const pending = await pendingMigrations(databases.adminUrl(app.name), folder)
+  if (pending.length > 0) return { pending }
+  const { readDeclaredSnapshot } = await import('@quintet/rls/catalogue')
+  const { databaseRoles } = await import('@quintet/rls')
+  const adminUrl = databases.adminUrl(app.name)
+  return {
+    expected: await readDeclaredSnapshot({ adminUrl, folder, roles: databaseRoles(database) }),
+    pending,
+  }
 }
 
 /** Prints the policies, grants and switches of an app's tables as JSON, to be kept beside the code. */

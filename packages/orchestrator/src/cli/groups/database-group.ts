@@ -32,6 +32,17 @@ export function addDatabaseCommands(program: Command): void {
     .action(async (name: string | undefined, _options, command: Command) =>
       (await load()).migrate('status', name, command.optsWithGlobals<MigrateOptions>()),
     )
+  owned(migrations.command('repair <app>'))
+    .description('take the files for what has run: after a change that the database has already')
+    .action(async (name: string, _options, command: Command) =>
+      (await load()).migrate('repair', name, command.optsWithGlobals<MigrateOptions>()),
+    )
+  migrations
+    .command('check [app]')
+    .description('look for what would block the app in pending ones; exit code 1 when there is something')
+    .action(async (name: string | undefined, _options, command: Command) =>
+      (await load()).checkMigrations(name, common(command)),
+    )
   migrations
     .command('new <app> <title>')
     .description('write an empty one')
@@ -43,7 +54,7 @@ export function addDatabaseCommands(program: Command): void {
   const rls = program.command('rls').description('row-level security of the databases')
   rls
     .command('lint [app]')
-    .description('look for holes; exit code 1 when there is one')
+    .description('look for holes and for changes by hand; exit code 1 when there is a hole')
     .action(async (name: string | undefined, _options, command: Command) =>
       (await load()).rlsLint(name, common(command)),
     )

@@ -191,6 +191,43 @@ describe('quintet migrate', () => {
     expect(await quintet('migrate down books')).toMatchObject({ code: 0, stdout: 'books: nothing to do\n' })
   })
 
+  it('finds with check what would block the app in a pending one, with exit code 1', async () => {
+    await provision()
+    await quintet('migrate up')
+    expect(await quintet('migrate check books')).toMatchObject({
+      code: 0,
+      stdout: 'books\nNothing blocks.\n',
+    })
+    const file = join(project, 'migrations/0002-index.sql')
+    await writeFile(file, 'create index on book (name);')
+    try {
+      const found = await quintet('migrate check books')
+      expect(found).toMatchObject({ code: 1, stdout: expect.stringContaining('blocking-index') as string })
+      const lint = await quintet('rls lint books')
+      expect(lint.stdout).toContain('Not compared with its migrations: 0002-index have not run.')
+    } finally {
+      await rm(file)
+    }
+  })
+
+  it('takes the file for what has run with repair', async () => {
+    await provision()
+    await quintet('migrate up')
+    const file = join(project, 'migrations/0001-book.ts')
+    const text = await readFile(file, 'utf8')
+    await writeFile(file, `${text}\n// Another comment.\n`)
+    try {
+      expect(await quintet('migrate up books')).toMatchObject({ code: 1 })
+      expect(await quintet('migrate repair books')).toMatchObject({
+        code: 0,
+        stdout: 'books: repair 0001-book\n',
+      })
+      expect(await quintet('migrate up books')).toMatchObject({ code: 0 })
+    } finally {
+      await writeFile(file, text)
+    }
+  })
+
   it('writes an empty migration with new', async () => {
     const answer = await quintet('migrate new books authors --sql --json')
     expect(answer).toMatchObject({ code: 0, stderr: '' })
@@ -210,6 +247,7 @@ describe('quintet rls', () => {
     const answer = await quintet('rls lint books --json')
     expect(answer.code).toBe(1)
     expect(answer.stdout).toContain('book')
+    expect(answer.stdout).toContain('policy-drift')
   })
 
   it('tells with diff what is open now that a snapshot has closed, with exit code 1', async () => {
