@@ -15,6 +15,8 @@ export class FlightPlan implements StatementPlan {
   seal = false
   /** Whether the statement was written outside of a transaction, so that it can be sent again. */
   alone = false
+  /** Whether the statement was written with what must travel ahead of it. */
+  taken = false
 
   constructor(session: Session, settings: ContextSettings | undefined) {
     this.#session = session
@@ -25,6 +27,7 @@ export class FlightPlan implements StatementPlan {
 
   /** Called as the statement is written. */
   take(): void {
+    this.taken = true
     const transaction = this.#transaction
     this.begin = transaction === undefined || transaction.begun ? undefined : transaction.begin
     if (transaction) transaction.begun = true

@@ -20,7 +20,7 @@ import { takeForInvocation } from './cancel-on-abort.ts'
 import { defineControlClient, type ClientClass } from './control-client.ts'
 import { createRlsClient, isSubmittable, readArguments, release, type QueryArguments } from './client.ts'
 import type { DriverCallback } from '../wire/driver.ts'
-import { runStatement } from './run-statement.ts'
+import { runSingleStatement } from './run-statement.ts'
 import type { Session } from './session.ts'
 import { createSessionPool, type SessionPool } from './session-pool.ts'
 import { createTenantShares } from './tenant-shares.ts'
@@ -46,7 +46,7 @@ export interface RlsPool
     AsyncDisposable {
   /** The driver's client class, with which Kysely opens a connection of its own to cancel a statement. */
   readonly Client: ClientClass
-  /** This pool for one context, whatever surrounds the running code. Ends with this pool. */
+  /** This pool for one context, whatever surrounds the running code. It ends with this pool; its own `end` does nothing. */
   withContext(context: RlsContextInput): RlsPool
 }
 
@@ -183,7 +183,7 @@ function poolOver(pool: Pool, acquire: Acquire, find: SessionPool['find'], owned
           release(session, isLost(session))
           settle(failure, result)
         }
-        runInScope(scope, () => runStatement(session, statement, done))
+        runInScope(scope, () => runSingleStatement(session, statement, done))
       })
     }
     if (callback) return run(callback)
@@ -193,6 +193,7 @@ function poolOver(pool: Pool, acquire: Acquire, find: SessionPool['find'], owned
   }
 
   const view: RlsPool = {
+    constructor: namedClass,
     connect: connect as RlsPool['connect'],
     query: query as RlsPool['query'],
     end: ((callback?: (error?: Error) => void) => {
@@ -224,6 +225,9 @@ function poolOver(pool: Pool, acquire: Acquire, find: SessionPool['find'], owned
   }
   return view
 }
+
+/** ORMs that know a pool by the name of its class, as Drizzle does, take a connection of it for each transaction. */
+const namedClass = { RlsPool: class {} }.RlsPool
 
 type ConnectCallback = (
   error: Error | undefined,
@@ -277,6 +281,11 @@ function boundTo(pool: RlsPool, context: RlsContextInput): RlsPool {
       },
     },
     query: { value: within(pool.query as (...args: readonly unknown[]) => unknown) },
+    // The pool below belongs to whoever made it, and to the other contexts.
+    end: {
+      value: (callback?: () => void) => (callback === undefined ? Promise.resolve() : void callback()),
+    },
+    [Symbol.asyncDispose]: { value: () => Promise.resolve() },
     withContext: { value: (other: RlsContextInput) => boundTo(pool, other) },
   }) as RlsPool
 }

@@ -1,10 +1,12 @@
 import type { QueryResult } from 'pg'
 import { cancelOnAbort } from './cancel-on-abort.ts'
+import { RlsError } from '../errors.ts'
 import type { DriverCallback } from '../wire/driver.ts'
 import { isOutdated, type ContextQuery } from '../wire/context-query.ts'
 import { runExplicitly } from './explicit.ts'
 import { FlightPlan } from './flight.ts'
 import { settingsFor, type Session } from './session.ts'
+import type { StatementTraits } from '../wire/statement-text.ts'
 
 /** A statement as pg's `query` takes it. */
 export interface Statement {
@@ -17,9 +19,29 @@ export interface Statement {
  * took the connection is over, the statement is cancelled or not sent; the end of a transaction is carried out.
  */
 export function runStatement(session: Session, statement: Statement, callback: DriverCallback): void {
-  const text = typeof statement.config === 'string' ? statement.config : statement.config.text
-  const traits = session.options.readStatement(text)
+  runRead(session, statement, traitsOf(session, statement), callback)
+}
 
+/** {@link runStatement} on a connection that was taken for this statement alone: a transaction can mean nothing there. */
+export function runSingleStatement(session: Session, statement: Statement, callback: DriverCallback): void {
+  const traits = traitsOf(session, statement)
+  if (traits.kind === 'other') return runRead(session, statement, traits, callback)
+  const reason =
+    'query: a transaction belongs to a connection, and a pool takes one anew for each statement. Take one with connect().'
+  process.nextTick(callback, new TypeError(reason))
+}
+
+function traitsOf(session: Session, { config }: Statement): StatementTraits {
+  return session.options.readStatement(typeof config === 'string' ? config : config.text)
+}
+
+function runRead(
+  session: Session,
+  statement: Statement,
+  traits: StatementTraits,
+  callback: DriverCallback,
+): void {
+  const text = typeof statement.config === 'string' ? statement.config : statement.config.text
   switch (traits.kind) {
     case 'begin':
       if (session.transaction) break
@@ -72,7 +94,10 @@ function send(session: Session, plan: FlightPlan, statement: Statement, callback
     }
     settled = true
     session.pending--
-    callback(error, result)
+    const wasSentWithoutContext = !plan.taken && (!error || isFromServer(error))
+    if (!wasSentWithoutContext) return callback(error, result)
+    session.tainted = true
+    callback(sentWithoutContext(error))
   }
   const { ContextQuery } = session.options
   const submit = (): void => {
@@ -95,6 +120,22 @@ function send(session: Session, plan: FlightPlan, statement: Statement, callback
   }
   if (session.tail === undefined) submit()
   else void session.tail.then(submit)
+}
+
+function isFromServer(error: unknown): boolean {
+  return typeof (error as { severity?: unknown }).severity === 'string'
+}
+
+/** Something between us and the driver has sent a query of its own in place of ours. */
+function sentWithoutContext(cause: unknown): RlsError {
+  return new RlsError('A statement was sent without its context.', {
+    code: 'ERR_RLS_DRIVER_WRAPPED',
+    kind: 'internal',
+    cause: new Error(
+      "Something that wraps the driver's query (tracing that comments SQL, such as addSqlCommenterCommentToQueries) sends a copy of it. Switch that off, or use protocol: 'transaction'.",
+      { cause },
+    ),
+  })
 }
 
 function plainQuery(session: Session, statement: Statement): Promise<unknown> {

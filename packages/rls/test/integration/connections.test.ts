@@ -403,6 +403,24 @@ describe('options', () => {
     await fixture.asOwner('drop table accesses')
   })
 
+  it('keeps nothing of a statement that something else has sent in a copy of its own', async () => {
+    const pgPool = fixture.pgPool({ max: 1 })
+    // As tracing does that adds comments to SQL.
+    pgPool.on('connect', (client) => {
+      const send = client.query.bind(client) as (query: object) => unknown
+      client.query = ((query: { text?: string; values?: unknown[]; callback?: unknown }) =>
+        send({ ...query, text: query.text, values: query.values, callback: query.callback })) as never
+    })
+    const pool = createRlsPool(pgPool, { role: fixture.roles.tenant, check: false })
+    await expect(runWithRlsContext(contextA, () => pool.query('select 1'))).rejects.toMatchObject({
+      code: 'ERR_RLS_DRIVER_WRAPPED',
+    })
+    await expect(runWithRlsContext(contextA, () => pool.query('select * from notes'))).rejects.toMatchObject({
+      code: 'ERR_RLS_DRIVER_WRAPPED',
+    })
+    await pool.end()
+  })
+
   it('refuses asSystem without a system pool, and without a reason', async () => {
     const pool = createRlsPool(fixture.pgPool(), { role: fixture.roles.tenant })
     await expect(asSystem('try', () => pool.query('select 1'))).rejects.toMatchObject({

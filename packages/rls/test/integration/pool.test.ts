@@ -55,6 +55,30 @@ describe.each(variants)('a pool with %s', (_, options, config) => {
     expect(await runWithRlsContext(contextB, () => titles(pool))).toEqual(['b1', 'b2'])
   })
 
+  it.each([
+    'begin',
+    'start transaction',
+    'commit',
+    'rollback',
+    'begin; select 1; commit',
+    'set transaction read only',
+  ])('refuses %j, which means nothing on a connection for one statement', async (text) => {
+    await expect(runWithRlsContext(contextA, () => pool.query(text))).rejects.toThrow(
+      'Take one with connect()',
+    )
+  })
+
+  it('outlives the views of it that are bound to a context', async () => {
+    const bound = pool.withContext(contextA)
+    await bound.end()
+    await bound[Symbol.asyncDispose]()
+    expect(await titles(pool.withContext(contextB))).toEqual(['b1', 'b2'])
+  })
+
+  it('is known as a pool to those who go by the name of its class', () => {
+    expect(pool.constructor.name).toBe('RlsPool')
+  })
+
   it('answers 42501 without a context', async () => {
     await expect(titles(pool)).rejects.toMatchObject({ code: '42501' })
     await expect(db.selectFrom('notes').selectAll().execute()).rejects.toMatchObject({ code: '42501' })
