@@ -251,11 +251,16 @@ if h[1] == 'w' then
   redis.call('DEL', KEYS[1])
   return 'COLD'
 end
-if h[1] ~= 'a' or tonumber(h[3]) < epoch(KEYS[3]) then return 'REVOKED' end
+-- Either may be behind: the rotation, when it was read before the epoch was raised over all sessions but this one, and
+-- Redis, when a failover has taken that back.
+local ver = tonumber(h[3])
+for i = 6, #ARGV, 2 do
+  if ARGV[i] == 'ver' then ver = math.max(ver, tonumber(ARGV[i + 1])) end
+end
+if h[1] ~= 'a' or ver < epoch(KEYS[3]) then return 'REVOKED' end
 if tonumber(h[2]) < gen then
   redis.call('HSET', KEYS[1], unpack(ARGV, 6))
-  -- The rotation may have been read before the epoch was raised over all sessions but this one.
-  if tonumber(redis.call('HGET', KEYS[1], 'ver')) < tonumber(h[3]) then redis.call('HSET', KEYS[1], 'ver', h[3]) end
+  redis.call('HSET', KEYS[1], 'ver', ver)
   redis.call('PEXPIRE', KEYS[1], math.max(1, exp - now))
   index(KEYS[2], exp, sid, abs)
 end

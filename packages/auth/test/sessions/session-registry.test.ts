@@ -60,6 +60,14 @@ describe('advance', () => {
     expect((await registry.read(record)).record).toMatchObject({ generation: 1 })
   })
 
+  it('goes on with a session that outlived the end of the others, where a failover has taken that back', async () => {
+    const { record } = await registry.create(newSession(), limits)
+    // The next session that is started brings the epoch of the store.
+    await redis.set(epochKey(record), '1')
+    expect(await registry.advance({ ...record, generation: 2, epoch: 1 })).toBe('OK')
+    expect((await registry.read(record)).record).toMatchObject({ generation: 2, epoch: 1 })
+  })
+
   it('throws away the claim of somebody who may have read the generation before', async () => {
     const { record } = await registry.create(newSession(), limits)
     await redis.del(sessionKey(record))

@@ -8,6 +8,8 @@ import { databaseRoles, type DatabaseRoles } from '../roles/database-roles.ts'
  * @throws TypeError where the name of the database is none that `provisionDatabase` takes.
  *
  * @example
+ * import type { Kysely } from 'kysely'
+ *
  * export async function up(db: Kysely<unknown>): Promise<void> {
  *   await applyPolicies(db, [tenantPolicy('notes')], await currentRoles(db))
  * }

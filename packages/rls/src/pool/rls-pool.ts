@@ -193,7 +193,6 @@ function poolOver(pool: Pool, acquire: Acquire, find: SessionPool['find'], owned
   }
 
   const view: RlsPool = {
-    constructor: namedClass,
     connect: connect as RlsPool['connect'],
     query: query as RlsPool['query'],
     end: ((callback?: (error?: Error) => void) => {
@@ -223,6 +222,7 @@ function poolOver(pool: Pool, acquire: Acquire, find: SessionPool['find'], owned
     withContext: (context) => boundTo(view, context),
     [Symbol.asyncDispose]: end,
   }
+  Object.defineProperty(view, 'constructor', { value: namedClass })
   return view
 }
 
