@@ -49,6 +49,9 @@ export const openDatabaseDefaults = Object.freeze({
   connectionTimeout: '5s',
 } as const)
 
+/** For how long beyond its limit the answer to a statement may take, in milliseconds, before its connection counts as lost. */
+const answerWithin = 5_000
+
 const spec = {
   role: option.text().optional(),
   connections: option.count(openDatabaseDefaults.connections, { min: 1 }),
@@ -81,7 +84,10 @@ export function openDatabase<Tables>(
   const limits: PoolConfig = {
     idleTimeoutMillis: 30_000,
     connectionTimeoutMillis: resolved.connectionTimeout,
+    keepAlive: true,
     statement_timeout: resolved.statementTimeout,
+    // Where the server says nothing, its own limit is never told.
+    ...(resolved.statementTimeout === 0 ? {} : { query_timeout: resolved.statementTimeout + answerWithin }),
     lock_timeout: resolved.lockTimeout,
     idle_in_transaction_session_timeout: resolved.idleInTransactionTimeout,
   }

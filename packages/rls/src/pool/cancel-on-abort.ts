@@ -2,7 +2,7 @@ import { currentInvocation } from '@quintet/core'
 import { runDetached } from '../context/rls-context.ts'
 import { requestCancel } from '../wire/cancel-request.ts'
 import type { DriverCallback } from '../wire/driver.ts'
-import type { Session } from './session.ts'
+import { destroySocket, unansweredAfter, type Session } from './session.ts'
 
 /** The signal of the running invocation, unless it has aborted: what runs after that cleans up. */
 function invocationSignal(): AbortSignal | undefined {
@@ -11,21 +11,27 @@ function invocationSignal(): AbortSignal | undefined {
 }
 
 /**
- * Cancels what the connection is doing when the invocation that took it is over. The callback then gets the signal's reason in
- * place of the server's 57014, and the connection is not handed on: the request may arrive late.
+ * Cancels what the connection is doing when the invocation that took it is over. The callback gets the signal's reason at
+ * once, and the connection is not handed on: the request may arrive late. A server that does not answer the statement in
+ * time either loses the connection, so that nothing waits on it for ever.
  */
 export function cancelOnAbort(session: Session, callback: DriverCallback): DriverCallback {
   const { signal } = session
   if (signal === undefined) return callback
+  let unanswered: NodeJS.Timeout | undefined
   const cancel = (): void => {
     session.tainted = true
-    void runDetached(() => requestCancel(session.client))
+    runDetached(() => {
+      unanswered = setTimeout(() => destroySocket(session.client), unansweredAfter)
+      void requestCancel(session.client)
+    })
+    callback(signal.reason as Error)
   }
   signal.addEventListener('abort', cancel, { once: true })
   return (error, result) => {
     signal.removeEventListener('abort', cancel)
-    const cancelled = signal.aborted && (error as { code?: unknown } | undefined)?.code === '57014'
-    callback(cancelled ? (signal.reason as Error) : error, result)
+    clearTimeout(unanswered)
+    if (unanswered === undefined) callback(error, result)
   }
 }
 

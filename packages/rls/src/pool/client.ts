@@ -5,7 +5,7 @@ import type { DriverCallback } from '../wire/driver.ts'
 import type { Submittable } from './bound-submittable.ts'
 import { submitExplicitly } from './explicit.ts'
 import { runStatement, type Statement } from './run-statement.ts'
-import { statusOf, type Session } from './session.ts'
+import { statusOf, unansweredAfter, type Session } from './session.ts'
 
 /**
  * One holder's view of a connection: `query`, `release` and the listeners are ours, everything else is the
@@ -169,7 +169,7 @@ export function release(session: Session, destroy?: Error | boolean): void {
     return
   }
   if (session.pending > 0 || !isIdle(client)) {
-    whenIdle(client, () => release(session))
+    whenIdle(session, (destroy) => release(session, destroy))
     return
   }
   giveBack(session, session.tainted || (statusOf(client) ?? 'I') !== 'I')
@@ -196,12 +196,19 @@ function isIdle(client: PoolClient): boolean {
   return state.readyForQuery !== false || state._queryable === false || state._ending === true
 }
 
-function whenIdle(client: PoolClient, then: () => void): void {
-  const settled = (): void => {
-    client.removeListener('drain', settled)
-    client.removeListener('end', settled)
-    then()
+/** Waits for the answers that are still owed; for one that its statement has given up, no longer than its time. */
+function whenIdle(session: Session, then: (destroy: boolean) => void): void {
+  const { client } = session
+  const settle = (destroy: boolean): void => {
+    clearInterval(timer)
+    client.removeListener('drain', answered)
+    client.removeListener('end', answered)
+    then(destroy)
   }
-  client.on('drain', settled)
-  client.on('end', settled)
+  const answered = (): void => settle(false)
+  const timer = setInterval(() => {
+    if (session.pending === 0) settle(true)
+  }, unansweredAfter)
+  client.on('drain', answered)
+  client.on('end', answered)
 }

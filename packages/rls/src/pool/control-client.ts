@@ -1,6 +1,6 @@
 import type { PoolClient } from 'pg'
 import { requestCancel } from '../wire/cancel-request.ts'
-import type { Session } from './session.ts'
+import { destroySocket, type Session } from './session.ts'
 
 /** A client class of the driver. */
 export type ClientClass = new (
@@ -32,9 +32,6 @@ export function defineControlClient(
 async function stop(session: Session, terminate: boolean): Promise<{ readonly rows: readonly object[] }> {
   session.tainted = true
   await requestCancel(session.client)
-  if (terminate) {
-    const { connection } = session.client as unknown as { connection: { stream: { destroy(): void } } }
-    connection.stream.destroy()
-  }
+  if (terminate) destroySocket(session.client)
   return { rows: [{ stopped: true }] }
 }

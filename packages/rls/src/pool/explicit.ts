@@ -50,8 +50,7 @@ export function submitExplicitly(session: Session, submittable: Submittable): vo
   runExplicitly(session, plan, () => {
     const ended = whenEnded(submittable)
     submitted = true
-    const untyped = session.client.query as unknown as (submittable: Submittable) => void
-    untyped.call(session.client, submittable)
+    submitUntimed(session, submittable)
     return ended.finally(() => (session.streaming = false))
   }).catch((error: unknown) => {
     session.streaming = false
@@ -61,6 +60,20 @@ export function submitExplicitly(session: Session, submittable: Submittable): vo
     if (!submitted && submittable.handleError) submittable.handleError(error as Error, connectionOf(session))
     else session.options.onBackgroundError(error)
   })
+}
+
+/**
+ * Submits without the driver's read timeout, which would count the time of the reader too, and fail a stream that has ended
+ * long ago: the driver stops its timer in the callback that it puts in place.
+ */
+function submitUntimed(session: Session, submittable: Submittable): void {
+  const { callback } = submittable
+  submittable.callback = undefined
+  const query = session.client.query as unknown as (submittable: Submittable) => void
+  query.call(session.client, submittable)
+  const stopTimer = submittable.callback as (() => void) | undefined
+  submittable.callback = callback
+  stopTimer?.()
 }
 
 /** Errors that the submittable has got from the driver already. */

@@ -180,7 +180,7 @@ function poolOver(pool: Pool, acquire: Acquire, find: SessionPool['find'], owned
       take((error, session) => {
         if (session === undefined) return settle(error)
         const done: DriverCallback = (failure, result) => {
-          release(session, isLost(session))
+          release(session, isLost(session) || isReadTimeout(failure))
           settle(failure, result)
         }
         runInScope(scope, () => runSingleStatement(session, statement, done))
@@ -238,6 +238,11 @@ type ConnectCallback = (
 /** Whether pg has given the connection up. */
 function isLost(session: Session): boolean {
   return (session.client as unknown as { _queryable?: boolean })._queryable === false
+}
+
+/** Whether pg has stopped waiting for the answer, which says that it may never come. */
+function isReadTimeout(failure: Error | null | undefined): boolean {
+  return failure?.message === 'Query read timeout'
 }
 
 /** A pool whose every statement runs in one context. */

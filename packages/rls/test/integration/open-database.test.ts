@@ -1,8 +1,7 @@
-import { Secret, silentLogger, type Principal } from '@quintet/core'
+import { Secret, silentLogger } from '@quintet/core'
 import {
   createHealthChecks,
   createLifecycle,
-  createPipeline,
   type HealthChecks,
   type OwnedLifecycle,
 } from '@quintet/core/kit'
@@ -10,14 +9,8 @@ import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { asSystem, createRlsInvocationWrapper, runWithRlsContext } from '../../src/index.ts'
 import { openDatabase, type Database, type OpenDatabaseOptions } from '../../src/app.ts'
-import {
-  contextA,
-  contextB,
-  createTwoTenants,
-  tenantA,
-  userA,
-  type TwoTenants,
-} from '../fixtures/two-tenants.ts'
+import { callAsTenantA } from '../fixtures/call.ts'
+import { contextA, contextB, createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
 
 interface Tables {
   notes: { id: number; tenant_id: string; title: string; size: number }
@@ -41,38 +34,6 @@ const open = (options: OpenDatabaseOptions = {}): Database<Tables> & { readonly 
     database: { url: new Secret(fixture.url), systemUrl: new Secret(fixture.systemUrl) },
   }
   return { ...openDatabase<Tables>({ config, logger: silentLogger, lifecycle, health }, options), health }
-}
-
-const user: Principal = {
-  kind: 'user',
-  userId: userA,
-  tenantId: tenantA,
-  sessionId: 's',
-  roles: [],
-  permissions: [],
-  expiresAt: null,
-  claims: {},
-}
-
-/** Runs a handler as a call of tenant A that its caller may give up; settles as the handler itself does. */
-function call<Result>(signal: AbortSignal, handle: () => Promise<Result>): Promise<Result> {
-  const pipeline = createPipeline({
-    logger: silentLogger,
-    wrappers: [createRlsInvocationWrapper()],
-    auth: { authenticate: async () => user },
-  })
-  const operation = { surface: 'rpc', name: 'notes.list', access: 'public', timeout: 0 } as never
-  const credentials = { scheme: 'attested', principal: user, by: 'in-process' } as const
-  return new Promise((resolve, reject) => {
-    const run = (): Promise<Result> => {
-      const running = handle()
-      running.then(resolve, reject)
-      return running
-    }
-    pipeline
-      .run({ operation, credentials, requestId: 'r', signal }, { input: () => undefined, handle: run })
-      .catch(() => undefined)
-  })
 }
 
 /** How many backends of a login run a statement. */
@@ -140,7 +101,7 @@ describe('an invocation that is over', () => {
     async (protocol) => {
       const pool = fixture.pool({ protocol })
       const abort = new AbortController()
-      const ended = call(abort.signal, () => pool.query('select pg_sleep(60)')).catch(
+      const ended = callAsTenantA(abort.signal, () => pool.query('select pg_sleep(60)')).catch(
         (error: unknown) => error,
       )
       await vi.waitFor(async () => expect(await running(fixture.roles.login)).toBe(1))
@@ -159,7 +120,7 @@ describe('an invocation that is over', () => {
   it('cancels work of the system too', async () => {
     const { pool } = open()
     const abort = new AbortController()
-    const ended = call(abort.signal, () =>
+    const ended = callAsTenantA(abort.signal, () =>
       asSystem('a report', () => pool.query('select pg_sleep(60)')),
     ).catch((error: unknown) => error)
     await vi.waitFor(async () => expect(await running(fixture.roles.system)).toBe(1))
@@ -171,7 +132,7 @@ describe('an invocation that is over', () => {
   it('rolls its transaction back and frees the rows that it held', async () => {
     const { db } = open()
     const abort = new AbortController()
-    const ended = call(abort.signal, () =>
+    const ended = callAsTenantA(abort.signal, () =>
       db.transaction().execute(async (trx) => {
         await trx.updateTable('notes').set({ size: 7 }).execute()
         await sql`select pg_sleep(60)`.execute(trx)
@@ -187,7 +148,7 @@ describe('an invocation that is over', () => {
   it('sends nothing more on the connection that it holds, and cleans up on another one', async () => {
     const { pool } = open()
     const abort = new AbortController()
-    const cleaned = await call(abort.signal, async () => {
+    const cleaned = await callAsTenantA(abort.signal, async () => {
       const client = await pool.connect()
       await client.query('begin')
       await client.query('update notes set size = 7')
@@ -204,7 +165,7 @@ describe('an invocation that is over', () => {
     const pool = fixture.pool({}, { max: 1 })
     const held = await runWithRlsContext(contextA, () => pool.connect())
     const abort = new AbortController()
-    const ended = call(abort.signal, () => pool.query('select 1')).catch((error: unknown) => error)
+    const ended = callAsTenantA(abort.signal, () => pool.query('select 1')).catch((error: unknown) => error)
     await vi.waitFor(() => expect(pool.waitingCount).toBe(1))
     abort.abort(new Error('the caller went away'))
     expect(await ended).toMatchObject({
