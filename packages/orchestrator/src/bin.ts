@@ -22,7 +22,7 @@ async function main(args: readonly string[]): Promise<void> {
     case '@migrate':
       return (await import('./servers/migrate.ts')).migrateUp(operand)
     case '@daemon':
-      return (await import('./daemon/run-daemon.ts')).runDaemon(operand)
+      return (await import('./daemon/run-daemon.ts')).runDaemon()
     case 'run':
       return (await import('./cli/actions/run-command.ts')).runCommand(args.slice(1))
     default:

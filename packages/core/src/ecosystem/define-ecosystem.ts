@@ -205,6 +205,9 @@ function readFactor(check: DefinitionCheck, value: unknown, path: string): numbe
   return ecosystemDefaults.supervision.backoff.factor
 }
 
+/** Samples that are kept of one process; each takes 32 bytes of the supervisor's memory. */
+const maxSamples = 100_000
+
 function readMonitoring(check: DefinitionCheck, value: unknown): Ecosystem['monitoring'] {
   const defaults = ecosystemDefaults.monitoring
   const path = 'monitoring'
@@ -237,6 +240,12 @@ function readMonitoring(check: DefinitionCheck, value: unknown): Ecosystem['moni
       `${path}.metrics`,
       `the retention (${resolved.metrics.retention} ms) is shorter than the interval (${resolved.metrics.interval} ms), so nothing would be kept. ` +
         "Numbers are milliseconds; write '1h' for an hour.",
+    )
+  }
+  if (resolved.metrics.retention / resolved.metrics.interval > maxSamples) {
+    check.note(
+      `${path}.metrics`,
+      `a retention of ${resolved.metrics.retention} ms at an interval of ${resolved.metrics.interval} ms keeps more than ${maxSamples} samples of each process in memory. Shorten the one or lengthen the other.`,
     )
   }
   return resolved

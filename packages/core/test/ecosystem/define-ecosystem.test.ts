@@ -28,9 +28,9 @@ const effects: Readonly<
   ],
   'EcosystemOptions.supervision': [{ supervision: { maxRestarts: 1 } }, (e) => e.supervision.maxRestarts, 1],
   'EcosystemOptions.monitoring': [
-    { monitoring: { metrics: { interval: 1 } } },
+    { monitoring: { metrics: { interval: 50 } } },
     (e) => e.monitoring,
-    { healthCheck: { interval: 8_000, timeout: 3_000 }, metrics: { interval: 1, retention: 3_600_000 } },
+    { healthCheck: { interval: 8_000, timeout: 3_000 }, metrics: { interval: 50, retention: 3_600_000 } },
   ],
   'EcosystemOptions.logging': [{ logging: { maxFiles: 3 } }, (e) => e.logging.maxFiles, 3],
   'EcosystemAppOptions.name': [app({ name: 'a' }), (e) => e.apps[0]?.name, 'a'],
@@ -281,6 +281,10 @@ describe('defineEcosystem', () => {
       { monitoring: { healthCheck: { interval: 0 } } },
     ],
     ['backoff.max: "30d" is longer than a timer can wait', { supervision: { backoff: { max: '30d' } } }],
+    [
+      'keeps more than 100000 samples of each process in memory',
+      { monitoring: { metrics: { interval: '10ms', retention: '365d' } } },
+    ],
     ["write '1h' for an hour", { monitoring: { metrics: { retention: 3_600 } } }],
     ['initial (60000 ms) is longer than max', { supervision: { backoff: { initial: '60s' } } }],
     ["type 'fixed' always waits the same", { supervision: { backoff: { type: 'fixed', factor: 3 } } }],

@@ -8,9 +8,11 @@ import { addDatabaseCommands } from './groups/database-group.ts'
 import { addEcosystemCommands } from './groups/ecosystem-group.ts'
 import { addInspectionCommands } from './groups/inspection-group.ts'
 import { addSettingsCommands } from './groups/settings-group.ts'
+import { watchOutput } from './output.ts'
 
 /** Reads the command line and does what it says. */
 export async function runProgram(args: readonly string[]): Promise<void> {
+  watchOutput()
   const program = createProgram()
   try {
     await program.parseAsync([...args], { from: 'user' })

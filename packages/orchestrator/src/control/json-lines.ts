@@ -11,7 +11,7 @@ export interface JsonLines {
 /** A peer that sends more than this without a newline is not one of ours. */
 const maxMessage = 8 * 1024 * 1024
 
-/** Reads messages from a socket; one that is not JSON, or too long, closes it. */
+/** Reads messages from a socket; one that is not JSON, too long, or cannot be handled, closes it. */
 export function jsonLines(
   socket: Socket,
   onMessage: (message: Readonly<Record<string, unknown>>) => void,
@@ -26,11 +26,22 @@ export function jsonLines(
     for (const line of lines) {
       const message = parse(line)
       if (message === undefined) return void socket.destroy()
-      onMessage(message)
+      if (!isHandled(message)) return void socket.destroy()
       if (socket.destroyed) return
     }
   })
   socket.on('error', () => socket.destroy())
+
+  /** What a peer says may cost its connection, never the process. */
+  function isHandled(message: Readonly<Record<string, unknown>>): boolean {
+    try {
+      onMessage(message)
+      return true
+    } catch {
+      return false
+    }
+  }
+
   return {
     send(message) {
       if (socket.writable) socket.write(`${JSON.stringify(message)}\n`)

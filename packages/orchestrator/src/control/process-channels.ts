@@ -98,13 +98,31 @@ function handle({ listener }: Entry, message: Readonly<Record<string, unknown>>)
 }
 
 function isTexts(value: unknown): value is Readonly<Record<string, string>> {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    Object.values(value).every((each) => typeof each === 'string')
-  )
+  return isRecord(value) && Object.values(value).every((each) => typeof each === 'string')
 }
 
 function isReport(value: unknown): value is HealthReport {
-  return typeof value === 'object' && value !== null && 'status' in value && 'checks' in value
+  return (
+    isRecord(value) &&
+    isStatus(value['status']) &&
+    isRecord(value['checks']) &&
+    Object.values(value['checks']).every(isCheck)
+  )
+}
+
+function isCheck(value: unknown): boolean {
+  return (
+    isRecord(value) &&
+    isStatus(value['status']) &&
+    typeof value['durationMs'] === 'number' &&
+    (value['detail'] === undefined || typeof value['detail'] === 'string')
+  )
+}
+
+function isStatus(value: unknown): boolean {
+  return value === 'pass' || value === 'warn' || value === 'fail'
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,10 +1,11 @@
-import { createWriteStream, readFileSync } from 'node:fs'
+import { createWriteStream } from 'node:fs'
+import { text } from 'node:stream/consumers'
 import { describeError } from '../errors.ts'
 import type { Plan } from '../plan/plan.ts'
 import { serveEcosystem } from './serve-ecosystem.ts'
 import type { EcosystemEvent } from '../running/ecosystem-events.ts'
 
-/** What `quintet up` hands to the process that stays, in a private file. */
+/** What `quintet up` hands to the process that stays, on its standard input: the environment in it stands in no file. */
 export interface DaemonInput {
   readonly plan: Plan
   readonly dataDirectory: string
@@ -19,14 +20,14 @@ export type DaemonMessage =
   | { readonly type: 'problem'; readonly message: string }
 
 /** The body of the supervisor in the background. */
-export async function runDaemon(inputFile: string): Promise<void> {
+export async function runDaemon(): Promise<void> {
   const parent = createWriteStream('', { fd: 3 })
   parent.on('error', () => undefined)
   const tell = (message: DaemonMessage): void => {
     if (parent.writable) parent.write(`${JSON.stringify(message)}\n`)
   }
   try {
-    const input = JSON.parse(readFileSync(inputFile, 'utf8')) as DaemonInput
+    const input = JSON.parse(await text(process.stdin)) as DaemonInput
     process.exitCode = await serveEcosystem(input.plan, {
       dataDirectory: input.dataDirectory,
       ports: input.ports,

@@ -5,6 +5,8 @@ import type { EcosystemRunOptions, RunningEcosystem } from '../running/running-e
 import { stateDirectory } from '../state/state-directory.ts'
 
 export interface ServeOptions extends EcosystemRunOptions {
+  /** Stops everything in order when it aborts, as SIGTERM does. */
+  readonly signal?: AbortSignal
   /** All processes have been told to start, and commands are answered. */
   readonly onLaunched?: (ecosystem: RunningEcosystem) => void
 }
@@ -23,7 +25,13 @@ export async function serveEcosystem(plan: Plan, options: ServeOptions = {}): Pr
     else if (signals === 1) void ecosystem.stop(signal).catch(() => undefined)
     else void ecosystem.kill().catch(() => undefined)
   }
+  const onAbort = (): void => {
+    const reason = options.signal?.reason as Error
+    if (ecosystem) void ecosystem.stop(reason.message).catch(() => undefined)
+    else starting.abort(reason)
+  }
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, onSignal)
+  options.signal?.addEventListener('abort', onAbort, { once: true })
   try {
     ecosystem = await launchEcosystem(plan, { ...options, signal: starting.signal })
     const control = await openControlServer(ecosystem, stateDirectory(ecosystem.dataDirectory).run)
@@ -33,5 +41,6 @@ export async function serveEcosystem(plan: Plan, options: ServeOptions = {}): Pr
     return code
   } finally {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.off(signal, onSignal)
+    options.signal?.removeEventListener('abort', onAbort)
   }
 }

@@ -1,12 +1,19 @@
 import { spawn } from 'node:child_process'
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import type { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import { finished } from 'node:stream/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import { binPath, withCompileCache } from '../bin-path.ts'
 import { OrchestratorError } from '../errors.ts'
 import type { Evaluation } from './evaluate.ts'
 import type { Plan } from './plan.ts'
 
 const timeout = 60_000
+
+/** How long the last words of a process that has ended may take to arrive, in milliseconds. */
+const settleTime = 200
 
 /**
  * Evaluates an ecosystem file in a process of its own and returns the plan.
@@ -26,19 +33,20 @@ export async function loadPlan(configFile: string): Promise<Plan> {
     killSignal: 'SIGKILL',
     env: withCompileCache(process.env),
   })
-  const [output, noise, ending] = await Promise.all([
-    readAll(child.stdio[3] as NodeJS.ReadableStream),
-    Promise.all([child.stdout, child.stderr].map((stream) => readAll(stream as NodeJS.ReadableStream))),
+  const noise = [child.stdout, child.stderr].map((stream) => collect(stream as Readable))
+  const [output, ending] = await Promise.all([
+    text(child.stdio[3] as NodeJS.ReadableStream),
     new Promise<string>((done, fail) => {
       child.once('error', fail)
-      child.once('close', (code, signal) =>
+      child.once('exit', (code, signal) =>
         done(signal === 'SIGKILL' ? `was stopped after ${timeout} ms` : `ended with exit code ${code}`),
       )
     }),
   ])
+  const said = await Promise.all(noise.map((each) => each.end()))
   if (output === '') {
     throw invalid(
-      `${file}: the process that evaluates it ${ending}.\n${noise.join('').trim().split('\n').slice(-10).join('\n')}`,
+      `${file}: the process that evaluates it ${ending}.\n${said.join('').trim().split('\n').slice(-10).join('\n')}`,
     )
   }
   const evaluation = JSON.parse(output) as Evaluation
@@ -46,11 +54,18 @@ export async function loadPlan(configFile: string): Promise<Plan> {
   return evaluation.plan as Plan
 }
 
-async function readAll(stream: NodeJS.ReadableStream): Promise<string> {
-  let text = ''
+/** Collects what a process says until it has ended: what it has started may hold its output open for ever. */
+function collect(stream: Readable): { end(): Promise<string> } {
+  let said = ''
   stream.setEncoding('utf8')
-  for await (const chunk of stream) text += String(chunk)
-  return text
+  stream.on('data', (chunk: string) => (said += chunk))
+  return {
+    async end() {
+      await Promise.race([finished(stream), delay(settleTime, undefined, { ref: false })])
+      stream.destroy()
+      return said
+    },
+  }
 }
 
 async function isFile(path: string): Promise<boolean> {

@@ -137,12 +137,17 @@ async function guard(
   let stopping = false
   let ends: number[] = []
   let restarts = 0
+  let restarting: Promise<void> | undefined
   if (server.source !== 'external') secrets.keepNumber(key, server.port)
 
   async function watch(): Promise<void> {
     await server.ended
     if (stopping) return
     onEvent({ type: 'server', name, state: 'ended', reason: 'it ended by itself' })
+    restarting = startAgain()
+  }
+
+  async function startAgain(): Promise<void> {
     const now = performance.now()
     ends = [...ends, now].filter((end) => now - end < 60_000)
     try {
@@ -183,6 +188,8 @@ async function guard(
     async stop() {
       stopping = true
       await server.stop()
+      // One that is being started again at this moment is stopped as soon as it can be.
+      await restarting
     },
   }
 }

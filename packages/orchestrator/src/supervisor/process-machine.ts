@@ -71,6 +71,8 @@ export interface ProcessMachine {
   readonly restarts: number
   /** Since when it is in this phase, by the wall clock. */
   readonly since: number
+  /** It is past its crash budget, and was not ready since. */
+  readonly exhausted: boolean
   /** Why it ended the last time. */
   readonly lastFailure: string | undefined
   /** Put into the mailbox; events are taken one at a time, in order. */
@@ -92,6 +94,9 @@ const startProbeInterval = 100
 /** After a probe without an answer the next one comes soon: a process that hangs is noticed within 20 s by default. */
 const suspicionInterval = 1_000
 
+/** A timer that is later than this ran late because the whole supervisor stood still, in milliseconds. */
+const suspended = 500
+
 /** What hangs does not stop in an orderly way either, in milliseconds. */
 const hungGrace = 3_000
 
@@ -109,6 +114,7 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
   let since = clock.now()
   let restarts = 0
   let lastFailure: string | undefined
+  let exhausted = false
   let gateOpen = false
   let wasReady = false
   /** Crashes and failed starts since it was last healthy for a whole window. */
@@ -155,11 +161,19 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
     wasReady = false
     missedProbes = 0
     enter('starting', reason)
-    const { startupTimeout } = settings
-    arm('startup', startupTimeout, () =>
-      giveUp(`it was not ${settings.kind === 'task' ? 'done' : 'ready'} within ${startupTimeout} ms`),
-    )
+    limitStart(settings.startupTimeout)
     effects.spawn()
+  }
+
+  /** A supervisor that was suspended hears first what its child has said meanwhile. */
+  function limitStart(ms: number): void {
+    const { startupTimeout } = settings
+    const due = clock.monotonic() + ms
+    arm('startup', ms, () => {
+      const late = clock.monotonic() - due
+      if (late > suspended) return limitStart(Math.min(late, startupTimeout))
+      giveUp(`it was not ${settings.kind === 'task' ? 'done' : 'ready'} within ${startupTimeout} ms`)
+    })
   }
 
   /** Ends a child that runs but is of no use; that counts as a crash. */
@@ -178,13 +192,13 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
     disarm('startup', 'probe', 'backoff', 'healthy')
     lastFailure = reason
     failures += 1
-    const isExhausted = budget.spend(clock.monotonic()) || permanent || settings.kind === 'task'
-    if (isExhausted && !settings.restartsForever) {
+    exhausted = budget.spend(clock.monotonic()) || permanent || settings.kind === 'task'
+    if (exhausted && !settings.restartsForever) {
       enter('failed', reason)
       effects.exhausted(reason)
       return
     }
-    const delay = isExhausted
+    const delay = exhausted
       ? supervision.backoff.max
       : backoffDelay(supervision.backoff, failures, wasReady, random())
     enter('backoff', reason, delay)
@@ -203,6 +217,7 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
 
   function becomeReady(reason: string): void {
     disarm('startup')
+    exhausted = false
     wasReady = true
     missedProbes = 0
     enter('ready', reason)
@@ -251,6 +266,7 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
         if (phase === 'stopped' || phase === 'failed' || phase === 'backoff') {
           disarm('backoff')
           budget.reset()
+          exhausted = false
           failures = 0
           spawnWhenOpen('it is to start')
         }
@@ -279,6 +295,7 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
         }
         return
       case 'restart':
+        exhausted = false
         if (phase === 'stopping') afterStop = 'restart'
         else if (isAlive(phase)) terminate(event.reason, 'restart', event.cause ?? 'restart')
         else {
@@ -308,6 +325,9 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
     },
     get since() {
       return since
+    },
+    get exhausted() {
+      return exhausted
     },
     get lastFailure() {
       return lastFailure

@@ -28,7 +28,10 @@ export interface SupervisorOptions extends Pick<
 export interface Supervisor {
   readonly processes: ReadonlyMap<string, SupervisedProcess>
   start(): void
-  /** Resolves when nothing changes any more by itself: all are ready, completed, failed, or wait for one that failed. */
+  /**
+   * Resolves when every process is ready, completed, or not to be waited for: failed, past its budget, unhealthy, or
+   * waiting for one of these.
+   */
   settled(signal?: AbortSignal): Promise<void>
   /**
    * Restarts an app, a process or one instance.
@@ -46,12 +49,17 @@ export interface SupervisorRestartOptions extends RestartOptions {
   readonly signal?: AbortSignal
 }
 
+/** How long those that wait for an unhealthy process believe that it recovers, in milliseconds. */
+const recoveryTime = 10_000
+
 export function createSupervisor(options: SupervisorOptions): Supervisor {
-  const { plan, onEvent } = options
+  const { plan, onEvent, clock } = options
   const processes = new Map<string, SupervisedProcess>()
   const watchers = new Set<() => void>()
   /** Held back while others that are to restart with them have not stopped yet. */
   const held = new Set<string>()
+  /** Until when an unhealthy process is worth waiting for, by the monotonic clock. */
+  const recoverBy = new Map<string, number>()
   let stopping: Promise<void> | undefined
 
   for (const planned of plan.processes) {
@@ -62,7 +70,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       planned,
       supervision: plan.supervision,
       log,
-      clock: options.clock,
+      clock,
       channels: options.channels,
       guardian: options.guardian,
       run: options.run,
@@ -77,12 +85,20 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   }
 
   function changed(id: string, transition: ProcessTransition): void {
-    onEvent({ type: 'process', at: options.clock.now(), id, ...transition })
+    onEvent({ type: 'process', at: clock.now(), id, ...transition })
+    if (transition.to === 'unhealthy') {
+      recoverBy.set(id, clock.monotonic() + recoveryTime)
+      clock.setTimeout(notify, recoveryTime)
+    }
     // Effects must not call back into a machine that is in the middle of an event.
     queueMicrotask(() => {
       updateGates()
-      for (const watcher of Array.from(watchers)) watcher()
+      notify()
     })
+  }
+
+  function notify(): void {
+    for (const watcher of Array.from(watchers)) watcher()
   }
 
   function updateGates(): void {
@@ -126,9 +142,12 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   /** What the strategy restarts together with a process that crashed. Tasks and the gateway are no part of it. */
   async function restartOthers(crashed: string): Promise<void> {
     const { strategy } = plan.supervision
-    if (strategy === 'one_for_one' || held.has(crashed)) return
+    const { planned } = get(crashed)
+    if (strategy === 'one_for_one' || held.has(crashed) || planned.kind === 'task') return
     const apps = plan.apps.map((app) => app.name)
-    const from = strategy === 'one_for_all' ? 0 : apps.indexOf(get(crashed).planned.app)
+    const position = apps.indexOf(planned.app)
+    if (position === -1) return
+    const from = strategy === 'one_for_all' ? 0 : position
     const affected = plan.processes.filter(
       (each) =>
         each.id !== crashed &&
@@ -183,18 +202,20 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     })
   }
 
-  /** Ready, failed, or waiting for what will not come. */
-  function isSettled(id: string, trail: readonly string[] = []): boolean {
-    const { machine, planned } = get(id)
-    const { phase } = machine
-    if (isSatisfied(phase) || phase === 'failed' || phase === 'stopped' || phase === 'unhealthy') return true
-    if (phase !== 'waiting' || trail.includes(id)) return false
-    return planned.dependsOn.some((group) => group.every((other) => isLost(other, [...trail, id])))
+  /** Ready, or not to be waited for. */
+  function isSettled(id: string): boolean {
+    const { phase } = get(id).machine
+    return isSatisfied(phase) || phase === 'unhealthy' || isLost(id, [])
   }
 
+  /** It will not become ready soon: failed, past its budget, stopped, unhealthy for a while, or waiting for one of these. */
   function isLost(id: string, trail: readonly string[]): boolean {
-    const { phase } = get(id).machine
-    return phase === 'failed' || phase === 'stopped' || (phase === 'waiting' && isSettled(id, trail))
+    const { machine, planned } = get(id)
+    const { phase } = machine
+    if (phase === 'failed' || phase === 'stopped' || machine.exhausted) return true
+    if (phase === 'unhealthy') return clock.monotonic() >= (recoverBy.get(id) ?? 0)
+    if (phase !== 'waiting' || trail.includes(id)) return false
+    return planned.dependsOn.some((group) => group.every((other) => isLost(other, [...trail, id])))
   }
 
   function select(name: string): string[] {

@@ -3,6 +3,8 @@ import type { SupervisorClock } from '../../src/supervisor/timers.ts'
 /** Time that moves only when it is told to. */
 export interface FakeClock extends SupervisorClock {
   advance(ms: number): void
+  /** Time passes while no timer can run, as it does for a process that is suspended. */
+  suspend(ms: number): void
 }
 
 export function createFakeClock(): FakeClock {
@@ -26,10 +28,13 @@ export function createFakeClock(): FakeClock {
           .toSorted(([, a], [, b]) => a.at - b.at)[0]
         if (!due) break
         timers.delete(due[0])
-        now = due[1].at
+        now = Math.max(now, due[1].at)
         due[1].run()
       }
       now = end
+    },
+    suspend(ms) {
+      now += ms
     },
   }
 }

@@ -73,6 +73,13 @@ const sick: ProcessEvent = {
 const silent: ProcessEvent = { type: 'probed', responsive: false, healthy: false, detail: 'no answer' }
 const crash: ProcessEvent = { type: 'gone', reason: 'exit code 1', success: false }
 
+function startedBench(): Bench {
+  const it = bench()
+  it.machine.send({ type: 'start' })
+  it.machine.send({ type: 'gate', open: true })
+  return it
+}
+
 function makeReady({ machine }: Bench): void {
   machine.send({ type: 'start' })
   machine.send({ type: 'gate', open: true })
@@ -104,6 +111,23 @@ describe('process machine', () => {
     machine.send({ type: 'gate', open: true })
     machine.send({ type: 'listening' })
     expect(machine.phase).toBe('ready')
+  })
+
+  it('hears after a suspension of the supervisor what its child has said meanwhile, before it gives up', () => {
+    const { machine, clock } = startedBench()
+    clock.suspend(7_000)
+    clock.advance(0)
+    expect(machine.phase).toBe('starting')
+    machine.send({ type: 'listening' })
+    machine.send(healthy)
+    expect(machine.phase).toBe('ready')
+  })
+
+  it('gives up also after a suspension when nothing was said', () => {
+    const { machine, clock } = startedBench()
+    clock.suspend(60_000)
+    clock.advance(5_000)
+    expect(machine.phase).toBe('stopping')
   })
 
   it('counts a start that takes longer than startupTimeout as a crash', () => {

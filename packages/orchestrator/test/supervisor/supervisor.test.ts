@@ -29,7 +29,14 @@ const service: PlannedProcess = {
 }
 
 /** `shop` (a task, a critical `http`, two `worker`s) <- `site` (one process), and the front door. */
-function makePlan(change: { shop?: Partial<PlannedApp>; strategy?: Plan['supervision']['strategy'] }): Plan {
+interface PlanChange {
+  readonly shop?: Partial<PlannedApp>
+  readonly strategy?: Plan['supervision']['strategy']
+  /** Of `shop/http`. */
+  readonly health?: PlannedProcess['health']
+}
+
+function makePlan(change: PlanChange): Plan {
   const app = (name: string, more: Partial<PlannedApp> = {}): PlannedApp => ({
     name,
     bootstrap: '',
@@ -47,7 +54,14 @@ function makePlan(change: { shop?: Partial<PlannedApp>; strategy?: Plan['supervi
     apps: [app('shop', change.shop), app('site', { dependsOn: ['shop'] })],
     processes: [
       { ...service, id: 'shop/migrate', app: 'shop', process: 'migrate', kind: 'task', critical: true },
-      { ...service, id: 'shop/http', app: 'shop', critical: true, dependsOn: [['shop/migrate']] },
+      {
+        ...service,
+        id: 'shop/http',
+        app: 'shop',
+        critical: true,
+        dependsOn: [['shop/migrate']],
+        health: change.health ?? false,
+      },
       { ...service, id: 'shop/worker.0', app: 'shop', process: 'worker', dependsOn: [['shop/migrate']] },
       {
         ...service,
@@ -77,6 +91,8 @@ function makePlan(change: { shop?: Partial<PlannedApp>; strategy?: Plan['supervi
 interface FakeChild {
   readonly listener: ChannelListener
   readonly gone: ChildOptions['gone']
+  /** The number of the last probe. */
+  readonly probes: () => number
   terminating: boolean
 }
 
@@ -93,13 +109,13 @@ interface Bench {
   bringUp(): Promise<void>
 }
 
-function bench(change: Parameters<typeof makePlan>[0] = {}): Bench {
+function bench(change: PlanChange = {}): Bench {
   const plan = makePlan(change)
   const clock = createFakeClock()
   const children = new Map<string, FakeChild>()
   const events: EcosystemEvent[] = []
   const escalated: string[] = []
-  let opened: ChannelListener | undefined
+  let opened: { readonly listener: ChannelListener; readonly probes: () => number } | undefined
   const log = { note: () => undefined } as unknown as ProcessLog
   const supervisor = createSupervisor({
     plan,
@@ -112,8 +128,16 @@ function bench(change: Parameters<typeof makePlan>[0] = {}): Bench {
     channels: {
       path: '',
       open(listener) {
-        opened = listener
-        return { token: '', send: () => true, close: () => undefined }
+        let last = 0
+        opened = { listener, probes: () => last }
+        return {
+          token: '',
+          send(message) {
+            if (message.type === 'probe') last = message.probe
+            return true
+          },
+          close: () => undefined,
+        }
       },
       close: async () => undefined,
     },
@@ -121,7 +145,7 @@ function bench(change: Parameters<typeof makePlan>[0] = {}): Bench {
       const { id } = process
       if (children.has(id)) throw new Error(`${id} has a child already`)
       const child: FakeChild = {
-        listener: opened as ChannelListener,
+        ...(opened as NonNullable<typeof opened>),
         gone(ending) {
           children.delete(id)
           gone(ending)
@@ -250,6 +274,69 @@ describe('critical', () => {
     await exhaust(it, 'gateway/http')
     expect(it.phases()).toMatchObject({ 'gateway/http': 'starting', 'shop/http': 'ready' })
     expect(it.escalated).toEqual([])
+  })
+})
+
+describe('a strategy', () => {
+  it.each(['one_for_all', 'rest_for_one'] as const)(
+    '%s leaves the apps alone when the gateway crashes',
+    async (strategy) => {
+      const it = bench({ strategy })
+      await it.bringUp()
+      it.end('gateway/http')
+      await turn()
+      expect([...it.children].filter(([, child]) => child.terminating)).toEqual([])
+      expect(it.phases()).toMatchObject({ 'shop/http': 'ready', 'site/http': 'ready' })
+    },
+  )
+})
+
+describe('settled', () => {
+  it('comes when the gateway is past its budget, although it is started again and again', async () => {
+    const it = bench()
+    await it.bringUp()
+    let settled = false
+    it.end('gateway/http')
+    void it.supervisor.settled().then(() => (settled = true))
+    await exhaust(it, 'gateway/http')
+    expect(settled).toBe(true)
+    const failure = it.supervisor.restart('gateway').catch((error: unknown) => error)
+    await obey(it)
+    await exhaust(it, 'gateway/http')
+    expect(await failure).toMatchObject({ code: 'ERR_ORCHESTRATOR_START_FAILED' })
+  })
+
+  it('comes when a process waits for one that is unhealthy and does not recover', async () => {
+    const it = bench({ health: { interval: 1_000, timeout: 100, retries: 3 } })
+    it.supervisor.start()
+    it.end('shop/migrate', true)
+    await turn()
+    const report = (status: 'pass' | 'fail'): void => {
+      const { listener, probes } = it.children.get('shop/http') ?? {}
+      listener?.report(probes?.() ?? 0, { status, checks: {} })
+    }
+    for (const [id, { listener }] of it.children) if (id !== 'shop/http') listener.ready({})
+    it.children.get('shop/http')?.listener.ready({})
+    report('pass')
+    await turn()
+    it.clock.advance(1_000)
+    report('fail')
+    await turn()
+    it.end('site/http')
+    it.clock.advance(1_000)
+    report('fail')
+    await turn()
+    expect(it.phases()).toMatchObject({ 'shop/http': 'unhealthy', 'site/http': 'waiting' })
+    let settled = false
+    void it.supervisor.settled().then(() => (settled = true))
+    await turn()
+    expect(settled).toBe(false)
+    for (let second = 0; second < 10; second++) {
+      it.clock.advance(1_000)
+      report('fail')
+      await turn()
+    }
+    expect(settled).toBe(true)
   })
 })
 

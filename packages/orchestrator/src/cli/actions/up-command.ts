@@ -1,17 +1,19 @@
 import { spawn } from 'node:child_process'
-import { openSync, writeFileSync } from 'node:fs'
+import { openSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { binPath, withCompileCache } from '../../bin-path.ts'
 import { sendCommand } from '../../control/control-client.ts'
 import type { DaemonInput, DaemonMessage } from '../../daemon/run-daemon.ts'
 import type { EcosystemStatus } from '../../running/ecosystem-status.ts'
+import type { ProcessPhase } from '../../running/process-phase.ts'
 import { describeError, OrchestratorError } from '../../errors.ts'
 import { serveEcosystem } from '../../daemon/serve-ecosystem.ts'
 import { droppedLine } from '../../logs/log-entry.ts'
 import { alreadyRunning, readLock } from '../../state/lock.ts'
 import { prepareStateDirectory, type StateDirectory } from '../../state/state-directory.ts'
 import type { EcosystemEvent } from '../../running/ecosystem-events.ts'
+import { onOutputLost } from '../output.ts'
 import { findConfig, loadContext, print, type CommonOptions, type LoadedContext } from './context.ts'
 import { formatEvent } from '../../terminal/format-event.ts'
 import { formatLogLine } from '../../terminal/format-log-line.ts'
@@ -27,6 +29,9 @@ export interface UpOptions extends CommonOptions {
 
 /** Bytes of output that may wait for whoever reads it. */
 const outputBacklog = 1024 * 1024
+
+/** What every process is in when everything has started. */
+const started = new Set<ProcessPhase>(['ready', 'completed', 'unhealthy'])
 
 /** Starts everything, in the background or as the business of this process. */
 export async function up(options: UpOptions): Promise<void> {
@@ -47,12 +52,15 @@ export async function up(options: UpOptions): Promise<void> {
   }
   if (options.foreground || options.dev) {
     await using watching = new AsyncDisposableStack()
+    const lost = new AbortController()
+    onOutputLost(() => lost.abort(new Error('nothing reads the output any more')))
     process.exitCode = await serveEcosystem(plan, {
       dataDirectory: state.root,
       ports: options.ports,
       ...(options.port === undefined ? {} : { gatewayPort: options.port }),
       onEvent: show,
       dev: options.dev ?? false,
+      signal: lost.signal,
       onLaunched(ecosystem) {
         let dropped = 0
         ecosystem.follow(undefined, (id, line) => {
@@ -83,7 +91,7 @@ export async function up(options: UpOptions): Promise<void> {
     })
   }
   print(options, answer.status, (status) => formatStatus(status, Date.now()))
-  if (answer.status.processes.some((each) => each.phase === 'failed')) process.exitCode = 1
+  if (!answer.status.processes.every(({ phase }) => started.has(phase))) process.exitCode = 1
 }
 
 /** Under `dev` an ecosystem that is broken is not the end: it is read again at the next save. */
@@ -108,12 +116,10 @@ async function launchDaemon(
   input: DaemonInput,
   show: (event: EcosystemEvent) => void,
 ): Promise<void> {
-  const file = join(state.run, 'plan.json')
-  writeFileSync(file, JSON.stringify(input), { mode: 0o600 })
   const log = openSync(join(state.logs, 'supervisor.log'), 'a', 0o600)
-  const child = spawn(process.execPath, ['--max-semi-space-size=1', binPath, '@daemon', file], {
+  const child = spawn(process.execPath, ['--max-semi-space-size=1', binPath, '@daemon'], {
     detached: true,
-    stdio: ['ignore', log, log, 'pipe'],
+    stdio: ['pipe', log, log, 'pipe'],
     cwd: '/',
     env: withCompileCache(process.env),
   })
@@ -121,6 +127,9 @@ async function launchDaemon(
     child.once('error', (error) => resolve(error.message))
     child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`))
   })
+  // A daemon that has ended reads nothing; its exit code says more.
+  child.stdin?.on('error', () => undefined)
+  child.stdin?.end(JSON.stringify(input))
   const lines = createInterface(child.stdio[3] as NodeJS.ReadableStream)
   for await (const line of lines) {
     const message = JSON.parse(line) as DaemonMessage
