@@ -10,6 +10,9 @@ function invocationSignal(): AbortSignal | undefined {
   return signal?.aborted === true ? undefined : signal
 }
 
+/** Milliseconds between two requests: one that arrives between two statements cancels neither. */
+const cancelInterval = 250
+
 /**
  * Cancels what the connection is doing when the invocation that took it is over. The callback gets the signal's reason at
  * once, and the connection is not handed on: the request may arrive late. A server that does not answer the statement in
@@ -19,10 +22,12 @@ export function cancelOnAbort(session: Session, callback: DriverCallback): Drive
   const { signal } = session
   if (signal === undefined) return callback
   let unanswered: NodeJS.Timeout | undefined
+  let again: NodeJS.Timeout | undefined
   const cancel = (): void => {
     session.tainted = true
     runDetached(() => {
       unanswered = setTimeout(() => destroySocket(session.client), unansweredAfter)
+      again = setInterval(() => void requestCancel(session.client), cancelInterval)
       void requestCancel(session.client)
     })
     callback(signal.reason as Error)
@@ -31,6 +36,7 @@ export function cancelOnAbort(session: Session, callback: DriverCallback): Drive
   return (error, result) => {
     signal.removeEventListener('abort', cancel)
     clearTimeout(unanswered)
+    clearInterval(again)
     if (unanswered === undefined) callback(error, result)
   }
 }

@@ -227,7 +227,7 @@ function poolOver(pool: Pool, acquire: Acquire, find: SessionPool['find'], owned
 }
 
 /** ORMs that know a pool by the name of its class, as Drizzle does, take a connection of it for each transaction. */
-const namedClass = { RlsPool: class {} }.RlsPool
+const namedClass = { name: 'RlsPool' }
 
 type ConnectCallback = (
   error: Error | undefined,
