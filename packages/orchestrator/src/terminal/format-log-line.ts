@@ -2,29 +2,60 @@ import { paint, type Color } from './paint.ts'
 
 const shownElsewhere = new Set(['level', 'time', 'msg', 'system', 'process', 'instance', 'stream'])
 
+/** Levels as pino writes them unless it is told otherwise. */
+const levels: Readonly<Record<number, string>> = {
+  10: 'trace',
+  20: 'debug',
+  30: 'info',
+  40: 'warn',
+  50: 'error',
+  60: 'fatal',
+}
+
 /** A kept line for reading: time, level, message, and the fields that are left. */
 export function formatLogLine(id: string | undefined, line: string): string {
   const prefix = id === undefined ? '' : `${paint('cyan', id)} `
-  let entry: Record<string, unknown>
-  try {
-    entry = JSON.parse(line) as Record<string, unknown>
-  } catch {
-    return prefix + escapeControls(line)
-  }
-  const { level, time, msg } = entry
+  const entry = parse(line)
+  if (entry === undefined) return prefix + escapeControls(line)
   const rest = Object.fromEntries(Object.entries(entry).filter(([key]) => !shownElsewhere.has(key)))
-  const fields = Object.keys(rest).length === 0 ? '' : ` ${paint('gray', JSON.stringify(rest))}`
-  const shown = typeof level === 'string' ? level.padEnd(5) : ''
+  const fields =
+    Object.keys(rest).length === 0 ? '' : ` ${paint('gray', escapeControls(JSON.stringify(rest)))}`
+  const level = levelOf(entry['level'])
   const color: Color = level === 'error' || level === 'fatal' ? 'red' : level === 'warn' ? 'yellow' : 'gray'
-  return `${prefix}${paint('gray', String(time).slice(11, 23))} ${paint(color, shown)} ${escapeControls(String(msg ?? ''))}${fields}`
+  const head = `${paint('gray', timeOf(entry['time']))} ${paint(color, level.padEnd(5))}`
+  return `${prefix}${head} ${escapeMessage(entry['msg'])}${fields}`
+}
+
+function parse(line: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(line)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function levelOf(level: unknown): string {
+  if (typeof level === 'number') return levels[level] ?? String(level)
+  return typeof level === 'string' ? escapeControls(level) : ''
+}
+
+/** The time of day, of an ISO text or of milliseconds since the epoch. */
+function timeOf(time: unknown): string {
+  const date = new Date(typeof time === 'number' || typeof time === 'string' ? time : Number.NaN)
+  return Number.isNaN(date.getTime()) ? '' : date.toISOString().slice(11, 23)
+}
+
+/** Further lines of a message stand under the first one, so that none looks like a line of its own. */
+function escapeMessage(msg: unknown): string {
+  const text = typeof msg === 'string' ? msg : msg === undefined ? '' : JSON.stringify(msg)
+  return text.split('\n').map(escapeControls).join('\n    | ')
 }
 
 /** What an app writes must not move the cursor, retitle the terminal or hide lines: control characters are shown. */
 function escapeControls(text: string): string {
   return text.replaceAll(controls, (character) =>
-    character === '\n' || character === '\t'
-      ? character
-      : `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+    character === '\t' ? character : `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
   )
 }
 
