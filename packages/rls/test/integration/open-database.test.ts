@@ -7,7 +7,7 @@ import {
 } from '@quintet/core/kit'
 import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { asSystem, createRlsInvocationWrapper, runWithRlsContext } from '../../src/index.ts'
+import { asSystem, runWithRlsContext } from '../../src/index.ts'
 import { openDatabase, type Database, type OpenDatabaseOptions } from '../../src/app.ts'
 import { callAsTenantA } from '../fixtures/call.ts'
 import { contextA, contextB, createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
