@@ -1,7 +1,7 @@
 import type { Client } from 'pg'
 import { readApplied, type AppliedMigration } from '../migrations/status.ts'
+import { kyselyOfClient } from '../sql/kysely-of-client.ts'
 import { quoteName, quoteTable } from '../sql/sql-text.ts'
-import { Kysely, PostgresDialect } from 'kysely'
 import { backupInvalid, type TableSum } from './backup-format.ts'
 import { readCatalogue, type CatalogueRelation } from '../catalogue/catalogue.ts'
 import { inReferenceOrder } from '../catalogue/reference-order.ts'
@@ -71,19 +71,7 @@ export async function sumTable(client: Client, table: string): Promise<TableSum>
 }
 
 export async function readMigrations(client: Client): Promise<readonly AppliedMigration[]> {
-  const db = new Kysely<unknown>({
-    dialect: new PostgresDialect({
-      pool: {
-        options: {},
-        connect: async () => ({
-          query: client.query.bind(client) as never,
-          release: () => undefined,
-        }),
-        end: async () => undefined,
-      },
-    }),
-  })
-  return readApplied(db)
+  return readApplied(kyselyOfClient(client))
 }
 
 /** The length of the longest row as text, in bytes. */
