@@ -21,11 +21,15 @@ export interface CommandOptions {
   readonly signal?: AbortSignal
 }
 
+/** How long a supervisor may take to say that it has received a command, in milliseconds. */
+const patience = 10_000
+
 /**
  * Sends a command to the supervisor of a data folder and returns its answer; a command that follows something
  * resolves with undefined when the supervisor goes or the signal aborts.
  *
- * @throws OrchestratorError `ERR_ORCHESTRATOR_NOT_RUNNING` when there is none.
+ * @throws OrchestratorError `ERR_ORCHESTRATOR_NOT_RUNNING` when there is none, `ERR_ORCHESTRATOR_CONTROL_FAILED` when it
+ *   says nothing.
  */
 export async function sendCommand(
   dataDirectory: string,
@@ -35,7 +39,18 @@ export async function sendCommand(
   const address = await readAddress(dataDirectory)
   const socket = connect(address.socket)
   return new Promise((resolve, reject) => {
+    const silence = setTimeout(() => {
+      reject(
+        new OrchestratorError(
+          `The supervisor (pid ${address.pid}) does not answer: it has not taken the command within ${patience / 1_000} s. It may carry it out when it goes on. "kill -CONT ${address.pid}" wakes one that was stopped, "kill -KILL ${address.pid}" ends it and all of its processes.`,
+          { code: 'ERR_ORCHESTRATOR_CONTROL_FAILED', kind: 'unavailable' },
+        ),
+      )
+      socket.destroy()
+    }, patience)
+    socket.once('close', () => clearTimeout(silence))
     const lines = jsonLines(socket, (message) => {
+      clearTimeout(silence)
       if ('started' in message) options.onStarted?.()
       else if ('line' in message) options.onLine?.(message['line'] as { id: string; line: string })
       else if ('result' in message) resolve(message['result'])
@@ -57,11 +72,12 @@ export async function sendCommand(
   })
 }
 
-async function readAddress(dataDirectory: string): Promise<ControlAddress> {
+async function readAddress(dataDirectory: string): Promise<ControlAddress & { readonly pid: number }> {
   const holder = await readLock(dataDirectory)
   if (!holder) throw notRunning()
   try {
-    return JSON.parse(readFileSync(controlFile(holder.run), 'utf8')) as ControlAddress
+    const address = JSON.parse(readFileSync(controlFile(holder.run), 'utf8')) as ControlAddress
+    return { ...address, pid: holder.pid }
   } catch (cause) {
     throw new OrchestratorError(
       'The supervisor is there, but does not take commands (yet). Try again in a moment.',

@@ -28,7 +28,7 @@ type Request = Readonly<Record<string, unknown>>
 
 /**
  * Answers the commands of the command line on a unix socket in the private run folder. Each request carries the token; each
- * connection is one command: `{ started }` and `{ line }`s if it follows something, then `{ result }` or `{ error }`.
+ * connection is one command: `{ received }` at once, `{ started }` and `{ line }`s if it follows something, then `{ result }` or `{ error }`.
  */
 export async function openControlServer(
   ecosystem: RunningEcosystem,
@@ -43,6 +43,8 @@ export async function openControlServer(
     socket.once('close', () => sockets.delete(socket))
     const lines = jsonLines(socket, (request) => {
       if (!isToken(request['token'], token)) return void socket.destroy()
+      // Who asks need not wait long to learn that the supervisor stands still.
+      lines.send({ received: true })
       const answered = handle(ecosystem, request, lines, socket).catch((error: unknown) => {
         const { code } = error as { code?: unknown }
         lines.send({ error: { message: describeError(error), code: typeof code === 'string' ? code : null } })

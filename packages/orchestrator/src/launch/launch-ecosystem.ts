@@ -6,6 +6,7 @@ import { describeStatus, everything } from './describe-status.ts'
 import { openLogs } from './open-logs.ts'
 import type { EcosystemRunOptions, RunningEcosystem } from '../running/running-ecosystem.ts'
 import { OrchestratorError } from '../errors.ts'
+import { isNamed } from '../running/is-named.ts'
 import { createSampler } from '../metrics/sampler.ts'
 import { compilePlan } from '../runner/warm-compile-cache.ts'
 import { loadPlan } from '../plan/load-plan.ts'
@@ -213,7 +214,7 @@ export async function launchEcosystem(
     follow(name, onLine) {
       const ids = plan.processes
         .map((each) => each.id)
-        .filter((id) => name === undefined || id === name || id.startsWith(`${name}/`))
+        .filter((id) => name === undefined || isNamed(id, name))
       if (ids.length === 0) throw unknown(name ?? '', plan)
       const followed = ids.flatMap((id) => logs.get(id) ?? [])
       const subscriptions = ids.map((id) => logs.get(id)?.subscribe((line) => onLine(id, line)))
@@ -224,7 +225,14 @@ export async function launchEcosystem(
         },
       }
     },
-    metrics: sampler.history,
+    metrics(name) {
+      const names = [everything, ...servers.list.map((server) => server.name), ...supervisor.processes.keys()]
+      if (names.includes(name)) return sampler.history(name)
+      throw new OrchestratorError(
+        `There are no measurements of "${name}". There are those of: ${names.join(', ')}.`,
+        { code: 'ERR_ORCHESTRATOR_UNKNOWN_PROCESS', kind: 'not-found' },
+      )
+    },
     restart: (name, restartOptions) => supervisor.restart(name, restartOptions),
     secret(name) {
       const names = new Set([

@@ -14,6 +14,12 @@ export function droppedLine(count: number): string {
   return JSON.stringify({ level: 'warn', time: new Date().toISOString(), stream: 'supervisor', msg })
 }
 
+/** Stands in a log file where lines are missing that could not be written, e.g. because the disk was full. */
+export function lostLine(count: number): string {
+  const msg = `${count} lines were lost here: they could not be written. Is the disk full?`
+  return JSON.stringify({ level: 'warn', time: new Date().toISOString(), stream: 'supervisor', msg })
+}
+
 /** A kept line as JSON: what looks like JSON and is none becomes the message of an object. */
 export function toJsonLine(line: string): string {
   try {

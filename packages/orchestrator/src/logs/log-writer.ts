@@ -3,6 +3,7 @@ import { open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promis
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
+import { lostLine } from './log-entry.ts'
 
 export interface LogWriterOptions {
   /** The current file; older ones lie beside it. */
@@ -40,6 +41,10 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
   let waiting: string[] = []
   let waitingBytes = 0
   let dropped = 0
+  /** Dropped, and not yet told in the file. */
+  let untold = 0
+  /** A line that a writer before left without its end, which would swallow the next one. */
+  let isTorn = await endsTorn(file, size)
   let rotatedAt = 0
   let flushing: Promise<void> | undefined
   let housekeeping: Promise<void> = Promise.resolve()
@@ -57,6 +62,7 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
     await handle.close()
     handle = fresh
     size = named?.size ?? 0
+    isTorn = await endsTorn(file, size)
   }
 
   async function flush(): Promise<void> {
@@ -64,18 +70,34 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
       const batch = takeBatch()
       try {
         await reopenWhenGone()
-        await handle.appendFile(batch.text)
-        size += batch.bytes
-        if (size >= maxSize) await rotate()
+        await append(batch.text)
       } catch {
         dropped += batch.lines
+        untold += batch.lines
+        continue
       }
+      // Where there is no room for another file, this one grows.
+      if (size >= maxSize) await rotate().catch(() => undefined)
     }
     flushing = undefined
   }
 
+  /** Writes all of it, after what was lost before, or nothing. */
+  async function append(lines: string): Promise<void> {
+    const text = `${isTorn ? '\n' : ''}${untold === 0 ? '' : `${lostLine(untold)}\n`}${lines}`
+    try {
+      await handle.appendFile(text)
+    } catch (error) {
+      await handle.truncate(size).catch(() => (isTorn = true))
+      throw error
+    }
+    size += Buffer.byteLength(text)
+    untold = 0
+    isTorn = false
+  }
+
   /** As many lines as fit into the file, and at least one. */
-  function takeBatch(): { text: string; bytes: number; lines: number } {
+  function takeBatch(): { text: string; lines: number } {
     let bytes = 0
     let lines = 0
     for (const line of waiting) {
@@ -87,7 +109,7 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
     const text = waiting.slice(0, lines).join('')
     waiting = waiting.slice(lines)
     waitingBytes -= bytes
-    return { text, bytes, lines }
+    return { text, lines }
   }
 
   async function rotate(): Promise<void> {
@@ -104,14 +126,11 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
   }
 
   async function tidy(old: string): Promise<void> {
-    if (compress) {
-      await pipeline(createReadStream(old), createGzip(), createWriteStream(`${old}.gz.tmp`, { mode: 0o600 }))
-      await rename(`${old}.gz.tmp`, `${old}.gz`)
-      await rm(old)
-    }
     const files = await rotatedFiles(file)
-    for (const each of files.slice(0, Math.max(0, files.length - (maxFiles - 1))))
-      await rm(each, { force: true })
+    const surplus = files.slice(0, Math.max(0, files.length - (maxFiles - 1)))
+    for (const each of surplus) await rm(each, { force: true })
+    // After a burst of rotations most are gone before it is their turn.
+    if (compress && (await stat(old).catch(() => undefined))) await compressFile(old)
   }
 
   return {
@@ -133,6 +152,29 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
       await housekeeping
       await handle.close()
     },
+  }
+}
+
+async function compressFile(file: string): Promise<void> {
+  const unfinished = `${file}.gz.tmp`
+  try {
+    await pipeline(createReadStream(file), createGzip(), createWriteStream(unfinished, { mode: 0o600 }))
+    await rename(unfinished, `${file}.gz`)
+  } catch (error) {
+    await rm(unfinished, { force: true })
+    throw error
+  }
+  await rm(file)
+}
+
+async function endsTorn(file: string, size: number): Promise<boolean> {
+  if (size === 0) return false
+  const handle = await open(file)
+  try {
+    const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, size - 1)
+    return buffer.toString() !== '\n'
+  } finally {
+    await handle.close()
   }
 }
 

@@ -29,11 +29,15 @@ export async function freePorts(count: number): Promise<number[]> {
   return ports
 }
 
-/** Whether somebody listens on the port already, or we may not listen on it. */
-export async function isPortFree(port: number, host = '127.0.0.1'): Promise<boolean> {
+/** Why nothing can listen on the port now, as the code of the error (`EADDRINUSE`, `EACCES`); undefined when it can. */
+export async function portProblem(port: number): Promise<string | undefined> {
   const server = createServer()
   return new Promise((resolve) => {
-    server.once('error', () => resolve(false))
-    server.listen({ port, host, exclusive: true }, () => server.close(() => resolve(true)))
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+    server.listen({ port, host: '127.0.0.1', exclusive: true }, () => server.close(() => resolve(undefined)))
   })
+}
+
+export async function isPortFree(port: number): Promise<boolean> {
+  return (await portProblem(port)) === undefined
 }

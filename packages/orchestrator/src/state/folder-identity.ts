@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { OrchestratorError } from '../errors.ts'
 import type { Secrets } from './secrets.ts'
-import { baseDirectory, type StateDirectory } from './state-directory.ts'
+import { baseDirectory, identityFile, type StateDirectory } from './state-directory.ts'
 
 /** Whose data a folder holds. */
 export interface FolderIdentity {
@@ -44,10 +44,6 @@ function otherFolders(root: string, project: string, env: NodeJS.ProcessEnv): st
   return readdirSync(base)
     .map((name) => join(base, name))
     .filter((folder) => folder !== root && readIdentity(folder)?.project === project)
-}
-
-function identityFile(root: string): string {
-  return join(root, 'identity.json')
 }
 
 function readIdentity(root: string): FolderIdentity | undefined {

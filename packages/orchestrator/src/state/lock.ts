@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { OrchestratorError } from '../errors.ts'
+import { lockFolder } from './state-directory.ts'
 
 /** Exclusive ownership of a data folder. */
 export interface Lock extends AsyncDisposable {
@@ -159,10 +160,6 @@ async function withShortPath<T>(folder: string, use: (path: string) => Promise<T
 
 interface HolderRecord extends LockHolder {
   readonly flag: string
-}
-
-function lockFolder(root: string): string {
-  return join(root, 'lock')
 }
 
 function holderFile(folder: string): string {

@@ -1,5 +1,14 @@
 import { createHash } from 'node:crypto'
-import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { homedir, platform, tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { OrchestratorError } from '../errors.ts'
@@ -103,8 +112,17 @@ function suffix(configFile: string): string {
   return hash(resolve(configFile)).slice(0, 8)
 }
 
-/** Works out the paths, without touching the disk. */
+/**
+ * Works out the paths, without touching the disk.
+ *
+ * @throws OrchestratorError `ERR_ORCHESTRATOR_STATE_DIRECTORY` for an empty name, as an unset variable leaves it.
+ */
 export function stateDirectory(root: string): StateDirectory {
+  if (root.trim() === '')
+    throw new OrchestratorError(
+      'The data folder has an empty name: --data must name a folder. Is a variable not set?',
+      { code: 'ERR_ORCHESTRATOR_STATE_DIRECTORY', kind: 'invalid-input' },
+    )
   const absolute = resolve(root)
   return {
     root: absolute,
@@ -116,21 +134,82 @@ export function stateDirectory(root: string): StateDirectory {
   }
 }
 
-/** @throws OrchestratorError `ERR_ORCHESTRATOR_STATE_DIRECTORY` when a folder cannot be made or belongs to somebody else. */
+/**
+ * Makes the data folder, or takes one that is empty or a data folder already.
+ *
+ * @throws OrchestratorError `ERR_ORCHESTRATOR_STATE_DIRECTORY` when a folder cannot be made, belongs to another user or
+ *   has something else in it.
+ */
 export function prepareStateDirectory(state: StateDirectory): void {
   try {
-    // Others may pass through to the data of the servers that run as another user, and see nothing on the way.
-    mkdirSync(dirname(state.root), { recursive: true })
-    mkdirSync(state.root, { recursive: true, mode: 0o700 })
-    if (isRoot()) chmodSync(state.root, 0o711)
-    for (const folder of [state.logs, state.run]) {
-      mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const isNew = makeFolder(state.root, 0o700)
+    if (!isNew) assertOurs(state.root)
+    // First of all: it tells the folder from any other while nothing else is in it.
+    makeFolder(lockFolder(state.root), 0o700)
+    // Others may pass through to the data of the servers that run as another user; what they may do besides stays as it is.
+    if (isRoot()) chmodSync(state.root, (statSync(state.root).mode & 0o7777) | 0o011)
+    for (const folder of [lockFolder(state.root), state.logs, state.run]) {
+      makeFolder(folder, 0o700)
       assertPrivate(folder)
     }
   } catch (cause) {
     if (cause instanceof OrchestratorError) throw cause
     throw refuse(state.root, (cause as Error).message, cause)
   }
+}
+
+/**
+ * Makes a folder and those above it, where they are missing. Not by `recursive` of `mkdirSync`: that does not end where a
+ * file system such as `/proc` takes no folder and says that the one above is missing.
+ *
+ * @returns false when the folder was there.
+ */
+function makeFolder(path: string, mode?: number): boolean {
+  try {
+    mkdirSync(path, { mode })
+    return true
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST' && statSync(path).isDirectory()) return false
+    if (code !== 'ENOENT' || existsSync(dirname(path))) throw error
+    makeFolder(dirname(path))
+    return makeFolder(path, mode)
+  }
+}
+
+/** Where the lock is held. */
+export function lockFolder(root: string): string {
+  return join(root, 'lock')
+}
+
+/** Written by the first that takes the lock. */
+export function identityFile(root: string): string {
+  return join(root, 'identity.json')
+}
+
+/** What a data folder has before it has an identity. */
+const beginnings = new Set([
+  'lock',
+  'logs',
+  'run',
+  'identity.json.new',
+  'secrets.json',
+  'secrets.json.new',
+  'postgres',
+  'redis',
+])
+
+/** A folder with anything else in it is not taken: its owner would find our files in it. */
+function assertOurs(root: string): void {
+  if (existsSync(identityFile(root))) return
+  // A disk that is mounted for the data has this one.
+  const names = readdirSync(root).filter((name) => name !== 'lost+found')
+  if (names.length === 0) return
+  if (names.includes('lock') && names.every((name) => beginnings.has(name))) return
+  throw refuse(
+    root,
+    `it is no data folder of an ecosystem, and has "${names.find((name) => !beginnings.has(name)) ?? names[0]}" in it`,
+  )
 }
 
 function assertPrivate(folder: string): void {

@@ -1,6 +1,6 @@
 import { OrchestratorError } from '../errors.ts'
 import type { Plan } from '../plan/plan.ts'
-import { freePorts, isPortFree } from '../processes/free-port.ts'
+import { freePorts, portProblem } from '../processes/free-port.ts'
 import { describePortOwner, findPortOwner } from '../processes/port-owner.ts'
 
 export interface AssignPortsOptions {
@@ -13,7 +13,7 @@ export interface AssignPortsOptions {
 /**
  * Gives every transport its port before anything starts, so that the gateway knows them.
  *
- * @throws OrchestratorError `ERR_ORCHESTRATOR_PORT_IN_USE` naming every port that is taken, and by whom.
+ * @throws OrchestratorError `ERR_ORCHESTRATOR_PORT_IN_USE` naming every port that cannot be had, and why.
  */
 export async function assignPorts(
   plan: Plan,
@@ -32,10 +32,9 @@ export async function assignPorts(
   const taken: string[] = []
   for (const { id, ports } of asked) {
     for (const { port } of ports) {
-      if (port === 0 || (await isPortFree(port))) continue
-      taken.push(
-        `${id} needs port ${port}, which is in use by ${describePortOwner(await findPortOwner(port))}.`,
-      )
+      const problem = port === 0 ? undefined : await portProblem(port)
+      if (problem !== undefined)
+        taken.push(`${id} needs port ${port}, ${await describeProblem(port, problem)}.`)
     }
   }
   // Some more than needed: what is drawn may be one that another process here is to have.
@@ -50,10 +49,17 @@ export async function assignPorts(
   )
   if (taken.length === 0) return assigned
   throw new OrchestratorError(
-    `${taken.join('\n')}\nStop what uses ${taken.length === 1 ? 'it' : 'them'}, or choose other ports (--port for the gateway, --ports auto for all).`,
+    `${taken.join('\n')}\nChange that, or choose other ports (--port for the gateway, --ports auto for all).`,
     {
       code: 'ERR_ORCHESTRATOR_PORT_IN_USE',
       kind: 'conflict',
     },
   )
+}
+
+/** What keeps a process from a port, as the end of a sentence. */
+export async function describeProblem(port: number, problem: string): Promise<string> {
+  if (problem === 'EADDRINUSE') return `which is in use by ${describePortOwner(await findPortOwner(port))}`
+  if (problem === 'EACCES') return 'on which this user may not listen: ports below 1024 are for root'
+  return `on which it cannot listen (${problem})`
 }

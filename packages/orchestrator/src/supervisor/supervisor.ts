@@ -1,4 +1,5 @@
 import type { Plan } from '../plan/plan.ts'
+import { isNamed } from '../running/is-named.ts'
 import type { RestartCause, RestartOptions } from '../running/running-ecosystem.ts'
 import { OrchestratorError } from '../errors.ts'
 import type { EcosystemEvent } from '../running/ecosystem-events.ts'
@@ -219,11 +220,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   }
 
   function select(name: string): string[] {
-    const found = plan.processes.filter(
-      (each) =>
-        each.kind === 'service' &&
-        (each.app === name || each.id === name || `${each.app}/${each.process}` === name),
-    )
+    const found = plan.processes.filter((each) => each.kind === 'service' && isNamed(each.id, name))
     if (found.length > 0) return found.map((each) => each.id)
     const names = [
       ...new Set(

@@ -124,6 +124,11 @@ describe('quintet', () => {
     expect((await quintet('metrics', 'everything', '-n', '1')).stdout).toMatch(
       /TIME +CPU +MEMORY +RSS\n\S+Z +[\d.]+% +\d+ MB +\d+ MB\n/,
     )
+    expect((await quintet('metrics', 'everything', '-n', '0')).stdout).toBe('TIME  CPU  MEMORY  RSS\n')
+    expect(await quintet('metrics', 'nonsense')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('There are no measurements of "nonsense".') as string,
+    })
     expect(await quintet('restart', 'four')).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('There is no app or process "four"') as string,

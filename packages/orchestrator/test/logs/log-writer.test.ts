@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, open, readdir, readFile, rm, writeFile, type FileHandle } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { until } from '@quintet/test-kit'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { openLogWriter, rotatedFiles } from '../../src/logs/log-writer.ts'
 
 let folder: string
@@ -59,6 +59,44 @@ describe('log writer', () => {
     await Promise.all([writeFile(half, ''), writeFile(others, '')])
     await (await openLogWriter({ file, maxSize: 1_000, maxFiles: 2, compress: true })).close()
     expect([existsSync(half), existsSync(others)]).toEqual([false, true])
+  })
+
+  it('cuts back a line that a full disk has torn, and tells how many were lost', async () => {
+    const file = join(folder, 'web.http.log')
+    const probe = await open(file, 'a')
+    const disk = vi.spyOn(Object.getPrototypeOf(probe) as FileHandle, 'appendFile')
+    await probe.close()
+    const writer = await openLogWriter({ file, maxSize: 10_000, maxFiles: 2, compress: false })
+    writer.write('before')
+    await writer.drained()
+    disk.mockImplementationOnce(async function fill(this: FileHandle, text) {
+      await this.write(String(text).slice(0, 4))
+      throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
+    })
+    writer.write('lost 1')
+    await writer.drained()
+    writer.write('after')
+    await writer.close()
+    disk.mockRestore()
+    const lines = (await readFile(file, 'utf8')).split('\n')
+    expect(lines).toEqual(['before', expect.stringContaining('1 lines were lost here'), 'after', ''])
+    expect(writer.dropped).toBe(1)
+  })
+
+  it('begins a new line after one that was left without its end', async () => {
+    await writeFile(join(folder, 'web.http.log'), '{"msg":"to')
+    const file = await writeInSteps(['after'], { maxSize: 1_000, maxFiles: 2, compress: false })
+    expect(await readFile(file, 'utf8')).toBe('{"msg":"to\nafter\n')
+  })
+
+  it('leaves nothing half compressed, and no more than maxFiles, after a burst of rotations', async () => {
+    const file = join(folder, 'web.http.log')
+    const writer = await openLogWriter({ file, maxSize: 100, maxFiles: 3, compress: true })
+    for (let count = 0; count < 500; count++) writer.write(`line ${count} ${'x'.repeat(50)}`)
+    await writer.close()
+    const names = await readdir(folder)
+    expect(names.filter((name) => name.endsWith('.tmp'))).toEqual([])
+    expect(names).toHaveLength(3)
   })
 
   it('compresses what it has rotated', async () => {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -33,6 +33,52 @@ describe('prepareStateDirectory', () => {
     prepareStateDirectory(state)
     expect(permissions(state.root) & 0o066).toBe(0)
     expect([permissions(state.run), permissions(state.logs)]).toEqual([0o700, 0o700])
+  })
+})
+
+describe('a data folder', () => {
+  const mode = (path: string): number => statSync(path).mode & 0o7777
+
+  it('is not one that has something else in it, and that one is left as it is', () => {
+    const root = join(base, 'shared')
+    mkdirSync(root)
+    writeFileSync(join(root, 'letter.txt'), '')
+    chmodSync(root, 0o1777)
+    expect(() => prepareStateDirectory(stateDirectory(root))).toThrow(
+      `${root} cannot be used: it is no data folder of an ecosystem, and has "letter.txt" in it`,
+    )
+    expect(mode(root)).toBe(0o1777)
+    expect(readdirSync(root)).toEqual(['letter.txt'])
+  })
+
+  it.each([['logs'], ['run', 'logs']])('is not one that has only %j', (...names) => {
+    for (const name of names) mkdirSync(join(base, name))
+    expect(() => prepareStateDirectory(stateDirectory(base))).toThrow('it is no data folder of an ecosystem')
+  })
+
+  it('is one that is empty, apart from what a mounted disk has, and keeps the rights that it grants', () => {
+    mkdirSync(join(base, 'lost+found'))
+    chmodSync(base, 0o1777)
+    const state = stateDirectory(base)
+    prepareStateDirectory(state)
+    prepareStateDirectory(state)
+    expect(mode(base)).toBe(0o1777)
+  })
+
+  it('is one that was used before, whatever lies in it by now', () => {
+    writeFileSync(join(base, 'identity.json'), '{}')
+    writeFileSync(join(base, 'notes.txt'), '')
+    expect(() => prepareStateDirectory(stateDirectory(base))).not.toThrow()
+  })
+
+  it.each(['', ' '])('has a name, and %j is none', (name) => {
+    expect(() => stateDirectory(name)).toThrow('The data folder has an empty name')
+  })
+
+  it.runIf(process.platform === 'linux')('is refused where no folder can be made', () => {
+    expect(() => prepareStateDirectory(stateDirectory('/proc/quintet/data'))).toThrow(
+      'The data folder /proc/quintet/data cannot be used: ENOENT',
+    )
   })
 })
 

@@ -1,6 +1,8 @@
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import type { Plan } from '../../src/plan/plan.ts'
-import { assignPorts } from '../../src/supervisor/assign-ports.ts'
+import { assignPorts, describeProblem } from '../../src/supervisor/assign-ports.ts'
 
 const planOf = (ports: readonly number[]): Plan =>
   ({
@@ -21,5 +23,19 @@ describe('assignPorts', () => {
       expect(ports).not.toContain(0)
       expect(new Set(ports).size).toBe(51)
     }
+  })
+
+  it('says whether a port is taken or may not be used', async () => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    await expect(assignPorts(planOf([port]), { ports: 'fixed', gatewayPort: undefined })).rejects.toThrow(
+      `app/http.0 needs port ${port}, which is in use by pid ${process.pid}`,
+    )
+    server.close()
+    expect(await describeProblem(443, 'EACCES')).toBe(
+      'on which this user may not listen: ports below 1024 are for root',
+    )
+    expect(await describeProblem(8080, 'EMFILE')).toBe('on which it cannot listen (EMFILE)')
   })
 })

@@ -3,6 +3,7 @@ import { sendCommand } from '../../control/control-client.ts'
 import { OrchestratorError } from '../../errors.ts'
 import { toJsonLine } from '../../logs/log-entry.ts'
 import { lastLines, mergeByTime, withoutOverlap, type LoggedLine } from '../../logs/past-lines.ts'
+import { isNamed } from '../../running/is-named.ts'
 import { logFile, type StateDirectory } from '../../state/state-directory.ts'
 import { locateState, type CommonOptions } from './context.ts'
 import { formatLogLine } from '../../terminal/format-log-line.ts'
@@ -16,7 +17,7 @@ export interface LogsOptions extends CommonOptions {
 export async function logs(name: string | undefined, options: LogsOptions): Promise<void> {
   const state = locateState(options)
   const known = await knownProcesses(state)
-  const ids = known.filter((id) => name === undefined || id === name || id.startsWith(`${name}/`))
+  const ids = known.filter((id) => name === undefined || isNamed(id, name))
   if (ids.length === 0) {
     const which =
       name === undefined

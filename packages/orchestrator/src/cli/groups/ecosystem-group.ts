@@ -68,7 +68,7 @@ export function addEcosystemCommands(program: Command): void {
       const options = command.optsWithGlobals<CommonOptions & { lines: number }>()
       const state = locateState(options)
       const samples = (await sendCommand(state.root, { command: 'metrics', name })) as readonly Sample[]
-      print(options, samples.slice(-options.lines), formatSamples)
+      print(options, samples.slice(Math.max(0, samples.length - options.lines)), formatSamples)
     })
 
   program
