@@ -131,18 +131,25 @@ class FragileRedis implements SessionRedis {
   async #write(command: () => Promise<unknown>): Promise<unknown> {
     const mishears = this.#mishears
     this.#mishears = false
-    const before = await Promise.all(this.#keys.map((key) => redis.dumpBuffer(key)))
+    const before = await Promise.all(this.#keys.map(readKey))
     this.#undo = async () => {
-      for (const [index, key] of this.#keys.entries()) {
-        const value = before[index]
-        if (value) await redis.restore(key, 0, value, 'REPLACE')
-        else await redis.del(key)
+      for (const { key, value, expiresAt } of before) {
+        await redis.del(key)
+        // As in a replica, each key keeps the moment at which it expires.
+        if (value !== null && expiresAt > 0) await redis.restore(key, expiresAt, value, 'ABSTTL')
+        else if (value !== null) await redis.restore(key, 0, value)
       }
     }
     const answer = await command()
     if (mishears) throw new Error('The answer got lost.')
     return answer
   }
+}
+
+/** What stands at a key, and when it expires in milliseconds since the epoch: -1 for never. */
+async function readKey(key: string): Promise<{ key: string; value: Buffer | null; expiresAt: number }> {
+  const [value, expiresAt] = await Promise.all([redis.dumpBuffer(key), redis.pexpiretime(key)])
+  return { key, value, expiresAt }
 }
 
 const setMemory = (bytes: '0' | '1'): Promise<unknown> => redis.config('SET', 'maxmemory', bytes)
