@@ -28,6 +28,7 @@ import type { EcosystemEvent } from '../running/ecosystem-events.ts'
 import { endLeftovers } from '../processes/end-leftovers.ts'
 import { findMarked } from '../processes/find-processes.ts'
 import { startGuardian } from '../processes/guardian.ts'
+import { childMark, folderMark, runMark } from '../processes/process-mark.ts'
 import { maintenanceToken, processEnvironment } from '../supervisor/process-environment.ts'
 import { createSupervisor, type Supervisor } from '../supervisor/supervisor.ts'
 import { supervisorClock } from '../supervisor/timers.ts'
@@ -91,8 +92,8 @@ export async function launchEcosystem(
   const secrets = openSecrets(state.secretsFile)
   const attention = claimFolder(state, plan, secrets, env)
   if (attention !== undefined) onEvent({ type: 'progress', message: attention })
-  const folderMark = secrets.get('mark')
-  await endLeftovers(() => findMarked(`QUINTET_MARK=${folderMark}.`), {
+  const ofFolder = folderMark(secrets.get('mark'))
+  await endLeftovers(() => findMarked(ofFolder), {
     signal: 'SIGTERM',
     graceMs: leftoverGrace,
     onFound: (count) =>
@@ -124,8 +125,9 @@ export async function launchEcosystem(
     join(state.run, `processes.${randomBytes(4).toString('hex')}.sock`),
   )
   made.defer(() => channels.close())
-  const run = `${folderMark}.${randomBytes(12).toString('hex')}`
-  const guardian = startGuardian(run)
+  const ofRun = runMark(ofFolder)
+  let children = 0
+  const guardian = startGuardian(ofRun)
   made.defer(() => guardian.release())
 
   const supervisor = createSupervisor({
@@ -134,7 +136,7 @@ export async function launchEcosystem(
     ports,
     channels,
     guardian,
-    run,
+    mark: () => childMark(ofRun, (children += 1)),
     clock: supervisorClock,
     environment: (id) => {
       const planned = plan.processes.find((each) => each.id === id)

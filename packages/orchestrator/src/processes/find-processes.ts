@@ -1,14 +1,18 @@
 import { readdir, readFile, readlink } from 'node:fs/promises'
+import { statFields } from './process-identity.ts'
+import { hasLimit, markVariable, type ProcessMark } from './process-mark.ts'
 
-/**
- * The processes that carry a mark in their environment, also those that have left the group of their parent.
- * Zombies have no environment any more and are not found.
- */
-export function findMarked(mark: string): Promise<number[]> {
+/** The processes that carry a mark, wherever they have gone; not those that have ended and were not waited for (zombies). */
+export function findMarked(mark: ProcessMark): Promise<number[]> {
   return findProcesses(async (pid) => {
+    if (hasLimit(await readFile(`/proc/${pid}/limits`, 'latin1'), mark)) return !(await isZombie(pid))
     const environment = await readFile(`/proc/${pid}/environ`, 'latin1')
-    return environment.includes(mark)
+    return environment.includes(`${markVariable}=${mark.variable}`)
   })
+}
+
+async function isZombie(pid: number): Promise<boolean> {
+  return statFields(await readFile(`/proc/${pid}/stat`, 'utf8'))[0] === 'Z'
 }
 
 /** The processes of a program that work in a folder; a server's working folder is that of its data. */

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process'
 import type { Writable } from 'node:stream'
+import { limitPattern, markVariable, type ProcessMark } from './process-mark.ts'
 
 /**
  * Reads from its input what it watches, one target a line. When the input ends without `released`, its owner is gone:
@@ -8,7 +9,8 @@ import type { Writable } from 'node:stream'
  * counts as ended.
  */
 const script = `
-mark=$1
+variable=$1
+limit=$2
 line='
 '
 entries=
@@ -47,10 +49,10 @@ tries=0
 while alive && [ "$tries" -lt 200 ]; do sleep 0.05; tries=$((tries + 1)); done
 for each in $entries; do kill -s KILL -- "\${each%% *}" 2>/dev/null; done
 set +f
-if [ -n "$mark" ] && [ -d /proc/self ]; then
-  for file in $(grep -lsaF -e "$mark" /proc/[0-9]*/environ); do
+if [ -n "$variable" ] && [ -d /proc/self ]; then
+  for file in $(grep -lsaF -e "$variable" /proc/[0-9]*/environ; grep -lsE -e "$limit" /proc/[0-9]*/limits); do
     pid=\${file#/proc/}
-    kill -s KILL "\${pid%/environ}" 2>/dev/null
+    kill -s KILL "\${pid%/*}" 2>/dev/null
   done
 fi
 set -f
@@ -88,9 +90,9 @@ const stableAfter = 10_000
  * Starts a guardian: a shell that holds the other end of a pipe, in a session of its own, so that Ctrl-C does not reach
  * it. When it is killed another one takes its place and is told of every target again.
  *
- * @param mark what stands in the environment of every process of this run; empty when there is none.
+ * @param mark of every process of this run, where there is one.
  */
-export function startGuardian(mark = ''): Guardian {
+export function startGuardian(mark?: ProcessMark): Guardian {
   const targets = new Map<number, string>()
   let released = false
   let failures = 0
@@ -130,8 +132,9 @@ export function startGuardian(mark = ''): Guardian {
 
 type GuardianProcess = ChildProcessByStdio<Writable, null, null>
 
-function spawnGuardian(mark: string): GuardianProcess {
-  const child = spawn('/bin/sh', ['-c', script, 'quintet-guardian', mark], {
+function spawnGuardian(mark: ProcessMark | undefined): GuardianProcess {
+  const looksFor = mark ? [`${markVariable}=${mark.variable}`, limitPattern(mark)] : []
+  const child = spawn('/bin/sh', ['-c', script, 'quintet-guardian', ...looksFor], {
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,
     cwd: '/',

@@ -4,6 +4,7 @@ import type { PlannedProcess } from '../plan/plan.ts'
 import { findMarked } from '../processes/find-processes.ts'
 import { isPortFree } from '../processes/free-port.ts'
 import { describePortOwner, findPortOwner } from '../processes/port-owner.ts'
+import { markedCommand, markVariable, type ProcessMark } from '../processes/process-mark.ts'
 import { identify, isRunning, type ProcessIdentity } from '../processes/process-identity.ts'
 
 export interface ChildOptions {
@@ -11,8 +12,8 @@ export interface ChildOptions {
   readonly env: Readonly<Record<string, string>>
   /** The ports that it was given; they must be free again when it is gone. */
   readonly ports: readonly number[]
-  /** Stands in the environment of the child and of all that it starts. */
-  readonly mark: string
+  /** Of the child and of all that it starts. */
+  readonly mark: ProcessMark
   readonly output: {
     readonly stdout: (stream: NodeJS.ReadableStream) => Promise<void>
     readonly stderr: (stream: NodeJS.ReadableStream) => Promise<void>
@@ -44,10 +45,10 @@ const portPatience = 5_000
 /** Starts a process as the leader of a group of its own, so that a signal reaches all that it starts. */
 export function startChild(options: ChildOptions): Child {
   const { command, cwd, stopTimeout } = options.process
-  const [program = '', ...args] = command
+  const [program = '', ...args] = markedCommand(command, options.mark)
   const child = spawn(program, args, {
     cwd,
-    env: options.env,
+    env: { ...options.env, [markVariable]: options.mark.variable },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   })
@@ -110,7 +111,7 @@ function signalGroup(identity: ProcessIdentity | undefined, signal: NodeJS.Signa
 }
 
 /** Ends what the child has left behind: the rest of its group, and what has left the group. */
-async function sweep(identity: ProcessIdentity | undefined, mark: string): Promise<void> {
+async function sweep(identity: ProcessIdentity | undefined, mark: ProcessMark): Promise<void> {
   if (!identity) return
   // As long as a group has members, no new process can get its number.
   killQuietly(-identity.pid, 'SIGKILL')

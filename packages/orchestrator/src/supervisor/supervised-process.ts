@@ -4,6 +4,7 @@ import { controlVariables } from '../control/messages.ts'
 import type { ProcessLog } from '../logs/process-log.ts'
 import type { Plan, PlannedProcess } from '../plan/plan.ts'
 import type { Guardian } from '../processes/guardian.ts'
+import type { ProcessMark } from '../processes/process-mark.ts'
 import { startChild, type Child } from './child.ts'
 import { createProcessMachine, type ProcessMachine, type ProcessTransition } from './process-machine.ts'
 import type { SupervisorClock } from './timers.ts'
@@ -15,8 +16,8 @@ export interface SupervisedProcessOptions {
   readonly channels: ProcessChannels
   readonly guardian: Guardian
   readonly log: ProcessLog
-  /** Stands in the environment of everything that this run starts. */
-  readonly run: string
+  /** The mark of the next child. */
+  readonly mark: () => ProcessMark
   /** What it gets beside the means to reach us. */
   readonly environment: () => Readonly<Record<string, string>>
   readonly ports: Readonly<Record<string, number>>
@@ -85,18 +86,16 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
       },
     })
     channel = opened
-    const mark = `QUINTET_MARK=${options.run}.${planned.id}.${generation}.`
     const started = (options.spawn ?? startChild)({
       process: planned,
       env: {
         ...options.environment(),
-        QUINTET_MARK: mark.slice('QUINTET_MARK='.length),
         QUINTET_PORTS: JSON.stringify(options.ports),
         [controlVariables.socket]: options.channels.path,
         [controlVariables.token]: opened.token,
       },
       ports: Object.values(options.ports),
-      mark,
+      mark: options.mark(),
       output: {
         stdout: (stream) => log.consume(stream, 'stdout'),
         stderr: (stream) => log.consume(stream, 'stderr'),

@@ -14,7 +14,7 @@ import {
 
 export interface SupervisorOptions extends Pick<
   SupervisedProcessOptions,
-  'channels' | 'clock' | 'guardian' | 'run' | 'spawn'
+  'channels' | 'clock' | 'guardian' | 'mark' | 'spawn'
 > {
   readonly plan: Plan
   readonly logs: ReadonlyMap<string, SupervisedProcess['log']>
@@ -74,7 +74,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       clock,
       channels: options.channels,
       guardian: options.guardian,
-      run: options.run,
+      mark: options.mark,
       ...(options.spawn ? { spawn: options.spawn } : {}),
       ports: options.ports.get(id) ?? {},
       environment: () => options.environment(id),

@@ -9,7 +9,13 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { freePort, until } from '@quintet/test-kit'
 import { describe, expect, it, vi } from 'vitest'
-import { startEcosystem, type EcosystemEvent, type Plan, type PlannedProcess } from '../../src/index.ts'
+import {
+  startEcosystem,
+  type EcosystemEvent,
+  type Plan,
+  type PlannedProcess,
+  type RunningEcosystem,
+} from '../../src/index.ts'
 import { get, isAlive, startTrio, trioConfig, trioPlan } from '../trio.ts'
 
 // Whole ecosystems start here, also on a machine that is busy with other things.
@@ -20,6 +26,18 @@ function withProcess(plan: Plan, id: string, change: Partial<PlannedProcess>): P
     ...plan,
     processes: plan.processes.map((each) => (each.id === id ? { ...each, ...change } : each)),
   }
+}
+
+/** Its process starts another one that leaves it. */
+function withEscape(plan: Plan, leave: string): Plan {
+  const leaver = `${leave} sh -c 'echo escaped $$; exec sleep 1000' & exec "$@"`
+  const { command } = plan.processes.find((each) => each.id === 'two/http') as PlannedProcess
+  return withProcess(plan, 'two/http', { command: ['/bin/sh', '-c', leaver, 'sh', ...command] })
+}
+
+async function escapedFrom(ecosystem: RunningEcosystem): Promise<number> {
+  const line = await until(() => ecosystem.logs('two/http').findLast((each) => each.includes('escaped')))
+  return Number(/escaped (\d+)/.exec(line)?.[1])
 }
 
 describe('startEcosystem', () => {
@@ -83,20 +101,21 @@ describe('startEcosystem', () => {
     expect(status.processes.map((each) => each.restarts)).toEqual([0, 1, 0, 0])
   })
 
-  it('ends what a crashed process has left behind, also what left its group', async () => {
-    await using trio = await startTrio((plan) => {
-      const leaver = `setsid sh -c 'echo escaped $$; exec sleep 1000' & setsid sleep 1000 & exec "$@"`
-      const { command } = plan.processes.find((each) => each.id === 'two/http') as PlannedProcess
-      return withProcess(plan, 'two/http', { command: ['/bin/sh', '-c', leaver, 'sh', ...command] })
-    })
+  it.each([
+    ['its group', 'setsid'],
+    ['its group with an environment of its own', 'env -i setsid'],
+  ])('ends what a crashed process has left behind, also what left %s', async (_what, leave) => {
+    await using trio = await startTrio((plan) => withEscape(plan, leave))
     const { ecosystem } = trio
-    const line = await until(() => ecosystem.logs('two/http').find((each) => each.includes('escaped')))
-    const escaped = Number(/escaped (\d+)/.exec(line)?.[1])
+    const escaped = await escapedFrom(ecosystem)
     expect(isAlive(escaped)).toBe(true)
     process.kill((await get(ecosystem, 'two/http')).pid, 'SIGKILL')
     await until(() => !isAlive(escaped))
     await ecosystem.settled()
     expect(await get(ecosystem, 'two/http')).toMatchObject({ system: 'two' })
+    const again = await escapedFrom(ecosystem)
+    await ecosystem.stop()
+    expect(isAlive(again)).toBe(false)
   })
 
   it('stops everything with exit code 1 when a critical app fails, and says why', async () => {

@@ -120,7 +120,7 @@ function bench(change: PlanChange = {}): Bench {
   const supervisor = createSupervisor({
     plan,
     clock,
-    run: 'run',
+    mark: () => ({ variable: 'mark', limit: '100000000000000001' }),
     logs: new Map(plan.processes.map(({ id }) => [id, log])),
     ports: new Map(),
     environment: () => ({}),
