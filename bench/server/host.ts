@@ -61,5 +61,6 @@ export function createHost(layers: HostLayers = {}): TransportHost {
     lifecycle: createLifecycle({ logger }),
     logger,
     port: undefined,
+    socket: undefined,
   }
 }

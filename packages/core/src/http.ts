@@ -12,6 +12,8 @@ export type { AnyServer } from './http/connection.ts'
 export { trackConnections, type Connections, type TrackConnectionsOptions } from './http/connections.ts'
 export { isEventStream } from './http/event-streams.ts'
 export { isHost } from './http/host.ts'
+export { inheritedSockets } from './transport/inherited-sockets.ts'
+export { listen, listeningUrl, type ListenOptions } from './transport/listen.ts'
 export {
   fromProblem,
   problemHeaders,

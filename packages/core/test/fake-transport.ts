@@ -10,6 +10,7 @@ export interface RecordedTransport extends Transport {
 export interface RecordedTransportOptions {
   readonly events?: string[]
   readonly port?: number
+  readonly address?: string
   readonly onStart?: (host: TransportHost) => Promise<void> | void
   readonly onDrain?: (
     reason: StopReason,
@@ -25,12 +26,13 @@ export function recordedTransport(name: string, options: RecordedTransportOption
     events,
     host: undefined,
     ...(options.port === undefined ? {} : { port: options.port }),
+    ...(options.address === undefined ? {} : { address: options.address }),
     async start(host) {
       events.push(`${name} start`)
       transport.host = host
       await options.onStart?.(host)
       return {
-        url: `test://${name}:${host.port ?? 0}`,
+        url: `test://${name}:${host.socket === undefined ? (host.port ?? 0) : `socket ${host.socket}`}`,
         announceStop(reason) {
           events.push(`${name} announce ${reason}`)
         },

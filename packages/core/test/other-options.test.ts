@@ -56,7 +56,7 @@ async function withProcess<Result>(
       {
         name: 'http',
         module: async () => ({ default: defineProcess(options) }),
-        transports: { http: recordedTransport('http') },
+        transports: { http: recordedTransport('http', { address: '127.0.0.1' }) },
         topology: { expose: true },
       },
     ],
@@ -200,6 +200,11 @@ const effects: Readonly<Record<string, Effect>> = {
     { ports: { http: 7 } },
     (app) => app.transports.get('http')?.url,
     'test://http:7',
+  ),
+  'AppOptions.sockets': appEffect(
+    { sockets: { http: 9 } },
+    (app) => app.transports.get('http')?.url,
+    'test://http:socket 9',
   ),
   'AppOptions.links': appEffect(
     { links: { expose: () => link, connect: () => Promise.reject(new Error('unused')) as never } },

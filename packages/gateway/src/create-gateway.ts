@@ -13,7 +13,7 @@ import { crossOriginHeaders, passesPreflight } from './exchange/cross-origin.ts'
 import type { ExchangeHost, ExchangeRecord } from './exchange/exchange-host.ts'
 import { Exchange } from './exchange/exchange.ts'
 import { createFrontServer } from './listener/front-server.ts'
-import { listen } from './listener/listen.ts'
+import { listenAt } from './listener/listen.ts'
 import { closeRoutes, openRoutes, setWeight, type LiveRoute } from './upstream/open-routes.ts'
 import { watchMaintenance } from './maintenance/watch-maintenance.ts'
 import { resolveGatewayOptions, type GatewayOptions } from './options/gateway-options.ts'
@@ -276,7 +276,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
 
   let url: string
   try {
-    url = await listen(server, settings.host, settings.port)
+    url = await listenAt(server, settings)
     server.on('error', (error) => logger.error({ err: error }, 'the gateway cannot accept connections'))
     settings.signal?.throwIfAborted()
     logger.info({ url, routes: routes.map((route) => route.path) }, 'the gateway listens')

@@ -1,4 +1,5 @@
 import type { Transport } from '@quintet/core'
+import type { TransportHost } from '@quintet/core/kit'
 import { createGateway, type Gateway } from './create-gateway.ts'
 import { gatewayDefaults, type GatewayOptions } from './options/gateway-options.ts'
 
@@ -14,14 +15,16 @@ export interface GatewayTransportOptions extends Omit<GatewayOptions, 'logger' |
  * transports: { http: gatewayTransport({ port: 8080, routes: [{ name: 'media', path: '/api/media/', upstreams: ['http://127.0.0.1:3002'] }] }) }
  */
 export function gatewayTransport(options: GatewayTransportOptions): Transport {
-  const { name = 'gateway', ...rest } = options
+  const { name = 'gateway', port, fd, ...rest } = options
   return {
     name,
-    port: options.port ?? gatewayDefaults.port,
+    ...(fd === undefined
+      ? { port: port ?? gatewayDefaults.port, address: options.host ?? gatewayDefaults.host }
+      : {}),
     async start(host) {
       const gateway: Gateway = await createGateway({
         ...rest,
-        ...(host.port === undefined ? {} : { port: host.port }),
+        ...addressOf(host, { port, fd }),
         logger: host.logger,
       })
       if (options.maintenance) {
@@ -48,4 +51,15 @@ export function gatewayTransport(options: GatewayTransportOptions): Transport {
       }
     },
   }
+}
+
+/** What is given from outside wins, a socket before a port. */
+function addressOf(
+  host: Pick<TransportHost, 'port' | 'socket'>,
+  own: { readonly port: number | undefined; readonly fd: number | undefined },
+): Pick<GatewayOptions, 'port' | 'fd'> {
+  const fd = host.socket ?? (host.port === undefined ? own.fd : undefined)
+  if (fd !== undefined) return { fd }
+  const port = host.port ?? own.port
+  return port === undefined ? {} : { port }
 }

@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { freePort, until } from '@quintet/test-kit'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { freePort, spawnActivated, until } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
 import { createGateway } from '../src/index.ts'
 import { appRoute } from './support/gateway.ts'
@@ -39,6 +41,21 @@ describe('createGateway', () => {
     const socket = connect(port, '127.0.0.1')
     const [error] = (await once(socket, 'error')) as [NodeJS.ErrnoException]
     expect(error.code).toBe('ECONNREFUSED')
+  })
+
+  it('listens on a socket that the process inherits, and says when it is none', async () => {
+    const fixture = fileURLToPath(new URL('./support/activated.ts', import.meta.url))
+    const { child, ports } = await spawnActivated([process.execPath, fixture], ['http'])
+    const [line] = (await once(createInterface(child.stdout as NodeJS.ReadableStream), 'line')) as [string]
+    expect(line).toBe(`http://127.0.0.1:${ports['http']}`)
+    expect((await fetch(`${line}/nothing`)).status).toBe(404)
+    child.kill()
+    await once(child, 'close')
+    const routes = [appRoute([nowhere])]
+    await expect(createGateway({ fd: 12_345, routes })).rejects.toThrow(
+      'The gateway cannot listen on the socket that it inherits: The descriptor 12345 is no socket',
+    )
+    await expect(createGateway({ fd: 3, port: 8080, routes })).rejects.toThrow('gateway.fd: contradicts port')
   })
 
   it('goes on when neither its callback nor its log works', async () => {

@@ -11,6 +11,10 @@ const client = (name: string): readonly [string, string] => ['client/create-clie
 
 const where = 'port and host say where it listens; a port from outside wins'
 const socketWhere = 'port, host and path say where it listens; a port from outside wins'
+const inherited: readonly [string, string] = [
+  'integration/inherited-socket.integration.test.ts',
+  'is where http({ fd }) and websocket({ fd }) listen',
+]
 const reached = 'reaches the process that it asks for, of its own system, in its own folder'
 
 /** Every declared option, and the test that shows its effect: the file under `test/`, and the name of the test in it. */
@@ -18,6 +22,7 @@ const shownBy: Readonly<Record<string, readonly [file: string, test: string]>> =
   'HttpOptions.name': http('names the transport, its port and the ways in that it opens itself'),
   'HttpOptions.port': http(where),
   'HttpOptions.host': http(where),
+  'HttpOptions.fd': inherited,
   'HttpOptions.cors': http('lets the listed origins call, and no other'),
   'HttpOptions.requestTimeout': hostile('that sends its body too slowly gets 408'),
   'HttpOptions.headersTimeout': hostile('that sends its headers too slowly gets 408'),
@@ -63,6 +68,7 @@ const shownBy: Readonly<Record<string, readonly [file: string, test: string]>> =
   'WebSocketOptions.name': socket('names the transport, its port and its ways in'),
   'WebSocketOptions.port': socket(socketWhere),
   'WebSocketOptions.host': socket(socketWhere),
+  'WebSocketOptions.fd': inherited,
   'WebSocketOptions.path': socket(socketWhere),
   'WebSocketOptions.origins': socket('answers in plain HTTP to whom it does not let in'),
   'WebSocketOptions.access': socket('answers in plain HTTP to whom it does not let in'),

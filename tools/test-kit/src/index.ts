@@ -1,3 +1,4 @@
+export { spawnActivated, type Activated } from './activated.ts'
 export { createTestDatabase, postgresUrl, type TestDatabase } from './database.ts'
 export { declaredOptions } from './declared-options.ts'
 export { freePort } from './free-port.ts'

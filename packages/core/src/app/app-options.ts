@@ -16,6 +16,8 @@ export interface AppOptions {
   readonly env?: Readonly<Record<string, string | undefined>>
   /** Ports given from outside, by the transport's key in the process entry. */
   readonly ports?: Readonly<Record<string, number>>
+  /** Listening sockets given from outside, as file descriptors by the transport's key; they go before `ports`. */
+  readonly sockets?: Readonly<Record<string, number>>
   /** Connects sibling processes. Without one, `topology` cannot be used. */
   readonly links?: Links
   /** Apply what the system declares under `dev`. @defaultValue false */
@@ -34,6 +36,7 @@ export const appSpec = {
   logger: option.collaborator<Logger>(['debug', 'info', 'warn', 'error', 'child'], 'a logger').optional(),
   env: option.collaborator<NonNullable<AppOptions['env']>>([], 'environment variables').optional(),
   ports: option.record(option.port()),
+  sockets: option.record(option.descriptor()),
   links: option.collaborator<Links>(['expose', 'connect'], 'links').optional(),
   dev: option.boolean(false),
   startupTimeout: option.delay().optional(),

@@ -46,7 +46,7 @@ async function makeLogger(
 
 function chooseProcess<Config, Services>(
   system: System<Config, Services>,
-  { process: name, ports }: ResolvedAppOptions,
+  { process: name, ports, sockets }: ResolvedAppOptions,
 ): ResolvedProcess<Services> {
   const names = system.processes.map((process) => process.name)
   const [only] = system.processes
@@ -60,5 +60,9 @@ function chooseProcess<Config, Services>(
     )
   }
   refuseUnknownKeys(ports, Object.keys(entry.transports), 'createApp.ports')
+  refuseUnknownKeys(sockets, Object.keys(entry.transports), 'createApp.sockets')
+  const deaf = Object.keys(sockets).find((key) => entry.transports[key]?.address === undefined)
+  if (deaf !== undefined)
+    throw new TypeError(`createApp.sockets.${deaf}: this transport takes no socket. Give it a port.`)
   return entry
 }

@@ -158,10 +158,10 @@ export class ProcessStart<Config, Services> {
 
   async #startTransports(
     steps: StartSteps,
-    host: Omit<TransportHost, 'port'>,
+    host: Omit<TransportHost, 'port' | 'socket'>,
     workers: readonly Transport[],
   ): Promise<void> {
-    const { links, ports } = this.#options
+    const { links, ports, sockets } = this.#options
     const { transports, topology } = this.#entry
     if (topology.expose && links === undefined) {
       this.#logger.warn({}, 'this process exposes its services to siblings, but was started without links')
@@ -179,7 +179,7 @@ export class ProcessStart<Config, Services> {
           if (this.#started.some((other) => other.name === name)) {
             throw new TypeError(`there are two transports named "${name}".`)
           }
-          return transport.start({ ...host, port: ports[name] })
+          return transport.start({ ...host, port: ports[name], socket: sockets[name] })
         },
         (late) => late.close(),
       )

@@ -26,6 +26,11 @@ export function port(fallback?: number): Option<number> {
   return numeral('a port', Number.isInteger, fallback, { min: 0, max: 65_535 })
 }
 
+/** The file descriptor of a socket that the process has inherited; 0, 1 and 2 are input, output and errors. */
+export function descriptor(): Option<number> {
+  return numeral('a file descriptor', Number.isSafeInteger, undefined, { min: 3 })
+}
+
 /** A {@link Duration} of any length, in milliseconds. */
 export function duration(fallback?: Duration, bounds: Bounds<Duration> = {}): Option<number> {
   return measure("a duration such as '30s'", parseDuration, fallback, bounds, 'ms')

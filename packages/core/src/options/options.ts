@@ -1,4 +1,4 @@
-import { count, delay, duration, number, port, size } from './number-options.ts'
+import { count, delay, descriptor, duration, number, port, size } from './number-options.ts'
 import {
   callable,
   clock,
@@ -26,6 +26,7 @@ export const option = Object.freeze({
   collaborator,
   count,
   delay,
+  descriptor,
   duration,
   either,
   function: callable,

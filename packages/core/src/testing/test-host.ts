@@ -22,6 +22,8 @@ export interface TestHostOptions {
   readonly maxConcurrentCalls?: number
   readonly logger?: Logger
   readonly port?: number
+  /** The file descriptor of a listening socket. */
+  readonly socket?: number
 }
 
 /** A transport's host for tests: the real pipeline over an auth manager in memory. */
@@ -60,6 +62,7 @@ export function createTestHost(options: TestHostOptions = {}): TestHost {
     lifecycle,
     logger,
     port: options.port,
+    socket: options.socket,
     close: () => lifecycle.close(),
     [Symbol.asyncDispose]: () => lifecycle.close(),
   }

@@ -22,6 +22,8 @@ export interface TransportHost {
   readonly logger: Logger
   /** The port given from outside for this transport (by the supervisor or a test), if any. */
   readonly port: number | undefined
+  /** The listening socket given from outside for this transport, as a file descriptor, if any. It goes before a port. */
+  readonly socket: number | undefined
 }
 
 /**
@@ -33,6 +35,8 @@ export interface Transport {
   readonly name: string
   /** The port it takes when none is given from outside, for the supervisor's plan; undefined for a worker, 0 for any free one. */
   readonly port?: number
+  /** The address it listens on, where it also takes a listening socket from outside (`TransportHost.socket`); undefined for one that does not. */
+  readonly address?: string
   /** Where it takes WebSocket upgrades, and whether it speaks nothing else; for the routes of a gateway. Undefined for nowhere. */
   readonly webSocket?: { readonly path: string; readonly only: boolean }
   /** The ways in beyond procedures and routes that it opens itself (channels, jobs), for `quintet routes`. */

@@ -195,6 +195,24 @@ describe('createApp', () => {
     expect(events).toEqual(['first start', 'second start', 'first close'])
   })
 
+  it('refuses a socket for a transport that takes none, or that is not there', async () => {
+    const definition = system({
+      processes: [
+        {
+          name: 'http',
+          module: async () => ({ default: defineProcess({}) }),
+          transports: { http: recordedTransport('http', { port: 3002 }) },
+        },
+      ],
+    })
+    await expect(start(definition, { sockets: { http: 3 } })).rejects.toThrow(
+      'createApp.sockets.http: this transport takes no socket. Give it a port.',
+    )
+    await expect(start(definition, { sockets: { htp: 3 } })).rejects.toThrow(
+      'createApp.sockets: unknown key "htp". Did you mean "http"?',
+    )
+  })
+
   it('takes a startupTimeout from outside in place of that of the process entry', async () => {
     const slow = system({
       processes: [

@@ -1,5 +1,5 @@
 import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { listen, listeningUrl, type ListenOptions } from '@quintet/core/http'
 import { GatewayError } from '../errors.ts'
 
 /**
@@ -7,21 +7,16 @@ import { GatewayError } from '../errors.ts'
  *
  * @throws GatewayError `ERR_GATEWAY_LISTEN_FAILED`
  */
-export async function listen(server: Server, host: string, port: number): Promise<string> {
-  await new Promise<void>((resolve, reject) => {
-    const onError = (cause: NodeJS.ErrnoException): void => reject(explain(cause, host, port))
-    server.once('error', onError)
-    server.listen({ host, port }, () => {
-      server.off('error', onError)
-      resolve()
-    })
-  })
-  const address = server.address() as AddressInfo
-  const name = address.address === '0.0.0.0' || address.address === '::' ? '127.0.0.1' : address.address
-  return `http://${address.family === 'IPv6' && name.includes(':') ? `[${name}]` : name}:${address.port}`
+export async function listenAt(server: Server, options: ListenOptions): Promise<string> {
+  try {
+    await listen(server, options)
+  } catch (cause) {
+    throw explain(cause as NodeJS.ErrnoException, options)
+  }
+  return listeningUrl(server, 'http')
 }
 
-function explain(cause: NodeJS.ErrnoException, host: string, port: number): GatewayError {
+function explain(cause: NodeJS.ErrnoException, { fd, host, port }: ListenOptions): GatewayError {
   const why =
     cause.code === 'EADDRINUSE'
       ? 'the port is taken by another process. Stop it, or give another port.'
@@ -30,9 +25,8 @@ function explain(cause: NodeJS.ErrnoException, host: string, port: number): Gate
         : cause.code === 'EADDRNOTAVAIL'
           ? 'this machine does not have the address.'
           : cause.message
-  return new GatewayError(
-    'ERR_GATEWAY_LISTEN_FAILED',
-    `The gateway cannot listen on ${host}:${port}: ${why}`,
-    { cause },
-  )
+  const where = fd === undefined ? `${host}:${port}` : 'the socket that it inherits'
+  return new GatewayError('ERR_GATEWAY_LISTEN_FAILED', `The gateway cannot listen on ${where}: ${why}`, {
+    cause,
+  })
 }

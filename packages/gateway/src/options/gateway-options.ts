@@ -25,6 +25,8 @@ export interface GatewayOptions {
   readonly host?: string
   /** 0 takes a free one. @defaultValue 8080 */
   readonly port?: number
+  /** Listen on a socket that the process has inherited, by its file descriptor, in place of `host` and `port`: see `inheritedSockets` of `@quintet/core/http`. @defaultValue undefined */
+  readonly fd?: number
   readonly logger?: Logger
   /** Addresses and networks of proxies in front, whose `X-Forwarded-*` headers are believed. @defaultValue none */
   readonly trustedProxies?: readonly string[]
@@ -162,6 +164,7 @@ export interface ResolvedGatewayOptions {
   readonly routes: readonly ResolvedRoute[]
   readonly host: string
   readonly port: number
+  readonly fd: number | undefined
   readonly logger: Logger
   readonly trustedProxies: AddressList
   readonly maintenance: ResolvedMaintenance | undefined
@@ -274,6 +277,7 @@ export const sharedSpec: {
 
 const spec = {
   ...sharedSpec,
+  fd: option.descriptor().optional(),
   logger: option.logger(),
   trustedProxies: option.list(option.address()).map(parseAddressList),
   maintenance: maintenanceOption.optional(),
@@ -286,7 +290,13 @@ const spec = {
 
 /** @throws TypeError naming every option that is unknown, missing or out of range. */
 export function resolveGatewayOptions(options: GatewayOptions): ResolvedGatewayOptions {
-  const read = readOptions(options, spec, 'gateway', { check: checkRoutes })
+  const read = readOptions(options, spec, 'gateway', {
+    check(found, note) {
+      checkRoutes(found, note)
+      if (found.fd !== undefined && options.port !== undefined)
+        note('fd', 'contradicts port: the socket has one already. Leave one of them out.')
+    },
+  })
   return {
     ...read,
     routes: withTimeouts(read.routes, read.timeouts),

@@ -2,7 +2,7 @@ import { defineProcess, defineSystem, env, type Secret, type System, type Transp
 import { loadConfig } from '@quintet/core/kit'
 import { Redis } from 'ioredis'
 import type { MaintenanceOptions, MaintenanceRedis } from '../maintenance/maintenance-options.ts'
-import { resolveGatewayOptions } from '../options/gateway-options.ts'
+import { gatewayDefaults, resolveGatewayOptions } from '../options/gateway-options.ts'
 import { GatewayConfig, type GatewayConfiguration } from './system-config.ts'
 import { gatewayTransport, type GatewayTransportOptions } from '../transport.ts'
 
@@ -92,7 +92,8 @@ function withoutUndefined(
 function configuredTransport(): Transport {
   return {
     name: 'http',
-    port: 8080,
+    port: gatewayDefaults.port,
+    address: gatewayDefaults.host,
     start: (host) => gatewayTransport(host.services as GatewayTransportOptions).start(host),
   }
 }

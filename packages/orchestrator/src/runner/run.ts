@@ -7,6 +7,7 @@ import {
   type StopReason,
   type System,
 } from '@quintet/core'
+import { inheritedSockets } from '@quintet/core/http'
 import { createSystemLogger } from '@quintet/core/logger'
 import { flushCompileCache } from 'node:module'
 import { dirname, resolve } from 'node:path'
@@ -37,11 +38,11 @@ export interface RunOptions {
  * stop was not done in time. A second signal ends it at once.
  */
 export async function run(options: RunOptions): Promise<void> {
-  const { system, baseUrl, processes, ports } = await prepare(options).catch(async (error: unknown) => {
+  const { system, ...prepared } = await prepare(options).catch(async (error: unknown) => {
     await tellSupervisor(error)
     throw error
   })
-  await new Runner(system).run({ processes, instance: options.instance ?? 0, ports, baseUrl })
+  await new Runner(system).run({ ...prepared, instance: options.instance ?? 0 })
 }
 
 interface Prepared {
@@ -49,12 +50,15 @@ interface Prepared {
   readonly baseUrl: string
   readonly processes: readonly string[]
   readonly ports: Readonly<Record<string, number>>
+  /** Listening sockets that this process has inherited, by transport. */
+  readonly sockets: Readonly<Record<string, number>>
 }
 
 async function prepare(options: RunOptions): Promise<Prepared> {
   const { system, baseUrl } = await load(options)
   const processes = chooseProcesses(system, options.process)
-  return { system, baseUrl, processes, ports: options.ports ?? readPorts(process.env) }
+  const ports = options.ports ?? readPorts(process.env)
+  return { system, baseUrl, processes, ports, sockets: readSockets(system, processes) }
 }
 
 /** What cannot be loaded now cannot be loaded the next time. */
@@ -103,11 +107,8 @@ function chooseProcesses(system: System, wanted: string | undefined): readonly s
 /** The stop is forced by Quintet's own means first; this much later the process ends whatever hangs. */
 const watchdogMargin = 2_000
 
-interface RunnerInput {
-  readonly processes: readonly string[]
+interface RunnerInput extends Omit<Prepared, 'system'> {
   readonly instance: number
-  readonly ports: Readonly<Record<string, number>>
-  readonly baseUrl: string
 }
 
 class Runner {
@@ -137,7 +138,7 @@ class Runner {
       })
   }
 
-  async run({ processes, instance, ports, baseUrl }: RunnerInput): Promise<void> {
+  async run({ processes, instance, ports, sockets, baseUrl }: RunnerInput): Promise<void> {
     this.#listen()
     const urls: Record<string, string> = {}
     try {
@@ -151,7 +152,8 @@ class Runner {
           baseUrl,
           logger,
           dev,
-          ports: portsOf(this.#system, name, ports),
+          ports: ofTransports(this.#system, name, ports),
+          sockets: ofTransports(this.#system, name, sockets),
           ...startupTimeoutOf(process.env),
           ...(links ? { links } : {}),
           signal: this.#starting.signal,
@@ -290,13 +292,13 @@ function makeLogger(system: System, fields: Record<string, unknown>): Logger {
 }
 
 /** Those that the process has transports for; with all processes in one, each takes its own. */
-function portsOf(
+function ofTransports(
   system: System,
   name: string,
-  ports: Readonly<Record<string, number>>,
+  given: Readonly<Record<string, number>>,
 ): Record<string, number> {
   const transports = Object.keys(system.processes.find((entry) => entry.name === name)?.transports ?? {})
-  return Object.fromEntries(Object.entries(ports).filter(([transport]) => transports.includes(transport)))
+  return Object.fromEntries(Object.entries(given).filter(([transport]) => transports.includes(transport)))
 }
 
 /** What the ecosystem file says in place of the process entry. */
@@ -307,6 +309,22 @@ function startupTimeoutOf(env: NodeJS.ProcessEnv): { readonly startupTimeout?: n
   if (Number.isSafeInteger(startupTimeout) && startupTimeout > 0) return { startupTimeout }
   throw new OrchestratorError(
     `QUINTET_STARTUP_TIMEOUT: ${JSON.stringify(text)} is no time. Give milliseconds, e.g. 30000.`,
+    { code: 'ERR_ORCHESTRATOR_BAD_COMMAND', kind: 'invalid-input' },
+  )
+}
+
+/** Sockets of systemd or the supervisor; what no transport takes is refused, because its clients would wait for ever. */
+function readSockets(system: System, processes: readonly string[]): Record<string, number> {
+  const sockets = inheritedSockets()
+  // They are ours alone: what we start must not take them for its own.
+  for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete process.env[name]
+  const transports = system.processes
+    .filter(({ name }) => processes.includes(name))
+    .flatMap((entry) => Object.keys(entry.transports))
+  const strange = [...sockets.keys()].find((name) => !transports.includes(name))
+  if (strange === undefined) return Object.fromEntries(sockets)
+  throw new OrchestratorError(
+    `run: an inherited socket is called "${strange}", and there is no such transport. Set FileDescriptorName= to one of: ${transports.join(', ')}.`,
     { code: 'ERR_ORCHESTRATOR_BAD_COMMAND', kind: 'invalid-input' },
   )
 }

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { until } from '@quintet/test-kit'
+import { spawnActivated, until } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { binPath } from '../../src/bin-path.ts'
 import type { EcosystemStatus } from '../../src/index.ts'
@@ -181,6 +181,27 @@ describe('quintet', () => {
     expect(await (await fetch(transports.http)).json()).toMatchObject({ system: 'one' })
     child.kill('SIGTERM')
     expect(await once(child, 'close')).toEqual([0, null])
+  })
+
+  it('listens on the sockets that systemd hands over, by the name of the transport', async () => {
+    const bootstrap = join(import.meta.dirname, '../fixtures/activated.ts')
+    const command = [process.execPath, binPath, 'run', bootstrap]
+    const { child, ports } = await spawnActivated(command, ['http'])
+    const response = await fetch(`http://127.0.0.1:${ports['http']}/environment`)
+    expect(await response.json()).toEqual([])
+    child.kill('SIGTERM')
+    expect(await once(child, 'close')).toEqual([0, null])
+  })
+
+  it('refuses a socket that no transport takes', async () => {
+    const command = [process.execPath, binPath, 'run', join(import.meta.dirname, '../fixtures/activated.ts')]
+    const { child } = await spawnActivated(command, ['web'])
+    let stderr = ''
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+    expect(await once(child, 'close')).toEqual([1, null])
+    expect(stderr).toContain(
+      'run: an inherited socket is called "web", and there is no such transport. Set FileDescriptorName= to one of: http.',
+    )
   })
 
   it('runs all processes of a system in one, when none is named', async () => {

@@ -1,5 +1,4 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import type { Transport } from '@quintet/core'
 import type { HttpPlugin, NamedProcedure, RunningTransport, TransportHost } from '@quintet/core/kit'
 import { describeKind } from '../request/describe-kind.ts'
@@ -12,7 +11,7 @@ import { answerBatch } from './batch.ts'
 import { adoptRequests } from '../request/web-request.ts'
 import { unknownRoute } from '../request/unknown-operations.ts'
 import { createBodyWatch } from '../request/body-watch.ts'
-import { trackConnections } from '@quintet/core/http'
+import { listen, listeningUrl, trackConnections } from '@quintet/core/http'
 import { LongAnswers } from '../exchange/long-answers.ts'
 import { Exchange } from '../exchange/exchange.ts'
 import { resolveHttp, type HttpOptions } from '../options/http-options.ts'
@@ -43,7 +42,7 @@ export function http(options: HttpOptions = {}): Transport {
   const resolved = resolveHttp(options)
   return {
     name: resolved.name,
-    port: resolved.port,
+    ...(resolved.fd === undefined ? { port: resolved.port, address: resolved.host } : {}),
     ...(resolved.websocket && { webSocket: { path: resolved.websocket.path, only: false } }),
     operations: [
       ...(resolved.openapi === undefined ? [] : openApiOperations(resolved.openapi)),
@@ -86,14 +85,18 @@ export function http(options: HttpOptions = {}): Transport {
         })
       }
       try {
-        await listen(server, host.port ?? resolved.port, resolved.host)
+        await listen(server, {
+          fd: host.socket ?? (host.port === undefined ? resolved.fd : undefined),
+          host: resolved.host,
+          port: host.port ?? resolved.port,
+        })
       } catch (error) {
         site.bodies.close()
         throw error
       }
       const closed = new Promise((resolve) => server.once('close', resolve))
       return {
-        url: urlOf(server),
+        url: listeningUrl(server, 'http'),
         announceStop: () => site.connections.announceClose(),
         async drain(reason, signal) {
           site.connections.announceClose()
@@ -193,22 +196,6 @@ function isPreflight(request: IncomingMessage): boolean {
   return (
     request.headers.origin !== undefined && request.headers['access-control-request-method'] !== undefined
   )
-}
-
-function listen(server: Server, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen({ port, host }, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-}
-
-function urlOf(server: Server): string {
-  const { address, port } = server.address() as AddressInfo
-  const reachable = address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address
-  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${String(port)}`
 }
 
 function ignore(): void {}

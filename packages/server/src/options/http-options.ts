@@ -29,6 +29,8 @@ export interface HttpOptions {
   readonly port?: number
   /** Reachable from this machine alone unless another address is given, e.g. `'0.0.0.0'`. @defaultValue `'127.0.0.1'` */
   readonly host?: string
+  /** Listen on a socket that the process has inherited, by its file descriptor, in place of `host` and `port`: see `inheritedSockets` of `@quintet/core/http`. What is given from outside wins. @defaultValue undefined */
+  readonly fd?: number
   /** The origins whose pages may call, e.g. `['https://app.example']`. @defaultValue false */
   readonly cors?: false | readonly string[] | CorsOptions
   /** How long the body of an RPC may take to arrive, and a route to answer; 0 for no limit. @defaultValue `'120s'` */
@@ -115,6 +117,7 @@ const spec = {
   name: option.text(httpDefaults.name),
   port: option.port(httpDefaults.port),
   host: option.host(httpDefaults.host),
+  fd: option.descriptor().optional(),
   cors: option.parsed('an allow-list of origins, or false', resolveCors).optional(),
   requestTimeout: option.delay(httpDefaults.requestTimeout),
   headersTimeout: option.delay().optional(),
@@ -159,7 +162,9 @@ export type ResolvedHttpOptions = Omit<
 /** @throws TypeError when an option is unknown, malformed or contradicts another. */
 export function resolveHttp(options: HttpOptions): ResolvedHttpOptions {
   const read = readOptions(options, spec, 'http', {
-    check({ requestTimeout, headersTimeout }, note) {
+    check({ fd, requestTimeout, headersTimeout }, note) {
+      if (fd !== undefined && options.port !== undefined)
+        note('fd', 'contradicts http.port: the socket has a port already. Leave one of them out.')
       if (requestTimeout === 0 || headersTimeout === undefined || headersTimeout <= requestTimeout) return
       note(
         'headersTimeout',

@@ -11,6 +11,8 @@ export interface WebSocketOptions {
   readonly port?: number
   /** @defaultValue `'127.0.0.1'` */
   readonly host?: string
+  /** Listen on a socket that the process has inherited, by its file descriptor, in place of `host` and `port`: see `inheritedSockets` of `@quintet/core/http`. What is given from outside wins. @defaultValue undefined */
+  readonly fd?: number
   /** Where connections are made. @defaultValue `'/ws'` */
   readonly path?: string
   /** The origins whose pages may connect. Clients that are no browsers send none and are not held to this. @defaultValue [] */
@@ -71,7 +73,10 @@ export const webSocketDefaults: Readonly<
 })
 
 /** The options of connections on the port of the HTTP transport, which has the name, the port, the host and the proxies. */
-export type SharedWebSocketOptions = Omit<WebSocketOptions, 'name' | 'port' | 'host' | 'trustedProxies'>
+export type SharedWebSocketOptions = Omit<
+  WebSocketOptions,
+  'name' | 'port' | 'host' | 'fd' | 'trustedProxies'
+>
 
 const defaults = webSocketDefaults
 
@@ -97,6 +102,7 @@ const spec = {
   name: option.text(defaults.name),
   port: option.port(defaults.port),
   host: option.host(defaults.host),
+  fd: option.descriptor().optional(),
   trustedProxies: option.list(option.address()).map(parseTrustedProxies),
 }
 
@@ -104,7 +110,12 @@ export type ResolvedWebSocketOptions = ResolvedOptions<typeof spec>
 
 /** @throws TypeError when an option is unknown or malformed. */
 export function resolveWebSocket(options: WebSocketOptions): ResolvedWebSocketOptions {
-  return readOptions(options, spec, 'websocket')
+  return readOptions(options, spec, 'websocket', {
+    check({ fd }, note) {
+      if (fd !== undefined && options.port !== undefined)
+        note('fd', 'contradicts websocket.port: the socket has a port already. Leave one of them out.')
+    },
+  })
 }
 
 /** @throws TypeError when an option is unknown or malformed. */

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { StopReason, Transport } from '@quintet/core'
+import { listen, listeningUrl } from '@quintet/core/http'
 import type { RunningTransport, TransportHost } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { toProblem } from '../problem.ts'
@@ -28,7 +28,7 @@ export function websocket(options: WebSocketOptions = {}): Transport {
   const resolved = resolveWebSocket(options)
   return {
     name: resolved.name,
-    port: resolved.port,
+    ...(resolved.fd === undefined ? { port: resolved.port, address: resolved.host } : {}),
     webSocket: { path: resolved.path, only: true },
     operations: socketOperations(resolved),
     async start(host: TransportHost): Promise<RunningTransport> {
@@ -76,19 +76,16 @@ class SocketServer implements RunningTransport {
   }
 
   get url(): string {
-    const { address, port } = this.#server.address() as AddressInfo
-    const reachable = address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address
-    return `ws://${reachable.includes(':') ? `[${reachable}]` : reachable}:${String(port)}${this.#options.path}`
+    return `${listeningUrl(this.#server, 'ws')}${this.#options.path}`
   }
 
   async listen(): Promise<void> {
+    const { port, socket } = this.#host
     await this.#hub.start()
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen({ port: this.#host.port ?? this.#options.port, host: this.#options.host }, () => {
-        this.#server.off('error', reject)
-        resolve()
-      })
+    await listen(this.#server, {
+      fd: socket ?? (port === undefined ? this.#options.fd : undefined),
+      host: this.#options.host,
+      port: port ?? this.#options.port,
     })
   }
 
