@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { until } from '@quintet/test-kit'
 import { Client } from 'undici'
 
-/** Somebody of a tenant, who comes from an address of their own. */
+/** A user of a tenant, who comes from an address of their own. */
 export interface User {
   readonly tenant: string
   readonly email: string

@@ -53,7 +53,7 @@ async function perform(stage: LiveStage, options: DemoOptions): Promise<number> 
   return failed === 0 && !stopping.signal.aborted ? 0 : options.exit || failed > 0 ? 1 : 0
 }
 
-/** Shows where everything is, until somebody ends it. */
+/** Shows where everything is, until it is interrupted. */
 async function stay(stage: LiveStage): Promise<void> {
   const { gatewayUrl, ecosystem } = stage
   const docs = ['auth', 'media', 'ledger', 'analytics', 'realtime'].map((app) => [

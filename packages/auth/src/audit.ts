@@ -28,7 +28,7 @@ export type AuthEvent =
 export type AuthEventType = AuthEvent['type']
 
 /**
- * Receives every event with its time. It must not block, and nobody waits for it; what it throws or rejects with is
+ * Receives every event with its time. It must not block, and is not awaited; what it throws or rejects with is
  * logged and goes no further.
  */
 export type AuditListener = (event: AuthEvent & { readonly at: number }) => unknown

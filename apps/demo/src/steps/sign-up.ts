@@ -4,7 +4,7 @@ import { expectStatus, expectThat, stringOf } from '../expect.ts'
 import type { Stage } from '../stage.ts'
 import type { StepRunner } from '../step.ts'
 
-/** Somebody who is signed in. The tokens change as the scenario goes on. */
+/** A person who is signed in. The tokens change as the scenario goes on. */
 export interface Person {
   readonly name: string
   readonly tenant: string
@@ -65,7 +65,7 @@ export async function signUpEverybody(stage: Stage, steps: StepRunner): Promise<
   return { client, ...people }
 }
 
-/** Signs somebody in anew and gives them the new tokens. */
+/** Signs a person in anew and gives them the new tokens. */
 export async function signIn(client: Client, person: Person): Promise<void> {
   const { tenant, email } = person
   const body = expectStatus(

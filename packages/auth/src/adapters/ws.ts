@@ -91,7 +91,7 @@ export function upgradeAuth<const Access extends AccessRule = 'authenticated'>(
           connection: 'close',
         })
         const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')
-        // Whoever is refused may neither hold the connection open nor, by resetting it, find nobody to handle that.
+        // A refused client can neither hold the connection open nor, by resetting it, raise an unhandled error.
         socket.once('finish', onError)
         socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${head}\r\n${body}`)
         return undefined

@@ -41,7 +41,7 @@ function checkLevel(aal: number, path: string): void {
   if (![1, 2, 3].includes(aal)) throw new TypeError(`${path}: ${JSON.stringify(aal)} must be 1, 2 or 3.`)
 }
 
-/** What is too much for a token is refused before anything has changed: nobody could use the session. */
+/** What is too much for a token is refused before anything has changed: the session could not be used. */
 export function checkLists(lists: Pick<SignIn, 'roles' | 'permissions' | 'amr'>, path: string): void {
   let size = 0
   for (const name of ['roles', 'permissions', 'amr'] as const) {

@@ -83,7 +83,7 @@ export function createAuthenticator<const Access extends AccessRule = 'authentic
     const { credentials, fromCookie } = readCredentials(facts, cookies)
     if (credentials.scheme === 'dpop' && !publicUrl.isKnown) {
       throw new AuthError('ERR_AUTH_DPOP_INVALID', {
-        cause: new Refusal(`${path}.origin is not set, so nobody knows what the proof must be for.`),
+        cause: new Refusal(`${path}.origin is not set, so the URL that the proof must name is unknown.`),
       })
     }
     const principal = await manager.authenticate(

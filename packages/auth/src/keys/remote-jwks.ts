@@ -94,8 +94,8 @@ class RemoteJwks implements VerificationKeys {
   }
 
   /**
-   * Grows when a key has gone. Whoever asks keeps the set young too: with every token remembered nobody would look for a
-   * key, and one that the issuer has dropped would be believed for as long as its tokens last.
+   * Grows when a key has gone. Whoever asks keeps the set young too: with every token remembered, no key would be looked
+   * up, and one that the issuer has dropped would be believed for as long as its tokens last.
    */
   get epoch(): number {
     const now = this.#options.clock.monotonic()
@@ -114,12 +114,12 @@ class RemoteJwks implements VerificationKeys {
       this.#keys === undefined ? Math.min(this.#options.cooldown, firstCooldown) : this.#options.cooldown
     if (this.#running !== undefined || now - this.#triedAt >= cooldown) {
       const refreshed = this.#refresh()
-      // An issuer that failed the last time keeps nobody waiting for a key that may still be used.
+      // An issuer that failed the last time delays no call whose key may still be used.
       if (known === undefined || this.#lastFailure === undefined || !this.#isUsable()) await refreshed
     }
     const usable = this.#isUsable()
     const found = usable ? this.#keys?.get(kid) : undefined
-    // With the issuer unreachable nobody knows whether the key exists: that is an outage, not a bad token.
+    // With the issuer unreachable it is unknown whether the key exists: that is an outage, not a bad token.
     if (found === undefined && (this.#lastFailure !== undefined || !usable)) {
       throw new AuthError('ERR_AUTH_UNAVAILABLE', { cause: this.#lastFailure })
     }

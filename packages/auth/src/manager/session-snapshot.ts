@@ -13,7 +13,7 @@ export interface SessionSnapshot {
 export const snapshotFields: readonly string[] = Object.freeze(['st', 'rt', 'exp'])
 export const snapshotFieldsWithPrevious: readonly string[] = Object.freeze(['st', 'rt', 'exp', 'prt', 'rat'])
 
-/** Undefined when the session is not there, or is only a placeholder of somebody who re-warms it. */
+/** Undefined when the session is not there, or is only the placeholder of a process that re-warms it. */
 export function toSnapshot(values: readonly (string | null)[]): SessionSnapshot | undefined {
   const [state, refreshId, expiresAt, previousId, rotatedAt] = values
   if (state === 'a') {

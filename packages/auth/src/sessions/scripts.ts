@@ -3,7 +3,7 @@ import { defineScript, type SessionScript } from './session-redis.ts'
 /*
  * Every script takes the time as its first argument: 0 for the clock of Redis, which is the rule, or
  * milliseconds for a clock that a test holds. States of a session hash: a (active), r (revoked, a tombstone),
- * w (a placeholder of somebody who is reading it from the database).
+ * w (the placeholder of a process that is reading it from the database).
  */
 const prelude = `
 local now = tonumber(ARGV[1])
@@ -240,7 +240,7 @@ return 'OK'
 /**
  * Carries a rotation that the database has decided over to Redis, never backwards. KEYS session, index, epoch;
  * ARGV now, sid, gen, exp, abs, fields…
- * Answers OK, REVOKED, or COLD when there is nothing to carry it over to; a claim of somebody who may have read
+ * Answers OK, REVOKED, or COLD when there is nothing to carry it over to; a claim of a process that may have read
  * the state before is thrown away.
  */
 export const advanceScript: SessionScript = defineScript(`${allowOom}${prelude}

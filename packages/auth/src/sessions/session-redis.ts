@@ -47,7 +47,7 @@ export function defineScript(lua: string): SessionScript {
  * Talks to Redis in bounded time: a command that is not answered within the timeout, or that fails for
  * whatever reason, is `ERR_AUTH_UNAVAILABLE`. Never a pass, and never a reason to throw tokens away.
  *
- * Where Redis does not answer, soon nobody waits for it any more. A command that Redis refuses (out of memory, an
+ * Where Redis does not answer, a circuit breaker soon spares callers the wait. A command that Redis refuses (out of memory, an
  * error in a script) does not count: others may well succeed.
  */
 export class BoundedRedis {

@@ -17,7 +17,7 @@ export const maxLookups = 50
 
 /**
  * Brings sessions back into Redis that it has lost. However many calls and processes ask for one at once, the
- * database is asked once: callers in a process share one flight, processes a claim that stands in the place of the
+ * database is asked once: callers in a process share one run (single flight), processes a claim that stands in the place of the
  * session. What was read is put only in the place of that claim, so whatever happened since it was made
  * (a revocation, another loss) is never undone.
  */
@@ -25,7 +25,7 @@ export class SessionWarmer {
   readonly #registry: SessionRegistry
   readonly #lookup: SessionLookup
   readonly #onWarmed: ((ref: SessionRef) => void) | undefined
-  readonly #flights = new Map<string, Promise<void>>()
+  readonly #running = new Map<string, Promise<void>>()
   readonly #waiting = new Set<() => void>()
   #free = maxLookups
 
@@ -54,11 +54,11 @@ export class SessionWarmer {
   }
 
   #once(key: string, step: () => Promise<void>): Promise<void> {
-    const running = this.#flights.get(key)
+    const running = this.#running.get(key)
     if (running !== undefined) return running
-    const flight = step().finally(() => this.#flights.delete(key))
-    this.#flights.set(key, flight)
-    return flight
+    const run = step().finally(() => this.#running.delete(key))
+    this.#running.set(key, run)
+    return run
   }
 
   async #reproject(ref: SessionRef): Promise<void> {
@@ -95,7 +95,7 @@ export class SessionWarmer {
     throw late()
   }
 
-  /** Resolves when this flight is one of the few that may ask. */
+  /** Resolves when this run is one of the few that may ask. */
   async #turn(until: number): Promise<void> {
     if (this.#free > 0) {
       this.#free--

@@ -41,7 +41,7 @@ export interface TestAuthOptions {
 }
 
 /** Machines that run tests are busy. */
-const patience = '1s'
+const commandTimeout = '1s'
 
 /** Who signs in; everything has a default. */
 export type TestUser = Partial<SignIn>
@@ -81,7 +81,7 @@ export async function createTestAuth(options: TestAuthOptions): Promise<TestAuth
   const events: AuthEvent[] = []
   const authority = createSessionAuthority({
     audit: (event) => events.push(event),
-    commandTimeout: patience,
+    commandTimeout,
     ...options.authority,
     issuer,
     audience,
@@ -93,7 +93,7 @@ export async function createTestAuth(options: TestAuthOptions): Promise<TestAuth
   const manager = createJwtAuthManager({
     logger: silentLogger,
     cnf: { secret: secrets.cnf },
-    commandTimeout: patience,
+    commandTimeout,
     ...options.manager,
     keys,
     issuer,

@@ -17,7 +17,7 @@ export function parseStrictObject(bytes: Uint8Array): Record<string, unknown> | 
   return hasDuplicateMember(text) ? undefined : (value as Record<string, unknown>)
 }
 
-/** Scans text that is known to be valid JSON. `__proto__` counts as a duplicate: nobody honest sends it. */
+/** Scans text that is known to be valid JSON. `__proto__` counts as a duplicate: no honest client sends it. */
 function hasDuplicateMember(text: string): boolean {
   /** The names seen in each open object; null for an open array. */
   const open: (Set<string> | null)[] = []

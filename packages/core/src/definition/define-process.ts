@@ -63,7 +63,7 @@ export function defineProcess<Services = unknown>(
 
 type WorkerMaker<Services> = (services: Services) => readonly Transport[] | Promise<readonly Transport[]>
 
-/** Holds a function that makes workers to those that open no way in: nobody could see its rule before the process runs. */
+/** Holds a function that makes workers to those that open no way in: its rule could not be seen before the process runs. */
 function withoutWays<Services>(
   make: (services: Services) => readonly Transport[] | Promise<readonly Transport[]>,
 ): (services: Services) => Promise<readonly Transport[]> {

@@ -50,7 +50,7 @@ export class DefinitionCheck {
     return this.#parse(() => parseDuration((value ?? fallback) as Duration, path))
   }
 
-  /** A duration that somebody waits for with a timer. */
+  /** A duration that a timer waits for. */
   delay(value: unknown, fallback: Duration, path: string): number {
     return this.#parse(() => parseTimerDuration((value ?? fallback) as Duration, path))
   }

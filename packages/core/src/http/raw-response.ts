@@ -20,7 +20,7 @@ export function writeRawResponse(socket: Duplex, { status, headers = {}, body = 
     return
   }
   const all = { connection: 'close', 'content-length': String(Buffer.byteLength(body)), ...headers }
-  // A line break in a value would begin a header, or an answer, of somebody else's making.
+  // A line break in a value would begin a header, or an answer, of the sender's own (response splitting).
   const lines = Object.entries(all).map(
     ([name, value]) => `${name}: ${value.replaceAll(/[\r\n\0]+/g, ' ')}\r\n`,
   )

@@ -25,7 +25,7 @@ export function parseDuration(value: Duration, path = 'duration'): number {
 const longestTimer = 2_147_483_647
 
 /**
- * Reads a {@link Duration} that somebody will wait for with a timer.
+ * Reads a {@link Duration} that a timer will wait for.
  *
  * @throws TypeError as `parseDuration`, and when no timer can wait that long.
  */

@@ -29,7 +29,7 @@ const longestTimer = 2_147_483_647
  *
  * A call that is past its deadline is answered with `ERR_CORE_DEADLINE_EXCEEDED` at that moment and its
  * signal aborts; it counts as in progress until its handler has really ended. `run` reads `call.signal`
- * only when somebody asks the invocation for its signal, so a surface may make it on demand in a getter.
+ * only when the invocation is asked for its signal, so a surface may make it on demand in a getter.
  */
 export function createPipeline(options: PipelineOptions): Pipeline {
   return new CallPipeline(options)

@@ -18,7 +18,7 @@ export interface Ending {
 
 /**
  * One call in the pipeline, and the invocation that wrappers and handlers see. The abort controller and the
- * child logger are made only when somebody asks for them: most calls need neither.
+ * child logger are made on demand: most calls need neither.
  */
 export class PipelineCall implements Invocation, Timed {
   readonly incoming: IncomingCall

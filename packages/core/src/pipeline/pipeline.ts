@@ -63,7 +63,7 @@ export interface Pipeline {
   ): AsyncGenerator<Item, void, undefined>
   /** Authenticates and authorizes without calling anything, e.g. before a WebSocket upgrade. */
   authorize(call: IncomingCall): Promise<Principal>
-  /** Calls `onEnd` once when the principal's session ends, so that its open connections can be closed; undefined when nobody can tell. */
+  /** Calls `onEnd` once when the principal's session ends, so that its open connections can be closed; undefined when the auth manager cannot tell. */
   watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable | undefined
   addObserver(observer: InvocationObserver): void
   /** Tells the observers of a request that asked for no operation there is, e.g. of a 404; it is not logged. */

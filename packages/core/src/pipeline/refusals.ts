@@ -18,7 +18,7 @@ export function refused(
   })
 }
 
-/** Credentials that nobody accepts. */
+/** Credentials that no authenticator accepts. */
 export function notIdentified(): QuintetError {
   return new QuintetError('The credentials were not accepted.', {
     code: 'ERR_CORE_UNAUTHENTICATED',

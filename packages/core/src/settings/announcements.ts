@@ -21,13 +21,13 @@ export interface SettingsRedis {
 /** Tells other processes at once that a version is there. It may fail: whoever misses it sees the version by polling. */
 export interface Announcements {
   announce(version: number): Promise<void>
-  /** Calls back for every version that somebody announces. */
+  /** Calls back for every version that is announced. */
   listen(onVersion: (version: number) => void): Promise<void>
   close(): Promise<void>
 }
 
-/** A connection that is away may queue a command for as long as it likes; nobody waits longer than this, in milliseconds. */
-const patience = 1_000
+/** A connection that is away may queue a command for as long as it likes; the longest wait for an answer, in milliseconds. */
+const answerTimeout = 1_000
 
 export function createAnnouncements(
   redis: SettingsRedis | undefined,
@@ -39,7 +39,7 @@ export function createAnnouncements(
 
   const attempt = async (what: string, run: () => Promise<unknown>): Promise<void> => {
     const { promise: late, reject } = Promise.withResolvers<never>()
-    const timer = setTimeout(() => reject(new Error(`no answer within ${patience} ms`)), patience)
+    const timer = setTimeout(() => reject(new Error(`no answer within ${answerTimeout} ms`)), answerTimeout)
     try {
       await Promise.race([run(), late])
     } catch (error) {

@@ -203,7 +203,7 @@ class RuntimeSettings<Schema extends StandardSchemaV1> implements Settings<Schem
     return version
   }
 
-  /** Loads and applies; one at a time, and once more when somebody asked meanwhile. */
+  /** Loads and applies; one at a time, and once more when asked for meanwhile. */
   #reload(): Promise<void> {
     if (this.#reloading !== undefined) {
       this.#reloadAgain = true

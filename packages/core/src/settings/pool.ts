@@ -15,7 +15,7 @@ export interface SettingsClient extends SettingsQuery {
 }
 
 /** How long a read waits for PostgreSQL, connection included, in milliseconds. */
-const patience = 5_000
+const answerTimeout = 5_000
 
 /**
  * Reads through a pool. A connection that was cut off without a word would keep a read waiting for many minutes; it is
@@ -26,8 +26,8 @@ export function createReader(pool: SettingsPool): SettingsQuery {
     async query(text, values) {
       const late = Promise.withResolvers<never>()
       const timer = setTimeout(
-        () => late.reject(new Error(`PostgreSQL gave no answer within ${patience} ms`)),
-        patience,
+        () => late.reject(new Error(`PostgreSQL gave no answer within ${answerTimeout} ms`)),
+        answerTimeout,
       )
       const answer = withClient(pool, (client) => Promise.race([client.query(text, values), late.promise]))
       try {
@@ -52,13 +52,13 @@ export async function inTransaction<Result>(
   })
 }
 
-/** Runs something on a connection of its own, which is closed when that fails: nobody knows what state it is in. */
+/** Runs something on a connection of its own, which is closed when that fails: its state is unknown then. */
 async function withClient<Result>(
   pool: SettingsPool,
   run: (client: SettingsQuery) => Promise<Result>,
 ): Promise<Result> {
   const client = await pool.connect()
-  // While the connection is out, its pool does not listen, and an error that nobody hears would end the process.
+  // While the connection is out, its pool does not listen, and an error event without a listener would end the process.
   client.on('error', ignore)
   let failed = true
   try {

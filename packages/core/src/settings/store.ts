@@ -166,7 +166,7 @@ export function createSettingsStore(pool: SettingsPool, namespace: string): Sett
 function assertExpected({ key, expectedVersion }: ChangeRequest, version: number): void {
   if (expectedVersion === version) return
   throw new QuintetError(
-    `The setting "${key}" is at version ${version}, not at ${expectedVersion}: somebody else has changed it. Read it again.`,
+    `The setting "${key}" is at version ${version}, not at ${expectedVersion}: it was changed meanwhile. Read it again.`,
     { code: 'ERR_CORE_SETTINGS_CONFLICT', kind: 'conflict', details: { key, version } },
   )
 }

@@ -14,7 +14,7 @@ export interface TokenAuth extends AuthManager {
   readonly checks: number
 }
 
-/** Makes an auth manager for tests. A token that nobody granted is refused with reason `unknown`. */
+/** Makes an auth manager for tests. A token that was not granted is refused with reason `unknown`. */
 export function createTokenAuth(tokens: Readonly<Record<string, Principal>> = {}): TokenAuth {
   const granted = new Map(Object.entries(tokens))
   const ended = new Map<string, SessionEnd>()

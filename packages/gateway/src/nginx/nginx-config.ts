@@ -69,7 +69,7 @@ http {
   absolute_redirect off;
   default_type application/octet-stream;
 ${needsLua ? luaSetup(settings) : ''}
-  # Bodies stream in both directions; nobody waits for the whole.
+  # Bodies stream in both directions, without being buffered whole.
   proxy_http_version 1.1;
   proxy_request_buffering off;
   proxy_buffering off;

@@ -1,4 +1,4 @@
-/** Waits until a condition holds that somebody else changes. */
+/** Waits until a condition holds that other code changes. */
 export interface Waiter {
   /** To be called after each change. */
   check(): void

@@ -22,7 +22,7 @@ export interface CommandOptions {
 }
 
 /** How long a supervisor may take to say that it has received a command, in milliseconds. */
-const patience = 10_000
+const answerTimeout = 10_000
 
 /**
  * Sends a command to the supervisor of a data folder and returns its answer; a command that follows something
@@ -42,12 +42,12 @@ export async function sendCommand(
     const silence = setTimeout(() => {
       reject(
         new OrchestratorError(
-          `The supervisor (pid ${address.pid}) does not answer: it has not taken the command within ${patience / 1_000} s. It may carry it out when it goes on. "kill -CONT ${address.pid}" wakes one that was stopped, "kill -KILL ${address.pid}" ends it and all of its processes.`,
+          `The supervisor (pid ${address.pid}) does not answer: it has not taken the command within ${answerTimeout / 1_000} s. It may carry it out when it goes on. "kill -CONT ${address.pid}" wakes one that was stopped, "kill -KILL ${address.pid}" ends it and all of its processes.`,
           { code: 'ERR_ORCHESTRATOR_CONTROL_FAILED', kind: 'unavailable' },
         ),
       )
       socket.destroy()
-    }, patience)
+    }, answerTimeout)
     socket.once('close', () => clearTimeout(silence))
     const lines = jsonLines(socket, (message) => {
       clearTimeout(silence)

@@ -1,4 +1,4 @@
-/** A server that somebody else runs and that we leave running. */
+/** A server that is run outside the ecosystem, and left running. */
 export interface ExternalServer extends AsyncDisposable {
   readonly url: string
   readonly port: number

@@ -82,7 +82,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
     ended,
     async stop() {
       if (!running) return
-      // While it is stopped, somebody waits for it: keep the event loop alive until it has ended.
+      // A stop is awaited: keep the event loop alive until it has ended.
       child.ref()
       child.kill(`SIG${options.stopSignal}`)
       const force = setTimeout(() => child.kill('SIGKILL'), options.stopTimeout)

@@ -52,7 +52,7 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
   let lookedAt = performance.now()
   await removeUnfinished(file)
 
-  /** A log that somebody has removed or renamed is opened anew; looked at once a second at most. */
+  /** A log that was removed or renamed is opened anew; looked at once a second at most. */
   async function reopenWhenGone(): Promise<void> {
     if (performance.now() - lookedAt < lookInterval) return
     lookedAt = performance.now()

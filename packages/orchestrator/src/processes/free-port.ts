@@ -1,6 +1,6 @@
 import { createServer, type AddressInfo } from 'node:net'
 
-/** A port on 127.0.0.1 that was free a moment ago. Somebody else may take it first: be ready to ask again. */
+/** A port on 127.0.0.1 that was free a moment ago. Another process may take it first: be ready to ask again. */
 export async function freePort(): Promise<number> {
   const server = createServer()
   await new Promise<void>((resolve, reject) => {

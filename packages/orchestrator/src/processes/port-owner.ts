@@ -9,7 +9,7 @@ export interface PortOwner {
   readonly command: string
 }
 
-/** Finds who listens on a TCP port. Undefined when nobody does, or when it is somebody whose processes we may not look into. */
+/** Finds who listens on a TCP port. Undefined when no process does, or when it is another user's, which may not be looked into. */
 export async function findPortOwner(port: number): Promise<PortOwner | undefined> {
   return process.platform === 'linux' ? findInProc(port) : findWithLsof(port)
 }

@@ -31,10 +31,10 @@ export interface RunOptions {
 
 /**
  * Runs one process of a system, or all of them in one, until it is told to stop: by SIGTERM or SIGINT, by its
- * supervisor, or because something was thrown that nobody caught. Owns the signals and the exit code of
+ * supervisor, or because of an uncaught exception. Owns the signals and the exit code of
  * the operating system's process.
  *
- * Exit code 0 after an orderly stop; 1 when the start failed, something was thrown that nobody caught, or the
+ * Exit code 0 after an orderly stop; 1 when the start failed, an exception was not caught, or the
  * stop was not done in time. A second signal ends it at once.
  */
 export async function run(options: RunOptions): Promise<void> {
@@ -209,7 +209,7 @@ class Runner {
     process.on('SIGTERM', onSignal)
     process.on('SIGINT', onSignal)
     const onUncaught = (error: unknown): void => {
-      this.#logger.fatal({ err: error }, 'Something was thrown that nobody caught.')
+      this.#logger.fatal({ err: error }, 'uncaught exception')
       this.#failed = true
       this.#stop('failure')
     }

@@ -39,7 +39,7 @@ export interface ProcessStatus {
 
 export interface ServerStatus {
   readonly name: 'postgres' | 'redis'
-  /** `external`: somebody else's. */
+  /** `external`: run outside the ecosystem. */
   readonly source: string
   readonly port: number
   readonly pid: number | null

@@ -40,7 +40,7 @@ export interface RunningServer {
   readonly url: string
   readonly port: number
   readonly pid: number | undefined
-  /** `external`: somebody else's. */
+  /** `external`: run outside the ecosystem. */
   readonly source: string
   readonly restarts: number
 }

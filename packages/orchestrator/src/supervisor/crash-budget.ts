@@ -18,7 +18,7 @@ const longer = { windows: 10, restarts: 2 }
 export interface CrashBudget {
   /** Counts one at a time of the monotonic clock. True when that was one too many. */
   spend(at: number): boolean
-  /** Forgets all of them: somebody has looked at it and starts it by hand. */
+  /** Forgets all crashes: an operator starts it by hand. */
   reset(): void
 }
 

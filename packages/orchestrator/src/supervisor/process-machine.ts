@@ -8,7 +8,7 @@ import type { RestartCause } from '../running/running-ecosystem.ts'
 
 /** What happens to a process, from outside or from its child. */
 export type ProcessEvent =
-  /** Somebody wants it up. */
+  /** It is wanted up: by `start`, or by a process that depends on it. */
   | { readonly type: 'start' }
   /** What it waits for is ready now, or is not. */
   | { readonly type: 'gate'; readonly open: boolean }

@@ -126,7 +126,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     const failed = (detail: string): void =>
       machine.send({ type: 'probed', responsive: false, healthy: false, detail })
     probeTimer = clock.setTimeout(() => {
-      // An answer that comes later is for nobody.
+      // An answer that comes later is dropped.
       probeNumber += 1
       failed(`it did not answer a probe within ${timeoutMs} ms`)
     }, timeoutMs)

@@ -2,7 +2,7 @@ import type { EcosystemEvent } from '../running/ecosystem-events.ts'
 import { paint } from './paint.ts'
 import { phaseColors } from './phase-colors.ts'
 
-/** An event as one line, or undefined when nobody watching needs it. */
+/** An event as one line, or undefined when it is of no use to a person who watches. */
 export function formatEvent(event: EcosystemEvent): string | undefined {
   switch (event.type) {
     case 'progress':

@@ -38,7 +38,7 @@ export interface QueueOptions {
    */
   readonly connection: RedisClient
   /**
-   * Signs the context of jobs: 32 characters at least, the same for all who add and run jobs, and for nobody else.
+   * Signs the context of jobs: 32 characters at least, the same in all processes that add and run jobs, and known to them alone.
    * Of several, the first signs and all verify.
    */
   readonly secret: SecretText | readonly SecretText[]
@@ -150,7 +150,7 @@ export function createQueue(options: QueueOptions): Queue {
 
   const ask = <Result>(run: () => Promise<Result>): Promise<Result> =>
     unavailableWhenRedisIs(() => {
-      // A connection that answers nothing is lost, though nobody has said so; another one takes its place.
+      // A connection that answers nothing is lost, though it was never closed; another one takes its place.
       const reconnect = (): void => {
         if (connection.status === 'ready') connection.disconnect(true)
       }

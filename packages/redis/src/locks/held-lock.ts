@@ -105,5 +105,5 @@ export function holdLock(holding: Holding): Lock {
 }
 
 export function lost(name: string): RedisError {
-  return new RedisError('ERR_REDIS_LOCK_LOST', `The lock "${name}" may have passed to somebody else.`)
+  return new RedisError('ERR_REDIS_LOCK_LOST', `The lock "${name}" may have passed to another owner.`)
 }

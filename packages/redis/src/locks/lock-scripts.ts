@@ -5,7 +5,7 @@ import type { Script } from '../script.ts'
 const tokenTtl = 7 * 24 * 60 * 60 * 1_000
 
 /**
- * KEYS lock, token; ARGV owner, ttl. Returns the fencing token as text, or nil when somebody holds the lock.
+ * KEYS lock, token; ARGV owner, ttl. Returns the fencing token as text, or nil when the lock is held.
  *
  * The token is the time in microseconds, or one more than the last: it grows although the counter may be lost.
  */

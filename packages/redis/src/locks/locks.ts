@@ -23,7 +23,7 @@ export interface LocksOptions {
 export interface AcquireOptions {
   /** Replaces {@link LocksOptions.ttl}. */
   readonly ttl?: Duration
-  /** How long to wait for a lock that somebody holds. @defaultValue `'10s'` */
+  /** How long to wait for a lock that is held. @defaultValue `'10s'` */
   readonly wait?: Duration
   /** Ends the waiting. */
   readonly signal?: AbortSignal
@@ -37,7 +37,7 @@ export interface Locks {
    * @throws RedisError `ERR_REDIS_LOCK_HELD` when it is still held after `wait`, `ERR_REDIS_UNAVAILABLE` when Redis is away.
    */
   acquire(name: string, options?: AcquireOptions): Promise<Lock>
-  /** Tries once; `undefined` when somebody holds it. */
+  /** Tries once; `undefined` when it is held. */
   tryAcquire(name: string, options?: Pick<AcquireOptions, 'ttl'>): Promise<Lock | undefined>
   /** Runs under the lock and releases it. Rejects with `ERR_REDIS_LOCK_LOST` when the lock was lost meanwhile. */
   run<T>(name: string, work: (lock: Lock) => Promise<T>, options?: AcquireOptions): Promise<T>
@@ -94,7 +94,7 @@ export function createLocks(options: LocksOptions): Locks {
     try {
       token = await acquireLock(client, keys, [owner, ttl])
     } catch (error) {
-      // It may have been taken although we do not know. Nobody waits for this, and without it the lock just expires.
+      // It may have been taken although the answer was lost. This is not awaited: without it the lock just expires.
       releaseLock(client, keys.slice(0, 1), [owner]).catch(() => undefined)
       throw error
     }
@@ -121,7 +121,7 @@ export function createLocks(options: LocksOptions): Locks {
       }
       const left = end - clock.monotonic()
       if (left <= 0)
-        throw new RedisError('ERR_REDIS_LOCK_HELD', `The lock "${name}" is held by somebody else.`, {
+        throw new RedisError('ERR_REDIS_LOCK_HELD', `The lock "${name}" is held by another owner.`, {
           retryAfter: ttl,
         })
       await pause(Math.min(left, retryInterval * (0.5 + Math.random())), signal)

@@ -7,8 +7,8 @@ export interface PolicyChange extends Change {
 /** What changes about one object. */
 export interface Change {
   /**
-   * `safe`: nobody sees or may do more, and nothing stops working. `breaking`: something that worked may
-   * be refused. `dangerous`: somebody may see or do more than before.
+   * `safe`: no role sees or may do more, and nothing stops working. `breaking`: something that worked may
+   * be refused. `dangerous`: a role may see or do more than before.
    */
   readonly class: 'safe' | 'breaking' | 'dangerous'
   readonly change: string

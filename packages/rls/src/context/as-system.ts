@@ -1,6 +1,6 @@
 import { createScope, currentScope, runInScope, type RlsContext } from './rls-context.ts'
 
-const nobody: RlsContext = Object.freeze({
+const systemAlone: RlsContext = Object.freeze({
   tenantId: null,
   userId: null,
   roles: Object.freeze([]),
@@ -22,6 +22,6 @@ export function asSystem<Result>(reason: string, run: () => Result): Result {
     throw new TypeError('asSystem: give the reason, it is written to the audit record.')
   }
   const outer = currentScope()?.context
-  const context = outer ? Object.freeze({ ...outer, isSystem: true }) : nobody
+  const context = outer ? Object.freeze({ ...outer, isSystem: true }) : systemAlone
   return runInScope(createScope(context, reason), run)
 }

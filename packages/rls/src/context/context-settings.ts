@@ -11,7 +11,7 @@ export const contextStatement: string =
   "pg_catalog.set_config('app.tenant_id',$3,true),pg_catalog.set_config('app.is_system',$4,true)," +
   "pg_catalog.set_config('app.roles',$5,true)"
 
-/** {@link contextStatement} for a connection that worked for somebody else: releases the locks of its session too. */
+/** {@link contextStatement} for a connection that worked for another user: releases the locks of its session too. */
 export const sealingContextStatement: string = `${contextStatement},pg_catalog.pg_advisory_unlock_all()`
 
 /**

@@ -24,7 +24,7 @@ export const advisoryLockDefaults = Object.freeze({ timeout: '30s' } as const)
  * The lock lives on one connection for as long as the function runs. When that connection is lost, so is
  * the lock: the signal aborts with `ERR_RLS_LOCK_LOST`, and so does the call once the function has ended.
  *
- * @throws RlsError `ERR_RLS_LOCK_TIMEOUT` when somebody else holds it for longer than the timeout.
+ * @throws RlsError `ERR_RLS_LOCK_TIMEOUT` when another session holds it for longer than the timeout.
  */
 export async function withAdvisoryLock<Result>(
   pool: LockPool,
@@ -136,7 +136,7 @@ function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<v
 }
 
 function lockTimeout(name: string): RlsError {
-  return new RlsError(`The lock "${name}" is held by somebody else.`, {
+  return new RlsError(`The lock "${name}" is held by another session.`, {
     code: 'ERR_RLS_LOCK_TIMEOUT',
     kind: 'timeout',
     details: { lock: name },

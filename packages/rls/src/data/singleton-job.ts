@@ -6,7 +6,7 @@ export interface SingletonJobOptions {
   readonly pool: LockPool
   /** Names the job in the whole fleet. */
   readonly name: string
-  /** Runs on one instance at a time, until it returns or the signal aborts; then somebody takes it up again. */
+  /** Runs on one instance at a time, until it returns or the signal aborts; then an instance takes it up again. */
   readonly run: (signal: AbortSignal) => Promise<void>
   /** How long to wait before it asks for the lock, or runs the job, again. @defaultValue `'1s'` */
   readonly retryAfter?: Duration

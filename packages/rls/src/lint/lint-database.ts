@@ -73,7 +73,7 @@ function defaultGrants({ catalogue, isTenant }: LintSubject): LintFinding[] {
   )
 }
 
-/** Functions of PostgreSQL's own that reach the files and programs of the server, and that somebody has opened. */
+/** Functions of PostgreSQL's own that reach the files and programs of the server, and whose EXECUTE was granted. */
 function systemFunctions({ catalogue, isTenant }: LintSubject): LintFinding[] {
   return catalogue.systemFunctions
     .filter(({ largeObjects: large, grantees }) => !large && grantees.some(isTenant))

@@ -23,7 +23,7 @@ function calledFunction(one: CatalogueFunction, { isTenant }: LintSubject): Lint
 
 const writing = new Set(['insert', 'update', 'delete', 'truncate'])
 
-/** A trigger fires for whoever may write the table; nobody needs EXECUTE for it. */
+/** A trigger fires for every role that may write the table; EXECUTE is not needed for it. */
 function triggerFunction(one: CatalogueFunction, { catalogue, isTenant }: LintSubject): LintFinding[] {
   const written = catalogue.relations.filter(
     ({ name, grants, columnGrants }) =>

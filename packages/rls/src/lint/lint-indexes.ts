@@ -70,7 +70,7 @@ function uniqueAcross(table: CatalogueRelation, column: string): LintFinding[] {
     }))
 }
 
-/** A key that nobody can guess, or that the database alone gives out, tells nothing. */
+/** A key that cannot be guessed, or that the database alone gives out, tells nothing. */
 function isRandomKey(table: CatalogueRelation, columns: readonly (string | null)[]): boolean {
   return columns.every((name) => {
     const column = table.columns.find((one) => one.name === name)

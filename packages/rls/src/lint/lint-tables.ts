@@ -71,7 +71,7 @@ function lintTable(
     report(
       'nullable-tenant',
       'warning',
-      `allows rows without ${tenantColumn}, which nobody sees. Make it NOT NULL.`,
+      `allows rows without ${tenantColumn}, which no tenant sees. Make it NOT NULL.`,
     )
   }
 }

@@ -64,7 +64,7 @@ export interface OwnerPolicyOptions<Column extends string = string> extends Poli
   readonly tenantType?: IdType
 }
 
-/** Rows belong to one user of one tenant, and nobody else uses them. */
+/** Rows belong to one user of one tenant, who alone uses them. */
 export function ownerPolicy(table: string, options: OwnerPolicyOptions = {}): TablePolicy {
   refuseUnknownKeys(
     options,
@@ -84,7 +84,7 @@ export function ownerPolicy(table: string, options: OwnerPolicyOptions = {}): Ta
   })
 }
 
-/** Rows belong to nobody: every tenant reads them, only the system login writes them. */
+/** Rows belong to no tenant: every tenant reads them, only the system login writes them. */
 export function sharedPolicy(table: string, options: { readonly name?: string } = {}): TablePolicy {
   refuseUnknownKeys(options, ['name'], `sharedPolicy(${table})`)
   return define(

@@ -36,7 +36,7 @@ export class FlightPlan implements StatementPlan {
     this.seal = this.#mustSeal(open && this.begin === undefined)
   }
 
-  /** Whether the state that somebody else may have left must go before the statement; remembers for whom the session works. */
+  /** Whether the state that another user of the session may have left must go before the statement; remembers for whom the session works. */
   #mustSeal(within: boolean): boolean {
     const { settings } = this
     if (settings === undefined) return false

@@ -14,7 +14,7 @@ export interface SessionOptions {
   readonly settings: SettingsReader
   /** Whether the connection is one of the system login. */
   readonly system: boolean
-  /** A failure that nobody waits for. */
+  /** A failure that no caller waits for. */
   readonly onBackgroundError: (error: unknown) => void
 }
 
@@ -27,14 +27,14 @@ export interface Transaction {
   used: boolean
 }
 
-/** What the pool knows of one connection while somebody has it. */
+/** What the pool knows of one connection while it is checked out. */
 export interface Session {
   readonly client: PoolClient
   readonly options: SessionOptions
   transaction: Transaction | undefined
   /** For whom alone the session can hold state; null for a new one, undefined when unknown. */
   sealedFor: ContextSettings | null | undefined
-  /** Something outlives the transaction on this connection, so it cannot be handed to somebody else. */
+  /** Something outlives the transaction on this connection, so it cannot go back to the pool. */
   tainted: boolean
   /** Statements that have not been answered. */
   pending: number

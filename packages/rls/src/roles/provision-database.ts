@@ -160,7 +160,7 @@ async function openSchema(database: Client, roles: DatabaseRoles): Promise<void>
     `alter default privileges for role ${owner} grant select, insert, update, delete on tables to ${quoteName(roles.system)}`,
   )
   await database.query(`alter default privileges for role ${owner} grant usage on sequences to ${users}`)
-  // A function may do with its owner's rights what no policy sees: nobody runs one without a grant.
+  // A function may do with its owner's rights what no policy sees: no role runs one without a grant.
   await database.query(`alter default privileges for role ${owner} revoke execute on functions from public`)
   await database.query(
     `alter default privileges for role ${owner} grant execute on functions to ${quoteName(roles.system)}`,

@@ -17,7 +17,7 @@ export interface StatementPlan {
   /** A BEGIN that was held back until the first statement. */
   readonly begin: string | undefined
   readonly settings: ContextSettings | undefined
-  /** Whether the state that somebody else may have left in the session must go first. */
+  /** Whether the state that another user of the session may have left must go first. */
   readonly seal: boolean
   /** PostgreSQL has carried out BEGIN. */
   begun(): void
@@ -192,7 +192,7 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
 
     override handleError(error: Error, connection: DriverConnection): void {
       for (const statement of this.#parsedNow ?? []) statement.state = 'doubtful'
-      // Outdated by a change of its table, or gone with a DISCARD or DEALLOCATE of somebody's.
+      // Outdated by a change of its table, or gone with a DISCARD or DEALLOCATE.
       const { code } = error as { code?: unknown }
       if (this.reused && this.#statement && isOutdated(error)) this.#statement.state = 'doubtful'
       if (code === '26000') this.#names?.doubtAll()

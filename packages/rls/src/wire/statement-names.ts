@@ -7,7 +7,7 @@ export const namePrefix: string = `q${randomBytes(3).toString('hex')}_`
 /** One prepared statement of one connection. */
 export interface NamedStatement {
   readonly name: string
-  /** `doubtful`: a Parse was sent and its flight failed, so nobody knows whether the name exists. */
+  /** `doubtful`: a Parse was sent and its round trip failed, so that it is unknown whether the name exists. */
   state: 'new' | 'parsed' | 'doubtful'
   /**
    * What PostgreSQL said about its rows: null for none, undefined as long as it has not been asked. It holds
@@ -29,7 +29,7 @@ export interface StatementNames {
    * go first.
    */
   take(text: string, name?: string): NamedStatement
-  /** Nobody knows any more which names exist. */
+  /** Which names exist is unknown from now on. */
   doubtAll(): void
 }
 

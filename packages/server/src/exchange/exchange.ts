@@ -46,7 +46,7 @@ export class Exchange {
     return (this.#client ??= this.site.options.trustedProxies.client(this.request))
   }
 
-  /** Aborts when the client goes away before it has its answer. Made when somebody asks for it. */
+  /** Aborts when the client goes away before it has its answer. Made on demand. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       const controller = new AbortController()
@@ -203,7 +203,7 @@ export class Exchange {
     else response.once('close', leave)
   }
 
-  /** Does not wait for the rest of a body that nobody wants. */
+  /** Does not wait for the rest of a body that is not read. */
   #leaveBody(): void {
     const { request, response } = this
     const declared = declaredLength(request)

@@ -54,7 +54,7 @@ interface PendingCall extends Timed {
   timer: NodeJS.Timeout | undefined
   /** Whether its time runs until it is answered or has begun. */
   limited: boolean
-  /** Nobody waits for it here any more, and the other side has not ended it yet. */
+  /** It is not waited for here any more, and the other side has not ended it yet. */
   left: boolean
 }
 

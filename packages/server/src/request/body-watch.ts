@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http'
 export interface WatchedBody {
   /** To be called with each piece of it. */
   progress(bytes: number): void
-  /** Nobody waits for it any more. */
+  /** It is not waited for any more. */
   unwatch(): void
 }
 
@@ -20,7 +20,7 @@ export interface BodyWatch {
     },
     onTimeout: () => void,
   ): WatchedBody
-  /** From now on no body may stand still for longer than this, in milliseconds: somebody waits for all of them. */
+  /** From now on no body may stand still for longer than this, in milliseconds: a stop waits for all of them. */
   hurry(still: number): void
   close(): void
 }

@@ -20,7 +20,7 @@ export interface AuthenticatedConnection extends SocketConnection {
   /**
    * Goes on with a new token of the same session.
    *
-   * @throws QuintetError as the pipeline's `authorize`; `ERR_SERVER_BAD_REQUEST` for a token of somebody else.
+   * @throws QuintetError as the pipeline's `authorize`; `ERR_SERVER_BAD_REQUEST` for a token of another principal.
    */
   renew(token: string): Promise<void>
 }
@@ -220,7 +220,7 @@ export class Connection implements AuthenticatedConnection {
     )
   }
 
-  /** What was published while nobody listened is noticed with the next heartbeat. */
+  /** What was published before the subscription stood is noticed with the next heartbeat. */
   #checkSession(): void {
     this.#authorize(this.credentials).catch((error: unknown) => {
       if (!isQuintetError(error)) return

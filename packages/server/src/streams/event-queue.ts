@@ -2,7 +2,7 @@ import type { StreamItem } from './resume.ts'
 
 /** Events that have arrived and wait to be read. */
 export class EventQueue implements AsyncIterable<StreamItem> {
-  /** Called once when nobody reads any further; `early` when that was before the end. */
+  /** Called once when it is not read any further; `early` when that was before the end. */
   onLeave: ((early: boolean) => void) | undefined
   /** Called with the number of events that have been read since the last time, when there is room for more. */
   readonly #onRead: ((count: number) => void) | undefined

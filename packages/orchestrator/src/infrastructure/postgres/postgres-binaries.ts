@@ -68,7 +68,7 @@ async function unpack(native: string, directory: string): Promise<void> {
   }
 }
 
-/** Moves a finished folder to its place; if somebody else was faster, theirs stays. */
+/** Moves a finished folder to its place; if another process was faster, its folder stays. */
 export async function publish(building: string, directory: string): Promise<void> {
   try {
     await rename(building, directory)
@@ -93,7 +93,7 @@ async function copyTree(from: string, to: string): Promise<void> {
   await Promise.all(work)
 }
 
-/** Root copies, so that nobody else can change what runs; a user may share its own files. */
+/** Root copies, so that no other user can change what runs; an ordinary user may share its own files. */
 async function copyOrLink(source: string, target: string): Promise<void> {
   if (!isRoot()) {
     try {

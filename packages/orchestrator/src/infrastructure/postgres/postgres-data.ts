@@ -87,7 +87,7 @@ async function prepareTemplate(options: PostgresDataOptions): Promise<string> {
   return template
 }
 
-/** In single-user mode: nobody can connect while it runs. The password travels on standard input. */
+/** In single-user mode: no client can connect while it runs. The password travels on standard input. */
 async function setPassword(options: PostgresDataOptions, data: string, password: string): Promise<void> {
   const args = ['--single', '-D', data, '-c', 'fsync=off', 'postgres']
   await runAs(options, options.binaries.postgres, args, `alter role postgres password '${password}'\n`)

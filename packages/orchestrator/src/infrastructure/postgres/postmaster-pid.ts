@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { InfrastructureError } from '../errors.ts'
 
 /** How long a server that is on its way out may take to let go of its data. */
-const patience = 10_000
+const answerTimeout = 10_000
 
 /**
  * Removes a pid file that a killed server left behind, also when another program has its pid by now. A
@@ -14,7 +14,7 @@ const patience = 10_000
  */
 export async function clearStalePostmaster(data: string): Promise<void> {
   const file = join(data, 'postmaster.pid')
-  const deadline = performance.now() + patience
+  const deadline = performance.now() + answerTimeout
   for (;;) {
     const text = await readFile(file, 'utf8').catch(() => '')
     const pid = Number.parseInt(text, 10)
@@ -36,7 +36,7 @@ async function worksOn(pid: number, data: string): Promise<boolean> {
   try {
     return (await readlink(`/proc/${pid}/cwd`)) === data
   } catch (error) {
-    // Somebody else's process that we may not look into, or none at all.
+    // A process of another user, which may not be looked into, or none at all.
     return (error as NodeJS.ErrnoException).code === 'EACCES' && isAlive(pid)
   }
 }

@@ -99,7 +99,7 @@ function advice(): string {
 }
 
 /**
- * The package would start a server of the whole machine that nobody asked for: while there is a policy
+ * The package would start a server for the whole machine unasked: while there is a policy
  * that says no, it does not.
  */
 const aptScript = `

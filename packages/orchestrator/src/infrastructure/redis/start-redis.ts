@@ -207,7 +207,7 @@ async function readiness({ server, url }: Listening): Promise<string | undefined
   while (server.running) {
     try {
       await pingRedis(url, 500)
-      // Somebody else may have taken the port: then ours is about to end, and theirs does not know the password.
+      // Another process may have taken the port: then our server is about to end, and the other does not know the password.
       return server.running ? undefined : problem
     } catch (error) {
       problem = (error as Error).message
