@@ -7,7 +7,7 @@
 export const rooms: Readonly<Record<string, readonly string[]>> = {
   core: [
     'errors.ts clock.ts',
-    'security logging',
+    'security logging ids',
     'options',
     'access lifecycle config settings http pino',
     'pipeline',
@@ -42,14 +42,14 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   ],
   rls: [
     'errors.ts',
-    'sql data',
+    'sql',
     'context roles',
     'policies wire adapters',
     'pool',
     'migrations',
     'catalogue',
     'lint',
-    'app backup testing',
+    'app backup data testing',
   ],
   redis: ['errors.ts script.ts second-chance-map.ts', 'clients limits locks', 'caches pubsub app'],
   server: [

@@ -1,5 +1,5 @@
-import { QuintetError } from '@quintet/core'
-import { uuidv7 } from '@quintet/example-platform/uuid-v7'
+import { QuintetError, uuidv7 } from '@quintet/core'
+import { defineKeyset, type KeysetPage, type KeysetRequest } from '@quintet/rls/data'
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import type { LedgerTables } from './schema.ts'
 
@@ -23,17 +23,22 @@ export async function openAccount(
     .executeTakeFirstOrThrow()
 }
 
+const oldestFirst = defineKeyset([{ column: 'id', type: 'uuid' }])
+
 /** A page of the accounts of one user, or of all users of the tenant, oldest first. */
 export async function listAccounts(
   db: Kysely<LedgerTables>,
-  page: { readonly ownerId?: string; readonly limit: number; readonly after?: string | undefined },
-): Promise<readonly Account[]> {
-  const { ownerId, limit, after } = page
-  let query = db.selectFrom('accounts').selectAll().orderBy('id').limit(limit)
-  query =
-    ownerId === undefined ? query.where('owner_id', 'is not', null) : query.where('owner_id', '=', ownerId)
-  if (after !== undefined) query = query.where('id', '>', after)
-  return query.execute()
+  whose: { readonly ownerId?: string },
+  page: KeysetRequest,
+): Promise<KeysetPage<Account>> {
+  const { ownerId } = whose
+  const accounts = db.selectFrom('accounts').selectAll()
+  return oldestFirst.page(
+    ownerId === undefined
+      ? accounts.where('owner_id', 'is not', null)
+      : accounts.where('owner_id', '=', ownerId),
+    page,
+  )
 }
 
 /** The tenant's equity account of a currency, made when it is first needed. */

@@ -50,18 +50,20 @@ export const ledger = service('ledger', {
     {
       access: 'authenticated',
       description: "Lists the caller's accounts, oldest first; to an owner of the tenant those of all users.",
-      input: z.strictObject({ limit: z.int().min(1).max(500).default(100), after: z.uuid().optional() }),
+      input: z.strictObject({
+        limit: z.int().min(1).max(500).default(100),
+        after: z.string().max(500).optional(),
+      }),
       output: z.object({
         items: z.array(AccountView),
         /** Where the next page begins: give it as `after`. Null on the last one. */
-        next: z.uuid().nullable(),
+        next: z.string().nullable(),
       }),
     },
-    async ({ input: { limit, after }, services, principal }) => {
+    async ({ input, services, principal }) => {
       const whose = isOwner(principal) ? {} : { ownerId: principal.userId }
-      const found = await listAccounts(services.db, { ...whose, limit: limit + 1, after })
-      const items = found.slice(0, limit).map(viewAccount)
-      return { items, next: found.length > limit ? (items.at(-1)?.id ?? null) : null }
+      const { items, next } = await listAccounts(services.db, whose, input)
+      return { items: items.map(viewAccount), next }
     },
   ),
 

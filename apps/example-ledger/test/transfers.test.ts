@@ -4,6 +4,7 @@ import { openAppDatabase, type AppDatabase } from '@quintet/example-platform/tes
 import { createLeases } from '@quintet/queue'
 import { runWithRlsContext } from '@quintet/rls'
 import { postgresUrl } from '@quintet/test-kit'
+import type { KeysetRequest } from '@quintet/rls/data'
 import { Kysely, PostgresDialect } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listAccounts, openAccount } from '../src/accounts.ts'
@@ -62,7 +63,7 @@ async function tenantWith(balance: bigint): Promise<Tenant> {
     )
   if (balance > 0n) await post({ kind: 'fund', from: undefined, to: from, amount: balance })
   const balances: Tenant['balances'] = async () => {
-    const accounts = await as(() => listAccounts(db, { limit: 10 }))
+    const { items: accounts } = await as(() => listAccounts(db, {}, { limit: 10 }))
     return [from, to].map((id) => accounts.find((account) => account.id === id)?.balance ?? 'missing')
   }
   return { tenantId, userId, from, to, post, balances }
@@ -178,13 +179,20 @@ describe('within a tenant', () => {
 
   it('lists accounts by pages, of one user or of all', async () => {
     const { tenantId, userId, from, to } = await tenantWith(0n)
-    const list = (page: { ownerId?: string; limit: number; after?: string }): Promise<string[]> =>
-      runWithRlsContext({ tenantId, userId }, async () => (await listAccounts(db, page)).map(({ id }) => id))
+    const list = (
+      page: KeysetRequest,
+      whose: { readonly ownerId?: string } = {},
+    ): Promise<readonly [readonly string[], string | null]> =>
+      runWithRlsContext({ tenantId, userId }, async () => {
+        const { items, next } = await listAccounts(db, whose, page)
+        return [items.map(({ id }) => id), next] as const
+      })
     const ids = [from, to].toSorted()
-    expect(await list({ limit: 1 })).toEqual(ids.slice(0, 1))
-    expect(await list({ limit: 1, after: ids[0] ?? '' })).toEqual(ids.slice(1))
-    expect(await list({ limit: 9, ownerId: userId })).toEqual(ids)
-    expect(await list({ limit: 9, ownerId: randomUUID() })).toEqual([])
+    const [first, next] = await list({ limit: 1 })
+    expect(first).toEqual(ids.slice(0, 1))
+    expect(await list({ limit: 1, after: next ?? '' })).toEqual([ids.slice(1), null])
+    expect(await list({ limit: 9 }, { ownerId: userId })).toEqual([ids, null])
+    expect(await list({ limit: 9 }, { ownerId: randomUUID() })).toEqual([[], null])
   })
 })
 

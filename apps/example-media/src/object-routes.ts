@@ -1,5 +1,4 @@
-import { QuintetError, type Route, withServices } from '@quintet/core'
-import { uuidv7 } from '@quintet/example-platform/uuid-v7'
+import { QuintetError, type Route, uuidv7, withServices } from '@quintet/core'
 import { z } from 'zod'
 import { sniffImage } from './images/sniff.ts'
 import { maxEdge, Transform, variantOf } from './images/transform.ts'

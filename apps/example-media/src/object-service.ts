@@ -11,12 +11,16 @@ export const objects = service('objects', {
     {
       access: 'authenticated',
       description: "Lists the tenant's objects, newest first.",
-      input: z.strictObject({ limit: z.int().min(1).max(100).default(50), after: z.uuid().optional() }),
-      output: z.object({ items: z.array(ObjectView) }),
+      input: z.strictObject({
+        limit: z.int().min(1).max(100).default(50),
+        after: z.string().max(500).optional(),
+      }),
+      /** `next` is the `after` of the page that follows; null on the last one. */
+      output: z.object({ items: z.array(ObjectView), next: z.string().nullable() }),
     },
     async ({ input, services }) => {
-      const found = await listObjects(services.db, { limit: input.limit, after: input.after })
-      return { items: found.map(viewObject) }
+      const { items, next } = await listObjects(services.db, input)
+      return { items: items.map(viewObject), next }
     },
   ),
 

@@ -1,4 +1,5 @@
 import { QuintetError } from '@quintet/core'
+import { defineKeyset, type KeysetPage, type KeysetRequest } from '@quintet/rls/data'
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import { z } from 'zod'
 import type { ImageFormat } from './images/sniff.ts'
@@ -28,19 +29,15 @@ export function viewObject(object: StoredObject): z.infer<typeof ObjectView> {
   }
 }
 
-/** A page of the tenant's objects, newest first (their ids begin with the time), after the one with the id `after`. */
+/** Ids begin with the time. */
+const newestFirst = defineKeyset([{ column: 'id', type: 'uuid', direction: 'desc' }])
+
+/** A page of the tenant's objects, newest first. */
 export async function listObjects(
   db: Kysely<MediaTables>,
-  page: { readonly limit: number; readonly after: string | undefined },
-): Promise<readonly StoredObject[]> {
-  const { after } = page
-  return db
-    .selectFrom('objects')
-    .selectAll()
-    .$if(after !== undefined, (query) => query.where('id', '<', after ?? ''))
-    .orderBy('id', 'desc')
-    .limit(page.limit)
-    .execute()
+  page: KeysetRequest,
+): Promise<KeysetPage<StoredObject>> {
+  return newestFirst.page(db.selectFrom('objects').selectAll(), page)
 }
 
 /** @throws QuintetError `ERR_MEDIA_NO_OBJECT` (not-found), also for an object of another tenant. */

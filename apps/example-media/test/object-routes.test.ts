@@ -87,7 +87,7 @@ describe('an object', () => {
       })
     expect(await (await rpc('list', {})).json()).toMatchObject({ items: [{ id }] })
     expect((await rpc('remove', { id })).status).toBe(200)
-    expect(await (await rpc('list', {})).json()).toEqual({ items: [] })
+    expect(await (await rpc('list', {})).json()).toEqual({ items: [], next: null })
     expect((await owner.request('GET', `/objects/${id}/content`)).status).toBe(404)
     const files = await readdir(directory, { recursive: true })
     expect(files.filter((file) => file.includes(id))).toEqual([])

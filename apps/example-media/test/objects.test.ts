@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
 import { openAppDatabase, type AppDatabase } from '@quintet/example-platform/testing'
-import { uuidv7 } from '@quintet/example-platform/uuid-v7'
+import { uuidv7 } from '@quintet/core'
 import { runWithRlsContext } from '@quintet/rls'
 import { postgresUrl } from '@quintet/test-kit'
 import { Kysely, PostgresDialect } from 'kysely'
@@ -80,10 +80,14 @@ describe('listObjects', () => {
     const member = memberOf(randomUUID())
     const ids = []
     for (const now of [1, 2, 3]) ids.push(await store(member, uuidv7(now)))
-    const list = (after?: string): Promise<string[]> =>
-      runWithRlsContext(member, async () => (await listObjects(db, { limit: 2, after })).map(({ id }) => id))
+    const list = (after?: string): Promise<readonly [readonly string[], string | null]> =>
+      runWithRlsContext(member, async () => {
+        const { items, next } = await listObjects(db, { limit: 2, after })
+        return [items.map(({ id }) => id), next] as const
+      })
     const [oldest, middle, newest] = ids
-    expect(await list()).toEqual([newest, middle])
-    expect(await list(middle)).toEqual([oldest])
+    const [first, next] = await list()
+    expect(first).toEqual([newest, middle])
+    expect(await list(next ?? '')).toEqual([[oldest], null])
   })
 })

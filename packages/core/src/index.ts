@@ -29,6 +29,7 @@ export type {
 } from './definition/system.ts'
 export { withServices } from './definition/with-services.ts'
 export { isQuintetError, QuintetError, type ErrorKind, type QuintetErrorOptions } from './errors.ts'
+export { uuidv7 } from './ids/uuid-v7.ts'
 export type { HealthCheck, HealthReport } from './lifecycle/health-checks.ts'
 export { lazy, type Lazy } from './lifecycle/lazy.ts'
 export type { Lifecycle } from './lifecycle/lifecycle.ts'

@@ -5,6 +5,22 @@ export {
   type AdvisoryLockOptions,
   type LockPool,
 } from './data/advisory-lock.ts'
+export {
+  defineKeyset,
+  type Keyset,
+  type KeysetColumn,
+  type KeysetPage,
+  type KeysetRequest,
+  type KeysetType,
+  type PageableQuery,
+} from './data/keyset.ts'
+export {
+  idempotencyPolicy,
+  idempotencyTableSql,
+  pruneIdempotencyKeys,
+  withIdempotency,
+  type IdempotentCall,
+} from './data/idempotency.ts'
 export { backupDatabase, type BackupOptions, type BackupReport } from './backup/backup.ts'
 export { restoreDatabase, type RestoreOptions } from './backup/restore.ts'
 export { verifyBackup, type VerifyBackupOptions } from './backup/verify-backup.ts'

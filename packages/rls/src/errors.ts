@@ -3,6 +3,7 @@ import { QuintetError, type QuintetErrorOptions } from '@quintet/core'
 /** The codes of this package. */
 export type RlsErrorCode =
   | 'ERR_RLS_BACKUP_INVALID'
+  | 'ERR_RLS_BAD_CURSOR'
   | 'ERR_RLS_CONFLICT'
   | 'ERR_RLS_DATABASE_ERROR'
   | 'ERR_RLS_DATABASE_IN_USE'
@@ -11,6 +12,7 @@ export type RlsErrorCode =
   | 'ERR_RLS_FORBIDDEN'
   | 'ERR_RLS_INVALID_CONTEXT'
   | 'ERR_RLS_INVALID_VALUE'
+  | 'ERR_RLS_KEY_REUSED'
   | 'ERR_RLS_LOCK_LOST'
   | 'ERR_RLS_LOCK_TIMEOUT'
   | 'ERR_RLS_LOGIN_EXISTS'

@@ -1,3 +1,4 @@
+export { attackIdempotency, type IdempotencyAttackOptions } from './testing/attack-idempotency.ts'
 export { assertNoSeqScan, explainTenantStatement, type ExplainedStatement } from './testing/explain.ts'
 export {
   formatAttackMatrix,

@@ -4,6 +4,9 @@ import { randomBytes } from 'node:crypto'
  * A UUID of version 7: it begins with the time, so that rows which are made one after another stand together in an
  * index, and ids sort by age to the millisecond.
  *
+ * @example
+ * const id = uuidv7()
+ *
  * @see RFC 9562 section 5.7
  */
 export function uuidv7(now = Date.now()): string {

@@ -1,0 +1,119 @@
+import { createHash } from 'node:crypto'
+import type { Duration } from '@quintet/core'
+import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { sql, type Kysely, type Transaction } from 'kysely'
+import { RlsError } from '../errors.ts'
+import { ownerPolicy, type TablePolicy } from '../policies/table-policy.ts'
+
+/** The table of idempotency keys, as SQL for a migration. May be run again. */
+export const idempotencyTableSql = `
+create table if not exists idempotency_keys (
+  tenant_id text not null,
+  user_id text not null,
+  operation text not null,
+  key text not null,
+  digest text not null,
+  result jsonb,
+  created_at timestamptz not null default now(),
+  primary key (tenant_id, user_id, operation, key)
+);
+create index if not exists idempotency_keys_by_age on idempotency_keys (created_at);`
+
+/** What tenants may do with idempotency keys: each user has its own. */
+export const idempotencyPolicy: TablePolicy = ownerPolicy('idempotency_keys', {
+  for: ['select', 'insert', 'update'],
+  type: 'text',
+  tenantType: 'text',
+})
+
+export interface IdempotentCall {
+  /** Whose key it is, e.g. the principal of the call. */
+  readonly caller: { readonly tenantId: string; readonly userId: string }
+  /** What is done; a key of one operation is none of another. */
+  readonly operation: string
+  /** What the client gives, 1 to 200 characters. */
+  readonly key: string
+  /** What is asked for, as JSON: a key stands for one payload. */
+  readonly payload: unknown
+  /** Throws when the caller may not do it; called each time, before the key is looked up. */
+  readonly authorize: () => unknown
+}
+
+/**
+ * Runs the function once for each key of a user, operation and payload, in the transaction of its effect, and gives every
+ * repetition the first one's result, which must be JSON. A repetition that comes at the same time waits for the first.
+ *
+ * @throws RlsError `ERR_RLS_KEY_REUSED` (conflict) when the key stands for another payload, and what `authorize` throws.
+ *
+ * @example
+ * const { caller, input } = call
+ * const opened = await db.transaction().execute((trx) =>
+ *   withIdempotency(trx, { caller, operation: 'open', key: input.key, payload: input, authorize }, () => open(trx, input)),
+ * )
+ */
+export async function withIdempotency<Database, Result>(
+  transaction: Transaction<Database>,
+  call: IdempotentCall,
+  run: () => Promise<Result>,
+): Promise<Result> {
+  refuseUnknownKeys(call, ['caller', 'operation', 'key', 'payload', 'authorize'], 'withIdempotency')
+  if (!transaction.isTransaction) throw new TypeError('withIdempotency: needs a transaction.')
+  const { caller, operation, key, payload, authorize } = call
+  if (!/^[^\0]{1,200}$/su.test(key)) throw invalidKey()
+  await authorize()
+  const digest = createHash('sha256').update(canonicalJson(payload)).digest('base64url')
+  const { rows: made } = await sql`
+    insert into idempotency_keys (tenant_id, user_id, operation, key, digest)
+    values (${caller.tenantId}, ${caller.userId}, ${operation}, ${key}, ${digest})
+    on conflict do nothing returning key`.execute(transaction)
+  const own = sql`tenant_id = ${caller.tenantId} and user_id = ${caller.userId}
+    and operation = ${operation} and key = ${key}`
+  if (made.length === 0) {
+    const { rows } = await sql<{ digest: string; result: Result }>`
+      select digest, result from idempotency_keys where ${own}`.execute(transaction)
+    const [earlier] = rows
+    if (earlier?.digest === digest) return earlier.result
+    throw new RlsError('This idempotency key stands for something else. Use a new one.', {
+      code: 'ERR_RLS_KEY_REUSED',
+      kind: 'conflict',
+    })
+  }
+  const result = await run()
+  await sql`update idempotency_keys set result = ${JSON.stringify(result ?? null)}::jsonb where ${own}`.execute(
+    transaction,
+  )
+  return result
+}
+
+/**
+ * Forgets keys that are older than any client repeats its calls; with the system login.
+ *
+ * @returns how many.
+ */
+export async function pruneIdempotencyKeys<Database>(
+  db: Kysely<Database>,
+  olderThan: Duration,
+): Promise<number> {
+  const seconds = parseDuration(olderThan, 'pruneIdempotencyKeys: olderThan') / 1_000
+  const { numAffectedRows } = await sql`
+    delete from idempotency_keys where created_at < now() - make_interval(secs => ${seconds})`.execute(db)
+  return Number(numAffectedRows ?? 0n)
+}
+
+/** JSON in which the order of members does not count. */
+function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_, member: unknown) =>
+    typeof member === 'object' && member !== null && !Array.isArray(member)
+      ? Object.fromEntries(Object.entries(member).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : typeof member === 'bigint'
+        ? String(member)
+        : member,
+  )
+}
+
+function invalidKey(): RlsError {
+  return new RlsError('An idempotency key has 1 to 200 characters.', {
+    code: 'ERR_RLS_INVALID_VALUE',
+    kind: 'invalid-input',
+  })
+}
