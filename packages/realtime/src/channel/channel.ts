@@ -72,8 +72,10 @@ export interface ChannelOptions<
   readonly onMessage?: (
     message: ChannelMessage<SchemaOutput<Message>, ChannelParams<Pattern>, Services, PrincipalFor<Access>>,
   ) => unknown
-  /** @defaultValue `'64kb'` */
+  /** What a client may send. @defaultValue `'64kb'` */
   readonly maxMessageSize?: Size
+  /** What may be published, as JSON. @defaultValue `'256kb'` */
+  readonly maxEventSize?: Size
   /** How long `authorize` and `onMessage` may take; 0 for no limit. @defaultValue `'30s'` */
   readonly timeout?: Duration
   /** Demand a session read for every subscription and message. */
@@ -85,6 +87,7 @@ export const channelDefaults = Object.freeze({
   history: historyDefaults,
   presence: false,
   maxMessageSize: '64kb',
+  maxEventSize: '256kb',
   timeout: '30s',
 } as const)
 
@@ -95,6 +98,7 @@ export interface Channel {
   readonly history: History
   readonly presence: boolean
   readonly maxMessageSize: number
+  readonly maxEventSize: number
   readonly message: Schema | undefined
   readonly authorize:
     | ((request: ChannelRequest<never, never, never>) => boolean | Promise<boolean>)
@@ -115,6 +119,7 @@ const spec = {
   message: schemaOption().optional(),
   onMessage: option.function<NonNullable<Channel['onMessage']>>().optional(),
   maxMessageSize: option.size(channelDefaults.maxMessageSize, { min: 1 }),
+  maxEventSize: option.size(channelDefaults.maxEventSize, { min: 1 }),
   timeout: option.delay(channelDefaults.timeout),
   freshness: option.oneOf(['strict']).optional(),
 }

@@ -19,6 +19,8 @@ export interface ChannelsOptions {
   readonly maxPending?: number
   /** The most events that are replayed to a client that comes back; one that missed more is told so. @defaultValue 500 */
   readonly maxReplay?: number
+  /** The most that is replayed to it, all events together. @defaultValue `'4mb'` */
+  readonly maxReplaySize?: Size
   /** What to do with a client that does not read. */
   readonly slowConsumer?: SlowConsumerOptions
   /** How long a member is counted present without a sign of life of its instance. @defaultValue `'30s'` */
@@ -44,6 +46,7 @@ export const channelsDefaults = Object.freeze({
   maxSubscriptions: 100,
   maxPending: 32,
   maxReplay: 500,
+  maxReplaySize: '4mb',
   slowConsumer: Object.freeze({ limit: '1mb', policy: 'disconnect' }),
   presenceTtl: '30s',
   recheck: '60s',
@@ -56,6 +59,7 @@ export interface ResolvedChannelsOptions {
   readonly maxSubscriptions: number
   readonly maxPending: number
   readonly maxReplay: number
+  readonly maxReplaySize: number
   readonly slowConsumer: { readonly limit: number; readonly policy: 'disconnect' | 'skip' }
   readonly presenceTtl: number
   readonly recheck: number
@@ -70,6 +74,7 @@ export const channelsSpec = {
   maxSubscriptions: option.count(channelsDefaults.maxSubscriptions, { min: 1 }),
   maxPending: option.count(channelsDefaults.maxPending, { min: 1 }),
   maxReplay: option.count(channelsDefaults.maxReplay, { min: 1 }),
+  maxReplaySize: option.size(channelsDefaults.maxReplaySize, { min: 1 }),
   slowConsumer: option.nested({
     limit: option.size(channelsDefaults.slowConsumer.limit),
     policy: option.oneOf(['disconnect', 'skip'], channelsDefaults.slowConsumer.policy),

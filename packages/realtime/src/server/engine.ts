@@ -104,7 +104,7 @@ export function createEngine(options: ResolvedChannelsOptions, host: RealtimeHos
         redis,
         feed,
         logger,
-        maxReplay: options.maxReplay,
+        replay: options,
         onEmpty: () => {
           if (topics.get(keys.feed) === topic) topics.delete(keys.feed)
           unsynchronized.delete(topic)

@@ -4,7 +4,7 @@ import { RealtimeError } from '../errors.ts'
 import { publishEvent } from '../topic/event-log.ts'
 import type { RealtimeRedis } from '../topic/redis-port.ts'
 import { topicKeys } from '../topic/topic-keys.ts'
-import { toJson } from '../wire/event-json.ts'
+import { toEventJson } from '../wire/event-json.ts'
 import type { EventPosition } from '../wire/event-position.ts'
 import { tenantOf, type ChannelCalls } from './channel-calls.ts'
 
@@ -48,7 +48,7 @@ export async function publishMessage(
       await calls.authorize(found, invocation)
       const keys = topicKeys(redis, prefix, tenantOf(channel, invocation), name)
       const publish = (event: unknown): Promise<EventPosition> =>
-        publishEvent(redis, keys, channel.history, toJson(event))
+        publishEvent(redis, keys, channel.history, toEventJson(event, channel.maxEventSize))
       if (!channel.onMessage) {
         await publish(input)
         return undefined

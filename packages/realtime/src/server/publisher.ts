@@ -1,6 +1,7 @@
+import type { Size } from '@quintet/core'
 import { option, readOptions } from '@quintet/core/kit'
 import { assertChannelName } from '../channel/channel-pattern.ts'
-import type { Channel } from '../channel/channel.ts'
+import { channelDefaults, type Channel } from '../channel/channel.ts'
 import { publishEvent } from '../topic/event-log.ts'
 import { defaultPrefix } from './channels-options.ts'
 import type { RealtimeRedis } from '../topic/redis-port.ts'
@@ -9,7 +10,7 @@ import { historyOption, type HistoryOptions } from '../channel/history.ts'
 import { channelsOption } from '../channel/channels-option.ts'
 import type { EventPosition } from '../wire/event-position.ts'
 import { findChannel } from '../channel/find-channel.ts'
-import { toJson } from '../wire/event-json.ts'
+import { toEventJson } from '../wire/event-json.ts'
 
 export interface PublisherOptions {
   /** An ioredis client; it stays its owner's. */
@@ -20,6 +21,8 @@ export interface PublisherOptions {
   readonly channels?: readonly Channel[]
   /** The history of channels whose definition is not given. */
   readonly history?: false | HistoryOptions
+  /** The largest event of channels whose definition is not given, as JSON. @defaultValue `'256kb'` */
+  readonly maxEventSize?: Size
 }
 
 export interface PublishTarget {
@@ -31,7 +34,7 @@ export interface PublishTarget {
 export interface Publisher {
   /**
    * @param event is sent as JSON.
-   * @throws RealtimeError `ERR_REALTIME_UNKNOWN_CHANNEL`, `ERR_REALTIME_BAD_MESSAGE`, `ERR_REALTIME_UNAVAILABLE`
+   * @throws RealtimeError `ERR_REALTIME_UNKNOWN_CHANNEL`, `ERR_REALTIME_BAD_MESSAGE`, `ERR_REALTIME_TOO_LARGE`, `ERR_REALTIME_UNAVAILABLE`
    */
   publish(channel: string, target: PublishTarget, event: unknown): Promise<EventPosition>
 }
@@ -41,18 +44,20 @@ const spec = {
   prefix: option.text(defaultPrefix),
   channels: channelsOption.optional(),
   history: historyOption,
+  maxEventSize: option.size(channelDefaults.maxEventSize, { min: 1 }),
 }
 
 /** @throws TypeError when an option is unknown, missing or out of range. */
 export function createPublisher(options: PublisherOptions): Publisher {
-  const { redis, prefix, channels, history } = readOptions(options, spec, 'publisher')
+  const { redis, prefix, channels, history, maxEventSize } = readOptions(options, spec, 'publisher')
   return {
     async publish(name, target, event) {
       assertChannelName(name)
       const definition = channels && findChannel(channels, name).channel
       assertTarget(target, definition)
       const keys = topicKeys(redis, prefix, target.tenantId, name)
-      return publishEvent(redis, keys, definition?.history ?? history, toJson(event))
+      const data = toEventJson(event, definition?.maxEventSize ?? maxEventSize)
+      return publishEvent(redis, keys, definition?.history ?? history, data)
     },
   }
 }

@@ -101,7 +101,7 @@ export function createSessionSubscriptions(setup: SessionSubscriptionsSetup): Se
       topic.keys,
       channel.history,
       since,
-      options.maxReplay,
+      options,
     )
     if (isClosed || signal.aborted)
       throw signal.reason ?? new RealtimeError('ERR_REALTIME_CLOSED', 'The connection closed.')

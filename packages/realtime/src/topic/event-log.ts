@@ -19,6 +19,14 @@ export interface ReadResult {
   readonly events: readonly LoggedEvent[]
 }
 
+/** How much one read brings. */
+export interface ReplayLimits {
+  /** Events. */
+  readonly maxReplay: number
+  /** Bytes of all of them together. */
+  readonly maxReplaySize: number
+}
+
 /** The tag of a channel without events. */
 const noTag = '0'
 /** The least time in milliseconds for which a channel remembers where it stands, however short its history is. */
@@ -47,20 +55,31 @@ redis.call('PUBLISH', ARGV[6], table.concat({'e', epoch, offset, ARGV[7], tag, A
 return {epoch, offset}
 `
 
-// Answers {epoch, offset, tag, recovered, events}: what came after a position, if all of it is still there.
+// Answers {epoch, offset, tag, recovered, events}: what came after a position, if all of it is still there and it is not
+// too much. It is read in pieces, so that too much is not held in memory either.
 const readScript = `${begin}
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
 local head = tonumber(redis.call('HGET', KEYS[2], 'o'))
 local since = tonumber(ARGV[3])
 if ARGV[2] ~= epoch or since > head or head - since > tonumber(ARGV[4]) then return {epoch, head, tag, 0, {}} end
 if since == head then return {epoch, head, tag, ARGV[6] == tag and 1 or 0, {}} end
-local entries = redis.call('XRANGE', KEYS[1], (since + 1) .. '-0', '+')
-if #entries ~= head - since or entries[1][2][4] ~= ARGV[6] then return {epoch, head, tag, 0, {}} end
-local events = {}
-for i, entry in ipairs(entries) do
-  events[#events + 1] = entry[2][2]
-  events[#events + 1] = entries[i + 1] and entries[i + 1][2][4] or tag
+local events, size, at = {}, 0, since
+while at < head do
+  local entries = redis.call('XRANGE', KEYS[1], (at + 1) .. '-0', head .. '-0', 'COUNT', 32)
+  for _, entry in ipairs(entries) do
+    local fields = entry[2]
+    at, size = at + 1, size + #fields[2]
+    if entry[1] ~= at .. '-0' or size > tonumber(ARGV[7]) then return {epoch, head, tag, 0, {}} end
+    if at == since + 1 then
+      if fields[4] ~= ARGV[6] then return {epoch, head, tag, 0, {}} end
+    else
+      events[#events + 1] = fields[4]
+    end
+    events[#events + 1] = fields[2]
+  end
+  if #entries == 0 then return {epoch, head, tag, 0, {}} end
 end
+events[#events + 1] = tag
 return {epoch, head, tag, 1, events}
 `
 
@@ -87,21 +106,22 @@ export async function publishEvent(
   return { epoch: String(reply[0]), offset: Number(reply[1]), tag }
 }
 
-/** Reads what came after a position, up to `most` events; without a position only where the channel stands. */
+/** Reads what came after a position, within the limits; without a position only where the channel stands. */
 export async function readEvents(
   redis: RealtimeRedis,
   keys: TopicKeys,
   history: History,
   since: EventPosition | undefined,
-  most: number,
+  { maxReplay, maxReplaySize }: ReplayLimits,
 ): Promise<ReadResult> {
   const reply = await runScript(redis, readScript, logKeys(keys), [
     newTag(),
     since?.epoch ?? '',
     since?.offset ?? 0,
-    most,
+    since === undefined ? 0 : maxReplay,
     memoryOf(history),
     since?.tag ?? '',
+    maxReplaySize,
   ])
   const head = { epoch: String(reply[0]), offset: Number(reply[1]), tag: String(reply[2]) }
   const flat = reply[4] as readonly unknown[]

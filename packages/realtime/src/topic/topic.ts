@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '@quintet/core'
 import type { Channel } from '../channel/channel.ts'
-import { keepPosition, readEvents, type ReadResult } from './event-log.ts'
+import { keepPosition, readEvents, type ReadResult, type ReplayLimits } from './event-log.ts'
 import type { Feed, FeedSubscription } from './feed.ts'
 import { createPresenceView, type PresenceChange, type PresenceView } from './presence-view.ts'
 import type { RealtimeRedis } from './redis-port.ts'
@@ -43,7 +43,7 @@ export interface TopicSetup {
   readonly redis: RealtimeRedis
   readonly feed: Feed
   readonly logger: Logger
-  readonly maxReplay: number
+  readonly replay: ReplayLimits
   readonly onEmpty: () => void
 }
 
@@ -131,7 +131,7 @@ export function openTopic(setup: TopicSetup): Topic {
   async function tryToRead(since: EventPosition | undefined): Promise<ReadResult | undefined> {
     for (let attempt = 1; !closed; attempt++) {
       try {
-        return await readEvents(redis, keys, channel.history, since, setup.maxReplay)
+        return await readEvents(redis, keys, channel.history, since, setup.replay)
       } catch (error) {
         logger.warn({ err: error, channel: name, attempt }, 'events that were missed cannot be fetched')
         if (attempt >= readAttempts && waiting !== undefined && waiting.length > 0) return undefined
@@ -163,7 +163,7 @@ export function openTopic(setup: TopicSetup): Topic {
       subscription.stop()
       return
     }
-    last = (await readEvents(redis, keys, channel.history, undefined, 0)).head
+    last = (await readEvents(redis, keys, channel.history, undefined, setup.replay)).head
     if (readAgain) void fillGap()
     else release()
   }

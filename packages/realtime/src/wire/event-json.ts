@@ -1,7 +1,12 @@
 import { RealtimeError } from '../errors.ts'
 
-/** @throws RealtimeError `ERR_REALTIME_BAD_MESSAGE` for what JSON cannot hold. */
-export function toJson(event: unknown): string {
+/**
+ * An event as JSON.
+ *
+ * @param maxSize in bytes of UTF-8.
+ * @throws RealtimeError `ERR_REALTIME_BAD_MESSAGE` for what JSON cannot hold, `ERR_REALTIME_TOO_LARGE`
+ */
+export function toEventJson(event: unknown, maxSize: number): string {
   let text: string | undefined
   let cause: unknown
   try {
@@ -11,5 +16,7 @@ export function toJson(event: unknown): string {
   }
   if (text === undefined)
     throw new RealtimeError('ERR_REALTIME_BAD_MESSAGE', 'The event cannot be written as JSON.', { cause })
+  if (Buffer.byteLength(text) > maxSize)
+    throw new RealtimeError('ERR_REALTIME_TOO_LARGE', `The event is larger than ${maxSize} bytes.`)
   return text
 }

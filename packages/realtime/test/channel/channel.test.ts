@@ -57,6 +57,7 @@ describe('channel', () => {
       scope: channelDefaults.scope,
       history: { length: 1_000, maxAge: 600_000 },
       maxMessageSize: 65_536,
+      maxEventSize: 262_144,
       presence: false,
       send: undefined,
       subscribe: { surface: 'message', name: 'subscribe a', access: 'authenticated', timeout: 30_000 },
@@ -115,6 +116,7 @@ describe('channel', () => {
         ['history', null],
         ['description', 5],
         ['maxMessageSize', 0],
+        ['maxEventSize', 0],
       ] as const
     ).map(
       ([name, value]) =>

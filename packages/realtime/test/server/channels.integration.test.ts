@@ -276,6 +276,40 @@ describe('channels', () => {
       expect(await resume('notices', { ...seen[50], tag: 'other' })).toBe(false)
     })
 
+    it('replays no more than maxReplaySize, and says that something is lost', async () => {
+      const instance = await start([notices], { maxReplaySize: '10kb' })
+      const alice = instance.open('alice')
+      const sender = publisher([notices])
+      await alice.ask({ type: 'subscribe', channel: 'notices' })
+      const seen: EventPosition[] = []
+      for (let index = 0; index < 100; index++) seen.push(await sender.publish('notices', a, 'x'.repeat(254)))
+      const resume = async (since: EventPosition | undefined): Promise<unknown> =>
+        (await alice.ask({ type: 'subscribe', channel: 'notices', since }))['recovered']
+      // 40 events of 256 bytes are 10 KiB.
+      expect(await resume(seen[59])).toBe(true)
+      expect(await resume(seen[58])).toBe(false)
+    })
+
+    it('refuses an event that is larger than maxEventSize, whoever publishes it', async () => {
+      const small = channel('small', {
+        access: 'authenticated',
+        maxEventSize: 10,
+        message: z.string(),
+        onMessage: ({ data, publish }) => publish(data.repeat(10)),
+      })
+      const alice = (await start([small])).open('alice')
+      await alice.ask({ type: 'subscribe', channel: 'small' })
+      const sent = await alice.ask({ type: 'publish', channel: 'small', data: 'x' })
+      expect(sent['error']).toMatchObject({ code: 'ERR_REALTIME_TOO_LARGE', kind: 'too-large' })
+      const larger = { code: 'ERR_REALTIME_TOO_LARGE', message: 'The event is larger than 10 bytes.' }
+      await expect(publisher([small]).publish('small', a, 'ééééé')).rejects.toMatchObject(larger)
+      const alone = createPublisher({ redis, prefix, maxEventSize: 10 })
+      await expect(alone.publish('anything', a, 'xxxxxxxxx')).rejects.toMatchObject(larger)
+      await publisher([small]).publish('small', a, 'éééé')
+      await until(() => alice.events().length === 1)
+      expect(alice.events()).toEqual(['éééé'])
+    })
+
     it('forgets a history after its time', async () => {
       const brief = channel('brief', { access: 'authenticated', history: { maxAge: '1s' } })
       await start([brief])
