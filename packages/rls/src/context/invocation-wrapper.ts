@@ -1,5 +1,5 @@
 import type { InvocationWrapper, Principal } from '@quintet/core'
-import { refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions } from '@quintet/core/kit'
 import { asSystem } from './as-system.ts'
 import { createScope, parseRlsContext, runInScope, type RlsContextInput } from './rls-context.ts'
 import { failedStatement } from '../sql/statement-note.ts'
@@ -23,6 +23,8 @@ export function contextOfPrincipal(principal: Principal): RlsContextInput | null
   return { tenantId, userId, roles, isSystem: principal.kind === 'system' }
 }
 
+const spec = { map: option.function(contextOfPrincipal) }
+
 /**
  * Opens the row-level security scope of a call's principal around its handler, on every surface.
  *
@@ -30,13 +32,16 @@ export function contextOfPrincipal(principal: Principal): RlsContextInput | null
  * Errors of PostgreSQL leave as errors of ours, without SQL; the statement goes to the log.
  */
 export function createRlsInvocationWrapper(options: RlsInvocationWrapperOptions = {}): InvocationWrapper {
-  refuseUnknownKeys(options, ['map'], 'createRlsInvocationWrapper')
-  const map = options.map ?? contextOfPrincipal
+  const { map } = readOptions<RlsInvocationWrapperOptions, typeof spec>(
+    options,
+    spec,
+    'createRlsInvocationWrapper',
+  )
 
   return async (invocation, next) => {
     const { principal, logger } = invocation
     try {
-      if (options.map === undefined && principal.kind === 'system' && principal.tenantId === null) {
+      if (map === contextOfPrincipal && principal.kind === 'system' && principal.tenantId === null) {
         return await asSystem(principal.actor, next)
       }
       const context = map(principal)

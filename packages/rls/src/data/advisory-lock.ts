@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { Duration } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions, type ResolvedOptions } from '@quintet/core/kit'
 import type { PoolClient } from 'pg'
 import { RlsError } from '../errors.ts'
+import { answerWithin, connectWithin } from '../sql/answer-within.ts'
+import { watchLock } from './watch-lock.ts'
 
 /** Where a lock takes its connection from: a pg pool, or one of ours. Not through a PgBouncer in transaction mode. */
 export interface LockPool {
@@ -14,17 +16,31 @@ export interface AdvisoryLockOptions {
   readonly timeout?: Duration
   /** Gives the waiting up. */
   readonly signal?: AbortSignal
+  /**
+   * How often the connection is asked whether it still holds the lock, and how long its answer may take. A lock whose
+   * connection goes silent is lost within twice this time.
+   * @defaultValue `'5s'`
+   */
+  readonly heartbeat?: Duration
 }
 
-export const advisoryLockDefaults = Object.freeze({ timeout: '30s' } as const)
+export const advisoryLockDefaults = Object.freeze({ timeout: '30s', heartbeat: '5s' } as const)
+
+const spec = {
+  timeout: option.delay(advisoryLockDefaults.timeout),
+  signal: option.signal(),
+  heartbeat: option.delay(advisoryLockDefaults.heartbeat, { min: 10 }),
+}
 
 /**
  * Runs the function while this process holds the lock of that name in the database.
  *
  * The lock lives on one connection for as long as the function runs. When that connection is lost, so is
- * the lock: the signal aborts with `ERR_RLS_LOCK_LOST`, and so does the call once the function has ended.
+ * the lock: the signal aborts with `ERR_RLS_LOCK_LOST`, and so does the call once the function has ended. A connection
+ * that is lost without a word is found by the heartbeat; another session may hold it until then.
  *
- * @throws RlsError `ERR_RLS_LOCK_TIMEOUT` when another session holds it for longer than the timeout.
+ * @throws RlsError `ERR_RLS_LOCK_TIMEOUT` when another session holds it for longer than the timeout,
+ * `ERR_RLS_DATABASE_UNAVAILABLE` when the database does not answer within it.
  */
 export async function withAdvisoryLock<Result>(
   pool: LockPool,
@@ -32,24 +48,33 @@ export async function withAdvisoryLock<Result>(
   run: (signal: AbortSignal) => Promise<Result>,
   options: AdvisoryLockOptions = {},
 ): Promise<Result> {
-  refuseUnknownKeys(options, ['timeout', 'signal'], 'withAdvisoryLock')
-  const timeout = parseDuration(options.timeout ?? advisoryLockDefaults.timeout, 'withAdvisoryLock.timeout')
-  options.signal?.throwIfAborted()
+  const times = readOptions<AdvisoryLockOptions, typeof spec>(options, spec, 'withAdvisoryLock')
+  const { timeout, signal, heartbeat } = times
+  signal?.throwIfAborted()
   const end = performance.now() + timeout
-  const client = await connect(pool, name, Math.max(timeout, leastConnectTime), options.signal)
+  const client = await connectWithin(pool, Math.max(timeout, leastAnswerTime), signal)
   const lost = new AbortController()
   const onLost = (cause?: unknown): void => lost.abort(lockLost(name, cause))
   client.on('error', onLost)
   client.on('end', onLost)
+  let broken = true
   try {
-    await acquire(client, name, end, options.signal)
-    lost.signal.throwIfAborted()
-    options.signal?.throwIfAborted()
-    const result = await run(lost.signal)
-    lost.signal.throwIfAborted()
-    return result
+    if (!(await acquire(client, name, end, times))) {
+      broken = false
+      throw lockTimeout(name)
+    }
+    const watch = watchLock(client, advisoryLockKey(name), heartbeat, onLost)
+    try {
+      lost.signal.throwIfAborted()
+      signal?.throwIfAborted()
+      const result = await run(lost.signal)
+      lost.signal.throwIfAborted()
+      return result
+    } finally {
+      await watch.stop()
+      broken = lost.signal.aborted || !(await unlock(client, name, heartbeat))
+    }
   } finally {
-    const broken = lost.signal.aborted || !(await unlock(client, name))
     client.removeListener('end', onLost)
     client.release(broken)
     client.removeListener('error', onLost)
@@ -61,45 +86,23 @@ export function advisoryLockKey(name: string): string {
   return createHash('sha256').update(`quintet lock ${name}`).digest().readBigInt64BE(0).toString()
 }
 
-const leastConnectTime = 1_000
+/** Milliseconds that a connection or an answer is waited for at least, also by a lock that is asked for once. */
+const leastAnswerTime = 1_000
 
-/** Takes a connection; one that comes after the time or the signal goes back. */
-async function connect(
-  pool: LockPool,
-  name: string,
-  timeout: number,
-  signal: AbortSignal | undefined,
-): Promise<PoolClient> {
-  const connecting = pool.connect()
-  const waited = new AbortController()
-  const giveUp = pause(timeout, AbortSignal.any([waited.signal, ...(signal ? [signal] : [])])).then(() => {
-    throw lockTimeout(name)
-  })
-  try {
-    return await Promise.race([connecting, giveUp])
-  } catch (error) {
-    connecting.then(
-      (late) => late.release(),
-      () => undefined,
-    )
-    throw error
-  } finally {
-    giveUp.catch(() => undefined)
-    waited.abort()
-  }
-}
+type LockTimes = ResolvedOptions<typeof spec>
 
+/** False when the lock was not free until the end of the time. */
 async function acquire(
   client: PoolClient,
   name: string,
   end: number,
-  signal: AbortSignal | undefined,
-): Promise<void> {
+  { signal, heartbeat }: LockTimes,
+): Promise<boolean> {
   for (;;) {
-    signal?.throwIfAborted()
-    if (await tryLock(client, name)) return
     const left = end - performance.now()
-    if (left <= 0) throw lockTimeout(name)
+    const limit = Math.max(Math.min(left, heartbeat), leastAnswerTime)
+    if (await answerWithin(client, limit, () => tryLock(client, name), signal)) return true
+    if (left <= 0) return false
     await pause(Math.min(left, 20 + Math.random() * 80), signal)
   }
 }
@@ -112,13 +115,13 @@ async function tryLock(client: PoolClient, name: string): Promise<boolean> {
 }
 
 /** False when the connection must not be used again, since it may still hold the lock. */
-async function unlock(client: PoolClient, name: string): Promise<boolean> {
-  try {
-    await client.query('select pg_advisory_unlock($1::bigint)', [advisoryLockKey(name)])
-    return true
-  } catch {
-    return false
-  }
+async function unlock(client: PoolClient, name: string, limit: number): Promise<boolean> {
+  const ask = (): Promise<unknown> =>
+    client.query('select pg_advisory_unlock($1::bigint)', [advisoryLockKey(name)])
+  return answerWithin(client, limit, ask).then(
+    () => true,
+    () => false,
+  )
 }
 
 function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {

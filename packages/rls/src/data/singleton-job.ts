@@ -1,5 +1,5 @@
-import { type Duration, isQuintetError, type Logger, silentLogger } from '@quintet/core'
-import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
+import { type Duration, isQuintetError, type Logger } from '@quintet/core'
+import { option, readOptions } from '@quintet/core/kit'
 import { withAdvisoryLock, type LockPool } from './advisory-lock.ts'
 
 export interface SingletonJobOptions {
@@ -22,17 +22,24 @@ export interface SingletonJob extends AsyncDisposable {
 
 export const singletonJobDefaults = Object.freeze({ retryAfter: '1s' } as const)
 
+const spec = {
+  pool: option.collaborator<LockPool>(['connect'], 'a pool of connections'),
+  name: option.text(),
+  run: option.function<SingletonJobOptions['run']>(),
+  retryAfter: option.delay(singletonJobDefaults.retryAfter),
+  logger: option.logger(),
+}
+
 /**
  * A background job of which one instance runs in the fleet, held by an advisory lock. When the instance
  * or its connection dies, another one takes over within the retry time.
  */
 export function createSingletonJob(options: SingletonJobOptions): SingletonJob {
-  refuseUnknownKeys(options, ['pool', 'name', 'run', 'retryAfter', 'logger'], 'createSingletonJob')
-  const retryAfter = parseDuration(
-    options.retryAfter ?? singletonJobDefaults.retryAfter,
-    'createSingletonJob.retryAfter',
+  const { pool, name, run, retryAfter, logger } = readOptions<SingletonJobOptions, typeof spec>(
+    options,
+    spec,
+    'createSingletonJob',
   )
-  const logger = options.logger ?? silentLogger
   const stop = new AbortController()
   let leading = false
 
@@ -42,7 +49,7 @@ export function createSingletonJob(options: SingletonJobOptions): SingletonJob {
     if (signal.aborted) return
     leading = true
     try {
-      await options.run(signal)
+      await run(signal)
     } finally {
       leading = false
     }
@@ -50,11 +57,11 @@ export function createSingletonJob(options: SingletonJobOptions): SingletonJob {
   const campaign = async (): Promise<void> => {
     while (!stop.signal.aborted) {
       try {
-        await withAdvisoryLock(options.pool, `job ${options.name}`, lead, { timeout: 0, signal: stop.signal })
+        await withAdvisoryLock(pool, `job ${name}`, lead, { timeout: 0, signal: stop.signal })
       } catch (error) {
         const elsewhere = isQuintetError(error) && error.code === 'ERR_RLS_LOCK_TIMEOUT'
         if (!elsewhere && !stop.signal.aborted) {
-          logger.warn({ err: error, job: options.name }, 'a singleton job failed and is taken up again')
+          logger.warn({ err: error, job: name }, 'a singleton job failed and is taken up again')
         }
       }
       await untilAborted(stop.signal, retryAfter)

@@ -1,8 +1,9 @@
 import { currentInvocation } from '@quintet/core'
 import { runDetached } from '../context/rls-context.ts'
+import { destroySocket } from '../sql/answer-within.ts'
 import { requestCancel } from '../wire/cancel-request.ts'
 import type { DriverCallback } from '../wire/driver.ts'
-import { destroySocket, unansweredAfter, type Session } from './session.ts'
+import { unansweredAfter, type Session } from './session.ts'
 
 /** The signal of the running invocation, unless it has aborted: what runs after that cleans up. */
 function invocationSignal(): AbortSignal | undefined {

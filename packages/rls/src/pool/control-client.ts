@@ -1,6 +1,7 @@
 import type { PoolClient } from 'pg'
+import { destroySocket } from '../sql/answer-within.ts'
 import { requestCancel } from '../wire/cancel-request.ts'
-import { destroySocket, type Session } from './session.ts'
+import type { Session } from './session.ts'
 
 /** A client class of the driver. */
 export type ClientClass = new (

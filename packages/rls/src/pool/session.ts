@@ -93,12 +93,6 @@ export function settingsFor(session: Session, scope: RlsScope | undefined = curr
 /** For how long a connection that owes an answer is waited for, in milliseconds, once that answer is not wanted any more. */
 export const unansweredAfter = 5_000
 
-/** Closes the socket without a goodbye, which a silent server would not answer; what waits on it fails. */
-export function destroySocket(client: PoolClient): void {
-  const { connection } = client as unknown as { connection?: { stream?: { destroy(): void } } }
-  connection?.stream?.destroy()
-}
-
 /** The transaction status of the last ReadyForQuery; undefined for a driver that does not tell. */
 export function statusOf(client: PoolClient): string | null | undefined {
   return (client as unknown as { getTransactionStatus?: () => string | null }).getTransactionStatus?.()

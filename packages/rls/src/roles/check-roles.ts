@@ -1,5 +1,6 @@
 import type { Pool } from 'pg'
 import { RlsError } from '../errors.ts'
+import { askWithin } from '../sql/answer-within.ts'
 import type { Queryable } from '../sql/queryable.ts'
 import { knownFlaw } from './server-version.ts'
 
@@ -64,9 +65,15 @@ export async function checkRoles(
   return problems
 }
 
-/** @throws RlsError `ERR_RLS_UNSAFE_ROLES` with every problem in its message. */
+/** Milliseconds that the check may take; a server that is silent would otherwise hold up every statement behind it. */
+const answeredWithin = 10_000
+
+/**
+ * @throws RlsError `ERR_RLS_UNSAFE_ROLES` with every problem in its message, `ERR_RLS_DATABASE_UNAVAILABLE` when the
+ * database does not answer.
+ */
 export async function assertSafeRoles(pool: Pool, options: CheckRolesOptions): Promise<void> {
-  const problems = await checkRoles(pool, options)
+  const problems = await askWithin(pool, answeredWithin, (client) => checkRoles(client, options))
   if (problems.length === 0) return
   throw new RlsError(
     `The database is not safe for row-level security.\n${problems.map((line) => `- ${line}`).join('\n')}`,

@@ -68,7 +68,7 @@ describe('withAdvisoryLock', () => {
     const pool = fixture.pgPool({ max: 1 })
     const held = await pool.connect()
     await expect(withAdvisoryLock(pool, 'busy', async () => 1, { timeout: 1_000 })).rejects.toMatchObject({
-      code: 'ERR_RLS_LOCK_TIMEOUT',
+      code: 'ERR_RLS_DATABASE_UNAVAILABLE',
     })
     const stop = new AbortController()
     const waiting = withAdvisoryLock(pool, 'busy', async () => 1, { signal: stop.signal })

@@ -88,7 +88,7 @@ describe('openDatabase', () => {
   })
 
   it('fails its check when the tenants have no connection left', async () => {
-    const { pool, health } = open({ connections: 1, connectionTimeout: '100ms' })
+    const { pool, health } = open({ connections: 1, connectionTimeout: '2s' })
     const held = await runWithRlsContext(contextA, () => pool.connect())
     expect((await health.report()).status).toBe('fail')
     held.release()

@@ -1,7 +1,7 @@
 import { Secret, silentLogger } from '@quintet/core'
 import { createHealthChecks, createLifecycle } from '@quintet/core/kit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { runWithRlsContext } from '../../src/index.ts'
+import { createRlsPool, runWithRlsContext } from '../../src/index.ts'
 import { openDatabase } from '../../src/app.ts'
 import { startSilentProxy } from '../fixtures/silent-proxy.ts'
 import { callAsTenantA } from '../fixtures/call.ts'
@@ -40,6 +40,19 @@ describe('a pool whose connections were lost without a word', () => {
       await pool.end()
     },
   )
+})
+
+describe('the role check of a server that does not answer', () => {
+  it('fails within its time, and the next statement asks again', { timeout: 30_000 }, async () => {
+    await using proxy = await startSilentProxy(fixture.url)
+    const raw = fixture.pgPool({ connectionString: proxy.through(fixture.url), max: 1 })
+    await raw.query('select 1')
+    const pool = createRlsPool(raw, { role: fixture.roles.tenant })
+    proxy.fallSilent()
+    const titles = () => runWithRlsContext(contextA, () => pool.query('select title from notes'))
+    await expect(titles()).rejects.toMatchObject({ code: 'ERR_RLS_DATABASE_UNAVAILABLE' })
+    expect((await titles()).rowCount).toBe(2)
+  })
 })
 
 describe('openDatabase whose connections were lost without a word', () => {
