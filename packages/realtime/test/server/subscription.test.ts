@@ -20,11 +20,11 @@ function connectionOf(
     sent,
     signal: new AbortController().signal,
     send: (text: string) => sent.push(JSON.parse(text)) > 0,
-    close: vi.fn(),
+    close: vi.fn<RealtimeConnection['close']>(),
   } as never
 }
 
-const topicOf = (): Topic => ({ name: 'news', remove: vi.fn() }) as never
+const topicOf = (): Topic => ({ name: 'news', remove: vi.fn<Topic['remove']>() }) as never
 
 describe('a replay to a client that does not read', () => {
   it('waits for as long as something is read within 30 s', async () => {
