@@ -21,7 +21,7 @@ export {
   withIdempotency,
   type IdempotentCall,
 } from './data/idempotency.ts'
-export { backupDatabase, type BackupOptions, type BackupReport } from './backup/backup.ts'
+export { backupDatabase, backupDefaults, type BackupOptions, type BackupReport } from './backup/backup.ts'
 export { restoreDatabase, type RestoreOptions } from './backup/restore.ts'
 export { verifyBackup, type VerifyBackupOptions } from './backup/verify-backup.ts'
 export {

@@ -7,7 +7,7 @@ import { Client } from 'pg'
 import { describe, expect, it } from 'vitest'
 import { rlsPoolDefaults } from '../src/index.ts'
 import { lintDefaults } from '../src/catalogue.ts'
-import { advisoryLockDefaults, singletonJobDefaults } from '../src/data.ts'
+import { advisoryLockDefaults, backupDefaults, singletonJobDefaults } from '../src/data.ts'
 
 const root = join(import.meta.dirname, '..')
 const readme = await readFile(join(root, 'README.md'), 'utf8')
@@ -70,5 +70,6 @@ describe('the README', () => {
       expect(told(name), name).toBe(typeof value === 'string' ? `'${value}'` : String(value))
     }
     expect(text).toContain(`0 asks once. @defaultValue \`'${advisoryLockDefaults.timeout}'\``)
+    expect(text).toContain(`for the backup in turn.\n   * @defaultValue \`'${backupDefaults.lockTimeout}'\``)
   })
 })

@@ -45,21 +45,17 @@ export const rowText = '(saved.*)::text'
 
 /** Makes the text of every value independent of the settings of the login, and takes its time limits away. */
 export async function setTextFormat(client: Client): Promise<void> {
-  for (const [name, value] of [
-    ['datestyle', 'ISO, YMD'],
-    ['intervalstyle', 'postgres'],
-    ['timezone', 'UTC'],
-    ['extra_float_digits', '3'],
-    ['bytea_output', 'hex'],
-    ['lc_monetary', 'C'],
-    ['quote_all_identifiers', 'off'],
-    ['xmloption', 'content'],
-    ['search_path', 'pg_catalog, public'],
-    ['statement_timeout', '0'],
-    ['idle_in_transaction_session_timeout', '0'],
-  ]) {
-    await client.query('select set_config($1, $2, true)', [name, value])
-  }
+  await client.query(`set local datestyle = 'ISO, YMD';
+    set local intervalstyle = 'postgres';
+    set local timezone = 'UTC';
+    set local extra_float_digits = 3;
+    set local bytea_output = 'hex';
+    set local lc_monetary = 'C';
+    set local quote_all_identifiers = off;
+    set local xmloption = 'content';
+    set local search_path = pg_catalog, public;
+    set local statement_timeout = 0;
+    set local idle_in_transaction_session_timeout = 0`)
 }
 
 export async function sumTable(client: Client, table: string): Promise<TableSum> {

@@ -4,8 +4,11 @@ import { rename, rm } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
+import type { Duration } from '@quintet/core'
 import { option, readOptions } from '@quintet/core/kit'
 import { Client } from 'pg'
+import type { CatalogueRelation } from '../catalogue/catalogue.ts'
+import { mapPostgresError } from '../sql/postgres-errors.ts'
 import { quoteName, quoteTable } from '../sql/sql-text.ts'
 import { backupInvalid, type BackupLine, type TableSum } from './backup-format.ts'
 import {
@@ -24,7 +27,14 @@ export interface BackupOptions {
   readonly url: string
   /** Where the backup goes. An existing file is replaced when the backup is complete. */
   readonly file: string
+  /**
+   * How long to wait for each table that a TRUNCATE or a migration holds. Both wait for the backup in turn.
+   * @defaultValue `'30s'`
+   */
+  readonly lockTimeout?: Duration
 }
+
+export const backupDefaults: Readonly<{ lockTimeout: Duration }> = Object.freeze({ lockTimeout: '30s' })
 
 export interface BackupReport {
   readonly file: string
@@ -35,17 +45,21 @@ export interface BackupReport {
 const rowsPerRead = 500
 const bytesPerRead = 4_194_304
 
-const spec = { url: option.text(), file: option.text() }
+const spec = {
+  url: option.text(),
+  file: option.text(),
+  lockTimeout: option.delay(backupDefaults.lockTimeout, { min: 1 }),
+}
 
 /**
  * Writes every row of a database as of one moment to a gzipped file. The tables themselves come from the
  * migrations, whose names and checksums the backup carries.
  *
  * @throws RlsError `ERR_RLS_BACKUP_INVALID` when a policy would hide rows from the login, or the rows could not be
- *   restored. What was in the file before stays there then.
+ *   restored, `ERR_RLS_TIMEOUT` when a table stays locked. What was in the file before stays there then.
  */
 export async function backupDatabase(options: BackupOptions): Promise<BackupReport> {
-  const { url, file } = readOptions<BackupOptions, typeof spec>(options, spec, 'backupDatabase')
+  const { url, file, lockTimeout } = readOptions<BackupOptions, typeof spec>(options, spec, 'backupDatabase')
   const client = new Client({ connectionString: url })
   // The statement in flight is told; without a listener the same error would end the process.
   client.on('error', () => undefined)
@@ -53,22 +67,68 @@ export async function backupDatabase(options: BackupOptions): Promise<BackupRepo
   const partial = `${file}.${randomUUID()}.partial`
   const sums: TableSum[] = []
   try {
-    await client.query('begin isolation level repeatable read read only')
-    await setTextFormat(client)
+    const tables = await beginSnapshot(client, lockTimeout)
     const target = createWriteStream(partial, { flags: 'wx', mode: 0o600, flush: true })
-    await pipeline(Readable.from(readLines(client, sums)), createGzip(), target)
+    await pipeline(Readable.from(readLines(client, tables, sums)), createGzip(), target)
     await client.query('commit')
     await rename(partial, file)
     return { file, tables: sums.map(({ table, rows }) => ({ table, rows })) }
+  } catch (error) {
+    throw mapPostgresError(error) ?? error
   } finally {
     await client.end()
     await rm(partial, { force: true })
   }
 }
 
+/**
+ * Begins a transaction that sees one moment, in which every table is locked. The locks come before the snapshot:
+ * a table that is truncated or rewritten after it looks empty to it.
+ *
+ * @see https://www.postgresql.org/docs/current/mvcc-caveats.html
+ */
+async function beginSnapshot(client: Client, lockTimeout: number): Promise<readonly CatalogueRelation[]> {
+  // Reading the catalogue waits for locks as well.
+  await client.query(`set lock_timeout = ${Math.ceil(lockTimeout)}`)
+  for (let attempt = 1; attempt <= snapshotAttempts; attempt++) {
+    const locked = (await readBackupTables(client)).tables.map(({ name }) => name)
+    await client.query('begin isolation level repeatable read read only')
+    await setTextFormat(client)
+    if (await lockTables(client, locked)) {
+      const { tables } = await readBackupTables(client)
+      if (tables.every(({ name }) => locked.includes(name))) return tables
+    }
+    await client.query('rollback')
+  }
+  throw backupInvalid(
+    'its tables were made, renamed or dropped all the time. Take it when no migration runs.',
+  )
+}
+
+/** Migrations that make, rename or drop tables in the moment between list and locks. */
+const snapshotAttempts = 20
+
+/** False when one of them is gone. */
+async function lockTables(client: Client, tables: readonly string[]): Promise<boolean> {
+  if (tables.length === 0) return true
+  try {
+    await client.query(
+      `lock table ${tables.map((name) => `only ${quoteTable(name)}`).join(', ')} in access share mode`,
+    )
+    return true
+  } catch (error) {
+    // undefined_table, and invalid_schema_name.
+    if (['42P01', '3F000'].includes(String((error as { code?: unknown }).code))) return false
+    throw error
+  }
+}
+
 /** The lines of the backup; the sums of the tables are put aside on the way. */
-async function* readLines(client: Client, sums: TableSum[]): AsyncGenerator<string> {
-  const { tables } = await readBackupTables(client)
+async function* readLines(
+  client: Client,
+  tables: readonly CatalogueRelation[],
+  sums: TableSum[],
+): AsyncGenerator<string> {
   await refuseUnrestorable(client, backupInvalid)
   await refuseHiddenRows(
     client,

@@ -206,6 +206,59 @@ describe('a backup', () => {
     }
   })
 
+  it.each([
+    ['truncated', ['truncate x', 'insert into x select generate_series(1, 3)'], 3],
+    ['rewritten', ['alter table x alter id type bigint'], 5],
+    ['made', ['drop table x', 'create table x (id int)', 'insert into x values (1)'], 1],
+    ['renamed', ['alter table x rename to y', 'insert into y values (1)'], 6],
+  ])('holds the rows of a table that is %s meanwhile', async (_, statements, rows) => {
+    const file = join(folder, 'meanwhile.gz')
+    await other.asOwner(
+      'create table first (id int)',
+      'create table x (id int)',
+      'insert into x select generate_series(1, 5)',
+    )
+    const holder = new Client({ connectionString: other.adminUrl })
+    await holder.connect()
+    try {
+      await holder.query('begin; lock table first in access exclusive mode')
+      const backup = backupDatabase({ url: other.ownerUrl, file })
+      await vi.waitFor(
+        async () =>
+          expect(
+            await other.asAdmin(
+              `select query from pg_stat_activity where usename = $1 and wait_event_type = 'Lock'`,
+              [other.roles.owner],
+            ),
+          ).toEqual([{ query: expect.stringContaining('only public.x') }]),
+        10_000,
+      )
+      await other.asOwner(...statements)
+      await holder.query('rollback')
+      const { tables } = await backup
+      expect(tables.filter(({ table }) => ['public.x', 'public.y'].includes(table))).toEqual([
+        { table: expect.any(String), rows },
+      ])
+      await restoreDatabase({ url: other.ownerUrl, file })
+    } finally {
+      await holder.end()
+      await other.asOwner('drop table if exists first, x, y')
+    }
+  })
+
+  it('waits for a locked table as long as it is told', async () => {
+    const holder = new Client({ connectionString: other.adminUrl })
+    await holder.connect()
+    try {
+      await holder.query('begin; lock table notes in access exclusive mode')
+      await expect(
+        backupDatabase({ url: other.ownerUrl, file: join(folder, 'wait.gz'), lockTimeout: 20 }),
+      ).rejects.toMatchObject({ code: 'ERR_RLS_TIMEOUT' })
+    } finally {
+      await holder.end()
+    }
+  })
+
   it('tells a file that is not there, and a lock, apart from a backup that is damaged', async () => {
     await expect(
       restoreDatabase({ url: other.ownerUrl, file: join(folder, 'missing.gz') }),
