@@ -1,88 +1,116 @@
 import { QuintetError, uuidv7 } from '@quintet/core'
-import { defineKeyset, type KeysetPage, type KeysetRequest } from '@quintet/rls/data'
-import type { Kysely, Selectable, Transaction } from 'kysely'
+import { defineKeyset, withIdempotency, type KeysetPage, type KeysetRequest } from '@quintet/rls/data'
+import type { Kysely, Selectable } from 'kysely'
 import type { LedgerTables } from './schema.ts'
 
-export type Account = Selectable<LedgerTables['accounts']>
+export type Account = Selectable<LedgerTables['accounts']> & { readonly minor_units: number }
 
-/** Opens an account in the tenant of the caller. */
+export interface NewAccount {
+  readonly tenantId: string
+  readonly ownerId: string
+  readonly currency: string
+}
+
+/** Who opens an account, and under which key: with one, once. */
+export interface Opening {
+  readonly caller: { readonly tenantId: string; readonly userId: string }
+  readonly idempotencyKey?: string | undefined
+  readonly authorize: () => unknown
+}
+
+/**
+ * Opens an account in the tenant of the caller.
+ *
+ * @throws QuintetError `ERR_LEDGER_NO_CURRENCY` (invalid-input), and what `authorize` throws.
+ */
 export async function openAccount(
   db: Kysely<LedgerTables>,
-  account: { readonly tenantId: string; readonly ownerId: string; readonly currency: string },
+  account: NewAccount,
+  { caller, idempotencyKey: key, authorize }: Opening,
 ): Promise<Account> {
-  return db
+  return db.transaction().execute(async (trx) => {
+    const open = (): Promise<Account> => insertAccount(trx, account)
+    if (key === undefined) {
+      await authorize()
+      return open()
+    }
+    return withIdempotency(trx, { caller, operation: 'open', key, payload: account, authorize }, open)
+  })
+}
+
+async function insertAccount(db: Kysely<LedgerTables>, account: NewAccount): Promise<Account> {
+  const currency = await db
+    .selectFrom('currencies')
+    .select('minor_units')
+    .where('code', '=', account.currency)
+    .executeTakeFirst()
+  if (!currency)
+    throw new QuintetError(`There are no accounts in ${account.currency}.`, {
+      code: 'ERR_LEDGER_NO_CURRENCY',
+      kind: 'invalid-input',
+    })
+  const opened = await db
     .insertInto('accounts')
     .values({
       id: uuidv7(),
       tenant_id: account.tenantId,
       owner_id: account.ownerId,
       currency: account.currency,
-      balance: 0n,
     })
     .returningAll()
     .executeTakeFirstOrThrow()
+  return { ...opened, ...currency }
 }
 
-const oldestFirst = defineKeyset([{ column: 'id', type: 'uuid' }])
+const oldestFirst = defineKeyset([{ column: 'accounts.id', type: 'uuid' }])
 
-/** A page of the accounts of one user, or of all users of the tenant, oldest first. */
+/** A page of the accounts that the caller may see, oldest first: their own, or those of all users of the tenant. */
 export async function listAccounts(
   db: Kysely<LedgerTables>,
-  whose: { readonly ownerId?: string },
   page: KeysetRequest,
 ): Promise<KeysetPage<Account>> {
-  const { ownerId } = whose
-  const accounts = db.selectFrom('accounts').selectAll()
   return oldestFirst.page(
-    ownerId === undefined
-      ? accounts.where('owner_id', 'is not', null)
-      : accounts.where('owner_id', '=', ownerId),
+    db
+      .selectFrom('accounts')
+      .innerJoin('currencies', 'code', 'currency')
+      .selectAll('accounts')
+      .select('minor_units')
+      .where('owner_id', 'is not', null),
     page,
   )
 }
 
-/** The tenant's equity account of a currency, made when it is first needed. */
-export async function equityAccount(
-  trx: Transaction<LedgerTables>,
-  tenantId: string,
-  currency: string,
-): Promise<Account> {
-  await trx
-    .insertInto('accounts')
-    .values({ tenant_id: tenantId, owner_id: null, currency, balance: 0n })
-    .onConflict((conflict) =>
-      conflict.columns(['tenant_id', 'currency']).where('owner_id', 'is', null).doNothing(),
-    )
-    .execute()
-  return trx
-    .selectFrom('accounts')
-    .selectAll()
-    .where('currency', '=', currency)
-    .where('owner_id', 'is', null)
-    .executeTakeFirstOrThrow()
+export type StatementEntry = Selectable<LedgerTables['entries']> & {
+  readonly minor_units: number
+  readonly kind: string
 }
+
+const newestFirst = defineKeyset([{ column: 'entries.position', type: 'bigint', direction: 'desc' }])
 
 /**
- * Locks two accounts, always in the order of their ids, so that two transfers between them cannot wait
- * for each other for ever.
+ * The statement of an account: what went in and out, and what it held then, newest first.
+ *
+ * @throws QuintetError `ERR_LEDGER_NO_ACCOUNT` (not-found), also for an account that the caller may not see.
  */
-export async function lockAccounts(
-  trx: Transaction<LedgerTables>,
-  fromId: string,
-  toId: string,
-): Promise<{ readonly from: Account; readonly to: Account }> {
-  const accounts = await trx
-    .selectFrom('accounts')
-    .selectAll()
-    .where('id', 'in', [fromId, toId])
-    .orderBy('id')
-    .forUpdate()
-    .execute()
-  return { from: pick(accounts, fromId), to: pick(accounts, toId) }
-}
-
-function pick(accounts: readonly Account[], id: string): Account {
-  const account = accounts.find((candidate) => candidate.id === id)
-  if (account) return account
-  throw new QuintetError(`There is no account ${id}.`, { code: 'ERR_LEDGER_NO_ACCOUNT', kind: 'not-found' })
+export async function readStatement(
+  db: Kysely<LedgerTables>,
+  accountId: string,
+  page: KeysetRequest,
+): Promise<KeysetPage<StatementEntry>> {
+  const account = await db.selectFrom('accounts').select('id').where('id', '=', accountId).executeTakeFirst()
+  if (!account)
+    throw new QuintetError(`There is no account ${accountId}.`, {
+      code: 'ERR_LEDGER_NO_ACCOUNT',
+      kind: 'not-found',
+    })
+  return newestFirst.page(
+    db
+      .selectFrom('entries')
+      .innerJoin('transfers', 'transfers.id', 'transfer_id')
+      .innerJoin('currencies', 'code', 'transfers.currency')
+      .selectAll('entries')
+      .select(['minor_units', 'transfers.kind'])
+      .where('account_id', '=', accountId),
+    page,
+  )
 }

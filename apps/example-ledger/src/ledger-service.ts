@@ -1,9 +1,17 @@
 import { QuintetError, service, type UserPrincipal, withServices } from '@quintet/core'
 import { z } from 'zod'
-import { listAccounts, openAccount, type Account } from './accounts.ts'
-import { Amount, toAmount, toMinorUnits } from './money.ts'
+import { listAccounts, openAccount, readStatement, type Account } from './accounts.ts'
+import { Amount, toAmount } from './money.ts'
 import type { LedgerServices } from './services.ts'
-import { listEntries, postTransfer, type Transfer } from './transfers.ts'
+import {
+  approveTransfer,
+  listEntries,
+  listTransfers,
+  postTransfer,
+  type Announce,
+  type Order,
+  type Transfer,
+} from './transfers.ts'
 
 const { procedure } = withServices<LedgerServices>()
 
@@ -16,33 +24,46 @@ const AccountView = z.object({
 })
 const TransferView = z.object({
   id: z.uuid(),
-  kind: z.enum(['fund', 'transfer']),
+  kind: z.enum(['fund', 'transfer', 'reversal']),
   from: z.uuid(),
   to: z.uuid(),
   amount: z.string(),
   currency: z.string(),
-  status: z.enum(['posted', 'settled']),
+  status: z.enum(['awaiting', 'posted', 'settled']),
+  /** The transfer that this one takes back. */
+  reverses: z.uuid().nullable(),
 })
 const Currency = z.string().regex(/^[A-Z]{3}$/, 'must be an ISO 4217 code, e.g. "EUR"')
 const IdempotencyKey = z.string().min(8).max(200)
+const Page = z.strictObject({
+  limit: z.int().min(1).max(500).default(100),
+  /** The `next` of the page before. */
+  after: z.string().max(500).optional(),
+})
+const pageOf = <Item extends z.ZodType>(
+  item: Item,
+): z.ZodObject<{ items: z.ZodArray<Item>; next: z.ZodNullable<z.ZodString> }> =>
+  z.object({ items: z.array(item), next: z.string().nullable() })
 
-/** Accounts and double-entry transfers of the caller's tenant. */
+/** Accounts and double-entry transfers of the caller's tenant. What the caller may see is the policies' to say. */
 export const ledger = service('ledger', {
   openAccount: procedure(
     {
       access: 'authenticated',
       description: 'Opens an account for the caller; for any user where an owner of the tenant asks.',
-      input: z.strictObject({ currency: Currency, ownerId: z.uuid() }),
+      input: z.strictObject({
+        currency: Currency,
+        ownerId: z.uuid(),
+        idempotencyKey: IdempotencyKey.optional(),
+      }),
       output: AccountView,
     },
-    async ({ input, services, principal }) => {
-      if (input.ownerId !== principal.userId && !isOwner(principal)) {
-        throw new QuintetError('Only an owner of the tenant opens accounts for others.', {
-          code: 'ERR_LEDGER_NOT_YOUR_ACCOUNT',
-          kind: 'forbidden',
-        })
-      }
-      return viewAccount(await openAccount(services.db, { ...input, tenantId: principal.tenantId }))
+    async ({ input: { idempotencyKey, ...wanted }, services, principal }) => {
+      const account = { ...wanted, tenantId: principal.tenantId }
+      const authorize = (): void => assertMayOpen(principal, account.ownerId)
+      return viewAccount(
+        await openAccount(services.db, account, { caller: principal, idempotencyKey, authorize }),
+      )
     },
   ),
 
@@ -50,47 +71,67 @@ export const ledger = service('ledger', {
     {
       access: 'authenticated',
       description: "Lists the caller's accounts, oldest first; to an owner of the tenant those of all users.",
-      input: z.strictObject({
-        limit: z.int().min(1).max(500).default(100),
-        after: z.string().max(500).optional(),
-      }),
-      output: z.object({
-        items: z.array(AccountView),
-        /** Where the next page begins: give it as `after`. Null on the last one. */
-        next: z.string().nullable(),
-      }),
+      input: Page,
+      output: pageOf(AccountView),
     },
-    async ({ input, services, principal }) => {
-      const whose = isOwner(principal) ? {} : { ownerId: principal.userId }
-      const { items, next } = await listAccounts(services.db, whose, input)
+    async ({ input, services }) => {
+      const { items, next } = await listAccounts(services.db, input)
       return { items: items.map(viewAccount), next }
+    },
+  ),
+
+  statement: procedure(
+    {
+      access: 'authenticated',
+      description: 'What went in and out of an account, newest first.',
+      input: Page.extend({ account: z.uuid() }),
+      output: pageOf(
+        z.object({
+          transfer: z.uuid(),
+          kind: z.string(),
+          amount: z.string(),
+          balance: z.string(),
+          at: z.iso.datetime(),
+        }),
+      ),
+    },
+    async ({ input: { account, ...page }, services }) => {
+      const { items, next } = await readStatement(services.db, account, page)
+      return {
+        items: items.map((entry) => ({
+          transfer: entry.transfer_id,
+          kind: entry.kind,
+          amount: toAmount(entry.amount, entry.minor_units),
+          balance: toAmount(entry.balance_after, entry.minor_units),
+          at: entry.created_at.toISOString(),
+        })),
+        next,
+      }
     },
   ),
 
   fund: procedure(
     {
       access: { roles: ['owner'] },
-      description: "Brings money in from outside, from the tenant's equity account.",
+      description:
+        "Brings money in from outside, from the tenant's equity account. Large amounts wait for another owner's approval.",
       input: z.strictObject({ account: z.uuid(), amount: Amount, idempotencyKey: IdempotencyKey }),
       output: TransferView,
     },
-    async ({ input, services, principal }) => {
-      const order = {
-        tenantId: principal.tenantId,
-        userId: principal.userId,
-        onBehalf: isOwner(principal),
-        idempotencyKey: input.idempotencyKey,
-        kind: 'fund' as const,
-        from: undefined,
-        to: input.account,
-        amount: toMinorUnits(input.amount),
-      }
-      return viewTransfer(
-        await postTransfer(services.db, order, (trx, made) =>
-          services.events.publish(trx, 'ledger.funded', describeTransfer(made)),
-        ),
-      )
+    async ({ input: { account, ...order }, services }) =>
+      post(services, { ...order, kind: 'fund', to: account }, 'ledger.funded'),
+  ),
+
+  approve: procedure(
+    {
+      access: { roles: ['owner'] },
+      freshness: 'strict',
+      description: 'Approves of money that another owner brings in.',
+      input: z.strictObject({ transfer: z.uuid() }),
+      output: TransferView,
     },
+    async ({ input, services }) =>
+      viewTransfer(await approveTransfer(services.db, input.transfer, announce(services, 'ledger.funded'))),
   ),
 
   transfer: procedure(
@@ -100,72 +141,96 @@ export const ledger = service('ledger', {
       input: z.strictObject({ from: z.uuid(), to: z.uuid(), amount: Amount, idempotencyKey: IdempotencyKey }),
       output: TransferView,
     },
-    async ({ input, services, principal }) => {
-      if (input.from === input.to) {
-        throw new QuintetError('An account cannot transfer to itself.', {
-          code: 'ERR_LEDGER_SAME_ACCOUNT',
-          kind: 'invalid-input',
-        })
-      }
-      const order = {
-        ...input,
-        tenantId: principal.tenantId,
-        userId: principal.userId,
-        onBehalf: isOwner(principal),
-        kind: 'transfer' as const,
-        amount: toMinorUnits(input.amount),
-      }
-      return viewTransfer(
-        await postTransfer(services.db, order, (trx, made) =>
-          services.events.publish(trx, 'ledger.transferred', describeTransfer(made)),
-        ),
-      )
+    async ({ input, services }) => post(services, { ...input, kind: 'transfer' }, 'ledger.transferred'),
+  ),
+
+  reverse: procedure(
+    {
+      access: { roles: ['owner'] },
+      description: 'Takes a transfer back by one the other way round; what is posted stays posted.',
+      input: z.strictObject({ transfer: z.uuid(), idempotencyKey: IdempotencyKey }),
+      output: TransferView,
+    },
+    async ({ input: { transfer, idempotencyKey }, services }) =>
+      post(services, { kind: 'reversal', reverses: transfer, idempotencyKey }, 'ledger.transferred'),
+  ),
+
+  transfers: procedure(
+    {
+      access: 'authenticated',
+      description: "Lists the caller's transfers, newest first; to an owner of the tenant all.",
+      input: Page.extend({ status: z.enum(['awaiting', 'posted', 'settled']).optional() }),
+      output: pageOf(TransferView),
+    },
+    async ({ input: { status, ...page }, services }) => {
+      const { items, next } = await listTransfers(services.db, status, page)
+      return { items: items.map(viewTransfer), next }
     },
   ),
 
   entries: procedure(
     {
       access: 'authenticated',
-      description: 'Lists the entries of one transfer; they sum to zero.',
+      description:
+        'Lists the entries of one transfer: those of accounts that the caller may see. Both sum to zero.',
       input: z.strictObject({ transfer: z.uuid() }),
       output: z.object({ items: z.array(z.object({ id: z.uuid(), account: z.uuid(), amount: z.string() })) }),
     },
-    async ({ input, services, principal }) => {
-      const reader = { userId: principal.userId, seesAll: isOwner(principal) }
-      const entries = await listEntries(services.db, input.transfer, reader)
+    async ({ input, services }) => {
+      const entries = await listEntries(services.db, input.transfer)
       return {
-        items: entries.map(({ id, account_id, amount }) => ({
+        items: entries.map(({ id, account_id, amount, minor_units }) => ({
           id,
           account: account_id,
-          amount: toAmount(amount),
+          amount: toAmount(amount, minor_units),
         })),
       }
     },
   ),
 })
 
-function isOwner({ roles }: UserPrincipal): boolean {
-  return roles.includes('owner')
+type Topic = 'ledger.funded' | 'ledger.transferred'
+
+async function post(
+  services: LedgerServices,
+  order: Order,
+  topic: Topic,
+): Promise<z.infer<typeof TransferView>> {
+  return viewTransfer(await postTransfer(services.db, order, announce(services, topic)))
+}
+
+/** Tells the other apps of a transfer, in its transaction. */
+function announce({ events }: LedgerServices, topic: Topic): Announce {
+  return (trx, transfer) => {
+    const { id, from, to, amount, currency } = viewTransfer(transfer)
+    return events.publish(trx, topic, { transferId: id, from, to, amount, currency })
+  }
+}
+
+/** @throws QuintetError `ERR_LEDGER_NOT_YOUR_ACCOUNT` (forbidden). */
+function assertMayOpen({ userId, roles }: UserPrincipal, ownerId: string): void {
+  if (ownerId === userId || roles.includes('owner')) return
+  throw new QuintetError('Only an owner of the tenant opens accounts for others.', {
+    code: 'ERR_LEDGER_NOT_YOUR_ACCOUNT',
+    kind: 'forbidden',
+  })
 }
 
 function viewAccount(account: Account): z.infer<typeof AccountView> {
-  const { id, owner_id, currency, balance, version } = account
-  return { id, ownerId: owner_id, currency, balance: toAmount(balance), version }
+  const { id, owner_id, currency, balance, version, minor_units } = account
+  return { id, ownerId: owner_id, currency, balance: toAmount(balance, minor_units), version }
 }
 
-function viewTransfer(transfer: Transfer): z.infer<typeof TransferView> {
-  const { id, kind, from_account, to_account, amount, currency, status } = transfer
-  return { id, kind, from: from_account, to: to_account, amount: toAmount(amount), currency, status }
-}
-
-/** A transfer as others hear of it. */
-function describeTransfer(transfer: Transfer): {
-  transferId: string
-  from: string
-  to: string
-  amount: string
-  currency: string
-} {
-  const { id, from, to, amount, currency } = viewTransfer(transfer)
-  return { transferId: id, from, to, amount, currency }
+function viewTransfer(transfer: Omit<Transfer, 'replayed'>): z.infer<typeof TransferView> {
+  const { id, kind, from_account, to_account, amount, currency, status, reverses, minor_units } = transfer
+  return {
+    id,
+    kind,
+    from: from_account,
+    to: to_account,
+    amount: toAmount(amount, minor_units),
+    currency,
+    status,
+    reverses,
+  }
 }

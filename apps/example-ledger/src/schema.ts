@@ -1,11 +1,18 @@
 import type { ColumnType, Generated } from 'kysely'
 
-/** PostgreSQL gives a bigint as a string, and takes a bigint. */
-type BigIntColumn = ColumnType<string, bigint, bigint>
+/** PostgreSQL gives a bigint as a string, and takes a bigint. Tenants write none: balances are the functions' own. */
+type BigIntColumn = ColumnType<string, never, never>
 type CreatedAt = ColumnType<Date, never, never>
 
 /** The tables of the ledger, as Kysely knows them. */
 export interface LedgerTables {
+  currencies: {
+    /** ISO 4217. */
+    code: string
+    /** How many decimal places an amount has. */
+    minor_units: number
+    four_eyes_above: BigIntColumn
+  }
   accounts: {
     id: Generated<string>
     tenant_id: string
@@ -20,22 +27,26 @@ export interface LedgerTables {
     id: Generated<string>
     tenant_id: string
     idempotency_key: string
-    kind: 'fund' | 'transfer'
+    kind: 'fund' | 'transfer' | 'reversal'
     from_account: string
     to_account: string
     amount: BigIntColumn
     currency: string
     created_by: string
-    status: ColumnType<'posted' | 'settled', 'posted', 'settled'>
+    approved_by: string | null
+    reverses: string | null
+    status: ColumnType<'awaiting' | 'posted' | 'settled', never, 'settled'>
     settled_epoch: ColumnType<string | null, never, bigint>
     created_at: CreatedAt
   }
   entries: {
     id: Generated<string>
+    position: BigIntColumn
     tenant_id: string
     transfer_id: string
     account_id: string
     amount: BigIntColumn
+    balance_after: BigIntColumn
     created_at: CreatedAt
   }
 }

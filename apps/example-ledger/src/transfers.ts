@@ -1,193 +1,162 @@
-import { QuintetError } from '@quintet/core'
+import { QuintetError, uuidv7, type ErrorKind } from '@quintet/core'
+import { defineKeyset, type KeysetPage, type KeysetRequest } from '@quintet/rls/data'
 import { sql, type Kysely, type Selectable, type Transaction } from 'kysely'
-import { equityAccount, lockAccounts } from './accounts.ts'
 import { toAmount } from './money.ts'
 import type { LedgerTables } from './schema.ts'
 
-export type Transfer = Selectable<LedgerTables['transfers']>
-export type Entry = Selectable<LedgerTables['entries']>
-
-export interface Order {
-  readonly tenantId: string
-  readonly userId: string
-  /** Whether the caller may move money out of accounts of others, as an owner of the tenant may. */
-  readonly onBehalf: boolean
-  /** The key of this user for this kind of transfer: the same key is the same transfer, however often it comes. */
-  readonly idempotencyKey: string
-  readonly kind: 'fund' | 'transfer'
-  /** Ignored for `fund`, which takes from the tenant's equity account. */
-  readonly from: string | undefined
-  readonly to: string
-  /** Minor units, more than zero. */
-  readonly amount: bigint
+/** A transfer as `post_transfer` gives it. */
+export interface Transfer extends Pick<
+  Selectable<LedgerTables['transfers']>,
+  'id' | 'kind' | 'from_account' | 'to_account' | 'amount' | 'currency' | 'status' | 'reverses'
+> {
+  readonly minor_units: number
+  /** True when it was made before, and nothing was done now. */
+  readonly replayed: boolean
 }
+export type Entry = Selectable<LedgerTables['entries']> & { readonly minor_units: number }
+
+/** What is to be posted, in the name of the caller; the same key is the same transfer, however often it comes. */
+export type Order = { readonly idempotencyKey: string } & (
+  | { readonly kind: 'transfer'; readonly from: string; readonly to: string; readonly amount: string }
+  /** From the tenant's equity account. */
+  | { readonly kind: 'fund'; readonly to: string; readonly amount: string }
+  /** Takes a transfer back. */
+  | { readonly kind: 'reversal'; readonly reverses: string }
+)
+
+/** Runs in the transaction of a transfer that has just been posted. */
+export type Announce = (trx: Transaction<LedgerTables>, transfer: Transfer) => Promise<void>
 
 /**
- * Posts a transfer: its two entries and both balances in one transaction, once per idempotency key.
+ * Posts a transfer, once per idempotency key: one call of `post_transfer`, which checks and writes everything.
  *
- * @param announce runs in the same transaction, for a transfer that is new.
- * @throws QuintetError `ERR_LEDGER_OVERDRAFT` (conflict) when the account does not hold that much,
- *   `ERR_LEDGER_KEY_REUSED` (conflict) when the key stands for another transfer.
+ * @throws QuintetError by the table of refusals.
  */
 export async function postTransfer(
   db: Kysely<LedgerTables>,
   order: Order,
-  announce: (trx: Transaction<LedgerTables>, transfer: Transfer) => Promise<void>,
+  announce: Announce,
+): Promise<Transfer> {
+  const { kind, idempotencyKey, from, to, amount, reverses } = { ...blank, ...order }
+  return write(
+    db,
+    announce,
+    sql<Transfer>`
+    select * from post_transfer(${uuidv7()}, ${kind}, ${from}, ${to}, ${amount}, ${idempotencyKey}, ${reverses})`,
+  )
+}
+
+const blank = { from: null, to: null, amount: null, reverses: null }
+
+/** Posts what an owner has brought in and another owner approves of. */
+export async function approveTransfer(
+  db: Kysely<LedgerTables>,
+  id: string,
+  announce: Announce,
+): Promise<Transfer> {
+  return write(db, announce, sql<Transfer>`select * from approve_transfer(${id})`)
+}
+
+async function write(
+  db: Kysely<LedgerTables>,
+  announce: Announce,
+  statement: ReturnType<typeof sql<Transfer>>,
 ): Promise<Transfer> {
   return db.transaction().execute(async (trx) => {
-    await serializeKey(trx, order)
-    const fromId = order.from ?? (await equityOf(trx, order)).id
-    const { from, to } = await lockAccounts(trx, fromId, order.to)
-    if (from.currency !== to.currency) {
-      throw new QuintetError(`The accounts hold ${from.currency} and ${to.currency}.`, {
-        code: 'ERR_LEDGER_CURRENCIES_DIFFER',
-        kind: 'conflict',
-      })
-    }
-    if (order.kind === 'transfer' && from.owner_id !== order.userId && !order.onBehalf) {
-      throw new QuintetError('Only its owner may move money out of an account.', {
-        code: 'ERR_LEDGER_NOT_YOUR_ACCOUNT',
-        kind: 'forbidden',
-      })
-    }
-    // Only who may make the transfer is told what became of it.
-    const earlier = await findByKey(trx, order)
-    if (earlier) return sameTransfer(earlier, order)
-    if (from.owner_id !== null && BigInt(from.balance) < order.amount) {
-      throw new QuintetError(
-        `The account holds ${toAmount(from.balance)} ${from.currency}, less than ${toAmount(order.amount)}.`,
-        {
-          code: 'ERR_LEDGER_OVERDRAFT',
-          kind: 'conflict',
-          details: { balance: toAmount(from.balance), amount: toAmount(order.amount) },
-        },
-      )
-    }
-
-    const transfer = await trx
-      .insertInto('transfers')
-      .values({
-        tenant_id: order.tenantId,
-        idempotency_key: order.idempotencyKey,
-        kind: order.kind,
-        from_account: from.id,
-        to_account: to.id,
-        amount: order.amount,
-        currency: from.currency,
-        created_by: order.userId,
-        status: 'posted',
-      })
-      .returningAll()
-      .executeTakeFirstOrThrow()
-    await trx
-      .insertInto('entries')
-      .values([
-        { tenant_id: order.tenantId, transfer_id: transfer.id, account_id: from.id, amount: -order.amount },
-        { tenant_id: order.tenantId, transfer_id: transfer.id, account_id: to.id, amount: order.amount },
-      ])
-      .execute()
-    await addToBalance(trx, from.id, -order.amount)
-    await addToBalance(trx, to.id, order.amount)
-    await announce(trx, transfer)
+    const { rows } = await statement.execute(trx).catch((error: unknown) => {
+      throw toRefusal(error)
+    })
+    const transfer = rows[0] as Transfer
+    if (!transfer.replayed && transfer.status === 'posted') await announce(trx, transfer)
     return transfer
   })
 }
 
-/**
- * The entries of a transfer, for its parties, who has made it, and an owner of the tenant.
- *
- * @throws QuintetError `ERR_LEDGER_NO_TRANSFER` (not-found), also for a transfer of others.
- */
-export async function listEntries(
-  db: Kysely<LedgerTables>,
-  transferId: string,
-  reader: { readonly userId: string; readonly seesAll: boolean },
-): Promise<readonly Entry[]> {
-  const entries = await db
-    .selectFrom('entries')
-    .innerJoin('transfers', 'transfers.id', 'entries.transfer_id')
-    .selectAll('entries')
-    .where('transfer_id', '=', transferId)
-    .$if(!reader.seesAll, (query) =>
-      query.where((where) =>
-        where.or([
-          where('transfers.created_by', '=', reader.userId),
-          where.exists(
-            where
-              .selectFrom('accounts')
-              .select('accounts.id')
-              .where('accounts.owner_id', '=', reader.userId)
-              .where((account) =>
-                account.or([
-                  account('accounts.id', '=', account.ref('transfers.from_account')),
-                  account('accounts.id', '=', account.ref('transfers.to_account')),
-                ]),
-              ),
-          ),
-        ]),
-      ),
-    )
-    .orderBy('amount')
-    .execute()
-  if (entries.length > 0) return entries
-  throw new QuintetError('There is no such transfer.', { code: 'ERR_LEDGER_NO_TRANSFER', kind: 'not-found' })
-}
+const newestFirst = defineKeyset([{ column: 'transfers.id', type: 'uuid', direction: 'desc' }])
 
-/** Two calls with the same key wait for each other; the second one then finds the first one's transfer. */
-async function serializeKey(trx: Transaction<LedgerTables>, order: Order): Promise<void> {
-  await sql`select pg_advisory_xact_lock(hashtextextended(${JSON.stringify([order.tenantId, order.userId, order.kind, order.idempotencyKey])}, 0))`.execute(
-    trx,
+/** A page of the transfers that the caller may see, newest first. */
+export async function listTransfers(
+  db: Kysely<LedgerTables>,
+  status: Transfer['status'] | undefined,
+  page: KeysetRequest,
+): Promise<KeysetPage<Omit<Transfer, 'replayed'>>> {
+  return newestFirst.page(
+    db
+      .selectFrom('transfers')
+      .innerJoin('currencies', 'code', 'currency')
+      .selectAll('transfers')
+      .select('minor_units')
+      .$if(status !== undefined, (query) => query.where('status', '=', status ?? 'posted')),
+    page,
   )
 }
 
-async function findByKey(trx: Transaction<LedgerTables>, order: Order): Promise<Transfer | undefined> {
-  return trx
+/**
+ * The entries of a transfer that the caller may see: those of their own accounts, or both.
+ *
+ * @throws QuintetError `ERR_LEDGER_NO_TRANSFER` (not-found), also for a transfer of others.
+ */
+export async function listEntries(db: Kysely<LedgerTables>, transferId: string): Promise<readonly Entry[]> {
+  const transfer = await db
     .selectFrom('transfers')
+    .innerJoin('currencies', 'code', 'currency')
+    .select('minor_units')
+    .where('id', '=', transferId)
+    .executeTakeFirst()
+  if (!transfer) throw refusal('ERR_LEDGER_NO_TRANSFER', {})
+  const entries = await db
+    .selectFrom('entries')
     .selectAll()
-    .where('created_by', '=', order.userId)
-    .where('kind', '=', order.kind)
-    .where('idempotency_key', '=', order.idempotencyKey)
-    .executeTakeFirst()
+    .where('transfer_id', '=', transferId)
+    .orderBy('amount')
+    .execute()
+  return entries.map((entry) => ({ ...entry, ...transfer }))
 }
 
-function sameTransfer(earlier: Transfer, order: Order): Transfer {
-  const same =
-    earlier.kind === order.kind &&
-    (order.from === undefined || earlier.from_account === order.from) &&
-    earlier.to_account === order.to &&
-    BigInt(earlier.amount) === order.amount
-  if (same) return earlier
-  throw new QuintetError('This idempotency key stands for another transfer.', {
-    code: 'ERR_LEDGER_KEY_REUSED',
-    kind: 'conflict',
-  })
+/** Facts that a function of the ledger gives with a refusal; amounts in minor units. */
+interface Facts {
+  readonly account?: string
+  readonly from?: string
+  readonly to?: string
+  readonly balance?: string
+  readonly amount?: string
+  readonly currency?: string
+  readonly places?: number
 }
 
-async function equityOf(trx: Transaction<LedgerTables>, order: Order): Promise<{ readonly id: string }> {
-  const target = await trx
-    .selectFrom('accounts')
-    .select('currency')
-    .where('id', '=', order.to)
-    .executeTakeFirst()
-  if (!target)
-    throw new QuintetError(`There is no account ${order.to}.`, {
-      code: 'ERR_LEDGER_NO_ACCOUNT',
-      kind: 'not-found',
-    })
-  return equityAccount(trx, order.tenantId, target.currency)
+/** What the functions of the ledger refuse, and what callers are told. */
+const refusals: Readonly<Record<string, readonly [ErrorKind, (facts: Facts) => string]>> = {
+  ERR_LEDGER_BAD_AMOUNT: [
+    'invalid-input',
+    ({ currency, places }) =>
+      `Amounts in ${currency} have at most ${places} decimal places, and 15 digits in all.`,
+  ],
+  ERR_LEDGER_CURRENCIES_DIFFER: ['conflict', ({ from, to }) => `The accounts hold ${from} and ${to}.`],
+  ERR_LEDGER_FOUR_EYES: ['forbidden', () => 'Another owner of the tenant has to approve it.'],
+  ERR_LEDGER_KEY_REUSED: ['conflict', () => 'This idempotency key stands for another transfer.'],
+  ERR_LEDGER_NO_ACCOUNT: ['not-found', ({ account }) => `There is no account ${account}.`],
+  ERR_LEDGER_NO_TRANSFER: ['not-found', () => 'There is no such transfer.'],
+  ERR_LEDGER_NOT_OWNER: ['forbidden', () => 'Only an owner of the tenant does this.'],
+  ERR_LEDGER_NOT_REVERSIBLE: [
+    'conflict',
+    () => 'The transfer is not one that can be taken back, or was already.',
+  ],
+  ERR_LEDGER_NOT_YOUR_ACCOUNT: ['forbidden', () => 'Only its owner may move money out of an account.'],
+  ERR_LEDGER_OVERDRAFT: [
+    'conflict',
+    ({ balance = '0', amount = '0', currency, places = 0 }) =>
+      `The account holds ${toAmount(balance, places)} ${currency}, less than ${toAmount(amount, places)}.`,
+  ],
+  ERR_LEDGER_SAME_ACCOUNT: ['invalid-input', () => 'An account cannot transfer to itself.'],
 }
 
-async function addToBalance(
-  trx: Transaction<LedgerTables>,
-  accountId: string,
-  amount: bigint,
-): Promise<void> {
-  await trx
-    .updateTable('accounts')
-    .set((column) => ({
-      balance: sql<bigint>`${column.ref('balance')} + ${amount.toString()}::bigint`,
-      version: sql<number>`version + 1`,
-    }))
-    .where('id', '=', accountId)
-    .executeTakeFirstOrThrow()
+function refusal(code: string, facts: Facts, cause?: unknown): QuintetError {
+  const [kind, describe] = refusals[code] ?? ['internal', () => 'The ledger could not do this.']
+  return new QuintetError(describe(facts), { code, kind, cause })
+}
+
+/** What a function has refused as the error that callers get; anything else as it is. */
+function toRefusal(error: unknown): unknown {
+  const { code, message, detail } = error as { code?: unknown; message: string; detail?: string }
+  return code === 'LEDGR' ? refusal(message, JSON.parse(detail ?? '{}') as Facts, error) : error
 }

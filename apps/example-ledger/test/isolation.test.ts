@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { findIsolationFlaws, openAppDatabase } from '@quintet/example-platform/testing'
 import { postgresUrl } from '@quintet/test-kit'
+import { Client } from 'pg'
 import { expect, it } from 'vitest'
 import { policies } from '../src/policies.ts'
 
@@ -9,10 +10,28 @@ it('keeps tenants apart, whatever they try, and passes the lint', async () => {
     postgresUrl(),
     resolve(import.meta.dirname, '../src/migrations'),
   )
+  const owner = new Client({ connectionString: database.ownerUrl })
+  await owner.connect()
+  // The policies are tried here, and not what keeps the system as well from changing what is posted.
+  for (const table of ['accounts', 'transfers', 'entries'])
+    await owner.query(`alter table ${table} disable trigger user`)
+  await owner.end()
+  const currency = 'EUR'
+  let code = 0
+  const tables = {
+    // Three letters that are free.
+    currencies: { row: () => ({ code: `QA${String.fromCharCode(65 + code++)}`, minor_units: 2 }) },
+    accounts: { row: ({ userId }: { userId: string }) => ({ owner_id: userId, currency, balance: 0 }) },
+    transfers: { row: () => ({ kind: 'transfer', amount: 1, currency, reverses: null }) },
+  }
+  const functions = [
+    'approve_transfer(wanted uuid)',
+    'post_transfer(new_id uuid, wanted text, source uuid, target uuid, units numeric, request_key text, original uuid)',
+  ]
   expect(
-    await findIsolationFlaws(database, policies, {
-      accounts: { row: ({ userId }) => ({ owner_id: userId, currency: 'EUR', balance: 0 }) },
-      transfers: { row: () => ({ kind: 'transfer', amount: 1 }) },
+    await findIsolationFlaws(database, policies, tables, {
+      // They check the caller of the context themselves, so that nothing else writes balances.
+      ignore: functions.map((name) => `security-definer:public.${name}`),
     }),
   ).toEqual([])
 })

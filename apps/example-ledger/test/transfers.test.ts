@@ -1,205 +1,293 @@
 import { randomUUID } from 'node:crypto'
-import { resolve } from 'node:path'
-import { openAppDatabase, type AppDatabase } from '@quintet/example-platform/testing'
 import { createLeases } from '@quintet/queue'
-import { runWithRlsContext } from '@quintet/rls'
-import { postgresUrl } from '@quintet/test-kit'
-import type { KeysetRequest } from '@quintet/rls/data'
-import { Kysely, PostgresDialect } from 'kysely'
+import { attackIdempotency } from '@quintet/rls/testing'
+import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { listAccounts, openAccount } from '../src/accounts.ts'
-import type { LedgerTables } from '../src/schema.ts'
+import { listAccounts, openAccount, readStatement } from '../src/accounts.ts'
+import { reconcile } from '../src/reconciliation.ts'
 import { settle } from '../src/settlement.ts'
-import { listEntries, postTransfer, type Order, type Transfer } from '../src/transfers.ts'
+import { approveTransfer, listEntries, listTransfers } from '../src/transfers.ts'
+import { openLedger, type LedgerFixture, type Member } from './ledger-fixture.ts'
 
-let database: AppDatabase
-let db: Kysely<LedgerTables>
+let ledger: LedgerFixture
 
 beforeAll(async () => {
-  database = await openAppDatabase(postgresUrl(), resolve(import.meta.dirname, '../src/migrations'))
-  db = new Kysely({ dialect: new PostgresDialect({ pool: database.pool }) })
+  ledger = await openLedger()
 })
 
 afterAll(async () => {
-  await database[Symbol.asyncDispose]()
+  // Whatever the tests did, the books are in order.
+  expect(await reconcile(ledger.db)).toEqual([])
+  await ledger[Symbol.asyncDispose]()
 })
 
-interface Tenant {
-  readonly tenantId: string
-  readonly userId: string
+interface Pair {
+  readonly owner: Member
+  readonly member: Member
   readonly from: string
   readonly to: string
-  post(order: Partial<Order>): Promise<Transfer>
-  balances(): Promise<readonly string[]>
 }
 
-/** A tenant with two accounts, of which the first holds this much. */
-async function tenantWith(balance: bigint): Promise<Tenant> {
-  const [tenantId, userId] = [randomUUID(), randomUUID()]
-  const as = <T>(run: () => Promise<T>, user: string = userId): Promise<T> =>
-    runWithRlsContext({ tenantId, userId: user, roles: ['owner'] }, run)
-  const open = (): Promise<string> =>
-    as(async () => (await openAccount(db, { tenantId, ownerId: userId, currency: 'EUR' })).id)
-  const [from, to] = [await open(), await open()]
-  const post: Tenant['post'] = (order) =>
-    as(
-      () =>
-        postTransfer(
-          db,
-          {
-            tenantId,
-            userId,
-            onBehalf: false,
-            idempotencyKey: randomUUID(),
-            kind: 'transfer',
-            from,
-            to,
-            amount: 1n,
-            ...order,
-          },
-          async () => {},
-        ),
-      order.userId,
-    )
-  if (balance > 0n) await post({ kind: 'fund', from: undefined, to: from, amount: balance })
-  const balances: Tenant['balances'] = async () => {
-    const { items: accounts } = await as(() => listAccounts(db, {}, { limit: 10 }))
-    return [from, to].map((id) => accounts.find((account) => account.id === id)?.balance ?? 'missing')
-  }
-  return { tenantId, userId, from, to, post, balances }
+/** A tenant with an owner and a member, who has two accounts, of which the first holds this much. */
+async function tenantWith(amount: string): Promise<Pair> {
+  const tenantId = randomUUID()
+  const [owner, member] = [ledger.member(tenantId, 'owner'), ledger.member(tenantId, 'member')]
+  const [from, to] = [await member.open(), await member.open()]
+  if (amount !== '0') await owner.post({ kind: 'fund', to: from, amount })
+  return { owner, member, from, to }
 }
 
 describe('postTransfer', () => {
-  it('counts one key once, however many calls bring it at the same time', async () => {
-    const tenant = await tenantWith(100n)
-    const idempotencyKey = randomUUID()
-    const transfers = await Promise.all(
-      Array.from({ length: 20 }, () => tenant.post({ idempotencyKey, amount: 30n })),
-    )
-    expect(new Set(transfers.map(({ id }) => id)).size).toBe(1)
-    expect(await tenant.balances()).toEqual(['70', '30'])
+  it('counts a key once, and gives it to no one else', async () => {
+    const { member, from, to } = await tenantWith('100')
+    const colleague = ledger.member(member.tenantId, 'member')
+    const stranger = ledger.member(randomUUID(), 'owner')
+    let cents = 0
+    const flaws = await attackIdempotency({
+      call: async (by: Member, key, amount: string) => {
+        const { replayed: _, ...made } = await by.post({ kind: 'transfer', from, to, amount }, key)
+        return made
+      },
+      owner: member,
+      others: { colleague, stranger },
+      payload: () => `0.${String(++cents).padStart(2, '0')}`,
+    })
+    expect(flaws).toEqual([])
   })
 
-  it('refuses a key that stands for another transfer', async () => {
-    const tenant = await tenantWith(100n)
-    const idempotencyKey = randomUUID()
-    await tenant.post({ idempotencyKey, amount: 30n })
-    await expect(tenant.post({ idempotencyKey, amount: 31n })).rejects.toMatchObject({
-      code: 'ERR_LEDGER_KEY_REUSED',
-    })
+  it('announces a transfer when it is new, and not when its key comes again', async () => {
+    const { member, from, to } = await tenantWith('1')
+    const key = randomUUID()
+    const made = await Promise.all(
+      Array.from({ length: 6 }, () => member.post({ kind: 'transfer', from, to, amount: '0.30' }, key)),
+    )
+    const [id] = new Set(made.map((each) => each.id))
+    expect(ledger.announced.filter((each) => each === id)).toHaveLength(1)
+    expect([await member.balance(from), await member.balance(to)]).toEqual(['70', '30'])
   })
 
   it('never overdraws under concurrency, and money neither appears nor vanishes', async () => {
-    const tenant = await tenantWith(50n)
+    const { member, from, to } = await tenantWith('0.50')
     const outcomes = await Promise.allSettled([
-      ...Array.from({ length: 30 }, () => tenant.post({ amount: 7n })),
-      ...Array.from({ length: 10 }, () => tenant.post({ from: tenant.to, to: tenant.from, amount: 3n })),
+      ...Array.from({ length: 30 }, () => member.post({ kind: 'transfer', from, to, amount: '0.07' })),
+      ...Array.from({ length: 10 }, () =>
+        member.post({ kind: 'transfer', from: to, to: from, amount: '0.03' }),
+      ),
     ])
-    const refused = outcomes.filter((outcome) => outcome.status === 'rejected')
-    for (const { reason } of refused)
-      expect(reason).toMatchObject({ code: 'ERR_LEDGER_OVERDRAFT', kind: 'conflict' })
-    const balances = (await tenant.balances()).map(Number)
+    for (const outcome of outcomes) {
+      if (outcome.status === 'rejected')
+        expect(outcome.reason).toMatchObject({ code: 'ERR_LEDGER_OVERDRAFT', kind: 'conflict' })
+    }
+    const balances = [Number(await member.balance(from)), Number(await member.balance(to))]
     expect(Math.min(...balances)).toBeGreaterThanOrEqual(0)
     expect(balances.reduce((sum, balance) => sum + balance, 0)).toBe(50)
   })
 
-  it('writes two entries that sum to zero', async () => {
-    const tenant = await tenantWith(10n)
-    const { id } = await tenant.post({ amount: 4n })
-    const entries = await runWithRlsContext({ tenantId: tenant.tenantId, userId: tenant.userId }, () =>
-      listEntries(db, id, { userId: tenant.userId, seesAll: false }),
-    )
-    expect(entries.map(({ amount }) => amount)).toEqual(['-4', '4'])
+  it.each([
+    ['JPY', '5', '0.5', '5'],
+    ['EUR', '0.05', '0.005', '5'],
+    ['KWD', '0.005', '0.0005', '5'],
+  ])('holds amounts in %s to its places', async (currency, amount, tooFine, units) => {
+    const owner = ledger.member(randomUUID(), 'owner')
+    const account = await owner.open(currency)
+    await expect(owner.post({ kind: 'fund', to: account, amount: tooFine })).rejects.toMatchObject({
+      code: 'ERR_LEDGER_BAD_AMOUNT',
+      kind: 'invalid-input',
+    })
+    await owner.post({ kind: 'fund', to: account, amount })
+    expect(await owner.balance(account)).toBe(units)
   })
 
-  it('lets nobody move money out of the account of another, but an owner of the tenant', async () => {
-    const tenant = await tenantWith(10n)
-    await expect(tenant.post({ userId: randomUUID() })).rejects.toMatchObject({
+  it('refuses what makes no sense', async () => {
+    const { owner, member, from, to } = await tenantWith('1')
+    const dollars = await member.open('USD')
+    const transfer = { kind: 'transfer', from, to, amount: '0.10' } as const
+    const code = (name: string): object => ({ code: `ERR_LEDGER_${name}` })
+    await expect(member.post({ ...transfer, to: dollars })).rejects.toMatchObject(code('CURRENCIES_DIFFER'))
+    await expect(member.post({ ...transfer, to: from })).rejects.toMatchObject(code('SAME_ACCOUNT'))
+    await expect(member.post({ ...transfer, to: randomUUID() })).rejects.toMatchObject(code('NO_ACCOUNT'))
+    await expect(member.open('XXX')).rejects.toMatchObject(code('NO_CURRENCY'))
+    const equity = await owner.as(async () => {
+      const accounts = ledger.db.selectFrom('accounts').select('id').where('owner_id', 'is', null)
+      return (await accounts.executeTakeFirstOrThrow()).id
+    })
+    await expect(member.post({ ...transfer, to: equity })).rejects.toMatchObject(code('NO_ACCOUNT'))
+    await expect(owner.post({ ...transfer, from: equity })).rejects.toMatchObject(code('NOT_YOUR_ACCOUNT'))
+  })
+
+  it('moves money of others for an owner of the tenant alone, and of other tenants for no one', async () => {
+    const { owner, from, to, member } = await tenantWith('1')
+    const transfer = { kind: 'transfer', from, to, amount: '0.10' } as const
+    await expect(ledger.member(member.tenantId, 'member').post(transfer)).rejects.toMatchObject({
       code: 'ERR_LEDGER_NOT_YOUR_ACCOUNT',
+      kind: 'forbidden',
     })
-    await expect(tenant.post({ userId: randomUUID(), onBehalf: true })).resolves.toMatchObject({
-      kind: 'transfer',
+    await expect(member.post({ kind: 'fund', to: from, amount: '1' })).rejects.toMatchObject({
+      code: 'ERR_LEDGER_NOT_OWNER',
     })
-  })
-
-  it('keeps the keys of users apart, and tells nobody what became of the key of another', async () => {
-    const tenant = await tenantWith(10n)
-    const idempotencyKey = randomUUID()
-    const mine = await tenant.post({ idempotencyKey })
-    const stranger = randomUUID()
-    await expect(tenant.post({ idempotencyKey, userId: stranger })).rejects.toMatchObject({
-      code: 'ERR_LEDGER_NOT_YOUR_ACCOUNT',
-    })
-    const theirs = await tenant.post({ idempotencyKey, userId: stranger, onBehalf: true, amount: 2n })
-    expect(theirs.id).not.toBe(mine.id)
-    expect(await tenant.balances()).toEqual(['7', '3'])
-  })
-
-  it('does not find the accounts of another tenant', async () => {
-    const [mine, theirs] = [await tenantWith(10n), await tenantWith(10n)]
-    await expect(mine.post({ to: theirs.to })).rejects.toMatchObject({
+    await expect(ledger.member(randomUUID(), 'owner').post(transfer)).rejects.toMatchObject({
       code: 'ERR_LEDGER_NO_ACCOUNT',
       kind: 'not-found',
     })
+    await expect(owner.post(transfer)).resolves.toMatchObject({ status: 'posted' })
+  })
+})
+
+describe('a reversal', () => {
+  it('takes a transfer back once, for an owner of the tenant, and is itself not taken back', async () => {
+    const { owner, member, from, to } = await tenantWith('1')
+    const { id } = await member.post({ kind: 'transfer', from, to, amount: '0.40' })
+    await expect(member.post({ kind: 'reversal', reverses: id })).rejects.toMatchObject({ kind: 'forbidden' })
+    const key = randomUUID()
+    const reversal = await owner.post({ kind: 'reversal', reverses: id }, key)
+    expect(reversal).toMatchObject({ from_account: to, to_account: from, amount: '40', reverses: id })
+    expect((await owner.post({ kind: 'reversal', reverses: id }, key)).id).toBe(reversal.id)
+    for (const reverses of [id, reversal.id])
+      await expect(owner.post({ kind: 'reversal', reverses })).rejects.toMatchObject({
+        code: 'ERR_LEDGER_NOT_REVERSIBLE',
+      })
+    expect([await member.balance(from), await member.balance(to)]).toEqual(['100', '0'])
+  })
+})
+
+describe('a large amount that is brought in', () => {
+  it('waits for another owner', async () => {
+    const { owner, member, from } = await tenantWith('0')
+    const second = ledger.member(owner.tenantId, 'owner')
+    const approve = (by: Member, id: string): Promise<unknown> =>
+      by.as(() => approveTransfer(ledger.db, id, async (_, made) => void ledger.announced.push(made.id)))
+    const { id, status } = await owner.post({ kind: 'fund', to: from, amount: '10000.01' })
+    expect([status, await member.balance(from), ledger.announced.includes(id)]).toEqual([
+      'awaiting',
+      '0',
+      false,
+    ])
+    await expect(approve(owner, id)).rejects.toMatchObject({
+      code: 'ERR_LEDGER_FOUR_EYES',
+      kind: 'forbidden',
+    })
+    await expect(approve(member, id)).rejects.toMatchObject({ code: 'ERR_LEDGER_NOT_OWNER' })
+    await expect(approve(ledger.member(randomUUID(), 'owner'), id)).rejects.toMatchObject({
+      kind: 'not-found',
+    })
+    await expect(owner.post({ kind: 'reversal', reverses: id })).rejects.toMatchObject({
+      code: 'ERR_LEDGER_NOT_REVERSIBLE',
+    })
+    const awaiting = await second.as(() => listTransfers(ledger.db, 'awaiting', { limit: 5 }))
+    expect(awaiting.items.map((each) => each.id)).toEqual([id])
+    await Promise.all(Array.from({ length: 4 }, () => approve(second, id)))
+    expect(await member.balance(from)).toBe('1000001')
+    expect(ledger.announced.filter((each) => each === id)).toHaveLength(1)
   })
 })
 
 describe('within a tenant', () => {
-  it("shows a transfer's entries to its parties, its maker and an owner alone", async () => {
-    const tenant = await tenantWith(10n)
-    const maker = randomUUID()
-    const { id } = await tenant.post({ userId: maker, onBehalf: true })
-    const read = (userId: string, seesAll = false): Promise<unknown[]> =>
-      runWithRlsContext({ tenantId: tenant.tenantId, userId }, async () => [
-        ...(await listEntries(db, id, { userId, seesAll })),
-      ])
-    expect(await read(tenant.userId)).toHaveLength(2)
-    expect(await read(maker)).toHaveLength(2)
-    expect(await read(randomUUID(), true)).toHaveLength(2)
-    await expect(read(randomUUID())).rejects.toMatchObject({ code: 'ERR_LEDGER_NO_TRANSFER' })
-  })
-
-  it('lets a member open accounts and post in their own name alone, whatever the code does', async () => {
-    const tenant = await tenantWith(10n)
-    const member = { tenantId: tenant.tenantId, userId: randomUUID(), roles: ['member'] }
-    const opened = (ownerId: string): Promise<unknown> =>
-      runWithRlsContext(member, () =>
-        openAccount(db, { tenantId: member.tenantId, ownerId, currency: 'EUR' }),
-      )
-    await expect(opened(member.userId)).resolves.toMatchObject({ owner_id: member.userId })
-    await expect(opened(tenant.userId)).rejects.toMatchObject({ code: '42501' })
-    const { tenantId, userId, from, to } = tenant
-    const forged = { tenantId, userId, from, to, onBehalf: false, kind: 'transfer', amount: 1n } as const
-    await expect(
-      runWithRlsContext(member, () =>
-        postTransfer(db, { ...forged, idempotencyKey: randomUUID() }, async () => {}),
-      ),
-    ).rejects.toMatchObject({ code: '42501' })
-  })
-
-  it('lists accounts by pages, of one user or of all', async () => {
-    const { tenantId, userId, from, to } = await tenantWith(0n)
-    const list = (
-      page: KeysetRequest,
-      whose: { readonly ownerId?: string } = {},
-    ): Promise<readonly [readonly string[], string | null]> =>
-      runWithRlsContext({ tenantId, userId }, async () => {
-        const { items, next } = await listAccounts(db, whose, page)
-        return [items.map(({ id }) => id), next] as const
+  it('shows members what is theirs, and owners all', async () => {
+    const { owner, member, from, to } = await tenantWith('1')
+    const colleague = ledger.member(owner.tenantId, 'member')
+    const theirs = await colleague.open()
+    const { id } = await member.post({ kind: 'transfer', from, to: theirs, amount: '0.40' })
+    const accounts = (by: Member): Promise<readonly string[]> =>
+      by.as(async () => (await listAccounts(ledger.db, { limit: 9 })).items.map((each) => each.id))
+    expect(await accounts(member)).toEqual([from, to])
+    expect(await accounts(colleague)).toEqual([theirs])
+    expect(await accounts(owner)).toEqual([from, to, theirs])
+    const entries = (by: Member): Promise<readonly string[]> =>
+      by.as(async () => (await listEntries(ledger.db, id)).map((each) => each.amount))
+    expect(await entries(owner)).toEqual(['-40', '40'])
+    expect(await entries(member)).toEqual(['-40'])
+    expect(await entries(colleague)).toEqual(['40'])
+    const outsider = ledger.member(owner.tenantId, 'member')
+    await expect(entries(outsider)).rejects.toMatchObject({ code: 'ERR_LEDGER_NO_TRANSFER' })
+    const statement = (by: Member): Promise<unknown> =>
+      by.as(async () => {
+        const { items } = await readStatement(ledger.db, theirs, { limit: 9 })
+        return items.map((each) => [each.amount, each.balance_after])
       })
-    const ids = [from, to].toSorted()
-    const [first, next] = await list({ limit: 1 })
-    expect(first).toEqual(ids.slice(0, 1))
-    expect(await list({ limit: 1, after: next ?? '' })).toEqual([ids.slice(1), null])
-    expect(await list({ limit: 9 }, { ownerId: userId })).toEqual([ids, null])
-    expect(await list({ limit: 9 }, { ownerId: randomUUID() })).toEqual([[], null])
+    expect(await statement(colleague)).toEqual([['40', '40']])
+    await expect(statement(member)).rejects.toMatchObject({ code: 'ERR_LEDGER_NO_ACCOUNT' })
+  })
+
+  it('opens accounts for oneself, once a key, whatever the code does', async () => {
+    const { owner, member } = await tenantWith('0')
+    const forOwner = { tenantId: member.tenantId, ownerId: owner.userId, currency: 'EUR' }
+    const unchecked = { caller: member, authorize: () => undefined }
+    await expect(member.as(() => openAccount(ledger.db, forOwner, unchecked))).rejects.toMatchObject({
+      code: '42501',
+    })
+    const idempotencyKey = randomUUID()
+    const opened = await Promise.all(
+      Array.from({ length: 4 }, () =>
+        owner.as(() => openAccount(ledger.db, forOwner, { ...unchecked, caller: owner, idempotencyKey })),
+      ),
+    )
+    expect(new Set(opened.map(({ id }) => id)).size).toBe(1)
+  })
+
+  it('gives accounts and statements page by page', async () => {
+    const { member, from, to } = await tenantWith('1')
+    for (const amount of ['0.10', '0.20', '0.30']) await member.post({ kind: 'transfer', from, to, amount })
+    const pages: string[][] = []
+    let after: string | undefined
+    do {
+      const page = await member.as(() => readStatement(ledger.db, from, { limit: 3, after }))
+      pages.push(page.items.map((each) => `${each.amount} ${each.balance_after}`))
+      after = page.next ?? undefined
+    } while (after !== undefined)
+    expect(pages).toEqual([['-30 40', '-20 70', '-10 90'], ['100 100']])
+  })
+})
+
+describe('what is posted', () => {
+  it.each([
+    ['balances', 'update accounts set balance = balance + 1'],
+    ['entries', 'update entries set amount = 2 * amount'],
+    ['entries', 'delete from entries'],
+    ['transfers', "update transfers set amount = 1, status = 'settled' where status = 'posted'"],
+    ['transfers', 'delete from transfers'],
+  ])('stays: %s are written by the functions of the ledger alone (%#)', async (_, statement) => {
+    const { member, owner, from, to } = await tenantWith('1')
+    await member.post({ kind: 'transfer', from, to, amount: '0.40' })
+    const refused = { code: '42501' }
+    await expect(ledger.database.systemPool.query(statement)).rejects.toMatchObject(refused)
+    await expect(owner.as(() => ledger.database.pool.query(statement))).rejects.toMatchObject(refused)
+  })
+
+  it('sums to zero when it is committed, whatever the owner of the tables writes', async () => {
+    const { member, from, to } = await tenantWith('1')
+    const { id } = await member.post({ kind: 'transfer', from, to, amount: '0.40' })
+    const owner = new Client({ connectionString: ledger.database.ownerUrl })
+    await owner.connect()
+    try {
+      const forged = `insert into entries (tenant_id, transfer_id, account_id, amount, balance_after) values ($1, $2, $3, 5, 0)`
+      await expect(owner.query(forged, [member.tenantId, id, from])).rejects.toMatchObject({ code: '23514' })
+    } finally {
+      await owner.end()
+    }
+  })
+
+  it('is found when it does not add up', async () => {
+    await using broken = await openLedger()
+    const owner = broken.member(randomUUID(), 'owner')
+    const account = await owner.open()
+    await owner.post({ kind: 'fund', to: account, amount: '1' })
+    expect(await reconcile(broken.db)).toEqual([])
+    const login = new Client({ connectionString: broken.database.ownerUrl })
+    await login.connect()
+    await login.query('update accounts set balance = balance + 1 where id = $1', [account])
+    await login.end()
+    expect(await reconcile(broken.db)).toEqual([
+      { what: 'account', id: account },
+      { what: 'currency', id: `${owner.tenantId} EUR` },
+    ])
   })
 })
 
 describe('settle', () => {
   it('writes only for the holder of the lease', async () => {
-    const tenant = await tenantWith(10n)
-    await tenant.post({ amount: 1n })
+    const { member, from, to } = await tenantWith('1')
+    await member.post({ kind: 'transfer', from, to, amount: '0.01' })
+    const { db, database } = ledger
     const name = `settlement-${randomUUID()}`
     const slow = createLeases({ pool: database.systemPool, holder: 'slow', duration: '1s' })
     const quick = createLeases({ pool: database.systemPool, holder: 'quick', duration: '30s' })

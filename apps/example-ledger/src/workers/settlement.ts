@@ -1,23 +1,38 @@
 import { withServices } from '@quintet/core'
 import { createLeases } from '@quintet/queue'
+import { pruneIdempotencyKeys } from '@quintet/rls/data'
+import { asSystem } from '@quintet/rls'
+import { reconcile } from '../reconciliation.ts'
 import type { LedgerServices } from '../services.ts'
 import { settle } from '../settlement.ts'
 
-/** One worker of the fleet settles; the others stand by. */
+/** One worker of the fleet settles and reconciles; the others stand by. */
 export default withServices<LedgerServices>().defineProcess({
   hooks: {
-    afterStart: ({ services, lifecycle, logger }) => {
-      const leases = createLeases({
-        pool: services.systemPool,
-        holder: 'settlement',
-        duration: '30s',
+    afterStart: ({ services: { db, systemPool }, lifecycle, logger, health }) => {
+      const leases = createLeases({ pool: systemPool, holder: 'settlement', duration: '30s' })
+      let broken = 0
+      health.add({
+        name: 'ledger',
+        critical: false,
+        check: async () => {
+          if (broken > 0) throw new Error(`${broken} accounts or transfers do not add up`)
+        },
       })
       lifecycle.setInterval(async () => {
         await leases.hold('settlement', async (lease, signal) => {
-          const settled = await settle(services.db, leases, lease, signal)
+          const settled = await settle(db, leases, lease, signal)
           if (settled > 0) logger.info({ settled, epoch: Number(lease.epoch) }, 'transfers settled')
         })
       }, '2s')
+      lifecycle.setInterval(async () => {
+        await leases.hold('reconciliation', async () => {
+          const discrepancies = await reconcile(db)
+          broken = discrepancies.length
+          for (const { what, id } of discrepancies) logger.error({ what, id }, 'the ledger does not add up')
+          await asSystem('prune idempotency keys', () => pruneIdempotencyKeys(db, '30d'))
+        })
+      }, '1h')
     },
   },
 })

@@ -1,0 +1,210 @@
+import { hasAnyRole } from '@quintet/rls'
+import { currentRoles } from '@quintet/rls/migrations'
+import { sql, type Kysely } from 'kysely'
+
+/** Errors that callers are told of: the code as the message, facts as JSON in the detail. */
+const refuse = (code: string, facts = "'{}'"): string =>
+  `raise exception using errcode = 'LEDGR', message = '${code}', detail = ${facts}`
+
+/** What every function begins with: in whose name it works. The functions are run with the rights of their owner. */
+const caller = `
+  tenant constant uuid := nullif(current_setting('app.tenant_id', true), '')::uuid;
+  me constant uuid := nullif(current_setting('app.user_id', true), '')::uuid;
+  is_owner constant boolean := coalesce(${hasAnyRole(['owner'])}, false);`
+
+const definer = `language plpgsql security definer set search_path = pg_catalog, public, pg_temp`
+
+/** Writes both entries of a transfer and both balances. The accounts are locked. */
+const postEntries = `
+create function post_entries(posted transfers) returns void language plpgsql set search_path = pg_catalog, public, pg_temp as $$
+declare
+  side record;
+  reached bigint;
+begin
+  for side in select * from (values (posted.from_account, -posted.amount), (posted.to_account, posted.amount))
+    as sides (account, amount) loop
+    update accounts set balance = balance + side.amount, version = version + 1
+      where tenant_id = posted.tenant_id and id = side.account returning balance into reached;
+    insert into entries (tenant_id, transfer_id, account_id, amount, balance_after)
+      values (posted.tenant_id, posted.id, side.account, side.amount, reached);
+  end loop;
+end $$`
+
+/**
+ * Posts a transfer in one statement: checks the caller, the key, the accounts and the amount, and writes both entries and
+ * both balances. The caller is that of the context; no parameter says who calls.
+ */
+const postTransfer = `
+create function post_transfer(new_id uuid, wanted text, source uuid, target uuid, units numeric, request_key text, original uuid)
+returns table (
+  id uuid, kind text, from_account uuid, to_account uuid, amount bigint, currency text, status text, reverses uuid,
+  minor_units smallint, replayed boolean)
+${definer} as $$
+#variable_conflict use_column
+declare${caller}
+  payer accounts;
+  payee accounts;
+  money currencies;
+  base transfers;
+  made transfers;
+  minor numeric;
+  again boolean := true;
+begin
+  if tenant is null or me is null then raise insufficient_privilege; end if;
+  if wanted <> 'transfer' and not is_owner then ${refuse('ERR_LEDGER_NOT_OWNER')}; end if;
+  -- Two calls with the same key wait for each other; the second one then finds what the first one made.
+  perform pg_advisory_xact_lock(hashtextextended(jsonb_build_array(tenant, me, wanted, request_key)::text, 0));
+
+  if wanted = 'reversal' then
+    select * into base from transfers where tenant_id = tenant and transfers.id = original;
+    if not found then ${refuse('ERR_LEDGER_NO_TRANSFER')}; end if;
+    if base.kind = 'reversal' or base.status = 'awaiting' then ${refuse('ERR_LEDGER_NOT_REVERSIBLE')}; end if;
+    source := base.to_account;
+    target := base.from_account;
+  elsif wanted = 'fund' then
+    select * into payee from accounts where tenant_id = tenant and accounts.id = target and owner_id is not null;
+    if not found then ${refuse('ERR_LEDGER_NO_ACCOUNT', `jsonb_build_object('account', target)::text`)}; end if;
+    insert into accounts (tenant_id, owner_id, currency) values (tenant, null, payee.currency)
+      on conflict (tenant_id, currency) where owner_id is null do nothing;
+    select accounts.id into source from accounts
+      where tenant_id = tenant and owner_id is null and currency = payee.currency;
+  end if;
+
+  -- Always in the order of their ids, so that two transfers between them cannot wait for each other for ever.
+  perform from accounts where tenant_id = tenant and accounts.id in (source, target) order by accounts.id for update;
+  select * into payer from accounts where tenant_id = tenant and accounts.id = source;
+  if not found then ${refuse('ERR_LEDGER_NO_ACCOUNT', `jsonb_build_object('account', source)::text`)}; end if;
+  select * into payee from accounts where tenant_id = tenant and accounts.id = target;
+  if not found then ${refuse('ERR_LEDGER_NO_ACCOUNT', `jsonb_build_object('account', target)::text`)}; end if;
+  if wanted = 'transfer' then
+    if payer.owner_id is distinct from me and not (is_owner and payer.owner_id is not null) then
+      ${refuse('ERR_LEDGER_NOT_YOUR_ACCOUNT')};
+    end if;
+    if source = target then ${refuse('ERR_LEDGER_SAME_ACCOUNT')}; end if;
+    if payee.owner_id is null then
+      ${refuse('ERR_LEDGER_NO_ACCOUNT', `jsonb_build_object('account', target)::text`)};
+    end if;
+  end if;
+  if payer.currency <> payee.currency then
+    ${refuse('ERR_LEDGER_CURRENCIES_DIFFER', `jsonb_build_object('from', payer.currency, 'to', payee.currency)::text`)};
+  end if;
+  select * into money from currencies where code = payer.currency;
+  minor := case when wanted = 'reversal' then base.amount else units * 10 ^ money.minor_units end;
+  if minor <> trunc(minor) or minor <= 0 or minor > 1e15 then
+    ${refuse('ERR_LEDGER_BAD_AMOUNT', `jsonb_build_object('currency', money.code, 'places', money.minor_units)::text`)};
+  end if;
+
+  -- Only who may make the transfer is told what became of it.
+  select * into made from transfers
+    where tenant_id = tenant and created_by = me and kind = wanted and idempotency_key = request_key;
+  if found then
+    if made.from_account <> source or made.to_account <> target or made.amount <> minor
+      or made.reverses is distinct from original then ${refuse('ERR_LEDGER_KEY_REUSED')}; end if;
+  else
+    if wanted = 'reversal' and exists (select from transfers where reverses = original) then
+      ${refuse('ERR_LEDGER_NOT_REVERSIBLE')};
+    end if;
+    if payer.owner_id is not null and payer.balance < minor then
+      ${refuse(
+        'ERR_LEDGER_OVERDRAFT',
+        `jsonb_build_object('balance', payer.balance::text, 'amount', minor::bigint::text, 'currency', money.code,
+        'places', money.minor_units)::text`,
+      )};
+    end if;
+    again := false;
+    insert into transfers
+      (id, tenant_id, idempotency_key, kind, from_account, to_account, amount, currency, created_by, reverses, status)
+    values (new_id, tenant, request_key, wanted, source, target, minor, money.code, me, original,
+      case when wanted = 'fund' and minor > money.four_eyes_above then 'awaiting' else 'posted' end)
+    returning * into made;
+    if made.status = 'posted' then perform post_entries(made); end if;
+  end if;
+  return query select made.id, made.kind, made.from_account, made.to_account, made.amount, made.currency, made.status,
+    made.reverses, money.minor_units, again;
+end $$`
+
+/** Posts what awaits a second pair of eyes. */
+const approveTransfer = `
+create function approve_transfer(wanted uuid)
+returns table (
+  id uuid, kind text, from_account uuid, to_account uuid, amount bigint, currency text, status text, reverses uuid,
+  minor_units smallint, replayed boolean)
+${definer} as $$
+#variable_conflict use_column
+declare${caller}
+  made transfers;
+  again boolean := true;
+begin
+  if tenant is null or me is null then raise insufficient_privilege; end if;
+  if not is_owner then ${refuse('ERR_LEDGER_NOT_OWNER')}; end if;
+  select * into made from transfers where tenant_id = tenant and transfers.id = wanted for update;
+  if not found then ${refuse('ERR_LEDGER_NO_TRANSFER')}; end if;
+  if made.created_by = me then ${refuse('ERR_LEDGER_FOUR_EYES')}; end if;
+  if made.status = 'awaiting' then
+    again := false;
+    perform from accounts where tenant_id = tenant and accounts.id in (made.from_account, made.to_account)
+      order by accounts.id for update;
+    update transfers set status = 'posted', approved_by = me where transfers.id = wanted returning * into made;
+    perform post_entries(made);
+  end if;
+  return query select made.id, made.kind, made.from_account, made.to_account, made.amount, made.currency, made.status,
+    made.reverses, currencies.minor_units, again from currencies where code = made.currency;
+end $$`
+
+/** What is posted stays posted: balances, transfers and entries are written by the functions above alone. */
+const keepPosted = `
+create function keep_posted() returns trigger language plpgsql as $$
+begin
+  if current_user = (select pg_get_userbyid(relowner) from pg_class where oid = tg_relid) then
+    return coalesce(new, old);
+  end if;
+  if tg_table_name = 'accounts' and tg_op <> 'DELETE' then
+    if new.balance = (case when tg_op = 'UPDATE' then old.balance else 0 end) then return new; end if;
+  elsif tg_table_name = 'transfers' and tg_op = 'UPDATE' then
+    if old.status = 'posted' and new.status = 'settled'
+      and to_jsonb(new) - array['status', 'settled_epoch'] = to_jsonb(old) - array['status', 'settled_epoch'] then
+      return new;
+    end if;
+  end if;
+  raise exception using errcode = 'insufficient_privilege', message = 'what is posted stays posted';
+end $$`
+
+/** The entries of a transfer are two, and sum to zero, when its transaction commits. */
+const balanced = `
+create function assert_balanced() returns trigger ${definer} as $$
+begin
+  if (select count(*) <> 2 or sum(amount) <> 0 from entries
+      where tenant_id = new.tenant_id and transfer_id = new.transfer_id) then
+    raise exception using errcode = 'check_violation', message = 'the entries of a transfer do not sum to zero';
+  end if;
+  return null;
+end $$`
+
+export async function up(db: Kysely<unknown>): Promise<void> {
+  const { tenant } = await currentRoles(db)
+  for (const statement of [
+    postEntries,
+    postTransfer,
+    approveTransfer,
+    keepPosted,
+    balanced,
+    'revoke all on function post_entries, post_transfer, approve_transfer, assert_balanced from public',
+    `grant execute on function post_transfer, approve_transfer to "${tenant}"`,
+    'create trigger keep_posted before insert or update or delete on accounts for each row execute function keep_posted()',
+    'create trigger keep_posted before insert or update or delete on transfers for each row execute function keep_posted()',
+    'create trigger keep_posted before insert or update or delete on entries for each row execute function keep_posted()',
+    `create constraint trigger balanced after insert on entries deferrable initially deferred
+     for each row execute function assert_balanced()`,
+  ]) {
+    await sql.raw(statement).execute(db)
+  }
+}
+
+export async function down(db: Kysely<unknown>): Promise<void> {
+  for (const table of ['accounts', 'transfers', 'entries'])
+    await sql`drop trigger keep_posted on ${sql.id(table)}`.execute(db)
+  await sql`drop trigger balanced on entries`.execute(db)
+  await sql`drop function assert_balanced, keep_posted, approve_transfer, post_transfer, post_entries`.execute(
+    db,
+  )
+}
