@@ -11,7 +11,7 @@ export interface Submittable {
 }
 
 /** What the driver calls on a submittable, and with what it tells its listeners. */
-const calledByDriver = [
+export const calledByDriver = [
   'emit',
   'callback',
   'handleRowDescription',

@@ -3,9 +3,9 @@ import { bindCallback, runDetached } from '../context/rls-context.ts'
 import { changesListeners, createBoundListeners, type BoundListeners } from './bound-listeners.ts'
 import type { DriverCallback } from '../wire/driver.ts'
 import type { Submittable } from './bound-submittable.ts'
-import { submitExplicitly } from './explicit.ts'
 import { runStatement, type Statement } from './run-statement.ts'
 import { statusOf, unansweredAfter, type Session } from './session.ts'
+import { submitExplicitly } from './submit.ts'
 
 /**
  * One holder's view of a connection: `query`, `release` and the listeners are ours, everything else is the

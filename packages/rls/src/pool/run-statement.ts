@@ -3,7 +3,7 @@ import { cancelOnAbort } from './cancel-on-abort.ts'
 import { RlsError } from '../errors.ts'
 import type { DriverCallback } from '../wire/driver.ts'
 import { isOutdated, type ContextQuery } from '../wire/context-query.ts'
-import { runExplicitly } from './explicit.ts'
+import { runExplicitly, type Commit } from './explicit.ts'
 import { FlightPlan } from './flight.ts'
 import { settingsFor, type Session } from './session.ts'
 import type { StatementTraits } from '../wire/statement-text.ts'
@@ -112,10 +112,12 @@ function send(session: Session, plan: FlightPlan, statement: Statement, callback
     }
   }
   if (ContextQuery === undefined) {
-    runExplicitly(session, plan, () => plainQuery(session, statement)).then(
-      (result) => settle(null, result),
-      settle,
-    )
+    const run = async (commit: Commit | undefined): Promise<unknown> => {
+      const result = await plainQuery(session, statement)
+      await commit?.()
+      return result
+    }
+    runExplicitly(session, plan, run).then((result) => settle(null, result), settle)
     return
   }
   if (session.tail === undefined) submit()

@@ -28,8 +28,6 @@ export function createSessionPool(pool: Pool, options: SessionPoolOptions): Sess
     readStatement: createStatementReader(),
     settings: createSettingsReader(options),
     system: options.system,
-    onBackgroundError: (error) =>
-      options.logger.error({ err: error }, 'a streamed statement failed at its end'),
   }
   survive(pool, options.logger)
 

@@ -14,8 +14,6 @@ export interface SessionOptions {
   readonly settings: SettingsReader
   /** Whether the connection is one of the system login. */
   readonly system: boolean
-  /** A failure that no caller waits for. */
-  readonly onBackgroundError: (error: unknown) => void
 }
 
 /** A transaction as its holder sees it: opened by a BEGIN that travels with the first statement. */

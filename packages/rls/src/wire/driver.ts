@@ -8,6 +8,12 @@ export interface DriverConnection {
   describe(message: object): void
   close(message: { type: 'S' | 'P'; name: string }): void
   sync(): void
+  flush(): void
+  query(text: string): void
+  sendCopyFail(reason: string): void
+  on(event: string, listener: () => void): unknown
+  once(event: string, listener: () => void): unknown
+  removeListener(event: string, listener: () => void): unknown
   readonly stream: { readonly writable: boolean; write(bytes: Buffer): unknown }
   parsedStatements: Record<string, string | undefined>
   submittedNamedStatements: Record<string, string | undefined>
@@ -76,7 +82,9 @@ function speaksAsExpected(Query: DriverQueryClass): boolean {
     describe: () => trace.push('describe'),
     close: () => trace.push('close'),
     sync: () => trace.push('sync'),
+    flush: () => trace.push('flush'),
     query: () => trace.push('query'),
+    sendCopyFail: () => trace.push('copy-fail'),
   })
   try {
     const query = new Query({ text: 'select $1', name: 'probe' }, ['x'], (error, result) => {
