@@ -7,8 +7,8 @@ export function common(command: Command): CommonOptions {
 }
 
 export function toPort(text: string): number {
-  const port = Number(text)
-  if (Number.isInteger(port) && port >= 0 && port <= 65_535) return port
+  const port = toInteger(text)
+  if (port <= 65_535) return port
   throw new InvalidArgumentError('Give a number from 0 to 65535.')
 }
 
@@ -18,9 +18,14 @@ export function toPorts(text: string): 'fixed' | 'auto' {
 }
 
 export function toCount(text: string): number {
-  const count = Number(text)
-  if (Number.isSafeInteger(count) && count >= 0) return count
+  const count = toInteger(text)
+  if (Number.isSafeInteger(count)) return count
   throw new InvalidArgumentError('Give a whole number.')
+}
+
+/** Digits only: `1e3`, `0x10` and an empty text are typing errors. */
+function toInteger(text: string): number {
+  return /^\d+$/.test(text) ? Number(text) : Number.NaN
 }
 
 /** Apps that were loaded to look at them may hold the process open; nothing of it is wanted here. */

@@ -1,10 +1,11 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { RestartCause, RunningEcosystem } from '../running/running-ecosystem.ts'
 import { describeError } from '../errors.ts'
 import { droppedLine } from '../logs/log-entry.ts'
+import { replaceFile } from '../state/replace-file.ts'
 import { jsonLines, type JsonLines } from './json-lines.ts'
 
 /** Where a command finds the supervisor, in a file that only its user can read. */
@@ -59,7 +60,7 @@ export async function openControlServer(
     server.listen(socketPath, resolve)
   })
   const file = controlFile(runDirectory)
-  writeFileSync(file, JSON.stringify({ socket: socketPath, token } satisfies ControlAddress), { mode: 0o600 })
+  replaceFile(file, JSON.stringify({ socket: socketPath, token } satisfies ControlAddress))
   return {
     async close() {
       // The next supervisor may have written its own by now.

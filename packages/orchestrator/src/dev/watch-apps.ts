@@ -19,7 +19,7 @@ const quiet = 100
 
 /**
  * Restarts an app when the content of a file in its folder changes. One restart at a time: what changes
- * meanwhile leads to one more.
+ * meanwhile leads to one more, at once, for the code that is starting is not what is wanted any more.
  */
 export function watchApps(ecosystem: RunningEcosystem, options: WatchAppsOptions): AsyncDisposable {
   const watched = ecosystem.plan.apps.flatMap((app) =>
@@ -42,7 +42,7 @@ function watchApp(
   const contents = new Map<string, string>()
   let changed: string | undefined
   let timer: NodeJS.Timeout | undefined
-  let restarting = false
+  let restarting: AbortController | undefined
 
   const isIgnored = (path: string, stats?: Stats): boolean => {
     const name = relative(directory, path)
@@ -59,17 +59,18 @@ function watchApp(
   }
 
   async function restart(): Promise<void> {
-    if (restarting || changed === undefined) return
-    restarting = true
+    if (changed === undefined) return
+    if (restarting) return restarting.abort()
+    const { signal } = (restarting = new AbortController())
     const file = changed
     changed = undefined
     try {
       onMessage(`${app.name}: ${relative(directory, file)} changed, restarting`)
-      await ecosystem.restart(app.name, { cause: 'deployment' })
+      await ecosystem.restart(app.name, { cause: 'deployment', signal })
     } catch (error) {
-      onMessage(`${app.name}: the restart failed. ${describeError(error)}`)
+      if (!signal.aborted) onMessage(`${app.name}: the restart failed. ${describeError(error)}`)
     } finally {
-      restarting = false
+      restarting = undefined
     }
     schedule()
   }

@@ -80,6 +80,12 @@ export async function launchEcosystem(
   const onEvent = options.onEvent ?? (() => undefined)
   const given = typeof source === 'string' ? await loadPlan(source) : source
   const plan = options.dev ? withoutCritical(given) : given
+  if (options.gatewayPort !== undefined && plan.gateway === null) {
+    throw new OrchestratorError(
+      `There is no gateway that could have port ${options.gatewayPort}: the ecosystem file says none (infrastructure.services.gateway).`,
+      { code: 'ERR_ORCHESTRATOR_BAD_COMMAND', kind: 'invalid-input' },
+    )
+  }
   const state = stateDirectory(
     options.dataDirectory ?? defaultStateDirectory(plan.project, plan.configFile, env),
   )

@@ -3,6 +3,7 @@ import { assertShutdownOrder, type Ecosystem, type EcosystemApp } from '@quintet
 import type { ResolvedProcess } from '@quintet/core/kit'
 import { dirname, resolve } from 'node:path'
 import { binPath } from '../bin-path.ts'
+import { assertDatabaseNames } from './database-name.ts'
 import { inTopologyOrder } from './topology-order.ts'
 import { planGateway } from './plan-gateway.ts'
 import { resolveUrls } from './url-references.ts'
@@ -37,6 +38,11 @@ export function buildPlan(input: PlanInput): Plan {
     })),
   )
   assertServers(ecosystem, apps)
+  const withDatabase = apps.filter(({ system }) => system.requires.postgres)
+  assertDatabaseNames(
+    ecosystem.project,
+    withDatabase.map(({ app }) => app.name),
+  )
   const planned = apps.flatMap((loaded) => planApp(loaded, input))
   const gateway = planGateway(ecosystem, planned, dirname(configFile), ({ app, process }, transport) => {
     const system = apps.find((each) => each.app.name === app)?.system

@@ -14,6 +14,7 @@ import { dirname, resolve } from 'node:path'
 import { describeError, OrchestratorError } from '../errors.ts'
 import { loadSystem } from '../plan/load-system.ts'
 import { inTopologyOrder } from '../plan/topology-order.ts'
+import { assertPorts, ofTransports, readPorts, type Ports } from './ports.ts'
 import { createProcessLinks } from './process-links.ts'
 import { findSupervisor, linkToSupervisor, type SupervisorLink } from './supervisor-link.ts'
 import { describeHandles } from './watchdog.ts'
@@ -26,7 +27,7 @@ export interface RunOptions {
   /** @defaultValue 0 */
   readonly instance?: number
   /** Ports by transport; those in `QUINTET_PORTS` (JSON) when not given. */
-  readonly ports?: Readonly<Record<string, number>>
+  readonly ports?: Ports
 }
 
 /**
@@ -49,7 +50,7 @@ interface Prepared {
   readonly system: System
   readonly baseUrl: string
   readonly processes: readonly string[]
-  readonly ports: Readonly<Record<string, number>>
+  readonly ports: Ports
   /** Listening sockets that this process has inherited, by transport. */
   readonly sockets: Readonly<Record<string, number>>
 }
@@ -58,6 +59,7 @@ async function prepare(options: RunOptions): Promise<Prepared> {
   const { system, baseUrl } = await load(options)
   const processes = chooseProcesses(system, options.process)
   const ports = options.ports ?? readPorts(process.env)
+  assertPorts(system, processes, ports)
   return { system, baseUrl, processes, ports, sockets: readSockets(system, processes) }
 }
 
@@ -291,16 +293,6 @@ function makeLogger(system: System, fields: Record<string, unknown>): Logger {
   return createSystemLogger(system, { level, fields })
 }
 
-/** Those that the process has transports for; with all processes in one, each takes its own. */
-function ofTransports(
-  system: System,
-  name: string,
-  given: Readonly<Record<string, number>>,
-): Record<string, number> {
-  const transports = Object.keys(system.processes.find((entry) => entry.name === name)?.transports ?? {})
-  return Object.fromEntries(Object.entries(given).filter(([transport]) => transports.includes(transport)))
-}
-
 /** What the ecosystem file says in place of the process entry. */
 function startupTimeoutOf(env: NodeJS.ProcessEnv): { readonly startupTimeout?: number } {
   const text = env['QUINTET_STARTUP_TIMEOUT']
@@ -327,21 +319,4 @@ function readSockets(system: System, processes: readonly string[]): Record<strin
     `run: an inherited socket is called "${strange}", and there is no such transport. Set FileDescriptorName= to one of: ${transports.join(', ')}.`,
     { code: 'ERR_ORCHESTRATOR_BAD_COMMAND', kind: 'invalid-input' },
   )
-}
-
-function readPorts(env: NodeJS.ProcessEnv): Record<string, number> {
-  const text = env['QUINTET_PORTS']
-  if (!text) return {}
-  try {
-    return JSON.parse(text) as Record<string, number>
-  } catch (cause) {
-    throw new OrchestratorError(
-      `QUINTET_PORTS: ${JSON.stringify(text)} is not JSON. Give e.g. {"http":3002}.`,
-      {
-        code: 'ERR_ORCHESTRATOR_BAD_COMMAND',
-        kind: 'invalid-input',
-        cause,
-      },
-    )
-  }
 }

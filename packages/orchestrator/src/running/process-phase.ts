@@ -10,3 +10,8 @@ export type ProcessPhase =
   | 'backoff'
   | 'failed'
   | 'completed'
+
+/** It has no child and will not get one by itself. */
+export function isOver(phase: ProcessPhase): boolean {
+  return phase === 'failed' || phase === 'stopped' || phase === 'completed'
+}

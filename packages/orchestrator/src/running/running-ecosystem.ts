@@ -25,6 +25,8 @@ export type RestartCause = 'restart' | 'deployment'
 export interface RestartOptions {
   /** What processes are told as the reason of their stop. @defaultValue `'restart'` */
   readonly cause?: RestartCause
+  /** Waits no longer when it aborts; what was begun goes on. */
+  readonly signal?: AbortSignal
 }
 
 export interface LogSubscription extends Disposable {

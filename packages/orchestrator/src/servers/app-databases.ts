@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { OrchestratorError } from '../errors.ts'
+import { databaseName } from '../plan/database-name.ts'
 import type { Plan } from '../plan/plan.ts'
 import { claimFolder } from '../state/folder-identity.ts'
 import { readLock, takeLock } from '../state/lock.ts'
@@ -21,6 +22,8 @@ export interface AppDatabases extends AsyncDisposable {
   urls(app: string): DatabaseUrls
   /** The administrator's way into the database of an app. */
   adminUrl(app: string): string
+  /** The data folder, where its ecosystem runs. */
+  readonly supervised: string | undefined
   /** Makes the databases and logins of the apps named. */
   provision(
     apps: readonly string[],
@@ -31,11 +34,6 @@ export interface AppDatabases extends AsyncDisposable {
 export interface ProvisionAppsOptions {
   /** New passwords for all logins. @defaultValue false */
   readonly rotate?: boolean
-}
-
-/** The database of an app; its roles are named after it. */
-export function databaseName(plan: Plan, app: string): string {
-  return `${plan.project}_${app}`.replaceAll('-', '_')
 }
 
 const logins = ['owner', 'login', 'system'] as const
@@ -136,6 +134,7 @@ export async function openAppDatabases(
       return loginUrls(administrator, databaseName(plan, app), passwords)
     },
     adminUrl: (app) => urlOf(administrator, databaseName(plan, app)),
+    supervised: isRunning ? state.root : undefined,
     provision(apps, { rotate = false } = {}) {
       if (rotate && isRunning) {
         throw new OrchestratorError(

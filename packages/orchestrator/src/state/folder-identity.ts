@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { OrchestratorError } from '../errors.ts'
+import { replaceFile } from './replace-file.ts'
 import type { Secrets } from './secrets.ts'
 import { baseDirectory, identityFile, type StateDirectory } from './state-directory.ts'
 
@@ -55,7 +56,5 @@ function readIdentity(root: string): FolderIdentity | undefined {
 }
 
 function writeIdentity(root: string, { project, configFile }: FolderIdentity): void {
-  const fresh = `${identityFile(root)}.new`
-  writeFileSync(fresh, `${JSON.stringify({ project, configFile }, null, 2)}\n`, { mode: 0o600 })
-  renameSync(fresh, identityFile(root))
+  replaceFile(identityFile(root), `${JSON.stringify({ project, configFile }, null, 2)}\n`)
 }

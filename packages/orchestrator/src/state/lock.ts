@@ -1,19 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { OrchestratorError } from '../errors.ts'
+import { replaceFile } from './replace-file.ts'
 import { lockFolder } from './state-directory.ts'
 
 /** Exclusive ownership of a data folder. */
@@ -167,15 +159,22 @@ function holderFile(folder: string): string {
 }
 
 function writeHolder(folder: string, holder: HolderRecord): void {
-  const fresh = join(folder, `.holder.${holder.flag}`)
-  writeFileSync(fresh, JSON.stringify(holder), { mode: 0o600 })
-  renameSync(fresh, holderFile(folder))
+  replaceFile(holderFile(folder), JSON.stringify(holder))
 }
 
 function readHolder(folder: string): HolderRecord | undefined {
   try {
     return JSON.parse(readFileSync(holderFile(folder), 'utf8')) as HolderRecord
-  } catch {
+  } catch (cause) {
+    // Another user's ecosystem is not one that does not run.
+    if ((cause as NodeJS.ErrnoException).code === 'EACCES') throw isAnothers(folder, cause)
     return undefined
   }
+}
+
+function isAnothers(folder: string, cause: unknown): OrchestratorError {
+  return new OrchestratorError(
+    `The data folder ${dirname(folder)} belongs to another user, and this one may not look into it. Run the command as the user who started the ecosystem.`,
+    { code: 'ERR_ORCHESTRATOR_STATE_DIRECTORY', kind: 'unavailable', cause },
+  )
 }

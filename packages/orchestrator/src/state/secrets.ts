@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { OrchestratorError } from '../errors.ts'
+import { replaceFile } from './replace-file.ts'
 
 /** Random values that an ecosystem makes once and keeps in a file that only its user can read. */
 export interface Secrets {
@@ -25,11 +26,7 @@ interface Content {
 /** @throws OrchestratorError `ERR_ORCHESTRATOR_STATE_DIRECTORY` when the file is there and cannot be read. */
 export function openSecrets(file: string): Secrets {
   const content = read(file)
-  const save = (): void => {
-    const fresh = `${file}.new`
-    writeFileSync(fresh, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 })
-    renameSync(fresh, file)
-  }
+  const save = (): void => replaceFile(file, `${JSON.stringify(content, null, 2)}\n`)
   return {
     get(name) {
       const known = content.secrets[name]

@@ -4,7 +4,7 @@ import type { RestartCause, RestartOptions } from '../running/running-ecosystem.
 import { OrchestratorError } from '../errors.ts'
 import type { EcosystemEvent } from '../running/ecosystem-events.ts'
 import { isAlive, isSatisfied, type ProcessTransition } from './process-machine.ts'
-import type { ProcessPhase } from '../running/process-phase.ts'
+import { isOver, type ProcessPhase } from '../running/process-phase.ts'
 import { stopOrder } from './stop-order.ts'
 import {
   createSupervisedProcess,
@@ -39,15 +39,11 @@ export interface Supervisor {
    *
    * @throws OrchestratorError `ERR_ORCHESTRATOR_UNKNOWN_PROCESS`
    */
-  restart(name: string, options?: SupervisorRestartOptions): Promise<readonly string[]>
+  restart(name: string, options?: RestartOptions): Promise<readonly string[]>
   /** Stops everything in order. Idempotent. */
   stop(reason: string): Promise<void>
   /** Ends everything at once. */
   kill(): void
-}
-
-export interface SupervisorRestartOptions extends RestartOptions {
-  readonly signal?: AbortSignal
 }
 
 /** How long those that wait for an unhealthy process believe that it recovers, in milliseconds. */
@@ -314,11 +310,6 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       for (const each of processes.values()) each.kill()
     },
   }
-}
-
-/** It has no child and will not get one by itself. */
-function isOver(phase: ProcessPhase): boolean {
-  return phase === 'failed' || phase === 'stopped' || phase === 'completed'
 }
 
 function hasStarted(phase: ProcessPhase): boolean {

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -155,10 +155,12 @@ describe('quintet', () => {
     ])
     const lines: string[] = []
     createInterface(child.stdout).on('line', (line) => lines.push(line))
-    await until(() =>
-      ['one', 'two', 'three', 'gateway'].every((app) =>
-        lines.some((line) => line.includes(`"id":"${app}/http"`) && line.includes('"to":"ready"')),
-      ),
+    await until(
+      () =>
+        ['one', 'two', 'three', 'gateway'].every((app) =>
+          lines.some((line) => line.includes(`"id":"${app}/http"`) && line.includes('"to":"ready"')),
+        ),
+      60_000,
     )
     const { processes } = await status()
     child.kill('SIGINT')
@@ -222,6 +224,42 @@ describe('quintet', () => {
     expect(answers.map(({ pid }) => pid)).toEqual([child.pid, child.pid])
     child.kill('SIGINT')
     expect(await once(child, 'close')).toEqual([0, null])
+  })
+
+  it('refuses the port of a gateway where there is none, and starts nothing', async () => {
+    const project = await mkdtemp(join(import.meta.dirname, '../fixtures/tmp-'))
+    const config = join(project, 'quintet.config.ts')
+    await writeFile(
+      config,
+      `export default { project: 'p', apps: [{ name: 'one', bootstrap: '../trio/one.ts' }] }\n`,
+    )
+    const data = join(project, 'data')
+    const child = spawn(process.execPath, [
+      binPath,
+      'up',
+      '--port',
+      '8080',
+      '--config',
+      config,
+      '--data',
+      data,
+    ])
+    let stderr = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+    expect(await once(child, 'close')).toEqual([1, null])
+    expect(stderr).toContain('There is no gateway that could have port 8080')
+    await rm(project, { recursive: true, force: true })
+  })
+
+  it.each([
+    [['--port', 'htpp=3999'], 'port htpp=3999: there is no transport "htpp". Transports: http.'],
+    [['--instance', '1e2'], '--instance: "1e2" is not a whole number, counted from 0.'],
+  ])('refuses %j for one system', async (args, message) => {
+    const child = spawn(process.execPath, [binPath, 'run', join(trioConfig, '../one.ts'), ...args])
+    let stderr = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+    expect(await once(child, 'close')).toEqual([1, null])
+    expect(stderr).toContain(message)
   })
 
   it('names the processes of a system when it has no such one', async () => {

@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { until } from '@quintet/test-kit'
 import { describe, expect, it, vi } from 'vitest'
 import { binPath } from '../../src/bin-path.ts'
 import { watchApps } from '../../src/dev/watch-apps.ts'
-import { get, startTrio } from '../trio.ts'
+import { get, startTrio, trioConfig } from '../trio.ts'
 
 // Whole ecosystems start here, also on a machine that is busy with other things.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
@@ -46,6 +46,74 @@ describe('quintet dev', () => {
     expect((await get(ecosystem, 'three/http')).pid).not.toBe(pid)
     await watching[Symbol.asyncDispose]()
     await rm(folder, { recursive: true, force: true })
+  })
+
+  it.each([
+    ['hangs', 'setup: () => new Promise(() => setInterval(() => undefined, 1_000)),'],
+    ['throws', `setup: async () => { throw new Error('half written') },`],
+  ])('does not let a save that mends wait for a start that %s', async (how, broken) => {
+    const project = await mkdtemp(join(import.meta.dirname, '../fixtures/tmp-'))
+    const file = join(project, 'three.ts')
+    const mended = await readFile(join(trioConfig, '../three.ts'), 'utf8')
+    await writeFile(file, mended)
+    try {
+      await using trio = await startTrio((plan) => ({
+        ...plan,
+        apps: plan.apps.map((app) =>
+          app.name === 'three' ? { ...app, watch: { directory: project, ignore: [] } } : app,
+        ),
+        processes: plan.processes.map((each) => ({
+          ...each,
+          startupTimeout: 90_000,
+          command: each.command.map((part) => (part.endsWith('/three.ts') ? file : part)),
+        })),
+        supervision: {
+          ...plan.supervision,
+          backoff: { type: 'fixed', initial: 90_000, max: 90_000, factor: 1 },
+        },
+      }))
+      const messages: string[] = []
+      const { promise, resolve } = Promise.withResolvers<void>()
+      await using watching = new AsyncDisposableStack()
+      watching.use(
+        watchApps(trio.ecosystem, {
+          onMessage: (message) => messages.push(message),
+          onReady: resolve,
+        }),
+      )
+      await promise
+      await writeFile(file, mended.replace('processes:', `${broken}\n  processes:`))
+      const wanted = how === 'hangs' ? 'starting' : 'backoff'
+      await until(() => trio.phases('three/http').length > 3 && trio.phases('three/http').at(-1) === wanted)
+      await writeFile(file, `${mended}// mended\n`)
+      await until(() => trio.phases('three/http').at(-1) === 'ready', 45_000)
+      expect(messages).toEqual(['three: three.ts changed, restarting', 'three: three.ts changed, restarting'])
+    } finally {
+      await rm(project, { recursive: true, force: true })
+    }
+  })
+
+  it('says so when the folder that it is to watch is not there', async () => {
+    const project = await mkdtemp(join(import.meta.dirname, '../fixtures/tmp-'))
+    const config = join(project, 'quintet.config.ts')
+    const lost = `export default { project: 'p', apps: [{ name: 'one', bootstrap: '../trio/one.ts', watch: { directory: './scr' } }] }\n`
+    await writeFile(config, lost)
+    const dev = spawn(process.execPath, [
+      binPath,
+      ...['dev', '--config', config, '--data', join(project, 'data'), '--ports', 'auto'],
+    ])
+    const closed = once(dev, 'close')
+    let output = ''
+    for (const stream of [dev.stdout, dev.stderr])
+      stream.on('data', (text: Buffer) => (output += text.toString()))
+    try {
+      await until(() => output.includes('Waiting for the next save.'), 60_000)
+      expect(output).toContain(`apps.one.watch.directory: there is no folder ${join(project, 'scr')}.`)
+    } finally {
+      dev.kill('SIGINT')
+      await closed
+      await rm(project, { recursive: true, force: true })
+    }
   })
 
   it('shows the place of what is broken, waits for the next save, and starts then', async () => {

@@ -103,6 +103,23 @@ describe('takeLock', () => {
   }, 120_000)
 })
 
+describe('readLock', () => {
+  it.runIf(process.getuid?.() === 0)(
+    'does not take an ecosystem of another user for one that does not run',
+    async () => {
+      await using _lock = await takeLock(root, '/run/here')
+      process.seteuid?.(12_345)
+      const answer = readLock(root).catch((error: unknown) => error)
+      process.seteuid?.(0)
+      expect(await answer).toMatchObject({
+        code: 'ERR_ORCHESTRATOR_STATE_DIRECTORY',
+        message: expect.stringContaining(`The data folder ${root} belongs to another user`) as string,
+      })
+      expect(await readLock(root)).toMatchObject({ run: '/run/here' })
+    },
+  )
+})
+
 async function flags(): Promise<string[]> {
   return (await readdir(join(root, 'lock'))).filter((name) => name.endsWith('.sock'))
 }

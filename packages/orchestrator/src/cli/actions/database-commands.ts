@@ -3,14 +3,11 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { OrchestratorError } from '../../errors.ts'
 import type { PlannedApp } from '../../plan/plan.ts'
-import {
-  assertProvisioned,
-  databaseName,
-  openAppDatabases,
-  type AppDatabases,
-} from '../../servers/app-databases.ts'
+import { databaseName } from '../../plan/database-name.ts'
+import { assertProvisioned, openAppDatabases, type AppDatabases } from '../../servers/app-databases.ts'
 import type { EcosystemEvent } from '../../running/ecosystem-events.ts'
 import { loadContext, print, type CommonOptions } from './context.ts'
+import { refuseWhileServing, runningProcesses, type Serving } from './refuse-while-serving.ts'
 import { selectApps } from './select-apps.ts'
 
 /** Runs something for each app that has a database, with all databases open. */
@@ -48,14 +45,12 @@ export interface MigrateOptions extends CommonOptions {
 async function eachOwner<T>(
   name: string | undefined,
   options: MigrateOptions,
-  run: (app: PlannedApp, ownerUrl: string, serving: () => Promise<number>) => Promise<T>,
+  run: (app: PlannedApp, ownerUrl: string, serving: Serving) => Promise<T>,
 ): Promise<(T & { readonly app: string })[]> {
   const ownerUrl = options.ownerUrl ?? process.env['QUINTET_OWNER_URL']
   if (ownerUrl === undefined) {
     return eachApp(name, options, hasMigrations, (app, databases, database) =>
-      run(app, databases.urls(app.name).ownerUrl, () =>
-        withClient(databases.adminUrl(app.name), (client) => countSessions(client, database)),
-      ),
+      run(app, databases.urls(app.name).ownerUrl, servingFrom(databases, app, database)),
     )
   }
   const { plan } = await loadContext(options)
@@ -63,8 +58,19 @@ async function eachOwner<T>(
   if (!app || more.length > 0)
     throw bad('An owner URL is that of one database: name the app whose migrations are meant.')
   const database = databaseName(plan, app.name)
-  const serving = (): Promise<number> => withClient(ownerUrl, (client) => countSessions(client, database))
+  const serving: Serving = {
+    processes: async () => [],
+    sessions: () => withClient(ownerUrl, (client) => countSessions(client, database)),
+  }
   return [{ ...(await run(app, ownerUrl, serving)), app: app.name }]
+}
+
+function servingFrom(databases: AppDatabases, app: PlannedApp, database: string): Serving {
+  return {
+    processes: async () =>
+      databases.supervised === undefined ? [] : runningProcesses(databases.supervised, app.name),
+    sessions: () => withClient(databases.adminUrl(app.name), (client) => countSessions(client, database)),
+  }
 }
 
 /** How many sessions the logins of an app have: its processes, wherever they run. */
@@ -74,21 +80,6 @@ async function countSessions(client: Client, database: string): Promise<number> 
     [[`${database}_login`, `${database}_system`]],
   )
   return rows[0]?.count ?? 0
-}
-
-async function refuseWhileServing(
-  what: string,
-  app: string,
-  options: { readonly force?: boolean },
-  serving: () => Promise<number>,
-): Promise<void> {
-  if (options.force) return
-  const sessions = await serving()
-  if (sessions === 0) return
-  throw new OrchestratorError(
-    `${what}: "${app}" is serving (${sessions} connections to its database), and what it knows of its tables would be wrong. Stop it first, or say --force.`,
-    { code: 'ERR_ORCHESTRATOR_ALREADY_RUNNING', kind: 'conflict' },
-  )
 }
 
 /** Makes the databases and logins of apps, and prints what the apps need to reach them. */
@@ -277,9 +268,7 @@ export async function database(
   const results = await eachApp(name, options, hasDatabase, async (app, databases, databaseOfApp) => {
     const url = databases.adminUrl(app.name)
     if (action === 'backup') return backupDatabase({ url, file: resolve(file) })
-    await refuseWhileServing('db restore', app.name, options, () =>
-      withClient(url, (client) => countSessions(client, databaseOfApp)),
-    )
+    await refuseWhileServing('db restore', app.name, options, servingFrom(databases, app, databaseOfApp))
     return restoreDatabase({ url, file: resolve(file) })
   })
   print(options, results, (all) =>

@@ -12,10 +12,10 @@ export async function runCommand(args: readonly string[]): Promise<void> {
   if (values.help) return void process.stdout.write(`${runUsage}\n`)
   if (bootstrap === undefined || rest.length > 0)
     throw bad(`run needs exactly one bootstrap file.\n${runUsage}`)
-  const instance = values.instance === undefined ? undefined : Number(values.instance)
-  if (instance !== undefined && !(Number.isSafeInteger(instance) && instance >= 0)) {
+  if (values.instance !== undefined && !/^\d{1,9}$/.test(values.instance)) {
     throw bad(`--instance: ${JSON.stringify(values.instance)} is not a whole number, counted from 0.`)
   }
+  const instance = values.instance === undefined ? undefined : Number(values.instance)
   await run({
     bootstrap,
     ...(values.process === undefined ? {} : { process: values.process }),

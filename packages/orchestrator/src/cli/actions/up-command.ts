@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process'
-import { openSync } from 'node:fs'
+import { openSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { binPath, withCompileCache } from '../../bin-path.ts'
 import { sendCommand } from '../../control/control-client.ts'
 import type { DaemonInput, DaemonMessage } from '../../daemon/run-daemon.ts'
+import type { Plan } from '../../plan/plan.ts'
 import type { EcosystemStatus } from '../../running/ecosystem-status.ts'
 import type { ProcessPhase } from '../../running/process-phase.ts'
 import { describeError, OrchestratorError } from '../../errors.ts'
@@ -94,12 +95,25 @@ export async function up(options: UpOptions): Promise<void> {
   if (!answer.status.processes.every(({ phase }) => started.has(phase))) process.exitCode = 1
 }
 
+/** What is not there is not watched, and a save would do nothing. */
+function assertWatched({ apps }: Plan): void {
+  for (const { name, watch } of apps) {
+    if (watch === null || statSync(watch.directory, { throwIfNoEntry: false })?.isDirectory()) continue
+    throw new OrchestratorError(
+      `apps.${name}.watch.directory: there is no folder ${watch.directory}. Name the folder with the sources of the app.`,
+      { code: 'ERR_ORCHESTRATOR_CONFIG_INVALID', kind: 'invalid-input' },
+    )
+  }
+}
+
 /** Under `dev` an ecosystem that is broken is not the end: it is read again at the next save. */
 async function loadWhenSound(options: UpOptions): Promise<LoadedContext> {
   const config = findConfig(options)
   for (;;) {
     try {
-      return await loadContext(options)
+      const context = await loadContext(options)
+      assertWatched(context.plan)
+      return context
     } catch (error) {
       if (!(error instanceof OrchestratorError && error.code === 'ERR_ORCHESTRATOR_CONFIG_INVALID'))
         throw error

@@ -29,8 +29,10 @@ beforeAll(async () => {
   )
   await writeFile(
     join(project, 'books.ts'),
-    `import { defineSystem } from '@quintet/core'
-     export default defineSystem({ name: 'books', version: '1.0.0', processes: [{ name: 'http', module: './http.ts' }],
+    `import { defineProcess, defineSystem } from '@quintet/core'
+     import { plainHttp } from '../plain-http.ts'
+     const http = { name: 'http', module: async () => ({ default: defineProcess({}) }), transports: { http: plainHttp(0) } }
+     export default defineSystem({ name: 'books', version: '1.0.0', processes: [http],
        requires: { postgres: true, migrations: './migrations' } })`,
   )
   await writeFile(
@@ -288,5 +290,23 @@ describe('quintet db', () => {
     expect(await quintet(`db restore books ${file} --force`)).toMatchObject({ code: 0 })
     expect(await query('select name from book', ownerUrl)).toEqual([{ name: 'Emma' }])
     await serving.end()
+  })
+
+  it('asks the supervisor, for an app that has no connection open at this moment', async () => {
+    expect(await quintet('up')).toMatchObject({ code: 0 })
+    try {
+      const file = join(home, 'books.backup')
+      expect(await quintet(`db backup books ${file}`)).toMatchObject({ code: 0 })
+      for (const command of [`db restore books ${file}`, 'migrate down books']) {
+        expect(await quintet(command)).toMatchObject({
+          code: 1,
+          stderr: expect.stringContaining('"books" is serving (its processes books/http run)') as string,
+        })
+      }
+      expect(await quintet(`db restore books ${file} --force`)).toMatchObject({ code: 0 })
+    } finally {
+      await quintet('down')
+    }
+    expect(await quintet('migrate down books')).toMatchObject({ code: 0 })
   })
 })

@@ -8,7 +8,7 @@ import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { binPath } from '../../../src/bin-path.ts'
 import { loadPlan, startEcosystem, type RunningEcosystem } from '../../../src/index.ts'
-import { databaseName } from '../../../src/servers/app-databases.ts'
+import { databaseName } from '../../../src/plan/database-name.ts'
 import { trioConfig } from '../../trio.ts'
 
 // Whole ecosystems start here, also on a machine that is busy with other things.
