@@ -92,7 +92,7 @@ export async function signUpTenant(origin: string, users: number): Promise<reado
         ],
       )
     const accounts = [await open(), await open()] as const
-    const fund = { account: accounts[0], amount: '100000.00', idempotencyKey: randomUUID() }
+    const fund = { account: accounts[0], amount: '10000.00', idempotencyKey: randomUUID() }
     await post(http, '/api/ledger/rpc/ledger/fund', fund, ownerToken)
     made.push({ tenant, email: email(index), http: client, token: String(accessToken), accounts })
   }

@@ -11,7 +11,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'options',
     'access lifecycle config settings http pino',
     'pipeline',
-    'procedures',
+    'procedures limits',
     'transport',
     'definition',
     'app ecosystem testing',

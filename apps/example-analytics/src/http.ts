@@ -1,12 +1,13 @@
 import { withServices } from '@quintet/core'
 import { pruneInbox } from '@quintet/queue'
+import { eraser } from './erase.ts'
 import { ingest } from './ingest.ts'
 import type { AnalyticsServices } from './services.ts'
 import { stats } from './stats-service.ts'
 
 export default withServices<AnalyticsServices>().defineProcess({
   services: [stats],
-  workers: [ingest],
+  workers: [ingest, eraser],
   hooks: {
     afterStart: ({ services, lifecycle }) => {
       // Longer than a dead job can still be replayed.

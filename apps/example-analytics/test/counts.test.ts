@@ -5,6 +5,7 @@ import { countedEvents } from '@quintet/example-platform/events'
 import {
   openAppDatabase,
   startApp,
+  tellRemoval,
   type AppDatabase,
   type StartedApp,
 } from '@quintet/example-platform/testing'
@@ -35,7 +36,7 @@ const deliver = (tenantId: string, day: string, id: string = randomUUID()): Prom
       id,
       topic: 'media.object-removed',
       occurredAt: `${day}T23:59:59.000Z`,
-      data: { objectId: randomUUID(), name: 'a' },
+      data: { objectId: randomUUID(), ownerId: randomUUID(), name: 'a' },
     },
     { principal: testUser({ tenantId, userId: randomUUID() }) },
   )
@@ -64,6 +65,19 @@ it('counts each event once, over all days, for its tenant alone', async () => {
   await until(async () => JSON.stringify(await counts(other)) === JSON.stringify(counted(1)))
   await until(async () => JSON.stringify(await counts(tenant)) === JSON.stringify(counted(2)))
   expect(await counts(randomUUID())).toEqual([])
+})
+
+it('forgets a tenant that is removed', async () => {
+  const [tenant, other] = [randomUUID(), randomUUID()]
+  for (const each of [tenant, other]) await deliver(each, '2026-01-31')
+  const isEmpty = async (each: string): Promise<boolean> => JSON.stringify(await counts(each)) === '[]'
+  await until(async () => !(await isEmpty(tenant)) && !(await isEmpty(other)))
+  await tellRemoval(app.jobs, 'analytics', { tenantId: tenant })
+  await until(() => isEmpty(tenant))
+  expect(await isEmpty(other)).toBe(false)
+  const { rows } = await database.systemPool.query('select 1 from inbox where tenant_id = $1', [tenant])
+  expect(rows).toEqual([])
+  expect(await app.jobs.erase(countedEvents, { tenantId: tenant })).toEqual({ erased: 0, pending: 0 })
 })
 
 it('tells nobody without a token', async () => {

@@ -1,4 +1,4 @@
-import { defineSystem, env } from '@quintet/core'
+import { defineSystem, env, tenantLimit } from '@quintet/core'
 import { behindGateway } from '@quintet/example-platform/gateway'
 import { probes } from '@quintet/health'
 import { createRlsInvocationWrapper } from '@quintet/rls'
@@ -17,7 +17,7 @@ export default defineSystem({
   setup: createAuthServices,
   settings: authSettings,
   auth: ({ manager }) => manager,
-  wrappers: () => [createRlsInvocationWrapper()],
+  wrappers: () => [tenantLimit(), createRlsInvocationWrapper()],
   processes: [
     {
       name: 'http',

@@ -9,8 +9,8 @@ import {
   listTransfers,
   postTransfer,
   type Announce,
+  type ListedTransfer,
   type Order,
-  type Transfer,
 } from './transfers.ts'
 
 const { procedure } = withServices<LedgerServices>()
@@ -203,7 +203,8 @@ async function post(
 function announce({ events }: LedgerServices, topic: Topic): Announce {
   return (trx, transfer) => {
     const { id, from, to, amount, currency } = viewTransfer(transfer)
-    return events.publish(trx, topic, { transferId: id, from, to, amount, currency })
+    const { payer, payee } = transfer
+    return events.publish(trx, topic, { transferId: id, from, to, amount, currency, payer, payee })
   }
 }
 
@@ -221,7 +222,7 @@ function viewAccount(account: Account): z.infer<typeof AccountView> {
   return { id, ownerId: owner_id, currency, balance: toAmount(balance, minor_units), version }
 }
 
-function viewTransfer(transfer: Omit<Transfer, 'replayed'>): z.infer<typeof TransferView> {
+function viewTransfer(transfer: ListedTransfer): z.infer<typeof TransferView> {
   const { id, kind, from_account, to_account, amount, currency, status, reverses, minor_units } = transfer
   return {
     id,

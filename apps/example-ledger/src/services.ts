@@ -2,13 +2,14 @@ import { createVerifier } from '@quintet/auth/app'
 import type { AuthManager, SetupContext } from '@quintet/core'
 import { openDatabase, type Database } from '@quintet/rls/app'
 import { announcedEvents, countedEvents, topics, type PlatformTopics } from '@quintet/example-platform/events'
-import { createEventBus, type EventBus } from '@quintet/queue'
+import { createEventBus, type EventBus, type Queue } from '@quintet/queue'
 import { openQueue } from '@quintet/queue/app'
 import { openRedis } from '@quintet/redis/app'
 import type { LedgerConfig } from './config.ts'
 import type { LedgerTables } from './schema.ts'
 
 export interface LedgerServices extends Database<LedgerTables> {
+  readonly jobs: Queue
   readonly events: EventBus<PlatformTopics>
   readonly verifier: AuthManager
 }
@@ -16,12 +17,14 @@ export interface LedgerServices extends Database<LedgerTables> {
 export async function createLedgerServices(context: SetupContext<LedgerConfig>): Promise<LedgerServices> {
   const redis = await openRedis(context)
   const database = openDatabase<LedgerTables>(context)
+  const jobs = openQueue(context, redis)
   return {
     ...database,
+    jobs,
     verifier: createVerifier(context, redis),
     events: createEventBus({
       topics,
-      queue: openQueue(context, redis),
+      queue: jobs,
       pool: database.systemPool,
       to: [countedEvents, announcedEvents],
     }),

@@ -10,6 +10,9 @@ export interface Transfer extends Pick<
   'id' | 'kind' | 'from_account' | 'to_account' | 'amount' | 'currency' | 'status' | 'reverses'
 > {
   readonly minor_units: number
+  /** Whose accounts these are; null for the tenant's equity. */
+  readonly payer: string | null
+  readonly payee: string | null
   /** True when it was made before, and nothing was done now. */
   readonly replayed: boolean
 }
@@ -72,6 +75,9 @@ async function write(
   })
 }
 
+/** A transfer as it stands in a list. */
+export type ListedTransfer = Omit<Transfer, 'payer' | 'payee' | 'replayed'>
+
 const newestFirst = defineKeyset([{ column: 'transfers.id', type: 'uuid', direction: 'desc' }])
 
 /** A page of the transfers that the caller may see, newest first. */
@@ -79,7 +85,7 @@ export async function listTransfers(
   db: Kysely<LedgerTables>,
   status: Transfer['status'] | undefined,
   page: KeysetRequest,
-): Promise<KeysetPage<Omit<Transfer, 'replayed'>>> {
+): Promise<KeysetPage<ListedTransfer>> {
   return newestFirst.page(
     db
       .selectFrom('transfers')

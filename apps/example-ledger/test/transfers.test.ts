@@ -17,7 +17,8 @@ beforeAll(async () => {
 
 afterAll(async () => {
   // Whatever the tests did, the books are in order.
-  expect(await reconcile(ledger.db)).toEqual([])
+  const discrepancies = await reconcile(ledger.db)
+  if (discrepancies.length > 0) throw new Error(JSON.stringify(discrepancies))
   await ledger[Symbol.asyncDispose]()
 })
 

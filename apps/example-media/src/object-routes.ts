@@ -55,6 +55,7 @@ const upload = route({
         })
         await services.events.publish(trx, 'media.object-stored', {
           objectId: id,
+          ownerId: principal.userId,
           name,
           contentType,
           size,

@@ -46,6 +46,7 @@ export const objects = service('objects', {
         const object = await deleteObject(trx, input.id)
         await services.events.publish(trx, 'media.object-removed', {
           objectId: object.id,
+          ownerId: object.owner_id,
           name: object.name,
         })
       })

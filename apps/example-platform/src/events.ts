@@ -1,27 +1,48 @@
-import { defineTopics } from '@quintet/queue'
+import { defineEvent, defineEvents } from '@quintet/queue'
 import { z } from 'zod'
 
-const ObjectEvent = z.strictObject({ objectId: z.uuid(), name: z.string() })
+const ObjectEvent = z.strictObject({ objectId: z.uuid(), ownerId: z.uuid(), name: z.string() })
+/** Who has stored the object hears of it, and the owners of the tenant. */
+const ofObject = {
+  audience: ({ ownerId }: { ownerId: string }) => ({ users: [ownerId], roles: ['owner'] }),
+  personal: ({ ownerId }: { ownerId: string }) => [ownerId],
+}
+
 const TransferEvent = z.strictObject({
   transferId: z.uuid(),
   from: z.uuid(),
   to: z.uuid(),
   amount: z.string(),
   currency: z.string(),
+  /** Whose accounts these are; null for the tenant's equity. */
+  payer: z.uuid().nullable(),
+  payee: z.uuid().nullable(),
 })
+type Parties = Pick<z.output<typeof TransferEvent>, 'payer' | 'payee'>
+const parties = ({ payer, payee }: Parties): readonly string[] =>
+  [payer, payee].filter((each) => each !== null)
+/** Its parties hear of a transfer, and the owners of the tenant. */
+const ofTransfer = {
+  audience: (transfer: Parties) => ({ users: parties(transfer), roles: ['owner'] }),
+  personal: parties,
+}
+/** For the apps alone. */
+const internal = { audience: {}, personal: false } as const
 
 /** What the apps tell each other. An event exists exactly when what it tells of was committed. */
-export const topics = defineTopics({
-  'media.object-stored': ObjectEvent.extend({
-    contentType: z.string(),
-    size: z.int(),
-    imageFormat: z.string().nullable(),
-  }),
-  'media.object-removed': ObjectEvent,
-  'media.thumbnail-made': ObjectEvent,
-  'ledger.funded': TransferEvent,
-  'ledger.transferred': TransferEvent,
-})
+export const topics = defineEvents(
+  defineEvent(
+    'media.object-stored',
+    ObjectEvent.extend({ contentType: z.string(), size: z.int(), imageFormat: z.string().nullable() }),
+    ofObject,
+  ),
+  defineEvent('media.object-removed', ObjectEvent, ofObject),
+  defineEvent('media.thumbnail-made', ObjectEvent, ofObject),
+  defineEvent('ledger.funded', TransferEvent, ofTransfer),
+  defineEvent('ledger.transferred', TransferEvent, ofTransfer),
+  defineEvent('account.user-removed', z.strictObject({ userId: z.uuid() }), internal),
+  defineEvent('account.tenant-removed', z.strictObject({}), internal),
+)
 
 const all = [
   'media.object-stored',
@@ -36,6 +57,23 @@ export const countedEvents = topics.subscription('record-event', all)
 
 /** Sent to WebSocket clients by realtime. */
 export const announcedEvents = topics.subscription('announce-event', all)
+
+/** What one app hears of a user or tenant that is removed. */
+const removal = (app: string) =>
+  topics.subscription(`erase-in-${app}`, ['account.user-removed', 'account.tenant-removed'], {
+    access: 'system',
+    attempts: 20,
+    backoff: { min: '1s', max: '10m' },
+  })
+
+/** By the apps that keep something of users and tenants; each has a worker that tries until nothing is left. */
+export const removals = {
+  auth: removal('auth'),
+  media: removal('media'),
+  ledger: removal('ledger'),
+  analytics: removal('analytics'),
+  realtime: removal('realtime'),
+}
 
 /** The topics, for the type of an app's event bus. */
 export type PlatformTopics = (typeof topics)['schemas']

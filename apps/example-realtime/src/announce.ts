@@ -1,18 +1,22 @@
-import { announcedEvents } from '@quintet/example-platform/events'
+import { announcedEvents, topics } from '@quintet/example-platform/events'
 import { worker, type JobCall } from '@quintet/queue'
+import { channelsOf } from './channels.ts'
 import type { RealtimeServices } from './services.ts'
 
-/** Sends the events of the other apps to the WebSocket clients of the tenant in which they happened. */
+/** Sends the events of the other apps to the WebSocket clients of their audience, in the tenant in which they happened. */
 export const announcer = worker(
   announcedEvents,
   { queue: ({ jobs }: RealtimeServices) => jobs, concurrency: 8 },
   announce,
 )
 
+/** A client that hears an event on two channels knows it by its id. */
 async function announce({
-  payload: { topic, occurredAt, data },
+  payload,
   services,
   principal,
 }: JobCall<typeof announcedEvents, RealtimeServices>): Promise<void> {
-  await services.publisher.publish('events', { tenantId: principal.tenantId }, { topic, occurredAt, data })
+  const { tenantId } = principal
+  for (const channel of channelsOf(topics.audienceOf(payload)))
+    await services.publisher.publish(channel, { tenantId }, payload)
 }

@@ -1,9 +1,9 @@
-import { defineSystem, env } from '@quintet/core'
+import { defineSystem, env, tenantLimit } from '@quintet/core'
 import { behindGateway } from '@quintet/example-platform/gateway'
 import { probes } from '@quintet/health'
 import { channels } from '@quintet/realtime'
 import { http, websocket } from '@quintet/server'
-import { tenantEvents } from './channels.ts'
+import { allChannels } from './channels.ts'
 import { RealtimeConfig } from './config.ts'
 import { createRealtimeServices, type RealtimeServices } from './services.ts'
 
@@ -18,6 +18,7 @@ export default defineSystem({
   requires: { redis: true, secrets: ['cnf', 'jobs'] },
   setup: createRealtimeServices,
   auth: ({ verifier }) => verifier,
+  wrappers: () => [tenantLimit()],
   processes: [
     {
       name: 'live',
@@ -30,7 +31,7 @@ export default defineSystem({
           protocols: [
             channels({
               redis: ({ redis }: RealtimeServices) => redis.client('cache'),
-              channels: [tenantEvents],
+              channels: allChannels,
             }),
           ],
         }),

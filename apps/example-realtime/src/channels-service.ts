@@ -12,8 +12,15 @@ export const channels = service('channels', {
       input: z.strictObject({}),
       output: z.object({ items: z.array(z.object({ channel: z.string(), description: z.string() })) }),
     },
-    async () => ({
-      items: [{ channel: 'events', description: "What happens in the caller's tenant: media, ledger." }],
+    async ({ principal }) => ({
+      items: [
+        { channel: 'events', description: "What all users of the caller's tenant hear." },
+        { channel: `users/${principal.userId}`, description: 'What the caller alone hears.' },
+        ...principal.roles.map((role) => ({
+          channel: `roles/${role}`,
+          description: `What users with the role ${role} hear.`,
+        })),
+      ],
     }),
   ),
 })

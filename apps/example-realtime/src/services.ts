@@ -5,7 +5,7 @@ import { openQueue } from '@quintet/queue/app'
 import { createPublisher, type Publisher } from '@quintet/realtime'
 import type { RedisClients } from '@quintet/redis'
 import { openRedis } from '@quintet/redis/app'
-import { tenantEvents } from './channels.ts'
+import { allChannels } from './channels.ts'
 import type { RealtimeConfig } from './config.ts'
 
 export interface RealtimeServices {
@@ -22,7 +22,7 @@ export async function createRealtimeServices(
   return {
     redis,
     verifier: createVerifier(context, redis),
-    publisher: createPublisher({ redis: redis.client('cache'), channels: [tenantEvents] }),
+    publisher: createPublisher({ redis: redis.client('cache'), channels: allChannels }),
     jobs: openQueue(context, redis),
   }
 }

@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
 import { testUser } from '@quintet/core/testing'
 import { announcedEvents } from '@quintet/example-platform/events'
-import { startApp, type StartedApp } from '@quintet/example-platform/testing'
+import { startApp, tellRemoval, type StartedApp } from '@quintet/example-platform/testing'
 import { createRealtimeClient, type RealtimeClient } from '@quintet/realtime/client'
 import { until } from '@quintet/test-kit'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import realtime from '../src/bootstrap.ts'
 
 let app: StartedApp
@@ -19,55 +19,101 @@ afterAll(async () => {
 })
 
 interface Heard {
+  readonly id: string
   readonly topic: string
-  readonly data: unknown
+  readonly data: { readonly name: string }
 }
 
 interface Listener extends Disposable {
-  readonly heard: readonly Heard[]
+  readonly userId: string
+  readonly client: RealtimeClient
+  /** The names that were told, each event once. */
+  names(): readonly string[]
 }
 
-/** A member of a tenant who listens on its channel. */
-async function listen(tenantId: string): Promise<Listener> {
-  const { authorization } = await app.identity.signIn({ tenantId, userId: randomUUID() })
-  const heard: Heard[] = []
-  const client: RealtimeClient = createRealtimeClient({
+/** A user of a tenant who listens on all channels that are theirs. */
+async function listen(
+  tenantId: string,
+  roles: readonly string[],
+  userId: string = randomUUID(),
+): Promise<Listener> {
+  const { authorization } = await app.identity.signIn({ tenantId, userId, roles })
+  const heard = new Map<string, Heard>()
+  const client = createRealtimeClient({
     url: app.url('websocket'),
     token: authorization.replace('Bearer ', ''),
   })
-  await client.subscribe<Heard>('events', { onEvent: (event) => heard.push(event) }).ready
-  return { heard, [Symbol.dispose]: () => client.close() }
+  const response = await fetch(`${app.url()}/rpc/channels/mine`, {
+    method: 'POST',
+    headers: { authorization, 'content-type': 'application/json' },
+    body: '{}',
+  })
+  const { items } = (await response.json()) as { items: readonly { readonly channel: string }[] }
+  for (const { channel } of items)
+    await client.subscribe<Heard>(channel, { onEvent: (event) => heard.set(event.id, event) }).ready
+  return {
+    userId,
+    client,
+    names: () => [...heard.values()].map(({ data }) => data.name).toSorted(),
+    [Symbol.dispose]: () => client.close(),
+  }
 }
 
-const happen = (tenantId: string, name: string): Promise<unknown> =>
+const happen = (tenantId: string, ownerId: string, name: string): Promise<unknown> =>
   app.jobs.enqueue(
     announcedEvents,
     {
       id: randomUUID(),
       topic: 'media.thumbnail-made',
       occurredAt: new Date(0).toISOString(),
-      data: { objectId: randomUUID(), name },
+      data: { objectId: randomUUID(), ownerId, name },
     },
-    { principal: testUser({ tenantId }) },
+    { principal: testUser({ tenantId, userId: ownerId }) },
   )
 
-it('tells each member of a tenant what happened there, and no other tenant', async () => {
-  const [tenant, other] = [randomUUID(), randomUUID()]
-  using first = await listen(tenant)
-  using second = await listen(tenant)
-  using stranger = await listen(other)
-  await happen(tenant, 'a')
-  await happen(other, 'b')
-  const named = (name: string): object => ({ topic: 'media.thumbnail-made', data: { name } })
-  await until(() => stranger.heard.length && first.heard.length && second.heard.length)
-  expect([first.heard, second.heard, stranger.heard]).toMatchObject([
-    [named('a')],
-    [named('a')],
-    [named('b')],
-  ])
+describe('an event', () => {
+  it('is told to its audience: its user and the owners of the tenant, and no one else', async () => {
+    const [tenant, other] = [randomUUID(), randomUUID()]
+    using owner = await listen(tenant, ['owner'])
+    using member = await listen(tenant, ['member'])
+    using colleague = await listen(tenant, ['member'])
+    using stranger = await listen(other, ['owner'])
+    await happen(tenant, member.userId, 'member')
+    await happen(tenant, colleague.userId, 'colleague')
+    await happen(other, stranger.userId, 'stranger')
+    await until(() => owner.names().length === 2 && member.names().length && stranger.names().length)
+    await until(() => colleague.names().length)
+    expect([owner, member, colleague, stranger].map((each) => each.names())).toEqual([
+      ['colleague', 'member'],
+      ['member'],
+      ['colleague'],
+      ['stranger'],
+    ])
+  })
+
+  it.each([
+    ['of another user', (_: string) => `users/${randomUUID()}`],
+    ['of a role that one does not have', () => 'roles/owner'],
+  ])('is not heard on a channel %s', async (_, channel) => {
+    using member = await listen(randomUUID(), ['member'])
+    await expect(member.client.subscribe(channel(''), { onEvent: () => undefined }).ready).rejects.toThrow()
+  })
+
+  it('is erased from the histories when its user is removed', async () => {
+    const [tenantId, userId] = [randomUUID(), randomUUID()]
+    using owner = await listen(tenantId, ['owner'])
+    await happen(tenantId, userId, 'gone')
+    await until(() => owner.names().length)
+    const redis = app.redis.client('cache')
+    const kept = async (): Promise<readonly string[]> => redis.keys(`*rt:e:*${tenantId}*`)
+    expect(await kept()).toHaveLength(2)
+    await tellRemoval(app.jobs, 'realtime', { tenantId, userId })
+    await until(async () => (await kept()).length === 0)
+    expect(await app.jobs.erase(announcedEvents, { tenantId })).toEqual({ erased: 0, pending: 0 })
+  })
 })
 
-it('lets nobody in without a token', async () => {
+it('lets no one in without a token', async () => {
   const response = await fetch(`${app.url()}/rpc/channels/mine`, { method: 'POST', body: '{}' })
   expect(response.status).toBe(401)
   const status = await new Promise((resolve) => {

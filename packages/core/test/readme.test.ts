@@ -24,6 +24,7 @@ const codes: Record<CoreErrorCode, ErrorKind> = {
   ERR_CORE_NOT_FOUND: 'not-found',
   ERR_CORE_OVERLOADED: 'unavailable',
   ERR_CORE_SETTING_INVALID: 'invalid-input',
+  ERR_CORE_RATE_LIMITED: 'rate-limited',
   ERR_CORE_SETTINGS_CONFLICT: 'conflict',
   ERR_CORE_START_FAILED: 'internal',
   ERR_CORE_STOPPING: 'unavailable',

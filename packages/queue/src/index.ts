@@ -23,6 +23,15 @@ export {
   type TopicSchemas,
 } from './events/define-topics.ts'
 export {
+  defineEvent,
+  defineEvents,
+  type Audience,
+  type EventDefinition,
+  type EventDefinitions,
+  type EventOptions,
+} from './events/define-event.ts'
+export type { Erased, ErasureSubject } from './jobs/erase-jobs.ts'
+export {
   createEventBus,
   type EventBus,
   type EventBusOptions,

@@ -38,12 +38,12 @@ const postTransfer = `
 create function post_transfer(new_id uuid, wanted text, source uuid, target uuid, units numeric, request_key text, original uuid)
 returns table (
   id uuid, kind text, from_account uuid, to_account uuid, amount bigint, currency text, status text, reverses uuid,
-  minor_units smallint, replayed boolean)
+  minor_units smallint, payer uuid, payee uuid, replayed boolean)
 ${definer} as $$
 #variable_conflict use_column
 declare${caller}
-  payer accounts;
-  payee accounts;
+  source_account accounts;
+  target_account accounts;
   money currencies;
   base transfers;
   made transfers;
@@ -62,33 +62,33 @@ begin
     source := base.to_account;
     target := base.from_account;
   elsif wanted = 'fund' then
-    select * into payee from accounts where tenant_id = tenant and accounts.id = target and owner_id is not null;
+    select * into target_account from accounts where tenant_id = tenant and accounts.id = target and owner_id is not null;
     if not found then ${refuse('ERR_LEDGER_NO_ACCOUNT', `jsonb_build_object('account', target)::text`)}; end if;
-    insert into accounts (tenant_id, owner_id, currency) values (tenant, null, payee.currency)
+    insert into accounts (tenant_id, owner_id, currency) values (tenant, null, target_account.currency)
       on conflict (tenant_id, currency) where owner_id is null do nothing;
     select accounts.id into source from accounts
-      where tenant_id = tenant and owner_id is null and currency = payee.currency;
+      where tenant_id = tenant and owner_id is null and currency = target_account.currency;
   end if;
 
   -- Always in the order of their ids, so that two transfers between them cannot wait for each other for ever.
   perform from accounts where tenant_id = tenant and accounts.id in (source, target) order by accounts.id for update;
-  select * into payer from accounts where tenant_id = tenant and accounts.id = source;
+  select * into source_account from accounts where tenant_id = tenant and accounts.id = source;
   if not found then ${refuse('ERR_LEDGER_NO_ACCOUNT', `jsonb_build_object('account', source)::text`)}; end if;
-  select * into payee from accounts where tenant_id = tenant and accounts.id = target;
+  select * into target_account from accounts where tenant_id = tenant and accounts.id = target;
   if not found then ${refuse('ERR_LEDGER_NO_ACCOUNT', `jsonb_build_object('account', target)::text`)}; end if;
   if wanted = 'transfer' then
-    if payer.owner_id is distinct from me and not (is_owner and payer.owner_id is not null) then
+    if source_account.owner_id is distinct from me and not (is_owner and source_account.owner_id is not null) then
       ${refuse('ERR_LEDGER_NOT_YOUR_ACCOUNT')};
     end if;
     if source = target then ${refuse('ERR_LEDGER_SAME_ACCOUNT')}; end if;
-    if payee.owner_id is null then
+    if target_account.owner_id is null then
       ${refuse('ERR_LEDGER_NO_ACCOUNT', `jsonb_build_object('account', target)::text`)};
     end if;
   end if;
-  if payer.currency <> payee.currency then
-    ${refuse('ERR_LEDGER_CURRENCIES_DIFFER', `jsonb_build_object('from', payer.currency, 'to', payee.currency)::text`)};
+  if source_account.currency <> target_account.currency then
+    ${refuse('ERR_LEDGER_CURRENCIES_DIFFER', `jsonb_build_object('from', source_account.currency, 'to', target_account.currency)::text`)};
   end if;
-  select * into money from currencies where code = payer.currency;
+  select * into money from currencies where code = source_account.currency;
   minor := case when wanted = 'reversal' then base.amount else units * 10 ^ money.minor_units end;
   if minor <> trunc(minor) or minor <= 0 or minor > 1e15 then
     ${refuse('ERR_LEDGER_BAD_AMOUNT', `jsonb_build_object('currency', money.code, 'places', money.minor_units)::text`)};
@@ -104,10 +104,10 @@ begin
     if wanted = 'reversal' and exists (select from transfers where reverses = original) then
       ${refuse('ERR_LEDGER_NOT_REVERSIBLE')};
     end if;
-    if payer.owner_id is not null and payer.balance < minor then
+    if source_account.owner_id is not null and source_account.balance < minor then
       ${refuse(
         'ERR_LEDGER_OVERDRAFT',
-        `jsonb_build_object('balance', payer.balance::text, 'amount', minor::bigint::text, 'currency', money.code,
+        `jsonb_build_object('balance', source_account.balance::text, 'amount', minor::bigint::text, 'currency', money.code,
         'places', money.minor_units)::text`,
       )};
     end if;
@@ -120,7 +120,7 @@ begin
     if made.status = 'posted' then perform post_entries(made); end if;
   end if;
   return query select made.id, made.kind, made.from_account, made.to_account, made.amount, made.currency, made.status,
-    made.reverses, money.minor_units, again;
+    made.reverses, money.minor_units, source_account.owner_id, target_account.owner_id, again;
 end $$`
 
 /** Posts what awaits a second pair of eyes. */
@@ -128,7 +128,7 @@ const approveTransfer = `
 create function approve_transfer(wanted uuid)
 returns table (
   id uuid, kind text, from_account uuid, to_account uuid, amount bigint, currency text, status text, reverses uuid,
-  minor_units smallint, replayed boolean)
+  minor_units smallint, payer uuid, payee uuid, replayed boolean)
 ${definer} as $$
 #variable_conflict use_column
 declare${caller}
@@ -148,7 +148,9 @@ begin
     perform post_entries(made);
   end if;
   return query select made.id, made.kind, made.from_account, made.to_account, made.amount, made.currency, made.status,
-    made.reverses, currencies.minor_units, again from currencies where code = made.currency;
+    made.reverses, currencies.minor_units, payers.owner_id, payees.owner_id, again
+    from currencies, accounts as payers, accounts as payees
+    where code = made.currency and payers.id = made.from_account and payees.id = made.to_account;
 end $$`
 
 /** What is posted stays posted: balances, transfers and entries are written by the functions above alone. */
@@ -180,16 +182,27 @@ begin
   return null;
 end $$`
 
+/** Removes the books of a tenant that is removed itself. */
+const eraseTenant = `
+create function erase_tenant(erased uuid) returns void language sql security definer
+set search_path = pg_catalog, public, pg_temp as $$
+  delete from entries where tenant_id = erased;
+  delete from transfers where tenant_id = erased;
+  delete from accounts where tenant_id = erased;
+$$`
+
 export async function up(db: Kysely<unknown>): Promise<void> {
-  const { tenant } = await currentRoles(db)
+  const { tenant, system } = await currentRoles(db)
   for (const statement of [
     postEntries,
     postTransfer,
     approveTransfer,
     keepPosted,
     balanced,
-    'revoke all on function post_entries, post_transfer, approve_transfer, assert_balanced from public',
+    eraseTenant,
+    'revoke all on function post_entries, post_transfer, approve_transfer, assert_balanced, erase_tenant from public',
     `grant execute on function post_transfer, approve_transfer to "${tenant}"`,
+    `grant execute on function erase_tenant to "${system}"`,
     'create trigger keep_posted before insert or update or delete on accounts for each row execute function keep_posted()',
     'create trigger keep_posted before insert or update or delete on transfers for each row execute function keep_posted()',
     'create trigger keep_posted before insert or update or delete on entries for each row execute function keep_posted()',
@@ -204,7 +217,7 @@ export async function down(db: Kysely<unknown>): Promise<void> {
   for (const table of ['accounts', 'transfers', 'entries'])
     await sql`drop trigger keep_posted on ${sql.id(table)}`.execute(db)
   await sql`drop trigger balanced on entries`.execute(db)
-  await sql`drop function assert_balanced, keep_posted, approve_transfer, post_transfer, post_entries`.execute(
+  await sql`drop function erase_tenant, assert_balanced, keep_posted, approve_transfer, post_transfer, post_entries`.execute(
     db,
   )
 }

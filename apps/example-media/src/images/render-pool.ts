@@ -2,9 +2,8 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { parseDuration } from '@quintet/core/kit'
-import { QuintetError, type Duration } from '@quintet/core'
+import { createTurns, QuintetError, type Duration } from '@quintet/core'
 import type { RenderReply, RenderRequest } from './render-child.ts'
-import { createTenantTurns } from './tenant-turns.ts'
 
 export interface RenderPoolOptions {
   /** How many images are made at once. @defaultValue 2 */
@@ -17,7 +16,7 @@ export interface RenderPoolOptions {
 export interface RenderPool extends AsyncDisposable {
   /**
    * @throws QuintetError `ERR_MEDIA_BROKEN_IMAGE`, `ERR_MEDIA_IMAGE_TOO_COSTLY` (invalid-input),
-   *   `ERR_MEDIA_TOO_MANY_RENDERS` (rate-limited) when the tenant has too many that wait.
+   *   `ERR_CORE_RATE_LIMITED` when the tenant has too many that wait.
    */
   render(tenantId: string, request: RenderRequest, signal: AbortSignal): Promise<Uint8Array>
 }
@@ -26,7 +25,7 @@ const childModule = join(import.meta.dirname, 'render-child.ts')
 
 export function createRenderPool({ children = 2, timeout = '10s' }: RenderPoolOptions = {}): RenderPool {
   const timeoutMs = parseDuration(timeout, 'createRenderPool.timeout')
-  const turns = createTenantTurns({ total: children, perTenant: 1, maxWaiting: 8 })
+  const turns = createTurns({ total: children, perKey: 1, waitingPerKey: 8 })
   const idle: ChildProcess[] = []
   const all = new Set<ChildProcess>()
   const closing = new AbortController()

@@ -1,5 +1,6 @@
 import { withServices } from '@quintet/core'
 import { worker, type JobCall } from '@quintet/queue'
+import { eraser } from '../erase.ts'
 import { getObject, markThumbnail } from '../objects.ts'
 import type { MediaServices } from '../services.ts'
 import { newObjects, thumbnailVariant } from '../thumbnail-events.ts'
@@ -25,8 +26,12 @@ async function make({
   await files.writeVariant(tenantId, object.id, thumbnailVariant, thumbnail)
   await db.transaction().execute(async (trx) => {
     if (!(await markThumbnail(trx, object.id))) return
-    await events.publish(trx, 'media.thumbnail-made', { objectId: object.id, name: object.name })
+    await events.publish(trx, 'media.thumbnail-made', {
+      objectId: object.id,
+      ownerId: object.owner_id,
+      name: object.name,
+    })
   })
 }
 
-export default withServices<MediaServices>().defineProcess({ workers: [thumbnails] })
+export default withServices<MediaServices>().defineProcess({ workers: [thumbnails, eraser] })

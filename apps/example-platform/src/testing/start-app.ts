@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createApp, silentLogger, type System } from '@quintet/core'
 import { createQueue, type Queue } from '@quintet/queue'
-import { createRedisClients } from '@quintet/redis'
+import { createRedisClients, type RedisClients } from '@quintet/redis'
 import { startPrivateRedis } from '@quintet/test-kit'
 import type { AppDatabase } from './app-database.ts'
 import { openTestIdentity, type TestIdentity } from './test-identity.ts'
@@ -23,6 +23,8 @@ export interface StartedApp extends AsyncDisposable {
   readonly identity: TestIdentity
   /** The queue that the app reads, as the other apps see it. */
   readonly jobs: Queue
+  /** Of the Redis that the app works with. */
+  readonly redis: RedisClients
 }
 
 /** Starts one process of a specialist app. Its configuration is read from the environment, as in production. */
@@ -62,6 +64,7 @@ export async function startApp<Config, Services>(
     url: (transport = 'http') => app.transports.get(transport)?.url ?? '',
     identity,
     jobs,
+    redis,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }

@@ -6,6 +6,8 @@ import type { RelayPool } from '../outbox/relay-options.ts'
 import { relay } from '../outbox/relay.ts'
 import type { PgExecutor, SqlExecutor } from '../postgres/sql-executor.ts'
 import type { Queue } from '../jobs/create-queue.ts'
+import type { Erased, ErasureSubject } from '../jobs/erase-jobs.ts'
+import type { EventDefinitions } from './define-event.ts'
 import {
   assertTopic,
   type AnySubscription,
@@ -15,9 +17,10 @@ import {
 } from './define-topics.ts'
 
 export interface EventBusOptions<Topics extends TopicSchemas> {
-  readonly topics: TopicDefinitions<Topics>
+  /** With `defineEvents`, events can be erased by the users of whom they tell. */
+  readonly topics: TopicDefinitions<Topics> & Partial<Pick<EventDefinitions, 'subjectsOf'>>
   /** Where the subscribers take their events from. */
-  readonly queue: Pick<Queue, 'enqueue'>
+  readonly queue: Pick<Queue, 'enqueue' | 'erase'>
   /** Connections of the system login, directly to PostgreSQL. */
   readonly pool: RelayPool & PgExecutor
   /** Who hears of the events. */
@@ -46,11 +49,16 @@ export interface EventBus<Topics extends TopicSchemas> {
   ): Promise<void>
   /** Hands committed events to their subscribers; put it under `workers` of one process. */
   readonly relay: Transport
+  /**
+   * Erases what outbox and queue have kept of a user or a tenant: events that they caused, and those that tell of them. What
+   * is still on its way is left and counted: ask again until nothing is.
+   */
+  erase(subject: ErasureSubject): Promise<Erased>
 }
 
 const spec = {
   topics: option.collaborator<TopicDefinitions>(['subscription'], 'what defineTopics has made'),
-  queue: option.collaborator<Pick<Queue, 'enqueue'>>(['enqueue'], 'a queue'),
+  queue: option.collaborator<EventBusOptions<TopicSchemas>['queue']>(['enqueue'], 'a queue'),
   pool: option.collaborator<RelayPool & PgExecutor>(['connect', 'query'], 'a pool of pg'),
   to: option.list(option.collaborator<AnySubscription>([], 'a subscription')),
 }
@@ -93,8 +101,18 @@ export function createEventBus<const Topics extends TopicSchemas>(
         topic,
         key: settings.key ?? principal?.tenantId ?? 'system',
         payload: data,
+        subjects: topics.subjectsOf?.({ topic, data }) ?? [],
         ...(principal === undefined ? {} : { principal }),
       })
+    },
+    async erase(subject) {
+      const found = [await outbox.erase(pool, subject)]
+      const tellsOf = (payload: unknown): readonly string[] => topics.subjectsOf?.(payload as never) ?? []
+      for (const job of subscriptions) found.push(await queue.erase(job, subject, tellsOf))
+      return {
+        erased: found.reduce((sum, { erased }) => sum + erased, 0),
+        pending: found.reduce((sum, { pending }) => sum + pending, 0),
+      }
     },
     relay: relay({
       pool,

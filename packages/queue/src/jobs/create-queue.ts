@@ -21,6 +21,7 @@ import {
   type DeadLettersOptions,
 } from './dead-letters.ts'
 import type { JobDefinition } from './define-job.ts'
+import { eraseJobs, type Erased, type ErasureSubject } from './erase-jobs.ts'
 import { createEnvelopeSigner, type Envelope, type EnvelopeSigner, type SecretText } from './envelope.ts'
 import { QueueError, unavailableWhenRedisIs } from '../errors.ts'
 import type { LetterBox } from './letter-box.ts'
@@ -104,6 +105,15 @@ export interface Queue extends AsyncDisposable {
   replayAll(job: JobDefinition): Promise<number>
   /** Forgets a dead job. @throws QueueError `ERR_QUEUE_NO_DEAD_LETTER`. */
   removeDeadLetter(job: JobDefinition, id: string): Promise<void>
+  /**
+   * Erases what a kind of job has kept of a user or a tenant: jobs that have ended and were added in their name, or tell of
+   * them by `tellsOf`. Jobs that are still to run are left and counted.
+   */
+  erase(
+    job: JobDefinition,
+    subject: ErasureSubject,
+    tellsOf?: (payload: unknown) => readonly string[],
+  ): Promise<Erased>
   /**
    * Signs the jobs that wait, are delayed or dead again with the current secret, after checking them: before an old
    * secret is taken away. What is not genuine stays as it is.
@@ -202,6 +212,7 @@ export function createQueue(options: QueueOptions): Queue {
     deadLetters: async (job, settings) => await listDeadLetters(lettersOf(job), settings),
     replay: async (job, id) => await replayDeadLetter(lettersOf(job), id),
     replayAll: async (job) => await replayDeadLetters(lettersOf(job)),
+    erase: async (job, subject, tellsOf = () => []) => await eraseJobs(lettersOf(job), subject, tellsOf),
     resign: async (job) => await resignJobs(lettersOf(job)),
     countsByKey: async (job) => await countByKey(lettersOf(job)),
     removeDeadLetter: async (job, id) => await removeDeadLetter(lettersOf(job), id),

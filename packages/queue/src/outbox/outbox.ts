@@ -1,6 +1,7 @@
 import { currentInvocation, type Principal } from '@quintet/core'
 import { option, readOptions, refuseUnknownKeys } from '@quintet/core/kit'
 import { QueueError } from '../errors.ts'
+import type { Erased, ErasureSubject } from '../jobs/erase-jobs.ts'
 import { assertText } from '../postgres/assert-text.ts'
 import { assertTransaction, execute, type PgExecutor, type SqlExecutor } from '../postgres/sql-executor.ts'
 
@@ -17,6 +18,8 @@ export interface OutboxEvent {
   readonly payload: unknown
   /** For whom its jobs run. @defaultValue the principal of the running call */
   readonly principal?: Principal
+  /** The users of whom it tells, by which it is erased. @defaultValue none */
+  readonly subjects?: readonly string[]
 }
 
 /** An event that was given up, for operators. */
@@ -50,6 +53,11 @@ export interface Outbox {
   dead(system: SqlExecutor, options?: DeadEventsOptions): Promise<readonly DeadEvent[]>
   /** Has a dead event delivered again; with the system login. @throws QueueError `ERR_QUEUE_NO_DEAD_LETTER` */
   replay(system: SqlExecutor, id: string): Promise<void>
+  /**
+   * Erases dead events of a user or a tenant: those that they caused, and those that tell of them. Events that are still to
+   * be delivered are left and counted. With the system login.
+   */
+  erase(system: SqlExecutor, subject: ErasureSubject): Promise<Erased>
 }
 
 export interface OutboxOptions {
@@ -91,7 +99,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
       assertTransaction(transaction, `outbox ${event.topic}`)
       await execute(
         transaction,
-        'insert into outbox (topic, key, tenant_id, user_id, payload, traceparent) values ($1, $2, $3, $4, $5, $6)',
+        'insert into outbox (topic, key, tenant_id, user_id, payload, traceparent, subjects) values ($1, $2, $3, $4, $5, $6, $7)',
         [
           event.topic,
           event.key,
@@ -99,6 +107,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
           principal.userId,
           payload,
           invocation?.traceparent ?? null,
+          event.subjects ?? [],
         ],
       )
       notifyRelays()
@@ -120,6 +129,20 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
         reason: row.last_error ?? '',
         diedAt: row.dead_at,
       }))
+    },
+    async erase(system, { tenantId, userId }) {
+      const [row] = await execute<{ erased: number; pending: number }>(
+        system,
+        `with concerned as (
+           select id, dead_at from outbox
+           where tenant_id = $1 and ($2::text is null or user_id = $2 or $2 = any (subjects))),
+         gone as (delete from outbox using concerned where outbox.id = concerned.id and concerned.dead_at is not null
+           returning outbox.id)
+         select (select count(*)::int from gone) as erased,
+           (select count(*)::int from concerned where dead_at is null) as pending`,
+        [tenantId, userId ?? null],
+      )
+      return row ?? { erased: 0, pending: 0 }
     },
     async replay(system, id) {
       const rows = await execute(
@@ -153,7 +176,7 @@ function createNotifier(pool: PgExecutor): () => void {
 
 /** @throws TypeError for an option that is unknown; QueueError `ERR_QUEUE_BAD_NAME`. */
 function readEvent(event: OutboxEvent): OutboxEvent {
-  refuseUnknownKeys(event, ['topic', 'key', 'payload', 'principal'], 'outbox.add')
+  refuseUnknownKeys(event, ['topic', 'key', 'payload', 'principal', 'subjects'], 'outbox.add')
   assertText(event.topic, 500, 'outbox.add: topic')
   assertText(event.key, 1_000, `outbox ${event.topic}: key`)
   return event

@@ -29,9 +29,11 @@ create table if not exists outbox (
   last_error text,
   claimed_by uuid,
   claimed_until timestamptz,
-  outage_since timestamptz
+  outage_since timestamptz,
+  subjects text[] not null default '{}'
 );
 alter table outbox add column if not exists outage_since timestamptz;
+alter table outbox add column if not exists subjects text[] not null default '{}';
 create index if not exists outbox_pending on outbox (position) where dead_at is null;
 drop index if exists outbox_by_key;
 create index if not exists outbox_by_tenant_key on outbox (coalesce(tenant_id, ''), key, position) where dead_at is null;
@@ -45,7 +47,7 @@ create policy outbox_tenant_insert on outbox for insert to ${identifier(tenantRo
     and (user_id is null or user_id = (select nullif(current_setting('app.user_id', true), ''))));
 drop policy if exists outbox_system on outbox;
 create policy outbox_system on outbox for all to ${identifier(systemRole)} using (true) with check (true);
-grant insert (topic, key, tenant_id, user_id, payload, traceparent) on outbox to ${identifier(tenantRole)};
+grant insert (topic, key, tenant_id, user_id, payload, traceparent, subjects) on outbox to ${identifier(tenantRole)};
 grant select, insert, update, delete on outbox to ${identifier(systemRole)};
 drop trigger if exists outbox_notify on outbox;
 drop function if exists outbox_notify();

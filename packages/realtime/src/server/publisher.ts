@@ -2,10 +2,10 @@ import type { Size } from '@quintet/core'
 import { option, readOptions } from '@quintet/core/kit'
 import { assertChannelName } from '../channel/channel-pattern.ts'
 import { channelDefaults, type Channel } from '../channel/channel.ts'
-import { publishEvent } from '../topic/event-log.ts'
+import { forgetEvents, publishEvent } from '../topic/event-log.ts'
 import { defaultPrefix } from './channels-options.ts'
 import type { RealtimeRedis } from '../topic/redis-port.ts'
-import { topicKeys } from '../topic/topic-keys.ts'
+import { topicKeys, type TopicKeys } from '../topic/topic-keys.ts'
 import { historyOption, type HistoryOptions } from '../channel/history.ts'
 import { channelsOption } from '../channel/channels-option.ts'
 import type { EventPosition } from '../wire/event-position.ts'
@@ -37,6 +37,13 @@ export interface Publisher {
    * @throws RealtimeError `ERR_REALTIME_UNKNOWN_CHANNEL`, `ERR_REALTIME_BAD_MESSAGE`, `ERR_REALTIME_TOO_LARGE`, `ERR_REALTIME_UNAVAILABLE`
    */
   publish(channel: string, target: PublishTarget, event: unknown): Promise<EventPosition>
+  /**
+   * Erases the history of a channel, e.g. since it tells of a user who has been removed. Subscribers stay, and who comes
+   * back is told that events are missing.
+   *
+   * @throws RealtimeError `ERR_REALTIME_UNKNOWN_CHANNEL`, `ERR_REALTIME_UNAVAILABLE`
+   */
+  eraseHistory(channel: string, target: PublishTarget): Promise<void>
 }
 
 const spec = {
@@ -50,14 +57,23 @@ const spec = {
 /** @throws TypeError when an option is unknown, missing or out of range. */
 export function createPublisher(options: PublisherOptions): Publisher {
   const { redis, prefix, channels, history, maxEventSize } = readOptions(options, spec, 'publisher')
+  const topicOf = (
+    name: string,
+    target: PublishTarget,
+  ): { readonly keys: TopicKeys; readonly definition: Channel | undefined } => {
+    assertChannelName(name)
+    const definition = channels && findChannel(channels, name).channel
+    assertTarget(target, definition)
+    return { keys: topicKeys(redis, prefix, target.tenantId, name), definition }
+  }
   return {
     async publish(name, target, event) {
-      assertChannelName(name)
-      const definition = channels && findChannel(channels, name).channel
-      assertTarget(target, definition)
-      const keys = topicKeys(redis, prefix, target.tenantId, name)
+      const { keys, definition } = topicOf(name, target)
       const data = toEventJson(event, definition?.maxEventSize ?? maxEventSize)
       return publishEvent(redis, keys, definition?.history ?? history, data)
+    },
+    async eraseHistory(name, target) {
+      await forgetEvents(redis, topicOf(name, target).keys)
     },
   }
 }

@@ -83,6 +83,9 @@ events[#events + 1] = tag
 return {epoch, head, tag, 1, events}
 `
 
+// The position stays, so that who comes back is told that events are missing.
+const forgetScript = `return redis.call('DEL', KEYS[1])`
+
 // Keeps a channel that has subscribers from forgetting where it stands.
 const keepScript = `return redis.call('PEXPIRE', KEYS[2], ARGV[1])`
 
@@ -132,6 +135,11 @@ export async function readEvents(
     events.push({ position, data: String(flat[index]) })
   }
   return { head, recovered: Number(reply[3]) === 1, events }
+}
+
+/** Erases the history of a channel. */
+export async function forgetEvents(redis: RealtimeRedis, keys: TopicKeys): Promise<void> {
+  await runScript(redis, forgetScript, logKeys(keys), [])
 }
 
 /** Keeps the position of a channel that is quiet, for as long as it has subscribers. */

@@ -1,0 +1,119 @@
+import { QuintetError } from '../errors.ts'
+import { option } from '../options/options.ts'
+import { readOptions } from '../options/read-options.ts'
+
+export interface TurnsOptions {
+  /** How many work at once. */
+  readonly total: number
+  /** How many of one key, e.g. of one tenant or one address. */
+  readonly perKey: number
+  /** How many of one key may wait; further ones are refused. @defaultValue 16 */
+  readonly waitingPerKey?: number
+  /** How many may wait in all; further ones are refused. @defaultValue 1000 */
+  readonly waiting?: number
+}
+
+/** What applies where {@link TurnsOptions} says nothing. */
+export const turnsDefaults = Object.freeze({ waitingPerKey: 16, waiting: 1_000 } as const)
+
+/** Bounded concurrency with a bound for each key: work of one key holds up that of its own key alone. */
+export interface Turns {
+  /**
+   * Runs work when it is its turn; keys take turns, and the work of one key keeps its order.
+   *
+   * @throws QuintetError `ERR_CORE_RATE_LIMITED` when too much waits already, and the signal's reason when it aborts first.
+   */
+  take<Result>(key: string, signal: AbortSignal, work: () => Promise<Result>): Promise<Result>
+}
+
+const spec = {
+  total: option.count(undefined, { min: 1 }),
+  perKey: option.count(undefined, { min: 1 }),
+  waitingPerKey: option.count(turnsDefaults.waitingPerKey, { min: 0 }),
+  waiting: option.count(turnsDefaults.waiting, { min: 0 }),
+}
+
+/**
+ * Makes turns for costly work.
+ *
+ * @throws TypeError for options that are unknown or make no sense.
+ *
+ * @example
+ * const hashing = createTurns({ total: 2, perKey: 1 })
+ * await hashing.take(client.address ?? '', signal, () => hashPassword(password))
+ */
+export function createTurns(options: TurnsOptions): Turns {
+  const limits = readOptions<TurnsOptions, typeof spec>(options, spec, 'createTurns')
+  const working = new Map<string, number>()
+  /** By key, in the order in which keys began to wait; a key that had its turn goes to the end. */
+  const lines = new Map<string, (() => void)[]>()
+  let [busy, waiting] = [0, 0]
+
+  const isFree = (key: string): boolean => busy < limits.total && (working.get(key) ?? 0) < limits.perKey
+  const count = (key: string, by: 1 | -1): void => {
+    busy += by
+    const left = (working.get(key) ?? 0) + by
+    if (left === 0) working.delete(key)
+    else working.set(key, left)
+  }
+  const leaveLine = (key: string, begin: () => void): void => {
+    const line = lines.get(key)
+    const index = line?.indexOf(begin) ?? -1
+    if (line === undefined || index < 0) return
+    line.splice(index, 1)
+    waiting--
+    if (line.length === 0) lines.delete(key)
+  }
+  const next = (): void => {
+    for (const [key, line] of lines) {
+      const [begin] = line
+      if (begin === undefined || !isFree(key)) continue
+      leaveLine(key, begin)
+      if (lines.delete(key)) lines.set(key, line)
+      count(key, 1)
+      begin()
+      return
+    }
+  }
+
+  async function turn(key: string, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    if (isFree(key)) return count(key, 1)
+    const line = lines.get(key) ?? []
+    if (line.length >= limits.waitingPerKey || waiting >= limits.waiting) throw tooMuch()
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    lines.set(key, line)
+    line.push(resolve)
+    waiting++
+    const leave = (): void => {
+      leaveLine(key, resolve)
+      reject(signal.reason)
+    }
+    signal.addEventListener('abort', leave, { once: true })
+    try {
+      await promise
+    } finally {
+      signal.removeEventListener('abort', leave)
+    }
+  }
+
+  return {
+    async take(key, signal, work) {
+      await turn(key, signal)
+      try {
+        return await work()
+      } finally {
+        count(key, -1)
+        next()
+      }
+    },
+  }
+}
+
+function tooMuch(): QuintetError {
+  return new QuintetError('Too much of this is in progress. Try again shortly.', {
+    code: 'ERR_CORE_RATE_LIMITED',
+    kind: 'rate-limited',
+    retryAfter: 1_000,
+  })
+}
