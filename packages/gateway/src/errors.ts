@@ -49,16 +49,11 @@ export class GatewayError extends QuintetError<GatewayErrorCode> {
 }
 
 /** What an error of an upstream connection means to the client: unreachable, too slow, or broken. */
-export function fromUpstreamError(error: Error & { readonly code?: string }): GatewayError {
+export function fromUpstreamError(error: NodeJS.ErrnoException): GatewayError {
   switch (error.code) {
-    case 'UND_ERR_CONNECT_TIMEOUT':
+    case 'CONNECT_TIMEOUT':
     case 'ETIMEDOUT':
       return new GatewayError('ERR_GATEWAY_UPSTREAM_TIMEOUT', 'The service could not be reached in time.', {
-        cause: error,
-      })
-    case 'UND_ERR_HEADERS_TIMEOUT':
-    case 'UND_ERR_BODY_TIMEOUT':
-      return new GatewayError('ERR_GATEWAY_UPSTREAM_TIMEOUT', 'The service did not answer in time.', {
         cause: error,
       })
     case 'ECONNREFUSED':
@@ -79,9 +74,6 @@ export function fromUpstreamError(error: Error & { readonly code?: string }): Ga
         retryAfter: 1_000,
         cause: error,
       })
-    case 'UND_ERR_INVALID_ARG':
-    case 'UND_ERR_NOT_SUPPORTED':
-      return new GatewayError('ERR_GATEWAY_BAD_REQUEST', 'The request cannot be forwarded.', { cause: error })
     default:
       return new GatewayError(
         'ERR_GATEWAY_UPSTREAM_FAILED',

@@ -129,6 +129,7 @@ export function createAdmission(
           headers: headersFor(route, headers, host, origin, prefix, requestId),
           rewrite: rewriteOf(route, origin.prefix, host),
           hasBody: headers.hasBody,
+          chunked: headers.chunked,
           requestId,
           // HTTP/1.0 knows no interim answers (RFC 9110, section 10.1.1).
           expectsContinue: request.headers.expect !== undefined && request.httpVersion === '1.1',

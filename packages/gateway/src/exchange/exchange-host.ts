@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Duplex } from 'node:stream'
+import type { Socket } from 'node:net'
 import type { GatewayError } from '../errors.ts'
 import type { LiveRoute } from '../upstream/open-routes.ts'
 import type { UpstreamGroup } from '../upstream/upstream-group.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { PathRewrite } from './response-headers.ts'
-import type { RetryBudget } from './retry-budget.ts'
+import type { Retries } from './retries.ts'
 
 /** What an exchange is to do: which request goes where. */
 export interface ExchangePlan {
@@ -19,6 +19,8 @@ export interface ExchangePlan {
   /** Flat name and value pairs for the upstream. */
   readonly headers: string[]
   readonly hasBody: boolean
+  /** The body has no length, and is sent in chunks. */
+  readonly chunked: boolean
   readonly requestId: string
   /** The client waits for "100 Continue" before it sends its body. */
   readonly expectsContinue: boolean
@@ -33,11 +35,13 @@ export interface ExchangeRecord {
   readonly startedAt: number
   readonly attempts: number
   readonly upstream: Upstream | undefined
+  /** Hands the client's socket over once its handshake has been accepted; undefined for any other request. */
+  readonly takeSocket: (() => Socket) | undefined
 }
 
 /** What an exchange needs from the gateway. */
 export interface ExchangeHost {
-  readonly retries: { readonly attempts: number; readonly budget: RetryBudget }
+  readonly retries: Retries
   /** Flat name and value pairs. */
   readonly securityHeaders: readonly string[]
   /** No connection is kept any more. */
@@ -47,8 +51,8 @@ export interface ExchangeHost {
   /** Takes over the sockets of an accepted WebSocket. Gives `released` back when it is closed. */
   upgraded(
     exchange: ExchangeRecord,
-    upstreamSocket: Duplex,
-    rawHeaders: readonly (Buffer | string)[],
+    upstreamSocket: Socket,
+    headers: readonly string[],
     released: () => void,
   ): void
   settled(exchange: ExchangeRecord, outcome: string): void

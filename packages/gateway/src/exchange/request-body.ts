@@ -1,88 +1,100 @@
 import type { IncomingMessage } from 'node:http'
-import { Readable } from 'node:stream'
+import type { Socket } from 'node:net'
+
+export interface RequestBodyOptions {
+  /** Written in chunks; else the length stands in the head. */
+  readonly chunked: boolean
+  /** The most bytes that are taken. */
+  readonly limit: number
+  /** The body is asked for. */
+  readonly onStart: () => void
+  readonly onTooLarge: () => void
+}
 
 /**
- * The body of a client's request on its way to the upstream. It holds at most one chunk: the client is read
- * only as fast as the upstream takes it. Ending it leaves the request itself alone, so that the client can
- * still be answered.
+ * The body of a client's request on its way to the upstream: the client is read only as fast as the upstream takes it.
+ * Ending it leaves the request itself alone, so that the client can still be answered.
  */
-export class RequestBody extends Readable {
+export class RequestBody {
   /** True once the first byte has been asked for. Until then the same body can be sent elsewhere. */
   started = false
-  readonly #request: IncomingMessage
-  readonly #limit: number
-  readonly #onStart: () => void
-  readonly #onTooLarge: () => void
-  #received = 0
-  #waitingSince = Number.POSITIVE_INFINITY
-  #blockedSince = Number.POSITIVE_INFINITY
-  #endedAt = Number.POSITIVE_INFINITY
-
-  constructor(
-    request: IncomingMessage,
-    limit: number,
-    events: { readonly onStart: () => void; readonly onTooLarge: () => void },
-  ) {
-    super({ highWaterMark: 0 })
-    this.#request = request
-    this.#limit = limit
-    this.#onStart = events.onStart
-    this.#onTooLarge = events.onTooLarge
-    this.once('end', () => {
-      this.#blockedSince = Number.POSITIVE_INFINITY
-      this.#endedAt = performance.now()
-    })
-  }
-
+  /** Whether all of it has been written. */
+  complete = false
   /** Since when the client has owed the next bytes, in milliseconds of the monotonic clock; Infinity when it owes none. */
-  get waitingSince(): number {
-    return this.#waitingSince
-  }
-
+  waitingSince = Number.POSITIVE_INFINITY
   /** Since when the upstream has not taken what is there for it; Infinity while it takes it. */
-  get blockedSince(): number {
-    return this.#blockedSince
+  blockedSince = Number.POSITIVE_INFINITY
+  /** When the whole body had been taken; Infinity before. */
+  endedAt = Number.POSITIVE_INFINITY
+  readonly #request: IncomingMessage
+  readonly #options: RequestBodyOptions
+  #socket: Socket | undefined
+  #received = 0
+
+  constructor(request: IncomingMessage, options: RequestBodyOptions) {
+    this.#request = request
+    this.#options = options
   }
 
-  /** When the whole body had been handed over; Infinity before. */
-  get endedAt(): number {
-    return this.#endedAt
+  start(socket: Socket): void {
+    this.started = true
+    this.waitingSince = performance.now()
+    this.#socket = socket
+    this.#options.onStart()
+    socket.on('drain', this.#onDrain)
+    this.#request.on('data', this.#onData).on('end', this.#onEnd).resume()
   }
 
-  override _read(): void {
-    this.#waitingSince = performance.now()
-    this.#blockedSince = Number.POSITIVE_INFINITY
-    if (!this.started) {
-      this.started = true
-      this.#onStart()
-      this.#request.on('data', this.#onData).on('end', this.#onEnd)
-    }
-    this.#request.resume()
-  }
-
-  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    this.#waitingSince = this.#blockedSince = Number.POSITIVE_INFINITY
+  stop(): void {
+    this.waitingSince = this.blockedSince = Number.POSITIVE_INFINITY
     this.#request.off('data', this.#onData).off('end', this.#onEnd)
-    callback(error)
+    this.#socket?.off('drain', this.#onDrain)
+    this.#socket = undefined
   }
 
   readonly #onData = (chunk: Buffer): void => {
     this.#received += chunk.length
-    if (this.#received > this.#limit) {
+    if (this.#received > this.#options.limit) {
       this.#request.pause()
-      this.#onTooLarge()
-    } else if (this.push(chunk)) {
-      this.#waitingSince = performance.now()
+      this.#options.onTooLarge()
+    } else if (this.#write(chunk)) {
+      this.waitingSince = performance.now()
     } else {
-      this.#waitingSince = Number.POSITIVE_INFINITY
-      this.#blockedSince = performance.now()
+      this.waitingSince = Number.POSITIVE_INFINITY
+      this.blockedSince = performance.now()
       this.#request.pause()
     }
   }
 
+  #write(chunk: Buffer): boolean {
+    const socket = this.#socket
+    if (!socket) return false
+    if (!this.#options.chunked) return socket.write(chunk)
+    socket.cork()
+    socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
+    socket.write(chunk)
+    const more = socket.write('\r\n', 'latin1')
+    socket.uncork()
+    return more
+  }
+
+  readonly #onDrain = (): void => {
+    this.blockedSince = Number.POSITIVE_INFINITY
+    if (this.complete) return
+    this.waitingSince = performance.now()
+    this.#request.resume()
+  }
+
   readonly #onEnd = (): void => {
-    this.#waitingSince = Number.POSITIVE_INFINITY
-    this.#blockedSince = performance.now()
-    this.push(null)
+    this.complete = true
+    this.waitingSince = Number.POSITIVE_INFINITY
+    this.blockedSince = performance.now()
+    const taken = (): void => {
+      this.blockedSince = Number.POSITIVE_INFINITY
+      this.endedAt = performance.now()
+    }
+    if (this.#options.chunked) this.#socket?.write('0\r\n\r\n', 'latin1', taken)
+    else if (this.#socket?.writableLength === 0) taken()
+    else this.#socket?.write('', taken)
   }
 }

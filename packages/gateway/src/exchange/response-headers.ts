@@ -35,23 +35,19 @@ export interface PathRewrite {
  * The headers of an upstream's answer that go on to the client, as flat name and value pairs. The upstream knows nothing
  * of the path under which it is reached: its redirects and the paths of its cookies get it back.
  */
-export function readResponseHeaders(
-  raw: readonly (Buffer | string)[],
-  status: number,
-  rewrite?: PathRewrite,
-): string[] {
+export function readResponseHeaders(raw: readonly string[], status: number, rewrite?: PathRewrite): string[] {
   const forward: string[] = []
   let named: Set<string> | undefined
   for (let index = 0; index < raw.length; index += 2) {
-    const name = text(raw[index])
+    const name = raw[index] as string
     const lower = name.toLowerCase()
     if (!hopByHop.has(lower)) {
       // A 204 has no content by definition (RFC 9110, section 8.6).
       if (status === 204 && lower === 'content-length') continue
-      const value = text(raw[index + 1])
+      const value = raw[index + 1] as string
       forward.push(name, rewrite && withPaths.has(lower) ? rewritten(lower, value, rewrite) : value)
     } else if (lower === 'connection') {
-      for (const token of text(raw[index + 1]).split(',')) {
+      for (const token of (raw[index + 1] as string).split(',')) {
         const option = token.trim().toLowerCase()
         if (option !== '' && option !== 'close' && option !== 'keep-alive' && !neverNamed.has(option))
           (named ??= new Set()).add(option)
@@ -94,8 +90,4 @@ function rewritePath(path: string, { from, to }: PathRewrite): string {
 function isBelow(path: string, folder: string): boolean {
   const after = path.startsWith(folder) ? path.charAt(folder.length) : 'x'
   return after === '' || '/?#'.includes(after)
-}
-
-function text(value: Buffer | string | undefined): string {
-  return typeof value === 'string' ? value : (value?.toString('latin1') ?? '')
 }

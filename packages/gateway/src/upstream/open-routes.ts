@@ -38,8 +38,11 @@ export function setWeight(
   upstream.weight = weight
 }
 
-export async function closeRoutes(routes: readonly LiveRoute[]): Promise<void> {
-  await Promise.all(
-    routes.flatMap((route) => route.group.upstreams.map((upstream) => upstream.pool.destroy())),
-  )
+/** Closes the connections to upstreams that have waited for longer than they are kept. */
+export function closeExpired(routes: readonly LiveRoute[]): void {
+  for (const { group } of routes) for (const { pool } of group.upstreams) pool.closeExpired()
+}
+
+export function closeRoutes(routes: readonly LiveRoute[]): void {
+  for (const { group } of routes) for (const { pool } of group.upstreams) pool.destroy()
 }

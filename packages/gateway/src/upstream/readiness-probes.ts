@@ -1,4 +1,5 @@
 import type { Logger } from '@quintet/core'
+import { askStatus } from '../http-client/ask-status.ts'
 import type { LiveRoute } from './open-routes.ts'
 import type { ResolvedProbes } from '../options/gateway-options.ts'
 import type { Upstream } from './upstream.ts'
@@ -44,11 +45,6 @@ export function watchReadiness(
 
 async function isReady(upstream: Upstream, options: ResolvedProbes, stopped: AbortSignal): Promise<boolean> {
   const signal = AbortSignal.any([stopped, AbortSignal.timeout(options.timeout)])
-  try {
-    const { statusCode, body } = await upstream.pool.request({ method: 'GET', path: options.path, signal })
-    await body.dump()
-    return statusCode < 500
-  } catch {
-    return false
-  }
+  const status = await askStatus(upstream.pool, options.path, new URL(upstream.id).host, signal)
+  return status !== undefined && status < 500
 }

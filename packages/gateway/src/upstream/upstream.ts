@@ -1,6 +1,5 @@
 import type { Clock } from '@quintet/core/kit'
-import { Pool } from 'undici'
-import { createConnector } from './create-connector.ts'
+import { createConnectionPool, type ConnectionPool } from '../http-client/connection-pool.ts'
 import type { ResolvedEjection, Timeouts } from '../options/gateway-options.ts'
 import type { ResolvedUpstream } from '../options/route-options.ts'
 
@@ -10,11 +9,9 @@ export type LoadKind = 'requests' | 'websockets'
 /** One server behind a route: its connections, its load and its record. */
 export interface Upstream {
   readonly id: string
-  /** The name for the TLS handshake; null without TLS. */
-  readonly serverName: string | null
   /** Changed by `setWeight`. */
   weight: number
-  readonly pool: Pool
+  readonly pool: ConnectionPool
   /** What is in progress, by kind. */
   readonly load: Record<LoadKind, number>
   readonly ejected: boolean
@@ -40,14 +37,10 @@ export function createUpstream(
   ejection: ResolvedEjection | undefined,
   clock: Clock,
 ): Upstream {
-  const pool = new Pool(options.url, {
-    connections: null,
-    pipelining: 1,
-    keepAliveTimeout: timeouts.upstreamKeepAlive,
-    keepAliveMaxTimeout: Math.max(timeouts.upstreamKeepAlive, 600_000),
-    connect: createConnector({ timeout: timeouts.connect, allowH2: false }),
-    maxHeaderSize: Math.max(maxHeaderSize, 16_384),
-    allowH2: false,
+  const pool = createConnectionPool(options.url, {
+    connectTimeout: timeouts.connect,
+    keepAlive: timeouts.upstreamKeepAlive,
+    maxHeadSize: Math.max(maxHeaderSize, 16_384),
   })
   let failures = 0
   let ejections = 0
@@ -56,7 +49,6 @@ export function createUpstream(
   let ready = true
   return {
     id: options.url,
-    serverName: options.url.startsWith('https:') ? new URL(options.url).hostname : null,
     weight: options.weight,
     pool,
     load: { requests: 0, websockets: 0 },

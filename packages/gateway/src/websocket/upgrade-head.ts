@@ -4,7 +4,7 @@ import { readResponseHeaders, type PathRewrite } from '../exchange/response-head
 /** Tells the client that its WebSocket is open. Returns the negotiated subprotocol, if any. */
 export function writeUpgradeHead(
   client: Socket,
-  rawHeaders: readonly (Buffer | string)[],
+  rawHeaders: readonly string[],
   { requestId, rewrite }: { readonly requestId: string; readonly rewrite: PathRewrite | undefined },
 ): string | undefined {
   const headers = readResponseHeaders(rawHeaders, 101, rewrite)

@@ -1,29 +1,14 @@
 import type { Socket } from 'node:net'
-import { buildConnector } from 'undici'
 
 /** How long the answer of an upstream that takes no more of a request may be on its way. */
 const answerGraceMs = 500
 
 /**
- * Connects to upstreams. An upstream that refuses a request early may close the connection while the body is still
- * being sent: the write fails, but its answer has arrived, and is read first (RFC 9112, section 9.5).
+ * Reports that the upstream reads no more only when it has also been read to its end: one that refuses a request early
+ * may close the connection while the body is still being sent. The write fails, but its answer has arrived, and is read
+ * first (RFC 9112, section 9.5).
  */
-export function createConnector(options: buildConnector.BuildOptions): buildConnector.connector {
-  const connect = buildConnector(options)
-  return (target, callback) => {
-    connect(target, (...[error, socket]) => {
-      if (error) {
-        callback(error, null)
-        return
-      }
-      delayWriteErrors(socket)
-      callback(null, socket)
-    })
-  }
-}
-
-/** Reports that the other side reads no more only when it has also been read to its end. */
-function delayWriteErrors(socket: Socket): void {
+export function delayWriteErrors(socket: Socket): void {
   type Written = (error?: Error | null) => void
   const { _write: write, _writev: writev } = socket
   // A stream writes one thing at a time.

@@ -1,0 +1,57 @@
+import type { GatewayError } from '../errors.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import type { ExchangePlan } from './exchange-host.ts'
+import type { RequestBody } from './request-body.ts'
+import type { Retries } from './retries.ts'
+
+const idempotent: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
+
+/** An attempt that has failed. */
+export interface FailedAttempt {
+  readonly method: string
+  readonly plan: ExchangePlan
+  readonly error: GatewayError
+  readonly cause: NodeJS.ErrnoException
+  /** How many have been made, with this one. */
+  readonly attempts: number
+  readonly tried: readonly Upstream[]
+  readonly body: RequestBody | undefined
+}
+
+/** Whether the request may be sent once more: only where that cannot do anything twice. */
+export function mayRetry(
+  { method, plan, error, cause, attempts, tried, body }: FailedAttempt,
+  retries: Retries,
+): boolean {
+  if (retries.attempts === 0) return false
+  const untried = plan.group.upstreams.some((upstream) => upstream.weight > 0 && !tried.includes(upstream))
+  const unsent = body?.started !== true && untried
+  // Refused at once and never seen: asking each of the others once loads nobody twice.
+  if (unsent && error.code === 'ERR_GATEWAY_UPSTREAM_UNREACHABLE') return true
+  if (attempts > retries.attempts) return false
+  const repeatable =
+    !plan.hasBody && !plan.upgrade && idempotent.has(method) && error.code === 'ERR_GATEWAY_UPSTREAM_FAILED'
+  const unseen = unsent && cause.code === 'CONNECT_TIMEOUT'
+  return (repeatable || unseen) && retries.budget.withdraw()
+}
+
+/** Whether a failure counts against the upstream. What a caller can bring about does not. */
+export function isUpstreamsFault(
+  error: GatewayError,
+  body: RequestBody | undefined,
+  upstream: Upstream | undefined,
+  attemptedAt: number,
+): boolean {
+  switch (error.code) {
+    case 'ERR_GATEWAY_UPSTREAM_UNREACHABLE':
+      return true
+    case 'ERR_GATEWAY_UPSTREAM_FAILED':
+      // It may break the connection because it does not want the rest of the body.
+      return !body?.started || body.endedAt < performance.now()
+    case 'ERR_GATEWAY_UPSTREAM_TIMEOUT':
+      // A request that takes long may be its caller's choice, unless the upstream was silent meanwhile.
+      return (upstream?.answeredAt ?? 0) < attemptedAt
+    default:
+      return false
+  }
+}
