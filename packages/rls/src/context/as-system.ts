@@ -1,4 +1,4 @@
-import { createScope, currentScope, runInScope, type RlsContext } from './rls-context.ts'
+import { createScope, currentScope, runWholly, type RlsContext } from './rls-context.ts'
 
 const systemAlone: RlsContext = Object.freeze({
   tenantId: null,
@@ -23,5 +23,5 @@ export function asSystem<Result>(reason: string, run: () => Result): Result {
   }
   const outer = currentScope()?.context
   const context = outer ? Object.freeze({ ...outer, isSystem: true }) : systemAlone
-  return runInScope(createScope(context, reason), run)
+  return runWholly(createScope(context, reason), run)
 }

@@ -1,7 +1,7 @@
 import type { InvocationWrapper, Principal } from '@quintet/core'
 import { option, readOptions } from '@quintet/core/kit'
 import { asSystem } from './as-system.ts'
-import { createScope, parseRlsContext, runInScope, type RlsContextInput } from './rls-context.ts'
+import { createScope, parseRlsContext, runWholly, type RlsContextInput } from './rls-context.ts'
 import { failedStatement } from '../sql/statement-note.ts'
 import { mapPostgresError } from '../sql/postgres-errors.ts'
 
@@ -46,7 +46,7 @@ export function createRlsInvocationWrapper(options: RlsInvocationWrapperOptions 
       }
       const context = map(principal)
       const scope = context === null ? undefined : createScope(parseRlsContext(context))
-      return await runInScope(scope, next)
+      return await runWholly(scope, next)
     } catch (error) {
       const mapped = mapPostgresError(error)
       if (mapped === undefined) throw error

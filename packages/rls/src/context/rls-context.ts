@@ -51,7 +51,7 @@ export type RlsContextInput = Pick<RlsContext, 'tenantId'> & Partial<RlsContext>
  * @throws RlsError `ERR_RLS_INVALID_CONTEXT` when a member has the wrong shape; nothing is sent.
  */
 export function runWithRlsContext<Result>(context: RlsContextInput, run: () => Result): Result {
-  return scopes.run(createScope(parseRlsContext(context)), run)
+  return runWholly(createScope(parseRlsContext(context)), run)
 }
 
 /** The context around the running code, or undefined where there is none. */
@@ -65,6 +65,58 @@ export function currentScope(): RlsScope | undefined {
 
 export function runInScope<Result>(scope: RlsScope | undefined, run: () => Result): Result {
   return scopes.run(scope, run)
+}
+
+/** {@link runInScope}, and so for what the function returns to be iterated or awaited: its work is done in the scope too. */
+export function runWholly<Result>(scope: RlsScope | undefined, run: () => Result): Result {
+  const result = scopes.run(scope, run)
+  if (!isPromise(result)) return bindLazy(scope, result)
+  return result.then((value) => bindLazy(scope, value)) as Result
+}
+
+function isPromise(value: unknown): value is Promise<unknown> {
+  return value instanceof Promise && value.constructor === Promise
+}
+
+type Method = (...args: unknown[]) => unknown
+
+/** Methods by which work that was returned starts, or goes on. */
+const steps: ReadonlySet<PropertyKey> = new Set([
+  'next',
+  'return',
+  'throw',
+  'then',
+  'catch',
+  'finally',
+  Symbol.iterator,
+  Symbol.asyncIterator,
+])
+
+/** Iterators, and thenables that are no promises. */
+function isLazy<Value>(value: Value): value is Value & object {
+  if (typeof value !== 'object' || value === null || value instanceof Promise) return false
+  return hasMethod(value, 'next') || hasMethod(value, 'then')
+}
+
+function hasMethod(value: object, name: string): boolean {
+  return name in value && typeof (value as Record<string, unknown>)[name] === 'function'
+}
+
+/** The value; where its work starts only as it is consumed, bound to the scope. */
+export function bindLazy<Value>(scope: RlsScope | undefined, value: Value): Value {
+  if (!isLazy(value)) return value
+  const bound: Value & object = new Proxy(value, {
+    get(target, key) {
+      const member: unknown = Reflect.get(target, key, target)
+      if (typeof member !== 'function') return member
+      return (...args: unknown[]): unknown => {
+        const run = (): unknown => (member as Method).apply(target, args)
+        const result: unknown = steps.has(key) ? scopes.run(scope, run) : run()
+        return result === target ? bound : result
+      }
+    },
+  })
+  return bound
 }
 
 const moduleLoad = AsyncLocalStorage.snapshot()

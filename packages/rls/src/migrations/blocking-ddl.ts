@@ -1,4 +1,4 @@
-import { firstWords } from './split-sql.ts'
+import { firstWords, withoutComments } from '../sql/comments.ts'
 
 /** A statement that keeps the app from working on a table for as long as it reads or writes all of it. */
 export interface BlockingStatement {
@@ -106,7 +106,7 @@ const createTable = new RegExp(
 export function findBlockingDdl(migration: readonly string[]): readonly BlockingStatement[] {
   const created = new Set<string>()
   return migration.flatMap((text): readonly BlockingStatement[] => {
-    const statement = withoutComments(firstWords(text))
+    const statement = withoutComments(firstWords(text), { quotes: 'kept' })
     const makes = createTable.exec(statement)?.[1]
     if (makes !== undefined) created.add(bare(makes))
     return blockingIn(statement).filter(({ table }) => !created.has(bare(table)))
@@ -140,13 +140,6 @@ function splitActions(text: string): readonly string[] {
     }
   }
   return [...parts, text.slice(from)].map((part) => part.trim())
-}
-
-function withoutComments(statement: string): string {
-  return statement.replaceAll(
-    /('(?:[^']|'')*'|"(?:[^"]|"")*")|--[^\n]*|\/\*[\s\S]*?\*\//g,
-    (_, kept: string | undefined) => kept ?? ' ',
-  )
 }
 
 /** A table's name without its schema, as PostgreSQL folds it. */

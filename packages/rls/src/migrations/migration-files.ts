@@ -4,7 +4,8 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { sql, type Kysely } from 'kysely'
 import { RlsError } from '../errors.ts'
-import { firstWords, splitSql } from './split-sql.ts'
+import { firstWords } from '../sql/comments.ts'
+import { splitSql } from './split-sql.ts'
 
 /** One migration of a folder. */
 export interface MigrationFile {

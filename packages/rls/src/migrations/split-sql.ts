@@ -1,5 +1,7 @@
+import { endOfComment, firstWords } from '../sql/comments.ts'
+
 const token =
-  /--[^\n]*|\/\*|'(?:[^']|'')*'|\b[eE]'(?:[^'\\]|''|\\[\s\S])*'|"(?:[^"]|"")*"|\$([A-Za-z_][A-Za-z0-9_]*)?\$|;|\bbegin\s+atomic\b|\bcase\b|\bend\b/gi
+  /--[^\n\r]*|\/\*|'(?:[^']|'')*'|\b[eE]'(?:[^'\\]|''|\\[\s\S])*'|"(?:[^"]|"")*"|\$([A-Za-z_][A-Za-z0-9_]*)?\$|;|\bbegin\s+atomic\b|\bcase\b|\bend\b/gi
 
 /** Splits SQL text into its statements, with comments in their place. */
 export function splitSql(text: string): readonly string[] {
@@ -20,29 +22,6 @@ export function splitSql(text: string): readonly string[] {
   }
   statements.push(text.slice(start))
   return statements.filter((statement) => firstWords(statement) !== '')
-}
-
-/** A statement from its first word on. */
-export function firstWords(statement: string): string {
-  let rest = statement.trimStart()
-  for (;;) {
-    if (rest.startsWith('--')) rest = rest.replace(/^[^\n]*/, '')
-    else if (rest.startsWith('/*')) rest = rest.slice(endOfComment(rest, 0))
-    else return rest
-    rest = rest.trimStart()
-  }
-}
-
-/** Comments of PostgreSQL nest. */
-function endOfComment(text: string, from: number): number {
-  const mark = /\/\*|\*\//g
-  mark.lastIndex = from
-  let depth = 0
-  for (let found = mark.exec(text); found; found = mark.exec(text)) {
-    depth += found[0] === '/*' ? 1 : -1
-    if (depth === 0) return mark.lastIndex
-  }
-  return text.length
 }
 
 function endOfDollarQuote(text: string, from: number, tag: string): number {

@@ -1,5 +1,5 @@
 import { contextStatement, sealingContextStatement, sealStatements } from '../context/context-settings.ts'
-import { FlightPlan } from './flight.ts'
+import type { FlightPlan } from './flight.ts'
 import type { Session } from './session.ts'
 
 /** Ends the transaction that was opened for one step. */
@@ -15,7 +15,7 @@ export function runExplicitly<Result>(
   run: (commit: Commit | undefined) => Promise<Result>,
 ): Promise<Result> {
   const { client } = session
-  return enqueue(session, async () => {
+  return runNext(session, async () => {
     plan.take()
     const { begin, settings, seal } = plan
     const ownTransaction = plan.alone && settings !== undefined
@@ -50,7 +50,8 @@ async function rollBack(session: Session): Promise<void> {
   }
 }
 
-function enqueue<Result>(session: Session, run: () => Promise<Result>): Promise<Result> {
+/** Runs one step of a session after those before it, and ahead of every statement that is given from now on. */
+export function runNext<Result>(session: Session, run: () => Promise<Result>): Promise<Result> {
   const step = session.tail === undefined ? run() : session.tail.then(run)
   const tail = step.then(done, done)
   session.tail = tail

@@ -60,6 +60,11 @@ export class FlightPlan implements StatementPlan {
     if (this.seal && this.alone) this.#session.sealedFor = this.settings
   }
 
+  /** The transaction is rolled back, and begins anew with this statement. */
+  restart(): void {
+    if (this.#transaction) this.#transaction.begun = false
+  }
+
   /** Something failed, on either side of the wire. */
   failed(began: boolean): void {
     if (this.seal) this.#session.sealedFor = undefined

@@ -7,14 +7,14 @@ import type { AuditSystemAccess } from '../context/system-access.ts'
 /** How a pool speaks to the database, whoever it works for. */
 export interface ConnectionOptions {
   /**
-   * Name the statements, so that PostgreSQL keeps their plans. Turn it off behind a PgBouncer in
+   * Prepare statements that come again, so that PostgreSQL keeps their plans. Turn it off behind a PgBouncer in
    * transaction mode before 1.21, or one without `max_prepared_statements`.
    * @defaultValue true
    */
   readonly preparedStatements?: boolean
   /**
-   * How many statements one connection keeps beside that of the context; the least recently used one is
-   * closed.
+   * How many statements one connection keeps beside that of the context, up to 256 KB of text; the least recently used one
+   * is closed.
    * @defaultValue 256
    */
   readonly maxPreparedStatements?: number

@@ -2,8 +2,9 @@ import type { QueryResult } from 'pg'
 import { cancelOnAbort } from './cancel-on-abort.ts'
 import { RlsError } from '../errors.ts'
 import type { DriverCallback } from '../wire/driver.ts'
-import { isOutdated, type ContextQuery } from '../wire/context-query.ts'
-import { runExplicitly, type Commit } from './explicit.ts'
+import { hasOtherColumns } from '../sql/postgres-errors.ts'
+import type { ContextQuery } from '../wire/context-query.ts'
+import { runExplicitly, runNext, type Commit } from './explicit.ts'
 import { FlightPlan } from './flight.ts'
 import { settingsFor, type Session } from './session.ts'
 import type { StatementTraits } from '../wire/statement-text.ts'
@@ -52,13 +53,13 @@ function runRead(
       const { transaction } = session
       session.transaction = undefined
       if (transaction?.used === false) process.nextTick(callback, null, emptyResult(traits.command))
-      else send(session, new FlightPlan(session, undefined), statement, callback)
+      else send(session, new FlightPlan(session, undefined), statement, traits, callback)
       return
     }
     case 'end-and-chain':
     case 'rollback-to':
     case 'set-transaction':
-      send(session, new FlightPlan(session, undefined), statement, callback)
+      send(session, new FlightPlan(session, undefined), statement, traits, callback)
       return
     case 'other':
       break
@@ -76,21 +77,28 @@ function runRead(
     return
   }
   if (traits.staysOnConnection) session.tainted = true
-  send(session, plan, statement, cancelOnAbort(session, callback))
+  send(session, plan, statement, traits, cancelOnAbort(session, callback))
 }
 
-function send(session: Session, plan: FlightPlan, statement: Statement, callback: DriverCallback): void {
+function send(
+  session: Session,
+  plan: FlightPlan,
+  statement: Statement,
+  traits: StatementTraits,
+  callback: DriverCallback,
+): void {
   session.pending++
   let settled = false
-  let repeated = false
+  let outdated: Error | undefined
   let query: ContextQuery | undefined
   const settle: DriverCallback = (error, result) => {
     if (settled) return
-    // Nothing of it was carried out, and its second run is prepared afresh.
-    if (error && !repeated && plan.alone && query?.reused === true && isOutdated(error)) {
-      repeated = true
-      submit()
-      return
+    if (error && outdated === undefined && query?.isOutdatedBy(error) === true) {
+      outdated = error
+      if (repeat(session, plan, submit, settle)) return
+    } else if (outdated && !error && !hasOtherColumns(outdated)) {
+      // What was outdated here is so on the other connections too.
+      ContextQuery?.tablesChanged()
     }
     settled = true
     session.pending--
@@ -103,7 +111,7 @@ function send(session: Session, plan: FlightPlan, statement: Statement, callback
   const submit = (): void => {
     if (ContextQuery === undefined) return
     try {
-      query = new ContextQuery(plan, statement.config, statement.values, settle)
+      query = new ContextQuery(plan, traits, statement.config, statement.values, settle)
       const timeout = (statement.config as { query_timeout?: number }).query_timeout
       if (timeout !== undefined) (query as unknown as { query_timeout: number }).query_timeout = timeout
       ;(session.client.query as unknown as (query: object) => void).call(session.client, query)
@@ -122,6 +130,29 @@ function send(session: Session, plan: FlightPlan, statement: Statement, callback
   }
   if (session.tail === undefined) submit()
   else void session.tail.then(submit)
+}
+
+/**
+ * Sends a statement again that failed because it was prepared before its tables changed: the second time it is prepared
+ * afresh. Not where others came before it in its transaction, which is lost.
+ */
+function repeat(
+  session: Session,
+  plan: FlightPlan,
+  submit: () => void,
+  settle: (error: Error) => void,
+): boolean {
+  if (session.signal?.aborted === true) return false
+  if (plan.alone) {
+    submit()
+    return true
+  }
+  if (plan.begin === undefined || session.pending > 1) return false
+  runNext(session, () => session.client.query('rollback')).then(() => {
+    plan.restart()
+    submit()
+  }, settle)
+  return true
 }
 
 function isFromServer(error: unknown): boolean {

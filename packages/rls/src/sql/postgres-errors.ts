@@ -106,12 +106,19 @@ function mappingOf(thrown: unknown): Mapping | undefined {
   if (!(thrown instanceof Error)) return undefined
   const { code, severity, syscall } = thrown as { code?: unknown; severity?: unknown; syscall?: unknown }
   if (typeof code === 'string' && typeof severity === 'string' && /^[0-9A-Z]{5}$/.test(code)) {
+    if (hasOtherColumns(thrown)) return retryable
     return byState[code] ?? byClass[code.slice(0, 2)] ?? internal
   }
   const ofNetwork = syscall !== undefined || thrown instanceof AggregateError
   if (typeof code === 'string' && networkCodes.has(code) && ofNetwork) return unavailable
   if (thrown.message === 'Query read timeout') return timeout
   return connectionMessages.test(thrown.message) ? unavailable : undefined
+}
+
+/** Whether a prepared statement was refused because its rows have other columns now. */
+export function hasOtherColumns(error: Error): boolean {
+  const { code, routine } = error as { code?: unknown; routine?: unknown }
+  return code === '0A000' && routine === 'RevalidateCachedQuery'
 }
 
 /** Errors that pg itself makes when a connection is lost or none is to be had; they carry no code. */

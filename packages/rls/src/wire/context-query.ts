@@ -1,5 +1,6 @@
 import type { ContextSettings } from '../context/settings.ts'
 import { aheadStatements, contextMessages } from './context-message.ts'
+import { hasOtherColumns } from '../sql/postgres-errors.ts'
 import { noteStatement } from '../sql/statement-note.ts'
 import type {
   DriverCallback,
@@ -8,7 +9,14 @@ import type {
   DriverQueryClass,
   RowDescription,
 } from './driver.ts'
-import { statementNames, type NamedStatement, type StatementNames } from './statement-names.ts'
+import {
+  nameOf,
+  namePrefix,
+  statementNames,
+  type NamedStatement,
+  type StatementNames,
+} from './statement-names.ts'
+import type { StatementTraits } from './statement-text.ts'
 
 /** Decides what travels ahead of one statement, under the same Sync, and is told what became of it. */
 export interface StatementPlan {
@@ -19,6 +27,8 @@ export interface StatementPlan {
   readonly settings: ContextSettings | undefined
   /** Whether the state that another user of the session may have left must go first. */
   readonly seal: boolean
+  /** Whether the statement is a transaction of its own. */
+  readonly alone: boolean
   /** PostgreSQL has carried out BEGIN. */
   begun(): void
   /** PostgreSQL has carried out the statement. */
@@ -33,16 +43,21 @@ export interface ContextQueryOptions {
 }
 
 export interface ContextQuery extends DriverQuery {
-  /** Whether it ran under a name that an earlier one had prepared. */
-  readonly reused: boolean
+  /** Whether it was prepared earlier, and the error may say that this does not hold any more. */
+  isOutdatedBy(error: Error): boolean
 }
 
-export type ContextQueryClass = new (
-  plan: StatementPlan,
-  config: object | string,
-  values?: readonly unknown[],
-  callback?: DriverCallback,
-) => ContextQuery
+export interface ContextQueryClass {
+  new (
+    plan: StatementPlan,
+    traits: StatementTraits,
+    config: object | string,
+    values?: readonly unknown[],
+    callback?: DriverCallback,
+  ): ContextQuery
+  /** The tables have changed, so that every connection prepares its statements anew. */
+  tablesChanged(): void
+}
 
 /**
  * A query that writes BEGIN and the context as statements of their own before itself, all under one
@@ -50,14 +65,24 @@ export type ContextQueryClass = new (
  */
 export function defineContextQuery(Query: DriverQueryClass, options: ContextQueryOptions): ContextQueryClass {
   const { preparedStatements, maxPreparedStatements } = options
+  let changes = 0
 
   return class ContextQuery extends Query {
+    static tablesChanged(): void {
+      changes++
+    }
+
     readonly #plan: StatementPlan
+    readonly #traits: StatementTraits
+    /** The name that the caller has given. */
+    readonly #given: string | undefined
+    /** The name of ours. */
+    readonly #ours: string | undefined
     /** The answers before ours that are still to come: first that of BEGIN, then those of the context. */
     #beginAhead = false
     #ahead = 0
     #began = false
-    reused = false
+    #reused = false
     #names: StatementNames | undefined
     #statement: NamedStatement | undefined
     #parsedNow: NamedStatement[] | undefined
@@ -67,12 +92,29 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
 
     constructor(
       plan: StatementPlan,
+      traits: StatementTraits,
       config: object | string,
       values?: readonly unknown[],
       callback?: DriverCallback,
     ) {
       super(config, values, callback)
       this.#plan = plan
+      this.#traits = traits
+      this.#given = this.name || undefined
+      if (!preparedStatements || this.#given !== undefined) return
+      this.#ours = nameOf(traits, this.text, this.values?.length ?? 0)
+      // Tracing adds a comment of its own to each execution of a statement without a name.
+      this.name = this.#ours
+    }
+
+    override submit(connection: DriverConnection): Error | null {
+      // The driver compares texts under a name, to which tracing may have added.
+      this.name = this.#given
+      return super.submit(connection)
+    }
+
+    isOutdatedBy(error: Error): boolean {
+      return this.#reused ? isOutdated(error) : isGone(error)
     }
 
     override requiresPreparation(): boolean {
@@ -86,6 +128,10 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
     override prepare(connection: DriverConnection): void {
       const names = statementNames(connection, maxPreparedStatements)
       this.#names = names
+      if (names.changes !== changes) {
+        names.changes = changes
+        names.doubtAll()
+      }
       try {
         this.#writeAhead(names)
         this.#writeOwn(names)
@@ -100,27 +146,36 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
       const { begin, settings, seal } = plan
       const { described } = names
       if (begin !== undefined) {
-        described.bind({ portal: '', statement: this.#parse(names, begin), binary: false })
+        described.bind({
+          portal: '',
+          statement: this.#parse(names, `${namePrefix}${begin}`, begin, 'ours'),
+          binary: false,
+        })
         described.execute({ portal: '' })
         this.#beginAhead = true
       }
       if (settings !== undefined) {
         const statements = seal ? aheadStatements.sealing : aheadStatements.context
-        if (preparedStatements) for (const { text, name } of statements) this.#parse(names, text, name)
+        if (preparedStatements)
+          for (const { text, name } of statements) this.#parse(names, name, text, 'given')
         described.stream.write(contextMessages(settings, seal, preparedStatements))
         this.#ahead = statements.length
       }
     }
 
     #writeOwn(names: StatementNames): void {
-      if (!preparedStatements && !this.name) {
+      // Once its table has another column, a statement that reads them all cannot be repeated within a transaction.
+      const ours = this.#traits.readsAllColumns && !this.#plan.alone ? undefined : this.#ours
+      const name = this.#given ?? ours
+      if (name === undefined) {
+        this.name = undefined
         super.prepare(names.described)
         return
       }
-      const statement = names.take(this.text, this.name || undefined)
+      const statement = names.take(name, this.text, this.#given === undefined ? 'ours' : 'given')
       this.#statement = statement
-      this.reused = statement.state === 'parsed'
-      this.name = statement.name
+      this.#reused = statement.state === 'parsed'
+      this.name = name
       this.#known = this.binary ? undefined : statement.rows
       super.prepare(this.#known === undefined ? names.described : names.undescribed)
       // A value that cannot be sent fails within prepare, which then has closed the statement.
@@ -129,17 +184,17 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
     }
 
     /** Parses a statement that goes ahead of ours, unless the connection knows it; returns its name. */
-    #parse(names: StatementNames, text: string, givenName?: string): string {
+    #parse(names: StatementNames, name: string, text: string, origin: 'ours' | 'given'): string {
       if (!preparedStatements) {
         names.described.parse({ text, name: '' })
         return ''
       }
-      const statement = names.take(text, givenName)
+      const statement = names.take(name, text, origin)
       if (statement.state === 'new') {
-        names.described.parse({ text, name: statement.name })
+        names.described.parse({ text, name })
         this.#markParsed(statement)
       }
-      return statement.name
+      return name
     }
 
     #markParsed(statement: NamedStatement): void {
@@ -170,6 +225,8 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
         return
       }
       this.#plan.done()
+      const { text } = message as { text?: string }
+      if (text === 'DEALLOCATE ALL' || text === 'DEALLOCATE') this.#names?.doubtAll()
       this.#describe()
       // It was asked for its rows and has none.
       if (this.#statement && this.#statement.rows === undefined && !this.binary) this.#statement.rows = null
@@ -192,10 +249,9 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
 
     override handleError(error: Error, connection: DriverConnection): void {
       for (const statement of this.#parsedNow ?? []) statement.state = 'doubtful'
-      // Outdated by a change of its table, or gone with a DISCARD or DEALLOCATE.
-      const { code } = error as { code?: unknown }
-      if (this.reused && this.#statement && isOutdated(error)) this.#statement.state = 'doubtful'
-      if (code === '26000') this.#names?.doubtAll()
+      if (this.#statement && this.isOutdatedBy(error)) this.#statement.state = 'doubtful'
+      if (hasOtherColumns(error)) changes++
+      if (isGone(error)) this.#names?.doubtAll()
       this.#failed = true
       this.#plan.failed(this.#began)
       noteStatement(error, this.text)
@@ -205,11 +261,16 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
 }
 
 /**
- * Whether a prepared statement may have failed because a table has changed since: its rows are others now
- * (0A000), or its parameters still have the types of before (22003, 22P02, 42804).
+ * Whether a prepared statement may have failed because of what has changed since: its rows are others now (0A000), its
+ * parameters still have the types of before (22003, 22P02, 42804), or it is gone.
  */
-export function isOutdated(error: Error): boolean {
-  const { code, routine } = error as { code?: unknown; routine?: unknown }
-  if (code === '0A000') return routine === 'RevalidateCachedQuery'
-  return code === '22003' || code === '22P02' || code === '42804'
+function isOutdated(error: Error): boolean {
+  const { code } = error as { code?: unknown }
+  const ofTypes = code === '22003' || code === '22P02' || code === '42804'
+  return ofTypes || hasOtherColumns(error) || isGone(error)
+}
+
+/** Whether a name is not known to PostgreSQL, since a function has taken it back with DEALLOCATE. */
+function isGone(error: Error): boolean {
+  return (error as { code?: unknown }).code === '26000'
 }

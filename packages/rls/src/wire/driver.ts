@@ -30,6 +30,7 @@ export type DriverCallback = (error: Error | null | undefined, result?: unknown)
 export interface DriverQuery extends EventEmitter {
   text: string
   name: string | undefined
+  values: readonly unknown[] | undefined
   callback: DriverCallback | undefined
   binary: boolean | undefined
   requiresPreparation(): boolean

@@ -1,12 +1,34 @@
 import { randomBytes } from 'node:crypto'
 import type { DriverConnection, RowDescription } from './driver.ts'
+import { longestRemembered, type StatementTraits } from './statement-text.ts'
 
 /** Differs between copies of this package, so that two of them never name alike on one connection. */
 export const namePrefix: string = `q${randomBytes(3).toString('hex')}_`
 
+/** Values of a statement that is worth naming. More are mostly those of one batch of rows. */
+const mostValues = 200
+
+/** Characters of the statements that one connection keeps: PostgreSQL needs some twenty times as much for their plans. */
+const mostCharacters = 262_144
+
+let serial = 0
+
+/**
+ * The name under which a statement is prepared, the same on every connection; undefined for one that is not worth the
+ * server's memory: a long one, or one that is seen for the first time.
+ */
+export function nameOf(traits: StatementTraits, text: string, values: number): string | undefined {
+  if (traits.name !== undefined) return traits.name
+  if (++traits.uses < 2 || text.length > longestRemembered || values > mostValues) return undefined
+  traits.name = `${namePrefix}${++serial}`
+  return traits.name
+}
+
 /** One prepared statement of one connection. */
 export interface NamedStatement {
   readonly name: string
+  /** Characters of its text. */
+  readonly length: number
   /** `doubtful`: a Parse was sent and its round trip failed, so that it is unknown whether the name exists. */
   state: 'new' | 'parsed' | 'doubtful'
   /**
@@ -24,13 +46,12 @@ export interface StatementNames {
   readonly undescribed: DriverConnection
   /** Writes all messages at once: one write costs less than several, even corked ones. */
   send(): void
-  /**
-   * The statement for a text, under the given name or one of ours. Writes Close for a name that must
-   * go first.
-   */
-  take(text: string, name?: string): NamedStatement
-  /** Which names exist is unknown from now on. */
+  /** The statement of that name. Writes Close for a name that must go first. */
+  take(name: string, text: string, origin: 'ours' | 'given'): NamedStatement
+  /** It is not known any more which names exist, or whether they are up to date. */
   doubtAll(): void
+  /** How many changes of the tables it has been told of. */
+  changes: number
 }
 
 const known = new WeakMap<DriverConnection, StatementNames>()
@@ -47,7 +68,7 @@ export function statementNames(connection: DriverConnection, limit: number): Sta
 function createStatementNames(connection: DriverConnection, limit: number): StatementNames {
   const ours = new Map<string, NamedStatement>()
   const given = new Map<string, NamedStatement>()
-  let serial = 0
+  let characters = 0
   let messages: Buffer[] = []
   const stream = { writable: true, write: (message: Buffer) => messages.push(message) }
   const described = Object.create(connection, { stream: { value: stream } }) as DriverConnection
@@ -66,7 +87,21 @@ function createStatementNames(connection: DriverConnection, limit: number): Stat
     return statement
   }
 
+  const keep = (name: string, length: number): NamedStatement => {
+    characters += length
+    for (const [oldest, { length: freed }] of ours) {
+      if (ours.size < limit && characters <= mostCharacters) break
+      ours.delete(oldest)
+      characters -= freed
+      close(oldest)
+    }
+    const statement: NamedStatement = { name, length, state: 'new', rows: undefined }
+    ours.set(name, statement)
+    return statement
+  }
+
   return {
+    changes: 0,
     doubtAll() {
       for (const statement of [...ours.values(), ...given.values()]) statement.state = 'doubtful'
     },
@@ -76,29 +111,21 @@ function createStatementNames(connection: DriverConnection, limit: number): Stat
       if (connection.stream.writable) connection.stream.write(Buffer.concat(messages))
       messages = []
     },
-    take(text, name) {
-      if (name !== undefined) {
-        let statement = given.get(name)
-        if (!statement) given.set(name, (statement = { name, state: 'new', rows: undefined }))
-        return settle(statement)
+    take(name, text, origin) {
+      const statements = origin === 'ours' ? ours : given
+      const ready = statements.get(name)
+      if (ready === undefined) {
+        if (origin === 'ours') return keep(name, text.length)
+        const statement: NamedStatement = { name, length: text.length, state: 'new', rows: undefined }
+        given.set(name, statement)
+        return statement
       }
-      const ready = ours.get(text)
-      if (ready) {
-        // The order matters only once places are about to run out.
-        if (ours.size * 2 > limit) {
-          ours.delete(text)
-          ours.set(text, ready)
-        }
-        return settle(ready)
+      // The order matters only once places are about to run out.
+      if (origin === 'ours' && (ours.size * 2 > limit || characters * 2 > mostCharacters)) {
+        ours.delete(name)
+        ours.set(name, ready)
       }
-      if (ours.size >= limit) {
-        const [oldestText, oldest] = ours.entries().next().value as [string, NamedStatement]
-        ours.delete(oldestText)
-        close(oldest.name)
-      }
-      const statement: NamedStatement = { name: `${namePrefix}${++serial}`, state: 'new', rows: undefined }
-      ours.set(text, statement)
-      return statement
+      return settle(ready)
     },
   }
 }

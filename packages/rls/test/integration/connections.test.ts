@@ -194,13 +194,6 @@ describe('named statements', () => {
       expect((await read()).rows).toEqual([{ tenant_id: tenantA, id: 1, more: null }])
       await fixture.asOwner('alter table changing drop column more, add column less int default 2')
       expect((await read()).rows).toEqual([{ tenant_id: tenantA, id: 1, less: 2 }])
-      const client = await pool.connect()
-      await client.query('deallocate all')
-      await expect(client.query('select * from changing where id = $1', [1])).rejects.toMatchObject({
-        code: '26000',
-      })
-      expect((await client.query('select * from changing where id = $1', [1])).rows).toHaveLength(1)
-      client.release()
     })
     expect(await pid(pool)).toBe(before)
     await pool.end()
@@ -318,7 +311,7 @@ describe('options', () => {
       const pool = fixture.pool(options, { max: 1 })
       try {
         return await runWithRlsContext(contextA, async () => {
-          for (let turn = 0; turn < 10; turn++) await pool.query(`select ${turn} from notes`)
+          for (let turn = 0; turn < 20; turn++) await pool.query(`select ${turn % 10} from notes`)
           const { rows } = await pool.query<{ n: number }>(
             'select count(*)::int as n from pg_prepared_statements',
           )
@@ -328,7 +321,7 @@ describe('options', () => {
         await pool.end()
       }
     }
-    expect(await prepared({})).toBe(12)
+    expect(await prepared({})).toBe(11)
     // Four, and the one of the context.
     expect(await prepared({ maxPreparedStatements: 4 })).toBe(5)
     expect(await prepared({ preparedStatements: false })).toBe(0)

@@ -14,6 +14,11 @@ describe('readStatement', () => {
     ['commit and chain', 'end-and-chain'],
     ['rollback to savepoint a', 'rollback-to'],
     ['ROLLBACK WORK TO a', 'rollback-to'],
+    ['/* a /* b */ c */ commit', 'end'],
+    ['/* /* */ commit */ select 1', 'other'],
+    ['-- a\rcommit', 'end'],
+    ['start/**/transaction', 'begin'],
+    ['rollback/* /**/ */to a', 'rollback-to'],
     ['savepoint a', 'other'],
     ['select 1', 'other'],
     ['beginning', 'other'],
@@ -37,6 +42,8 @@ describe('readStatement', () => {
     "do $$ begin execute 'declare c cursor with hold for select 1'; end $$",
     'listen/**/x',
     'set/**/search_path = x',
+    'set/* /* */ local */search_path = x',
+    '-- a\rset search_path = x',
     'select U&"pg\\005fadvisory_lock"(1)',
   ])('sees that %j stays on the connection', (text) => {
     expect(readStatement(text).staysOnConnection).toBe(true)
@@ -54,12 +61,26 @@ describe('readStatement', () => {
     expect(readStatement(text)).toMatchObject({ staysOnConnection: false })
   })
 
-  it('remembers the last texts only', () => {
+  it.each([
+    ['select * from notes', true],
+    ['select "notes".* from notes', true],
+    ['select id, * from notes', true],
+    ['select distinct * from notes', true],
+    ['update notes set size = 1 returning *', true],
+    ['select count(*) from notes', false],
+    ['select size * 2 from notes', false],
+  ])('sees whether %j reads all columns', (text, all) => {
+    expect(readStatement(text).readsAllColumns).toBe(all)
+  })
+
+  it('remembers the last texts only, and no long ones', () => {
     const read = createStatementReader(2)
     const first = read('select 1')
     expect(read('select 1')).toBe(first)
     read('select 2')
     read('select 3')
     expect(read('select 1')).not.toBe(first)
+    const long = `select '${'x'.repeat(9_000)}'`
+    expect(read(long)).not.toBe(read(long))
   })
 })
