@@ -13,6 +13,7 @@ import { fetchAuth, fetchFacts } from '@quintet/auth/fetch'
 import { honoErrors } from '@quintet/auth/hono'
 import { nodeAuth, nodeFacts } from '@quintet/auth/node'
 import { createTestAuth } from '@quintet/auth/testing'
+import { QuintetError } from '@quintet/core'
 
 const redis = new Redis(process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379', { maxRetriesPerRequest: 0 })
 const auth = await createTestAuth({ redis })
@@ -22,6 +23,16 @@ const cookies = createSessionCookies({ csrfSecret: auth.secrets.csrf, refreshPat
 interface Credentials {
   readonly account: string
   readonly password: string
+}
+
+/** What clients send is checked before it is used; with a schema library in one line. */
+function readCredentials(body: unknown): Credentials {
+  const { account, password } = Object(body) as Partial<Record<keyof Credentials, unknown>>
+  if (typeof account === 'string' && typeof password === 'string') return { account, password }
+  throw new QuintetError('Send an account and a password.', {
+    code: 'ERR_APP_CREDENTIALS',
+    kind: 'invalid-input',
+  })
 }
 
 /** Your users: made and verified with a maintained library (Argon2id). */
@@ -34,12 +45,13 @@ const users = {
 type Answer = readonly [body: unknown, cookies: readonly string[]]
 
 const routes = {
-  async '/sign-up'(_: RequestFacts, given: Credentials): Promise<Answer> {
-    const { userId } = await users.create(given)
+  async '/sign-up'(_: RequestFacts, body: unknown): Promise<Answer> {
+    const { userId } = await users.create(readCredentials(body))
     const tokens = await authority.signIn({ userId, tenantId, amr: ['pwd'] })
     return [{ userId }, cookies.set(tokens)]
   },
-  async '/sign-in'(request: RequestFacts, given: Credentials): Promise<Answer> {
+  async '/sign-in'(request: RequestFacts, body: unknown): Promise<Answer> {
+    const given = readCredentials(body)
     const { account } = given
     const deviceToken = cookies.deviceToken(request)
     const attempt = await authority.admitSignIn({ account, address: request.address, deviceToken })
@@ -64,7 +76,7 @@ const routeAt = (path: string) =>
 const handler = fetchAuth({ manager, access: 'public' }, async (request) => {
   const route = routeAt(new URL(request.url).pathname)
   if (route === undefined) return new Response(null, { status: 404 })
-  return tokenResponse(...(await route(fetchFacts(request), (await request.json()) as Credentials)))
+  return tokenResponse(...(await route(fetchFacts(request), await request.json())))
 })
 
 // node:http
@@ -72,9 +84,7 @@ const node = createServer(
   nodeAuth({ manager, access: 'public' }, async (request, response) => {
     const route = routeAt(request.url ?? '')
     if (route === undefined) return void response.writeHead(404).end()
-    const { headers, body } = tokenAnswer(
-      ...(await route(nodeFacts(request), (await json(request)) as Credentials)),
-    )
+    const { headers, body } = tokenAnswer(...(await route(nodeFacts(request), await json(request))))
     response.writeHead(200, headers).end(body)
   }),
 )

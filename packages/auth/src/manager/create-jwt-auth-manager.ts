@@ -82,6 +82,7 @@ class Manager implements JwtAuthManager {
   readonly #lastSeen: number | undefined
   readonly #closing = new AbortController()
   #awaitsTrust = false
+  #toldOfSecret = false
   /** What was computed for a verified token; goes with it. */
   readonly #bound = new WeakMap<VerifiedToken, BoundToken>()
 
@@ -124,7 +125,10 @@ class Manager implements JwtAuthManager {
       const answer = this.#recall(credentials.token, this.#tracked)
       if (answer !== undefined) return answer
     }
-    return this.#authenticate(credentials, options)
+    return this.#authenticate(credentials, options).catch((error: unknown) => {
+      this.#logRefusal(error)
+      throw error
+    })
   }
 
   watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable {
@@ -157,6 +161,22 @@ class Manager implements JwtAuthManager {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** Callers are not told in detail why a check failed; whoever sets an app up needs to know. */
+  #logRefusal(error: unknown): void {
+    if (!(error instanceof AuthError)) return
+    const { code, cause } = error
+    this.#logger.debug(
+      { code, ...(cause instanceof Refusal ? { cause: cause.message } : {}) },
+      'an access token was refused',
+    )
+    if (code !== 'ERR_AUTH_TOKEN_SUPERSEDED' || this.#check.hasMatched || this.#toldOfSecret) return
+    this.#toldOfSecret = true
+    this.#logger.warn(
+      {},
+      'an access token does not fit its session, and none has so far: is cnf.secret the same as that of the issuer?',
+    )
   }
 
   #invalidated(key: string | null): void {

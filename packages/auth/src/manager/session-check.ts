@@ -25,6 +25,7 @@ export class SessionCheck {
   readonly #keys: readonly KeyObject[]
   readonly #grace: number
   readonly #tolerance: number
+  #hasMatched = false
 
   constructor(keys: readonly KeyObject[], grace: number, tolerance: number) {
     this.#keys = keys
@@ -37,6 +38,11 @@ export class SessionCheck {
     return this.#keys.length > 0
   }
 
+  /** Whether any token has ever fitted its session. */
+  get hasMatched(): boolean {
+    return this.#hasMatched
+  }
+
   decide(token: BoundToken, session: SessionSnapshot, now: number): 'alive' | SessionEnd {
     if (session.state === 'revoked') return 'revoked'
     // Written so that a time that is not a number counts as past.
@@ -45,6 +51,7 @@ export class SessionCheck {
     if (token.fp === undefined) return 'superseded'
     if (this.#matches(token, session.refreshId)) {
       token.boundTo = session.refreshId
+      this.#hasMatched = true
       return 'alive'
     }
     const inGrace = this.#grace > 0 && session.previousId !== '' && now - session.rotatedAt <= this.#grace

@@ -44,13 +44,17 @@ const maxTime = 253_402_300_799
 /**
  * Checks every claim of an access token except its times against the clock; see {@link checkTimes}.
  *
- * @throws Refusal naming the claim, never its value.
+ * @throws Refusal naming the claim; its value only where it says nothing of the user.
  */
 export function checkAccessClaims(claims: Record<string, unknown>, rules: ClaimRules): AccessClaims {
-  if (claims['iss'] !== rules.issuer) throw new Refusal('The issuer ("iss") is not the expected one.')
+  if (claims['iss'] !== rules.issuer) {
+    throw new Refusal(`The issuer ("iss") is ${shown(claims['iss'])}, not ${shown(rules.issuer)}.`)
+  }
   const audiences = typeof claims['aud'] === 'string' ? [claims['aud']] : claims['aud']
   if (!isTextList(audiences) || !audiences.some((each) => rules.audience.includes(each))) {
-    throw new Refusal('The audience ("aud") is not this one.')
+    throw new Refusal(
+      `The audience ("aud") is ${shown(claims['aud'])}, not ${shown(rules.audience.join(' or '))}.`,
+    )
   }
   for (const name of ['sub', 'sid', 'tid', 'jti']) {
     const value = claims[name]
@@ -115,4 +119,9 @@ function deepFreeze(value: unknown): unknown {
     Object.freeze(value)
   }
   return value
+}
+
+/** A claim as a short text for a log. */
+function shown(value: unknown): string {
+  return String(JSON.stringify(value)).slice(0, 200)
 }

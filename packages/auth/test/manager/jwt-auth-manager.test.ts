@@ -40,7 +40,57 @@ afterAll(async () => {
 const bearer = (token: string) => ({ scheme: 'bearer', token }) as const
 const track: TrackSessions = (options) => createTrackedCache({ client: redis, ...options })
 
+const otherKeys = await createKeyRing()
+
 describe('createJwtAuthManager', () => {
+  it.each([
+    ['issuer', { issuer: 'https://other' }, /^The issuer \("iss"\) is ".+", not "https:\/\/other"\.$/],
+    ['audience', { audience: 'other' }, /^The audience \("aud"\) is ".+", not "other"\.$/],
+    ['key', { keys: otherKeys }, /^The key of the token is not known\.$/],
+  ] as const)(
+    'logs for which reason a token was refused, and tells no caller: %s',
+    async (_, wrong, reason) => {
+      const lines: string[] = []
+      const logger = createLogger({ level: 'debug', destination: { write: (line) => void lines.push(line) } })
+      await using auth = await createTestAuth({ redis })
+      const { keys, issuer, audience, secrets, clock } = auth
+      await using manager = createJwtAuthManager({
+        ...{ logger, sessionRedis: redis, keys, issuer, audience, cnf: { secret: secrets.cnf }, clock },
+        ...wrong,
+      })
+      const { accessToken } = await auth.signIn()
+      const refused = await manager.authenticate(bearer(accessToken)).catch((error: unknown) => error)
+      expect(refused).toMatchObject({ code: 'ERR_AUTH_TOKEN_INVALID', details: { reason: 'invalid' } })
+      expect(String(refused)).not.toMatch(/iss|aud|key/)
+      const [line] = lines.map((each) => JSON.parse(each) as Record<string, unknown>)
+      expect(line).toMatchObject({
+        code: 'ERR_AUTH_TOKEN_INVALID',
+        cause: expect.stringMatching(reason) as string,
+      })
+      expect(lines.join()).not.toContain(accessToken.split('.')[2])
+    },
+  )
+
+  it('warns once when no token has ever fitted its session: the cnf secret is another', async () => {
+    const lines: string[] = []
+    const logger = createLogger({ level: 'warn', destination: { write: (line) => void lines.push(line) } })
+    await using auth = await createTestAuth({ redis })
+    const { keys, issuer, audience, secrets, clock } = auth
+    const shared = { logger, sessionRedis: redis, keys, issuer, audience, clock }
+    await using wrong = createJwtAuthManager({
+      ...shared,
+      cnf: { secret: 'of another environment, 32 bytes' },
+    })
+    await using right = createJwtAuthManager({ ...shared, cnf: { secret: secrets.cnf } })
+    const first = await auth.signIn()
+    await right.authenticate(bearer(first.accessToken))
+    await auth.authority.refresh(first.refreshToken)
+    for (const manager of [right, wrong, wrong])
+      expect(await codeOf(manager.authenticate(bearer(first.accessToken)))).toBe('ERR_AUTH_TOKEN_SUPERSEDED')
+    expect(lines).toHaveLength(1)
+    expect(lines[0]).toContain('is cnf.secret the same')
+  })
+
   it('answers with an anonymous principal only for a call without credentials', async () => {
     await using auth = await createTestAuth({ redis })
     expect(await auth.manager.authenticate({ scheme: 'none' })).toBe(anonymous)
