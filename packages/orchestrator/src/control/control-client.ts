@@ -1,28 +1,42 @@
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { OrchestratorError } from '../errors.ts'
+import type { RecordedEvent } from '../running/ecosystem-events.ts'
 import type { RestartCause } from '../running/running-ecosystem.ts'
 import { readLock } from '../state/lock.ts'
 import { controlFile, type ControlAddress } from './control-server.ts'
 import { jsonLines } from './json-lines.ts'
 
 export interface Command {
-  readonly command: 'status' | 'metrics' | 'secret' | 'restart' | 'settled' | 'follow' | 'down'
+  readonly command:
+    | 'status'
+    | 'metrics'
+    | 'secret'
+    | 'restart'
+    | 'settled'
+    | 'follow'
+    | 'events'
+    | 'down'
+    | 'kill'
   /** An app, a process or an instance. */
   readonly name?: string
   /** For `restart`. */
   readonly cause?: RestartCause
+  /** For `events`: those to come, too. */
+  readonly follow?: boolean
 }
 
 export interface CommandOptions {
   /** What is followed is being called back, and the log files have all that came before. */
   readonly onStarted?: () => void
   readonly onLine?: (line: { readonly id: string; readonly line: string }) => void
+  readonly onEvent?: (event: RecordedEvent) => void
   readonly signal?: AbortSignal
+  /** How long the supervisor may take to say that it has received the command, in milliseconds. @defaultValue 10 s */
+  readonly patience?: number
 }
 
-/** How long a supervisor may take to say that it has received a command, in milliseconds. */
-const answerTimeout = 10_000
+const defaultPatience = 10_000
 
 /**
  * Sends a command to the supervisor of a data folder and returns its answer; a command that follows something
@@ -36,30 +50,32 @@ export async function sendCommand(
   command: Command,
   options: CommandOptions = {},
 ): Promise<unknown> {
+  const { patience = defaultPatience } = options
   const address = await readAddress(dataDirectory)
   const socket = connect(address.socket)
   return new Promise((resolve, reject) => {
     const silence = setTimeout(() => {
       reject(
         new OrchestratorError(
-          `The supervisor (pid ${address.pid}) does not answer: it has not taken the command within ${answerTimeout / 1_000} s. It may carry it out when it goes on. "kill -CONT ${address.pid}" wakes one that was stopped, "kill -KILL ${address.pid}" ends it and all of its processes.`,
+          `The supervisor (pid ${address.pid}) does not answer: it has not taken the command within ${patience / 1_000} s. It may carry it out when it goes on. "kill -CONT ${address.pid}" wakes one that was stopped, "quintet down --force" ends it and all of its processes.`,
           { code: 'ERR_ORCHESTRATOR_CONTROL_FAILED', kind: 'unavailable' },
         ),
       )
       socket.destroy()
-    }, answerTimeout)
+    }, patience)
     socket.once('close', () => clearTimeout(silence))
     const lines = jsonLines(socket, (message) => {
       clearTimeout(silence)
       if ('started' in message) options.onStarted?.()
       else if ('line' in message) options.onLine?.(message['line'] as { id: string; line: string })
+      else if ('event' in message) options.onEvent?.(message['event'] as RecordedEvent)
       else if ('result' in message) resolve(message['result'])
       else if ('error' in message)
         reject(toError(message['error'] as { message: string; code: OrchestratorError['code'] | null }))
     })
     socket.once('error', () => reject(notRunning()))
     socket.once('close', () => {
-      if (command.command === 'follow') return resolve(undefined)
+      if (command.command === 'follow' || command.follow) return resolve(undefined)
       reject(
         new OrchestratorError('The supervisor went away before it answered. See "quintet status".', {
           code: 'ERR_ORCHESTRATOR_CONTROL_FAILED',

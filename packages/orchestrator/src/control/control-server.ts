@@ -110,6 +110,20 @@ async function handle(
       await subscription.caughtUp
       return lines.send({ started: true })
     }
+    case 'events': {
+      for (const event of ecosystem.events) lines.send({ event })
+      if (request['follow'] !== true) return finish(null)
+      const subscription = ecosystem.onEvent((event) => {
+        // Events are few; a reader that takes none of a megabyte of them has gone to sleep.
+        if (lines.backlog > followBacklog) socket.destroy()
+        else lines.send({ event })
+      })
+      socket.once('close', () => subscription[Symbol.dispose]())
+      return lines.send({ started: true })
+    }
+    case 'kill':
+      await ecosystem.kill()
+      return finish({ code: await ecosystem.stopped })
     case 'down':
       await ecosystem.stop('quintet down')
       return finish({ code: await ecosystem.stopped })

@@ -3,6 +3,7 @@ import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openProcessChannels } from '../control/process-channels.ts'
 import { describeStatus, everything } from './describe-status.ts'
+import { createEventRecord } from './event-record.ts'
 import { openLogs } from './open-logs.ts'
 import type { EcosystemRunOptions, RunningEcosystem } from '../running/running-ecosystem.ts'
 import { OrchestratorError } from '../errors.ts'
@@ -77,7 +78,11 @@ export async function launchEcosystem(
   options: EcosystemRunOptions = {},
 ): Promise<RunningEcosystem> {
   const env = options.env ?? process.env
-  const onEvent = options.onEvent ?? (() => undefined)
+  const record = createEventRecord()
+  const onEvent = (event: EcosystemEvent): void => {
+    record.add(event)
+    options.onEvent?.(event)
+  }
   const given = typeof source === 'string' ? await loadPlan(source) : source
   const plan = options.dev ? withoutCritical(given) : given
   if (options.gatewayPort !== undefined && plan.gateway === null) {
@@ -233,6 +238,10 @@ export async function launchEcosystem(
         },
       }
     },
+    get events() {
+      return record.events
+    },
+    onEvent: record.subscribe,
     metrics(name) {
       const names = [everything, ...servers.list.map((server) => server.name), ...supervisor.processes.keys()]
       if (names.includes(name)) return sampler.history(name)

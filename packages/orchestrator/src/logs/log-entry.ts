@@ -29,3 +29,47 @@ export function toJsonLine(line: string): string {
     return JSON.stringify({ msg: line })
   }
 }
+
+/** Levels as pino writes them unless it is told otherwise. */
+const pinoLevels: Readonly<Record<number, string>> = {
+  10: 'trace',
+  20: 'debug',
+  30: 'info',
+  40: 'warn',
+  50: 'error',
+  60: 'fatal',
+}
+
+/** A kept line as an object; undefined when it is none. */
+export function parseLine(line: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(line)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The name of a level, as the loggers write it: a text, or a number of pino's. */
+export function levelName(level: unknown): string | undefined {
+  if (typeof level === 'number') return pinoLevels[level] ?? String(level)
+  return typeof level === 'string' ? level : undefined
+}
+
+/** The name of the level of a kept line, where it has one. */
+export function levelOf(line: string): string | undefined {
+  return levelName(parseLine(line)?.['level'])
+}
+
+/** What a kept line says; the line itself when it is no object or says nothing. */
+export function messageOf(line: string): string {
+  const msg = parseLine(line)?.['msg']
+  return typeof msg === 'string' ? msg : line
+}
+
+/** The time of a kept line in milliseconds since the epoch: loggers write it as text or, as pino by default, as a number. */
+export function timeOfLine(line: string): number | undefined {
+  const [, text, milliseconds] = /"time":(?:"([^"]+)"|(\d+))/.exec(line) ?? []
+  const time = text === undefined ? Number(milliseconds) : Date.parse(text)
+  return Number.isNaN(time) ? undefined : time
+}

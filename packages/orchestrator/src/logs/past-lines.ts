@@ -2,6 +2,7 @@ import { createReadStream, type ReadStream } from 'node:fs'
 import { open, stat } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { createGunzip } from 'node:zlib'
+import { timeOfLine } from './log-entry.ts'
 import { rotatedFiles } from './log-writer.ts'
 
 /** A line of the log of a process. */
@@ -14,13 +15,17 @@ export interface LoggedLine {
 const attempts = 20
 
 /**
- * The last lines of a log, from the current file and from rotated ones as far as it is not enough. When the log is
+ * The last lines of a log that are wanted, from the current file and from rotated ones as far as it is not enough. When the log is
  * rotated meanwhile it is read again: the file that was renamed would be missing from what was read.
  */
-export async function lastLines(file: string, count: number): Promise<string[]> {
+export async function lastLines(
+  file: string,
+  count: number,
+  isWanted: (line: string) => boolean = () => true,
+): Promise<string[]> {
   for (let attempt = 1; ; attempt++) {
     const before = await state(file)
-    const lines = await readBack(before.files, count)
+    const lines = await readBack(before.files, count, isWanted)
     const after = await state(file)
     if (before.generation === after.generation || attempt === attempts) return lines
   }
@@ -44,21 +49,26 @@ async function state(file: string): Promise<LogState> {
   return { files: [...once, file], generation: `${newest} ${current?.ino ?? ''}` }
 }
 
-async function readBack(files: readonly string[], count: number): Promise<string[]> {
+async function readBack(
+  files: readonly string[],
+  count: number,
+  isWanted: (line: string) => boolean,
+): Promise<string[]> {
   let kept: string[] = []
   for (const each of files.toReversed()) {
-    kept = [...(await tail(each, count - kept.length)), ...kept]
+    kept = [...(await tail(each, count - kept.length, isWanted)), ...kept]
     if (kept.length >= count) break
   }
   return kept
 }
 
-async function tail(file: string, count: number): Promise<string[]> {
+async function tail(file: string, count: number, isWanted: (line: string) => boolean): Promise<string[]> {
   const opened = await openLog(file)
   if (opened === undefined) return []
   const kept: string[] = []
   const input = opened.compressed ? opened.stream.pipe(createGunzip()) : opened.stream
   for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    if (!isWanted(line)) continue
     kept.push(line)
     if (kept.length > count) kept.shift()
   }
@@ -88,7 +98,7 @@ export function mergeByTime(logs: readonly (readonly LoggedLine[])[]): LoggedLin
   const dated = logs.flatMap((log) => {
     let latest = 0
     return log.map((entry) => {
-      latest = Math.max(latest, timeOf(entry.line))
+      latest = Math.max(latest, timeOfLine(entry.line) ?? 0)
       return { entry, time: latest }
     })
   })
@@ -103,10 +113,4 @@ export function withoutOverlap(read: readonly string[], followed: readonly strin
       return followed.slice(length)
   }
   return followed
-}
-
-/** Loggers write the time as text or, as pino does by default, as milliseconds. */
-function timeOf(line: string): number {
-  const [, text, milliseconds] = /"time":(?:"([^"]+)"|(\d+))/.exec(line) ?? []
-  return text === undefined ? Number(milliseconds ?? 0) : Date.parse(text) || 0
 }

@@ -29,3 +29,6 @@ export type EcosystemEvent =
       readonly state: 'ended' | 'ready'
       readonly reason: string
     }
+
+/** An event with its time, in milliseconds since the epoch. */
+export type RecordedEvent = EcosystemEvent & { readonly at: number }

@@ -1,6 +1,6 @@
 import type { Sample } from '../metrics/sampler.ts'
 import type { Plan } from '../plan/plan.ts'
-import type { EcosystemEvent } from './ecosystem-events.ts'
+import type { EcosystemEvent, RecordedEvent } from './ecosystem-events.ts'
 import type { EcosystemStatus } from './ecosystem-status.ts'
 
 export interface EcosystemRunOptions {
@@ -49,6 +49,10 @@ export interface RunningEcosystem extends AsyncDisposable {
   logs(id: string, count?: number): readonly string[]
   /** Calls back for every line of the processes named (an app, a process, or all) from now on. */
   follow(name: string | undefined, onLine: (id: string, line: string) => void): LogSubscription
+  /** What has happened since the start, oldest first; the last thousand. */
+  readonly events: readonly RecordedEvent[]
+  /** Calls back for every event from now on. */
+  onEvent(listener: (event: RecordedEvent) => void): Disposable
   /** Oldest first, as long as the plan's retention. */
   metrics(id: string): readonly Sample[]
   /** Restarts an app, a process or an instance, and resolves when it is settled again. */

@@ -216,7 +216,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   }
 
   function select(name: string): string[] {
-    const found = plan.processes.filter((each) => each.kind === 'service' && isNamed(each.id, name))
+    const found = plan.processes.filter((each) =>
+      each.kind === 'task' ? each.id === name : isNamed(each.id, name),
+    )
     if (found.length > 0) return found.map((each) => each.id)
     const names = [
       ...new Set(
@@ -291,7 +293,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       const tasks = unfinishedTasks(ids)
       // One instance of each process at a time: the others go on serving.
       for (const [round, members] of byInstance(ids).entries()) {
-        await restartTogether(round === 0 ? [...tasks, ...members] : members, [], cause, cause)
+        const together = round === 0 ? [...new Set([...tasks, ...members])] : members
+        await restartTogether(together, [], cause, cause)
         await until(() => members.every((id) => isSettled(id)), signal)
         const missing = members.filter((id) => !hasStarted(get(id).machine.phase))
         if (missing.length > 0) throw notStarted(missing)

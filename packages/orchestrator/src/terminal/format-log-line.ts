@@ -1,43 +1,20 @@
+import { levelName, parseLine } from '../logs/log-entry.ts'
 import { paint, type Color } from './paint.ts'
 
 const shownElsewhere = new Set(['level', 'time', 'msg', 'system', 'process', 'instance', 'stream'])
 
-/** Levels as pino writes them unless it is told otherwise. */
-const levels: Readonly<Record<number, string>> = {
-  10: 'trace',
-  20: 'debug',
-  30: 'info',
-  40: 'warn',
-  50: 'error',
-  60: 'fatal',
-}
-
 /** A kept line for reading: time, level, message, and the fields that are left. */
 export function formatLogLine(id: string | undefined, line: string): string {
   const prefix = id === undefined ? '' : `${paint('cyan', id)} `
-  const entry = parse(line)
+  const entry = parseLine(line)
   if (entry === undefined) return prefix + escapeControls(line)
   const rest = Object.fromEntries(Object.entries(entry).filter(([key]) => !shownElsewhere.has(key)))
   const fields =
     Object.keys(rest).length === 0 ? '' : ` ${paint('gray', escapeControls(JSON.stringify(rest)))}`
-  const level = levelOf(entry['level'])
+  const level = escapeControls(levelName(entry['level']) ?? '')
   const color: Color = level === 'error' || level === 'fatal' ? 'red' : level === 'warn' ? 'yellow' : 'gray'
   const head = `${paint('gray', timeOf(entry['time']))} ${paint(color, level.padEnd(5))}`
   return `${prefix}${head} ${escapeMessage(entry['msg'])}${fields}`
-}
-
-function parse(line: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value: unknown = JSON.parse(line)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
-  }
-}
-
-function levelOf(level: unknown): string {
-  if (typeof level === 'number') return levels[level] ?? String(level)
-  return typeof level === 'string' ? escapeControls(level) : ''
 }
 
 /** The time of day, of an ISO text or of milliseconds since the epoch. */

@@ -429,6 +429,19 @@ describe('restart', () => {
     await restarted
     expect(it.phases()).toMatchObject({ 'shop/migrate': 'completed', 'shop/http': 'ready' })
   })
+
+  it('tries a failed task again when it is named itself', async () => {
+    const it = bench()
+    it.supervisor.start()
+    it.end('shop/migrate')
+    await turn()
+    const again = it.supervisor.restart('shop/migrate')
+    await turn()
+    expect(it.phases()).toMatchObject({ 'shop/migrate': 'starting' })
+    it.end('shop/migrate', true)
+    expect(await again).toEqual(['shop/migrate'])
+    expect(it.phases()).toMatchObject({ 'shop/migrate': 'completed' })
+  })
 })
 
 describe('the supervisor', () => {

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { sendCommand } from '../../control/control-client.ts'
 import { OrchestratorError } from '../../errors.ts'
+import { createLineFilter, type LogLevelName } from '../../logs/line-filter.ts'
 import { toJsonLine } from '../../logs/log-entry.ts'
 import { lastLines, mergeByTime, withoutOverlap, type LoggedLine } from '../../logs/past-lines.ts'
 import { isNamed } from '../../running/is-named.ts'
@@ -10,11 +11,25 @@ import { formatLogLine } from '../../terminal/format-log-line.ts'
 
 export interface LogsOptions extends CommonOptions {
   readonly follow?: boolean
-  readonly lines: number
+  /** @defaultValue 100, and all of them with `since` */
+  readonly lines?: number
+  /** Milliseconds since the epoch. */
+  readonly since?: number
+  readonly until?: number
+  readonly grep?: RegExp
+  readonly level?: LogLevelName
 }
 
 /** Prints the last lines of an app, a process or everything, in order of time, and follows them. Works when nothing runs, too. */
 export async function logs(name: string | undefined, options: LogsOptions): Promise<void> {
+  if (options.follow && options.until !== undefined) {
+    throw new OrchestratorError('logs: what is to come has no end: give --follow or --until.', {
+      code: 'ERR_ORCHESTRATOR_BAD_COMMAND',
+      kind: 'invalid-input',
+    })
+  }
+  const isWanted = createLineFilter(options)
+  const count = options.lines ?? (options.since === undefined ? 100 : Number.POSITIVE_INFINITY)
   const state = locateState(options)
   const known = await knownProcesses(state)
   const ids = known.filter((id) => name === undefined || isNamed(id, name))
@@ -40,15 +55,23 @@ export async function logs(name: string | undefined, options: LogsOptions): Prom
     ? sendCommand(
         state.root,
         { command: 'follow', ...(name === undefined ? {} : { name }) },
-        { onStarted: followed.resolve, onLine: (line) => onLine(line), signal: stop.signal },
+        {
+          onStarted: followed.resolve,
+          onLine: (line) => {
+            if (isWanted(line.line)) onLine(line)
+          },
+          signal: stop.signal,
+        },
       )
     : undefined
   // From here on the files have all that came before the first line that is called back.
   await Promise.race([followed.promise, following])
   const past = await Promise.all(
-    ids.map(async (id) => (await lastLines(logFile(state, id), options.lines)).map((line) => ({ id, line }))),
+    ids.map(async (id) =>
+      (await lastLines(logFile(state, id), count, isWanted)).map((line) => ({ id, line })),
+    ),
   )
-  for (const line of mergeByTime(past).slice(-options.lines)) show(line)
+  for (const line of mergeByTime(past).slice(-count)) show(line)
   for (const line of unread(past, early)) show(line)
   onLine = show
   await following

@@ -8,7 +8,7 @@ import { formatStatus } from '../../terminal/format-status.ts'
 import { locateState, print, type CommonOptions } from '../actions/context.ts'
 import { logs, type LogsOptions } from '../actions/logs-command.ts'
 import { up, type UpOptions } from '../actions/up-command.ts'
-import { common, toCount, toPort, toPorts } from '../arguments.ts'
+import { common, toCount, toDuration, toLevel, toMoment, toPattern, toPort, toPorts } from '../arguments.ts'
 
 /** Starting, watching and stopping the ecosystem. */
 export function addEcosystemCommands(program: Command): void {
@@ -41,7 +41,11 @@ export function addEcosystemCommands(program: Command): void {
     .command('logs [name]')
     .description('print the last lines of an app, a process, or everything')
     .option('-f, --follow', 'go on printing')
-    .option('-n, --lines <count>', 'how many lines', toCount, 100)
+    .option('-n, --lines <count>', 'how many lines, the newest (default: 100; with --since all)', toCount)
+    .option('--since <moment>', 'not before: how long ago (10m), or a date with a time', toMoment)
+    .option('--until <moment>', 'only before', toMoment)
+    .option('--grep <pattern>', 'only those that match a regular expression', toPattern)
+    .option('--level <level>', 'only of this level and graver ones', toLevel)
     .action(async (name: string | undefined, _options, command: Command) =>
       logs(name, command.optsWithGlobals<LogsOptions>()),
     )
@@ -72,6 +76,24 @@ export function addEcosystemCommands(program: Command): void {
     })
 
   program
+    .command('wait <name>')
+    .description('wait until an app, a process or all "migrations" are ready, also before everything is up')
+    .option('--timeout <duration>', 'how long', toDuration, 60_000)
+    .action(async (name: string, _options, command: Command) => {
+      const { wait } = await import('../actions/wait-command.ts')
+      await wait(name, command.optsWithGlobals<CommonOptions & { timeout: number }>())
+    })
+
+  program
+    .command('events')
+    .description('print what has happened since everything was started: changes of state, servers, failures')
+    .option('-f, --follow', 'go on printing')
+    .action(async (_options, command: Command) => {
+      const { events } = await import('../actions/events-command.ts')
+      await events(command.optsWithGlobals<CommonOptions & { follow?: boolean }>())
+    })
+
+  program
     .command('secret <name>')
     .description('print operator-token, maintenance-token or a secret that apps require')
     .action(async (name: string, _options, command: Command) => {
@@ -84,11 +106,10 @@ export function addEcosystemCommands(program: Command): void {
   program
     .command('down')
     .description('stop everything in order')
+    .option('--force', 'end everything at once, also under a supervisor that does not answer')
     .action(async (_options, command: Command) => {
-      const options = common(command)
-      const state = locateState(options)
-      const result = await sendCommand(state.root, { command: 'down' })
-      print(options, result, () => 'stopped')
+      const { down } = await import('../actions/down-command.ts')
+      await down(command.optsWithGlobals<CommonOptions & { force?: boolean }>())
     })
 
   for (const [word, meant] of [

@@ -13,6 +13,24 @@ export function addInspectionCommands(program: Command): void {
     })
 
   program
+    .command('plan')
+    .description('show in which order everything starts and stops, and why')
+    .action(async (_options, command: Command) => {
+      const { showPlan } = await import('../actions/explain/plan-command.ts')
+      await showPlan(common(command))
+    })
+
+  program
+    .command('explain <process>')
+    .description(
+      'say why a process is as it is and what happens when it crashes; or what an error code means',
+    )
+    .action(async (what: string, _options, command: Command) => {
+      const { explain } = await import('../actions/explain/explain-command.ts')
+      await explain(what, common(command))
+    })
+
+  program
     .command('config [app]')
     .description('show every value of the configuration with its origin; secrets are not shown')
     .action(async (name: string | undefined, _options, command: Command) => {
