@@ -7,6 +7,12 @@ export type Operation = 'select' | 'insert' | 'update' | 'delete'
 
 export const operations: readonly Operation[] = ['select', 'insert', 'update', 'delete']
 
+/**
+ * Who is admitted to a row: every tenant, all users of the row's tenant, or the user whose row it is. `undeclared`: what
+ * the expression says, yet no other tenant.
+ */
+export type PolicyAudience = 'everyone' | 'tenant' | 'user' | 'undeclared'
+
 /** What tenants may do with the rows of one table; {@link policiesToSql} makes statements of it. */
 export interface TablePolicy {
   /** `table`, or `schema.table`. */
@@ -25,6 +31,10 @@ export interface TablePolicy {
   readonly tenantColumn: string | null
   /** The column that holds the user, where rows belong to one. */
   readonly userColumn: string | null
+  /** Who is admitted to a row, for the attack matrix. */
+  readonly audience: PolicyAudience
+  /** Roles of the context, of which one is needed; none where all users are admitted. */
+  readonly roles: readonly string[]
 }
 
 interface PolicyOptions {
@@ -52,6 +62,8 @@ export function tenantPolicy(table: string, options: TenantPolicyOptions = {}): 
     columns: [column],
     tenantColumn: column,
     userColumn: null,
+    audience: 'tenant',
+    roles: [],
   })
 }
 
@@ -81,6 +93,8 @@ export function ownerPolicy(table: string, options: OwnerPolicyOptions = {}): Ta
     columns: tenantColumn === null ? [column] : [tenantColumn, column],
     tenantColumn,
     userColumn: column,
+    audience: 'user',
+    roles: [],
   })
 }
 
@@ -91,7 +105,15 @@ export function sharedPolicy(table: string, options: { readonly name?: string } 
     table,
     'shared',
     { ...options, for: ['select'] },
-    { using: 'true', check: 'false', columns: [], tenantColumn: null, userColumn: null },
+    {
+      using: 'true',
+      check: 'false',
+      columns: [],
+      tenantColumn: null,
+      userColumn: null,
+      audience: 'everyone',
+      roles: [],
+    },
   )
 }
 
@@ -106,6 +128,8 @@ export function systemOnlyPolicy(table: string): TablePolicy {
     columns: [],
     tenantColumn: null,
     userColumn: null,
+    audience: 'tenant',
+    roles: [],
   })
 }
 
@@ -128,6 +152,8 @@ export function rolePolicy(table: string, options: RolePolicyOptions): TablePoli
     columns: [column],
     tenantColumn: column,
     userColumn: null,
+    audience: 'tenant',
+    roles: [...options.roles],
   })
 }
 
@@ -138,13 +164,18 @@ export interface CustomPolicyOptions<Column extends string = string> extends Pol
   /** Columns that the expression filters by. @defaultValue none */
   readonly columns?: readonly Column[]
   readonly tenantColumn?: Column | null
+  /**
+   * Who is admitted to a row, which `runAttackMatrix` holds the expression to.
+   * @defaultValue what the expression says, yet no other tenant
+   */
+  readonly audience?: Exclude<PolicyAudience, 'undeclared'>
 }
 
 /** Rows by an expression of your own. Wrap settings in a subselect, as {@link contextSetting} does. */
 export function customPolicy(table: string, options: CustomPolicyOptions): TablePolicy {
   refuseUnknownKeys(
     options,
-    ['for', 'name', 'using', 'check', 'columns', 'tenantColumn'],
+    ['for', 'name', 'using', 'check', 'columns', 'tenantColumn', 'audience'],
     `customPolicy(${table})`,
   )
   if (typeof options.using !== 'string' || options.using.trim() === '') {
@@ -152,12 +183,18 @@ export function customPolicy(table: string, options: CustomPolicyOptions): Table
       `customPolicy(${table}): using is empty. Give the SQL expression that rows must meet.`,
     )
   }
+  const audiences: readonly unknown[] = ['everyone', 'tenant', 'user', undefined]
+  if (!audiences.includes(options.audience)) {
+    throw new TypeError(`customPolicy(${table}).audience: give 'everyone', 'tenant' or 'user'.`)
+  }
   return define(table, 'custom', options, {
     using: options.using,
     check: options.check ?? options.using,
     columns: options.columns ?? [],
     tenantColumn: options.tenantColumn ?? null,
     userColumn: null,
+    audience: options.audience ?? 'undeclared',
+    roles: [],
   })
 }
 
@@ -165,7 +202,7 @@ function define(
   table: string,
   kind: string,
   options: PolicyOptions,
-  rest: Pick<TablePolicy, 'using' | 'check' | 'columns' | 'tenantColumn' | 'userColumn'>,
+  rest: Omit<TablePolicy, 'table' | 'name' | 'for'>,
 ): TablePolicy {
   const chosen = options.for ?? operations
   const unknown = chosen.filter((operation) => !operations.includes(operation))

@@ -1,12 +1,30 @@
-export type AttackOperation = 'select' | 'insert' | 'update' | 'delete' | 'upsert'
+/** `move-tenant` and `move-user`: an UPDATE that hands rows to another tenant, or to another user. */
+export type AttackOperation =
+  | 'select'
+  | 'insert'
+  | 'update'
+  | 'delete'
+  | 'upsert'
+  | 'move-tenant'
+  | 'move-user'
 
 /**
  * - `none`: no context. `malformed`: a tenant id that is none.
- * - `own`: the user whose row it is. `other`: a user of another tenant.
- * - `forged`: a user of another tenant, after it has set `app.is_system` and tried the system's role.
+ * - `own`: the user whose row it is. `roleless`: the same one, without a role.
+ * - `colleague`: another user of the same tenant. `namesake`: a user of another tenant with the same id.
+ * - `other`: another user of another tenant. `forged`: the same one, after setting `app.is_system` and trying the system's role.
  * - `system`: the system login.
  */
-export type AttackActor = 'none' | 'own' | 'other' | 'malformed' | 'forged' | 'system'
+export type AttackActor =
+  | 'none'
+  | 'own'
+  | 'roleless'
+  | 'colleague'
+  | 'namesake'
+  | 'other'
+  | 'malformed'
+  | 'forged'
+  | 'system'
 
 /**
  * - `done`: rows came back or were changed. `no rows`: allowed, but there was nothing to see.

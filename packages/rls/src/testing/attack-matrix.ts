@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { PoolClient } from 'pg'
 import { asSystem } from '../context/as-system.ts'
 import { readCatalogue, type CatalogueRelation } from '../catalogue/catalogue.ts'
@@ -6,11 +5,16 @@ import { inReferenceOrder } from '../catalogue/reference-order.ts'
 import { runInScope, runWithRlsContext, type RlsContextInput } from '../context/rls-context.ts'
 import type { TablePolicy } from '../policies/table-policy.ts'
 import type { RlsPool } from '../pool/rls-pool.ts'
-import { quoteTable } from '../sql/sql-text.ts'
-import { attackStatement } from './attack-statements.ts'
+import {
+  attackStatement,
+  insert,
+  returning,
+  type AttackStatement,
+  type AttackTarget,
+} from './attack-statements.ts'
 import { expectedOutcome } from './attack-expectation.ts'
 import type { AttackActor, AttackCase, AttackOperation, AttackOutcome } from './attack-case.ts'
-import { sampleRow, type SampleOwner, type SampleRow } from './sample-rows.ts'
+import { sampleId, sampleRow, type SampleOwner, type SampleRow } from './sample-rows.ts'
 
 export interface AttackTable {
   /** Values for columns that a sample cannot know, e.g. those under a CHECK. */
@@ -23,7 +27,7 @@ export interface AttackMatrixOptions {
   readonly policies: readonly TablePolicy[]
   /** By `table` or `schema.table`. */
   readonly tables?: Readonly<Record<string, AttackTable>>
-  /** The roles of the user whose rows they are, for policies that ask for one. */
+  /** The roles of the actors. @defaultValue those that the policies name */
   readonly roles?: readonly string[]
 }
 
@@ -33,37 +37,67 @@ export interface AttackReport {
   readonly failures: readonly AttackCase[]
 }
 
-const operations: readonly AttackOperation[] = ['select', 'insert', 'update', 'delete', 'upsert']
-const actors: readonly AttackActor[] = ['none', 'own', 'other', 'malformed', 'forged', 'system']
+const operations: readonly AttackOperation[] = [
+  'select',
+  'insert',
+  'update',
+  'delete',
+  'upsert',
+  'move-tenant',
+  'move-user',
+]
+const actors: readonly AttackActor[] = [
+  'none',
+  'own',
+  'roleless',
+  'colleague',
+  'namesake',
+  'other',
+  'malformed',
+  'forged',
+  'system',
+]
 
 /**
- * Tries every operation on every table as everybody: creates rows of two tenants, lets each actor go for
- * the first tenant's row in a transaction that is rolled back, and compares with what the policies say.
- * The rows are removed at the end.
+ * Tries every operation on every table as everybody: creates a row of one user in each, lets each actor go for it in a
+ * transaction that is rolled back, and compares with what the policies declare. The rows are removed at the end.
+ *
+ * An UPDATE or DELETE of a tenant names no row, so that it meets all that its policies let through: use a database that may
+ * be written to, and of which nothing else works.
  */
 export async function runAttackMatrix(options: AttackMatrixOptions): Promise<AttackReport> {
   const { pool, policies } = options
-  const victim: SampleOwner = { tenantId: randomUUID(), userId: randomUUID() }
-  const attacker: SampleOwner = { tenantId: randomUUID(), userId: randomUUID() }
   const tables = await readTables(options)
-  const rows = await asSystem('attack matrix: create rows', () => createRows(options, tables, victim))
+  const ids = {
+    tenant: idTypesOf(tables, policies, 'tenantColumn'),
+    user: idTypesOf(tables, policies, 'userColumn'),
+  }
+  const newOwner = (): SampleOwner => ({ tenantId: sampleId(ids.tenant), userId: sampleId(ids.user) })
+  const [victim, attacker] = [newOwner(), newOwner()]
+  const roles = options.roles ?? policies.flatMap((policy) => policy.roles)
+  const rows: Rows = new Map()
   try {
+    await asSystem('attack matrix: create rows', () => createRows(options, tables, victim, rows))
     const cases: AttackCase[] = []
     for (const table of tables) {
       const rules = policies.filter((policy) => qualified(policy.table) === table.name)
       for (const operation of operations) {
-        const fresh = freshRow(options, table, victim, rows)
-        const statement = attackStatement(operation, table, rows.get(table.name) ?? {}, fresh)
-        if (statement === undefined) continue
         for (const actor of actors) {
-          const outcome = await attempt(
-            pool,
-            actor,
-            contextOf(actor, victim, attacker, options.roles),
-            statement,
-          )
           const expected = expectedOutcome(operation, actor, rules)
-          cases.push({ table: table.name, operation, actor, expected, ...outcome })
+          const statement = attackStatement(operation, {
+            table,
+            row: rows.get(table.name) ?? {},
+            fresh: freshRow(options, table, victim, rows),
+            thief: ownedBy(rules, attacker),
+            named: actor === 'system',
+          })
+          if (expected === undefined || statement === undefined) continue
+          const context = contextOf(actor, victim, attacker, roles)
+          const outcome = await attempt(pool, actor, context, statement)
+          // Where an id may be any text, none is malformed: it is that of another tenant.
+          const isText = actor === 'malformed' && ids.tenant.has('text') && outcome.actual !== 'invalid'
+          const meant = isText ? (expectedOutcome(operation, 'other', rules) ?? expected) : expected
+          cases.push({ table: table.name, operation, actor, expected: meant, ...outcome })
         }
       }
     }
@@ -93,17 +127,49 @@ function contextOf(
   actor: AttackActor,
   victim: SampleOwner,
   attacker: SampleOwner,
-  roles: readonly string[] | undefined,
+  roles: readonly string[],
 ): RlsContextInput | undefined {
-  if (actor === 'own') return { ...victim, roles: roles ?? [] }
-  if (actor === 'other' || actor === 'forged') return { ...attacker, roles: roles ?? [] }
-  if (actor === 'malformed') return { tenantId: `${victim.tenantId}' or '1'='1`, userId: attacker.userId }
-  return undefined
+  switch (actor) {
+    case 'own':
+      return { ...victim, roles }
+    case 'roleless':
+      return victim
+    case 'colleague':
+      return { ...victim, userId: attacker.userId, roles }
+    case 'namesake':
+      return { ...attacker, userId: victim.userId, roles }
+    case 'other':
+    case 'forged':
+      return { ...attacker, roles }
+    case 'malformed':
+      return { tenantId: `${victim.tenantId}' or '1'='1`, userId: attacker.userId, roles }
+    case 'none':
+    case 'system':
+      return undefined
+  }
 }
 
-interface Statement {
-  readonly text: string
-  readonly values: readonly unknown[]
+/** The columns that say whose row it is, with the ids of an owner. */
+function ownedBy(rules: readonly TablePolicy[], owner: SampleOwner): AttackTarget['thief'] {
+  const tenant = rules.find((rule) => rule.tenantColumn !== null)?.tenantColumn
+  const user = rules.find((rule) => rule.userColumn !== null)?.userColumn
+  return {
+    tenant: tenant ? { [tenant]: owner.tenantId } : {},
+    user: user ? { [user]: owner.userId } : {},
+  }
+}
+
+/** The types of the columns that hold a tenant or a user. */
+function idTypesOf(
+  tables: readonly CatalogueRelation[],
+  policies: readonly TablePolicy[],
+  member: 'tenantColumn' | 'userColumn',
+): ReadonlySet<string> {
+  const types = policies.flatMap((policy) => {
+    const table = tables.find(({ name }) => name === qualified(policy.table))
+    return table?.columns.filter(({ name }) => name === policy[member]).map(({ type }) => type) ?? []
+  })
+  return new Set(types)
 }
 
 interface Attempt {
@@ -115,7 +181,7 @@ async function attempt(
   pool: RlsPool,
   actor: AttackActor,
   context: RlsContextInput | undefined,
-  statement: Statement,
+  statement: AttackStatement,
 ): Promise<Attempt> {
   const run = async (): Promise<Attempt> => {
     const client = await pool.connect()
@@ -156,8 +222,8 @@ async function forge(client: PoolClient): Promise<void> {
 function outcomeOf(error: unknown): Attempt {
   const code = String((error as { code?: unknown }).code ?? '')
   const reason = error instanceof Error ? error.message : String(error)
-  // A reference from another table stands in the way: the rights were there.
-  if (code === '23503') return { actual: 'done', reason }
+  // A constraint stands in the way, which PostgreSQL looks at after the policies: the rights were there.
+  if (code.startsWith('23')) return { actual: 'done', reason }
   if (code === '42501') return { actual: 'refused', reason }
   return {
     actual: code === 'ERR_RLS_INVALID_CONTEXT' ? 'invalid' : 'error',
@@ -175,25 +241,18 @@ async function readTables({ pool, policies }: AttackMatrixOptions): Promise<read
 
 type Rows = Map<string, SampleRow>
 
+/** A row in each table, noted as it is created. */
 async function createRows(
   options: AttackMatrixOptions,
   tables: readonly CatalogueRelation[],
   owner: SampleOwner,
-): Promise<Rows> {
-  const rows: Rows = new Map()
+  rows: Rows,
+): Promise<void> {
   for (const table of tables) {
-    const row = freshRow(options, table, owner, rows)
-    const names = Object.keys(row)
-    const columns = names.map((name) => `"${name}"`).join(', ')
-    const places = names.map((_, index) => `$${index + 1}`).join(', ')
-    const values = names.length === 0 ? 'default values' : `(${columns}) values (${places})`
-    const result = await options.pool.query(
-      `insert into ${quoteTable(table.name)} ${values} returning *`,
-      Object.values(row),
-    )
+    const { text, values } = insert(table, freshRow(options, table, owner, rows))
+    const result = await options.pool.query(`${text} returning ${returning}`, [...values])
     rows.set(table.name, result.rows[0] as SampleRow)
   }
-  return rows
 }
 
 function freshRow(
@@ -203,16 +262,18 @@ function freshRow(
   rows: Rows,
 ): SampleRow {
   const rules = options.policies.filter((policy) => qualified(policy.table) === table.name)
-  const tenant = rules.find((rule) => rule.tenantColumn !== null)?.tenantColumn ?? null
-  const user = rules.find((rule) => rule.userColumn !== null)?.userColumn ?? null
   const given = options.tables?.[table.name] ?? options.tables?.[table.name.replace(/^public\./, '')]
-  return sampleRow(table, owner, { tenant, user }, (name) => rows.get(name), given?.row?.(owner) ?? {})
+  const { tenant, user } = ownedBy(rules, owner)
+  const overrides = { ...tenant, ...user, ...given?.row?.(owner) }
+  return sampleRow(table, (name) => rows.get(name), overrides)
 }
 
 async function removeRows(pool: RlsPool, tables: readonly CatalogueRelation[], rows: Rows): Promise<void> {
   for (const table of tables.toReversed()) {
     const row = rows.get(table.name)
-    const statement = row && attackStatement('delete', table, row, {})
+    const statement =
+      row &&
+      attackStatement('delete', { table, row, fresh: {}, thief: { tenant: {}, user: {} }, named: true })
     if (statement) await pool.query(statement.text, [...statement.values])
   }
 }

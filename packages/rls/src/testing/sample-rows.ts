@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { randomInt, randomUUID } from 'node:crypto'
 import type { CatalogueColumn, CatalogueRelation } from '../catalogue/catalogue.ts'
 
 export type SampleRow = Readonly<Record<string, unknown>>
@@ -9,16 +9,22 @@ export interface SampleOwner {
   readonly userId: string
 }
 
+/** An id that is not in use, of the type that columns for it have. */
+export function sampleId(types: ReadonlySet<string>): string {
+  const [most] = ['smallint', 'integer', 'bigint'].filter((type) => types.has(type))
+  if (most === undefined) return randomUUID()
+  const limit = { smallint: 30_000, integer: 2_000_000_000, bigint: 2 ** 47 }[most] ?? 0
+  return String(randomInt(limit / 2, limit))
+}
+
 /**
- * A row that fits the columns of a table: the owner's ids, values of rows it refers to, and something
- * fresh of the right type where the table gives no default.
+ * A row that fits the columns of a table: what is given, values of rows it refers to, and something fresh of the right type
+ * where the table gives no default.
  */
 export function sampleRow(
   table: CatalogueRelation,
-  owner: SampleOwner,
-  columns: { readonly tenant: string | null; readonly user: string | null },
   related: (table: string) => SampleRow | undefined,
-  overrides: SampleRow,
+  given: SampleRow,
 ): SampleRow {
   const row: Record<string, unknown> = {}
   for (const key of table.foreignKeys) {
@@ -28,14 +34,13 @@ export function sampleRow(
       if (value !== undefined) row[column] = value
     }
   }
+  Object.assign(row, given)
   for (const column of table.columns) {
-    if (column.name === columns.tenant) row[column.name] = owner.tenantId
-    else if (column.name === columns.user) row[column.name] = owner.userId
-    else if (row[column.name] === undefined && column.notNull && !column.optional) {
+    if (row[column.name] === undefined && column.notNull && !column.optional) {
       row[column.name] = sampleValue(column, table.name)
     }
   }
-  return { ...row, ...overrides }
+  return row
 }
 
 let serial = 0

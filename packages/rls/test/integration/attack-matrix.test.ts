@@ -1,5 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ownerPolicy, rolePolicy, sharedPolicy, tenantPolicy, type RlsPool } from '../../src/index.ts'
+import {
+  contextSetting,
+  customPolicy,
+  ownerPolicy,
+  rolePolicy,
+  sharedPolicy,
+  tenantPolicy,
+  type RlsPool,
+  type TablePolicy,
+} from '../../src/index.ts'
 import { policiesToSql } from '../../src/migrations.ts'
 import { assertNoSeqScan, formatAttackMatrix, runAttackMatrix } from '../../src/testing.ts'
 import { contextA, createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
@@ -35,7 +44,7 @@ afterAll(() => fixture.drop())
 
 describe('runAttackMatrix', () => {
   it('finds every promise of the policies kept', async () => {
-    const report = await runAttackMatrix({ pool, policies, roles: ['billing'] })
+    const report = await runAttackMatrix({ pool, policies })
     expect(report.failures, formatAttackMatrix(report)).toEqual([])
     expect(report.cases.length).toBeGreaterThan(150)
     expect(
@@ -53,12 +62,149 @@ describe('runAttackMatrix', () => {
 
   it('reports a policy that does not hold', async () => {
     await fixture.asOwner(`alter policy notes_tenant on notes using (true)`)
-    const report = await runAttackMatrix({ pool, policies, roles: ['billing'] })
+    const report = await runAttackMatrix({ pool, policies })
     await fixture.asOwner(...policiesToSql([tenantPolicy('notes')], fixture.roles))
     expect(report.failures.map(({ table, operation, actor }) => `${table} ${operation} ${actor}`)).toContain(
       'public.notes select other',
     )
     expect(formatAttackMatrix(report)).toMatch(/public\.notes select .*\(!\)/)
+  })
+})
+
+describe('runAttackMatrix of other tables', () => {
+  const failuresOf = async (
+    declared: readonly TablePolicy[],
+    options: Partial<Parameters<typeof runAttackMatrix>[0]> = {},
+  ): Promise<readonly string[]> => {
+    const report = await runAttackMatrix({ pool, policies: declared, ...options })
+    return report.failures.map(({ table, operation, actor }) => `${table} ${operation} ${actor}`)
+  }
+
+  it.each([
+    [
+      'bigint',
+      '(tenant_id bigint not null, user_id int not null, id int, primary key (tenant_id, user_id, id))',
+    ],
+    [
+      'text',
+      '(tenant_id text not null, user_id text not null, id int, primary key (tenant_id, user_id, id))',
+    ],
+  ] as const)('takes tenants and users whose ids are of type %s', async (type, columns) => {
+    const userType = type === 'bigint' ? 'bigint' : 'text'
+    const declared = [ownerPolicy('typed', { tenantType: type, type: userType })]
+    await fixture.asOwner(
+      'drop table if exists typed',
+      `create table typed ${columns}`,
+      ...policiesToSql(declared, fixture.roles),
+    )
+    const typed = fixture.pool({ tenantIdType: type, userIdType: userType })
+    expect(await failuresOf(declared, { pool: typed })).toEqual([])
+    await fixture.asOwner('drop table typed')
+    await typed.end()
+  })
+
+  it('goes for the rows of a table without a key, and removes them', async () => {
+    const declared = [tenantPolicy('keyless')]
+    await fixture.asOwner(
+      'create table keyless (tenant_id uuid not null, title text not null)',
+      ...policiesToSql(declared, fixture.roles),
+    )
+    const report = await runAttackMatrix({ pool, policies: declared })
+    expect(report.failures, formatAttackMatrix(report)).toEqual([])
+    expect(new Set(report.cases.map(({ operation }) => operation))).toEqual(
+      new Set(['select', 'insert', 'update', 'delete', 'move-tenant']),
+    )
+    expect(await fixture.asAdmin('select from keyless')).toEqual([])
+    await fixture.asOwner('alter policy keyless_tenant on keyless using (true)')
+    expect(await failuresOf(declared)).toContain('public.keyless delete other')
+    await fixture.asOwner('drop table keyless')
+  })
+
+  it('removes the rows of earlier tables when a later one has no sample', async () => {
+    await fixture.asOwner(
+      'create table shaped (tenant_id uuid not null, place point not null)',
+      ...policiesToSql([tenantPolicy('shaped')], fixture.roles),
+    )
+    await expect(
+      runAttackMatrix({ pool, policies: [tenantPolicy('notes'), tenantPolicy('shaped')] }),
+    ).rejects.toThrow(/no sample of type point/)
+    expect(await fixture.asAdmin('select count(*)::int as n from notes')).toEqual([{ n: 4 }])
+    await fixture.asOwner('drop table shaped')
+  })
+
+  it('holds an expression of its own to its tenant, and passes a safe one', async () => {
+    const rows = { files: { row: ({ userId }: { userId: string }) => ({ folder: userId }) } }
+    const using = `folder = ${contextSetting('user_id')} and tenant_id = ${contextSetting('tenant_id')}`
+    const safe = customPolicy('files', { using, tenantColumn: 'tenant_id' })
+    await fixture.asOwner(
+      'create table files (tenant_id uuid not null, folder uuid not null, id int generated always as identity primary key)',
+      ...policiesToSql([safe], fixture.roles),
+    )
+    expect(await failuresOf([safe], { tables: rows })).toEqual([])
+    const leaky = customPolicy('files', { using: 'id > 0', tenantColumn: 'tenant_id' })
+    await fixture.asOwner(...policiesToSql([leaky], fixture.roles))
+    const found = await failuresOf([leaky], { tables: rows })
+    expect(found).toContain('public.files select other')
+    expect(found).toContain('public.files move-tenant own')
+    const ofTenant = customPolicy('files', { using, tenantColumn: 'tenant_id', audience: 'tenant' })
+    await fixture.asOwner(...policiesToSql([ofTenant], fixture.roles))
+    expect(await failuresOf([ofTenant], { tables: rows })).toContain('public.files select colleague')
+    await fixture.asOwner('drop table files')
+  })
+})
+
+describe('the attack matrix', () => {
+  const conditionsOf = (expression: string): readonly string[] => expression.split(' and ')
+  const without = (expression: string, dropped: number): string =>
+    conditionsOf(expression)
+      .filter((_, index) => index !== dropped)
+      .join(' and ') || 'true'
+
+  /** Each policy that lacks one condition for one operation, with the name of what it lacks. */
+  const mutants = policies
+    .filter(({ audience }) => audience !== 'everyone')
+    .flatMap((policy) =>
+      policy.for.flatMap((operation) => {
+        const members = {
+          select: ['using'],
+          delete: ['using'],
+          insert: ['check'],
+          update: ['using', 'check'],
+        }
+        const others = policy.for.filter((one) => one !== operation)
+        return (members[operation] as readonly ('using' | 'check')[]).flatMap((member) =>
+          conditionsOf(policy[member]).flatMap((condition, index) => {
+            // What asks nothing of the row was asked by USING already.
+            if (operation === 'update' && member === 'check' && condition.includes('app.roles')) return []
+            const mutant = {
+              ...policy,
+              name: 'mutant',
+              for: [operation],
+              [member]: without(policy[member], index),
+            }
+            const rest = others.length === 0 ? [] : [{ ...policy, for: others }]
+            return [
+              [
+                `${policy.table} ${operation} ${member} without ${condition}`,
+                policy,
+                [...rest, mutant],
+              ] as const,
+            ]
+          }),
+        )
+      }),
+    )
+
+  it.each(mutants)('notices %s', { timeout: 30_000 }, async (_, policy, mutant) => {
+    await fixture.asOwner(...policiesToSql(mutant, fixture.roles))
+    try {
+      // What a row refers to is created with it.
+      const declared = policy.table === 'comments' ? [tenantPolicy('notes'), policy] : [policy]
+      const { failures } = await runAttackMatrix({ pool, policies: declared })
+      expect(failures.map(({ table }) => table)).toContain(`public.${policy.table}`)
+    } finally {
+      await fixture.asOwner(...policiesToSql([policy], fixture.roles))
+    }
   })
 })
 
