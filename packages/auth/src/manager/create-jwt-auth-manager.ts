@@ -34,6 +34,8 @@ import { SessionWatcher } from './session-watcher.ts'
 /** Verifies access tokens and the sessions behind them. */
 export interface JwtAuthManager extends AuthManager, AsyncDisposable {
   authenticate(credentials: Credentials, options?: Partial<AuthenticateOptions>): Promise<Principal>
+  /** The way of nearly every call in tracked mode: nothing to wait for. */
+  recall(credentials: Credentials): Principal | undefined
   watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable
   /** A critical check for readiness: fails until the issuer's keys have come, and when they cannot be had any more. */
   healthCheck(): HealthCheck
@@ -119,16 +121,23 @@ class Manager implements JwtAuthManager {
     this.#recheckWhenTrusted()
   }
 
-  authenticate(credentials: Credentials, options: Partial<AuthenticateOptions> = {}): Promise<Principal> {
-    // The way of nearly every call in tracked mode: nothing to wait for.
-    if (this.#tracked !== undefined && credentials.scheme === 'bearer' && options.freshness === undefined) {
-      const answer = this.#recall(credentials.token, this.#tracked)
-      if (answer !== undefined) return answer
-    }
-    return this.#authenticate(credentials, options).catch((error: unknown) => {
+  async authenticate(
+    credentials: Credentials,
+    options: Partial<AuthenticateOptions> = {},
+  ): Promise<Principal> {
+    const known = options.freshness === undefined ? this.recall(credentials) : undefined
+    if (known !== undefined) return known
+    try {
+      return await this.#authenticate(credentials, options)
+    } catch (error) {
       this.#logRefusal(error)
       throw error
-    })
+    }
+  }
+
+  recall(credentials: Credentials): Principal | undefined {
+    if (this.#tracked === undefined || credentials.scheme !== 'bearer') return undefined
+    return this.#recall(credentials.token, this.#tracked)
   }
 
   watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable {
@@ -198,7 +207,7 @@ class Manager implements JwtAuthManager {
   }
 
   /** Undefined when the long way must be taken, also to say what is wrong. */
-  #recall(text: string, tracked: TrackedSessions): Promise<UserPrincipal> | undefined {
+  #recall(text: string, tracked: TrackedSessions): UserPrincipal | undefined {
     let verified: VerifiedToken | undefined
     try {
       verified = this.#verifier.recall(text)
@@ -211,7 +220,7 @@ class Manager implements JwtAuthManager {
     const now = this.#clock.now()
     if (session === undefined || this.#check.decide(token, session, now) !== 'alive') return undefined
     this.#markSeen(token, now)
-    return token.answer
+    return token.principal
   }
 
   async #authenticate(credentials: Credentials, options: Partial<AuthenticateOptions>): Promise<Principal> {
@@ -333,7 +342,6 @@ function bind(
 ): BoundToken {
   return {
     principal,
-    answer: Promise.resolve(principal),
     key: sessionKey(refOf(principal)),
     fp: cnf?.fp,
     jkt: cnf?.jkt,

@@ -7,8 +7,6 @@ import type { SessionSnapshot } from './session-snapshot.ts'
 /** A verified token on its way to the session: what is computed for it once and used at every call. */
 export interface BoundToken {
   readonly principal: UserPrincipal
-  /** The principal as what `authenticate` answers. */
-  readonly answer: Promise<UserPrincipal>
   readonly key: string
   readonly fp: string | undefined
   readonly jkt: string | undefined

@@ -141,7 +141,7 @@ class Verifier implements TokenVerifier {
 
   recall(token: string): VerifiedToken | undefined {
     if (typeof token !== 'string' || token.length > this.#maxLength) return undefined
-    return this.#remembered(TokenCache.keyOf(token), this.#clock.now())
+    return this.#remembered(token, this.#clock.now())
   }
 
   async ready(): Promise<void> {
@@ -159,8 +159,7 @@ class Verifier implements TokenVerifier {
 
   async #verify(token: string): Promise<VerifiedToken> {
     const jws = parseCompactJws(token, { maxLength: this.#maxLength })
-    const cacheKey = TokenCache.keyOf(token)
-    const remembered = this.#remembered(cacheKey, this.#clock.now())
+    const remembered = this.#remembered(token, this.#clock.now())
     if (remembered !== undefined) return remembered
     if (jws.header['typ'] !== accessTokenType) throw new Refusal('The token is not an access token ("typ").')
     const epoch = this.#keys.epoch
@@ -174,19 +173,19 @@ class Verifier implements TokenVerifier {
     this.#assertInTime(verified.claims, now)
     // A key that went away in the meantime has signed nothing that may be remembered.
     if (epoch === this.#keys.epoch) {
-      this.#cache.set(cacheKey, verified, now, verified.claims.exp * 1_000 + this.clockTolerance)
+      this.#cache.set(token, verified, now, verified.claims.exp * 1_000 + this.clockTolerance)
     }
     return verified
   }
 
-  #remembered(cacheKey: string, now: number): VerifiedToken | undefined {
+  #remembered(token: string, now: number): VerifiedToken | undefined {
     const epoch = this.#keys.epoch
     if (epoch !== this.#keyEpoch) {
       this.#keyEpoch = epoch
       this.#cache.clear()
       return undefined
     }
-    const held = this.#cache.get(cacheKey, now)
+    const held = this.#cache.get(token, now)
     if (held !== undefined) this.#assertInTime(held.claims, now)
     return held
   }

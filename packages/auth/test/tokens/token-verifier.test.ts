@@ -193,6 +193,19 @@ describe('createTokenVerifier', () => {
     }
   })
 
+  it('takes other claims under the signature of a remembered token for what they are', async () => {
+    const remembering = createTokenVerifier(options)
+    await remembering.verify(good)
+    const [header = '', , signature = ''] = good.split('.')
+    const forged = [header, encode({ ...goodClaims, sub: 'mallory' }), signature].join('.')
+    expect(remembering.recall(good)).toBeDefined()
+    expect(remembering.recall(forged)).toBeUndefined()
+    expect(await codeOf(remembering.verify(forged))).toBe('ERR_AUTH_TOKEN_INVALID')
+    for (const cut of [signature, `.${signature}`, `${good} `, `a${good}`]) {
+      expect(remembering.recall(cut)).toBeUndefined()
+    }
+  })
+
   it('looks at the time of a remembered token at every use', async () => {
     const turned = createTestClock(clock.now())
     const short = createTokenVerifier({ ...options, clock: turned, tokenCache: { ttl: '1h' } })

@@ -18,6 +18,11 @@ export interface AuthManager {
    */
   authenticate(credentials: Credentials, options: AuthenticateOptions): Promise<Principal>
   /**
+   * The principal where nothing must be waited for, as of a token that was verified before; otherwise undefined, also to
+   * say what is wrong: the pipeline then authenticates. It is not asked about calls that want the session read now.
+   */
+  recall?(credentials: Credentials): Principal | undefined
+  /**
    * Calls `onEnd` when the principal's session ends, so that its open connections can be closed: once, except that
    * after `'superseded'` the session goes on under a newer token, and its end may follow.
    */

@@ -2,6 +2,7 @@ import { pino, type LoggerOptions as PinoOptions } from 'pino'
 import type { Logger } from '../logging/logger.ts'
 import { redactFields } from '../logging/redact-fields.ts'
 import { readOptions } from '../options/read-options.ts'
+import { standardOutput } from './standard-output.ts'
 import { loggerSpec, type LoggerOptions } from './logger-spec.ts'
 
 /** A JSON logger (pino) with ISO timestamps, level names, and secrets redacted. */
@@ -22,7 +23,8 @@ export function createLogger(options: LoggerOptions = {}): Logger {
     ...(mixin === undefined ? {} : { mixin }),
     ...(transport === undefined ? {} : { transport }),
   }
-  const logger = destination ? pino(settings, destination) : pino(settings)
+  const stream = destination ?? (transport === undefined ? standardOutput() : undefined)
+  const logger = stream ? pino(settings, stream) : pino(settings)
   // pino hands the fields of a child to no formatter. Its children inherit this.
   const { child } = logger
   logger.child = function (this: typeof logger, fields: object) {

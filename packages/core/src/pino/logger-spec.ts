@@ -13,7 +13,7 @@ export interface LoggerOptions {
   readonly mixin?: () => object
   /** A transport of pino, which runs in a thread of its own, e.g. `{ target: 'pino/file' }`. @defaultValue none */
   readonly transport?: PinoOptions['transport']
-  /** Where lines go. @defaultValue standard output */
+  /** Where lines go. @defaultValue standard output, where a line below `warn` may wait for 10 ms */
   readonly destination?: DestinationStream
 }
 

@@ -287,7 +287,7 @@ class CallPipeline implements Pipeline {
     }
     if (this.#auth === undefined) throw notIdentified()
     return operation.freshness === undefined
-      ? this.#auth.authenticate(credentials, call)
+      ? (this.#auth.recall?.(credentials) ?? this.#auth.authenticate(credentials, call))
       : this.#auth.authenticate(credentials, { signal: call.signal, freshness: operation.freshness })
   }
 

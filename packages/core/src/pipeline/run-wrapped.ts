@@ -7,9 +7,11 @@ export async function runWrapped<Result>(
   handle: () => Promise<Result> | Result,
 ): Promise<Result> {
   let state = 'waiting' as 'waiting' | 'running' | 'settled'
-  const enter = async (index: number): Promise<Result> => {
+  const enter = (index: number): Promise<Result> => {
     const wrapper = wrappers[index]
-    if (wrapper !== undefined) return await wrapper(invocation, () => enter(index + 1))
+    return wrapper === undefined ? run() : attempt(() => wrapper(invocation, () => enter(index + 1)))
+  }
+  const run = async (): Promise<Result> => {
     if (state !== 'waiting') throw new Error('An invocation wrapper called next() more than once.')
     state = 'running'
     try {
@@ -21,4 +23,13 @@ export async function runWrapped<Result>(
   const result = await enter(0)
   if (state === 'settled') return result
   throw new Error('An invocation wrapper returned without calling next() or without waiting for it.')
+}
+
+/** What a wrapper throws before it returns is a rejection too. */
+function attempt<Result>(start: () => Promise<Result>): Promise<Result> {
+  try {
+    return start()
+  } catch (error) {
+    return Promise.reject(error as Error)
+  }
 }

@@ -39,8 +39,13 @@ export function parseStrictJson(source: Uint8Array | string, options: StrictJson
 }
 
 function decode(bytes: Uint8Array): string {
-  if (!isUtf8(bytes)) throw new SyntaxError('is not UTF-8')
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+  const buffer = Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const text = buffer.toString('utf8')
+  // What is not UTF-8 is decoded as U+FFFD; without any there is nothing more to look at.
+  if (text.includes('\uFFFD') && !isUtf8(bytes)) throw new SyntaxError('is not UTF-8')
+  return text
 }
 
 function parse(text: string): unknown {

@@ -80,6 +80,16 @@ describe('createLogger', () => {
     expect(text).toContain('[secret]')
   })
 
+  it('writes no secret after any number of other names', () => {
+    const many = Object.fromEntries(Array.from({ length: 3_000 }, (_, index) => [`name${index}`, index]))
+    expect(
+      lines((logger) => {
+        logger.info(many)
+        logger.info({ toKEN: 'hunter2', ACCESSTOKEN: { a: 1 }, other: 1 })
+      })[1],
+    ).toMatchObject({ toKEN: '[redacted]', ACCESSTOKEN: '[redacted]', other: 1 })
+  })
+
   it('leaves the fields that it is given as they are', () => {
     const fields = { a: { token: 'hunter2' }, list: [1, 2] }
     lines((logger) => logger.info(fields))

@@ -188,6 +188,38 @@ describe('run', () => {
       expect(asked).toEqual([undefined, 'strict'])
     })
 
+    it('waits for nothing where the manager recalls the caller, unless the session is to be read', async () => {
+      const asked: string[] = []
+      const auth = {
+        recall: () => {
+          asked.push('recall')
+          return testUser()
+        },
+        async authenticate() {
+          asked.push('authenticate')
+          return testUser()
+        },
+      }
+      const call = incomingCall({ credentials: bearer('t'), access: 'authenticated' })
+      const pipeline = pipelineWith({ auth })
+      let handled = false
+      const ran = pipeline.run(call, { input: () => 1, handle: () => void (handled = true) })
+      expect(handled).toBe(true)
+      await ran
+      await pipeline.run({ ...call, operation: { ...call.operation, freshness: 'strict' } }, answer)
+      expect(asked).toEqual(['recall', 'authenticate'])
+    })
+
+    it('authenticates whom the manager does not recall, and takes no anonymous caller for recalled', async () => {
+      const call = incomingCall({ credentials: bearer('t'), access: 'authenticated' })
+      const known = { recall: () => undefined, authenticate: async () => testUser() }
+      expect(await pipelineWith({ auth: known }).run(call, answer)).toBe(21)
+      const nameless = { recall: () => anonymous, authenticate: async () => testUser() }
+      await expect(pipelineWith({ auth: nameless }).run(call, answer)).rejects.toMatchObject({
+        kind: 'unauthenticated',
+      })
+    })
+
     it('takes an anonymous caller whom a surface attests for what it is', async () => {
       const credentials = { scheme: 'attested', principal: anonymous, by: 'link' } as const
       expect(await pipelineWith().run(incomingCall({ credentials }), answer)).toBe(21)

@@ -39,7 +39,7 @@ export function createRlsInvocationWrapper(options: RlsInvocationWrapperOptions 
   )
 
   return async (invocation, next) => {
-    const { principal, logger } = invocation
+    const { principal } = invocation
     try {
       if (map === contextOfPrincipal && principal.kind === 'system' && principal.tenantId === null) {
         return await asSystem(principal.actor, next)
@@ -50,7 +50,8 @@ export function createRlsInvocationWrapper(options: RlsInvocationWrapperOptions 
     } catch (error) {
       const mapped = mapPostgresError(error)
       if (mapped === undefined) throw error
-      logger.warn(
+      // Asking for the logger of a call makes one.
+      invocation.logger.warn(
         { err: error, sqlState: (error as { code?: unknown }).code, statement: failedStatement(error) },
         'PostgreSQL refused a statement',
       )

@@ -52,6 +52,19 @@ async function call<Result>(
 }
 
 describe('createRlsInvocationWrapper', () => {
+  it('makes no logger for a call that succeeds', async () => {
+    let made = 0
+    const logger = {
+      ...silentLogger,
+      child: () => {
+        made++
+        return silentLogger
+      },
+    }
+    await call(user, () => 1, {}, logger)
+    expect(made).toBe(0)
+  })
+
   it('opens the context of a user', async () => {
     expect(await call(user, currentRlsContext)).toEqual({
       tenantId,

@@ -32,7 +32,7 @@ export async function answerRoute(exchange: Exchange, table: RouteTable, path: s
 /** The whole body of a request, for routes that describe it. It is read once, however many routes are asked. */
 class BufferedBody {
   readonly #exchange: Exchange
-  #bytes: Promise<Buffer> | undefined
+  #bytes: Buffer | Promise<Buffer> | undefined
 
   constructor(exchange: Exchange) {
     this.#exchange = exchange

@@ -24,7 +24,7 @@ export function answerRpc(exchange: Exchange, { procedure, operation }: NamedPro
   }
   if (bySafeMethod) refuseForeignPages(exchange.request, exchange.site.options.cors)
   const call = exchange.call(operation, procedure.mode === 'stream')
-  const readInput = (): Promise<unknown> =>
+  const readInput = (): unknown =>
     bySafeMethod
       ? readQueryInput(exchange.request, procedure.maxInputSize, procedure.input !== undefined)
       : readJson(exchange, procedure.maxInputSize, procedure.input !== undefined)
@@ -55,12 +55,14 @@ export function answerRpc(exchange: Exchange, { procedure, operation }: NamedPro
  * @throws QuintetError `ERR_SERVER_MEDIA_TYPE_UNSUPPORTED`, `ERR_SERVER_TOO_LARGE`, `ERR_SERVER_BODY_INVALID`,
  *   `ERR_SERVER_REQUEST_TIMEOUT`.
  */
-export function readJson(exchange: Exchange, limit: number, wanted: boolean): Promise<unknown> {
+export function readJson(exchange: Exchange, limit: number, wanted: boolean): unknown {
   const { request, site } = exchange
   exchange.acceptBody()
-  return readBody(request, limit, site.bodies, site.options.requestTimeout).then((body) =>
-    parseBody(request.headers, body, wanted),
-  )
+  const body = readBody(request, limit, site.bodies, site.options.requestTimeout)
+  const { headers } = request
+  return body instanceof Promise
+    ? body.then((arrived) => parseBody(headers, arrived, wanted))
+    : parseBody(headers, body, wanted)
 }
 
 /** The value of a JSON body; undefined for an empty one, and for one that is not wanted. */

@@ -10,7 +10,7 @@ export function declaredLength(request: IncomingMessage): number | undefined {
 }
 
 /**
- * Reads a whole body, at most `limit` bytes of it.
+ * Reads a whole body, at most `limit` bytes of it; at once where it has arrived already, as during an authentication.
  *
  * @throws QuintetError `ERR_SERVER_TOO_LARGE`, `ERR_SERVER_REQUEST_TIMEOUT`; an `AbortError` when the client has gone.
  */
@@ -19,23 +19,23 @@ export function readBody(
   limit: number,
   watch: BodyWatch,
   timeout: number,
-): Promise<Buffer> {
+): Buffer | Promise<Buffer> {
   const declared = declaredLength(request)
-  if (declared !== undefined && declared > limit) return Promise.reject(tooLarge(limit))
-  if (request.destroyed) return Promise.reject(new DOMException('The client went away.', 'AbortError'))
+  if (declared !== undefined && declared > limit) throw tooLarge(limit)
+  if (request.destroyed) throw new DOMException('The client went away.', 'AbortError')
+  if (request.complete) return readArrived(request, limit)
   return new Promise((resolve, reject) => {
     let first: Buffer | undefined
     let rest: Buffer[] | undefined
     let size = 0
-    let watched: WatchedBody | undefined
     const fail = (error: Error): void => {
-      watched?.unwatch()
+      watched.unwatch()
       request.off('data', onData).off('end', onEnd).off('close', onClose)
       reject(error)
     }
     const onData = (chunk: Buffer): void => {
       size += chunk.length
-      watched?.progress(chunk.length)
+      watched.progress(chunk.length)
       if (size > limit) {
         request.pause()
         fail(tooLarge(limit))
@@ -44,20 +44,23 @@ export function readBody(
     }
     // The listeners go with the request, which has no more to tell; taking them off would cost more than they do.
     const onEnd = (): void => {
-      watched?.unwatch()
+      watched.unwatch()
       resolve(rest === undefined ? (first ?? Buffer.alloc(0)) : Buffer.concat(rest, size))
     }
     const onClose = (): void => {
       if (!request.readableEnded) fail(new DOMException('The client went away.', 'AbortError'))
     }
     request.on('data', onData).on('end', onEnd).on('close', onClose)
-    // A body that arrived during the authentication needs no watch.
-    if (!request.complete) {
-      watched = watch.watch(request, { total: timeout, still: 0 }, () => {
-        fail(serverError('ERR_SERVER_REQUEST_TIMEOUT', 'The body of the request took too long to arrive.'))
-      })
-    }
+    const watched: WatchedBody = watch.watch(request, { total: timeout, still: 0 }, () => {
+      fail(serverError('ERR_SERVER_REQUEST_TIMEOUT', 'The body of the request took too long to arrive.'))
+    })
   })
+}
+
+function readArrived(request: IncomingMessage, limit: number): Buffer {
+  const body = (request.read() as Buffer | null) ?? Buffer.alloc(0)
+  if (body.length > limit) throw tooLarge(limit)
+  return body
 }
 
 export function tooLarge(limit: number): Error {
