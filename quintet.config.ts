@@ -10,9 +10,17 @@ const small = { NODE_OPTIONS: '--max-semi-space-size=4' }
 const publicOrigin = '${url:gateway/http}'
 const app = { ...small, PUBLIC_ORIGIN: publicOrigin }
 
+const project = 'quintet-example'
+/** Whose tokens an app trusts, and whom they are for: names of this system alone. */
+const identity = (prefix: string): Record<string, string> => ({
+  [`${prefix}_IDENTITY__ISSUER`]: `${publicOrigin}/api/auth`,
+  [`${prefix}_IDENTITY__AUDIENCE`]: project,
+  ...(prefix === 'AUTH' ? {} : { [`${prefix}_IDENTITY__JWKS_URL`]: jwksUrl }),
+})
+
 /** The five-app fan-out: one app owns identity, four trust its tokens, all behind one gateway. */
 export default defineEcosystem({
-  project: 'quintet-example',
+  project,
   infrastructure: {
     services: {
       gateway: { preset: 'quintet', ports: { http: 8080 }, env: small },
@@ -25,7 +33,7 @@ export default defineEcosystem({
       bootstrap: './apps/example-auth/src/bootstrap.ts',
       critical: true,
       watch: { directory: './apps/example-auth' },
-      env: { ...app, AUTH_PUBLIC_URL: `${publicOrigin}/api/auth` },
+      env: { ...app, ...identity('AUTH'), AUTH_PUBLIC_URL: `${publicOrigin}/api/auth` },
     },
     {
       name: 'media',
@@ -33,14 +41,14 @@ export default defineEcosystem({
       dependsOn: ['auth'],
       startupTimeout: '90s',
       watch: { directory: './apps/example-media' },
-      env: { ...app, MEDIA_IDENTITY__JWKS_URL: jwksUrl },
+      env: { ...app, ...identity('MEDIA') },
     },
     {
       name: 'analytics',
       bootstrap: './apps/example-analytics/src/bootstrap.ts',
       dependsOn: ['auth'],
       watch: { directory: './apps/example-analytics' },
-      env: { ...app, ANALYTICS_IDENTITY__JWKS_URL: jwksUrl },
+      env: { ...app, ...identity('ANALYTICS') },
     },
     {
       name: 'ledger',
@@ -48,14 +56,14 @@ export default defineEcosystem({
       dependsOn: ['auth'],
       startupTimeout: '120s',
       watch: { directory: './apps/example-ledger' },
-      env: { ...app, LEDGER_IDENTITY__JWKS_URL: jwksUrl },
+      env: { ...app, ...identity('LEDGER') },
     },
     {
       name: 'realtime',
       bootstrap: './apps/example-realtime/src/bootstrap.ts',
       dependsOn: ['auth'],
       watch: { directory: './apps/example-realtime' },
-      env: { ...app, REALTIME_IDENTITY__JWKS_URL: jwksUrl },
+      env: { ...app, ...identity('REALTIME') },
     },
   ],
   supervision: {

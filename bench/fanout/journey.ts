@@ -71,13 +71,10 @@ export async function signUpTenant(origin: string, users: number): Promise<reado
   const ownerToken = String(owner['accessToken'])
   const made: User[] = []
   for (let index = 0; index < users; index++) {
-    if (index > 0)
-      await post(
-        http,
-        '/api/auth/rpc/account/addUser',
-        { email: email(index), password, name: 'User' },
-        ownerToken,
-      )
+    if (index > 0) {
+      const { token } = await post(http, '/api/auth/rpc/members/invite', { email: email(index) }, ownerToken)
+      await post(http, '/api/auth/invitations/accept', { token, password, name: 'User' })
+    }
     const client = connect(origin)
     const { accessToken, user } = await post(client, '/api/auth/sign-in', {
       tenant,

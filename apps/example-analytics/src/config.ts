@@ -10,7 +10,7 @@ import { z } from 'zod'
 export const AnalyticsConfig = z.strictObject({
   database: DatabaseConfig,
   redis: RedisConfig,
-  identity: IdentityConfig.prefault({}),
+  identity: IdentityConfig,
   secrets: z.strictObject({ cnf: cnfSecret, jobs: jobsSecret }),
 })
 export type AnalyticsConfig = z.output<typeof AnalyticsConfig>

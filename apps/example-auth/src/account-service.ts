@@ -1,41 +1,20 @@
-import { service, withServices } from '@quintet/core'
+import { service, type UserPrincipal, withServices } from '@quintet/core'
 import { asSystem } from '@quintet/rls'
 import { z } from 'zod'
-import { assertNotEmail, Email, Name, Password, UserView, viewUser } from './account-schema.ts'
-import { hashPassword } from './passwords.ts'
+import { assertNotEmail, Password, UserView, viewUser } from './account-schema.ts'
+import { recordAudit } from './audit.ts'
+import type { Asker } from './passwords.ts'
+import { removeTenant, removeUser } from './removal.ts'
 import type { AuthServices } from './services.ts'
-import { createUser, getUser } from './users.ts'
+import { getUser, passwordOf, setPassword, type User } from './users.ts'
 
 const { procedure } = withServices<AuthServices>()
 
 const Nothing = z.strictObject({})
 const Done = z.object({ ended: z.int() })
 
-/** Users of a tenant, and their sessions. */
+/** The caller, their sessions, and the end of both. */
 export const account = service('account', {
-  addUser: procedure(
-    {
-      access: { roles: ['owner'] },
-      description: "Adds a user to the caller's tenant.",
-      input: z.strictObject({ email: Email, password: Password, name: Name }),
-      output: UserView,
-    },
-    async ({ input, services, principal }) => {
-      assertNotEmail(input)
-      const { email, name } = input
-      const passwordHash = await hashPassword(input.password)
-      // Tenants have no right to write users: nobody gives themselves a role, whatever statement slips through.
-      const user = await asSystem('add a user to a tenant', () =>
-        services.db
-          .transaction()
-          .execute((trx) =>
-            createUser(trx, principal.tenantId, { email, name, passwordHash, roles: ['member'] }),
-          ),
-      )
-      return viewUser(user)
-    },
-  ),
-
   me: procedure(
     { access: 'authenticated', description: 'The caller.', input: Nothing, output: UserView },
     async ({ services, principal }) => viewUser(await getUser(services.db, principal.userId)),
@@ -65,6 +44,81 @@ export const account = service('account', {
           current: sessionId === principal.sessionId,
         })),
       }
+    },
+  ),
+
+  endSession: procedure(
+    {
+      access: 'authenticated',
+      description: "Ends one of the caller's sessions, e.g. that of a lost device.",
+      input: z.strictObject({ id: z.string().max(200) }),
+      output: Done,
+    },
+    async ({ input, services, principal: { tenantId, userId } }) => {
+      const own = await services.sessions.list({ tenantId, userId })
+      if (!own.some(({ sessionId }) => sessionId === input.id)) return { ended: 0 }
+      await services.sessions.revoke({ tenantId, userId, sessionId: input.id })
+      await recordAudit(services.db, { tenantId, type: 'session.ended', actorId: userId })
+      return { ended: 1 }
+    },
+  ),
+
+  changePassword: procedure(
+    {
+      access: 'authenticated',
+      freshness: 'strict',
+      description: "Changes the caller's password. Their other sessions end.",
+      input: z.strictObject({ current: z.string().max(256), password: Password }),
+      output: Done,
+    },
+    async (call) => {
+      const { services, principal, input, client } = call
+      const { tenantId, userId, sessionId } = principal
+      const { email } = await confirmPassword(call, input.current)
+      assertNotEmail({ email, password: input.password })
+      const hash = await services.passwords.hash(input.password, call)
+      await asSystem('change a password', () => setPassword(services.db, userId, hash))
+      await recordAudit(services.db, {
+        tenantId,
+        type: 'password.changed',
+        actorId: userId,
+        address: client.address,
+      })
+      const user = { tenantId, userId }
+      const ended = await (sessionId === null
+        ? services.sessions.revokeAll(user, 'password changed')
+        : services.sessions.revokeOthers({ ...user, sessionId }, 'password changed'))
+      return { ended: ended.length }
+    },
+  ),
+
+  remove: procedure(
+    {
+      access: 'authenticated',
+      freshness: 'strict',
+      description: "Removes the caller's account; what all apps keep of them is erased.",
+      input: z.strictObject({ password: z.string().max(256) }),
+      output: z.object({}),
+    },
+    async (call) => {
+      await confirmPassword(call, call.input.password)
+      await removeUser(call.services, call.principal, call.principal.userId)
+      return {}
+    },
+  ),
+
+  removeTenant: procedure(
+    {
+      access: { roles: ['owner'] },
+      freshness: 'strict',
+      description: "Removes the caller's tenant with all its users; what all apps keep of it is erased.",
+      input: z.strictObject({ password: z.string().max(256) }),
+      output: z.object({}),
+    },
+    async (call) => {
+      await confirmPassword(call, call.input.password)
+      await removeTenant(call.services, call.principal)
+      return {}
     },
   ),
 
@@ -99,3 +153,20 @@ export const account = service('account', {
     },
   ),
 })
+
+/** Has the caller prove who they are anew; attempts are counted as those of a sign-in are. */
+async function confirmPassword(
+  call: Asker & { readonly services: AuthServices; readonly principal: UserPrincipal },
+  password: string,
+): Promise<User> {
+  const { services, principal, client } = call
+  const { tenantId, userId } = principal
+  const attempt = await services.sessions.admitSignIn({
+    account: `${tenantId}/${userId}`,
+    address: client.address,
+  })
+  const hash = await asSystem('confirm a password', () => passwordOf(services.db, userId))
+  await services.passwords.check(hash, password, call)
+  await attempt.succeeded()
+  return getUser(services.db, userId)
+}

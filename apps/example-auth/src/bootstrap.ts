@@ -13,7 +13,12 @@ export default defineSystem({
   name: 'auth',
   version: '1.0.0',
   config: { schema: AuthConfig, sources: [env('AUTH_')] },
-  requires: { postgres: true, redis: true, migrations: './migrations', secrets: ['cnf', 'root', 'operator'] },
+  requires: {
+    postgres: true,
+    redis: true,
+    migrations: './migrations',
+    secrets: ['cnf', 'jobs', 'root', 'operator'],
+  },
   setup: createAuthServices,
   settings: authSettings,
   auth: ({ manager }) => manager,

@@ -1,15 +1,24 @@
-import { cnfSecret, DatabaseConfig, IdentityConfig, RedisConfig } from '@quintet/example-platform/config'
+import {
+  cnfSecret,
+  DatabaseConfig,
+  IdentityConfig,
+  jobsSecret,
+  RedisConfig,
+} from '@quintet/example-platform/config'
 import { secret } from '@quintet/core/zod'
 import { z } from 'zod'
 
 export const AuthConfig = z.strictObject({
   database: DatabaseConfig,
   redis: RedisConfig,
-  identity: IdentityConfig.prefault({}),
+  identity: IdentityConfig,
   /** Where clients find this app; what proofs of possession at sign-in and refresh must be for. */
   publicUrl: z.url().default('http://127.0.0.1:8080/api/auth'),
+  /** Where mail goes: a folder, for development. Without it none is sent, and inviters hand invitations over. */
+  mail: z.strictObject({ directory: z.string().min(1) }).optional(),
   secrets: z.strictObject({
     cnf: cnfSecret,
+    jobs: jobsSecret,
     /** The keys of this app alone are derived from it, the signing key among them. */
     root: secret({ minLength: 32 }),
     /** The former root while it is being replaced: sessions and tokens made with it go on. Keep it for 30 days. */

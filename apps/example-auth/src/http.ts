@@ -1,19 +1,29 @@
-import { withServices } from '@quintet/core'
-import { serveJwks } from '@quintet/auth'
+import { type Transport, withServices } from '@quintet/core'
+import { accountRoutes } from './account-routes.ts'
 import { account } from './account-service.ts'
+import { forgetOld } from './audit.ts'
+import { members } from './members-service.ts'
+import { oauthRoutes } from './oauth-routes.ts'
 import { platform } from './platform-service.ts'
+import { eraser } from './removal.ts'
 import { sessionRoutes } from './session-routes.ts'
 import type { AuthServices } from './services.ts'
 
-const { defineProcess, route } = withServices<AuthServices>()
+const { defineProcess } = withServices<AuthServices>()
 
-/** The public keys, for everybody who verifies tokens. */
-const jwks = route({
-  method: 'GET',
-  pattern: '/.well-known/jwks.json',
-  access: 'public',
-  description: 'The public keys of the tokens (RFC 7517).',
-  handler: (request, { services }) => serveJwks(services.keys, request),
+/** The relay of the event bus, which is one of the services. */
+const outbox: Transport = {
+  name: 'outbox',
+  start: (host) => (host.services as AuthServices).events.relay.start(host),
+}
+
+export default defineProcess({
+  services: [account, members, platform],
+  routes: [...oauthRoutes, ...sessionRoutes, ...accountRoutes],
+  workers: [outbox, eraser],
+  hooks: {
+    afterStart: ({ services: { db }, lifecycle }) => {
+      lifecycle.setInterval(() => forgetOld(db), '1h')
+    },
+  },
 })
-
-export default defineProcess({ services: [account, platform], routes: [jwks, ...sessionRoutes] })

@@ -1,4 +1,7 @@
-import { customPolicy, tenantPolicy, type TablePolicy } from '@quintet/rls'
+import { customPolicy, rolePolicy, tenantPolicy, type TablePolicy } from '@quintet/rls'
+
+/** Owners of a tenant read what happened in it. */
+export const auditPolicy = rolePolicy('audit_events', { for: ['select'], roles: ['owner'] })
 
 /**
  * What the tenants' role may do in the tables of identity: it reads. Users and their roles are written by the system

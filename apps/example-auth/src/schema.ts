@@ -10,6 +10,8 @@ export interface AuthTables {
     /** The name in URLs and at sign-in, unique. */
     slug: string
     created_at: CreatedAt
+    /** Of a tenant that was removed; its name stays taken. */
+    removed_at: ColumnType<Date | null, never, Date>
   }
   users: {
     id: Generated<string>
@@ -17,6 +19,25 @@ export interface AuthTables {
     email: string
     name: string
     roles: Role[]
+    created_at: CreatedAt
+  }
+  /** Invitations and resets. Tenants have no right to this table. */
+  tickets: {
+    token_hash: Buffer
+    kind: 'invitation' | 'password-reset'
+    tenant_id: string
+    user_id: string | null
+    email: string
+    roles: Role[]
+    expires_at: ColumnType<Date, unknown, never>
+  }
+  audit_events: {
+    id: string
+    tenant_id: string
+    type: string
+    actor_id: string | null
+    user_id: string | null
+    address: string | null
     created_at: CreatedAt
   }
   /** Tenants have no right to this table. */

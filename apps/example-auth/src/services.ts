@@ -17,8 +17,13 @@ import { openDatabase } from '@quintet/rls/app'
 import { createRateLimiter, type RateLimiter, type RedisClients } from '@quintet/redis'
 import { openRedis } from '@quintet/redis/app'
 import { asSystem } from '@quintet/rls'
+import { removals, topics, type PlatformTopics } from '@quintet/example-platform/events'
+import { createEventBus, type EventBus, type Queue } from '@quintet/queue'
+import { openQueue } from '@quintet/queue/app'
 import type { Kysely } from 'kysely'
 import type { AuthConfig } from './config.ts'
+import { createFileMailer, type Mailer } from './mail.ts'
+import { createPasswords, type Passwords } from './passwords.ts'
 import type { AuthTables } from './schema.ts'
 import { authSettings, type AuthSettings } from './settings.ts'
 import { deriveSigningKey } from './signing-key.ts'
@@ -33,6 +38,12 @@ export interface AuthServices {
   readonly cookies: SessionCookies
   readonly dpop: DpopVerifier
   readonly publicUrl: string
+  readonly issuer: string
+  readonly passwords: Passwords
+  /** Undefined where no mail is sent. */
+  readonly mailer: Mailer | undefined
+  readonly jobs: Queue
+  readonly events: EventBus<PlatformTopics>
   readonly manager: AuthManager
   readonly settings: Settings<typeof AuthSettings>
   readonly operatorPassword: Secret
@@ -44,6 +55,7 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
   const { issuer, audience } = config.identity
   const redis = await openRedis(context)
   const { db, systemPool } = openDatabase<AuthTables>(context)
+  const jobs = openQueue(context, redis)
   const limiter = createRateLimiter({ client: redis.client('ratelimit'), onUnavailable: 'refuse' })
   const { root, formerRoot, cnf } = config.secrets
   const formerRoots = formerRoot === undefined ? [] : [formerRoot]
@@ -93,6 +105,11 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
     sessions,
     dpop: createDpopVerifier({ redis: sessionRedis }),
     publicUrl: config.publicUrl,
+    issuer,
+    passwords: createPasswords(),
+    mailer: config.mail && createFileMailer(config.mail.directory),
+    jobs,
+    events: createEventBus({ topics, queue: jobs, pool: systemPool, to: Object.values(removals) }),
     cookies: createSessionCookies({
       csrfSecret: secrets.csrf,
       previousSecrets: secrets.previous.map(({ csrf }) => csrf),

@@ -1,6 +1,7 @@
 import { tokenResponse, type SessionTokens } from '@quintet/auth'
 import { fetchFacts } from '@quintet/auth/fetch'
-import { QuintetError, type Route, withServices } from '@quintet/core'
+import { QuintetError, type ClientInfo, type Route, withServices } from '@quintet/core'
+import { networkOf } from '@quintet/core/http'
 import { asSystem } from '@quintet/rls'
 import { z } from 'zod'
 import {
@@ -13,9 +14,9 @@ import {
   UserView,
   viewUser,
 } from './account-schema.ts'
-import { checkPassword, hashPassword } from './passwords.ts'
+import { recordAudit } from './audit.ts'
 import type { AuthServices } from './services.ts'
-import { createTenant, createUser, findForSignIn, type User } from './users.ts'
+import { createTenant, createUser, findForSignIn, findTenant, type User } from './users.ts'
 
 const { route } = withServices<AuthServices>()
 
@@ -25,7 +26,7 @@ const Tokens = z.object({
   tokenType: z.enum(['Bearer', 'DPoP']),
   expiresIn: z.number(),
 })
-const SignedIn = Tokens.extend({ user: UserView })
+export const SignedIn = Tokens.extend({ user: UserView })
 
 const signUp = route({
   method: 'POST',
@@ -34,16 +35,19 @@ const signUp = route({
   description: 'Makes a tenant with its first user, its owner, and signs them in.',
   body: z.strictObject({ tenant: FreeSlug, email: Email, password: Password, name: Name }),
   response: SignedIn,
-  handler: async (request, { body, services }) => {
+  handler: async (request, { body, services, client, signal }) => {
     assertNotEmail(body)
     const key = await keyOf(request, services)
-    await admitSignUp(services)
+    await admitSignUp(services, client)
     const { email, name } = body
-    const passwordHash = await hashPassword(body.password)
+    const passwordHash = await services.passwords.hash(body.password, { client, signal })
     const user = await asSystem('sign up a tenant', () =>
       services.db.transaction().execute(async (trx) => {
         const tenantId = await createTenant(trx, body.tenant)
-        return createUser(trx, tenantId, { email, name, passwordHash, roles: ['owner'] })
+        const made = await createUser(trx, tenantId, { email, name, passwordHash, roles: ['owner'] })
+        const { address } = client
+        await recordAudit(trx, { tenantId, type: 'tenant.signed-up', actorId: made.id, address })
+        return made
       }),
     )
     return tokenResponse(await startSession(services, user, key))
@@ -59,7 +63,7 @@ const signIn = route({
     'Exchanges a password for an access token and a refresh token. A cookie makes the device known.',
   body: z.strictObject({ tenant: Slug, email: Email, password: z.string().max(256) }),
   response: SignedIn,
-  handler: async (request, { body, services, client }) => {
+  handler: async (request, { body, services, client, signal }) => {
     const key = await keyOf(request, services)
     const attempt = await services.sessions.admitSignIn({
       account: `${body.tenant}/${body.email}`,
@@ -69,8 +73,16 @@ const signIn = route({
     const user = await asSystem('look up who signs in', () =>
       findForSignIn(services.db, body.tenant, body.email),
     )
-    await checkPassword(user?.password_hash, body.password)
+    try {
+      await services.passwords.check(user?.password_hash, body.password, { client, signal })
+    } catch (error) {
+      await noteFailure(services.db, body.tenant, user?.id, client.address)
+      throw error
+    }
     const device = services.cookies.setDevice(await attempt.succeeded())
+    const { id: actorId, tenant_id: tenantId } = user as User
+    const { address } = client
+    await recordAudit(services.db, { tenantId, type: 'sign-in.succeeded', actorId, address })
     return tokenResponse(await startSession(services, user as User, key), [device])
   },
 })
@@ -90,16 +102,40 @@ const refresh = route({
 
 export const sessionRoutes: readonly Route[] = [signUp, signIn, refresh]
 
-/** Everybody may sign up, so all of them together are held to a pace. */
-async function admitSignUp({ limiter, settings }: AuthServices): Promise<void> {
+/** A sign-in that failed is one of the tenant that was named, whether or not it has such a user. */
+async function noteFailure(
+  db: AuthServices['db'],
+  slug: string,
+  userId: string | undefined,
+  address: string | null,
+): Promise<void> {
+  const tenantId = await asSystem('record a failed sign-in', () => findTenant(db, slug))
+  if (tenantId === undefined) return
+  await recordAudit(db, {
+    tenantId,
+    type: 'sign-in.failed',
+    address,
+    ...(userId !== undefined && { userId }),
+  })
+}
+
+/** Everybody may sign up, so those of one network are held to a pace, and all of them together to another. */
+async function admitSignUp({ limiter, settings }: AuthServices, { address }: ClientInfo): Promise<void> {
   if (!settings.get('signUpOpen')) {
     throw new QuintetError('Sign-up is closed.', { code: 'ERR_ACCOUNT_SIGN_UP_CLOSED', kind: 'forbidden' })
   }
-  const { allowed, retryAfter } = await limiter.consume('sign-up', {
-    limit: settings.get('signUpsPerMinute'),
-    period: '1m',
-  })
-  if (allowed) return
+  const network = address === null ? 'unknown' : networkOf(address)
+  const budgets = [
+    [`sign-up:${network}`, settings.get('signUpsPerMinuteAndNetwork')],
+    ['sign-up', settings.get('signUpsPerMinute')],
+  ] as const
+  let retryAfter = 0
+  for (const [key, limit] of budgets) {
+    const pace = await limiter.consume(key, { limit, period: '1m' })
+    if (!pace.allowed) retryAfter = pace.retryAfter
+    if (!pace.allowed) break
+  }
+  if (retryAfter === 0) return
   throw new QuintetError('Too many sign-ups. Try again shortly.', {
     code: 'ERR_ACCOUNT_TOO_MANY_SIGN_UPS',
     kind: 'rate-limited',
@@ -112,7 +148,7 @@ async function admitSignUp({ limiter, settings }: AuthServices): Promise<void> {
  *
  * @see RFC 9449 section 5
  */
-async function keyOf(
+export async function keyOf(
   request: Request,
   { dpop, publicUrl }: AuthServices,
 ): Promise<{ readonly jkt?: string }> {
@@ -122,7 +158,7 @@ async function keyOf(
   return { jkt: await dpop.verify(proof, { method: request.method, url, accessToken: undefined }) }
 }
 
-async function startSession(
+export async function startSession(
   services: AuthServices,
   user: User,
   key: { readonly jkt?: string },

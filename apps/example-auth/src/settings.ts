@@ -4,7 +4,9 @@ import { z } from 'zod'
 export const AuthSettings = z.strictObject({
   signUpOpen: z.boolean().default(true),
   /** Of all tenants together. */
-  signUpsPerMinute: z.int().min(1).max(100_000).default(60),
+  signUpsPerMinute: z.int().min(1).max(100_000).default(300),
+  /** Of one network: an IPv4 address, or a /64 of IPv6. */
+  signUpsPerMinuteAndNetwork: z.int().min(1).max(100_000).default(30),
 })
 
 /** Known to the system, for `quintet settings`, and to the services that follow them. */

@@ -1,4 +1,5 @@
-import { QuintetError } from '@quintet/core'
+import { QuintetError, uuidv7 } from '@quintet/core'
+import { defineKeyset, type KeysetPage, type KeysetRequest } from '@quintet/rls/data'
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import type { Role } from './roles.ts'
 import type { AuthTables } from './schema.ts'
@@ -36,6 +37,7 @@ export async function createUser(
   const created = await trx
     .insertInto('users')
     .values({
+      id: uuidv7(),
       tenant_id: tenantId,
       email: user.email,
       name: user.name,
@@ -69,6 +71,34 @@ export async function findForSignIn(
     .where('tenants.slug', '=', tenant)
     .where('users.email', '=', email)
     .executeTakeFirst()
+}
+
+const oldestFirst = defineKeyset([{ column: 'id', type: 'uuid' }])
+
+/** A page of the users of the caller's tenant, oldest first. */
+export function listUsers(db: Kysely<AuthTables>, page: KeysetRequest): Promise<KeysetPage<User>> {
+  return oldestFirst.page(db.selectFrom('users').selectAll(), page)
+}
+
+/** The hash of a user's password; to be asked as the system. */
+export async function passwordOf(db: Kysely<AuthTables>, userId: string): Promise<string | undefined> {
+  const found = await db
+    .selectFrom('passwords')
+    .select('hash')
+    .where('user_id', '=', userId)
+    .executeTakeFirst()
+  return found?.hash
+}
+
+/** Sets the password of a user; to be done as the system. */
+export async function setPassword(db: Kysely<AuthTables>, userId: string, hash: string): Promise<void> {
+  await db.updateTable('passwords').set({ hash }).where('user_id', '=', userId).execute()
+}
+
+/** The tenant with a name, also one without users. To be asked as the system. */
+export async function findTenant(db: Kysely<AuthTables>, slug: string): Promise<string | undefined> {
+  const found = await db.selectFrom('tenants').select('id').where('slug', '=', slug).executeTakeFirst()
+  return found?.id
 }
 
 export async function getUser(db: Kysely<AuthTables>, id: string): Promise<User> {

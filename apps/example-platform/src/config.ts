@@ -7,10 +7,10 @@ export const RedisConfig = z.strictObject({ url: secret() })
 /** The app's own database: the tenants' login, and that for work across tenants. The owner's is for migrations alone. */
 export const DatabaseConfig = z.strictObject({ url: secret(), systemUrl: secret() })
 
-/** Whose tokens are trusted. */
+/** Whose tokens are trusted. There is no default: two systems that share one would take each other's tokens. */
 export const IdentityConfig = z.strictObject({
-  issuer: z.url().default('https://auth.quintet.example'),
-  audience: z.string().default('quintet-example'),
+  issuer: z.url(),
+  audience: z.string().min(1),
   jwksUrl: z.url().default('http://127.0.0.1:3001/.well-known/jwks.json'),
 })
 

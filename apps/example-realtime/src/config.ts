@@ -3,7 +3,7 @@ import { z } from 'zod'
 
 export const RealtimeConfig = z.strictObject({
   redis: RedisConfig,
-  identity: IdentityConfig.prefault({}),
+  identity: IdentityConfig,
   secrets: z.strictObject({ cnf: cnfSecret, jobs: jobsSecret }),
 })
 export type RealtimeConfig = z.output<typeof RealtimeConfig>

@@ -103,12 +103,23 @@ app.post('/sign-in', async (request, reply) => {
 })
 
 const caller = createVerifier()
-app.post('/rpc/account/addUser', async (request) => {
+const invitations = new Map<string, { readonly tenantId: string; readonly email: string }>()
+app.post('/rpc/members/invite', async (request) => {
   const { tenantId, roles } = await caller(request)
   if (!roles.includes('owner')) throw Object.assign(new Error('Forbidden'), { statusCode: 403 })
-  const user = Credentials.omit({ tenant: true })
-    .extend({ name: z.string().max(100) })
+  const { email } = Credentials.pick({ email: true }).parse(request.body)
+  const token = randomUUID()
+  invitations.set(token, { tenantId, email })
+  return { token }
+})
+app.post('/invitations/accept', async (request) => {
+  const { token, password } = Credentials.pick({ password: true })
+    .extend({ token: z.string(), name: z.string().max(100) })
     .parse(request.body)
-  return addUser(tenantId, { ...user, tenant: '' }, ['member'])
+  const invitation = invitations.get(token)
+  if (invitation === undefined) throw Object.assign(new Error('Not found'), { statusCode: 404 })
+  invitations.delete(token)
+  const { tenantId, email } = invitation
+  return startSession(await addUser(tenantId, { email, password, tenant: '' }, ['member']))
 })
 await listen(app)

@@ -92,15 +92,16 @@ async function signUp(
 
 async function invite(client: Client, inviter: Person, name: string): Promise<Person> {
   const email = `${name.toLowerCase()}@${inviter.tenant}.example`
-  expectStatus(
-    await client.rpc('auth', 'account.addUser', { email, password, name }, { token: inviter.accessToken }),
+  const invited = expectStatus(
+    await client.rpc('auth', 'members.invite', { email }, { token: inviter.accessToken }),
     200,
-    `add ${name}`,
+    `invite ${name}`,
   )
+  const invitation = { token: stringOf(invited, 'token'), name, password }
   const body = expectStatus(
-    await client.post('/api/auth/sign-in', { tenant: inviter.tenant, email, password }),
+    await client.post('/api/auth/invitations/accept', invitation),
     200,
-    `sign in ${name}`,
+    `accept the invitation of ${name}`,
   )
   return toPerson(name, inviter.tenant, email, body)
 }

@@ -1,0 +1,97 @@
+import { QuintetError, type Route, withServices } from '@quintet/core'
+import { asSystem } from '@quintet/rls'
+import { z } from 'zod'
+import { assertNotEmail, Email, Name, Password, Slug } from './account-schema.ts'
+import { recordAudit } from './audit.ts'
+import { setPassword } from './users.ts'
+import { keyOf, SignedIn, startSession } from './session-routes.ts'
+import type { AuthServices } from './services.ts'
+import { issueTicket, redeemTicket } from './tickets.ts'
+import { createUser, findForSignIn } from './users.ts'
+import { tokenResponse } from '@quintet/auth'
+
+const { route } = withServices<AuthServices>()
+
+const Token = z.string().regex(/^[\w-]{43}$/, 'must be the token of an invitation or a reset')
+
+const acceptInvitation = route({
+  method: 'POST',
+  pattern: '/invitations/accept',
+  access: 'public',
+  description: 'Makes the user who was invited, with a name and password of their own, and signs them in.',
+  body: z.strictObject({ token: Token, name: Name, password: Password }),
+  response: SignedIn,
+  handler: async (request, { body, services, client, signal }) => {
+    const { db, passwords } = services
+    const key = await keyOf(request, services)
+    const passwordHash = await passwords.hash(body.password, { client, signal })
+    const user = await asSystem('accept an invitation', () =>
+      db.transaction().execute(async (trx) => {
+        const { tenant_id: tenantId, email, roles } = await redeemTicket(trx, 'invitation', body.token)
+        assertNotEmail({ email, password: body.password })
+        const made = await createUser(trx, tenantId, { email, name: body.name, passwordHash, roles })
+        const { address } = client
+        await recordAudit(trx, { tenantId, type: 'invitation.accepted', actorId: made.id, address })
+        return made
+      }),
+    )
+    return tokenResponse(await startSession(services, user, key))
+  },
+})
+
+/** The answer is the same whoever asks, and comes before anything is looked up. */
+const requestReset = route({
+  method: 'POST',
+  pattern: '/password-resets',
+  access: 'public',
+  description: 'Sends a link for a new password, where the tenant has such a user.',
+  body: z.strictObject({ tenant: Slug, email: Email }),
+  response: z.object({}),
+  handler: async (_, { body: { tenant, email }, services, client, logger }) => {
+    const { db, sessions, mailer } = services
+    if (mailer === undefined)
+      throw new QuintetError('This platform sends no mail. Ask an owner of the tenant.', {
+        code: 'ERR_ACCOUNT_NO_MAIL',
+        kind: 'unsupported',
+      })
+    await sessions.admitSignIn({ account: `reset ${tenant}/${email}`, address: client.address })
+    const send = async (): Promise<void> => {
+      const user = await asSystem('look up who resets', () => findForSignIn(db, tenant, email))
+      if (user === undefined) return
+      const { tenant_id: tenantId, id: userId } = user
+      const ticket = { kind: 'password-reset', tenantId, userId, email } as const
+      const token = await asSystem('reset a password', () => issueTicket(db, ticket))
+      await recordAudit(db, { tenantId, type: 'password.reset-requested', userId, address: client.address })
+      await mailer.send({ to: email, subject: 'Your new password', text: `Your link: ${token}` })
+    }
+    void send().catch((error: unknown) => logger.error({ err: error }, 'a reset could not be sent'))
+    return {}
+  },
+})
+
+const completeReset = route({
+  method: 'POST',
+  pattern: '/password-resets/complete',
+  access: 'public',
+  description: 'Sets a new password with the token that was sent. All sessions of the user end.',
+  body: z.strictObject({ token: Token, password: Password }),
+  response: z.object({}),
+  handler: async (_, { body, services, client, signal }) => {
+    const { db, passwords, sessions } = services
+    const hash = await passwords.hash(body.password, { client, signal })
+    const user = await asSystem('reset a password', () =>
+      db.transaction().execute(async (trx) => {
+        const { tenant_id: tenantId, email, user_id } = await redeemTicket(trx, 'password-reset', body.token)
+        assertNotEmail({ email, password: body.password })
+        const userId = user_id ?? ''
+        await setPassword(trx, userId, hash)
+        await recordAudit(trx, { tenantId, type: 'password.reset', actorId: userId, address: client.address })
+        return { tenantId, userId }
+      }),
+    )
+    await sessions.revokeAll(user, 'password reset')
+    return {}
+  },
+})
+
+export const accountRoutes: readonly Route[] = [acceptInvitation, requestReset, completeReset]

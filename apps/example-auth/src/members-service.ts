@@ -1,0 +1,126 @@
+import { QuintetError, service, withServices } from '@quintet/core'
+import { asSystem } from '@quintet/rls'
+import { z } from 'zod'
+import { Email, UserView, viewUser } from './account-schema.ts'
+import { listAudit, recordAudit } from './audit.ts'
+import { removeUser, setRoles } from './removal.ts'
+import type { AuthServices } from './services.ts'
+import { issueTicket } from './tickets.ts'
+import { listUsers } from './users.ts'
+
+const { procedure } = withServices<AuthServices>()
+
+const Page = z.strictObject({
+  limit: z.int().min(1).max(500).default(100),
+  /** The `next` of the page before. */
+  after: z.string().max(500).optional(),
+})
+const Roles = z
+  .array(z.enum(['owner', 'member']))
+  .min(1)
+  .max(2)
+const Done = z.object({})
+
+/** What owners do with the users of their tenant. */
+export const members = service('members', {
+  invite: procedure(
+    {
+      access: { roles: ['owner'] },
+      description: 'Invites somebody to the tenant, who chooses their own name and password.',
+      input: z.strictObject({ email: Email, roles: Roles.default(['member']) }),
+      /** Where no mail is sent, the token is handed over by the inviter. */
+      output: z.object({ token: z.string().optional() }),
+    },
+    async ({ input: { email, roles }, services, principal }) => {
+      const { db, limiter, mailer } = services
+      const { tenantId, userId } = principal
+      const pace = await limiter.consume(`invitations:${tenantId}`, { limit: 100, period: '1h' })
+      if (!pace.allowed)
+        throw new QuintetError('Too many invitations. Try again later.', {
+          code: 'ERR_ACCOUNT_TOO_MANY_INVITATIONS',
+          kind: 'rate-limited',
+          retryAfter: pace.retryAfter,
+        })
+      const ticket = { kind: 'invitation', tenantId, email, roles } as const
+      const token = await asSystem('invite a user', () => issueTicket(db, ticket))
+      await recordAudit(db, { tenantId, type: 'invitation.sent', actorId: userId })
+      if (mailer === undefined) return { token }
+      await mailer.send({ to: email, subject: 'You are invited', text: `Your invitation: ${token}` })
+      return {}
+    },
+  ),
+
+  list: procedure(
+    {
+      access: { roles: ['owner'] },
+      description: 'Lists the users of the tenant.',
+      input: Page,
+      output: z.object({ items: z.array(UserView), next: z.string().nullable() }),
+    },
+    async ({ input, services }) => {
+      const { items, next } = await listUsers(services.db, input)
+      return { items: items.map(viewUser), next }
+    },
+  ),
+
+  setRoles: procedure(
+    {
+      access: { roles: ['owner'] },
+      freshness: 'strict',
+      description: 'Gives a user of the tenant other roles. Their sessions end.',
+      input: z.strictObject({ user: z.uuid(), roles: Roles }),
+      output: Done,
+    },
+    async ({ input: { user, roles }, services, principal }) => {
+      await setRoles(services, principal, user, roles)
+      return {}
+    },
+  ),
+
+  remove: procedure(
+    {
+      access: { roles: ['owner'] },
+      freshness: 'strict',
+      description: 'Removes a user from the tenant; what all apps keep of them is erased.',
+      input: z.strictObject({ user: z.uuid() }),
+      output: Done,
+    },
+    async ({ input: { user }, services, principal }) => {
+      await removeUser(services, principal, user)
+      return {}
+    },
+  ),
+
+  audit: procedure(
+    {
+      access: { roles: ['owner'] },
+      description: 'Who did what in the tenant, newest first.',
+      input: Page,
+      output: z.object({
+        items: z.array(
+          z.object({
+            type: z.string(),
+            actor: z.uuid().nullable(),
+            user: z.uuid().nullable(),
+            address: z.string().nullable(),
+            at: z.iso.datetime(),
+          }),
+        ),
+        next: z.string().nullable(),
+      }),
+    },
+    async ({ input, services }) => {
+      const { items, next } = await listAudit(services.db, input)
+      return {
+        items: items.map(({ type, actor_id, user_id, address, created_at }) => ({
+          type,
+          actor: actor_id,
+          user: user_id,
+          address,
+          at: created_at.toISOString(),
+        })),
+        next,
+      }
+    },
+  ),
+})
