@@ -52,7 +52,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'lint',
     'app backup data testing',
   ],
-  redis: ['errors.ts script.ts second-chance-map.ts', 'clients limits locks', 'caches pubsub app'],
+  redis: ['errors.ts second-chance-map.ts', 'commands', 'clients limits locks', 'caches pubsub app'],
   server: [
     'errors.ts',
     'json.ts encode-input.ts problem.ts streams openapi',

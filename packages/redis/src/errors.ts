@@ -101,10 +101,25 @@ function fromReply(reply: Error): unknown {
 }
 
 function removeArguments(error: Error): void {
-  const { command } = error as { command?: { name?: unknown } }
+  const { command, previousErrors } = error as { command?: { name?: unknown }; previousErrors?: unknown }
   if (command !== undefined)
     Object.defineProperty(error, 'command', { value: { name: command.name }, enumerable: true })
+  for (const member of ['message', 'stack'] as const) {
+    const text = error[member]
+    if (text !== undefined && echoedArguments.test(text))
+      Object.defineProperty(error, member, {
+        value: text.replace(echoedArguments, ''),
+        configurable: true,
+        writable: true,
+      })
+  }
+  // EXECABORT tells what was wrong with the commands of the transaction.
+  if (Array.isArray(previousErrors))
+    for (const each of previousErrors as readonly unknown[]) if (each instanceof Error) removeArguments(each)
 }
+
+/** With what a server repeats the arguments of a command that it does not know, up to the end of its line. */
+const echoedArguments = /,? with args beginning with:.*/
 
 /** True when Redis could not serve: not reachable, frozen, loading, out of memory, failing over. */
 export function isRedisUnavailable(value: unknown): boolean {
@@ -113,6 +128,12 @@ export function isRedisUnavailable(value: unknown): boolean {
     error instanceof RedisError &&
     (error.code === 'ERR_REDIS_UNAVAILABLE' || error.code === 'ERR_REDIS_CLOSED')
   )
+}
+
+/** True when the server refuses the user, the password or the command. */
+export function isRedisRefusal(value: unknown): boolean {
+  const error = toRedisError(value)
+  return error instanceof RedisError && error.code === 'ERR_REDIS_REFUSED'
 }
 
 /** The reason in one line for logs and health: message and code of the innermost cause, never arguments. */

@@ -19,7 +19,7 @@ export type { Circuit, CircuitState } from './clients/circuit.ts'
 export type { RedisHealthCheckOptions } from './clients/health-check.ts'
 export { isRedisUnavailable, RedisError } from './errors.ts'
 export type { RedisErrorCode } from './errors.ts'
-export type { ScriptClient } from './script.ts'
+export type { ScriptClient } from './commands/script.ts'
 
 export { createPubSub, pubSubDefaults } from './pubsub/pub-sub.ts'
 export type {

@@ -1,3 +1,3 @@
 export { toRedisError } from './errors.ts'
-export { createScript } from './script.ts'
-export type { Script } from './script.ts'
+export { createScript } from './commands/script.ts'
+export type { Script } from './commands/script.ts'

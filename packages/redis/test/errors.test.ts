@@ -55,6 +55,19 @@ describe('toRedisError', () => {
     expect(inspect(toRedisError(error))).not.toContain('a secret')
     expect(error.command).toEqual({ name: 'set' })
   })
+
+  it('removes the arguments that a server repeats, also within a transaction', () => {
+    const text = "ERR unknown command 'HSETEX', with args beginning with: 'sess' 's3cret' "
+    const one = reply(text)
+    const transaction = Object.assign(reply('EXECABORT Transaction discarded.'), {
+      previousErrors: [reply(text)],
+    })
+    for (const error of [one, transaction]) {
+      expect(inspect(toRedisError(error), { showHidden: true, depth: 9 })).not.toContain('s3cret')
+      expect(toRedisError(error)).toBe(error)
+    }
+    expect(one.message).toBe("ERR unknown command 'HSETEX'")
+  })
 })
 
 describe('isRedisUnavailable', () => {

@@ -1,8 +1,9 @@
 import type { Logger } from '@quintet/core'
 import type { Clock } from '@quintet/core/kit'
-import type { Redis, RedisOptions } from 'ioredis'
-import { backoff } from '../clients/backoff.ts'
+import type { Redis } from 'ioredis'
+import { detached } from '../clients/async-context.ts'
 import { endConnection } from '../clients/close-connection.ts'
+import { openCompanion } from '../clients/companion.ts'
 import { describeFailure } from '../errors.ts'
 
 /** The channel on which a RESP2 connection receives the names of keys that were written. */
@@ -44,28 +45,13 @@ export function openInvalidationStream(options: InvalidationStreamOptions): Inva
   let leaseUntil = 0
   let previousPing: number | undefined
   let failures = 0
-  const pauseBefore = backoff({ min: 50, max: 1_000 })
 
-  const settings: Partial<Omit<RedisOptions, 'replyMapping'>> = {
-    // Under RESP3 ioredis 6 drops the pushes that carry invalidations.
-    protocol: 2,
-    keyPrefix: '',
-    connectionName: `${client.options.connectionName ?? 'redis'}:tracking`,
-    lazyConnect: true,
-    autoResubscribe: false,
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
+  const connection = openCompanion(client, {
+    name: 'tracking',
+    logger,
     commandTimeout: lease,
-    socketTimeout: undefined,
-    disconnectTimeout: 50,
-    retryStrategy: (attempt) => {
-      // A rotated password reaches the client's own connection first.
-      const { username, password } = client.options
-      Object.assign(connection.options, { username, password })
-      return pauseBefore(Math.max(attempt, failures))
-    },
-  }
-  const connection = client.duplicate(settings)
+    failures: () => failures,
+  })
 
   function doubt(): void {
     if (!live) return
@@ -136,9 +122,6 @@ export function openInvalidationStream(options: InvalidationStreamOptions): Inva
 
   connection.on('ready', () => void establish())
   connection.on('close', forget)
-  connection.on('error', (error: Error) => {
-    logger.debug({ reason: describeFailure(error) }, 'redis tracking connection failed')
-  })
   connection.on('messageBuffer', (from: Buffer, payload: unknown) => {
     if (from.toString() !== channel) return
     if (Array.isArray(payload)) options.onKeys(payload.map(String))
@@ -148,10 +131,11 @@ export function openInvalidationStream(options: InvalidationStreamOptions): Inva
   client.on('close', follow)
   connection.connect().catch(() => undefined)
 
-  const timer = setInterval(() => {
+  const beat = (): void => {
     if (live) trusted()
     if (established && connection.status === 'ready') ping().catch(restart)
-  }, lease / 4)
+  }
+  const timer = detached(() => setInterval(beat, lease / 4))
 
   return {
     trusted,

@@ -2,8 +2,9 @@ import type { Duration, Logger } from '@quintet/core'
 import { option, readOptions } from '@quintet/core/kit'
 import { randomUUID } from 'node:crypto'
 import { describeFailure, isRedisUnavailable } from '../errors.ts'
-import { createScript, prefixOption } from '../script.ts'
-import type { Script, ScriptClient } from '../script.ts'
+import { assertKey } from '../commands/key.ts'
+import { createScript, prefixOption } from '../commands/script.ts'
+import type { Script, ScriptClient } from '../commands/script.ts'
 import { SharedLoads } from './shared-loads.ts'
 
 /** What the cache needs of a client; ioredis's clients fit. */
@@ -40,7 +41,11 @@ export type Load<T> = (signal: AbortSignal) => Promise<T | undefined>
 export interface JsonCache<T> {
   /** The value, fresh or stale; `undefined` when there is none. */
   get(key: string): Promise<T | undefined>
-  /** Stores the value. A failure is logged and not thrown. */
+  /**
+   * Stores the value; `undefined` stores its absence, or deletes. A failure of Redis is logged and not thrown.
+   *
+   * @throws TypeError for a value that JSON cannot express.
+   */
   set(key: string, value: T): Promise<void>
   /**
    * Removes the value. What any process began to load before is not stored after it.
@@ -95,9 +100,13 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ARGV[1]
 `)
 
-/** KEYS value; ARGV what it must hold, new text, time to live. Returns 1, or 0 when it was written or deleted meanwhile. */
+/**
+ * KEYS value; ARGV what it must hold, new text, time to live, which is 0 to delete it. Does nothing when it was written
+ * or deleted meanwhile.
+ */
 const replaceHeld: Script = createScript(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[3] == '0' then return redis.call('DEL', KEYS[1]) end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 `)
@@ -121,13 +130,13 @@ export function createJsonCache<T>(options: JsonCacheOptions<T>): JsonCache<T> {
   const loads = new SharedLoads<T>(loadTimeout)
   const refreshes = new SharedLoads<T>(loadTimeout)
 
-  /** Runs a command without which the cache can do. */
+  /** Runs a command without which the cache can do: what Redis refuses is a fault of the operator, and a miss. */
   async function attempt<R>(key: string, what: string, command: () => Promise<R>): Promise<R | undefined> {
     try {
       return await command()
     } catch (error) {
-      if (!isRedisUnavailable(error)) throw error
-      logger.debug({ key, reason: describeFailure(error) }, `the cache could not be ${what}`)
+      const level = isRedisUnavailable(error) ? 'debug' : 'warn'
+      logger[level]({ key, reason: describeFailure(error) }, `the cache could not be ${what}`)
       return undefined
     }
   }
@@ -137,7 +146,7 @@ export function createJsonCache<T>(options: JsonCacheOptions<T>): JsonCache<T> {
       Promise.all([client.get(prefix + key), staleFor === 0 ? Infinity : client.pttl(prefix + key)]),
     )
     const text = answers?.[0] ?? undefined
-    return text === undefined ? undefined : toEntry(key, text, answers![1])
+    return text === undefined ? undefined : toEntry(key, text, Number(answers![1]))
   }
 
   function toEntry(key: string, text: string, left: number): Entry<T> {
@@ -152,17 +161,28 @@ export function createJsonCache<T>(options: JsonCacheOptions<T>): JsonCache<T> {
     }
   }
 
+  /** What is written; a life of 0 deletes. @throws TypeError for a value that JSON cannot express. */
   function toStored(value: T | undefined): readonly [text: string, life: number] {
     const life = value === undefined ? negativeTtl : ttl
     const shortened = Math.max(1, Math.round(life * (1 - Math.random() * jitter)))
-    return value === undefined ? ['', life && shortened] : [JSON.stringify(value), shortened + staleFor]
+    return value === undefined ? ['', life && shortened] : [toJson(value), shortened + staleFor]
+  }
+
+  /** The same for a value that was loaded: it is given to its callers, whether it can be kept or not. */
+  function toKept(key: string, value: T | undefined): readonly [text: string, life: number] {
+    try {
+      return toStored(value)
+    } catch (error) {
+      logger.warn({ key, reason: describeFailure(error) }, 'a loaded value cannot be cached')
+      return ['', 0]
+    }
   }
 
   /** Loads, and stores the result where the key still holds `held`; without it the result is not stored. */
   async function loadOver(key: string, load: Load<T>, held: string | undefined, signal: AbortSignal) {
     const value = await load(signal)
-    const [text, life] = toStored(value)
-    if (held !== undefined && life > 0 && !signal.aborted)
+    const [text, life] = toKept(key, value)
+    if (held !== undefined && !signal.aborted)
       await attempt(key, 'written', () => replaceHeld(client, [prefix + key], [held, text, life]))
     return value
   }
@@ -192,19 +212,25 @@ export function createJsonCache<T>(options: JsonCacheOptions<T>): JsonCache<T> {
 
   return {
     async get(key) {
+      assertKey(key, 'get')
       return (await read(key))?.found?.value
     },
     async set(key, value) {
-      forget(key)
+      assertKey(key, 'set')
       const [text, life] = toStored(value)
-      if (life > 0) await attempt(key, 'written', () => client.set(prefix + key, text, 'PX', life))
+      forget(key)
+      await attempt<unknown>(key, 'written', () =>
+        life > 0 ? client.set(prefix + key, text, 'PX', life) : client.del(prefix + key),
+      )
     },
     async delete(key) {
+      assertKey(key, 'delete')
       forget(key)
       await client.del(prefix + key)
     },
-    getOrLoad: (key, load) =>
-      loads.join(key, async (signal) => {
+    async getOrLoad(key, load) {
+      assertKey(key, 'getOrLoad')
+      return loads.join(key, async (signal) => {
         const entry = await read(key)
         if (entry?.found === undefined) {
           // Another load's mark is joined, and what is no entry at all is replaced.
@@ -213,8 +239,16 @@ export function createJsonCache<T>(options: JsonCacheOptions<T>): JsonCache<T> {
         }
         if (!entry.found.fresh) refresh(key, load, entry.text)
         return entry.found.value
-      }),
+      })
+    },
   }
+}
+
+/** @throws TypeError for a value that JSON cannot express. */
+function toJson(value: unknown): string {
+  const text = JSON.stringify(value) as string | undefined
+  if (text === undefined) throw new TypeError(`JSON cannot express a ${typeof value}.`)
+  return text
 }
 
 function resolveOptions<T>(options: JsonCacheOptions<T>) {

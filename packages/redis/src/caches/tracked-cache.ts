@@ -1,6 +1,8 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Duration, Logger } from '@quintet/core'
 import { type Clock, option, readOptions } from '@quintet/core/kit'
 import type { Redis } from 'ioredis'
+import { RedisError } from '../errors.ts'
 import { openInvalidationStream } from './invalidation-stream.ts'
 import { SecondChanceMap } from '../second-chance-map.ts'
 
@@ -21,18 +23,22 @@ export interface TrackedCacheOptions<T> {
 
 /** A cache in memory that Redis keeps true: a write by anybody removes the entry here, usually within a millisecond. */
 export interface TrackedCache<T> extends AsyncDisposable {
-  /** From memory, or loaded. Concurrent calls for a key that is not held share one load. Errors of `load` pass through. */
+  /**
+   * From memory, or loaded. Concurrent calls for a key that is not held share one load. Errors of `load` pass through.
+   *
+   * @throws TypeError for a key that does not begin with the prefix: its writes are not heard.
+   */
   get(key: string): Promise<T>
   /** From memory alone; `undefined` when the key is not held, or when the cache cannot be trusted now. */
   peek(key: string): T | undefined
   /**
    * Calls back for each key that was written under the prefix, whether it is held here or not, and with `null`
-   * when any of them may have been.
+   * when any of them may have been. It runs in the async context (`AsyncLocalStorage`) of this call.
    */
   onInvalidate(listener: (key: string | null) => void): Disposable
   /** False while invalidations may be missed; every `get` then loads. */
   readonly trusted: boolean
-  /** Resolves once the cache is trusted; rejects when the signal aborts. */
+  /** Resolves once the cache is trusted; rejects when the signal aborts. @throws RedisError `ERR_REDIS_CLOSED` */
   whenTrusted(signal?: AbortSignal): Promise<void>
   readonly size: number
   /** Ends the connection. `get` goes on loading, without keeping. Idempotent. */
@@ -83,7 +89,8 @@ export function createTrackedCache<T>(options: TrackedCacheOptions<T>): TrackedC
   const entries = new SecondChanceMap<string, T>(maxEntries)
   const placeholders = new Map<string, Placeholder<T>>()
   const listeners = new Set<(key: string | null) => void>()
-  const waiting = new Set<() => void>()
+  const waiting = new Set<PromiseWithResolvers<void>>()
+  let closed = false
 
   const stream = openInvalidationStream({
     client,
@@ -105,8 +112,7 @@ export function createTrackedCache<T>(options: TrackedCacheOptions<T>): TrackedC
       tell(null)
     },
     onTrust() {
-      for (const resume of waiting) resume()
-      waiting.clear()
+      for (const { resolve: resume } of waiting) resume()
     },
   })
 
@@ -137,17 +143,31 @@ export function createTrackedCache<T>(options: TrackedCacheOptions<T>): TrackedC
     return promise
   }
 
+  /** @throws TypeError for a key whose writes would not be heard. */
+  function assertTracked(key: string): void {
+    if (typeof key !== 'string' || !key.startsWith(prefix))
+      throw new TypeError(
+        `createTrackedCache: the key ${JSON.stringify(key)} does not begin with the prefix ${JSON.stringify(prefix)}. Give whole keys.`,
+      )
+  }
+
   return {
     async get(key) {
+      assertTracked(key)
       if (!stream.trusted()) return load(key)
+      // Half a surrogate pair is sent as U+FFFD, and its writes are told of as such.
+      if (!key.isWellFormed()) return load(key)
       const held = entries.get(key)
       if (held !== undefined) return held
       return placeholders.get(key)?.promise ?? loadAndKeep(key)
     },
-    peek: (key) => (stream.trusted() ? entries.get(key) : undefined),
+    peek(key) {
+      assertTracked(key)
+      return stream.trusted() ? entries.get(key) : undefined
+    },
     onInvalidate(listener) {
-      // Wrapped, so that the same function may listen twice.
-      const own = (key: string | null): void => listener(key)
+      // A function of its own, so that the same one may listen twice; in the async context of this call.
+      const own = AsyncLocalStorage.bind((key: string | null) => listener(key))
       listeners.add(own)
       return { [Symbol.dispose]: () => void listeners.delete(own) }
     },
@@ -156,15 +176,16 @@ export function createTrackedCache<T>(options: TrackedCacheOptions<T>): TrackedC
     },
     async whenTrusted(signal) {
       signal?.throwIfAborted()
+      if (closed) throw cacheClosed()
       if (stream.trusted()) return
-      const { promise, resolve: resume, reject } = Promise.withResolvers<void>()
-      const abort = (): void => reject(signal?.reason)
-      waiting.add(resume)
+      const trust = Promise.withResolvers<void>()
+      const abort = (): void => trust.reject(signal?.reason)
+      waiting.add(trust)
       signal?.addEventListener('abort', abort, { once: true })
       try {
-        await promise
+        await trust.promise
       } finally {
-        waiting.delete(resume)
+        waiting.delete(trust)
         signal?.removeEventListener('abort', abort)
       }
     },
@@ -172,6 +193,8 @@ export function createTrackedCache<T>(options: TrackedCacheOptions<T>): TrackedC
       return entries.size
     },
     async close() {
+      closed = true
+      for (const { reject } of waiting) reject(cacheClosed())
       await stream.close()
       entries.clear()
     },
@@ -179,6 +202,10 @@ export function createTrackedCache<T>(options: TrackedCacheOptions<T>): TrackedC
       await this.close()
     },
   }
+}
+
+function cacheClosed(): RedisError {
+  return new RedisError('ERR_REDIS_CLOSED', 'The tracked cache is closed.')
 }
 
 function resolve<T>(options: TrackedCacheOptions<T>) {

@@ -1,5 +1,5 @@
 import type { Circuit } from './circuit.ts'
-import { describeFailure, RedisError } from '../errors.ts'
+import { describeFailure, isRedisRefusal, RedisError } from '../errors.ts'
 import type { GuardedClient } from './guarded-redis.ts'
 import type { ResolvedOptions } from './resolve-clients-options.ts'
 
@@ -17,7 +17,7 @@ export async function connectEagerly(
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const refused = (error: unknown): void => {
-    if (error instanceof RedisError && error.code === 'ERR_REDIS_REFUSED') reject(error)
+    if (isRedisRefusal(error)) reject(error)
   }
   const late = (): void => {
     const reason = circuit().reason ?? 'no answer'

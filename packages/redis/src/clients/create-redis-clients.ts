@@ -152,11 +152,11 @@ function openClients<Name extends string>(options: ResolvedOptions): StartingRed
       const covered = (checkOptions.clients ?? [...entries.keys()]).map(entryOf)
       return createHealthCheck(
         checkOptions,
-        covered.map(({ name, connection, circuit, server }) => ({
-          name,
-          circuit,
-          ping: () => connection.ping(),
-          problems: () => checks.problemsOf(server),
+        covered.map((entry) => ({
+          name: entry.name,
+          circuit: entry.circuit,
+          ping: () => entry.connection.ping(),
+          problems: () => checks.problemsOf(entry),
         })),
       )
     },

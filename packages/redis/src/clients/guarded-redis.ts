@@ -1,5 +1,6 @@
 import { Cluster, Redis } from 'ioredis'
 import type { ClusterNode, ClusterOptions, RedisOptions } from 'ioredis'
+import { detached } from './async-context.ts'
 import { RedisError, toRedisError, unavailable } from '../errors.ts'
 
 type SentCommand = Parameters<Redis['sendCommand']>[0]
@@ -37,15 +38,23 @@ export class GuardedRedis extends Redis {
     queueWhenDown: boolean,
     credentials: ReadCredentials,
   ) {
-    super({ ...options, ...credentials(), lazyConnect: true, enableOfflineQueue: true })
+    super({ enableOfflineQueue: true, ...options, ...credentials(), lazyConnect: true })
     this.#credentials = credentials
+    // A duplicate reads its credentials anew as well, unless it is given others.
+    this.duplicate = ((override: Partial<RedisOptions> = {}) =>
+      new GuardedRedis(
+        { ...(this.options as typeof options), enableOfflineQueue: true, ...override } as typeof options,
+        override.enableOfflineQueue ?? queueWhenDown,
+        () => ({ ...credentials(), ...given(override) }),
+      )) as Redis['duplicate']
     showAsJson(this)
     if (!queueWhenDown) stopQueueingAtFirstClose(this)
+    if (options.lazyConnect === false) this.connect().catch(() => undefined)
   }
 
   override connect(callback?: Parameters<Redis['connect']>[0]): Promise<void> {
     Object.assign(this.options, this.#credentials())
-    return super.connect(callback)
+    return detached(() => super.connect(callback))
   }
 
   override sendCommand(...[command, stream]: Parameters<Redis['sendCommand']>): unknown {
@@ -85,7 +94,22 @@ export class GuardedCluster extends Cluster {
     queueWhenDown: boolean,
     credentials: ReadCredentials,
   ) {
-    super(nodes, { ...options, lazyConnect: true, enableOfflineQueue: true })
+    super(nodes, { enableOfflineQueue: true, ...options, lazyConnect: true })
+    this.duplicate = ((others: ClusterNode[] = [], override: Partial<LegacyClusterOptions> = {}) =>
+      new GuardedCluster(
+        others.length > 0 ? others : nodes,
+        {
+          ...(this.options as LegacyClusterOptions),
+          enableOfflineQueue: true,
+          ...override,
+          redisOptions: {
+            ...this.options.redisOptions,
+            ...override.redisOptions,
+          } as typeof options.redisOptions & {},
+        },
+        override.enableOfflineQueue ?? queueWhenDown,
+        () => ({ ...credentials(), ...given(override.redisOptions) }),
+      )) as Cluster['duplicate']
     readAnew(this.options.redisOptions, credentials)
     // The pool has a copy of its own, from which it makes the connection to each node.
     readAnew(
@@ -94,6 +118,11 @@ export class GuardedCluster extends Cluster {
     )
     showAsJson(this)
     if (!queueWhenDown) stopQueueingAtFirstClose(this)
+    if (options.lazyConnect === false) this.connect().catch(() => undefined)
+  }
+
+  override connect(): Promise<void> {
+    return detached(() => super.connect())
   }
 
   override sendCommand(...[command, stream, node]: Parameters<Cluster['sendCommand']>): unknown {
@@ -125,6 +154,14 @@ export class GuardedCluster extends Cluster {
   toJSON(): object {
     return { name: this.options.redisOptions?.connectionName, db: 0, status: this.status }
   }
+}
+
+/** The credentials that are given to a duplicate. */
+function given({
+  username,
+  password,
+}: Pick<RedisOptions, 'username' | 'password'> = {}): ReturnType<ReadCredentials> {
+  return { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) }
 }
 
 /** Has the credentials read whenever ioredis copies the options, which it does for each node that it connects to. */

@@ -17,8 +17,8 @@ export interface CheckedClient {
   readonly name: string
   circuit(): Circuit
   ping(): Promise<unknown>
-  /** What the boot check holds against its server. */
-  problems(): readonly string[]
+  /** What the boot check holds against its server, asked again as long as there is something. */
+  problems(): Promise<readonly string[]>
 }
 
 const spec = {
@@ -57,10 +57,10 @@ async function checkClient(client: CheckedClient): Promise<{ readonly ok: boolea
       text: `${client.name}: circuit ${state} since ${new Date(since).toISOString()} (${reason ?? 'connecting'})`,
     }
   }
-  const [problem] = client.problems()
-  if (problem !== undefined) return { ok: false, text: `${client.name}: ${problem}` }
   const begin = performance.now()
   try {
+    const [problem] = await client.problems()
+    if (problem !== undefined) return { ok: false, text: `${client.name}: ${problem}` }
     await client.ping()
   } catch (error) {
     return { ok: false, text: `${client.name}: ${describeFailure(error)}` }

@@ -16,7 +16,7 @@ import type {
   RedisClientsOptions,
   SecretText,
 } from './clients-options.ts'
-import { prefixOption } from '../script.ts'
+import { prefixOption } from '../commands/script.ts'
 import { parseServerUrl } from './server-url.ts'
 import type { ServerAddress } from './server-url.ts'
 

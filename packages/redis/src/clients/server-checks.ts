@@ -18,8 +18,13 @@ export interface ServerChecks {
   atStart(): Promise<void>
   /** From now on checks each new connection: it may have reached another server. */
   watch(): void
-  /** What makes the health check fail; empty unless the mode is `'refuse'`. */
-  problemsOf(server: string): readonly string[]
+  /**
+   * What makes the health check fail; empty unless the mode is `'refuse'`. While there is something the server is asked
+   * again, since an operator may have changed it.
+   *
+   * @throws RedisError `ERR_REDIS_UNAVAILABLE`
+   */
+  problemsOf(connection: CheckedConnection): Promise<readonly string[]>
 }
 
 export function createServerChecks(
@@ -39,6 +44,8 @@ export function createServerChecks(
     problems.set(server, found)
     if (found.length > 0 && found.join() !== known)
       logger.warn({ server, problems: found }, 'redis server does not suit')
+    if (found.length === 0 && known !== undefined && known !== '')
+      logger.info({ server }, 'redis server suits now')
     return found
   }
 
@@ -63,6 +70,9 @@ export function createServerChecks(
         })
       }
     },
-    problemsOf: (server) => (mode === 'refuse' ? (problems.get(server) ?? []) : []),
+    async problemsOf(checked) {
+      const known = problems.get(checked.server) ?? []
+      return mode === 'refuse' && known.length > 0 ? check(checked) : []
+    },
   }
 }

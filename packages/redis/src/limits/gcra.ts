@@ -1,4 +1,4 @@
-import { createScript } from '../script.ts'
+import { createScript } from '../commands/script.ts'
 
 /** A limit in whole microseconds, the unit in which both implementations calculate. */
 export interface GcraLimit {

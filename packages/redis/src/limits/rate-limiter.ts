@@ -1,10 +1,12 @@
 import type { Duration, Logger } from '@quintet/core'
 import { type Clock, option, parseDuration, readOptions, refuseUnknownKeys } from '@quintet/core/kit'
+import { bounded } from '../commands/bounded.ts'
 import { describeFailure, isRedisUnavailable, RedisError } from '../errors.ts'
 import { gcra, runGcra } from './gcra.ts'
 import type { GcraLimit, GcraOutcome } from './gcra.ts'
-import { createScript, prefixOption, scriptClientOption } from '../script.ts'
-import type { ScriptClient } from '../script.ts'
+import { assertKey } from '../commands/key.ts'
+import { createScript, prefixOption, scriptClientOption } from '../commands/script.ts'
+import type { ScriptClient } from '../commands/script.ts'
 import { SecondChanceMap } from '../second-chance-map.ts'
 
 /** How much a key may spend: `limit` units per `period`, at most `burst` at once. */
@@ -84,7 +86,7 @@ export interface RateLimiter {
    * Spends from the key and says whether it may. A call that is refused costs nothing.
    *
    * @throws RedisError `ERR_REDIS_UNAVAILABLE` while Redis is away, with `onUnavailable: 'refuse'`.
-   * @throws TypeError for a limit that is wrong, or a cost that exceeds the burst.
+   * @throws TypeError for a key that is empty or no text, a limit that is wrong, or a cost that exceeds the burst.
    */
   consume(key: string, limit: RateLimit, options?: ConsumeOptions): Promise<RateLimitResult>
   /** Gives the key its full burst again. Takes the timeout at most. @throws RedisError `ERR_REDIS_UNAVAILABLE` */
@@ -120,7 +122,9 @@ export function createRateLimiter(options: RateLimiterOptions): RateLimiter {
 
   async function ask(key: string, limit: GcraLimit, cost: number): Promise<RateLimitResult> {
     const answer = runGcra(client, [prefix + key], [limit.interval, limit.burst, cost])
-    const [allowed, remaining, retryAfter, resetAfter] = (await within(timeout, answer)) as number[]
+    // A client with `stringNumbers` gives texts.
+    const numbers = ((await bounded(answer, timeout)) as unknown[]).map(Number)
+    const [allowed, remaining, retryAfter, resetAfter] = numbers
     return toResult('redis', limit, {
       allowed: allowed === 1,
       remaining: remaining ?? 0,
@@ -152,6 +156,7 @@ export function createRateLimiter(options: RateLimiterOptions): RateLimiter {
 
   return {
     async consume(key, rateLimit, callOptions = {}) {
+      assertKey(key, 'consume')
       refuseUnknownKeys(callOptions, ['cost', 'onUnavailable'], 'consume')
       const { cost = 1, onUnavailable: byCall } = callOptions
       const limit = resolveLimit(rateLimit)
@@ -179,26 +184,14 @@ export function createRateLimiter(options: RateLimiterOptions): RateLimiter {
       })
     },
     async reset(key) {
+      assertKey(key, 'reset')
       arrivals.delete(key)
-      await within(timeout, deleteKey(client, [prefix + key], []))
+      await bounded(deleteKey(client, [prefix + key], []), timeout)
     },
   }
 }
 
 const deleteKey = createScript(`return redis.call('DEL', KEYS[1])`)
-
-async function within<T>(timeout: number, promise: Promise<T>): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>()
-  const fail = (): void =>
-    reject(new RedisError('ERR_REDIS_UNAVAILABLE', `Redis did not answer within ${timeout} ms.`))
-  // When this process itself was busy for too long, the answer is there and only has to be read: let that go first.
-  const timer = setTimeout(() => setImmediate(fail), timeout)
-  try {
-    return await Promise.race([promise, late])
-  } finally {
-    clearTimeout(timer)
-  }
-}
 
 function toResult(
   source: 'redis' | 'local',

@@ -1,8 +1,9 @@
 import type { Logger } from '@quintet/core'
 import type { Clock } from '@quintet/core/kit'
+import { bounded, shortestAnswer } from '../commands/bounded.ts'
 import { describeFailure, RedisError } from '../errors.ts'
 import { releaseLock, renewLock } from './lock-scripts.ts'
-import type { ScriptClient } from '../script.ts'
+import type { ScriptClient } from '../commands/script.ts'
 
 /** A lock that is held, and renewed until it is released or lost. */
 export interface Lock extends AsyncDisposable {
@@ -14,7 +15,7 @@ export interface Lock extends AsyncDisposable {
   readonly fencingToken: number
   /** Aborts, with `ERR_REDIS_LOCK_LOST`, at the latest when the lock may have ended. Stop working then. */
   readonly signal: AbortSignal
-  /** Releases the lock. False when it had been lost before. Idempotent. */
+  /** Releases the lock; takes until it would expire at most, and a second at least. False when it had been lost before. Idempotent. */
   release(): Promise<boolean>
 }
 
@@ -63,7 +64,7 @@ export function holdLock(holding: Holding): Lock {
     try {
       const renewed = await renewLock(client, keys.slice(0, 1), [owner, ttl])
       if (controller.signal.aborted || released !== undefined) return
-      if (renewed === 1) liveFrom(sent)
+      if (Number(renewed) === 1) liveFrom(sent)
       else lose()
     } catch (error) {
       // The deadline decides; until then the next renewal may succeed.
@@ -75,16 +76,18 @@ export function holdLock(holding: Holding): Lock {
     stop()
     if (controller.signal.aborted) return false
     // A blocked event loop runs this before the timer that would have declared the loss.
-    const withinDeadline = clock.monotonic() < liveUntil
+    const left = liveUntil - clock.monotonic()
     try {
-      return (await releaseLock(client, keys.slice(0, 1), [owner])) === 1
+      const answer = releaseLock(client, keys.slice(0, 1), [owner])
+      // By then the lock has ended by itself; a client of one's own may wait for ever.
+      return Number(await bounded(answer, Math.max(left, shortestAnswer))) === 1
     } catch (error) {
       logger.warn(
         { lock: name, reason: describeFailure(error) },
         'a lock could not be released and will expire',
       )
       // Without an answer only the deadline tells whether another holder was possible.
-      return withinDeadline
+      return left > 0
     }
   }
 

@@ -1,5 +1,5 @@
-import { createScript } from '../script.ts'
-import type { Script } from '../script.ts'
+import { createScript } from '../commands/script.ts'
+import type { Script } from '../commands/script.ts'
 
 /** How long the last token of a lock is remembered: longer than a clock is ever put back. */
 const tokenTtl = 7 * 24 * 60 * 60 * 1_000

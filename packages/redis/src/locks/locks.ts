@@ -2,11 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { randomUUID } from 'node:crypto'
 import type { Duration, Logger } from '@quintet/core'
 import { type Clock, option, readOptions } from '@quintet/core/kit'
+import { bounded, shortestAnswer } from '../commands/bounded.ts'
 import { RedisError } from '../errors.ts'
 import { holdLock, lost } from './held-lock.ts'
 import type { Lock } from './held-lock.ts'
 import { acquireLock, releaseLock } from './lock-scripts.ts'
-import { prefixOption, scriptClientOption, type ScriptClient } from '../script.ts'
+import { assertKey } from '../commands/key.ts'
+import { prefixOption, scriptClientOption, type ScriptClient } from '../commands/script.ts'
 
 export interface LocksOptions {
   readonly client: ScriptClient
@@ -86,13 +88,19 @@ export function createLocks(options: LocksOptions): Locks {
     logger,
   } = readOptions<LocksOptions, typeof spec>(options, spec, 'createLocks')
 
-  async function take(name: string, ttl: number): Promise<Lock | undefined> {
+  /** Waits for an answer for so long at most, and until the signal aborts. */
+  async function take(
+    name: string,
+    ttl: number,
+    limit: number,
+    signal?: AbortSignal,
+  ): Promise<Lock | undefined> {
     const keys = keysOf(prefix, name)
     const owner = randomUUID()
     const sent = clock.monotonic()
     let token: unknown
     try {
-      token = await acquireLock(client, keys, [owner, ttl])
+      token = await bounded(acquireLock(client, keys, [owner, ttl]), limit, signal)
     } catch (error) {
       // It may have been taken although the answer was lost. This is not awaited: without it the lock just expires.
       releaseLock(client, keys.slice(0, 1), [owner]).catch(() => undefined)
@@ -111,7 +119,9 @@ export function createLocks(options: LocksOptions): Locks {
     const end = clock.monotonic() + wait
     for (;;) {
       signal?.throwIfAborted()
-      const lock = await take(name, ttl)
+      // One attempt at least gets an answer, also with no time to wait for the holder.
+      const patience = Math.min(ttl, Math.max(end - clock.monotonic(), shortestAnswer))
+      const lock = await take(name, ttl, patience, signal)
       if (lock !== undefined) {
         if (signal?.aborted) {
           await lock.release()
@@ -136,7 +146,7 @@ export function createLocks(options: LocksOptions): Locks {
         tryAcquireSpec,
         'tryAcquire',
       )
-      return take(name, ttl)
+      return take(name, ttl, ttl)
     },
     async run<T>(name: string, work: (lock: Lock) => Promise<T>, acquireOptions?: AcquireOptions) {
       const lock = await acquire(name, acquireOptions)
@@ -156,7 +166,7 @@ export function createLocks(options: LocksOptions): Locks {
 
 /** The lock and its counter, in one slot of a cluster. */
 function keysOf(prefix: string, name: string): string[] {
-  if (name === '') throw new TypeError('acquire: a lock needs a name.')
+  assertKey(name, 'acquire')
   const tag = `${prefix}{${name.replaceAll(/[%{}]/g, encodeURIComponent)}}`
   return [tag, `${tag}:token`]
 }

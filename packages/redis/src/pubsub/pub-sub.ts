@@ -1,9 +1,11 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomUUID } from 'node:crypto'
 import type { Duration, Logger } from '@quintet/core'
 import { option, readOptions, refuseUnknownKeys } from '@quintet/core/kit'
 import type { Redis } from 'ioredis'
 import { describeFailure, RedisError } from '../errors.ts'
-import { prefixOption } from '../script.ts'
+import { assertKey } from '../commands/key.ts'
+import { prefixOption } from '../commands/script.ts'
 import { openSubscriber } from './subscriber.ts'
 
 export interface PubSubOptions {
@@ -45,7 +47,10 @@ export interface PubSub extends AsyncDisposable {
   readonly instanceId: string
   /** Sends data that JSON can express. Resolves with the number of connections that received it, ours included. */
   publish(channel: string, data: unknown): Promise<number>
-  /** Resolves when the server has confirmed: messages published from then on arrive, in order per sender. */
+  /**
+   * Resolves when the server has confirmed: messages published from then on arrive, in order per sender. The handler,
+   * `parse` and `onGap` run in the async context (`AsyncLocalStorage`) of this call.
+   */
   subscribe<T = unknown>(
     channel: string,
     handler: (message: PubSubMessage<T>) => void | Promise<void>,
@@ -133,14 +138,17 @@ export function createPubSub(options: PubSubOptions): PubSub {
   return {
     instanceId,
     async publish(channel, data) {
+      assertKey(channel, 'publish')
       refuseWhenClosed()
-      return client.publish(prefix + channel, JSON.stringify({ from: instanceId, data }))
+      // A client with `stringNumbers` gives a text.
+      return Number(await client.publish(prefix + channel, JSON.stringify({ from: instanceId, data })))
     },
     async subscribe<T>(
       channel: string,
       handler: (message: PubSubMessage<T>) => void | Promise<void>,
       subscribeOptions: SubscribeOptions<T> = {},
     ) {
+      assertKey(channel, 'subscribe')
       refuseUnknownKeys(subscribeOptions, ['parse', 'onGap'], 'subscribe')
       refuseWhenClosed()
       const { parse = (data: unknown) => data as T, onGap } = subscribeOptions
@@ -148,21 +156,22 @@ export function createPubSub(options: PubSubOptions): PubSub {
       const failed = (error: unknown): void => {
         logger.error({ channel, reason: describeFailure(error) }, 'a message could not be handled')
       }
+      // In the async context of this call, not in that of whoever opened the connection.
       const listener: Listener = {
-        async deliver(message) {
+        deliver: AsyncLocalStorage.bind(async (message: PubSubMessage) => {
           try {
             await handler({ ...message, data: parse(message.data) })
           } catch (error) {
             failed(error)
           }
-        },
-        gap() {
+        }),
+        gap: AsyncLocalStorage.bind(() => {
           try {
             onGap?.()
           } catch (error) {
             failed(error)
           }
-        },
+        }),
       }
       const others = listeners.get(wireChannel)
       if (others === undefined) listeners.set(wireChannel, new Set([listener]))

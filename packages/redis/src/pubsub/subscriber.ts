@@ -1,7 +1,8 @@
 import type { Logger } from '@quintet/core'
-import type { Redis, RedisOptions } from 'ioredis'
-import { backoff } from '../clients/backoff.ts'
+import type { Redis } from 'ioredis'
+import { detached } from '../clients/async-context.ts'
 import { endConnection } from '../clients/close-connection.ts'
+import { openCompanion } from '../clients/companion.ts'
 import { describeFailure, RedisError, toRedisError } from '../errors.ts'
 
 export interface SubscriberOptions {
@@ -24,9 +25,11 @@ export interface Subscriber {
 interface Wanted {
   /** Those who asked since it was last confirmed. */
   readonly waiting: Set<PromiseWithResolvers<void>>
+  state: 'waiting' | 'asked' | 'confirmed'
   /** Messages arrived on it until the connection was lost. */
   interrupted: boolean
-  confirmed: boolean
+  /** It was refused, and the log says so. */
+  refused: boolean
 }
 
 /** Connects at the first channel; after a loss it subscribes again by itself, for ever. */
@@ -35,80 +38,88 @@ export function openSubscriber(options: SubscriberOptions): Subscriber {
   const wanted = new Map<string, Wanted>()
   let closed = false
 
-  const settings: Partial<Omit<RedisOptions, 'replyMapping'>> = {
-    protocol: 2,
-    keyPrefix: '',
-    connectionName: `${client.options.connectionName ?? 'redis'}:subscriber`,
-    lazyConnect: true,
-    autoResubscribe: false,
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-    commandTimeout: pingInterval,
-    socketTimeout: undefined,
-    disconnectTimeout: 50,
-    retryStrategy: backoff({ min: 50, max: 1_000 }),
-  }
-  const connection = client.duplicate(settings)
+  // Where an answer is due and nothing is heard for so long, the connection is made anew, and asks for all channels.
+  const connection = openCompanion(client, { name: 'subscriber', logger, socketTimeout: pingInterval })
 
-  async function subscribe(channels: readonly string[]): Promise<void> {
-    if (channels.length === 0) return
+  /** Asks for the channels that are not asked for yet. */
+  function subscribe(): void {
+    if (connection.status !== 'ready') return
+    const missing = [...wanted].filter(([, { state }]) => state === 'waiting')
+    if (missing.length > 0) void ask(missing)
+  }
+
+  async function ask(entries: readonly (readonly [string, Wanted])[]): Promise<void> {
+    for (const [, entry] of entries) entry.state = 'asked'
     try {
-      await connection.subscribe(...channels)
+      await connection.subscribe(...entries.map(([channel]) => channel))
     } catch (error) {
-      // A lost connection is made anew and comes here again; a refusal would only repeat itself.
-      if (connection.status !== 'ready') return
-      logger.warn({ channels, reason: describeFailure(error) }, 'redis refused subscriptions')
-      for (const channel of channels)
-        for (const { reject } of wanted.get(channel)?.waiting ?? []) reject(toRedisError(error))
+      refuse(entries, error)
       return
     }
     const again: string[] = []
-    for (const channel of channels) {
-      const entry = wanted.get(channel)
-      if (entry === undefined) continue
+    for (const [channel, entry] of entries) {
+      // Removed meanwhile, and perhaps added again: this answer is not for the new one.
+      if (wanted.get(channel) !== entry) continue
       if (entry.interrupted) again.push(channel)
       entry.interrupted = false
-      entry.confirmed = true
+      entry.refused = false
+      entry.state = 'confirmed'
       for (const { resolve } of entry.waiting) resolve()
     }
     if (again.length > 0) options.onGap(again)
   }
 
-  connection.on('ready', () => void subscribe([...wanted.keys()]))
+  /** A lost connection is made anew and asks again; what the server refuses is asked for again with the next ping. */
+  function refuse(entries: readonly (readonly [string, Wanted])[], error: unknown): void {
+    for (const [, entry] of entries) entry.state = 'waiting'
+    if (connection.status !== 'ready') return
+    // One that is forbidden has all others of the same command refused.
+    if (entries.length > 1) {
+      for (const entry of entries) void ask([entry])
+      return
+    }
+    for (const [channel, entry] of entries) {
+      if (!entry.refused)
+        logger.warn({ channel, reason: describeFailure(error) }, 'redis refused a subscription')
+      entry.refused = true
+      for (const { reject } of entry.waiting) reject(toRedisError(error))
+    }
+  }
+
+  connection.on('ready', subscribe)
   connection.on('close', () => {
     let lost = false
     for (const entry of wanted.values()) {
-      if (!entry.confirmed) continue
-      lost = true
-      entry.confirmed = false
-      entry.interrupted = true
+      if (entry.state === 'confirmed') {
+        lost = true
+        entry.interrupted = true
+      }
+      entry.state = 'waiting'
     }
     if (lost && !closed) logger.warn({}, 'redis subscriptions interrupted')
   })
-  connection.on('error', (error: Error) => {
-    logger.debug({ reason: describeFailure(error) }, 'redis subscriber connection failed')
-  })
   connection.on('message', options.onMessage)
 
-  const timer = setInterval(() => {
+  const beat = (): void => {
     if (connection.status !== 'ready') return
-    connection.ping().catch(() => {
-      if (!closed && connection.status === 'ready') connection.disconnect(true)
-    })
-  }, pingInterval)
+    // Without an answer the time limit of the socket ends the connection.
+    connection.ping().catch(() => undefined)
+    subscribe()
+  }
+  const timer = detached(() => setInterval(beat, pingInterval))
 
   return {
     async add(channel) {
-      const known = wanted.get(channel)
-      const entry: Wanted = known ?? { waiting: new Set(), interrupted: false, confirmed: false }
-      if (known === undefined) {
+      let entry = wanted.get(channel)
+      if (entry === undefined) {
+        entry = { waiting: new Set(), state: 'waiting', interrupted: false, refused: false }
         wanted.set(channel, entry)
-        if (connection.status === 'wait') connection.connect().catch(() => undefined)
-        else if (connection.status === 'ready') void subscribe([channel])
       }
-      if (entry.confirmed) return
+      if (entry.state === 'confirmed') return
       const confirmation = Promise.withResolvers<void>()
       entry.waiting.add(confirmation)
+      if (connection.status === 'wait') connection.connect().catch(() => undefined)
+      else subscribe()
       const timeout = setTimeout(() => {
         const message = `Redis did not confirm a subscription within ${pingInterval} ms.`
         confirmation.reject(new RedisError('ERR_REDIS_UNAVAILABLE', message, { retryAfter: pingInterval }))

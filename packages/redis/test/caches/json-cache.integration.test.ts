@@ -46,6 +46,73 @@ describe('createJsonCache', () => {
     expect(await cache.getOrLoad('b', load)).toEqual({ n: 3 })
   })
 
+  it('removes a stale value whose source is gone, and stores absence by set', async () => {
+    const { cache, prefix } = open({ staleFor: '1m', jitter: 0 })
+    await cache.set('a', { n: 1 })
+    await client.pexpire(`${prefix}a`, 59_000)
+    let loads = 0
+    const gone = async (): Promise<undefined> => void (loads += 1)
+    expect(await cache.getOrLoad('a', gone)).toEqual({ n: 1 })
+    await until(async () => (await client.exists(`${prefix}a`)) === 0)
+    expect(await cache.getOrLoad('a', gone)).toBeUndefined()
+    expect(loads).toBe(2)
+    expect(await client.exists(`${prefix}a`)).toBe(0)
+    await cache.set('a', { n: 2 })
+    await cache.set('a', undefined as unknown as Item)
+    expect(await cache.get('a')).toBeUndefined()
+    expect(await client.exists(`${prefix}a`)).toBe(0)
+  })
+
+  it('leaves what was stored while a load found nothing', async () => {
+    const { cache, prefix } = open({ staleFor: '1m', jitter: 0 })
+    await cache.set('a', { n: 1 })
+    await client.pexpire(`${prefix}a`, 59_000)
+    const loaded = Promise.withResolvers<undefined>()
+    expect(await cache.getOrLoad('a', () => loaded.promise)).toEqual({ n: 1 })
+    await client.set(`${prefix}a`, '{"n":2}', 'PX', 119_000)
+    loaded.resolve(undefined)
+    await client.ping()
+    expect(await cache.get('a')).toEqual({ n: 2 })
+  })
+
+  it('gives what was loaded whatever Redis refuses or JSON cannot express', async () => {
+    const logged: string[] = []
+    const { cache, prefix } = open({ logger: collectingLogger(logged) })
+    const load = async (): Promise<Item> => ({ n: 1 })
+    await client.rpush(`${prefix}list`, 'x')
+    await client.expire(`${prefix}list`, 60)
+    expect(await cache.get('list')).toBeUndefined()
+    expect(await cache.getOrLoad('list', load)).toEqual({ n: 1 })
+    expect(logged.join()).toMatch(/could not be read.*WRONGTYPE/)
+
+    await using server = await startPrivateRedis()
+    await using admin = plainClient(server.url, 0)
+    await admin.acl('SETUSER', 'reader', 'on', '>pw', '~*', '&*', '+@all', '-eval', '-evalsha', '-set')
+    await using reader = plainClient(`redis://reader:pw@127.0.0.1:${server.port}`, 0)
+    const denied = open({ client: reader, logger: collectingLogger(logged) }).cache
+    expect(await denied.getOrLoad('a', load)).toEqual({ n: 1 })
+    await denied.set('a', { n: 1 })
+    expect(logged.join()).toMatch(/could not be marked.*NOPERM.*could not be written.*NOPERM/)
+
+    for (const value of [{ n: 1n }, () => 1] as unknown as Item[]) {
+      const { cache: own, prefix: ownPrefix } = open({ logger: collectingLogger(logged) })
+      expect(await own.getOrLoad('a', async () => value)).toBe(value)
+      expect(await client.exists(`${ownPrefix}a`)).toBe(0)
+      await expect(own.set('a', value)).rejects.toThrow(TypeError)
+    }
+    expect(logged.join()).toMatch(/cannot be cached.*BigInt.*cannot be cached.*function/)
+  })
+
+  it('refuses a key that is empty or no text', async () => {
+    const { cache } = open()
+    for (const key of ['', undefined as unknown as string]) {
+      await expect(cache.get(key)).rejects.toThrow(/get: .* is no key/)
+      await expect(cache.set(key, { n: 1 })).rejects.toThrow(/set: .* is no key/)
+      await expect(cache.delete(key)).rejects.toThrow(/delete: .* is no key/)
+      await expect(cache.getOrLoad(key, async () => ({ n: 1 }))).rejects.toThrow(/getOrLoad: .* is no key/)
+    }
+  })
+
   it('serves a stale value at once and loads a new one behind it', async () => {
     const { cache, prefix } = open({ staleFor: '1m', jitter: 0 })
     await cache.set('a', { n: 1 })

@@ -1,3 +1,5 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { once } from 'node:events'
 import { inspect } from 'node:util'
 import { Redis } from 'ioredis'
 import { redisUrl, startPrivateRedis, until } from '@quintet/test-kit'
@@ -344,6 +346,26 @@ describe('boot check', () => {
     expect(reason).toMatch(/^sessions: maxmemory-policy is allkeys-lru/)
   })
 
+  it('passes the health check again once the server was mended', async () => {
+    await using server = await startPrivateRedis({ args: ['--maxmemory-policy', 'allkeys-lru'] })
+    const logged: string[] = []
+    await using clients = await patientClients({
+      url: server.url,
+      bootCheck: 'refuse',
+      connect: 'lazy',
+      logger: collectingLogger(logged, ['info']),
+    })
+    await clients.client('locks').ping()
+    const { signal } = new AbortController()
+    const check = (): Promise<string> =>
+      Promise.resolve(clients.healthCheck().check(signal)).then(String, String)
+    await until(async () => (await check()).includes('allkeys-lru'))
+    await using plain = disposable(new Redis(server.url))
+    await plain.client.config('SET', 'maxmemory-policy', 'noeviction')
+    expect(await check()).toMatch(/locks \d/)
+    expect(logged.join()).toMatch(/redis server suits now/)
+  })
+
   it('fails the health check of lazy clients, whichever connects first, and warns once', async () => {
     await using server = await startPrivateRedis({ args: ['--maxmemory-policy', 'allkeys-lru'] })
     const warnings: string[] = []
@@ -506,6 +528,53 @@ describe('secrets', () => {
     expect(await until(() => clients.client('a').set('key', '1'))).toBe('OK')
     await cache.whenTrusted(AbortSignal.timeout(20_000))
     expect(await clients.duplicate('a').get('key')).toBe('1')
+  })
+
+  it('gives duplicates that ioredis makes the rotated password too', async () => {
+    await using server = await startPrivateRedis()
+    await using operator = plainClient(server.url, 0)
+    await operator.call('ACL', 'SETUSER', 'app', 'on', '>first', '~*', '&*', '+@all')
+    const current = { password: 'first' }
+    await using clients = await patientClients({
+      url: server.url,
+      username: 'app',
+      password: { reveal: () => current.password },
+      clients: { a: {} },
+      reconnect: { min: 10, max: 50 },
+    })
+    const monitor = await clients.client('a').monitor()
+    expect(monitor.status).toBe('monitoring')
+    monitor.disconnect()
+    await once(monitor, 'end')
+    await using duplicate = disposable(clients.client('a').duplicate())
+    await using again = disposable(duplicate.client.duplicate({ connectionName: 'again' }))
+    for (const { client } of [duplicate, again]) {
+      client.on('error', () => undefined)
+      expect(await client.ping()).toBe('PONG')
+    }
+    expect(await again.client.client('GETNAME')).toBe('again')
+    current.password = 'second'
+    await operator.call('ACL', 'SETUSER', 'app', 'resetpass', '>second')
+    await operator.client('KILL', 'USER', 'app')
+    for (const { client } of [duplicate, again]) expect(await until(() => client.ping())).toBe('PONG')
+    expect(inspect(again.client)).not.toMatch(/first|second/)
+    await using other = disposable(clients.client('a').duplicate({ username: 'default', password: '' }))
+    expect(await other.client.call('ACL', 'WHOAMI')).toBe('default')
+  })
+
+  it('connects again outside of the async context of the call that made it connect', async () => {
+    const seen: unknown[] = []
+    const tenant = new AsyncLocalStorage<string>()
+    const logger = collectingLogger([])
+    const note = (): void => void seen.push(tenant.getStore())
+    await using clients = await patientClients({
+      url: redisUrl(),
+      connect: 'lazy',
+      clients: { a: { db: 5 } },
+      logger: { ...logger, info: note },
+    })
+    await tenant.run('one', () => clients.client('a').ping())
+    expect(seen).toEqual([undefined])
   })
 
   it('connects as a user who may not ask INFO', async () => {

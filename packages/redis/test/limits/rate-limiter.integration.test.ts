@@ -1,4 +1,5 @@
-import { startPrivateRedis, until } from '@quintet/test-kit'
+import { Redis } from 'ioredis'
+import { redisUrl, startPrivateRedis, until } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
 import { createRateLimiter, createRedisClients, rateLimitHeaders } from '../../src/index.ts'
 import type { RateLimitResult } from '../../src/index.ts'
@@ -30,6 +31,25 @@ describe('createRateLimiter', () => {
     expect((await limiter.consume('other', perMinute)).remaining).toBe(9)
     await limiter.reset('key')
     expect((await limiter.consume('key', perMinute)).remaining).toBe(9)
+  })
+
+  it('works with a client that gives numbers as texts', async () => {
+    const client = new Redis(redisUrl(), { db: 5, stringNumbers: true })
+    try {
+      const limiter = createRateLimiter({ client, prefix: uniquePrefix(), timeout: '20s' })
+      expect(await limiter.consume('key', perMinute)).toMatchObject({ allowed: true, remaining: 9 })
+    } finally {
+      client.disconnect()
+    }
+  })
+
+  it('refuses a key that is empty or no text, which callers without one would share', async () => {
+    await using client = plainClient()
+    const limiter = createRateLimiter({ client })
+    for (const key of [undefined, null, 7, ''] as unknown as string[]) {
+      await expect(limiter.consume(key, perMinute)).rejects.toThrow(/consume: .* is no key/)
+      await expect(limiter.reset(key)).rejects.toThrow(/reset: .* is no key/)
+    }
   })
 
   it('takes a burst beside the rate, and a cost', async () => {

@@ -1,12 +1,20 @@
 import { once } from 'node:events'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import * as fc from 'fast-check'
-import { startPrivateRedis, until } from '@quintet/test-kit'
+import { Redis } from 'ioredis'
+import { redisUrl, startPrivateRedis, until } from '@quintet/test-kit'
 import { afterAll, describe, expect, it } from 'vitest'
 import { createLocks, createRedisClients } from '../../src/index.ts'
 import type { LocksOptions } from '../../src/index.ts'
 import { collectingLogger } from '../support/logger.ts'
 import { plainClient, uniquePrefix } from '../support/servers.ts'
+
+/** A client of one's own: nothing bounds its commands. */
+class RedisClient extends Redis {
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.disconnect()
+  }
+}
 
 const client = plainClient()
 afterAll(() => void client.disconnect())
@@ -36,6 +44,51 @@ describe('createLocks', () => {
     expect(most).toBe(1)
     expect(tokens).toHaveLength(20)
     expect(tokens).toEqual([...new Set(tokens)].toSorted((a, b) => a - b))
+  })
+
+  it('bounds its commands also over a client that waits for ever', async () => {
+    await using server = await startPrivateRedis()
+    await using own = new RedisClient(server.url)
+    const logged: string[] = []
+    const { locks } = open({ client: own, logger: collectingLogger(logged) })
+    const held = await locks.acquire('held', { ttl: '1h' })
+    const shortLived = await locks.acquire('short', { ttl: '2s' })
+    server.freeze()
+    try {
+      const releasing = shortLived.release()
+      const controller = new AbortController()
+      const aborted = locks.acquire('job', { signal: controller.signal })
+      controller.abort(new Error('not needed any more'))
+      await expect(aborted).rejects.toThrow('not needed any more')
+      await expect(locks.acquire('job', { wait: 0 })).rejects.toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' })
+      await expect(locks.tryAcquire('job', { ttl: 50 })).rejects.toMatchObject({
+        code: 'ERR_REDIS_UNAVAILABLE',
+      })
+      await releasing
+      expect(logged.join()).toMatch(/could not be released.*did not answer/)
+    } finally {
+      server.thaw()
+    }
+    // What was sent while it was frozen has left no lock behind.
+    await until(async () => (await own.keys('*{job}')).length === 0)
+    expect(await held.release()).toBe(true)
+  })
+
+  it('works with a client that gives numbers as texts', async () => {
+    await using own = new RedisClient(redisUrl(), { db: 5, stringNumbers: true })
+    const { locks } = open({ client: own })
+    const lock = await locks.acquire('job', { ttl: 300 })
+    const begin = performance.now()
+    await until(() => performance.now() - begin > 600)
+    expect(lock.signal.aborted).toBe(false)
+    expect(await lock.release()).toBe(true)
+    expect(await locks.run('job', async () => 'done')).toBe('done')
+  })
+
+  it('refuses a lock without a name', async () => {
+    const { locks } = open()
+    for (const name of ['', undefined as unknown as string])
+      await expect(locks.tryAcquire(name)).rejects.toThrow(/is no key/)
   })
 
   it('says at once that somebody holds it, or after the wait', async () => {
@@ -164,7 +217,7 @@ describe('createLocks', () => {
     await using b = await locks.acquire('a%7Db')
     expect(a.name).not.toBe(b.name)
     expect(await client.keys(`${prefix}*`)).toHaveLength(4)
-    await expect(locks.tryAcquire('')).rejects.toThrow(/needs a name/)
+    await expect(locks.tryAcquire('')).rejects.toThrow(/is no key/)
     await expect(locks.tryAcquire('x', { ttl: 10 })).rejects.toThrow(/Give 50 ms or more/)
     // @ts-expect-error an unknown option
     await expect(locks.acquire('x', { timeout: 10 })).rejects.toThrow(/unknown key "timeout"/)

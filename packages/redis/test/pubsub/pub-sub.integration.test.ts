@@ -1,8 +1,10 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { startPrivateRedis, until } from '@quintet/test-kit'
 import { afterAll, describe, expect, it } from 'vitest'
 import { createPubSub, createRedisClients } from '../../src/index.ts'
 import type { PubSubMessage, PubSubOptions } from '../../src/index.ts'
 import { collectingLogger } from '../support/logger.ts'
+import { startProxy } from '../support/proxy.ts'
 import { plainClient, uniquePrefix } from '../support/servers.ts'
 
 const client = plainClient()
@@ -157,7 +159,111 @@ describe('createPubSub', () => {
     await expect(denied.subscribe('news', () => undefined)).rejects.toMatchObject({
       code: 'ERR_REDIS_REFUSED',
     })
-    expect(logged.join()).toMatch(/refused subscriptions.*news.*NOPERM/)
+    expect(logged.join()).toMatch(/refused a subscription.*news.*NOPERM/)
+  })
+
+  it('comes back after a password was rotated, and warns once while it is refused', async () => {
+    await using server = await startPrivateRedis()
+    await using operator = plainClient(server.url, 0)
+    await operator.call('ACL', 'SETUSER', 'app', 'on', '>first', '~*', '&*', '+@all')
+    const current = { password: 'first' }
+    await using clients = await createRedisClients({
+      url: server.url,
+      username: 'app',
+      password: { reveal: () => current.password },
+      clients: { a: {} },
+      reconnect: { min: 10, max: 50 },
+    })
+    const logged: string[] = []
+    await using pubsub = createPubSub({ client: clients.client('a'), logger: collectingLogger(logged) })
+    const heard: unknown[] = []
+    let gaps = 0
+    await pubsub.subscribe('news', ({ data }) => void heard.push(data), { onGap: () => void (gaps += 1) })
+    await operator.call('ACL', 'SETUSER', 'app', 'resetpass', '>second')
+    await operator.client('KILL', 'USER', 'app')
+    await until(() => logged.some((line) => line.includes('refuses the subscriber connection')))
+    current.password = 'second'
+    await until(() => gaps === 1)
+    await until(() => pubsub.publish('news', 'after'))
+    await until(() => heard.length === 1)
+    expect(logged.filter((line) => line.includes('WRONGPASS'))).toHaveLength(1)
+    expect(logged.join()).not.toMatch(/first|second/)
+  })
+
+  it('runs handlers, parse and onGap in the async context of their own subscribe', async () => {
+    await using server = await startPrivateRedis()
+    await using own = plainClient(server.url, 0)
+    await using pubsub = createPubSub({ client: own })
+    const tenant = new AsyncLocalStorage<string>()
+    const seen: string[] = []
+    const note = (what: string): void => void seen.push(`${what} in ${tenant.getStore() ?? 'none'}`)
+    const subscribe = (name: string) => () =>
+      pubsub.subscribe('news', () => note(name), {
+        parse: () => note(`${name} parses`),
+        onGap: () => note(`${name} gap`),
+      })
+    await tenant.run('one', subscribe('first'))
+    await tenant.run('two', subscribe('second'))
+    await subscribe('third')()
+    await pubsub.publish('news', 1)
+    await until(() => seen.length === 6)
+    await own.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await until(() => seen.length === 9)
+    expect(seen).toEqual([
+      ...['first parses in one', 'first in one', 'second parses in two', 'second in two'],
+      ...['third parses in none', 'third in none'],
+      ...['first gap in one', 'second gap in two', 'third gap in none'],
+    ])
+  })
+
+  it('tells the gap also when the server is late to subscribe again', async () => {
+    await using server = await startPrivateRedis()
+    await using proxy = await startProxy(server.url)
+    await using own = plainClient(server.url, 0)
+    await using through = plainClient(proxy.url, 0)
+    await using pubsub = createPubSub({ client: through, pingInterval: 500 })
+    let gaps = 0
+    await pubsub.subscribe('news', () => undefined, { onGap: () => void (gaps += 1) })
+    proxy.hold('subscribe', 600)
+    proxy.cut()
+    await until(() => gaps > 0)
+    await until(() => pubsub.subscribe('news', () => undefined))
+    expect(await own.publish('news', '{}')).toBe(1)
+  })
+
+  it('asks again for a channel that was refused, and has no other one refused with it', async () => {
+    await using server = await startPrivateRedis()
+    await using admin = plainClient(server.url, 0)
+    await admin.acl('SETUSER', 'app', 'on', '>pw', '~*', '&*', '+@all')
+    await using own = plainClient(`redis://app:pw@127.0.0.1:${server.port}`, 0)
+    const logged: string[] = []
+    await using pubsub = createPubSub({
+      client: own,
+      pingInterval: 200,
+      logger: collectingLogger(logged),
+    })
+    const gaps: string[] = []
+    for (const channel of ['one', 'two', 'three'])
+      await pubsub.subscribe(channel, () => undefined, { onGap: () => void gaps.push(channel) })
+    // Redis ends the connections of a user that is subscribed to what is not permitted any more.
+    await admin.acl('SETUSER', 'app', 'resetchannels', '&one', '&three')
+    await until(() => gaps.length === 2)
+    expect(gaps.toSorted()).toEqual(['one', 'three'])
+    await until(() => logged.some((line) => line.includes('refused a subscription')))
+    await expect(pubsub.subscribe('two', () => undefined)).rejects.toMatchObject({
+      code: 'ERR_REDIS_REFUSED',
+    })
+    await admin.acl('SETUSER', 'app', '&two')
+    await until(() => gaps.includes('two'))
+    expect(logged.filter((line) => line.includes('refused a subscription'))).toHaveLength(1)
+  })
+
+  it('refuses a channel without a name', async () => {
+    await using pubsub = open()
+    for (const channel of ['', undefined as unknown as string]) {
+      await expect(pubsub.publish(channel, 1)).rejects.toThrow(/publish: .* is no key/)
+      await expect(pubsub.subscribe(channel, () => undefined)).rejects.toThrow(/subscribe: .* is no key/)
+    }
   })
 
   it('closes twice at once, and refuses what comes after', async () => {

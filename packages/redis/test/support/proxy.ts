@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** A network between client and server that can go slow or silent while its connections stay open. */
 export interface Proxy extends AsyncDisposable {
@@ -8,6 +9,8 @@ export interface Proxy extends AsyncDisposable {
   readonly url: string
   /** Milliseconds by which everything is delayed, or `'silent'`: what is sent from then on is lost. */
   set(delay: number | 'silent'): void
+  /** From the next answer that contains the text on, the answers on its connection come so many milliseconds late. */
+  hold(text: string, milliseconds: number): void
   /** Ends all connections; what is still under way on them is lost. */
   cut(): void
 }
@@ -16,6 +19,7 @@ export async function startProxy(url: string): Promise<Proxy> {
   const target = new URL(url)
   const sockets = new Set<Socket>()
   let delay: number | 'silent' = 0
+  let held: { readonly text: string; readonly milliseconds: number } | undefined
   const server = createServer((near) => {
     const far = connect(Number(target.port), target.hostname)
     for (const [from, to] of [
@@ -23,8 +27,14 @@ export async function startProxy(url: string): Promise<Proxy> {
       [far, near],
     ] as const) {
       sockets.add(from)
-      from.on('data', (chunk) => {
-        if (delay === 0) to.write(chunk)
+      let released: Promise<unknown> | undefined
+      from.on('data', (chunk: Buffer) => {
+        if (from === far && held !== undefined && chunk.includes(held.text)) {
+          released = sleep(held.milliseconds)
+          held = undefined
+        }
+        if (released !== undefined) void released.then(() => to.write(chunk))
+        else if (delay === 0) to.write(chunk)
         else if (delay !== 'silent') setTimeout(() => to.write(chunk), delay)
       })
       // The end is as slow as what was sent before it.
@@ -46,6 +56,9 @@ export async function startProxy(url: string): Promise<Proxy> {
     url: `redis://127.0.0.1:${port}`,
     set(value) {
       delay = value
+    },
+    hold(text, milliseconds) {
+      held = { text, milliseconds }
     },
     cut,
     async [Symbol.asyncDispose]() {
