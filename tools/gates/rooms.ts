@@ -68,6 +68,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'state bin-path.ts',
     'plan',
     'running',
+    'holder',
     'control servers dev terminal',
     'runner supervisor',
     'launch',

@@ -20,5 +20,6 @@ export type {
   RestartStrategy,
   ServerOptions,
   SupervisionOptions,
+  SupervisorLossPolicy,
   WatchOptions,
 } from './ecosystem/ecosystem.ts'

@@ -45,12 +45,11 @@ describe('createGateway', () => {
 
   it('listens on a socket that the process inherits, and says when it is none', async () => {
     const fixture = fileURLToPath(new URL('./support/activated.ts', import.meta.url))
-    const { child, ports } = await spawnActivated([process.execPath, fixture], ['http'])
+    await using activated = await spawnActivated([process.execPath, fixture], ['http'])
+    const { child, ports } = activated
     const [line] = (await once(createInterface(child.stdout as NodeJS.ReadableStream), 'line')) as [string]
     expect(line).toBe(`http://127.0.0.1:${ports['http']}`)
     expect((await fetch(`${line}/nothing`)).status).toBe(404)
-    child.kill()
-    await once(child, 'close')
     const routes = [appRoute([nowhere])]
     await expect(createGateway({ fd: 12_345, routes })).rejects.toThrow(
       'The gateway cannot listen on the socket that it inherits: The descriptor 12345 is no socket',

@@ -25,6 +25,7 @@ export class OrchestratorError extends QuintetError<OrchestratorErrorCode> {
       readonly code: OrchestratorErrorCode
       readonly kind: OrchestratorErrorKind
       readonly cause?: unknown
+      readonly details?: Readonly<Record<string, unknown>>
     },
   ) {
     super(message, options)

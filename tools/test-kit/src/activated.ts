@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { BoundSocket, createServer } from 'node:net'
 
 /** A program that was started with listening sockets, as systemd starts a service of socket units. */
-export interface Activated {
+export interface Activated extends AsyncDisposable {
   readonly child: ChildProcess
   /** The port of each socket, by its name. */
   readonly ports: Readonly<Record<string, number>>
@@ -32,5 +32,13 @@ export async function spawnActivated(
     stdio: ['ignore', 'pipe', 'pipe', ...fds],
   })
   for (const server of servers) server.close()
-  return { child, ports: Object.fromEntries(names.map((name, index) => [name, ports[index] as number])) }
+  return {
+    child,
+    ports: Object.fromEntries(names.map((name, index) => [name, ports[index] as number])),
+    async [Symbol.asyncDispose]() {
+      if (child.exitCode !== null || child.signalCode !== null) return
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+    },
+  }
 }

@@ -9,6 +9,7 @@ import type {
   EcosystemServer,
   EcosystemService,
   RestartStrategy,
+  SupervisorLossPolicy,
 } from './ecosystem.ts'
 import type { LogLevel } from '../logging/logger.ts'
 
@@ -28,6 +29,7 @@ export const ecosystemDefaults = {
 } as const
 
 const strategies: readonly RestartStrategy[] = ['one_for_one', 'one_for_all', 'rest_for_one']
+const lossPolicies: readonly SupervisorLossPolicy[] = ['keep', 'stop']
 const levels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 /**
@@ -170,12 +172,20 @@ function readPort(check: DefinitionCheck, value: unknown, path: string): number 
 function readSupervision(check: DefinitionCheck, value: unknown): Ecosystem['supervision'] {
   const defaults = ecosystemDefaults.supervision
   const path = 'supervision'
-  const entry = check.object(value, ['strategy', 'maxRestarts', 'window', 'backoff'], path)
+  const entry = check.object(
+    value,
+    ['strategy', 'maxRestarts', 'window', 'backoff', 'onSupervisorLoss'],
+    path,
+  )
   const backoff = check.object(entry['backoff'], ['type', 'initial', 'max', 'factor'], `${path}.backoff`)
   const resolved = {
     strategy: check.oneOf(entry['strategy'], defaults.strategy, strategies, `${path}.strategy`),
     maxRestarts: check.integer(entry['maxRestarts'], defaults.maxRestarts, 0, `${path}.maxRestarts`),
     window: check.span(entry['window'], defaults.window, `${path}.window`),
+    onSupervisorLoss:
+      entry['onSupervisorLoss'] === undefined
+        ? null
+        : check.oneOf(entry['onSupervisorLoss'], 'stop', lossPolicies, `${path}.onSupervisorLoss`),
     backoff: {
       type: check.oneOf(
         backoff['type'],

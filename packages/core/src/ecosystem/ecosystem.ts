@@ -70,6 +70,9 @@ export interface InfrastructureServiceOptions {
 
 export type RestartStrategy = 'one_for_one' | 'one_for_all' | 'rest_for_one'
 
+/** What becomes of the processes and servers of a supervisor that is killed: they go on until the next one takes them over, or they end. */
+export type SupervisorLossPolicy = 'keep' | 'stop'
+
 export interface SupervisionOptions {
   /**
    * What is restarted when an app crashes: it alone, all apps, or it and those after it in start order.
@@ -80,6 +83,11 @@ export interface SupervisionOptions {
   readonly maxRestarts?: number
   /** @defaultValue `'60s'` */
   readonly window?: Duration
+  /**
+   * What becomes of everything when the supervisor is killed: `keep` lets it go on until the next supervisor takes it over, on
+   * Linux; `stop` ends it. Without a word it is `keep` for `quintet up` in the background, else `stop`; `quintet dev` always stops.
+   */
+  readonly onSupervisorLoss?: SupervisorLossPolicy
   readonly backoff?: BackoffOptions
 }
 
@@ -135,6 +143,8 @@ export interface Ecosystem {
     readonly strategy: RestartStrategy
     readonly maxRestarts: number
     readonly window: number
+    /** Null where nothing is said. */
+    readonly onSupervisorLoss: SupervisorLossPolicy | null
     readonly backoff: {
       readonly type: 'exponential' | 'fixed'
       readonly initial: number

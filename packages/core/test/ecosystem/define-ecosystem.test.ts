@@ -122,6 +122,11 @@ const effects: Readonly<
     (e) => e.supervision.maxRestarts,
     0,
   ],
+  'SupervisionOptions.onSupervisorLoss': [
+    { supervision: { onSupervisorLoss: 'keep' } },
+    (e) => e.supervision.onSupervisorLoss,
+    'keep',
+  ],
   'SupervisionOptions.window': [{ supervision: { window: '2m' } }, (e) => e.supervision.window, 120_000],
   'SupervisionOptions.backoff': [
     { supervision: { backoff: { initial: 5 } } },
@@ -216,6 +221,7 @@ describe('defineEcosystem', () => {
         strategy: 'one_for_one',
         maxRestarts: 5,
         window: 60_000,
+        onSupervisorLoss: null,
         backoff: { type: 'exponential', initial: 1_000, max: 30_000, factor: 2 },
       },
       monitoring: {

@@ -3,7 +3,9 @@ import { connect } from 'node:net'
 import { OrchestratorError } from '../errors.ts'
 import type { RecordedEvent } from '../running/ecosystem-events.ts'
 import type { RestartCause } from '../running/running-ecosystem.ts'
+import { countHeld } from '../holder/count-held.ts'
 import { readLock } from '../state/lock.ts'
+import { stateDirectory } from '../state/state-directory.ts'
 import { controlFile, type ControlAddress } from './control-server.ts'
 import { jsonLines } from './json-lines.ts'
 
@@ -73,7 +75,7 @@ export async function sendCommand(
       else if ('error' in message)
         reject(toError(message['error'] as { message: string; code: OrchestratorError['code'] | null }))
     })
-    socket.once('error', () => reject(notRunning()))
+    socket.once('error', () => reject(notRunning(dataDirectory)))
     socket.once('close', () => {
       if (command.command === 'follow' || command.follow) return resolve(undefined)
       reject(
@@ -90,7 +92,7 @@ export async function sendCommand(
 
 async function readAddress(dataDirectory: string): Promise<ControlAddress & { readonly pid: number }> {
   const holder = await readLock(dataDirectory)
-  if (!holder) throw notRunning()
+  if (!holder) throw notRunning(dataDirectory)
   try {
     const address = JSON.parse(readFileSync(controlFile(holder.run), 'utf8')) as ControlAddress
     return { ...address, pid: holder.pid }
@@ -106,11 +108,14 @@ async function readAddress(dataDirectory: string): Promise<ControlAddress & { re
   }
 }
 
-function notRunning(): OrchestratorError {
-  return new OrchestratorError('The ecosystem is not running. "quintet up" starts it.', {
-    code: 'ERR_ORCHESTRATOR_NOT_RUNNING',
-    kind: 'not-found',
-  })
+function notRunning(dataDirectory: string): OrchestratorError {
+  const held = countHeld(stateDirectory(dataDirectory).journalFile)
+  return new OrchestratorError(
+    held === 0
+      ? 'The ecosystem is not running. "quintet up" starts it.'
+      : `The supervisor is gone, and ${held} of its processes and servers go on without it. "quintet up" takes them over, "quintet down" ends them.`,
+    { code: 'ERR_ORCHESTRATOR_NOT_RUNNING', kind: 'not-found', details: { held } },
+  )
 }
 
 function toError({

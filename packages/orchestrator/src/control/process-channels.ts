@@ -1,5 +1,5 @@
 import type { HealthReport } from '@quintet/core'
-import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHmac, timingSafeEqual } from 'node:crypto'
 import { createServer, type Server, type Socket } from 'node:net'
 import { jsonLines, type JsonLines } from './json-lines.ts'
 import type { SupervisorMessage } from './messages.ts'
@@ -13,7 +13,7 @@ export interface ChannelListener {
 
 /** One process's way to its supervisor. The process connects, and connects again when it was cut off. */
 export interface ProcessChannel {
-  /** Proves to us who connects; a new one for every child. */
+  /** Proves to us who connects; another one for every child. */
   readonly token: string
   /** False when the process is not connected. */
   send(message: SupervisorMessage): boolean
@@ -22,7 +22,8 @@ export interface ProcessChannel {
 
 export interface ProcessChannels {
   readonly path: string
-  open(listener: ChannelListener): ProcessChannel
+  /** @param subject whom the token is for: it is the same for the same one, whoever supervises it. */
+  open(listener: ChannelListener, subject: string): ProcessChannel
   close(): Promise<void>
 }
 
@@ -33,8 +34,12 @@ interface Entry {
   socket: Socket | undefined
 }
 
-/** Listens for the processes on a unix socket; the folder must be private. */
-export async function openProcessChannels(path: string): Promise<ProcessChannels> {
+/**
+ * Listens for the processes on a unix socket; the folder must be private.
+ *
+ * @param key what tokens are derived from.
+ */
+export async function openProcessChannels(path: string, key: string): Promise<ProcessChannels> {
   const entries = new Set<Entry>()
   const sockets = new Set<Socket>()
   const server: Server = createServer((socket) => {
@@ -64,8 +69,8 @@ export async function openProcessChannels(path: string): Promise<ProcessChannels
 
   return {
     path,
-    open(listener) {
-      const token = randomBytes(24).toString('base64url')
+    open(listener, subject) {
+      const token = createHmac('sha256', key).update(subject).digest('base64url')
       const entry: Entry = { token: Buffer.from(token), listener, lines: undefined, socket: undefined }
       entries.add(entry)
       return {

@@ -1,3 +1,4 @@
+import type { SupervisorLossPolicy } from '@quintet/core/ecosystem'
 import { createWriteStream } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { describeError } from '../errors.ts'
@@ -11,6 +12,7 @@ export interface DaemonInput {
   readonly dataDirectory: string
   readonly ports: 'fixed' | 'auto'
   readonly gatewayPort: number | null
+  readonly onSupervisorLoss: SupervisorLossPolicy
 }
 
 /** What the process that stays tells `quintet up` on its fourth descriptor, until it is launched. */
@@ -31,6 +33,7 @@ export async function runDaemon(): Promise<void> {
     process.exitCode = await serveEcosystem(input.plan, {
       dataDirectory: input.dataDirectory,
       ports: input.ports,
+      onSupervisorLoss: input.onSupervisorLoss,
       ...(input.gatewayPort === null ? {} : { gatewayPort: input.gatewayPort }),
       onEvent: (event) => tell({ type: 'event', event }),
       onLaunched() {

@@ -6,6 +6,7 @@ import type { Environment } from './environment.ts'
 import { serverEnvironment } from './environment.ts'
 import { InfrastructureError } from './errors.ts'
 import { startGuardian } from '../processes/guardian.ts'
+import { isRunning, type ProcessIdentity } from '../processes/process-identity.ts'
 import type { ServerUser } from './server-user.ts'
 
 export interface ServerProcessOptions {
@@ -26,9 +27,11 @@ export interface ServerProcessOptions {
   readonly stopTimeout: number
   /** A temporary folder that goes with the process if we die. */
   readonly removeDirectory: string | undefined
+  /** It goes on when we are killed. */
+  readonly outlives: boolean
 }
 
-/** A server that we have started and that does not outlive us. */
+/** A server that we have started, or taken over. */
 export interface ServerProcess {
   readonly pid: number
   readonly running: boolean
@@ -60,13 +63,13 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
     })
   }
   const pid = child.pid as number
-  const guardian = startGuardian()
-  guardian.add(pid, { signal: options.stopSignal, removeDirectory: options.removeDirectory })
+  const guardian = options.outlives ? undefined : startGuardian()
+  guardian?.add(pid, { signal: options.stopSignal, removeDirectory: options.removeDirectory })
   let running = true
   const ended = new Promise<void>((resolve) => {
     child.once('exit', () => {
       running = false
-      guardian.release()
+      guardian?.release()
       resolve()
     })
   })
@@ -89,9 +92,56 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
       await ended
       clearTimeout(force)
     },
-    async tail() {
-      const text = await readFile(options.logFile, 'utf8').catch(() => '')
-      return text.trimEnd().split('\n').slice(-5).join('\n')
+    tail: () => lastLines(options.logFile),
+  }
+}
+
+async function lastLines(file: string): Promise<string> {
+  const text = await readFile(file, 'utf8').catch(() => '')
+  return text.trimEnd().split('\n').slice(-5).join('\n')
+}
+
+/** How often it is looked whether a server that is not our child is there, in milliseconds. */
+const lookInterval = 200
+
+/** Takes over a server that an earlier owner has started and that has outlived it. */
+export function adoptServerProcess(
+  identity: ProcessIdentity,
+  options: Pick<ServerProcessOptions, 'logFile' | 'stopSignal' | 'stopTimeout'>,
+): ServerProcess {
+  const { promise: ended, resolve } = Promise.withResolvers<void>()
+  let running = true
+  const looking = setInterval(() => {
+    if (isRunning(identity)) return
+    running = false
+    clearInterval(looking)
+    resolve()
+  }, lookInterval)
+  looking.unref()
+
+  function signal(name: NodeJS.Signals): void {
+    try {
+      if (isRunning(identity)) process.kill(identity.pid, name)
+    } catch {
+      // It has just ended.
+    }
+  }
+
+  return {
+    pid: identity.pid,
+    get running() {
+      return running
     },
+    ended,
+    async stop() {
+      if (!running) return
+      // While it is stopped, somebody waits for it: keep the event loop alive until it has ended.
+      looking.ref()
+      signal(`SIG${options.stopSignal}`)
+      const force = setTimeout(() => signal('SIGKILL'), options.stopTimeout)
+      await ended
+      clearTimeout(force)
+    },
+    tail: () => lastLines(options.logFile),
   }
 }

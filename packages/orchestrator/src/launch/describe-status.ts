@@ -14,6 +14,8 @@ export interface StatusInput {
   readonly startedAt: number
   /** Measurements by process id and server name; `everything` is this process with all that it started. */
   readonly latest: (name: string) => Sample | undefined
+  /** Of a process by its id. */
+  readonly holder: (id: string) => ProcessStatus['holder']
 }
 
 export const everything = 'everything'
@@ -26,7 +28,7 @@ export function describeStatus(input: StatusInput): EcosystemStatus {
     pid: process.pid,
     startedAt,
     dataDirectory,
-    processes: [...supervisor.processes.values()].map((each) => describeProcess(each, supervisor, latest)),
+    processes: [...supervisor.processes.values()].map((each) => describeProcess(each, input)),
     servers: servers.list.map(({ name, source, port, pid, restarts }): ServerStatus => ({
       name,
       source,
@@ -41,8 +43,7 @@ export function describeStatus(input: StatusInput): EcosystemStatus {
 
 function describeProcess(
   each: SupervisedProcess,
-  supervisor: Supervisor,
-  latest: StatusInput['latest'],
+  { supervisor, latest, holder }: StatusInput,
 ): ProcessStatus {
   const { planned, machine, pid } = each
   const isReady = (id: string): boolean =>
@@ -64,6 +65,7 @@ function describeProcess(
     urls: each.urls,
     health: each.report ?? null,
     usage: pid === undefined ? null : usageOf(latest(planned.id)),
+    holder: holder(planned.id),
   }
 }
 

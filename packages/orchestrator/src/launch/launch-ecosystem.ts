@@ -1,10 +1,11 @@
-import { randomBytes } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openProcessChannels } from '../control/process-channels.ts'
 import { describeStatus, everything } from './describe-status.ts'
 import { createEventRecord } from './event-record.ts'
+import { openKeeping } from './keeping.ts'
 import { openLogs } from './open-logs.ts'
+import type { ProcessPhase } from '../running/process-phase.ts'
 import type { EcosystemRunOptions, RunningEcosystem } from '../running/running-ecosystem.ts'
 import { OrchestratorError } from '../errors.ts'
 import { isNamed } from '../running/is-named.ts'
@@ -28,8 +29,8 @@ import { assignPorts } from '../supervisor/assign-ports.ts'
 import type { EcosystemEvent } from '../running/ecosystem-events.ts'
 import { endLeftovers } from '../processes/end-leftovers.ts'
 import { findMarked } from '../processes/find-processes.ts'
-import { startGuardian } from '../processes/guardian.ts'
-import { childMark, folderMark, runMark } from '../processes/process-mark.ts'
+import { startGuardian, type Guardian } from '../processes/guardian.ts'
+import { childMark, folderMark, runMark, type ProcessMark } from '../processes/process-mark.ts'
 import { maintenanceToken, processEnvironment } from '../supervisor/process-environment.ts'
 import { createSupervisor, type Supervisor } from '../supervisor/supervisor.ts'
 import { supervisorClock } from '../supervisor/timers.ts'
@@ -97,20 +98,35 @@ export async function launchEcosystem(
   prepareStateDirectory(state)
   await using made = new AsyncDisposableStack()
   // Sockets that had to go elsewhere because the data folder's path is too long for them.
-  if (!state.run.startsWith(state.root)) made.defer(() => rm(state.run, { recursive: true, force: true }))
   made.use(await takeLock(state.root, state.run))
-  clearRunDirectory(state)
+  const keeping = await openKeeping(state, plan, options.onSupervisorLoss ?? 'stop', (error) =>
+    onEvent({
+      type: 'progress',
+      message: `What is held could not be written down, and the next supervisor may start it anew: ${error.message}`,
+    }),
+  )
+  made.defer(async () => {
+    keeping.close()
+    if (!keeping.isNeeded && !state.run.startsWith(state.root))
+      await rm(state.run, { recursive: true, force: true })
+  })
+  clearRunDirectory(state, keeping.found.processes.size > 0)
   const secrets = openSecrets(state.secretsFile)
   const attention = claimFolder(state, plan, secrets, env)
   if (attention !== undefined) onEvent({ type: 'progress', message: attention })
   const ofFolder = folderMark(secrets.get('mark'))
-  await endLeftovers(() => findMarked(ofFolder), {
+  await endLeftovers(() => findMarked(ofFolder, keeping.found.marks), {
     signal: 'SIGTERM',
     graceMs: leftoverGrace,
     onFound: (count) =>
       onEvent({ type: 'progress', message: `Ending ${count} processes that an earlier run has left behind` }),
   })
-  const ports = await assignPorts(plan, { ports: options.ports ?? 'fixed', gatewayPort: options.gatewayPort })
+  keeping.begin()
+  const ports = await assignPorts(plan, {
+    ports: options.ports ?? 'fixed',
+    gatewayPort: options.gatewayPort,
+    kept: keeping.ports,
+  })
   const stopped = Promise.withResolvers<number>()
   let lost: string | undefined
   let fail = (reason: string): void => void (lost ??= reason)
@@ -122,9 +138,11 @@ export async function launchEcosystem(
     secrets,
     env,
     onEvent,
+    hold: keeping.servers,
     onLost: (name, reason) => fail(`${name} is lost: ${reason}`),
   })
-  made.defer(() => servers.stop())
+  // What goes on needs them.
+  made.defer(async () => void (keeping.isNeeded || (await servers.stop())))
   const databases = await prepareDatabases(plan, servers, secrets, onEvent)
   options.signal?.throwIfAborted()
 
@@ -133,38 +151,45 @@ export async function launchEcosystem(
   const linksDirectory = join(state.run, 'links')
   await mkdir(linksDirectory, { recursive: true, mode: 0o700 })
   const channels = await openProcessChannels(
-    join(state.run, `processes.${randomBytes(4).toString('hex')}.sock`),
+    // Where processes that went on look for the next supervisor.
+    join(state.run, 'processes.sock'),
+    secrets.get('control'),
   )
   made.defer(() => channels.close())
-  const ofRun = runMark(ofFolder)
+  const ofRun = unlike(keeping.found.marks, () => runMark(ofFolder))
   let children = 0
-  const guardian = startGuardian(ofRun)
+  const mark = (): ProcessMark => childMark(ofRun, (children += 1))
+  const guardian = keeping.policy === 'keep' ? noGuardian : startGuardian(ofRun)
   made.defer(() => guardian.release())
 
+  const environment = (id: string, inherited = env): Record<string, string> => {
+    const planned = plan.processes.find((each) => each.id === id)
+    if (!planned) throw new TypeError(`There is no process ${id}.`)
+    return processEnvironment(planned, {
+      plan,
+      env: inherited,
+      dev: options.dev ?? false,
+      secrets,
+      databases,
+      redisUrl: servers.url('redis'),
+      linksDirectory,
+      ports,
+    })
+  }
+  const kept = keeping.open({ plan, ports, mark, environment })
   const supervisor = createSupervisor({
     plan,
+    ...(kept ? { spawn: kept.spawn, adopted: kept.adopted } : {}),
     logs,
     ports,
     channels,
     guardian,
-    mark: () => childMark(ofRun, (children += 1)),
+    mark,
     clock: supervisorClock,
-    environment: (id) => {
-      const planned = plan.processes.find((each) => each.id === id)
-      if (!planned) throw new TypeError(`There is no process ${id}.`)
-      return processEnvironment(planned, {
-        plan,
-        env,
-        dev: options.dev ?? false,
-        secrets,
-        databases,
-        redisUrl: servers.url('redis'),
-        linksDirectory,
-        ports,
-      })
-    },
+    environment,
     onEvent(event) {
       if (event.type === 'process') logs.get(event.id)?.note(`${event.from} -> ${event.to}: ${event.reason}`)
+      if (event.type === 'process' && isOver(event.to)) kept?.release(event.id)
       onEvent(event)
     },
     onEscalated: (id, reason) => fail(`${id} failed: ${reason}`),
@@ -182,6 +207,7 @@ export async function launchEcosystem(
     stopping ??= (async () => {
       try {
         await supervisor.stop(reason)
+        keeping.finish()
       } finally {
         await resources.disposeAsync()
         stopped.resolve(failure === null ? 0 : 1)
@@ -217,6 +243,7 @@ export async function launchEcosystem(
         servers,
         startedAt,
         latest: sampler.latest,
+        holder: (id) => kept?.holder(id) ?? null,
       })
     },
     logs(id, count = 100) {
@@ -289,6 +316,22 @@ async function prepareDatabases(
   return provisionApps(plan, adminUrl, secrets)
 }
 
+/** Where everything outlives its supervisor. */
+const noGuardian: Guardian = { add: () => undefined, remove: () => undefined, release: () => undefined }
+
+/** A mark that none of those that are in use begins with. */
+function unlike(marks: readonly ProcessMark[], make: () => ProcessMark): ProcessMark {
+  for (;;) {
+    const made = make()
+    if (!marks.some(({ variable }) => variable.startsWith(made.variable))) return made
+  }
+}
+
+/** Nothing of it runs, or will by itself. */
+function isOver(phase: ProcessPhase): boolean {
+  return phase === 'stopped' || phase === 'failed' || phase === 'completed'
+}
+
 /** Under `dev` a broken app waits for the next save, and takes nothing along. */
 function withoutCritical(plan: Plan): Plan {
   return {
@@ -298,11 +341,12 @@ function withoutCritical(plan: Plan): Plan {
   }
 }
 
-function targetsOf(supervisor: Supervisor, servers: Servers): Map<string, number> {
-  const targets = new Map<string, number>([[everything, process.pid]])
-  for (const { name, pid } of servers.list) if (pid !== undefined) targets.set(name, pid)
-  for (const [id, { pid }] of supervisor.processes) if (pid !== undefined) targets.set(id, pid)
-  return targets
+function targetsOf(supervisor: Supervisor, servers: Servers): Map<string, [number, ...number[]]> {
+  const targets = new Map<string, [number, ...number[]]>()
+  for (const { name, pid } of servers.list) if (pid !== undefined) targets.set(name, [pid])
+  for (const [id, { pid }] of supervisor.processes) if (pid !== undefined) targets.set(id, [pid])
+  // What was taken over is no descendant of ours.
+  return targets.set(everything, [process.pid, ...[...targets.values()].flat()])
 }
 
 function unknown(name: string, plan: Plan): OrchestratorError {

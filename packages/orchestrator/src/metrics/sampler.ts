@@ -1,12 +1,12 @@
-import { readShare, readUsage, type Usage } from './usage.ts'
+import { readShare, readUsageOf, type Usage } from './usage.ts'
 
 export interface SamplerOptions {
   /** Milliseconds. */
   readonly interval: number
   /** Milliseconds. */
   readonly retention: number
-  /** Pids of what to measure now, by name. */
-  readonly targets: () => ReadonlyMap<string, number>
+  /** Pids of what to measure now, by name; of several together the first tells one child from the next. */
+  readonly targets: () => ReadonlyMap<string, readonly [number, ...number[]]>
 }
 
 export interface Sample {
@@ -65,8 +65,9 @@ export function createSampler(options: SamplerOptions): Sampler {
   /** Measures the targets, without those that `skip` names. */
   async function measureAll(skip: (name: string, pid: number) => boolean): Promise<void> {
     const known = new Map<number, Usage | undefined>()
-    const used = [...options.targets()].flatMap(([name, pid]) => {
-      const usage = skip(name, pid) ? undefined : readUsage(pid, known)
+    const used = [...options.targets()].flatMap(([name, pids]) => {
+      const [pid] = pids
+      const usage = skip(name, pid) ? undefined : readUsageOf(pids, known)
       return usage ? [{ name, pid, usage, measuredAt: performance.now() }] : []
     })
     await refreshShares(

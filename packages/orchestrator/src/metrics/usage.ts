@@ -30,6 +30,20 @@ export function readUsage(pid: number, known: Map<number, Usage | undefined> = n
   return usage
 }
 
+/** The same for several together: what one of them has started is counted once. */
+export function readUsageOf(
+  pids: readonly number[],
+  known: Map<number, Usage | undefined> = new Map(),
+): Usage | undefined {
+  let sum: Usage | undefined
+  for (const pid of pids) {
+    if (sum?.processes.some((counted) => counted.pid === pid)) continue
+    const usage = readUsage(pid, known)
+    if (usage) sum = sum ? add(sum, usage) : usage
+  }
+  return sum
+}
+
 function read(pid: number, known: Map<number, Usage | undefined>): Usage | undefined {
   try {
     const fields = statFields(readFileSync(`/proc/${pid}/stat`, 'utf8'))

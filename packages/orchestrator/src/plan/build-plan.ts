@@ -117,6 +117,7 @@ function planApp({ app, system, bootstrap }: LoadedApp, input: PlanInput): Plann
       ],
       env: { ...system.env, ...app.env },
       ports: {},
+      addresses: {},
       dependsOn: [],
       critical: true,
       startupTimeout: 300_000,
@@ -149,6 +150,7 @@ function planApp({ app, system, bootstrap }: LoadedApp, input: PlanInput): Plann
       ],
       env: { ...system.env, ...entry.env, ...app.env },
       ports: portsOf(entry, instance),
+      addresses: addressesOf(entry),
       dependsOn: [...migrated, ...appsBefore, ...siblings],
       critical: entry.critical || (app.critical && !namesCritical),
       startupTimeout: app.startupTimeout ?? entry.startupTimeout,
@@ -180,6 +182,13 @@ function portsOf(entry: ResolvedProcess, instance: number): Record<string, numbe
     if (transport.port !== undefined) ports[name] = instance === 0 ? transport.port : 0
   }
   return ports
+}
+
+function addressesOf(entry: ResolvedProcess): Record<string, string> {
+  const found = Object.entries(entry.transports).flatMap(([name, { address, port }]) =>
+    address === undefined || port === undefined ? [] : [[name, address] as const],
+  )
+  return Object.fromEntries(found)
 }
 
 function probeOf(entry: ResolvedProcess, ecosystem: Ecosystem): PlannedProcess['health'] {

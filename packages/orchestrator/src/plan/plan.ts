@@ -52,6 +52,8 @@ export interface PlannedProcess {
   readonly env: Readonly<Record<string, string>>
   /** By transport name; 0 for any free one. */
   readonly ports: Readonly<Record<string, number>>
+  /** Where it listens, by the names of the transports that take a socket from outside. */
+  readonly addresses: Readonly<Record<string, string>>
   /** Of every group at least one must be ready (or, for a task, completed) before this one starts. */
   readonly dependsOn: readonly (readonly string[])[]
   /** These stop after this one, although this one does not wait for them when it starts. */

@@ -2,13 +2,39 @@ import { readdir, readFile, readlink } from 'node:fs/promises'
 import { statFields } from './process-identity.ts'
 import { hasLimit, markVariable, type ProcessMark } from './process-mark.ts'
 
-/** The processes that carry a mark, wherever they have gone; not those that have ended and were not waited for (zombies). */
-export function findMarked(mark: ProcessMark): Promise<number[]> {
+/**
+ * The processes that carry a mark, wherever they have gone; not those that have ended and were not waited for (zombies), and
+ * not those that carry one of the marks in `except`.
+ */
+export function findMarked(mark: ProcessMark, except: readonly ProcessMark[] = []): Promise<number[]> {
   return findProcesses(async (pid) => {
-    if (hasLimit(await readFile(`/proc/${pid}/limits`, 'latin1'), mark)) return !(await isZombie(pid))
-    const environment = await readFile(`/proc/${pid}/environ`, 'latin1')
-    return environment.includes(`${markVariable}=${mark.variable}`)
+    const found = await readMarks(pid)
+    return isMarked(found, mark) && !except.some((other) => isMarked(found, other)) && !(await isZombie(pid))
   })
+}
+
+/** Whether a process carries a mark; false for one that may not be looked into. */
+export async function carriesMark(pid: number, mark: ProcessMark): Promise<boolean> {
+  return readMarks(pid).then(
+    (found) => isMarked(found, mark),
+    () => false,
+  )
+}
+
+interface FoundMarks {
+  readonly limits: string
+  readonly environment: string
+}
+
+async function readMarks(pid: number): Promise<FoundMarks> {
+  return {
+    limits: await readFile(`/proc/${pid}/limits`, 'latin1'),
+    environment: await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => ''),
+  }
+}
+
+function isMarked({ limits, environment }: FoundMarks, mark: ProcessMark): boolean {
+  return hasLimit(limits, mark) || environment.includes(`${markVariable}=${mark.variable}`)
 }
 
 async function isZombie(pid: number): Promise<boolean> {

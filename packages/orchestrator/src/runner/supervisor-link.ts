@@ -18,7 +18,7 @@ export interface SupervisorLink {
   close(): Promise<void>
 }
 
-const reconnectAfter = 250
+const reconnectAfter = 100
 
 /** How long a process that ends tries to tell why, in milliseconds. */
 const farewellTimeout = 2_000

@@ -35,6 +35,11 @@ export interface ProcessStatus {
   readonly urls: Readonly<Record<string, string>>
   readonly health: HealthReport | null
   readonly usage: Usage | null
+  /**
+   * `held`: it goes on when the supervisor is killed, and its sockets stay open while it is restarted. `lost`: what held it
+   * was killed, and is replaced at its next start. Null where it ends with the supervisor, or does not run.
+   */
+  readonly holder: 'held' | 'lost' | null
 }
 
 export interface ServerStatus {

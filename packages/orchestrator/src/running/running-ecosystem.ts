@@ -1,3 +1,4 @@
+import type { SupervisorLossPolicy } from '@quintet/core/ecosystem'
 import type { Sample } from '../metrics/sampler.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { EcosystemEvent, RecordedEvent } from './ecosystem-events.ts'
@@ -15,6 +16,8 @@ export interface EcosystemRunOptions {
   readonly onEvent?: (event: EcosystemEvent) => void
   /** Processes run under what their system says in `dev`. @defaultValue false */
   readonly dev?: boolean
+  /** What becomes of processes and servers when this process is killed; `keep` is for Linux. @defaultValue `'stop'` */
+  readonly onSupervisorLoss?: SupervisorLossPolicy
   /** Stops the start when it aborts. */
   readonly signal?: AbortSignal
 }

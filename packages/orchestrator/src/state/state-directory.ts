@@ -23,6 +23,10 @@ export interface StateDirectory {
   /** The sockets of the present run; only we may enter. */
   readonly run: string
   readonly secretsFile: string
+  /** Of the holders, whose pipes are used by what outlives a supervisor. */
+  readonly held: string
+  /** What a supervisor holds. */
+  readonly journalFile: string
 }
 
 /** The longest name that fits below `run` (`links/<app>.<process>.<n>.sock`) and the limit of a unix socket's path. */
@@ -41,10 +45,14 @@ function runDirectory(root: string): string {
   )
 }
 
-/** Removes what an earlier run has left. Only for the holder of the lock: all of it is dead. */
-export function clearRunDirectory({ run }: StateDirectory): void {
+/**
+ * Removes what an earlier run has left. Only for the holder of the lock.
+ *
+ * @param keepLinks whether processes of that run go on, with sockets of theirs.
+ */
+export function clearRunDirectory({ run }: StateDirectory, keepLinks = false): void {
   for (const name of readdirSync(run)) {
-    if (name === 'links' || name === 'control.json' || name.endsWith('.sock'))
+    if ((name === 'links' && !keepLinks) || name === 'control.json' || name.endsWith('.sock'))
       rmSync(join(run, name), { recursive: true, force: true })
   }
 }
@@ -131,6 +139,8 @@ export function stateDirectory(root: string): StateDirectory {
     logs: join(absolute, 'logs'),
     run: runDirectory(absolute),
     secretsFile: join(absolute, 'secrets.json'),
+    held: join(absolute, 'held'),
+    journalFile: join(absolute, 'state.jsonl'),
   }
 }
 

@@ -8,6 +8,8 @@ export interface AssignPortsOptions {
   readonly ports: 'fixed' | 'auto'
   /** In place of the plan's, and of `auto`. */
   readonly gatewayPort: number | undefined
+  /** Those of processes that run already, by process: they keep them where they may. */
+  readonly kept?: ReadonlyMap<string, Readonly<Record<string, number>>>
 }
 
 /**
@@ -25,14 +27,19 @@ export async function assignPorts(
   }
   const asked = plan.processes.map(({ id, ports }) => ({
     id,
-    ports: Object.entries(ports).map(([transport, planned]) => ({ transport, port: wanted(id, planned) })),
+    ports: Object.entries(ports).map(([transport, planned]) => {
+      const port = wanted(id, planned)
+      const kept = options.kept?.get(id)?.[transport]
+      const isKept = kept !== undefined && (port === 0 || port === kept)
+      return { transport, port: isKept ? kept : port, isKept }
+    }),
   }))
   const fixed = new Set(asked.flatMap(({ ports }) => ports.map(({ port }) => port)))
   const missing = asked.flatMap(({ ports }) => ports.filter(({ port }) => port === 0)).length
   const taken: string[] = []
   for (const { id, ports } of asked) {
-    for (const { port } of ports) {
-      const problem = port === 0 ? undefined : await portProblem(port)
+    for (const { port, isKept } of ports) {
+      const problem = port === 0 || isKept ? undefined : await portProblem(port)
       if (problem !== undefined)
         taken.push(`${id} needs port ${port}, ${await describeProblem(port, problem)}.`)
     }

@@ -9,6 +9,8 @@ import { identify, isRunning, type ProcessIdentity } from '../processes/process-
 
 export interface ChildOptions {
   readonly process: PlannedProcess
+  /** Counts the children of the process, from 1. */
+  readonly generation: number
   readonly env: Readonly<Record<string, string>>
   /** The ports that it was given; they must be free again when it is gone. */
   readonly ports: readonly number[]
@@ -28,6 +30,8 @@ export interface ChildEnding {
   /** In words: `exit code 1`, `killed by SIGKILL`. */
   readonly reason: string
   readonly success: boolean
+  /** Another try would end the same way. @defaultValue false */
+  readonly permanent?: boolean
 }
 
 export interface Child {
@@ -63,7 +67,10 @@ export function startChild(options: ChildOptions): Child {
     if (ended) return
     ended = true
     clearTimeout(force)
-    await sweep(identity, options.mark)
+    if (identity) {
+      endGroup(identity)
+      await sweep(options.mark)
+    }
     // Everything that could write is gone: take what is left in the pipes, and do not wait for ever.
     await Promise.race([Promise.allSettled(outputs), delay(1_000)])
     child.stdout.destroy()
@@ -106,15 +113,17 @@ export function startChild(options: ChildOptions): Child {
 }
 
 /** Rechecks that the leader is still who it was: a pid may have another owner by now. */
-function signalGroup(identity: ProcessIdentity | undefined, signal: NodeJS.Signals): void {
+export function signalGroup(identity: ProcessIdentity | undefined, signal: NodeJS.Signals): void {
   if (identity && isRunning(identity)) killQuietly(-identity.pid, signal)
 }
 
-/** Ends what the child has left behind: the rest of its group, and what has left the group. */
-async function sweep(identity: ProcessIdentity | undefined, mark: ProcessMark): Promise<void> {
-  if (!identity) return
-  // As long as a group has members, no new process can get its number.
-  killQuietly(-identity.pid, 'SIGKILL')
+/** Ends the rest of the group of a child that has just ended: as long as it has members, no new process can get its number. */
+export function endGroup(identity: ProcessIdentity | undefined): void {
+  if (identity) killQuietly(-identity.pid, 'SIGKILL')
+}
+
+/** Ends what has left the group of a child that has ended. */
+export async function sweep(mark: ProcessMark): Promise<void> {
   for (const pid of await findMarked(mark)) killQuietly(pid, 'SIGKILL')
 }
 
@@ -126,7 +135,7 @@ function killQuietly(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-async function takenPort(ports: readonly number[]): Promise<number | undefined> {
+export async function takenPort(ports: readonly number[]): Promise<number | undefined> {
   const deadline = performance.now() + portPatience
   for (;;) {
     const free = await Promise.all(ports.map((port) => isPortFree(port)))

@@ -10,6 +10,8 @@ import type { RestartCause } from '../running/running-ecosystem.ts'
 export type ProcessEvent =
   /** It is wanted up: by `start`, or by a process that depends on it. */
   | { readonly type: 'start' }
+  /** It runs already: an earlier supervisor has left it. Whatever it waits for is not waited for. */
+  | { readonly type: 'adopt' }
   /** What it waits for is ready now, or is not. */
   | { readonly type: 'gate'; readonly open: boolean }
   /** Its child listens (or needs not). */
@@ -46,6 +48,8 @@ export type ProcessEvent =
 /** What the machine asks of the world. None may call back before it returns. */
 export interface ProcessEffects {
   spawn(): void
+  /** Takes over what runs already. */
+  adopt(): void
   /** Ends the child; `gone` follows. By force after `graceMs`, or else after the process's own stop timeout. */
   terminate(reason: string, cause: StopReason, graceMs?: number): void
   /** Asks the child for its health; `probed` follows within the given time. */
@@ -271,6 +275,12 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
           spawnWhenOpen('it is to start')
         }
         return
+      case 'adopt':
+        if (phase !== 'stopped') return
+        wasReady = settings.kind === 'service'
+        enter('starting', 'it went on without its supervisor')
+        limitStart(settings.startupTimeout)
+        return effects.adopt()
       case 'gate':
         gateOpen = event.open
         if (phase === 'waiting' && gateOpen) spawnWhenOpen('what it depends on is ready')

@@ -1,11 +1,11 @@
 import type { HealthReport } from '@quintet/core'
-import type { ProcessChannel, ProcessChannels } from '../control/process-channels.ts'
+import type { ChannelListener, ProcessChannel, ProcessChannels } from '../control/process-channels.ts'
 import { controlVariables } from '../control/messages.ts'
 import type { ProcessLog } from '../logs/process-log.ts'
 import type { Plan, PlannedProcess } from '../plan/plan.ts'
 import type { Guardian } from '../processes/guardian.ts'
 import type { ProcessMark } from '../processes/process-mark.ts'
-import { startChild, type Child } from './child.ts'
+import { startChild, type Child, type ChildOptions } from './child.ts'
 import { createProcessMachine, type ProcessMachine, type ProcessTransition } from './process-machine.ts'
 import type { SupervisorClock } from './timers.ts'
 
@@ -26,6 +26,18 @@ export interface SupervisedProcessOptions {
   readonly onExhausted: (reason: string) => void
   /** @defaultValue `startChild` */
   readonly spawn?: typeof startChild
+  /** What an earlier supervisor has left. */
+  readonly adopted?: AdoptedProcess | undefined
+}
+
+export interface AdoptedProcess {
+  readonly generation: number
+  readonly mark: ProcessMark
+  /** By the wall clock. */
+  readonly startedAt: number
+  /** It was started with something else than it would be now. */
+  readonly isStale: boolean
+  readonly attach: (options: Omit<ChildOptions, 'env'>) => Child
 }
 
 /** One process of the plan with its machine, its child and its log. */
@@ -52,19 +64,42 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
   let report: HealthReport | undefined
   let problem: string | undefined
   let permanent = false
-  let generation = 0
+  let generation = options.adopted?.generation ?? 0
   let probeNumber = 0
   let probing = false
   let probeTimer: unknown
 
   function spawn(): void {
     generation += 1
+    run(options.mark(), clock.now(), (child, token) =>
+      (options.spawn ?? startChild)({
+        ...child,
+        env: {
+          ...options.environment(),
+          QUINTET_PORTS: JSON.stringify(options.ports),
+          [controlVariables.socket]: options.channels.path,
+          [controlVariables.token]: token,
+        },
+      }),
+    )
+  }
+
+  function adopt(): void {
+    const { adopted } = options
+    if (adopted) run(adopted.mark, adopted.startedAt, adopted.attach)
+  }
+
+  function run(
+    mark: ProcessMark,
+    since: number,
+    start: (child: Omit<ChildOptions, 'env'>, token: string) => Child,
+  ): void {
     probing = true
     urls = {}
     report = undefined
     problem = undefined
     permanent = false
-    const opened = options.channels.open({
+    const listener: ChannelListener = {
       ready(found) {
         urls = found
         machine.send({ type: 'listening' })
@@ -84,39 +119,43 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
         problem = reason
         permanent = isPermanent
       },
-    })
+    }
+    const opened = options.channels.open(listener, mark.variable)
     channel = opened
-    const started = (options.spawn ?? startChild)({
-      process: planned,
-      env: {
-        ...options.environment(),
-        QUINTET_PORTS: JSON.stringify(options.ports),
-        [controlVariables.socket]: options.channels.path,
-        [controlVariables.token]: opened.token,
+    const started = start(
+      {
+        process: planned,
+        generation,
+        ports: Object.values(options.ports),
+        mark,
+        output: {
+          stdout: (stream) => log.consume(stream, 'stdout'),
+          stderr: (stream) => log.consume(stream, 'stderr'),
+        },
+        exited() {
+          // What is swept up behind it takes a while; it answers no probe meanwhile, and that is not its failure.
+          probing = false
+          clock.clearTimeout(probeTimer)
+        },
+        gone(ending) {
+          if (started.pid !== undefined) options.guardian.remove(-started.pid)
+          opened.close()
+          clock.clearTimeout(probeTimer)
+          child = undefined
+          startedAt = undefined
+          const reason = problem === undefined ? ending.reason : `${problem} (${ending.reason})`
+          machine.send({
+            type: 'gone',
+            reason,
+            success: ending.success,
+            permanent: permanent || ending.permanent === true,
+          })
+        },
       },
-      ports: Object.values(options.ports),
-      mark: options.mark(),
-      output: {
-        stdout: (stream) => log.consume(stream, 'stdout'),
-        stderr: (stream) => log.consume(stream, 'stderr'),
-      },
-      exited() {
-        // What is swept up behind it takes a while; it answers no probe meanwhile, and that is not its failure.
-        probing = false
-        clock.clearTimeout(probeTimer)
-      },
-      gone(ending) {
-        if (started.pid !== undefined) options.guardian.remove(-started.pid)
-        opened.close()
-        clock.clearTimeout(probeTimer)
-        child = undefined
-        startedAt = undefined
-        const reason = problem === undefined ? ending.reason : `${problem} (${ending.reason})`
-        machine.send({ type: 'gone', reason, success: ending.success, permanent })
-      },
-    })
+      opened.token,
+    )
     child = started
-    startedAt = clock.now()
+    startedAt = since
     if (started.pid !== undefined) options.guardian.add(-started.pid)
   }
 
@@ -140,6 +179,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     clock,
     effects: {
       spawn,
+      adopt,
       terminate(reason, cause, graceMs) {
         clock.clearTimeout(probeTimer)
         channel?.send({ type: 'stopping', reason: cause })

@@ -8,6 +8,7 @@ import { isOver, type ProcessPhase } from '../running/process-phase.ts'
 import { stopOrder } from './stop-order.ts'
 import {
   createSupervisedProcess,
+  type AdoptedProcess,
   type SupervisedProcess,
   type SupervisedProcessOptions,
 } from './supervised-process.ts'
@@ -20,6 +21,8 @@ export interface SupervisorOptions extends Pick<
   readonly logs: ReadonlyMap<string, SupervisedProcess['log']>
   readonly ports: ReadonlyMap<string, Readonly<Record<string, number>>>
   readonly environment: (id: string) => Readonly<Record<string, string>>
+  /** What an earlier supervisor has left, by process. */
+  readonly adopted?: ReadonlyMap<string, AdoptedProcess>
   readonly onEvent: (event: EcosystemEvent) => void
   /** A critical app has failed. */
   readonly onEscalated: (id: string, reason: string) => void
@@ -73,6 +76,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       mark: options.mark,
       ...(options.spawn ? { spawn: options.spawn } : {}),
       ports: options.ports.get(id) ?? {},
+      adopted: options.adopted?.get(id),
       environment: () => options.environment(id),
       onChange: (transition) => changed(id, transition),
       onCrash: () => void restartOthers(id),
@@ -283,8 +287,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   return {
     processes,
     start() {
-      for (const { machine } of processes.values()) machine.send({ type: 'start' })
+      const { adopted } = options
+      for (const [id, { machine }] of processes) machine.send({ type: adopted?.has(id) ? 'adopt' : 'start' })
       updateGates()
+      const stale = [...processes.keys()].filter((id) => adopted?.get(id)?.isStale)
+      if (stale.length > 0) void restartTogether(stale, [], 'it is to run with something else', 'deployment')
     },
     settled: (signal) => until(() => [...processes.keys()].every((id) => isSettled(id)), signal),
     async restart(name, { signal, cause = 'restart' } = {}) {

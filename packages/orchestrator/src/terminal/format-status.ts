@@ -32,7 +32,12 @@ export function formatStatus(status: EcosystemStatus, now: number, width = Numbe
     `127.0.0.1:${each.port}`,
   ])
   const summary = `${status.project}: supervisor pid ${status.pid}, up ${formatDuration(now - status.startedAt)}, ${formatBytes(status.memory.pss)} in all (PSS)`
-  return `${fitted([[...columns], ...processes, ...servers], width)}\n\n${summary}`
+  const lost = status.processes.filter(({ holder }) => holder === 'lost').map(({ id }) => id)
+  const attention =
+    lost.length === 0
+      ? ''
+      : `\nThe holder of ${lost.join(', ')} was killed; it goes on, and a restart makes it a new one.`
+  return `${fitted([[...columns], ...processes, ...servers], width)}\n\n${summary}${attention}`
 }
 
 /** The steps by which a table of processes gets narrower. */

@@ -188,7 +188,8 @@ describe('quintet', () => {
   it('listens on the sockets that systemd hands over, by the name of the transport', async () => {
     const bootstrap = join(import.meta.dirname, '../fixtures/activated.ts')
     const command = [process.execPath, binPath, 'run', bootstrap]
-    const { child, ports } = await spawnActivated(command, ['http'])
+    await using activated = await spawnActivated(command, ['http'])
+    const { child, ports } = activated
     const response = await fetch(`http://127.0.0.1:${ports['http']}/environment`)
     expect(await response.json()).toEqual([])
     child.kill('SIGTERM')
@@ -197,7 +198,8 @@ describe('quintet', () => {
 
   it('refuses a socket that no transport takes', async () => {
     const command = [process.execPath, binPath, 'run', join(import.meta.dirname, '../fixtures/activated.ts')]
-    const { child } = await spawnActivated(command, ['web'])
+    await using activated = await spawnActivated(command, ['web'])
+    const { child } = activated
     let stderr = ''
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text))
     expect(await once(child, 'close')).toEqual([1, null])

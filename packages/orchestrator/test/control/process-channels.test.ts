@@ -10,7 +10,7 @@ let folder: string
 let channels: ProcessChannels
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'q-'))
-  channels = await openProcessChannels(join(folder, 'p.sock'))
+  channels = await openProcessChannels(join(folder, 'p.sock'), 'key')
 })
 afterEach(async () => {
   await channels.close()
@@ -40,11 +40,14 @@ describe('a process', () => {
     { status: 'down', checks: {} },
   ])('is not believed a report of the form %j', async (report) => {
     const heard: unknown[] = []
-    const { token } = channels.open({
-      ready: (urls) => heard.push(urls),
-      report: (_probe, given) => heard.push(given),
-      startFailed: () => undefined,
-    })
+    const { token } = channels.open(
+      {
+        ready: (urls) => heard.push(urls),
+        report: (_probe, given) => heard.push(given),
+        startFailed: () => undefined,
+      },
+      'one',
+    )
     await say(token, [
       { type: 'report', probe: 1, report },
       { type: 'ready', urls: { http: 'http://x' } },
@@ -53,13 +56,16 @@ describe('a process', () => {
   })
 
   it('whose message cannot be handled loses its connection, and nothing else happens', async () => {
-    const { token } = channels.open({
-      ready: () => {
-        throw new Error('a bug of ours')
+    const { token } = channels.open(
+      {
+        ready: () => {
+          throw new Error('a bug of ours')
+        },
+        report: () => undefined,
+        startFailed: () => undefined,
       },
-      report: () => undefined,
-      startFailed: () => undefined,
-    })
+      'one',
+    )
     await say(token, [{ type: 'ready', urls: {} }])
   })
 })

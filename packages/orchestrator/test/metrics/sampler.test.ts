@@ -9,7 +9,7 @@ describe('sampler', () => {
     const sampler = createSampler({
       interval: 10,
       retention: 50,
-      targets: () => new Map([['us', process.pid]]),
+      targets: () => new Map([['us', [process.pid]]]),
     })
     await until(() => sampler.history('us').length === 5)
     const oldest = sampler.history('us')[0]?.at ?? 0
@@ -26,7 +26,7 @@ describe('sampler', () => {
     const sampler = createSampler({
       interval: 1e9,
       retention: 1e9,
-      targets: () => new Map([['tree', parent.pid ?? 0]]),
+      targets: () => new Map([['tree', [parent.pid ?? 0]]]),
     })
     await until(async () => {
       await sampler.sample()
@@ -46,7 +46,7 @@ describe('sampler', () => {
     const sampler = createSampler({
       interval: 1e9,
       retention: 1e9,
-      targets: () => new Map([['busy', busy.pid ?? 0]]),
+      targets: () => new Map([['busy', [busy.pid ?? 0]]]),
     })
     await sampler.sample()
     const cpu = await until(async () => {

@@ -293,6 +293,12 @@ const rows: Readonly<Record<string, Row>> = {
     expected: 120_000,
     shownBy: [machine, 'fails in the end also when every life is a little longer than the window allows'],
   },
+  'SupervisionOptions.onSupervisorLoss': {
+    change: { ecosystem: { supervision: { onSupervisorLoss: 'keep' } } },
+    read: (plan) => plan.supervision.onSupervisorLoss,
+    expected: 'keep',
+    shownBy: ['cli/actions/loss-policy.test.ts', 'of %s'],
+  },
   'SupervisionOptions.backoff': { shownBy: delays },
   'BackoffOptions.type': {
     change: backoff({ type: 'fixed' }),

@@ -19,6 +19,7 @@ const planned: PlannedProcess = {
   cwd: '/',
   env: {},
   ports: {},
+  addresses: {},
   dependsOn: [],
   stopsBefore: [],
   critical: false,
@@ -32,6 +33,7 @@ const supervision = {
   strategy: 'one_for_one',
   maxRestarts: 3,
   window: 60_000,
+  onSupervisorLoss: null,
   backoff: { type: 'exponential', initial: 1_000, max: 30_000, factor: 2 },
 } as const
 
@@ -52,6 +54,7 @@ function bench(overrides: Partial<PlannedProcess> = {}): Bench {
     clock,
     random: () => 0.5,
     effects: {
+      adopt: () => calls.push('adopt'),
       spawn: () => calls.push('spawn'),
       terminate: () => calls.push('terminate'),
       probe: () => calls.push('probe'),

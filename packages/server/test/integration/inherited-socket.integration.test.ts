@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { spawnActivated } from '@quintet/test-kit'
 import { createTestHost } from '@quintet/core/testing'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { WebSocket } from 'ws'
 import { http, websocket } from '../../src/index.ts'
 
@@ -12,7 +12,8 @@ const fixture = fileURLToPath(new URL('../support/activated.ts', import.meta.url
 
 describe('a socket that the process inherits', () => {
   it('is where http({ fd }) and websocket({ fd }) listen', async () => {
-    const { child, ports } = await spawnActivated([process.execPath, fixture], ['http', 'websocket'])
+    await using activated = await spawnActivated([process.execPath, fixture], ['http', 'websocket'])
+    const { child, ports } = activated
     // Clients that come before the program is up are answered when it is.
     const early = fetch(`http://127.0.0.1:${ports['http']}/nothing`)
     const [line] = (await once(createInterface(child.stdout as NodeJS.ReadableStream), 'line')) as [string]
@@ -25,8 +26,6 @@ describe('a socket that the process inherits', () => {
     const refused = new WebSocket(`ws://127.0.0.1:${ports['websocket']}/ws`, 'quintet.rpc.v1')
     const [error] = (await once(refused, 'error')) as [Error]
     expect(error.message).toContain('401')
-    child.kill()
-    await once(child, 'close')
   })
 
   it.each([
@@ -56,15 +55,14 @@ describe('a socket that the process inherits', () => {
   it('comes from systemd itself', async () => {
     const activate = which('systemd-socket-activate')
     if (activate === undefined) return
-    const probe = await spawnActivated(['/bin/true'], ['free'])
+    await using probe = await spawnActivated(['/bin/true'], ['free'])
     const port = probe.ports['free'] as number
     await once(probe.child, 'close')
     const args = ['--listen', `127.0.0.1:${port}`, '--fdname=http', process.execPath, fixture]
     const child = spawn(activate, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    onTestFinished(() => void child.kill('SIGKILL'))
     await once(child.stderr, 'data')
     expect((await fetch(`http://127.0.0.1:${port}/nothing`)).status).toBe(404)
-    child.kill()
-    await once(child, 'close')
   })
 })
 

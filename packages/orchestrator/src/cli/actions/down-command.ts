@@ -1,9 +1,7 @@
 import { sendCommand } from '../../control/control-client.ts'
-import { endLeftovers } from '../../processes/end-leftovers.ts'
-import { findMarked } from '../../processes/find-processes.ts'
-import { folderMark } from '../../processes/process-mark.ts'
-import { readLock, type LockHolder } from '../../state/lock.ts'
-import { openSecrets } from '../../state/secrets.ts'
+import { OrchestratorError } from '../../errors.ts'
+import { endHeld, killSupervisor } from '../../launch/end-held.ts'
+import { readLock } from '../../state/lock.ts'
 import type { StateDirectory } from '../../state/state-directory.ts'
 import { locateState, print, type CommonOptions } from './context.ts'
 
@@ -15,31 +13,37 @@ export interface DownOptions extends CommonOptions {
 /** How long a supervisor may take to answer before it is killed, in milliseconds. */
 const forcePatience = 3_000
 
+/** How long processes without a supervisor may take to end in an orderly way, in milliseconds. */
+const grace = 10_000
+
 /** Stops everything: in order, or at once. */
 export async function down(options: DownOptions): Promise<void> {
   const state = locateState(options)
-  if (!options.force) {
-    const result = await sendCommand(state.root, { command: 'down' })
-    return print(options, result, () => 'stopped')
+  if (options.force) {
+    await downByForce(state)
+    return print(options, { code: 1 }, () => 'ended by force')
   }
+  const result = await sendCommand(state.root, { command: 'down' }).catch(async (error: unknown) => {
+    if (!isHeld(error)) throw error
+    await endHeld(state, grace)
+    return { code: 0 }
+  })
+  print(options, result, () => 'stopped')
+}
+
+async function downByForce(state: StateDirectory): Promise<void> {
   const holder = await readLock(state.root)
   try {
     await sendCommand(state.root, { command: 'kill' }, { patience: forcePatience })
   } catch (error) {
+    if (isHeld(error)) return endHeld(state, 0)
     if (!holder || (error as { readonly code?: unknown }).code !== 'ERR_ORCHESTRATOR_CONTROL_FAILED')
       throw error
-    await killSupervisor(holder, state)
+    await killSupervisor(state, holder.pid)
   }
-  print(options, { code: 1 }, () => 'ended by force')
 }
 
-/** Its guardians end the servers; what the apps have started is known by its mark. */
-async function killSupervisor({ pid }: LockHolder, state: StateDirectory): Promise<void> {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // It ended meanwhile.
-  }
-  const mark = folderMark(openSecrets(state.secretsFile).get('mark'))
-  await endLeftovers(() => findMarked(mark), { signal: 'SIGTERM', graceMs: 0 })
+/** There is no supervisor, and what it had goes on. */
+function isHeld(error: unknown): boolean {
+  return error instanceof OrchestratorError && Number(error.details?.['held'] ?? 0) > 0
 }

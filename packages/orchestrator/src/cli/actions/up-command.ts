@@ -15,6 +15,7 @@ import { alreadyRunning, readLock } from '../../state/lock.ts'
 import { prepareStateDirectory, type StateDirectory } from '../../state/state-directory.ts'
 import type { EcosystemEvent } from '../../running/ecosystem-events.ts'
 import { onOutputLost } from '../output.ts'
+import { lossPolicy } from './loss-policy.ts'
 import { findConfig, loadContext, print, type CommonOptions, type LoadedContext } from './context.ts'
 import { formatEvent } from '../../terminal/format-event.ts'
 import { formatLogLine } from '../../terminal/format-log-line.ts'
@@ -45,11 +46,17 @@ export async function up(options: UpOptions): Promise<void> {
     if (line !== undefined) process.stdout.write(`${line}\n`)
   }
   const say = (message: string): void => show({ type: 'progress', message })
+  const loss = lossPolicy(plan.supervision.onSupervisorLoss, {
+    dev: options.dev ?? false,
+    foreground: options.foreground ?? false,
+    platform: process.platform,
+  })
   const input: DaemonInput = {
     plan,
     dataDirectory: state.root,
     ports: options.ports,
     gatewayPort: options.port ?? null,
+    onSupervisorLoss: loss,
   }
   if (options.foreground || options.dev) {
     await using watching = new AsyncDisposableStack()
@@ -61,6 +68,7 @@ export async function up(options: UpOptions): Promise<void> {
       ...(options.port === undefined ? {} : { gatewayPort: options.port }),
       onEvent: show,
       dev: options.dev ?? false,
+      onSupervisorLoss: loss,
       signal: lost.signal,
       onLaunched(ecosystem) {
         let dropped = 0

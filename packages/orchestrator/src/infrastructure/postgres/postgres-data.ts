@@ -116,7 +116,8 @@ async function assertUsable(options: PostgresDataOptions, data: string): Promise
   if (version !== ours) throw unusable(data, `it was made by PostgreSQL ${version}, and this is ${ours}`)
 }
 
-async function readPassword(directory: string): Promise<string> {
+/** The superuser's, of a folder that has data. */
+export async function readPassword(directory: string): Promise<string> {
   const file = join(directory, 'superuser.json')
   try {
     const { password } = JSON.parse(await readFile(file, 'utf8')) as { password?: unknown }

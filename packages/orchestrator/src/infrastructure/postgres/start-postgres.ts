@@ -13,7 +13,7 @@ import { preparePostgresBinaries } from './postgres-binaries.ts'
 import { preparePostgresData } from './postgres-data.ts'
 import { clearStalePostmaster } from './postmaster-pid.ts'
 import { assertReachable, isRoot, serverUser } from '../server-user.ts'
-import { startServerProcess, type ServerProcess } from '../server-process.ts'
+import { startServerProcess, type ServerProcess, type ServerProcessOptions } from '../server-process.ts'
 
 export interface PostgresOptions {
   /** Where its data lives from run to run. @defaultValue a temporary folder that is removed with the server */
@@ -22,6 +22,8 @@ export interface PostgresOptions {
   readonly port?: number
   /** `false` for tests: faster, and a power failure may lose everything. @defaultValue true */
   readonly durable?: boolean
+  /** It goes on when this process is killed. Not with a temporary folder. @defaultValue false */
+  readonly outlives?: boolean
   /** Where `DATABASE_URL`, `QUINTET_CACHE_DIRECTORY` and `PATH` are read. @defaultValue `process.env` */
   readonly env?: Environment
   /** Told what is going on, in words, when it takes a while. */
@@ -89,30 +91,53 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
           env,
           user,
           logFile: join(directory, 'postgres.log'),
-          // SIGINT ends sessions and checkpoints; what is thrown away anyway needs no checkpoint (SIGQUIT).
-          stopSignal: temporary ? 'QUIT' : 'INT',
-          stopTimeout: 15_000,
+          ...stopping,
+          // What is thrown away anyway needs no checkpoint.
+          ...(temporary ? { stopSignal: 'QUIT' } : {}),
           removeDirectory: temporary ? directory : undefined,
+          outlives: !temporary && (options.outlives ?? false),
         }),
       }),
       data,
     )
-    const stop = async (): Promise<void> => {
-      await server.stop()
-      if (temporary) await rm(directory, { recursive: true, force: true })
-    }
-    return {
-      url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
+    return postgresServer({
+      server,
       port,
-      pid: server.pid,
-      source: 'embedded',
-      ended: server.ended,
-      stop,
-      [Symbol.asyncDispose]: stop,
-    }
+      password,
+      released: async () => void (temporary && (await rm(directory, { recursive: true, force: true }))),
+    })
   } catch (error) {
     if (temporary) await rm(directory, { recursive: true, force: true })
     throw error
+  }
+}
+
+/** SIGINT ends sessions and checkpoints. */
+export const stopping: Pick<ServerProcessOptions, 'stopSignal' | 'stopTimeout'> = Object.freeze({
+  stopSignal: 'INT',
+  stopTimeout: 15_000,
+})
+
+interface PostgresParts {
+  readonly server: ServerProcess
+  readonly port: number
+  readonly password: string
+  readonly released?: () => Promise<void>
+}
+
+export function postgresServer({ server, port, password, released }: PostgresParts): PostgresServer {
+  const stop = async (): Promise<void> => {
+    await server.stop()
+    await released?.()
+  }
+  return {
+    url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
+    port,
+    pid: server.pid,
+    source: 'embedded',
+    ended: server.ended,
+    stop,
+    [Symbol.asyncDispose]: stop,
   }
 }
 

@@ -10,7 +10,7 @@ import { freePort } from '../../processes/free-port.ts'
 import { describePortOwner, findPortOwner } from '../../processes/port-owner.ts'
 import { findRedis, type RedisCommand } from './redis-command.ts'
 import { pingRedis } from './redis-ping.ts'
-import { startServerProcess, type ServerProcess } from '../server-process.ts'
+import { startServerProcess, type ServerProcess, type ServerProcessOptions } from '../server-process.ts'
 import { assertReachable, giveTo, serverUser, type ServerUser } from '../server-user.ts'
 
 export interface RedisOptions {
@@ -20,6 +20,8 @@ export interface RedisOptions {
   readonly port?: number
   /** Keep an append-only file, synced every second. @defaultValue true with a `directory`, else false */
   readonly durable?: boolean
+  /** It goes on when this process is killed. Not with a temporary folder. @defaultValue false */
+  readonly outlives?: boolean
   /** Letters, digits, `-` and `_`. @defaultValue a random one */
   readonly password?: string
   /** Where `REDIS_URL` and `PATH` are read. @defaultValue `process.env` */
@@ -72,7 +74,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
     const durable = options.durable ?? !temporary
     const { server, url, port } = await listen(options.port, async (candidate) => ({
       port: candidate,
-      url: `redis://:${password}@127.0.0.1:${candidate}`,
+      url: redisUrl(password, candidate),
       server: await startServerProcess({
         name: 'Redis',
         command: redis.command,
@@ -87,27 +89,51 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
           durable,
         }),
         logFile: join(directory, 'redis.log'),
-        stopSignal: 'TERM',
-        stopTimeout: 10_000,
+        ...stopping,
         removeDirectory: temporary ? directory : undefined,
+        outlives: !temporary && (options.outlives ?? false),
       }),
     }))
-    const stop = async (): Promise<void> => {
-      await server.stop()
-      if (temporary) await rm(directory, { recursive: true, force: true })
-    }
-    return {
+    return redisServer({
+      server,
       url,
       port,
-      pid: server.pid,
       source: redis.source,
-      ended: server.ended,
-      stop,
-      [Symbol.asyncDispose]: stop,
-    }
+      released: async () => void (temporary && (await rm(directory, { recursive: true, force: true }))),
+    })
   } catch (error) {
     if (temporary) await rm(directory, { recursive: true, force: true })
     throw error
+  }
+}
+
+export const stopping: Pick<ServerProcessOptions, 'stopSignal' | 'stopTimeout'> = Object.freeze({
+  stopSignal: 'TERM',
+  stopTimeout: 10_000,
+})
+
+export function redisUrl(password: string, port: number): string {
+  return `redis://:${password}@127.0.0.1:${port}`
+}
+
+interface RedisParts extends Pick<RedisServer, 'url' | 'port' | 'source'> {
+  readonly server: ServerProcess
+  readonly released?: () => Promise<void>
+}
+
+export function redisServer({ server, url, port, source, released }: RedisParts): RedisServer {
+  const stop = async (): Promise<void> => {
+    await server.stop()
+    await released?.()
+  }
+  return {
+    url,
+    port,
+    pid: server.pid,
+    source,
+    ended: server.ended,
+    stop,
+    [Symbol.asyncDispose]: stop,
   }
 }
 

@@ -1,0 +1,155 @@
+import { createHash } from 'node:crypto'
+import { readdirSync, rmSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import type { SupervisorLossPolicy } from '@quintet/core/ecosystem'
+import { OrchestratorError } from '../errors.ts'
+import { findHeld, type Held } from '../holder/find-held.ts'
+import { openJournal, readJournal, type Journal } from '../holder/journal.ts'
+import type { SocketAddress } from '../holder/listening-sockets.ts'
+import type { Plan } from '../plan/plan.ts'
+import type { ServerHold } from '../servers/servers.ts'
+import type { ProcessMark } from '../processes/process-mark.ts'
+import type { StateDirectory } from '../state/state-directory.ts'
+import { createHeldProcesses, type HeldProcesses } from '../supervisor/held-processes.ts'
+import type { AdoptedProcess } from '../supervisor/supervised-process.ts'
+
+export interface KeptOptions {
+  readonly plan: Plan
+  readonly ports: ReadonlyMap<string, Readonly<Record<string, number>>>
+  readonly mark: () => ProcessMark
+  /** Of a process, with what it inherits. */
+  readonly environment: (id: string, inherited?: Readonly<Record<string, string>>) => Record<string, string>
+}
+
+export interface Kept extends HeldProcesses {
+  readonly adopted: ReadonlyMap<string, AdoptedProcess>
+}
+
+/** What goes on without its supervisor: what the one before has left, and how this one leaves its own. */
+export interface Keeping {
+  readonly policy: SupervisorLossPolicy
+  readonly found: Held
+  /** The ports of what was found, by process. */
+  readonly ports: ReadonlyMap<string, Readonly<Record<string, number>>>
+  /** What was left and is not found has ended: its files are removed, and what happens from now on is written down. */
+  begin(): void
+  /** Undefined where servers end with their supervisor. */
+  readonly servers: ServerHold | undefined
+  /** Undefined where processes end with their supervisor. */
+  open(options: KeptOptions): Kept | undefined
+  /** All of it has stopped in order. */
+  finish(): void
+  /** Something goes on, and needs its files and servers. */
+  readonly isNeeded: boolean
+  close(): void
+}
+
+/** Only for the holder of the lock. What is found and is no part of the plan any more is left to be ended. */
+export async function openKeeping(
+  state: StateDirectory,
+  plan: Plan,
+  policy: SupervisorLossPolicy,
+  onProblem: (error: Error) => void,
+): Promise<Keeping> {
+  if (policy === 'keep' && process.platform !== 'linux')
+    throw new OrchestratorError(
+      "onSupervisorLoss: 'keep' needs Linux: elsewhere a process cannot be proven to be the one that was started. Say 'stop'.",
+      { code: 'ERR_ORCHESTRATOR_CONFIG_INVALID', kind: 'invalid-input' },
+    )
+  const planned = new Set(plan.processes.map(({ id }) => id))
+  const journaled = readJournal(state.journalFile)
+  for (const id of journaled.processes.keys()) if (!planned.has(id)) journaled.processes.delete(id)
+  const found = await findHeld(policy === 'keep' ? journaled : { processes: new Map(), servers: new Map() })
+  let journal: Journal | undefined
+  let finished = false
+  const isNeeded = (): boolean => !finished && found.processes.size > 0
+
+  function begin(): void {
+    removeFolders(state, found)
+    if (policy === 'stop') return rmSync(state.journalFile, { force: true })
+    const processes = new Map(
+      [...found.processes].map(([id, { journaled: entry, generation }]) => [
+        id,
+        { ...entry, generations: new Map([[generation.generation, generation]]) },
+      ]),
+    )
+    journal = openJournal(state.journalFile, { processes, servers: journaled.servers }, onProblem)
+  }
+
+  return {
+    policy,
+    found,
+    ports: new Map([...found.processes].map(([id, { generation }]) => [id, generation.ports])),
+    begin,
+    servers:
+      policy === 'stop'
+        ? undefined
+        : {
+            found: (name) => journaled.servers.get(name),
+            started: (name, server) => journal?.append({ type: 'server', name, ...server }),
+            ended: (name) => journal?.append({ type: 'server-ended', name }),
+          },
+    open: (options) => journal && openKept(state, found, journal, options),
+    finish() {
+      finished = true
+    },
+    get isNeeded() {
+      return isNeeded()
+    },
+    close() {
+      if (isNeeded()) return
+      rmSync(state.held, { recursive: true, force: true })
+      rmSync(state.journalFile, { force: true })
+    },
+  }
+}
+
+/** The folders of holders that are gone. */
+function removeFolders({ held }: StateDirectory, { processes }: Held): void {
+  const used = new Set([...processes.values()].map(({ holder }) => basename(holder.folder)))
+  let names: string[] = []
+  try {
+    names = readdirSync(held)
+  } catch {
+    // Nothing was held yet.
+  }
+  for (const name of names) if (!used.has(name)) rmSync(join(held, name), { recursive: true, force: true })
+}
+
+function openKept(state: StateDirectory, found: Held, journal: Journal, options: KeptOptions): Kept {
+  const { plan, ports } = options
+  const addresses = (id: string): SocketAddress[] => {
+    const planned = plan.processes.find((each) => each.id === id)
+    return Object.entries(planned?.addresses ?? {}).map(([name, host]) => ({
+      name,
+      host: (plan.gateway?.processId === id && options.environment(id)['GATEWAY_HOST']) || host,
+      port: ports.get(id)?.[name] ?? 0,
+    }))
+  }
+  const digest = (id: string): string => {
+    const planned = plan.processes.find((each) => each.id === id)
+    // What it inherits differs from shell to shell, and is no reason to start it again.
+    const parts = [planned?.command, planned?.cwd, addresses(id), ports.get(id), options.environment(id, {})]
+    return createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
+  }
+  const held = createHeldProcesses({
+    folder: state.held,
+    journal,
+    held: found,
+    mark: options.mark,
+    ports: (id) => ports.get(id) ?? {},
+    addresses,
+    digest,
+  })
+  const adopted = new Map<string, AdoptedProcess>()
+  for (const [id, { generation }] of found.processes) {
+    adopted.set(id, {
+      generation: generation.generation,
+      mark: generation.mark,
+      startedAt: generation.startedAt,
+      isStale: generation.digest !== digest(id),
+      attach: held.adopt,
+    })
+  }
+  return { ...held, adopted }
+}
