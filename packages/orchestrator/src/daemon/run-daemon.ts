@@ -1,12 +1,18 @@
 import type { SupervisorLossPolicy } from '@quintet/core/ecosystem'
-import { createWriteStream } from 'node:fs'
+import { createWriteStream, writeFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
+import { binPath } from '../bin-path.ts'
 import { describeError } from '../errors.ts'
 import type { Plan } from '../plan/plan.ts'
+import { folderMark, markVariable } from '../processes/process-mark.ts'
+import { openSecrets } from '../state/secrets.ts'
+import { stateDirectory, supervisorLog } from '../state/state-directory.ts'
+import { reviverMark } from '../launch/end-held.ts'
+import { startReviver, type Reviver } from './reviver.ts'
 import { serveEcosystem } from './serve-ecosystem.ts'
 import type { EcosystemEvent } from '../running/ecosystem-events.ts'
 
-/** What `quintet up` hands to the process that stays, on its standard input: the environment in it stands in no file. */
+/** What `quintet up` hands to the process that stays, on its standard input. */
 export interface DaemonInput {
   readonly plan: Plan
   readonly dataDirectory: string
@@ -28,6 +34,9 @@ export async function runDaemon(): Promise<void> {
   const tell = (message: DaemonMessage): void => {
     if (parent.writable) parent.write(`${JSON.stringify(message)}\n`)
   }
+  // Of the shell that has started it again; what we start has marks of its own.
+  delete process.env[markVariable]
+  let reviver: Reviver | undefined
   try {
     const input = JSON.parse(await text(process.stdin)) as DaemonInput
     process.exitCode = await serveEcosystem(input.plan, {
@@ -37,6 +46,7 @@ export async function runDaemon(): Promise<void> {
       ...(input.gatewayPort === null ? {} : { gatewayPort: input.gatewayPort }),
       onEvent: (event) => tell({ type: 'event', event }),
       onLaunched() {
+        if (input.onSupervisorLoss === 'keep') reviver = revive(input)
         tell({ type: 'launched' })
         parent.end()
       },
@@ -45,5 +55,20 @@ export async function runDaemon(): Promise<void> {
     tell({ type: 'problem', message: describeError(error) })
     parent.end()
     process.exitCode = 1
+  } finally {
+    reviver?.release()
   }
+}
+
+/** What goes on without its supervisor gets it back. */
+function revive(input: DaemonInput): Reviver {
+  const state = stateDirectory(input.dataDirectory)
+  writeFileSync(state.daemonFile, JSON.stringify(input), { mode: 0o600 })
+  return startReviver({
+    command: [process.execPath, ...process.execArgv, binPath, '@daemon'],
+    inputFile: state.daemonFile,
+    logFile: supervisorLog(state),
+    env: process.env,
+    mark: reviverMark(folderMark(openSecrets(state.secretsFile).get('mark'))).variable,
+  })
 }

@@ -99,7 +99,7 @@ export async function openKeeping(
     close() {
       if (isNeeded()) return
       rmSync(state.held, { recursive: true, force: true })
-      rmSync(state.journalFile, { force: true })
+      for (const file of [state.journalFile, state.daemonFile]) rmSync(file, { force: true })
     },
   }
 }

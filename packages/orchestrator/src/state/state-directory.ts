@@ -27,6 +27,8 @@ export interface StateDirectory {
   readonly held: string
   /** What a supervisor holds. */
   readonly journalFile: string
+  /** What a supervisor in the background was started with. */
+  readonly daemonFile: string
 }
 
 /** The longest name that fits below `run` (`links/<app>.<process>.<n>.sock`) and the limit of a unix socket's path. */
@@ -141,6 +143,7 @@ export function stateDirectory(root: string): StateDirectory {
     secretsFile: join(absolute, 'secrets.json'),
     held: join(absolute, 'held'),
     journalFile: join(absolute, 'state.jsonl'),
+    daemonFile: join(absolute, 'daemon.json'),
   }
 }
 
@@ -239,6 +242,11 @@ function refuse(path: string, reason: string, cause?: unknown): OrchestratorErro
 
 function hash(text: string): string {
   return createHash('sha256').update(text).digest('hex')
+}
+
+/** Where the output of a supervisor in the background is. */
+export function supervisorLog(state: StateDirectory): string {
+  return join(state.logs, 'supervisor.log')
 }
 
 /** Where the log of a process is. */

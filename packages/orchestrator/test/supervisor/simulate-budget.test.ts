@@ -5,6 +5,7 @@ const supervision = {
   strategy: 'one_for_one',
   maxRestarts: 5,
   window: 60_000,
+  onSupervisorLoss: null,
   backoff: { type: 'exponential', initial: 1_000, max: 30_000, factor: 2 },
 } as const
 

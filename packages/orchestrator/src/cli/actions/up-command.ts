@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { openSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
 import { binPath, withCompileCache } from '../../bin-path.ts'
 import { sendCommand } from '../../control/control-client.ts'
@@ -12,7 +12,7 @@ import { describeError, OrchestratorError } from '../../errors.ts'
 import { serveEcosystem } from '../../daemon/serve-ecosystem.ts'
 import { droppedLine } from '../../logs/log-entry.ts'
 import { alreadyRunning, readLock } from '../../state/lock.ts'
-import { prepareStateDirectory, type StateDirectory } from '../../state/state-directory.ts'
+import { prepareStateDirectory, supervisorLog, type StateDirectory } from '../../state/state-directory.ts'
 import type { EcosystemEvent } from '../../running/ecosystem-events.ts'
 import { onOutputLost } from '../output.ts'
 import { lossPolicy } from './loss-policy.ts'
@@ -138,7 +138,7 @@ async function launchDaemon(
   input: DaemonInput,
   show: (event: EcosystemEvent) => void,
 ): Promise<void> {
-  const log = openSync(join(state.logs, 'supervisor.log'), 'a', 0o600)
+  const log = openSync(supervisorLog(state), 'a', 0o600)
   const child = spawn(process.execPath, ['--max-semi-space-size=1', binPath, '@daemon'], {
     detached: true,
     stdio: ['pipe', log, log, 'pipe'],
@@ -163,7 +163,7 @@ async function launchDaemon(
       return
     }
   }
-  throw failed(`The supervisor ended (${await exited}). See ${join(state.logs, 'supervisor.log')}.`)
+  throw failed(`The supervisor ended (${await exited}). See ${supervisorLog(state)}.`)
 }
 
 function failed(message: string): OrchestratorError {
