@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
+import { QuintetError } from '@quintet/core'
 
 export interface StoredFile {
   /** Bytes. */
@@ -11,6 +12,18 @@ export interface StoredFile {
   readonly sha256: string
   /** The first bytes, which tell what the file is. */
   readonly head: Uint8Array
+}
+
+/** A part of a file, or all of it, as a stream. */
+export interface OpenFile {
+  readonly stream: ReadableStream
+}
+
+export interface FoundFile {
+  /** Bytes. */
+  readonly size: number
+  /** Opens the bytes from `start` to `end`, both included; without them all. */
+  open(range?: { readonly start: number; readonly end: number }): OpenFile
 }
 
 /** The files behind the objects: one folder a tenant, one file an object, complete or absent. */
@@ -25,12 +38,8 @@ export interface ObjectFiles {
   ): Promise<StoredFile>
   /** Keeps what was made of an object. Of many, the oldest go. */
   writeVariant(tenantId: string, objectId: string, variant: string, bytes: Uint8Array): Promise<void>
-  /** The file as a stream, or undefined when there is none. */
-  read(
-    tenantId: string,
-    objectId: string,
-    variant?: string,
-  ): Promise<{ size: number; stream: ReadableStream } | undefined>
+  /** The file, or undefined when there is none. */
+  find(tenantId: string, objectId: string, variant?: string): Promise<FoundFile | undefined>
   /** Removes the object and all that was made of it. */
   remove(tenantId: string, objectId: string): Promise<void>
 }
@@ -50,6 +59,7 @@ export function createObjectFiles(directory: string): ObjectFiles {
   const remove: ObjectFiles['remove'] = async (tenantId, objectId) => {
     await Promise.all([
       rm(pathOf(tenantId, objectId), { force: true }),
+      rm(`${pathOf(tenantId, objectId)}.part`, { force: true }),
       rm(variantsOf(tenantId, objectId), { recursive: true, force: true }),
     ])
   }
@@ -59,7 +69,7 @@ export function createObjectFiles(directory: string): ObjectFiles {
 
     async store(tenantId, objectId, body, signal) {
       const path = pathOf(tenantId, objectId)
-      const part = `${path}.${randomUUID()}.part`
+      const part = `${path}.part`
       await mkdir(dirname(path), { recursive: true })
       const hash = createHash('sha256')
       let size = 0
@@ -78,7 +88,7 @@ export function createObjectFiles(directory: string): ObjectFiles {
         await syncDirectory(dirname(path))
       } catch (error) {
         await rm(part, { force: true })
-        throw error
+        throw isFull(error) ? noSpace(error) : error
       }
       return { size, sha256: hash.digest('hex'), head: head.subarray(0, headLength) }
     },
@@ -100,15 +110,33 @@ export function createObjectFiles(directory: string): ObjectFiles {
       if ((await sizeOf(pathOf(tenantId, objectId))) === undefined) await remove(tenantId, objectId)
     },
 
-    async read(tenantId, objectId, variant) {
+    async find(tenantId, objectId, variant) {
       const path = pathOf(tenantId, objectId, variant)
       const size = await sizeOf(path)
       if (size === undefined) return undefined
-      return { size, stream: Readable.toWeb(createReadStream(path)) as ReadableStream }
+      return {
+        size,
+        open: (range = {} as never) => ({
+          stream: Readable.toWeb(createReadStream(path, range)) as ReadableStream,
+        }),
+      }
     },
 
     remove,
   }
+}
+
+function isFull(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes(String((error as { code?: unknown }).code))
+}
+
+function noSpace(cause: unknown): QuintetError {
+  return new QuintetError('There is no room for the object now.', {
+    code: 'ERR_MEDIA_NO_SPACE',
+    kind: 'unavailable',
+    retryAfter: 60_000,
+    cause,
+  })
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {

@@ -1,8 +1,10 @@
 import { QuintetError, type Route, uuidv7, withServices } from '@quintet/core'
+import { asSystem } from '@quintet/rls'
 import { z } from 'zod'
 import { sniffImage } from './images/sniff.ts'
 import { maxEdge, Transform, variantOf } from './images/transform.ts'
-import { getObject, insertObject, viewObject } from './objects.ts'
+import { beginObject, completeObject, forgetObject, getObject, viewObject } from './objects.ts'
+import { serveContent } from './serve-content.ts'
 import type { MediaServices } from './services.ts'
 import { thumbnailVariant } from './thumbnail-events.ts'
 
@@ -20,7 +22,7 @@ const UploadQuery = z.strictObject({
 const mediaType =
   /^[\w!#$&^.+-]{1,64}\/[\w!#$&^.+-]{1,64}(?:\s*;\s*[\w!#$&^.+-]+=(?:[\w!#$&^.+-]+|"[ -~]*"))*$/
 
-/** Takes the bytes of a new object straight to disk; the row and the event exist once all of them are there. */
+/** Takes the bytes of a new object straight to disk; it is seen, and told of, once all of them are there. */
 const upload = route({
   method: 'POST',
   pattern: '/objects',
@@ -39,40 +41,42 @@ const upload = route({
         code: 'ERR_MEDIA_BAD_TYPE',
         kind: 'invalid-input',
       })
-    const { size, sha256, head } = await services.files.store(principal.tenantId, id, request.body, signal)
-    const imageFormat = sniffImage(head)
+    const { tenantId, userId: ownerId } = principal
+    await beginObject(services.db, { id, tenantId, ownerId, name, contentType })
     try {
+      const { size, sha256, head } = await services.files.store(tenantId, id, request.body, signal)
+      const imageFormat = sniffImage(head)
       const object = await services.db.transaction().execute(async (trx) => {
-        const inserted = await insertObject(trx, {
-          id,
-          tenantId: principal.tenantId,
-          ownerId: principal.userId,
-          name,
-          contentType,
-          size,
-          sha256,
-          imageFormat,
-        })
-        await services.events.publish(trx, 'media.object-stored', {
-          objectId: id,
-          ownerId: principal.userId,
-          name,
-          contentType,
-          size,
-          imageFormat: imageFormat ?? null,
-        })
-        return inserted
+        const stored = await completeObject(trx, id, { size, sha256, imageFormat })
+        const told = { objectId: id, ownerId, name, contentType, size, imageFormat: imageFormat ?? null }
+        await services.events.publish(trx, 'media.object-stored', told)
+        return stored
       })
       return Response.json(viewObject(object), {
         status: 201,
         headers: { location: `objects/${id}/content` },
       })
     } catch (error) {
-      await services.files.remove(principal.tenantId, id)
+      await giveUp(services, tenantId, id)
       throw error
     }
   },
 })
+
+/** What cannot be taken back now, e.g. since the client has gone away, is left to the reconciler. */
+async function giveUp({ db, files }: MediaServices, tenantId: string, id: string): Promise<void> {
+  await asSystem('give an upload up', async () => {
+    const { numUpdatedRows } = await db
+      .updateTable('objects')
+      .set({ status: 'removed' })
+      .where('id', '=', id)
+      .where('status', '=', 'pending')
+      .executeTakeFirst()
+    if (numUpdatedRows === 0n) return
+    await files.remove(tenantId, id)
+    await forgetObject(db, id)
+  }).catch(() => undefined)
+}
 
 const content = route({
   method: 'GET',
@@ -80,17 +84,19 @@ const content = route({
   access: 'authenticated',
   description: 'The bytes of an object.',
   timeout: 0,
-  handler: async (_, { params, services, principal }) => {
+  handler: async (request, { params, services, principal }) => {
     const object = await getObject(services.db, idOf(params))
-    const file = await services.files.read(principal.tenantId, object.id)
+    const file = await services.files.find(principal.tenantId, object.id)
     if (!file) return null
-    // Whatever was uploaded is never run by a browser in the origin of the platform.
-    return new Response(file.stream, {
+    return serveContent(request, {
+      etag: `"${object.sha256}"`,
+      type: object.content_type,
+      size: file.size,
+      // Whatever was uploaded is never run by a browser in the origin of the platform.
       headers: {
-        'content-type': object.content_type,
-        'content-length': String(file.size),
         'content-disposition': `attachment; filename*=UTF-8''${encodeURIComponent(object.name)}`,
       },
+      open: file.open,
     })
   },
 })
@@ -100,14 +106,13 @@ const thumbnail = route({
   pattern: '/objects/:id/thumbnail',
   access: 'authenticated',
   description: 'The thumbnail of an image, as soon as it is made.',
-  handler: async (_, { params, services, principal }) => {
+  handler: async (request, { params, services, principal }) => {
     const object = await getObject(services.db, idOf(params))
     const file =
-      object.thumbnail_at && (await services.files.read(principal.tenantId, object.id, thumbnailVariant))
+      object.thumbnail_at && (await services.files.find(principal.tenantId, object.id, thumbnailVariant))
     if (!file) return null
-    return new Response(file.stream, {
-      headers: { 'content-type': 'image/webp', 'content-length': String(file.size) },
-    })
+    const etag = `"${object.sha256.slice(0, 16)}-${thumbnailVariant}"`
+    return serveContent(request, { etag, type: 'image/webp', size: file.size, open: file.open })
   },
 })
 
@@ -122,27 +127,21 @@ const render = route({
   handler: async (request, { params, query, services, principal, signal }) => {
     const object = await getObject(services.db, idOf({ id: params['*'] ?? '' }))
     const variant = variantOf(query)
-    const headers = {
-      'cache-control': 'private, max-age=60',
-      etag: `"${object.sha256.slice(0, 16)}-${variant}"`,
-    }
-    if (request.headers.get('if-none-match') === headers.etag)
-      return new Response(null, { status: 304, headers })
-    const read = (): ReturnType<typeof services.files.read> =>
-      services.files.read(principal.tenantId, object.id, variant)
-    let file = await read()
+    const find = (): ReturnType<typeof services.files.find> =>
+      services.files.find(principal.tenantId, object.id, variant)
+    let file = await find()
     if (!file) {
       const images = await services.images()
       await images.render({ objectId: object.id, ...query }, { signal })
-      file = await read()
+      file = await find()
     }
     if (!file) return null
-    return new Response(file.stream, {
-      headers: {
-        ...headers,
-        'content-type': `image/${query.format}`,
-        'content-length': String(file.size),
-      },
+    return serveContent(request, {
+      etag: `"${object.sha256.slice(0, 16)}-${variant}"`,
+      type: `image/${query.format}`,
+      size: file.size,
+      headers: { 'cache-control': 'private, max-age=60' },
+      open: file.open,
     })
   },
 })

@@ -1,6 +1,14 @@
 import { service, withServices } from '@quintet/core'
 import { z } from 'zod'
-import { deleteObject, getObject, listObjects, ObjectView, viewObject } from './objects.ts'
+import {
+  forgetObject,
+  getObject,
+  listObjects,
+  ObjectView,
+  removeObject,
+  shareObject,
+  viewObject,
+} from './objects.ts'
 import type { MediaServices } from './services.ts'
 
 const { procedure } = withServices<MediaServices>()
@@ -10,7 +18,8 @@ export const objects = service('objects', {
   list: procedure(
     {
       access: 'authenticated',
-      description: "Lists the tenant's objects, newest first.",
+      description:
+        "Lists the caller's objects and those that are shared, newest first; to an owner of the tenant all.",
       input: z.strictObject({
         limit: z.int().min(1).max(100).default(50),
         after: z.string().max(500).optional(),
@@ -34,6 +43,16 @@ export const objects = service('objects', {
     async ({ input, services }) => viewObject(await getObject(services.db, input.id)),
   ),
 
+  share: procedure(
+    {
+      access: 'authenticated',
+      description: 'Shares an object with all members of the tenant, or no more.',
+      input: z.strictObject({ id: z.uuid(), shared: z.boolean() }),
+      output: ObjectView,
+    },
+    async ({ input: { id, shared }, services }) => viewObject(await shareObject(services.db, id, shared)),
+  ),
+
   remove: procedure(
     {
       access: 'authenticated',
@@ -43,14 +62,16 @@ export const objects = service('objects', {
     },
     async ({ input, services, principal }) => {
       await services.db.transaction().execute(async (trx) => {
-        const object = await deleteObject(trx, input.id)
+        const object = await removeObject(trx, input.id)
         await services.events.publish(trx, 'media.object-removed', {
           objectId: object.id,
           ownerId: object.owner_id,
           name: object.name,
         })
       })
+      // What a crash leaves here is put right by the reconciler.
       await services.files.remove(principal.tenantId, input.id)
+      await forgetObject(services.db, input.id)
       return { id: input.id }
     },
   ),

@@ -15,10 +15,11 @@ export const ObjectView = z.object({
   size: z.int(),
   sha256: z.string(),
   hasThumbnail: z.boolean(),
+  shared: z.boolean(),
 })
 
 export function viewObject(object: StoredObject): z.infer<typeof ObjectView> {
-  const { id, name, content_type, size, sha256, thumbnail_at } = object
+  const { id, name, content_type, size, sha256, thumbnail_at, shared } = object
   return {
     id,
     name,
@@ -26,40 +27,44 @@ export function viewObject(object: StoredObject): z.infer<typeof ObjectView> {
     size: Number(size),
     sha256,
     hasThumbnail: thumbnail_at !== null,
+    shared,
   }
 }
 
 /** Ids begin with the time. */
 const newestFirst = defineKeyset([{ column: 'id', type: 'uuid', direction: 'desc' }])
 
-/** A page of the tenant's objects, newest first. */
+/** A page of the objects that the caller may see, newest first. */
 export async function listObjects(
   db: Kysely<MediaTables>,
   page: KeysetRequest,
 ): Promise<KeysetPage<StoredObject>> {
-  return newestFirst.page(db.selectFrom('objects').selectAll(), page)
+  return newestFirst.page(db.selectFrom('objects').selectAll().where('status', '=', 'ready'), page)
 }
 
 /** @throws QuintetError `ERR_MEDIA_NO_OBJECT` (not-found), also for an object of another tenant. */
 export async function getObject(db: Kysely<MediaTables>, id: string): Promise<StoredObject> {
-  const object = await db.selectFrom('objects').selectAll().where('id', '=', id).executeTakeFirst()
+  const object = await db
+    .selectFrom('objects')
+    .selectAll()
+    .where('id', '=', id)
+    .where('status', '=', 'ready')
+    .executeTakeFirst()
   return object ?? noObject()
 }
 
-export async function insertObject(
-  trx: Transaction<MediaTables>,
+/** Begins an object: its row is there before its file. */
+export async function beginObject(
+  db: Kysely<MediaTables>,
   object: {
     readonly id: string
     readonly tenantId: string
     readonly ownerId: string
     readonly name: string
     readonly contentType: string
-    readonly size: number
-    readonly sha256: string
-    readonly imageFormat: ImageFormat | undefined
   },
-): Promise<StoredObject> {
-  return trx
+): Promise<void> {
+  await db
     .insertInto('objects')
     .values({
       id: object.id,
@@ -67,12 +72,77 @@ export async function insertObject(
       owner_id: object.ownerId,
       name: object.name,
       content_type: object.contentType,
-      size: object.size,
-      sha256: object.sha256,
-      image_format: object.imageFormat ?? null,
+      size: 0,
+      sha256: '',
+      image_format: null,
+      status: 'pending',
     })
+    .execute()
+}
+
+/**
+ * Completes an object whose bytes are all there.
+ *
+ * @throws QuintetError `ERR_MEDIA_NO_OBJECT` (not-found) when it was given up meanwhile.
+ */
+export async function completeObject(
+  trx: Transaction<MediaTables>,
+  id: string,
+  stored: { readonly size: number; readonly sha256: string; readonly imageFormat: ImageFormat | undefined },
+): Promise<StoredObject> {
+  const object = await trx
+    .updateTable('objects')
+    .set({
+      status: 'ready',
+      size: stored.size,
+      sha256: stored.sha256,
+      image_format: stored.imageFormat ?? null,
+    })
+    .where('id', '=', id)
+    .where('status', '=', 'pending')
     .returningAll()
-    .executeTakeFirstOrThrow()
+    .executeTakeFirst()
+  return object ?? noObject()
+}
+
+/** Shares an object with all members of the tenant, or no more. */
+export async function shareObject(
+  db: Kysely<MediaTables>,
+  id: string,
+  shared: boolean,
+): Promise<StoredObject> {
+  return changeObject(db, id, { shared })
+}
+
+/** Removes an object for its users; its file and its row go next. */
+export async function removeObject(trx: Transaction<MediaTables>, id: string): Promise<StoredObject> {
+  return changeObject(trx, id, { status: 'removed' })
+}
+
+/** Forgets an object whose file is gone. */
+export async function forgetObject(db: Kysely<MediaTables>, id: string): Promise<void> {
+  await db.deleteFrom('objects').where('id', '=', id).where('status', '<>', 'ready').execute()
+}
+
+/** @throws QuintetError `ERR_MEDIA_NOT_YOURS` (forbidden) for an object that the caller may see and not change. */
+async function changeObject(
+  db: Kysely<MediaTables>,
+  id: string,
+  change: { readonly shared: boolean } | { readonly status: 'removed' },
+): Promise<StoredObject> {
+  const object = await db
+    .updateTable('objects')
+    .set(change)
+    .where('id', '=', id)
+    .where('status', '=', 'ready')
+    .returningAll()
+    .executeTakeFirst()
+  if (object) return object
+  await getObject(db, id)
+  throw new QuintetError('Only its owner, or an owner of the tenant, changes an object.', {
+    code: 'ERR_MEDIA_NOT_YOURS',
+    kind: 'forbidden',
+  })
 }
 
 /** Marks that the thumbnail is there. False when the object is gone or had one already. */
@@ -84,17 +154,6 @@ export async function markThumbnail(trx: Transaction<MediaTables>, id: string): 
     .where('thumbnail_at', 'is', null)
     .executeTakeFirst()
   return result.numUpdatedRows === 1n
-}
-
-/** @throws QuintetError `ERR_MEDIA_NOT_YOURS` (forbidden) for an object that the caller may see and not remove. */
-export async function deleteObject(trx: Transaction<MediaTables>, id: string): Promise<StoredObject> {
-  const object = await trx.deleteFrom('objects').where('id', '=', id).returningAll().executeTakeFirst()
-  if (object) return object
-  await getObject(trx, id)
-  throw new QuintetError('Only its owner, or an owner of the tenant, removes an object.', {
-    code: 'ERR_MEDIA_NOT_YOURS',
-    kind: 'forbidden',
-  })
 }
 
 function noObject(): never {

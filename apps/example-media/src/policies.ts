@@ -1,8 +1,14 @@
-import { ownerPolicy, rolePolicy, tenantPolicy, type TablePolicy } from '@quintet/rls'
+import { customPolicy, ownerPolicy, rolePolicy, type TablePolicy } from '@quintet/rls'
 
-/** What the tenants' role may do in the tables of media: members use what is there, and remove what is theirs. */
+/** What the tenants' role may do in the tables of media: objects are their owner's, and for all once they are shared. */
 export const policies: readonly TablePolicy[] = [
-  tenantPolicy('objects', { for: ['select', 'update'] }),
-  ownerPolicy('objects', { for: ['insert', 'delete'], column: 'owner_id' }),
-  rolePolicy('objects', { for: ['delete'], roles: ['owner'] }),
+  ownerPolicy('objects', { column: 'owner_id' }),
+  rolePolicy('objects', { for: ['select', 'update', 'delete'], roles: ['owner'] }),
+  customPolicy('objects', {
+    name: 'shared',
+    for: ['select'],
+    using: "shared and tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid)",
+    columns: ['tenant_id'],
+    tenantColumn: 'tenant_id',
+  }),
 ]

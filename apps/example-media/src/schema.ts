@@ -15,6 +15,8 @@ export interface MediaTables {
     /** What the first bytes are; null for what is no image. */
     image_format: ImageFormat | null
     thumbnail_at: ColumnType<Date | null, never, Date>
+    shared: ColumnType<boolean, never, boolean>
+    status: 'pending' | 'ready' | 'removed'
     version: Generated<number>
     created_at: ColumnType<Date, never, never>
   }

@@ -72,6 +72,19 @@ describe('an object', () => {
     const path = `/${stored.headers.get('location') ?? ''}`
     const content = await owner.request('GET', path)
     expect([content.status, await content.text()]).toEqual([200, text])
+    const part = await owner.request('GET', path, { headers: { range: 'bytes=5-7' } })
+    expect([part.status, await part.text(), part.headers.get('content-range')]).toEqual([
+      206,
+      text.slice(5, 8),
+      `bytes 5-7/${text.length}`,
+    ])
+    const etag = content.headers.get('etag') ?? ''
+    const again = await owner.request('GET', path, { headers: { 'if-none-match': etag } })
+    expect([again.status, await again.text()]).toEqual([304, ''])
+    const beyond = await owner.request('GET', path, { headers: { range: `bytes=${text.length}-` } })
+    expect([beyond.status, beyond.headers.get('content-range')]).toEqual([416, `bytes */${text.length}`])
+    const colleague = await member(owner.tenantId)
+    expect((await colleague.request('GET', path)).status).toBe(404)
     expect(content.headers.get('content-disposition')).toMatch(/^attachment;/)
     expect((await stranger.request('GET', path)).status).toBe(404)
     expect((await fetch(app.url() + path)).status).toBe(401)

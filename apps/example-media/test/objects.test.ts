@@ -6,7 +6,7 @@ import { runWithRlsContext } from '@quintet/rls'
 import { postgresUrl } from '@quintet/test-kit'
 import { Kysely, PostgresDialect } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { deleteObject, insertObject, listObjects } from '../src/objects.ts'
+import { beginObject, completeObject, listObjects, removeObject, shareObject } from '../src/objects.ts'
 import type { MediaTables } from '../src/schema.ts'
 
 let database: AppDatabase
@@ -34,31 +34,26 @@ const memberOf = (tenantId: string, ...roles: string[]): Member => ({
 })
 
 async function store(member: Member, id = uuidv7()): Promise<string> {
-  await runWithRlsContext(member, () =>
-    db.transaction().execute((trx) =>
-      insertObject(trx, {
-        id,
-        tenantId: member.tenantId,
-        ownerId: member.userId,
-        name: 'a',
-        contentType: 'text/plain',
-        size: 1,
-        sha256: '',
-        imageFormat: undefined,
-      }),
-    ),
-  )
+  await runWithRlsContext(member, async () => {
+    const { tenantId, userId: ownerId } = member
+    await beginObject(db, { id, tenantId, ownerId, name: 'a', contentType: 'text/plain' })
+    await db
+      .transaction()
+      .execute((trx) => completeObject(trx, id, { size: 1, sha256: '', imageFormat: undefined }))
+  })
   return id
 }
 
 const remove = (member: Member, id: string): Promise<unknown> =>
-  runWithRlsContext(member, () => db.transaction().execute((trx) => deleteObject(trx, id)))
+  runWithRlsContext(member, () => db.transaction().execute((trx) => removeObject(trx, id)))
 
-describe('deleteObject', () => {
+describe('removeObject', () => {
   it('is for who has stored the object, and for an owner of the tenant', async () => {
     const tenantId = randomUUID()
     const [member, colleague, owner] = [memberOf(tenantId), memberOf(tenantId), memberOf(tenantId, 'owner')]
     const [first, second] = [await store(member), await store(member)]
+    await expect(remove(colleague, first)).rejects.toMatchObject({ code: 'ERR_MEDIA_NO_OBJECT' })
+    await runWithRlsContext(member, () => shareObject(db, first, true))
     await expect(remove(colleague, first)).rejects.toMatchObject({
       code: 'ERR_MEDIA_NOT_YOURS',
       kind: 'forbidden',

@@ -1,4 +1,10 @@
 export { callApp, type CallAppOptions } from './testing/call-app.ts'
+export {
+  attackOperations,
+  type AttackOperationsOptions,
+  type OperationAnswer,
+  type OperationCase,
+} from './testing/attack-operations.ts'
 export { createAttackHost, type AttackHost } from './testing/attack-host.ts'
 export {
   forgedContextAttacks,

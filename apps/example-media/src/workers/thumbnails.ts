@@ -2,6 +2,7 @@ import { withServices } from '@quintet/core'
 import { worker, type JobCall } from '@quintet/queue'
 import { eraser } from '../erase.ts'
 import { getObject, markThumbnail } from '../objects.ts'
+import { reconcileObjects } from '../reconcile.ts'
 import type { MediaServices } from '../services.ts'
 import { newObjects, thumbnailVariant } from '../thumbnail-events.ts'
 
@@ -34,4 +35,14 @@ async function make({
   })
 }
 
-export default withServices<MediaServices>().defineProcess({ workers: [thumbnails, eraser] })
+export default withServices<MediaServices>().defineProcess({
+  workers: [thumbnails, eraser],
+  hooks: {
+    afterStart: ({ services: { db, files }, lifecycle, logger }) => {
+      lifecycle.setInterval(async () => {
+        const put = await reconcileObjects(db, files, lifecycle.signal)
+        if (put > 0) logger.info({ objects: put }, 'files and rows reconciled')
+      }, '1m')
+    },
+  },
+})

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { systemPrincipal } from '@quintet/core'
+import { systemPrincipal, type Principal } from '@quintet/core'
 import type { ErasureSubject, Queue } from '@quintet/queue'
 import { removals } from '../events.ts'
 
@@ -8,19 +8,14 @@ export async function tellRemoval(
   jobs: Queue,
   app: keyof typeof removals,
   { tenantId, userId }: ErasureSubject,
+  principal: Principal = systemPrincipal('test', tenantId),
 ): Promise<void> {
-  const occurred = { id: randomUUID(), occurredAt: new Date(0).toISOString() }
-  const principal = systemPrincipal('test', tenantId)
-  if (userId === undefined)
-    await jobs.enqueue(
-      removals[app],
-      { ...occurred, topic: 'account.tenant-removed', data: {} },
-      { principal },
-    )
-  else
-    await jobs.enqueue(
-      removals[app],
-      { ...occurred, topic: 'account.user-removed', data: { userId } },
-      { principal },
-    )
+  const event = { id: randomUUID(), occurredAt: new Date(0).toISOString() }
+  await jobs.enqueue(
+    removals[app],
+    userId === undefined
+      ? { ...event, topic: 'account.tenant-removed', data: {} }
+      : { ...event, topic: 'account.user-removed', data: { userId } },
+    { principal },
+  )
 }
