@@ -24,6 +24,12 @@ export interface ProvisionOptions {
    * @defaultValue false
    */
   readonly rotate?: boolean
+  /**
+   * Take over a database that belongs to another role and holds tables. Its former owner keeps its tables and may
+   * connect; other logins need CONNECT of their own from then on.
+   * @defaultValue false
+   */
+  readonly adopt?: boolean
 }
 
 export interface ProvisionedDatabase {
@@ -45,16 +51,19 @@ const spec = {
     system: option.text().optional(),
   }),
   rotate: option.boolean(false),
+  adopt: option.boolean(false),
 }
 
 /**
  * Creates a database with its roles, or completes what is missing, and returns the URLs that apps need. Safe
- * to call at every start and from several processes at once: a login that exists is not altered.
+ * to call at every start and from several processes at once: a login that exists is not altered, and a database of
+ * another role that holds tables is not touched unless `adopt` is set.
  *
+ * @throws RlsError `ERR_RLS_DATABASE_EXISTS` when the database is another's and `adopt` is not set.
  * @throws RlsError `ERR_RLS_LOGIN_EXISTS` when a login exists with another password and `rotate` is not set.
  */
 export async function provisionDatabase(options: ProvisionOptions): Promise<ProvisionedDatabase> {
-  const { adminUrl, name, passwords, rotate } = readOptions<ProvisionOptions, typeof spec>(
+  const { adminUrl, name, passwords, rotate, adopt } = readOptions<ProvisionOptions, typeof spec>(
     options,
     spec,
     'provisionDatabase',
@@ -66,6 +75,8 @@ export async function provisionDatabase(options: ProvisionOptions): Promise<Prov
   await withClient(adminUrl, async (admin) => {
     // Roles belong to the whole server, and PostgreSQL refuses two changes of one at the same time.
     await admin.query('select pg_advisory_lock($1)', [provisionLock])
+    const former = await formerOwner(admin, name, roles.owner)
+    if (former !== undefined && !adopt) await assertEmpty(adminUrl, name, former)
     for (const role of ['owner', 'login', 'system'] as const) {
       await ensureRole(
         admin,
@@ -79,10 +90,9 @@ export async function provisionDatabase(options: ProvisionOptions): Promise<Prov
     const inherit = (await versionOf(admin)) >= 160_000 ? ' with inherit false, set true' : ''
     await admin.query(`grant ${quoteName(roles.tenant)} to ${quoteName(roles.login)}${inherit}`)
     await ensureDatabase(admin, name, roles.owner)
+    const users = [roles.login, roles.system, ...(adopt && former !== undefined ? [former] : [])]
+    await admin.query(`grant connect on database ${quoteName(name)} to ${users.map(quoteName).join(', ')}`)
     await admin.query(`revoke all on database ${quoteName(name)} from public`)
-    await admin.query(
-      `grant connect on database ${quoteName(name)} to ${quoteName(roles.login)}, ${quoteName(roles.system)}`,
-    )
     await withClient(urlOf(adminUrl, name), (database) => openSchema(database, roles))
   })
 
@@ -134,12 +144,38 @@ async function ensureRole(
   )
 }
 
-async function ensureDatabase(admin: Client, name: string, owner: string): Promise<void> {
+async function ownerOf(admin: Client, name: string): Promise<string | undefined> {
   const { rows } = await admin.query<{ owner: string }>(
     'select pg_get_userbyid(datdba) as owner from pg_database where datname = $1',
     [name],
   )
-  const current = rows[0]?.owner
+  return rows[0]?.owner
+}
+
+/** Who has the database, where it is there and not the owner's already. */
+async function formerOwner(admin: Client, name: string, owner: string): Promise<string | undefined> {
+  const current = await ownerOf(admin, name)
+  return current === owner ? undefined : current
+}
+
+async function assertEmpty(adminUrl: string, name: string, owner: string): Promise<void> {
+  const tables = await withClient(urlOf(adminUrl, name), async (database) => {
+    const { rows } = await database.query<{ count: number }>(
+      `select count(*)::int as count from pg_catalog.pg_class where relkind in ('r', 'p', 'f', 'v', 'm')
+       and relnamespace::regnamespace::text !~ '^(pg_|information_schema$)'
+       and not exists (select from pg_catalog.pg_depend where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype = 'e')`,
+    )
+    return rows[0]?.count ?? 0
+  })
+  if (tables === 0) return
+  throw new RlsError(
+    `The database ${name} belongs to ${owner} and holds ${tables} tables and views, so it is not touched: its logins would lose their rights. Set adopt to take it over, or give another name.`,
+    { code: 'ERR_RLS_DATABASE_EXISTS', kind: 'conflict', details: { database: name, owner } },
+  )
+}
+
+async function ensureDatabase(admin: Client, name: string, owner: string): Promise<void> {
+  const current = await ownerOf(admin, name)
   if (current === owner) return
   // An administrator who is no superuser must be able to act as the owner that it names.
   await admin.query(`grant ${quoteName(owner)} to current_user`)

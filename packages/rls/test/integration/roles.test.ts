@@ -1,8 +1,7 @@
 import { Client, Pool } from 'pg'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { createRlsPool, runWithRlsContext } from '../../src/index.ts'
-import { checkRoles } from '../../src/migrations.ts'
-import { provisionDatabase } from '../../src/migrations.ts'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { createRlsPool, databaseRoles, runWithRlsContext, tenantPolicy } from '../../src/index.ts'
+import { checkRoles, policiesToSql, provisionDatabase } from '../../src/migrations.ts'
 import { contextA, createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
 
 const original = Client.prototype.query
@@ -317,6 +316,91 @@ describe('provisionDatabase', () => {
     expect(new URL(rotated.url).password).toBe('l')
     expect(await logins()).not.toEqual(before)
     await provisionDatabase({ adminUrl: fixture.adminUrl, name: fixture.name, rotate: true })
+  })
+
+  describe('on a database of another login that is in use', () => {
+    const shop = (): string => `${fixture.name}_shop`
+    let app: Client
+
+    beforeEach(async () => {
+      const name = shop()
+      await fixture.asAdmin(`create role ${name} login password 'x'`)
+      await fixture.asAdmin(`create database ${name} owner ${name}`)
+      app = await connectAs(name)
+      await app.query('create table orders (id int primary key, tenant_id uuid not null)')
+      await app.query(`insert into orders values (1, '${contextA.tenantId}')`)
+    })
+    afterEach(async () => {
+      const name = shop()
+      await app.end()
+      await fixture.asAdmin(`drop database ${name} with (force)`)
+      for (const role of [name, ...Object.values(databaseRoles(name))])
+        await fixture.asAdmin(`drop role if exists ${role}`)
+    })
+
+    const connectAs = async (login: string): Promise<Client> => {
+      const url = new URL(fixture.adminUrl)
+      Object.assign(url, { pathname: `/${shop()}`, username: login, password: 'x' })
+      const client = new Client({ connectionString: url.href })
+      client.on('error', () => undefined)
+      await client.connect()
+      return client
+    }
+
+    it('touches nothing unless adopt is set', async () => {
+      await expect(provisionDatabase({ adminUrl: fixture.adminUrl, name: shop() })).rejects.toMatchObject({
+        code: 'ERR_RLS_DATABASE_EXISTS',
+        kind: 'conflict',
+        details: { database: shop(), owner: shop() },
+      })
+      const again = await connectAs(shop())
+      await again.query('create table more ()')
+      await again.end()
+      expect(
+        await fixture.asAdmin('select rolname from pg_roles where rolname like $1', [`${shop()}\\_%`]),
+      ).toEqual([])
+    })
+
+    it('adopts it step by step, as the README says, while its app goes on', async () => {
+      const name = shop()
+      const made = await provisionDatabase({ adminUrl: fixture.adminUrl, name, adopt: true })
+      const works = async (): Promise<number | null> => {
+        const client = await connectAs(name)
+        const { rowCount } = await client.query('select from orders')
+        await client.end()
+        return rowCount
+      }
+      expect(await works()).toBe(1)
+      const url = new URL(fixture.adminUrl)
+      url.pathname = `/${name}`
+      const admin = new Client({ connectionString: url.href })
+      await admin.connect()
+      await admin.query(`grant ${made.roles.owner} to ${name}`)
+      await admin.query(`reassign owned by ${name} to ${made.roles.owner}`)
+      expect(await works()).toBe(1)
+      const owner = new Client({ connectionString: made.ownerUrl })
+      await owner.connect()
+      for (const statement of policiesToSql([tenantPolicy('orders')], made.roles))
+        await owner.query(statement)
+      await owner.end()
+      expect(await works()).toBe(1)
+      const pool = createRlsPool(new Pool({ connectionString: made.url }), { role: made.roles.tenant })
+      const rows = await runWithRlsContext(contextA, () => pool.query('select id from orders'))
+      expect(rows.rows).toEqual([{ id: 1 }])
+      await pool.end()
+      await admin.query(`revoke ${made.roles.owner} from ${name}`)
+      await admin.query(`revoke connect on database ${name} from ${name}`)
+      await admin.end()
+      await expect(connectAs(name)).rejects.toThrow('permission denied for database')
+    })
+  })
+
+  it('takes over an empty database that an administrator has made', async () => {
+    const name = `${fixture.name}_empty`
+    await fixture.asAdmin(`create database ${name}`)
+    const made = await provisionDatabase({ adminUrl: fixture.adminUrl, name })
+    await fixture.asAdmin(`drop database ${name} with (force)`)
+    for (const role of Object.values(made.roles)) await fixture.asAdmin(`drop role ${role}`)
   })
 
   it('refuses names that are none and options it does not know', async () => {
