@@ -6,14 +6,11 @@ const jwksUrl = '${url:auth/http}/.well-known/jwks.json'
 /** Many small processes share one machine: a small young generation costs each a little speed and saves it some 20 MB. */
 const small = { NODE_OPTIONS: '--max-semi-space-size=4' }
 
-/** Where clients find the apps. */
-const publicOrigin = '${url:gateway/http}'
-const app = { ...small, PUBLIC_ORIGIN: publicOrigin }
-
 const project = 'quintet-example'
+
 /** Whose tokens an app trusts, and whom they are for: names of this system alone. */
 const identity = (prefix: string): Record<string, string> => ({
-  [`${prefix}_IDENTITY__ISSUER`]: `${publicOrigin}/api/auth`,
+  [`${prefix}_IDENTITY__ISSUER`]: '${url:gateway/http}/api/auth',
   [`${prefix}_IDENTITY__AUDIENCE`]: project,
   ...(prefix === 'AUTH' ? {} : { [`${prefix}_IDENTITY__JWKS_URL`]: jwksUrl }),
 })
@@ -33,7 +30,7 @@ export default defineEcosystem({
       bootstrap: './apps/example-auth/src/bootstrap.ts',
       critical: true,
       watch: { directory: './apps/example-auth' },
-      env: { ...app, ...identity('AUTH'), AUTH_PUBLIC_URL: `${publicOrigin}/api/auth` },
+      env: { ...small, ...identity('AUTH') },
     },
     {
       name: 'media',
@@ -41,14 +38,14 @@ export default defineEcosystem({
       dependsOn: ['auth'],
       startupTimeout: '90s',
       watch: { directory: './apps/example-media' },
-      env: { ...app, ...identity('MEDIA') },
+      env: { ...small, ...identity('MEDIA') },
     },
     {
       name: 'analytics',
       bootstrap: './apps/example-analytics/src/bootstrap.ts',
       dependsOn: ['auth'],
       watch: { directory: './apps/example-analytics' },
-      env: { ...app, ...identity('ANALYTICS') },
+      env: { ...small, ...identity('ANALYTICS') },
     },
     {
       name: 'ledger',
@@ -56,14 +53,14 @@ export default defineEcosystem({
       dependsOn: ['auth'],
       startupTimeout: '120s',
       watch: { directory: './apps/example-ledger' },
-      env: { ...app, ...identity('LEDGER') },
+      env: { ...small, ...identity('LEDGER') },
     },
     {
       name: 'realtime',
       bootstrap: './apps/example-realtime/src/bootstrap.ts',
       dependsOn: ['auth'],
       watch: { directory: './apps/example-realtime' },
-      env: { ...app, ...identity('REALTIME') },
+      env: { ...small, ...identity('REALTIME') },
     },
   ],
   supervision: {

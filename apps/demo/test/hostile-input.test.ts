@@ -32,6 +32,26 @@ beforeAll(async () => {
 
 afterAll(() => own.close())
 
+describe('what is for operators', () => {
+  it.each(apps)(
+    'is shown by %s to who brings the token of the ecosystem, and hidden from others',
+    async (app) => {
+      const { ecosystem } = stage
+      const [, urls] =
+        Object.entries(ecosystem.urls).find(([id, { http }]) => id.startsWith(`${app}/`) && http) ?? []
+      const place = `${urls?.['http']}/metrics`
+      const asked = async (headers: Record<string, string>): Promise<number> => {
+        const answer = await fetch(place, { headers })
+        await answer.arrayBuffer()
+        return answer.status
+      }
+      expect(await asked({})).toBe(401)
+      expect(await asked({ authorization: `Bearer ${token}` })).toBe(401)
+      expect(await asked({ authorization: `Bearer ${ecosystem.secret('operator-token')}` })).toBe(200)
+    },
+  )
+})
+
 interface Schema {
   readonly type?: string
   readonly format?: string

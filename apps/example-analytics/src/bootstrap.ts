@@ -1,5 +1,5 @@
 import { defineSystem, env, tenantLimit } from '@quintet/core'
-import { behindGateway } from '@quintet/example-platform/gateway'
+import { behindGateway, forOperators } from '@quintet/example-platform/gateway'
 import { probes } from '@quintet/health'
 import { createRlsInvocationWrapper } from '@quintet/rls'
 import { http } from '@quintet/server'
@@ -22,7 +22,7 @@ export default defineSystem({
     {
       name: 'http',
       module: './http.ts',
-      transports: { http: http({ port: 3004, ...behindGateway, plugins: [probes()] }) },
+      transports: { http: http({ port: 3004, ...behindGateway, plugins: [probes(forOperators)] }) },
     },
   ],
 })

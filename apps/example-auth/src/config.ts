@@ -13,7 +13,7 @@ export const AuthConfig = z.strictObject({
   redis: RedisConfig,
   identity: IdentityConfig,
   /** Where clients find this app; what proofs of possession at sign-in and refresh must be for. */
-  publicUrl: z.url().default('http://127.0.0.1:8080/api/auth'),
+  publicUrl: z.url().default(process.env['QUINTET_PUBLIC_URL'] ?? 'http://127.0.0.1:8080/api/auth'),
   /** Where mail goes: a folder, for development. Without it none is sent, and inviters hand invitations over. */
   mail: z.strictObject({ directory: z.string().min(1) }).optional(),
   secrets: z.strictObject({

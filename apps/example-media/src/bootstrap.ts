@@ -1,5 +1,5 @@
 import { defineSystem, env, tenantLimit } from '@quintet/core'
-import { behindGateway } from '@quintet/example-platform/gateway'
+import { behindGateway, forOperators } from '@quintet/example-platform/gateway'
 import { probes } from '@quintet/health'
 import { createRlsInvocationWrapper } from '@quintet/rls'
 import { http } from '@quintet/server'
@@ -28,7 +28,7 @@ export default defineSystem({
           requestTimeout: '5m',
           maxRequestSize: '10gb',
           ...behindGateway,
-          plugins: [probes()],
+          plugins: [probes(forOperators)],
         }),
       },
       topology: { access: ['image-transform'] },

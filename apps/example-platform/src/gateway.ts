@@ -1,9 +1,16 @@
 /**
  * What every app says of the gateway before it. What the gateway says of its clients is believed, so that limits by
  * address count the clients and not all of them as one; with a gateway on another machine, name its address here.
- * `PUBLIC_ORIGIN` is the origin under which clients know the gateway: proofs of possession must be for it.
+ * `QUINTET_PUBLIC_ORIGIN` is the origin under which clients know the gateway: proofs of possession must be for it.
  */
 export const behindGateway: { readonly trustedProxies: readonly string[]; readonly origin?: string } = {
   trustedProxies: ['127.0.0.1', '::1'],
-  ...(process.env['PUBLIC_ORIGIN'] && { origin: process.env['PUBLIC_ORIGIN'] }),
+  ...(process.env['QUINTET_PUBLIC_ORIGIN'] && { origin: process.env['QUINTET_PUBLIC_ORIGIN'] }),
+}
+
+/** Who sees details under `/health` and `/metrics`: who brings the token that the supervisor gives to all apps. */
+export const forOperators: { readonly operators?: { readonly token: string } } = {
+  ...(process.env['QUINTET_OPERATOR_TOKEN'] && {
+    operators: { token: process.env['QUINTET_OPERATOR_TOKEN'] },
+  }),
 }

@@ -1,5 +1,5 @@
 import { defineSystem, env, tenantLimit } from '@quintet/core'
-import { behindGateway } from '@quintet/example-platform/gateway'
+import { behindGateway, forOperators } from '@quintet/example-platform/gateway'
 import { probes } from '@quintet/health'
 import { channels } from '@quintet/realtime'
 import { http, websocket } from '@quintet/server'
@@ -24,7 +24,7 @@ export default defineSystem({
       name: 'live',
       module: './live.ts',
       transports: {
-        http: http({ port: 3005, ...behindGateway, plugins: [probes()] }),
+        http: http({ port: 3005, ...behindGateway, plugins: [probes(forOperators)] }),
         websocket: websocket({
           port: 3006,
           path: '/',

@@ -3,6 +3,7 @@ import type { Ecosystem } from '@quintet/core/ecosystem'
 import type { Transport } from '@quintet/core'
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import { binPath } from '../bin-path.ts'
+import { readPublicOrigin } from './public-address.ts'
 import type { PlannedGateway, PlannedProcess, PlannedRoute } from './plan.ts'
 
 /** The gateway is an app like any other; its package brings the system. */
@@ -23,6 +24,7 @@ const configurable = [
   'cors',
   'ejection',
   'securityHeaders',
+  'publicOrigin',
 ]
 
 /** Where a transport of a process takes WebSockets. */
@@ -64,8 +66,14 @@ export function planGateway(
   if (routes.length === 0)
     throw new TypeError('infrastructure.services.gateway: no app has a transport that it could lead to.')
   const id = `${gatewayApp}/http`
+  const { publicOrigin, ...config } = service.config
   return {
-    plan: { processId: id, routes, config: service.config },
+    plan: {
+      processId: id,
+      routes,
+      publicOrigin: readPublicOrigin(publicOrigin, 'infrastructure.services.gateway.config.publicOrigin'),
+      config,
+    },
     process: {
       id,
       app: gatewayApp,

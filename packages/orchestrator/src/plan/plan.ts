@@ -71,6 +71,8 @@ export interface PlannedProcess {
 export interface PlannedGateway {
   readonly processId: string
   readonly routes: readonly PlannedRoute[]
+  /** Under which clients know it, where the ecosystem file says so. */
+  readonly publicOrigin: string | null
   /** What the preset's `config` says, handed to `createGateway`. */
   readonly config: Readonly<Record<string, unknown>>
 }

@@ -3,6 +3,7 @@ import type { Environment } from '../infrastructure/environment.ts'
 import { linkVariables } from '../control/messages.ts'
 import type { Plan, PlannedApp, PlannedProcess } from '../plan/plan.ts'
 import { gatewayVariables } from '../plan/gateway-variables.ts'
+import { publicVariables } from '../plan/public-address.ts'
 import { resolveUrls } from '../plan/url-references.ts'
 import type { DatabaseUrls } from '../servers/provision.ts'
 import type { Secrets } from '../state/secrets.ts'
@@ -68,6 +69,7 @@ function provided(
     [linkVariables.directory]: options.linksDirectory,
     [linkVariables.secret]: options.secrets.get(`links:${app.name}`),
     QUINTET_OPERATOR_TOKEN: options.secrets.get('shared:operator-token'),
+    ...publicVariables(options.plan, app.name, (id, transport) => options.ports.get(id)?.[transport] ?? 0),
   }
   if (database) {
     values[`${prefix}DATABASE__URL`] = database.url

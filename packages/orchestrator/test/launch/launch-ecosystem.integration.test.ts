@@ -367,6 +367,10 @@ describe('startEcosystem', () => {
       A: '2',
       QUINTET_LOG_LEVEL: 'error',
     })
+    expect((await get(ecosystem, 'one/http')).environment).toMatchObject({
+      QUINTET_PUBLIC_ORIGIN: `http://127.0.0.1:${port}`,
+      QUINTET_PUBLIC_URL: `http://127.0.0.1:${port}/api/one`,
+    })
     // A process says at level info that it has started.
     expect(ecosystem.logs('two/http').some((line) => line.includes('"started"'))).toBe(false)
     expect(ecosystem.logs('gateway/http').some((line) => line.includes('"started"'))).toBe(true)
