@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { Server as NetServer } from 'node:net'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import type { StopReason } from '@quintet/core'
 import { statusOf } from '@quintet/core/http'
 import { systemClock } from '@quintet/core/kit'
@@ -82,7 +82,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const report = createSettledReport(settings.onSettled, logger)
   const refusals = createRefusals(settings, state)
   const tunnels = createTunnels()
-  const waiter = createWaiter(() => exchanges.size + tunnels.size === 0 && !connections.busy)
+  const waiter = createWaiter(() => exchanges.size + tunnels.size + connections.size === 0)
   const onOver = (): void => waiter.check()
   const exchanges = createExchanges({ settings, state, tunnels, refusals, isClosed, report, onOver })
   const requests = createRequestHandler({ logger, state, admission, exchanges, refusals, report })
@@ -105,13 +105,15 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
 
   maintenance?.onChange(() => void tunnels.goAway('maintenance', isClosed))
   const probes = watchReadiness(routes, settings.probes, logger)
+  function cutIdle(): void {
+    const now = performance.now()
+    exchanges.checkIdle(now)
+    closeExpired(routes)
+    connections.cutUnread(now, settings.timeouts.idle, (response) => exchanges.has(response))
+  }
   const sweep = setInterval(
-    () => {
-      const now = performance.now()
-      exchanges.checkIdle(now)
-      closeExpired(routes)
-      connections.cutUnread(now, settings.timeouts.idle, (response) => exchanges.has(response))
-    },
+    // What has come while this process stood still is read first.
+    () => void nextTurn().then(cutIdle),
     Math.max(20, Math.min(1_000, shortestLimit([settings, ...routes]) / 4)),
   )
 
@@ -153,12 +155,19 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
 
   async function drain(reason: StopReason, signal: AbortSignal): Promise<void> {
     state.stopping = state.draining = true
+    // Closing a socket resets the connections that it has not handed out yet.
+    for (let turn = 0; turn < 2; turn++) await nextTurn()
     // Not `server.close()`, which also cuts the connections whose next request is already on the way.
     if (server.listening) stopListening.call(server)
     await tunnels.goAway(reason)
     if (connections.size > 0) await Promise.race([delay(idleGrace), once(server, 'close')])
-    connections.closeIdle()
+    // One whose answer has only just ended may be asked again: its client does not know of the end yet.
+    const ending = setInterval(
+      () => void nextTurn().then(() => connections.closeIdle(performance.now() - idleGrace)),
+      idleGrace / 10,
+    )
     await waiter.wait(signal)
+    clearInterval(ending)
   }
 
   return {

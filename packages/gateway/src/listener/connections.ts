@@ -11,15 +11,13 @@ export interface Connections {
   latest(socket: Socket): PendingRequest | undefined
   /** Calls back once every request in progress on this connection is over; at once when there is none. */
   whenIdle(socket: Socket, callback: () => void): void
-  /** Whether an answer is not over on any of them. */
-  readonly busy: boolean
   /**
    * Cuts the connections whose answer has ended and has not been read for longer than `idle`, in milliseconds.
    * `now` is the time of the monotonic clock; `isWatched` tells which answers have a time limit of their own.
    */
   cutUnread(now: number, idle: number, isWatched: (response: ServerResponse) => boolean): void
-  /** Closes the sockets on which nothing is in progress. */
-  closeIdle(): void
+  /** Closes the sockets on which nothing has been in progress since that time of the monotonic clock. */
+  closeIdle(since: number): void
   destroyAll(): void
 }
 
@@ -35,13 +33,20 @@ interface Connection {
   /** Those whose answer was broken off; the connection ends when it is their turn. */
   readonly broken: Set<PendingRequest>
   onIdle: (() => void) | undefined
+  /** When nothing was in progress any more, on the monotonic clock. */
+  idleSince: number
 }
 
 /** `onOver` is called whenever an answer or a connection is over. */
 export function trackConnections(server: Server, onOver: () => void): Connections {
   const connections = new Map<Socket, Connection>()
   server.on('connection', (socket: Socket) => {
-    const connection: Connection = { pending: [], broken: new Set(), onIdle: undefined }
+    const connection: Connection = {
+      pending: [],
+      broken: new Set(),
+      onIdle: undefined,
+      idleSince: performance.now(),
+    }
     connections.set(socket, connection)
     socket.once('close', () => {
       connections.delete(socket)
@@ -55,9 +60,6 @@ export function trackConnections(server: Server, onOver: () => void): Connection
   return {
     get size() {
       return connections.size
-    },
-    get busy() {
-      return connections.values().some(({ pending }) => pending.length > 0)
     },
     cutUnread(now, idle, isWatched) {
       if (idle === 0) return
@@ -77,7 +79,10 @@ export function trackConnections(server: Server, onOver: () => void): Connection
         if (response.writableFinished) remove(connection.pending, entry)
         else connection.broken.add(entry)
         const next = connection.pending[0]
-        if (!next) connection.onIdle?.()
+        if (!next) {
+          connection.idleSince = performance.now()
+          connection.onIdle?.()
+        }
         // Nothing can follow an answer that was broken off. What came before it on the connection is whole.
         else if (connection.broken.has(next)) request.socket.destroy()
         onOver()
@@ -89,9 +94,9 @@ export function trackConnections(server: Server, onOver: () => void): Connection
       if (!connection || connection.pending.length === 0) callback()
       else connection.onIdle = callback
     },
-    closeIdle() {
-      for (const [socket, { pending }] of connections) {
-        if (pending.length === 0) socket.destroySoon()
+    closeIdle(since) {
+      for (const [socket, { pending, idleSince }] of connections) {
+        if (pending.length === 0 && idleSince <= since) socket.destroySoon()
       }
     },
     destroyAll() {

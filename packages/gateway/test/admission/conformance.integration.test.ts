@@ -209,11 +209,16 @@ describe('a request hidden in another', () => {
           ),
         ),
       )
-      await Promise.all(
-        requests.map((request) =>
-          exchangeRaw(gateway.url, request, (received) => received.includes('\r\n\r\n')),
-        ),
-      )
+      // A part at once: more would wait for each other for longer than one may wait for an answer.
+      for (let at = 0; at < requests.length; at += 50) {
+        await Promise.all(
+          requests
+            .slice(at, at + 50)
+            .map((request) =>
+              exchangeRaw(gateway.url, request, (received) => received.includes('\r\n\r\n'), 20_000),
+            ),
+        )
+      }
     }
     expect(urls.length).toBeGreaterThan(0)
     expect(new Set(urls)).toEqual(new Set(['/x']))

@@ -1,5 +1,5 @@
 import { request as httpRequest } from 'node:http'
-import type { Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { until } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
 import { appRoute, startGateway } from '../support/gateway.ts'
@@ -81,6 +81,25 @@ describe('the time limit for an answer', () => {
     })
     expect(await upload(`${gateway.url}/api/app/`, 1_000)).toBe(504)
     expect(gateway.settled[0]?.outcome).toBe('ERR_GATEWAY_UPSTREAM_TIMEOUT')
+  })
+
+  it('does not take a client for idle whose bytes came while the gateway itself stood still', async () => {
+    await using upstream = await startUpstream((request, response) => {
+      socket.write('cd')
+      // What came behind this event is read in the next turn of the event loop, after the timers.
+      const end = performance.now() + 500
+      while (performance.now() < end);
+      request.resume().on('end', () => response.end())
+    })
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])], timeouts: { idle: 200 } })
+    const { hostname, port } = new URL(gateway.url)
+    const socket = connect(Number(port), hostname)
+    let received = ''
+    socket.on('data', (chunk) => (received += chunk.toString()))
+    socket.write('POST /api/app/ HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab')
+    await until(() => received.includes('\r\n\r\n'))
+    expect(received).toContain('HTTP/1.1 200')
+    socket.destroy()
   })
 
   it('is the idle limit while an upstream does not read the body', async () => {

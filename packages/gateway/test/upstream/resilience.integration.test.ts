@@ -556,6 +556,16 @@ describe('limits', () => {
   })
 })
 
+/** Resolves once nothing can connect there any more. */
+async function refusesConnections(url: string): Promise<void> {
+  await until(() =>
+    fetch(`${url}/livez`).then(
+      () => false,
+      (error: Error) => (error.cause as NodeJS.ErrnoException).code === 'ECONNREFUSED',
+    ),
+  )
+}
+
 describe('drain', () => {
   it('is announced first: not ready, no connection kept, and still serving', async () => {
     await using upstream = await startUpstream((_request, response) => response.end('hello'))
@@ -582,8 +592,8 @@ describe('drain', () => {
     })
     await until(() => upstream.seen.length === 20)
     const drained = gateway.drain('shutdown', AbortSignal.timeout(10_000))
-    await expect(fetch(`${gateway.url}/livez`)).rejects.toThrow()
     expect(gateway.status().draining).toBe(true)
+    await refusesConnections(gateway.url)
     resolve()
     for (const call of await Promise.all(calls)) expect(call).toEqual([200, 'done', 'close'])
     await drained
@@ -615,6 +625,32 @@ describe('drain', () => {
     await Promise.all(clients)
     expect([...outcomes.keys()].toSorted()).toEqual(['200 done', 'ECONNREFUSED'])
     expect(outcomes.get('ECONNREFUSED')).toBe(16)
+  })
+
+  it('gives a connection whose answer ends meanwhile the same time for its next request', async () => {
+    const { promise: release, resolve } = Promise.withResolvers<void>()
+    await using upstream = await startUpstream((request, response) => {
+      if (request.url === '/next') return void response.end('next')
+      response.flushHeaders()
+      void release.then(() => response.end('first'))
+    })
+    const gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    const { hostname, port } = new URL(gateway.url)
+    const socket = connect(Number(port), hostname)
+    let received = ''
+    socket.on('data', (chunk) => (received += chunk.toString()))
+    socket.write('GET /api/app/ HTTP/1.1\r\nhost: a\r\n\r\n')
+    // The client is told that the connection stays open.
+    await until(() => received.includes('keep-alive'))
+    const began = performance.now()
+    const stopped = gateway.drain('shutdown', AbortSignal.timeout(10_000)).then(() => gateway.close())
+    await until(() => performance.now() - began > 700)
+    resolve()
+    await until(() => received.includes('first'))
+    socket.write('GET /api/app/next HTTP/1.1\r\nhost: a\r\n\r\n')
+    await until(() => received.includes('next'))
+    expect(received.toLowerCase()).toContain('connection: close')
+    await stopped
   })
 
   it('answers a request that was on its way on a kept connection, and says that it is not ready', async () => {
