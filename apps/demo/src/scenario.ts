@@ -1,4 +1,5 @@
 import type { Stage } from './stage.ts'
+import { exportEverything } from './steps/account.ts'
 import { checkAnalytics } from './steps/analytics.ts'
 import { keepTenantsApart } from './steps/isolation.ts'
 import { moveMoney } from './steps/ledger.ts'
@@ -27,6 +28,7 @@ export async function playScenario(
     await keepTenantsApart(stage, steps, cast, media)
     await moveMoney(stage, steps, cast, listener)
     await checkAnalytics(stage, steps, cast)
+    await exportEverything(steps, cast)
     await endSessions(stage, steps, cast)
     await turnMaintenanceOnAndOff(stage, steps, cast)
     await killMedia(stage, steps, cast)

@@ -3,6 +3,7 @@ import { asSystem } from '@quintet/rls'
 import { z } from 'zod'
 import { assertNotEmail, Password, UserView, viewUser } from './account-schema.ts'
 import { recordAudit } from './audit.ts'
+import { readExport, requestExport } from './export.ts'
 import type { Asker } from './passwords.ts'
 import { removeTenant, removeUser } from './removal.ts'
 import type { AuthServices } from './services.ts'
@@ -89,6 +90,45 @@ export const account = service('account', {
         ? services.sessions.revokeAll(user, 'password changed')
         : services.sessions.revokeOthers({ ...user, sessionId }, 'password changed'))
       return { ended: ended.length }
+    },
+  ),
+
+  export: procedure(
+    {
+      access: 'authenticated',
+      freshness: 'strict',
+      description: 'Asks all apps for what they keep of the caller.',
+      input: Nothing,
+      output: z.object({ id: z.uuid() }),
+    },
+    async ({ services, principal }) => ({ id: await requestExport(services, principal, 'user') }),
+  ),
+
+  exportTenant: procedure(
+    {
+      access: { roles: ['owner'] },
+      freshness: 'strict',
+      description: "Asks all apps for what they keep of the caller's tenant.",
+      input: Nothing,
+      output: z.object({ id: z.uuid() }),
+    },
+    async ({ services, principal }) => ({ id: await requestExport(services, principal, 'tenant') }),
+  ),
+
+  exported: procedure(
+    {
+      access: 'authenticated',
+      description: 'What has arrived of an export that the caller asked for, by app.',
+      input: z.strictObject({ id: z.uuid() }),
+      output: z.object({
+        complete: z.boolean(),
+        rows: z.record(z.string(), z.array(z.unknown())),
+      }),
+    },
+    async ({ input, services, principal }) => {
+      const { complete, rows } = await readExport(services, principal, input.id)
+      const copied = Object.entries(rows).map(([app, list]) => [app, [...list]])
+      return { complete, rows: Object.fromEntries(copied) as Record<string, unknown[]> }
     },
   ),
 

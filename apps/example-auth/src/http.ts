@@ -2,6 +2,7 @@ import { type Transport, withServices } from '@quintet/core'
 import { accountRoutes } from './account-routes.ts'
 import { account } from './account-service.ts'
 import { forgetOld } from './audit.ts'
+import { collector } from './export.ts'
 import { members } from './members-service.ts'
 import { oauthRoutes } from './oauth-routes.ts'
 import { platform } from './platform-service.ts'
@@ -20,7 +21,7 @@ const outbox: Transport = {
 export default defineProcess({
   services: [account, members, platform],
   routes: [...oauthRoutes, ...sessionRoutes, ...accountRoutes],
-  workers: [outbox, eraser],
+  workers: [outbox, eraser, collector],
   hooks: {
     afterStart: ({ services: { db }, lifecycle }) => {
       lifecycle.setInterval(() => forgetOld(db), '1h')

@@ -31,6 +31,21 @@ export interface AuthTables {
     roles: Role[]
     expires_at: ColumnType<Date, unknown, never>
   }
+  exports: {
+    id: string
+    tenant_id: string
+    user_id: string | null
+    requested_by: string
+    created_at: CreatedAt
+  }
+  export_parts: {
+    tenant_id: string
+    export_id: string
+    app: string
+    part: number
+    last: boolean
+    rows: ColumnType<readonly unknown[], string, never>
+  }
   audit_events: {
     id: string
     tenant_id: string

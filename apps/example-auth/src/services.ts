@@ -17,7 +17,7 @@ import { openDatabase } from '@quintet/rls/app'
 import { createRateLimiter, type RateLimiter, type RedisClients } from '@quintet/redis'
 import { openRedis } from '@quintet/redis/app'
 import { asSystem } from '@quintet/rls'
-import { removals, topics, type PlatformTopics } from '@quintet/example-platform/events'
+import { exports, removals, topics, type PlatformTopics } from '@quintet/example-platform/events'
 import { createEventBus, type EventBus, type Queue } from '@quintet/queue'
 import { openQueue } from '@quintet/queue/app'
 import type { Kysely } from 'kysely'
@@ -109,7 +109,12 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
     passwords: createPasswords(),
     mailer: config.mail && createFileMailer(config.mail.directory),
     jobs,
-    events: createEventBus({ topics, queue: jobs, pool: systemPool, to: Object.values(removals) }),
+    events: createEventBus({
+      topics,
+      queue: jobs,
+      pool: systemPool,
+      to: [...Object.values(removals), ...Object.values(exports)],
+    }),
     cookies: createSessionCookies({
       csrfSecret: secrets.csrf,
       previousSecrets: secrets.previous.map(({ csrf }) => csrf),

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { removals } from '@quintet/example-platform/events'
+import { systemPrincipal } from '@quintet/core'
+import { exportParts, removals } from '@quintet/example-platform/events'
 import { until } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openAuth, password, type AuthApp, type Person } from './auth-app.ts'
@@ -190,6 +191,56 @@ describe('who is removed', () => {
     // Its name stays taken, for who would pass for it.
     const squatter = { tenant: owner.tenant, email: guest(), name: 'Eve', password }
     expect((await app.post('/sign-up', squatter)).status).toBe(409)
+  })
+})
+
+describe('an export', () => {
+  it('gathers what all apps keep, for who has asked for it alone', async () => {
+    const owner = await app.signUp()
+    const member = await app.join(owner, guest())
+    const stranger = await app.signUp()
+    const [, { id }] = await app.rpc('account/export', {}, member)
+    const read = async (by: Person): Promise<unknown> => (await app.rpc('account/exported', { id }, by))[1]
+    expect(await read(member)).toMatchObject({
+      complete: false,
+      rows: { auth: [{ kind: 'user', id: member.id }], media: [], ledger: [] },
+    })
+    const principal = systemPrincipal('test', owner.tenantId)
+    const send = (
+      from: string,
+      part: number,
+      last: boolean,
+      rows: unknown[],
+      as = principal,
+    ): Promise<unknown> =>
+      app.jobs.enqueue(
+        exportParts,
+        { exportId: id as string, app: from, part, last, rows },
+        { principal: as },
+      )
+    await send('media', 0, false, ['forged'], systemPrincipal('test', stranger.tenantId))
+    const arrived = (): Promise<number> =>
+      app.database.systemPool
+        .query('select 1 from export_parts where export_id = $1', [id])
+        .then(({ rows }) => rows.length)
+    await send('media', 1, true, [])
+    await send('ledger', 0, true, ['b'])
+    await until(async () => (await arrived()) === 3)
+    expect(await read(member)).toMatchObject({ complete: false, rows: { media: [], ledger: ['b'] } })
+    await send('media', 0, false, ['a'])
+    await until(async () => (await arrived()) === 4)
+    await send('media', 0, false, ['a again'])
+    await until(async () => (await app.jobs.counts(exportParts)).waiting === 0)
+    expect(await read(member)).toMatchObject({ complete: true, rows: { media: ['a'], ledger: ['b'] } })
+    for (const by of [owner, stranger])
+      expect(await read(by)).toMatchObject({ code: 'ERR_ACCOUNT_NO_EXPORT' })
+    expect((await app.rpc('account/exportTenant', {}, member))[0]).toBe(403)
+    const [, tenant] = await app.rpc('account/exportTenant', {}, owner)
+    const [, { rows }] = await app.rpc('account/exported', { id: tenant['id'] }, owner)
+    expect((rows as { auth: unknown[] }).auth).toHaveLength(2)
+    await app.rpc('account/remove', { password }, member)
+    const left = await app.database.systemPool.query('select 1 from export_parts where export_id = $1', [id])
+    expect(left.rows).toEqual([])
   })
 })
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
-import { startApp, tellRemoval } from '@quintet/example-platform/testing'
+import { exportParts } from '@quintet/example-platform/events'
+import { requestExport, startApp, tellRemoval } from '@quintet/example-platform/testing'
 import { until } from '@quintet/test-kit'
 import { expect, it } from 'vitest'
 import system from '../src/bootstrap.ts'
@@ -27,6 +28,16 @@ it('erases the books of a tenant that is removed, and of no other', async () => 
     return rows.map((row) => row.tenant_id)
   }
   expect(await left()).toHaveLength(2)
+  // Before that, they get what is kept of them.
+  await requestExport(app.jobs, 'ledger', { tenantId: owner.tenantId, userId: owner.userId })
+  const parts = (): Promise<readonly { readonly data: unknown }[]> =>
+    app.jobs.bull(exportParts).getJobs(['wait'])
+  await until(async () => (await parts()).length === 2)
+  const payloads = (await parts()).map(({ data }) => (data as { payload: { part: number } }).payload)
+  expect(payloads.toSorted((a, b) => a.part - b.part)).toMatchObject([
+    { app: 'ledger', last: false, rows: [{ amount: '5.00' }, { amount: '-5.00' }] },
+    { app: 'ledger', last: true, rows: [] },
+  ])
   await tellRemoval(app.jobs, 'ledger', { tenantId: owner.tenantId, userId: owner.userId })
   await tellRemoval(app.jobs, 'ledger', { tenantId: owner.tenantId })
   await until(async () => (await left()).length === 1)

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
 import { isQuintetError } from '@quintet/core'
 import { attackOperations, testUser, type OperationAnswer, type OperationCase } from '@quintet/core/testing'
-import { startApp, tellRemoval, type StartedApp } from '@quintet/example-platform/testing'
+import { requestExport, startApp, tellRemoval, type StartedApp } from '@quintet/example-platform/testing'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import system from '../src/bootstrap.ts'
 import http from '../src/http.ts'
@@ -112,6 +112,10 @@ it('lets no one do with money, or see of it, what is not theirs, in whatever ope
     'ledger.fund': tried('fund', () => ({ account: from, amount: '5', ...key() })),
     'ledger.approve': tried('approve', async () => ({ transfer: await fund('20000') })),
     'ledger.reverse': tried('reverse', async () => ({ transfer: await move(), ...key() })),
+    'job:export-from-ledger': (): OperationCase<Actor> => ({
+      call: (by) =>
+        answerOf(requestExport(app.jobs, 'ledger', { tenantId }, by === owner ? undefined : testUser(by))),
+    }),
     'job:erase-in-ledger': (): OperationCase<Actor> => ({
       // Work of the system, which no user can ask for.
       call: (by) =>

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { access, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { openAppDatabase, startApp, tellRemoval } from '@quintet/example-platform/testing'
+import { exportParts } from '@quintet/example-platform/events'
+import { openAppDatabase, requestExport, startApp, tellRemoval } from '@quintet/example-platform/testing'
 import { uuidv7 } from '@quintet/core'
 import { postgresUrl, until } from '@quintet/test-kit'
 import { expect, it } from 'vitest'
@@ -49,6 +50,15 @@ it('erases the objects of who is removed, with their files, and those of no one 
       () => true,
       () => false,
     )
+
+  await requestExport(app.jobs, 'media', { tenantId: tenant, userId: ada })
+  const parts = (): Promise<readonly { readonly data: unknown }[]> =>
+    app.jobs.bull(exportParts).getJobs(['wait'])
+  await until(async () => (await parts()).length === 2)
+  const rows = (await parts()).flatMap(
+    ({ data }) => (data as { payload: { rows: { id: string }[] } }).payload.rows,
+  )
+  expect(rows.map(({ id }) => id)).toEqual([hers])
 
   await tellRemoval(app.jobs, 'media', { tenantId: tenant, userId: ada })
   await until(async () => (await left()).length === 2)

@@ -1,4 +1,4 @@
-import { defineEvent, defineEvents } from '@quintet/queue'
+import { defineEvent, defineEvents, defineJob } from '@quintet/queue'
 import { z } from 'zod'
 
 const ObjectEvent = z.strictObject({ objectId: z.uuid(), ownerId: z.uuid(), name: z.string() })
@@ -42,6 +42,11 @@ export const topics = defineEvents(
   defineEvent('ledger.transferred', TransferEvent, ofTransfer),
   defineEvent('account.user-removed', z.strictObject({ userId: z.uuid() }), internal),
   defineEvent('account.tenant-removed', z.strictObject({}), internal),
+  defineEvent(
+    'account.export-requested',
+    z.strictObject({ exportId: z.uuid(), userId: z.uuid().nullable() }),
+    internal,
+  ),
 )
 
 const all = [
@@ -74,6 +79,27 @@ export const removals = {
   analytics: removal('analytics'),
   realtime: removal('realtime'),
 }
+
+/** What one app hears of a user or owner who wants to have what is kept of them, or of the tenant. */
+const exporting = (app: string) =>
+  topics.subscription(`export-from-${app}`, ['account.export-requested'], { access: 'system', attempts: 20 })
+
+/** By the apps that keep something that belongs to users. */
+export const exports = { media: exporting('media'), ledger: exporting('ledger') }
+
+/** A part of an export, on its way to the auth app. */
+export const exportParts = defineJob('collect-export', {
+  payload: z.strictObject({
+    exportId: z.uuid(),
+    app: z.string(),
+    part: z.int().min(0),
+    last: z.boolean(),
+    rows: z.array(z.unknown()),
+  }),
+  access: 'system',
+  attempts: 20,
+  maxPayloadSize: '4mb',
+})
 
 /** The topics, for the type of an app's event bus. */
 export type PlatformTopics = (typeof topics)['schemas']

@@ -1,5 +1,6 @@
 export { openAppDatabase, type AppDatabase } from './testing/app-database.ts'
 export { findIsolationFlaws } from './testing/isolation.ts'
 export { tellRemoval } from './testing/remove.ts'
+export { requestExport } from './testing/request-export.ts'
 export { startApp, type StartAppOptions, type StartedApp } from './testing/start-app.ts'
 export { openTestIdentity, type TestIdentity, type TestMember } from './testing/test-identity.ts'

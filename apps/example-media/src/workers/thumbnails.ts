@@ -1,6 +1,7 @@
 import { withServices } from '@quintet/core'
 import { worker, type JobCall } from '@quintet/queue'
 import { eraser } from '../erase.ts'
+import { exporter } from '../export.ts'
 import { getObject, markThumbnail } from '../objects.ts'
 import { reconcileObjects } from '../reconcile.ts'
 import type { MediaServices } from '../services.ts'
@@ -36,7 +37,7 @@ async function make({
 }
 
 export default withServices<MediaServices>().defineProcess({
-  workers: [thumbnails, eraser],
+  workers: [thumbnails, eraser, exporter],
   hooks: {
     afterStart: ({ services: { db, files }, lifecycle, logger }) => {
       lifecycle.setInterval(async () => {
