@@ -31,6 +31,18 @@ export function addInspectionCommands(program: Command): void {
     })
 
   program
+    .command('gateway')
+    .description('the gateway in other forms')
+    .command('nginx [folder]')
+    .description(
+      'write the configuration of an nginx that leads to the apps as the gateway does, or print it',
+    )
+    .action(async (folder: string | undefined, _options, command: Command) => {
+      const { nginx } = await import('../actions/nginx-command.ts')
+      await nginx(folder, common(command))
+    })
+
+  program
     .command('config [app]')
     .description('show every value of the configuration with its origin; secrets are not shown')
     .action(async (name: string | undefined, _options, command: Command) => {

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -101,6 +101,16 @@ describe('quintet explain', () => {
   })
 })
 
+describe('quintet gateway nginx', () => {
+  it('needs ports that are known', async () => {
+    expect(await quintet('gateway', 'nginx')).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringContaining('one/http has no port of its own for "http"') as string,
+    })
+  })
+})
+
 describe('an ecosystem that runs', () => {
   it('is waited for, explained, told of and ended by force', async () => {
     expect(await quintet('wait', 'two', '--timeout', '10ms')).toMatchObject({
@@ -117,6 +127,17 @@ describe('an ecosystem that runs', () => {
       code: 1,
       stderr: expect.stringContaining('There is no app or process "four".') as string,
     })
+
+    const { urls } = (await status()).processes.find(({ id }) => id === 'two/http') ?? {}
+    const { stdout: printed } = await quintet('gateway', 'nginx')
+    expect(printed).toContain('proxy_pass http://gateway_two')
+    expect(printed).toContain(`server ${new URL(urls?.['http'] ?? '').host}`)
+    const written = join(folder, 'nginx')
+    expect(await quintet('gateway', 'nginx', written)).toMatchObject({
+      code: 0,
+      stdout: `${join(written, 'nginx.conf')}\nnginx -p ${written} -c nginx.conf\n`,
+    })
+    expect(await readFile(join(written, 'nginx.conf'), 'utf8')).toBe(printed)
 
     const following = spawn(process.execPath, [binPath, 'events', '-f', '--json', ...common()])
     const followed = once(following, 'close')
