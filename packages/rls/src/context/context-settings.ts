@@ -37,6 +37,12 @@ const isId: Readonly<Record<IdType, (value: string) => boolean>> = {
   text: () => true,
 }
 
+/** One spelling for each id: PostgreSQL reads a UUID in upper case and a number with zeros before it alike. */
+export function canonicalId(value: string, type: IdType): string {
+  if (!isId[type](value) || type === 'text') return value
+  return type === 'uuid' ? value.toLowerCase() : BigInt(value).toString()
+}
+
 export interface SettingsOptions {
   /** The role to take; null to stay the login. */
   readonly role: string | null

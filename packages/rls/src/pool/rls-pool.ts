@@ -1,5 +1,6 @@
 import type { Pool, PoolClient } from 'pg'
 import { assertSafeRoles } from '../roles/check-roles.ts'
+import { canonicalId } from '../context/context-settings.ts'
 import {
   bindCallback,
   currentScope,
@@ -82,7 +83,7 @@ export function createRlsPool(pool: Pool, options: RlsPoolOptions): RlsPool {
 
   const acquireFor = (tenant: string | null, callback: Parameters<Acquire>[0]): void => {
     if (tenant === null || resolved.tenantConnections === Infinity) return tenants.connect(callback)
-    shares.enter(tenant, (refused, leave) => {
+    shares.enter(canonicalId(tenant, resolved.tenantIdType), (refused, leave) => {
       if (refused) return callback(refused)
       tenants.connect((error, session) => {
         if (session === undefined) leave?.()
