@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import { runInScope } from '../context/rls-context.ts'
 import { scopeFrom, type RequestContextOptions } from './request-context.ts'
 
@@ -7,7 +8,9 @@ type FastifyHook<Request> = (request: Request, reply: unknown, done: (error?: Er
  * A Fastify hook that opens the row-level security context of a request for its handler:
  * `fastify.addHook('preHandler', rlsContext({ … }))`.
  */
-export function rlsContext<Request>(options: RequestContextOptions<Request>): FastifyHook<Request> {
+export function rlsContext<Request = FastifyRequest>(
+  options: RequestContextOptions<Request>,
+): FastifyHook<Request> {
   const scopeOf = scopeFrom(options, 'rlsContext')
   return (request, _reply, done) => {
     let scope

@@ -1,4 +1,5 @@
 import type { QueryResult } from 'pg'
+import { currentScope } from '../context/rls-context.ts'
 import { cancelOnAbort } from './cancel-on-abort.ts'
 import { RlsError } from '../errors.ts'
 import type { DriverCallback } from '../wire/driver.ts'
@@ -69,15 +70,17 @@ function runRead(
     process.nextTick(callback, session.signal.reason)
     return
   }
+  const scope = currentScope()
   let plan: FlightPlan
   try {
-    plan = new FlightPlan(session, settingsFor(session))
+    plan = new FlightPlan(session, settingsFor(session, scope))
   } catch (error) {
     process.nextTick(callback, error)
     return
   }
   if (traits.staysOnConnection) session.tainted = true
-  send(session, plan, statement, traits, cancelOnAbort(session, callback))
+  const heard = scope === undefined ? hintAtContext(callback) : callback
+  send(session, plan, statement, traits, cancelOnAbort(session, heard))
 }
 
 function send(
@@ -153,6 +156,17 @@ function repeat(
     submit()
   }, settle)
   return true
+}
+
+/** A statement outside of every context is refused as if a grant were missing. */
+function hintAtContext(callback: DriverCallback): DriverCallback {
+  return (error, result) => {
+    const refusal = error as { code?: unknown; hint?: string } | null
+    if (refusal?.code === '42501')
+      refusal.hint ??=
+        'No row-level security context is open here: call it inside runWithRlsContext, or put the middleware before the handler.'
+    callback(error, result)
+  }
 }
 
 function isFromServer(error: unknown): boolean {

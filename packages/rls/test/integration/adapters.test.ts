@@ -72,7 +72,7 @@ describe('rlsContext', () => {
     const app = fastify()
     app.addHook(
       'preHandler',
-      fastifyContext<{ headers: IncomingMessage['headers'] }>({
+      fastifyContext({
         context: (request) => tenantOf(request.headers['x-tenant']),
       }),
     )
@@ -87,7 +87,7 @@ describe('rlsContext', () => {
   it('holds a Hono handler to the tenant of the request', async () => {
     const app = new Hono()
     app.use(
-      honoContext<{ req: { header(name: string): string | undefined } }>({
+      honoContext({
         context: (c) => tenantOf(c.req.header('x-tenant')),
       }),
     )

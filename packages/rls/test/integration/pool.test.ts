@@ -80,7 +80,14 @@ describe.each(variants)('a pool with %s', (_, options, config) => {
   })
 
   it('answers 42501 without a context', async () => {
-    await expect(titles(pool)).rejects.toMatchObject({ code: '42501' })
+    await expect(titles(pool)).rejects.toMatchObject({
+      code: '42501',
+      hint: expect.stringContaining('No row-level security context is open here') as string,
+    })
+    await expect(runWithRlsContext(contextA, () => pool.query('create table x ()'))).rejects.toMatchObject({
+      code: '42501',
+      hint: undefined,
+    })
     await expect(db.selectFrom('notes').selectAll().execute()).rejects.toMatchObject({ code: '42501' })
     await expect(
       db.transaction().execute((trx) => trx.selectFrom('notes').selectAll().execute()),
