@@ -15,6 +15,7 @@ export function env(prefix: string): ConfigSource {
   return {
     label: `env ${prefix}*`,
     values: 'text',
+    placeOf: (path) => prefix + path.map(constantCase).join('__'),
     async read({ env: variables }) {
       const tree: MutableTree = Object.create(null)
       const names = Object.keys(variables)
@@ -47,6 +48,10 @@ function place(tree: MutableTree, path: readonly string[], value: string, name: 
   const last = path.at(-1) ?? ''
   if (last in at) throw new Error(`has a variable ${name} that stands for the same key as another one.`)
   at[last] = value
+}
+
+function constantCase(segment: string): string {
+  return segment.replaceAll(/[A-Z]/g, '_$&').toUpperCase()
 }
 
 function camelCase(segment: string): string {

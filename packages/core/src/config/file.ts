@@ -17,6 +17,7 @@ export function file(path: string, options: FileSourceOptions = {}): ConfigSourc
   return {
     label: path,
     values: 'typed',
+    placeOf: (keys) => `"${keys.join('.')}" in ${path}`,
     async read({ baseUrl }) {
       // Loaded at the first file: a definition that only names one needs none of it.
       const { readConfigFile } = await import('./read-config-file.ts')

@@ -47,13 +47,18 @@ export async function loadConfig<Config>(options: LoadConfigOptions<Config>): Pr
   const result = await options.schema['~standard'].validate(merged.tree)
   const problems = [
     ...merged.problems,
-    ...(result.issues ?? []).map((issue) => toProblem(issue, merged, shape)),
+    ...(result.issues ?? []).map((issue) => toProblem(issue, merged, shape, options.sources ?? [])),
   ]
   if (problems.length > 0 || result.issues !== undefined) throw invalid(problems)
   return { value: result.value, origins: merged.origins }
 }
 
-function toProblem(issue: StandardSchemaV1.Issue, merged: MergedConfig, shape: SchemaShape): ConfigProblem {
+function toProblem(
+  issue: StandardSchemaV1.Issue,
+  merged: MergedConfig,
+  shape: SchemaShape,
+  sources: readonly ConfigSource[],
+): ConfigProblem {
   const path = (issue.path ?? []).map((segment) =>
     String(typeof segment === 'object' ? segment.key : segment),
   )
@@ -62,9 +67,16 @@ function toProblem(issue: StandardSchemaV1.Issue, merged: MergedConfig, shape: S
     source === undefined ? undefined : show(path, valueAt(merged.tree, path), isSecretAt(shape, path))
   return {
     path: path.join('.'),
-    message: shown === undefined ? issue.message : `${issue.message} (given: ${shown})`,
+    message:
+      shown === undefined ? issue.message + placesFor(path, sources) : `${issue.message} (given: ${shown})`,
     source,
   }
+}
+
+/** Where a value that is missing can be given. */
+function placesFor(path: readonly string[], sources: readonly ConfigSource[]): string {
+  const places = sources.toReversed().flatMap((source) => source.placeOf?.(path) ?? [])
+  return places.length === 0 || path.length === 0 ? '' : `. Set ${places.join(', or ')}`
 }
 
 /** The source of a path, or of the nearest value around it: an item of a list has the origin of the list. */

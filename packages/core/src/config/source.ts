@@ -4,6 +4,8 @@ export interface ConfigSource {
   readonly label: string
   /** `text` values (from the environment) are coerced where the schema wants a number or boolean; `typed` ones never. */
   readonly values: 'text' | 'typed'
+  /** What an operator would set for a path (`['database', 'url']`), for the message about a value that is missing. */
+  placeOf?(path: readonly string[]): string
   /** The values as a tree, or undefined when an optional source is absent. */
   read(context: ConfigContext): Promise<ConfigTree | undefined>
 }

@@ -40,6 +40,12 @@ export function defineProcess<Services = unknown>(
     spec,
     'defineProcess',
   )
+  for (const [index, { procedures }] of services.entries()) {
+    if (typeof procedures === 'object' && procedures !== null) continue
+    throw new TypeError(
+      `defineProcess.services[${index}]: is no service. Make one with service(); a worker belongs into "workers", a route into "routes".`,
+    )
+  }
   nameProcedures(services)
   const seen = new Set<string>()
   for (const route of routes) {

@@ -30,6 +30,31 @@ async function load(sources: readonly ConfigSource[], variables: Record<string, 
   return await loadConfig({ schema, sources, env: variables, baseUrl: folder })
 }
 
+describe('a value that is missing', () => {
+  it('is said to be missing with the places where it can be given', async () => {
+    await writeFile(join(folder, 'empty.json'), '{}')
+    const wanted = z.object({
+      title: z.string(),
+      database: z.object({ ownerUrl: z.string() }).default({} as never),
+    })
+    const sources = [file('empty.json'), env('GALLERY_')]
+    const { message } = await refusal(loadConfig({ schema: wanted, sources, env: {}, baseUrl: folder }))
+    expect(message).toContain('- title: ')
+    expect(message).toContain('. Set GALLERY_TITLE, or "title" in empty.json')
+    const nested = await refusal(
+      loadConfig({
+        schema: wanted,
+        sources: [overrides({ title: 'x', database: {} }), ...sources],
+        env: {},
+        baseUrl: folder,
+      }),
+    )
+    expect(nested.message).toContain(
+      '. Set GALLERY_DATABASE__OWNER_URL, or "database.ownerUrl" in empty.json',
+    )
+  })
+})
+
 async function refusal(promise: Promise<unknown>): Promise<QuintetError> {
   const error = await promise.then(
     () => undefined,

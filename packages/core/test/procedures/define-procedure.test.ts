@@ -216,6 +216,10 @@ describe('service', () => {
   it('is one of its name in a process', () => {
     const twice = [service('objects', { list }), service('objects', { list })]
     expect(() => defineProcess({ services: twice })).toThrow('two services named "objects"')
+    const worker = { name: 'worker:a', start: () => undefined }
+    expect(() => defineProcess({ services: [worker as never] })).toThrow(
+      'defineProcess.services[0]: is no service. Make one with service(); a worker belongs into "workers"',
+    )
   })
 })
 

@@ -117,7 +117,7 @@ export function defineJob<Payload extends Schema, const Access extends AccessRul
   assertAccessRule(access, path)
   const attempts = options.attempts ?? jobDefaults.attempts
   if (!Number.isSafeInteger(attempts) || attempts < 1) {
-    throw new TypeError(`${path}.attempts: ${String(attempts)} is not a positive whole number.`)
+    throw new TypeError(`${path}.attempts: ${JSON.stringify(attempts)} is not a positive whole number.`)
   }
   const operation = Object.freeze({
     surface: 'job' as const,

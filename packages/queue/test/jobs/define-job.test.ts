@@ -47,6 +47,11 @@ describe('defineJob', () => {
       () => defineJob('a', { payload, access: 'anyone' as never }),
       'is no access rule',
     ],
+    [
+      'a text of attempts',
+      () => defineJob('a', { payload, attempts: '5' as never }),
+      '"5" is not a positive',
+    ],
     ['no attempt', () => defineJob('a', { payload, attempts: 0 }), 'not a positive whole number'],
     [
       'a longest pause below the shortest',
