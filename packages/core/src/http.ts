@@ -10,7 +10,7 @@ export { bearerPrefix, offeredProtocols, type OfferedProtocols } from './http/be
 export { closeCode, closeFrame, textFrame } from './http/close-frame.ts'
 export type { AnyServer } from './http/connection.ts'
 export { trackConnections, type Connections, type TrackConnectionsOptions } from './http/connections.ts'
-export { isEventStream } from './http/event-streams.ts'
+export { endEventStream, isEventStream } from './http/event-streams.ts'
 export { isHost } from './http/host.ts'
 export { inheritedSockets } from './transport/inherited-sockets.ts'
 export { listen, listeningUrl, type ListenOptions } from './transport/listen.ts'

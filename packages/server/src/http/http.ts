@@ -15,6 +15,7 @@ import { listen, listeningUrl, trackConnections } from '@quintet/core/http'
 import { LongAnswers } from '../exchange/long-answers.ts'
 import { Exchange } from '../exchange/exchange.ts'
 import { resolveHttp, type HttpOptions } from '../options/http-options.ts'
+import { followPluginAnswer } from './plugin-streams.ts'
 import { createRouteTable, type RouteTable } from './route-table.ts'
 import { answerRpc } from './rpc.ts'
 import { afterAnswers, refuseUnreadRequests, type LastExchanges } from './unread-requests.ts'
@@ -157,9 +158,7 @@ function respond(
 ): Promise<void> | undefined {
   const { request, site } = exchange
   const path = admit(request)
-  for (const plugin of site.options.plugins) {
-    if (askPlugin(exchange, plugin)) return undefined
-  }
+  if (site.options.plugins.length > 0 && askPlugins(exchange, site.options.plugins)) return undefined
   if (request.method === 'OPTIONS' && site.options.cors !== undefined && isPreflight(request)) {
     const headers = site.options.cors.preflight(request)
     if (headers === undefined)
@@ -171,6 +170,14 @@ function respond(
   if (procedure !== undefined) return answerRpc(exchange, procedure)
   if (path === '/rpc') return answerBatch(exchange)
   return answerRoute(exchange, routes, path)
+}
+
+function askPlugins(exchange: Exchange, plugins: readonly HttpPlugin[]): boolean {
+  const { request, response, site } = exchange
+  const release = followPluginAnswer(request, response, site.longAnswers)
+  if (plugins.some((plugin) => askPlugin(exchange, plugin))) return true
+  release()
+  return false
 }
 
 /** @throws TypeError for an answer that is neither true nor false: a promise would count as one, and never be waited for. */
