@@ -1,15 +1,15 @@
 export { createGateway, type Gateway } from './create-gateway.ts'
 export { gatewayTransport, type GatewayTransportOptions } from './transport.ts'
 export {
-  defaultSecurityHeaders,
   gatewayDefaults,
-  type CorsOptions,
-  type EjectionOptions,
   type GatewayOptions,
-  type ProbeOptions,
   type RetryOptions,
   type TimeoutOptions,
 } from './options/gateway-options.ts'
+export type { CorsOptions } from './options/cors-options.ts'
+export type { EjectionOptions } from './options/ejection-options.ts'
+export type { ProbeOptions } from './options/probe-options.ts'
+export { defaultSecurityHeaders } from './options/security-headers.ts'
 export {
   routeDefaults,
   type Affinity,

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { ResolvedCors } from '../options/gateway-options.ts'
+import type { ResolvedCors } from '../options/cors-options.ts'
 
 /**
  * CORS headers for an answer of the gateway's own, as flat name and value pairs: without them a page of another

@@ -1,11 +1,15 @@
 import type { Duration, Logger, Size } from '@quintet/core'
-import {
-  parseAddressList,
-  resolveSecurityHeaders,
-  type AddressList,
-  type SecurityHeaders,
-} from '@quintet/core/http'
+import { parseAddressList, type AddressList, type SecurityHeaders } from '@quintet/core/http'
 import { option, readOptions, type NoteProblem, type Option } from '@quintet/core/kit'
+import { corsOption, type CorsOptions, type ResolvedCors } from './cors-options.ts'
+import {
+  ejectionDefaults,
+  ejectionOption,
+  type EjectionOptions,
+  type ResolvedEjection,
+} from './ejection-options.ts'
+import { probeDefaults, probesOption, type ProbeOptions, type ResolvedProbes } from './probe-options.ts'
+import { securityHeadersOption } from './security-headers.ts'
 import {
   maintenanceOption,
   type MaintenanceOptions,
@@ -80,40 +84,6 @@ export interface RetryOptions {
   readonly budget?: number
 }
 
-/** @see https://fetch.spec.whatwg.org/#http-cors-protocol */
-export interface CorsOptions {
-  /** Origins such as `https://app.example`, or `'*'` for any. */
-  readonly origins: '*' | readonly string[]
-  /** Whether requests may carry cookies; not with `'*'`. @defaultValue false */
-  readonly credentials?: boolean
-}
-
-export interface ProbeOptions {
-  /** What is asked for. 5xx and no answer mean "not ready"; any other status means "ready". @defaultValue `'/readyz'` */
-  readonly path?: string
-  /** @defaultValue `'1s'` */
-  readonly interval?: Duration
-  /** How long an answer may take. @defaultValue `'1s'` */
-  readonly timeout?: Duration
-}
-
-export interface EjectionOptions {
-  /** How many failures in a row take an upstream out of use. @defaultValue 5 */
-  readonly failures?: number
-  /** For how long, times the number of ejections in a row. @defaultValue `'5s'` */
-  readonly duration?: Duration
-  /** The longest ejection. @defaultValue `'60s'` */
-  readonly maxDuration?: Duration
-  /** The largest part of a route's upstreams that may be out of use at once, in percent. @defaultValue 50 */
-  readonly maxEjectedPercent?: number
-}
-
-export const defaultSecurityHeaders: Readonly<Record<string, string>> = Object.freeze({
-  'x-content-type-options': 'nosniff',
-  'x-frame-options': 'DENY',
-  'referrer-policy': 'no-referrer',
-})
-
 export const gatewayDefaults = Object.freeze({
   host: '127.0.0.1',
   port: 8080,
@@ -128,8 +98,8 @@ export const gatewayDefaults = Object.freeze({
     upstreamKeepAlive: '4s',
   }),
   retries: Object.freeze({ attempts: 1, budget: 0.2 }),
-  probes: Object.freeze({ path: '/readyz', interval: '1s', timeout: '1s' }),
-  ejection: Object.freeze({ failures: 5, duration: '5s', maxDuration: '60s', maxEjectedPercent: 50 }),
+  probes: probeDefaults,
+  ejection: ejectionDefaults,
 } as const)
 
 export interface Timeouts {
@@ -139,24 +109,6 @@ export interface Timeouts {
   readonly requestHeaders: number
   readonly keepAlive: number
   readonly upstreamKeepAlive: number
-}
-
-export interface ResolvedCors {
-  readonly origins: '*' | ReadonlySet<string>
-  readonly credentials: boolean
-}
-
-export interface ResolvedProbes {
-  readonly path: string
-  readonly interval: number
-  readonly timeout: number
-}
-
-export interface ResolvedEjection {
-  readonly failures: number
-  readonly duration: number
-  readonly maxDuration: number
-  readonly maxEjectedPercent: number
 }
 
 /** The options with every default filled in; durations in milliseconds, sizes in bytes. */
@@ -181,66 +133,7 @@ export interface ResolvedGatewayOptions {
   readonly signal: AbortSignal | undefined
 }
 
-const origins: Option<ResolvedCors['origins']> = option.parsed('a list of origins', (given, path) => {
-  if (given === '*') return given
-  if (!Array.isArray(given)) throw new TypeError(`${path}: must be a list of origins, or '*'.`)
-  const strange: unknown = given.find((origin) => !URL.canParse(origin) || new URL(origin).origin !== origin)
-  if (strange === undefined) return new Set<string>(given)
-  throw new TypeError(`${path}: ${JSON.stringify(strange)} is not an origin such as "https://app.example".`)
-})
-
-const cors: Option<ResolvedCors> = option
-  .nested({ origins, credentials: option.boolean(false) })
-  .map((value, path) => {
-    if (value.origins !== '*' || !value.credentials) return value
-    throw new TypeError(`${path}.credentials: browsers refuse cookies for any origin. List the origins.`)
-  })
-
-const { timeouts, retries, probes, ejection } = gatewayDefaults
-
-const probesOption: Option<ResolvedProbes> = option.nested({
-  path: option.text(probes.path, {
-    pattern: /^\/(?!\/)[\x21-\x22\x24-\x7e]*$/,
-    expected: 'a path such as "/readyz"',
-  }),
-  interval: option.delay(probes.interval, { min: 10 }),
-  timeout: option.delay(probes.timeout, { min: 1 }),
-})
-
-const ejectionOption: Option<ResolvedEjection> = option
-  .nested({
-    failures: option.count(ejection.failures, { min: 1, max: 1_000 }),
-    duration: option.duration(ejection.duration),
-    maxDuration: option.duration(ejection.maxDuration),
-    maxEjectedPercent: option.count(ejection.maxEjectedPercent, { min: 0, max: 100 }),
-  })
-  .map((value, path) => {
-    if (value.maxDuration >= value.duration) return value
-    throw new TypeError(`${path}.maxDuration: is shorter than duration. Give at least as much.`)
-  })
-
-/** What says where an answer ends is the gateway's to write. */
-const framing: ReadonlySet<string> = new Set([
-  'connection',
-  'content-length',
-  'keep-alive',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-])
-
-const securityHeaders: Option<readonly string[]> = option
-  .parsed('headers by name', (given, path) => {
-    if (given !== false && (typeof given !== 'object' || given === null || Array.isArray(given)))
-      throw new TypeError(`${path}: must be headers by name, or false.`)
-    const headers = resolveSecurityHeaders(given as SecurityHeaders, defaultSecurityHeaders, path)
-    const wrong = headers.find((name, index) => index % 2 === 0 && framing.has(name))
-    if (wrong !== undefined)
-      throw new TypeError(`${path}: "${wrong}" says where an answer ends, and is written anew.`)
-    return headers
-  })
-  .or(resolveSecurityHeaders(undefined, defaultSecurityHeaders, 'securityHeaders'))
+const { timeouts, retries } = gatewayDefaults
 
 /** How the options are read that the gateway has in common with the configuration of an nginx. */
 export const sharedSpec: {
@@ -272,7 +165,7 @@ export const sharedSpec: {
       budget: option.number(retries.budget, { min: 0, max: 1 }),
     })
     .orFalse(),
-  securityHeaders,
+  securityHeaders: securityHeadersOption,
 }
 
 const spec = {
@@ -283,7 +176,7 @@ const spec = {
   maintenance: maintenanceOption.optional(),
   probes: probesOption.orFalse(),
   ejection: ejectionOption.orFalse(),
-  cors: cors.optional(),
+  cors: corsOption.optional(),
   onSettled: option.function<ResolvedGatewayOptions['onSettled']>(() => undefined),
   signal: option.signal(),
 }

@@ -1,7 +1,7 @@
 import type { Logger } from '@quintet/core'
 import { askStatus } from '../http-client/ask-status.ts'
 import type { LiveRoute } from './open-routes.ts'
-import type { ResolvedProbes } from '../options/gateway-options.ts'
+import type { ResolvedProbes } from '../options/probe-options.ts'
 import type { Upstream } from './upstream.ts'
 
 /** Active health checks: asks upstreams for their readiness, so that requests need not find it out. */

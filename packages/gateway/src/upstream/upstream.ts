@@ -1,6 +1,7 @@
 import type { Clock } from '@quintet/core/kit'
 import { createConnectionPool, type ConnectionPool } from '../http-client/connection-pool.ts'
-import type { ResolvedEjection, Timeouts } from '../options/gateway-options.ts'
+import type { ResolvedEjection } from '../options/ejection-options.ts'
+import type { Timeouts } from '../options/gateway-options.ts'
 import type { ResolvedUpstream } from '../options/route-options.ts'
 
 /** Requests and WebSockets are counted apart: one kind is no measure of the other. */
