@@ -132,7 +132,9 @@ async function send(url: string, body: string, headers: Record<string, string>):
   const text = await answer.text()
   const context = `${url.slice(stage.gatewayUrl.length)} ${body.slice(0, 100)} -> ${answer.status} ${text.slice(0, 300)}`
   expect(answer.status, context).toBeLessThan(500)
-  expect(text, context).not.toMatch(revealing)
+  // Of its own clients, the audit trail tells the owners of a tenant where they came from.
+  const told = text.replaceAll('"address":"127.0.0.1"', '')
+  expect(told, context).not.toMatch(revealing)
 }
 
 /** The first line that a server answers with to bytes as they are; empty when it just hangs up. */
