@@ -1,5 +1,5 @@
 import type { Queryable } from '../sql/queryable.ts'
-import { inRolledBackTransaction } from '../sql/rolled-back.ts'
+import { inRolledBackTransaction, refusePool } from '../sql/rolled-back.ts'
 import { policiesToSql, type PolicyRoles } from '../policies/policies-to-sql.ts'
 import type { TablePolicy } from '../policies/table-policy.ts'
 import {
@@ -80,12 +80,15 @@ export interface PolicyPlan {
 /**
  * What the policies would change: applies them in a transaction, reads the result, and takes everything
  * back. Needs a connection of the owner login, as PostgreSQL itself normalizes the expressions.
+ *
+ * @throws TypeError for a pool, over which the policies would be applied for real.
  */
 export async function planPolicies(
   owner: Queryable,
   policies: readonly TablePolicy[],
   roles: PolicyRoles,
 ): Promise<PolicyPlan> {
+  refusePool(owner, 'planPolicies')
   return inRolledBackTransaction(owner, async () => {
     const before = await readPolicySnapshot(owner)
     for (const statement of policiesToSql(policies, roles)) await owner.query(statement)

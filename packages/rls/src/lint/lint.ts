@@ -1,5 +1,6 @@
 import { refuseUnknownKeys } from '@quintet/core/kit'
 import type { Queryable } from '../sql/queryable.ts'
+import { refusePool } from '../sql/rolled-back.ts'
 import { readCatalogue, type Catalogue } from '../catalogue/catalogue.ts'
 import type { PolicySnapshot } from '../catalogue/policy-snapshot.ts'
 import { evaluatePolicies } from './evaluate-policies.ts'
@@ -34,11 +35,7 @@ export async function lintCatalogue(
   connection: Queryable,
   options: LintOptions,
 ): Promise<readonly LintFinding[]> {
-  if ('idleCount' in connection) {
-    throw new TypeError(
-      'lintCatalogue: needs a connection of its own. Give a Client, or what pool.connect() returns.',
-    )
-  }
+  refusePool(connection, 'lintCatalogue')
   const catalogue = await readCatalogue(connection)
   const subject = subjectOf(catalogue, options)
   return order([...findings(subject, options), ...(await evaluatePolicies(connection, subject))], options)

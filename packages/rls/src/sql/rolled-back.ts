@@ -1,5 +1,13 @@
 import type { Queryable } from './queryable.ts'
 
+/** @throws TypeError for a pool, each of whose statements may go to another connection, outside of the transaction. */
+export function refusePool(connection: Queryable, at: string): void {
+  if ('idleCount' in connection)
+    throw new TypeError(
+      `${at}: needs a connection of its own. Give a Client, or what pool.connect() returns.`,
+    )
+}
+
 /** Runs in a transaction that is rolled back, or in a savepoint of the transaction that is open. */
 export async function inRolledBackTransaction<Result>(
   connection: Queryable,

@@ -689,6 +689,15 @@ describe('diffPolicies', () => {
     expect(changes.map((change) => change.class)).toEqual(['safe'])
   })
 
+  it('plans no policies over a pool, whose connections share no transaction', async () => {
+    const before = await readPolicySnapshot(owner)
+    const pool = fixture.pgPool({ connectionString: fixture.ownerUrl })
+    await expect(planPolicies(pool, [sharedPolicy('notes')], fixture.roles)).rejects.toThrow(
+      /planPolicies: needs a connection of its own/,
+    )
+    expect(await readPolicySnapshot(owner)).toEqual(before)
+  })
+
   it('plans policies without changing anything', async () => {
     const before = await readPolicySnapshot(owner)
     const plan = await planPolicies(owner, [sharedPolicy('notes')], fixture.roles)
