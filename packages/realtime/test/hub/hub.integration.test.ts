@@ -387,17 +387,18 @@ describe('createHub', () => {
   }, 60_000)
 
   it('brings back a client that has missed events larger than what may wait for it', async () => {
-    const { url } = await start({ slowConsumer: { limit: '64kb' } })
-    const publisher = createPublisher({ redis, prefix, channels: [rooms] })
+    const big = channel('big/:room', { access: 'authenticated', maxEventSize: '5mb' })
+    const { url } = await start({ channels: [big], slowConsumer: { limit: '64kb' }, maxReplaySize: '20mb' })
+    const publisher = createPublisher({ redis, prefix, channels: [big] })
     const publish = (event: unknown): Promise<EventPosition> =>
-      publisher.publish('rooms/1', { tenantId: 'tenant-a' }, event)
+      publisher.publish('big/1', { tenantId: 'tenant-a' }, event)
     const since = await publish('first')
     for (let index = 0; index < 4; index++) await publish(`${index}`.repeat(4_000_000))
     const statuses: string[] = []
     const client = createRealtimeClient({ url, token: 'alice', onStatus: (status) => statuses.push(status) })
     cleanups.push(() => client.close())
     const events: unknown[] = []
-    client.subscribe('rooms/1', { since, onEvent: (event) => events.push(String(event)[0]) })
+    client.subscribe('big/1', { since, onEvent: (event) => events.push(String(event)[0]) })
     await until(() => events.length === 4, 30_000)
     expect(events).toEqual(['0', '1', '2', '3'])
     expect(statuses).toEqual(['open'])
