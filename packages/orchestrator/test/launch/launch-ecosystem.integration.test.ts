@@ -256,6 +256,7 @@ describe('startEcosystem', () => {
     const { command } = plan.processes.find((each) => each.id === 'one/http') as PlannedProcess
     return withProcess(plan, 'one/http', {
       command: command.map((part) => (part.endsWith('one.ts') ? bootstrap : part)),
+      ports: {},
     })
   }
 
@@ -292,6 +293,7 @@ describe('startEcosystem', () => {
       const idle = join(trioConfig, '../../broken/idle.ts')
       return withProcess(plan, 'three/http', {
         command: command.map((part) => (part.endsWith('three.ts') ? idle : part)),
+        ports: {},
         health: false,
       })
     })
