@@ -52,7 +52,7 @@ const requestReset = route({
     if (mailer === undefined)
       throw new QuintetError('This platform sends no mail. Ask an owner of the tenant.', {
         code: 'ERR_ACCOUNT_NO_MAIL',
-        kind: 'unsupported',
+        kind: 'not-found',
       })
     await sessions.admitSignIn({ account: `reset ${tenant}/${email}`, address: client.address })
     const send = async (): Promise<void> => {
