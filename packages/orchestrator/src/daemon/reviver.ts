@@ -37,7 +37,7 @@ export interface ReviverOptions {
 
 /** Starts a supervisor again that is killed. */
 export interface Reviver {
-  /** The supervisor stops in an orderly way. */
+  /** The supervisor stops in an orderly way. Idempotent. */
   release(): void
 }
 
@@ -71,6 +71,7 @@ export function startReviver(options: ReviverOptions): Reviver {
 
   return {
     release() {
+      if (released) return
       released = true
       clearTimeout(stable)
       child.stdin.end('released\n')

@@ -45,8 +45,10 @@ export async function runDaemon(): Promise<void> {
       onSupervisorLoss: input.onSupervisorLoss,
       ...(input.gatewayPort === null ? {} : { gatewayPort: input.gatewayPort }),
       onEvent: (event) => tell({ type: 'event', event }),
+      // One that is killed while it stops was to stop.
+      onStopping: () => reviver?.release(),
       onLaunched() {
-        if (input.onSupervisorLoss === 'keep') reviver = revive(input)
+        if (input.onSupervisorLoss === 'keep') reviver = tryToRevive(input)
         tell({ type: 'launched' })
         parent.end()
       },
@@ -57,6 +59,18 @@ export async function runDaemon(): Promise<void> {
     process.exitCode = 1
   } finally {
     reviver?.release()
+  }
+}
+
+/** On a full disk there is a supervisor all the same. */
+function tryToRevive(input: DaemonInput): Reviver | undefined {
+  try {
+    return revive(input)
+  } catch (error) {
+    process.stderr.write(
+      `The supervisor will not be started again when it is killed: ${describeError(error)}\n`,
+    )
+    return undefined
   }
 }
 

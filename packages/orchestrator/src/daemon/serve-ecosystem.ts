@@ -1,10 +1,10 @@
 import { openControlServer } from '../control/control-server.ts'
-import { launchEcosystem } from '../launch/launch-ecosystem.ts'
+import { launchEcosystem, type LaunchOptions } from '../launch/launch-ecosystem.ts'
 import type { Plan } from '../plan/plan.ts'
-import type { EcosystemRunOptions, RunningEcosystem } from '../running/running-ecosystem.ts'
+import type { RunningEcosystem } from '../running/running-ecosystem.ts'
 import { stateDirectory } from '../state/state-directory.ts'
 
-export interface ServeOptions extends EcosystemRunOptions {
+export interface ServeOptions extends LaunchOptions {
   /** Stops everything in order when it aborts, as SIGTERM does. */
   readonly signal?: AbortSignal
   /** All processes have been told to start, and commands are answered. */

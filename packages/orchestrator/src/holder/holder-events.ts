@@ -14,7 +14,6 @@ export interface HolderEvents extends Disposable {
   read(): void
 }
 
-/** @throws Error when the folder cannot be watched. */
 export function followEvents(folder: string, onEvent: (event: HolderEvent) => void): HolderEvents {
   const file = join(folder, 'events')
   let offset = 0
@@ -50,16 +49,30 @@ export function followEvents(folder: string, onEvent: (event: HolderEvent) => vo
     }
   }
 
-  const watcher = watch(folder, read)
-  watcher.on('error', () => undefined)
-  watcher.unref()
+  const stopWatching = watchFolder(folder, read)
   read()
   return {
     read,
     [Symbol.dispose]() {
       closed = true
-      watcher.close()
+      stopWatching()
     },
+  }
+}
+
+/** How often the events are looked at where folders cannot be watched, because too many are already. */
+const lookInterval = 200
+
+function watchFolder(folder: string, onChange: () => void): () => void {
+  try {
+    const watcher = watch(folder, onChange)
+    watcher.on('error', () => undefined)
+    watcher.unref()
+    return () => watcher.close()
+  } catch {
+    const timer = setInterval(onChange, lookInterval)
+    timer.unref()
+    return () => clearInterval(timer)
   }
 }
 

@@ -110,7 +110,8 @@ function apply({ processes, servers }: JournalState, line: Line): void {
   switch (line.type) {
     case 'holder': {
       const { type: _type, id, ...holder } = line
-      processes.set(id, { holder, generations: processes.get(id)?.generations ?? new Map() })
+      // There is another one only when nothing runs any more that the one before has started.
+      processes.set(id, { holder, generations: new Map() })
       return
     }
     case 'generation': {

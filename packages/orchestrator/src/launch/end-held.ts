@@ -7,12 +7,15 @@ import { endLeftovers } from '../processes/end-leftovers.ts'
 import { findMarked } from '../processes/find-processes.ts'
 import { folderMark, type ProcessMark } from '../processes/process-mark.ts'
 import { identify, isRunning } from '../processes/process-identity.ts'
-import { takeLock } from '../state/lock.ts'
+import { readLock, takeLock } from '../state/lock.ts'
 import { openSecrets } from '../state/secrets.ts'
 import type { StateDirectory } from '../state/state-directory.ts'
 
 /** How long a server may take to end in an orderly way, in milliseconds. */
 const serverGrace = 10_000
+
+/** How long a killed supervisor may take to be gone, in milliseconds. */
+const killTimeout = 10_000
 
 /**
  * Ends what a supervisor that is gone has left running: processes first, all at once, and then the servers.
@@ -40,7 +43,9 @@ export async function killSupervisor(state: StateDirectory, pid: number): Promis
   const identity = identify(pid)
   await endReviver(markOf(state))
   if (identity && isRunning(identity)) process.kill(pid, 'SIGKILL')
-  while (identity && isRunning(identity)) await delay(5)
+  // Its first thread may have ended while others still hold the lock.
+  const deadline = performance.now() + killTimeout
+  while ((await readLock(state.root)) && performance.now() < deadline) await delay(5)
   await endHeld(state, 0)
 }
 

@@ -4,10 +4,17 @@ import { basename, join } from 'node:path'
 import type { SupervisorLossPolicy } from '@quintet/core/ecosystem'
 import { OrchestratorError } from '../errors.ts'
 import { findHeld, type Held } from '../holder/find-held.ts'
-import { openJournal, readJournal, type Journal } from '../holder/journal.ts'
+import {
+  openJournal,
+  readJournal,
+  type Journal,
+  type JournaledProcess,
+  type JournalState,
+} from '../holder/journal.ts'
 import type { SocketAddress } from '../holder/listening-sockets.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { ServerHold } from '../servers/servers.ts'
+import { isRunning } from '../processes/process-identity.ts'
 import type { ProcessMark } from '../processes/process-mark.ts'
 import type { StateDirectory } from '../state/state-directory.ts'
 import { createHeldProcesses, type HeldProcesses } from '../supervisor/held-processes.ts'
@@ -62,17 +69,19 @@ export async function openKeeping(
   const found = await findHeld(policy === 'keep' ? journaled : { processes: new Map(), servers: new Map() })
   let journal: Journal | undefined
   let finished = false
-  const isNeeded = (): boolean => !finished && found.processes.size > 0
+  const isNeeded = (): boolean => !finished && found.processes.size + found.unproven.size > 0
 
   function begin(): void {
-    removeFolders(state, found)
+    const doubtful = doubtfulOf(journaled, found)
+    removeFolders(state, [
+      ...[...found.processes.values()].map((each) => each.journaled),
+      ...doubtful.values(),
+    ])
     if (policy === 'stop') return rmSync(state.journalFile, { force: true })
-    const processes = new Map(
-      [...found.processes].map(([id, { journaled: entry, generation }]) => [
-        id,
-        { ...entry, generations: new Map([[generation.generation, generation]]) },
-      ]),
-    )
+    // The next supervisor must not start what is doubtful a second time either.
+    const processes = new Map(doubtful)
+    for (const [id, { journaled: entry, generation }] of found.processes)
+      processes.set(id, { ...entry, generations: new Map([[generation.generation, generation]]) })
     journal = openJournal(state.journalFile, { processes, servers: journaled.servers }, onProblem)
   }
 
@@ -98,15 +107,31 @@ export async function openKeeping(
     },
     close() {
       if (isNeeded()) return
+      const doubtful = doubtfulOf(journaled, found)
+      removeFolders(state, doubtful.values())
+      if (doubtful.size > 0) {
+        openJournal(state.journalFile, { processes: doubtful, servers: new Map() }, onProblem)
+        return rmSync(state.daemonFile, { force: true })
+      }
       rmSync(state.held, { recursive: true, force: true })
       for (const file of [state.journalFile, state.daemonFile]) rmSync(file, { force: true })
     },
   }
 }
 
-/** The folders of holders that are gone. */
-function removeFolders({ held }: StateDirectory, { processes }: Held): void {
-  const used = new Set([...processes.values()].map(({ holder }) => basename(holder.folder)))
+/** What runs and cannot be proven to be ours. */
+function doubtfulOf({ processes }: JournalState, { unproven }: Held): Map<string, JournaledProcess> {
+  return new Map(
+    [...unproven].flatMap(([id, identity]) => {
+      const entry = processes.get(id)
+      return entry && isRunning(identity) ? [[id, entry] as const] : []
+    }),
+  )
+}
+
+/** Removes the folders of holders that are gone. */
+function removeFolders({ held }: StateDirectory, needed: Iterable<JournaledProcess>): void {
+  const used = new Set([...needed].map(({ holder }) => basename(holder.folder)))
   let names: string[] = []
   try {
     names = readdirSync(held)

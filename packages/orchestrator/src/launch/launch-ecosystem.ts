@@ -73,10 +73,15 @@ function cannotStart(ecosystem: RunningEcosystem): OrchestratorError {
 /** How long processes of an earlier run may take to end in an orderly way, in milliseconds. */
 const leftoverGrace = 10_000
 
+export interface LaunchOptions extends EcosystemRunOptions {
+  /** Told when it begins to stop in order, whatever for. */
+  readonly onStopping?: () => void
+}
+
 /** As {@link startEcosystem}, but does not wait for the processes. */
 export async function launchEcosystem(
   source: string | Plan,
-  options: EcosystemRunOptions = {},
+  options: LaunchOptions = {},
 ): Promise<RunningEcosystem> {
   const env = options.env ?? process.env
   const record = createEventRecord()
@@ -204,6 +209,7 @@ export async function launchEcosystem(
   let failure: string | null = null
 
   function stop(reason = 'the ecosystem stops'): Promise<void> {
+    if (!stopping) options.onStopping?.()
     stopping ??= (async () => {
       try {
         await supervisor.stop(reason)

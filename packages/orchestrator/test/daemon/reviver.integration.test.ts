@@ -63,9 +63,26 @@ describe('a supervisor in the background', () => {
     expect([...revivers, ...processes.map((each) => each.pid ?? 0)].filter(isAlive)).toEqual([])
     expect(await markedBy(folder)).toEqual([])
   })
+
+  it('does not come back when it is killed while it stops', async () => {
+    await quintet('up')
+    const { pid, processes } = await status()
+    const one = processes.find(({ id }) => id === 'one/http')?.pid ?? 0
+    // It does not stop, so that the supervisor waits for it.
+    process.kill(one, 'SIGSTOP')
+    const down = quintet('down').catch(() => undefined)
+    await until(async () => (await revivingShells()).length === 0, 60_000)
+    process.kill(pid, 'SIGKILL')
+    await down
+    await quintet('down')
+    expect(isAlive(one)).toBe(false)
+    expect(await markedBy(folder)).toEqual([])
+  })
 })
 
 async function revivingShells(): Promise<number[]> {
-  const { stdout } = await promisify(execFile)('pgrep', ['-f', `quintet-reviver ${folder}/`])
-  return stdout.trim().split('\n').map(Number)
+  const { stdout } = await promisify(execFile)('pgrep', ['-f', `quintet-reviver ${folder}/`]).catch(() => ({
+    stdout: '',
+  }))
+  return stdout.split('\n').filter(Boolean).map(Number)
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { until } from '@quintet/test-kit'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { binPath } from '../../src/bin-path.ts'
 import { sendCommand } from '../../src/control/control-client.ts'
 import { loadPlan, startEcosystem, type EcosystemStatus } from '../../src/index.ts'
@@ -21,6 +21,10 @@ vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 const kills = Number(process.env['QUINTET_KILLS'] ?? 2)
 
 const storeConfig = fileURLToPath(new URL('../fixtures/store/quintet.config.ts', import.meta.url))
+const heldConfig = fileURLToPath(new URL('../fixtures/held/quintet.config.ts', import.meta.url))
+
+/** How often each process is restarted under clients; 20 with `QUINTET_RESTARTS=20`. */
+const restarts = Number(process.env['QUINTET_RESTARTS'] ?? 2)
 
 let folder: string
 beforeEach(async () => {
@@ -118,6 +122,7 @@ describe('a supervisor that is killed', () => {
     const first = await startKept(folder)
     await first.kill()
     const stranger = spawn('sleep', ['1000'], { stdio: 'ignore' })
+    onTestFinished(() => void stranger.kill('SIGKILL'))
     const identity = identify(stranger.pid as number)
     const file = join(folder, 'state.jsonl')
     const lines = (await readFile(file, 'utf8')).split('\n').filter(Boolean)
@@ -131,9 +136,19 @@ describe('a supervisor that is killed', () => {
     expect(three).toMatchObject({ phase: 'failed', pid: null })
     expect(three?.lastFailure).toContain(`pid ${stranger.pid} may be an earlier copy of it`)
     expect(pids(second.status)['one/http']).toBe(pids(first.status)['one/http'])
-    await second.stop()
+    // Nor does the next one, whether this one is killed or stops.
+    await second.kill()
+    const third = await startKept(folder)
+    expect(third.status.processes.find(({ id }) => id === 'three/http')?.phase).toBe('failed')
+    await third.stop()
     expect(isAlive(stranger.pid as number)).toBe(true)
+    const fourth = await startKept(folder)
+    expect(fourth.status.processes.find(({ id }) => id === 'three/http')?.phase).toBe('failed')
     stranger.kill('SIGKILL')
+    await until(() => !isAlive(stranger.pid as number))
+    await sendCommand(folder, { command: 'restart', name: 'three' })
+    expect((await statusOf(folder)).processes.find(({ id }) => id === 'three/http')?.phase).toBe('ready')
+    await fourth.stop()
   })
 })
 
@@ -195,6 +210,54 @@ describe('a process in a holder', () => {
     const answer = (await (await fetch(url)).json()) as { pid: number }
     expect(answer.pid).not.toBe(pids(supervisor.status)['one/http'])
     await supervisor.stop()
+  })
+
+  it('that is restarted costs its clients no request', async () => {
+    const supervisor = await startKept(folder, await loadPlan(heldConfig))
+    const direct = startClients(`${urlOf(supervisor.status, 'activated/http')}/environment`, 16)
+    const gateway = urlOf(supervisor.status, 'gateway/http')
+    const through = startClients(`${gateway}/api/activated/environment`, 16)
+    for (let restart = 0; restart < restarts; restart++) {
+      for (const name of ['activated', 'gateway']) {
+        await sendCommand(folder, { command: 'restart', name })
+        const answered = [direct.answered, through.answered]
+        await until(
+          () => direct.answered > (answered[0] ?? 0) + 50 && through.answered > (answered[1] ?? 0) + 50,
+        )
+      }
+    }
+    await Promise.all([direct.stop(), through.stop()])
+    expect([...direct.failures, ...through.failures]).toEqual([])
+    await supervisor.stop()
+  })
+
+  it('that was started with something else than it would be now is restarted, and keeps its address', async () => {
+    const first = await startKept(folder)
+    await first.kill()
+    const plan = await trioPlan()
+    const processes = plan.processes.map((each) =>
+      each.id === 'two/http' ? { ...each, env: { ...each.env, TWO_NEW: 'yes' } } : each,
+    )
+    const second = await startKept(folder, { ...plan, processes })
+    const url = urlOf(first.status, 'two/http')
+    await until(async () => {
+      const { environment } = (await (await fetch(url)).json()) as { environment: Record<string, string> }
+      return environment['TWO_NEW'] === 'yes'
+    })
+    const unchanged = ({ one, gateway }: Record<string, number | null>): unknown => [one, gateway]
+    expect(unchanged(pids(second.status))).toEqual(unchanged(pids(first.status)))
+    await second.stop()
+  })
+
+  it('is ended with its supervisor by "down --force", also when that stands still', async () => {
+    const supervisor = await startKept(folder)
+    supervisor.process.kill('SIGSTOP')
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      ...[binPath, 'down', '--force', '--data', folder],
+    ])
+    expect(stdout).toBe('ended by force\n')
+    expect(await markedBy(folder)).toEqual([])
+    expect(isAlive(supervisor.process.pid ?? 0)).toBe(false)
   })
 
   it('goes on when its holder is killed, which its state says', async () => {

@@ -108,6 +108,29 @@ describe('process machine', () => {
     expect(machine.phase).toBe('starting')
   })
 
+  it('takes over what runs already without waiting for anything, and starts it again when it has ended', () => {
+    const it = bench()
+    it.machine.send({ type: 'adopt' })
+    expect(it.calls).toEqual(['adopt'])
+    it.machine.send({ type: 'listening' })
+    it.machine.send(healthy)
+    expect(it.machine.phase).toBe('ready')
+    it.machine.send({ type: 'adopt' })
+    it.machine.send(crash)
+    it.clock.advance(1)
+    expect(it.machine.phase).toBe('waiting')
+    it.machine.send({ type: 'gate', open: true })
+    expect(it.calls).toEqual(['adopt', 'probe', 'crashed', 'spawn'])
+    expect(it.machine.restarts).toBe(1)
+  })
+
+  it('ends what it has taken over and hears nothing of', () => {
+    const it = bench()
+    it.machine.send({ type: 'adopt' })
+    it.clock.advance(5_000)
+    expect(it.calls).toEqual(['adopt', 'terminate'])
+  })
+
   it('is ready without a probe when it has no health checks', () => {
     const { machine } = bench({ health: false })
     machine.send({ type: 'start' })

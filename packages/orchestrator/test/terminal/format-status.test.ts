@@ -42,6 +42,14 @@ describe('the status', () => {
     expect(lines()[1]).toContain('http://127.0.0.1:43210')
   })
 
+  it('says which holders were killed', () => {
+    const lost = { ...status, processes: [{ ...process, holder: 'lost' as const }] }
+    expect(formatStatus(lost, 0)).toContain(
+      'The holder of media/thumbnails-of-large-images/1 was killed; it goes on',
+    )
+    expect(formatStatus(status, 0)).not.toContain('holder')
+  })
+
   it.each([100, 80, 60])('fits into %i columns', (width) => {
     for (const line of lines(width)) expect(line.length).toBeLessThanOrEqual(width)
     expect(lines(width)[1]).toContain('media/thumbnails-of-large-images/1  running')

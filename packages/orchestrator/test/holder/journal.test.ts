@@ -1,0 +1,68 @@
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openJournal, readJournal, type JournalState } from '../../src/holder/journal.ts'
+
+let folder: string
+let file: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'qj-'))
+  file = join(folder, 'state.jsonl')
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+const empty = (): JournalState => ({ processes: new Map(), servers: new Map() })
+const fail = (error: Error): void => {
+  throw error
+}
+const identity = { pid: 7, startTime: '1', bootId: 'b' }
+const mark = { variable: 'm.', limit: '1' }
+const holder = { folder: '/held/one', identity, mark, addresses: [] }
+const generation = { generation: 1, mark, digest: 'd', ports: { http: 3002 }, startedAt: 1 }
+
+describe('the journal', () => {
+  it('tells the next supervisor what is held, and not what has ended', () => {
+    const journal = openJournal(file, empty(), fail)
+    journal.append({ type: 'holder', id: 'one/http', ...holder })
+    journal.append({ type: 'generation', id: 'one/http', ...generation })
+    journal.append({ type: 'generation', id: 'one/http', ...generation, identity })
+    journal.append({ type: 'generation', id: 'one/http', ...generation, generation: 2 })
+    journal.append({ type: 'ended', id: 'one/http', generation: 2 })
+    journal.append({ type: 'holder', id: 'two/http', ...holder })
+    journal.append({ type: 'released', id: 'two/http' })
+    journal.append({ type: 'server', name: 'postgres', identity, port: 1, source: 'embedded' })
+    journal.append({ type: 'server', name: 'redis', identity, port: 2, source: 'path' })
+    journal.append({ type: 'server-ended', name: 'redis' })
+    const state = readJournal(file)
+    expect([...state.processes]).toEqual([
+      ['one/http', { holder, generations: new Map([[1, { ...generation, identity }]]) }],
+    ])
+    expect([...state.servers]).toEqual([['postgres', { identity, port: 1, source: 'embedded' }]])
+    openJournal(file, state, fail)
+    expect(readJournal(file)).toEqual(state)
+    expect(readFileSync(file, 'utf8').trim().split('\n')).toHaveLength(3)
+    expect(statSync(file).mode & 0o777).toBe(0o600)
+  })
+
+  it('is empty where there is none', () => {
+    expect(readJournal(file)).toEqual(empty())
+  })
+
+  it('leaves out a last line that was not written whole, and holds nothing when another one is broken', () => {
+    const journal = openJournal(file, empty(), fail)
+    journal.append({ type: 'server', name: 'redis', identity, port: 2, source: 'path' })
+    appendFileSync(file, '{"type":"server-ended","na')
+    expect(readJournal(file).servers.size).toBe(1)
+    appendFileSync(file, '\n')
+    expect(readJournal(file)).toEqual(empty())
+  })
+
+  it('says when it cannot be written, and goes on', () => {
+    const problems: string[] = []
+    const journal = openJournal(file, empty(), (error) => problems.push(error.message))
+    rmSync(folder, { recursive: true })
+    journal.append({ type: 'server-ended', name: 'redis' })
+    expect(problems).toEqual([expect.stringContaining('ENOENT')])
+  })
+})
