@@ -93,7 +93,7 @@ export function migratorOf(
     withDatabase(async (db) => {
       const files = await readMigrationFiles(folder)
       await prepareSchema(db)
-      return withMigrationLock(db, async (connection) =>
+      return withMigrationLock(db, logger, async (connection) =>
         run(connection, files, compareMigrations(files, await readApplied(connection))),
       )
     })

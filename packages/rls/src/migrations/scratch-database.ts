@@ -15,7 +15,7 @@ export async function withScratchDatabase<Result>(
   adminUrl: string,
   run: (database: ScratchDatabase) => Promise<Result>,
 ): Promise<Result> {
-  const name = `quintet_verify_${randomBytes(6).toString('hex')}`
+  const name = `quintet_verify_${process.pid}_${randomBytes(6).toString('hex')}`
   const url = new URL(adminUrl)
   url.pathname = `/${name}`
   try {

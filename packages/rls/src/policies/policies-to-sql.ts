@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import type { DatabaseRoles } from '../roles/database-roles.ts'
 import { quoteName, quoteTable, quoteText } from '../sql/sql-text.ts'
 import { operations, type Operation, type TablePolicy } from './table-policy.ts'
@@ -119,13 +120,28 @@ function grants(table: string, rules: readonly TablePolicy[], roles: PolicyRoles
   ]
 }
 
+/** The bytes of a name that PostgreSQL keeps. */
+const maxName = 63
+
+/** A name that would be cut ends with a hash, so that two rules of a table with a long name stay two policies. */
 export function policyName(table: string, rule: string): string {
-  return `${table.split('.').at(-1) ?? table}_${rule}`.slice(0, 63)
+  const name = `${table.split('.').at(-1) ?? table}_${rule}`
+  if (Buffer.byteLength(name) <= maxName) return name
+  const end = `_${hash('sha256', name).slice(0, 8)}`
+  let start = name
+  while (Buffer.byteLength(start) > maxName - end.length) start = start.slice(0, -1)
+  return start.toWellFormed() + end
 }
 
+/** The rules of each table; `public.notes` and `notes` are one. */
 function byTable(policies: readonly TablePolicy[]): Map<string, TablePolicy[]> {
   const tables = new Map<string, TablePolicy[]>()
-  for (const policy of policies) {
+  const spellings = new Map<string, string>()
+  for (const given of policies) {
+    const plain = given.table.replace(/^public\./, '')
+    const table = spellings.get(plain) ?? given.table
+    spellings.set(plain, table)
+    const policy = { ...given, table }
     const rules = tables.get(policy.table) ?? []
     if (rules.some((rule) => rule.name === policy.name)) {
       throw new TypeError(`${policy.table}: two policies are called ${policy.name}. Give one of them a name.`)

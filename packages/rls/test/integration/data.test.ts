@@ -228,7 +228,7 @@ describe('backupDatabase', () => {
     expect(report.tables.find(({ table }) => table === 'public.tree')?.rows).toBe(2)
     expect(
       await fixture.asAdmin(
-        "select datname from pg_database where datname like 'quintet_verify_%' and datname = 'x'",
+        `select datname from pg_database where datname like 'quintet_verify_${process.pid}_%'`,
       ),
     ).toEqual([])
   })
@@ -349,9 +349,11 @@ describe('a backup of a database with more than plain tables', () => {
     await backupDatabase({ url: other.ownerUrl, file })
     const report = await verifyBackup({ file, adminUrl: other.adminUrl, folder })
     expect(report.tables.find(({ table }) => table === 'public.zones')?.rows).toBe(2)
-    expect(await other.asAdmin("select rolname from pg_roles where rolname like 'quintet_verify_%'")).toEqual(
-      [],
-    )
+    expect(
+      await other.asAdmin(
+        `select rolname from pg_roles where rolname like 'quintet_verify_${process.pid}_%'`,
+      ),
+    ).toEqual([])
   })
 
   it('refuses large objects, which it cannot hold', async () => {

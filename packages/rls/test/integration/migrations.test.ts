@@ -162,6 +162,23 @@ export async function up(db) { await sql\`commit\`.execute(db) }
     await expect(migrator().up()).rejects.toThrow(/0003_ends failed: It ended its transaction/)
   })
 
+  it('tells whom it waits for, and goes on once that one is gone', async () => {
+    await migrator().up()
+    const holder = new Client({ connectionString: fixture.ownerUrl, application_name: 'another deployment' })
+    await holder.connect()
+    await holder.query('select pg_advisory_lock(6051432110874520579)')
+    const { promise: told, resolve } = Promise.withResolvers<unknown>()
+    const warn = (fields: unknown, message?: string): void => void (message && resolve([fields, message]))
+    const logger = { ...silentLogger, warn } as typeof silentLogger
+    const waiting = createMigrator({ ownerUrl: fixture.ownerUrl, folder, logger }).up()
+    expect(await told).toEqual([
+      expect.objectContaining({ application: 'another deployment', pid: expect.any(Number) as number }),
+      'waiting for another migrator',
+    ])
+    await holder.end()
+    await waiting
+  })
+
   it('gives a lock up and tries again, as often as it is told', async () => {
     await migrator().up()
     await writeFile(join(folder, '0003_alter.sql'), 'alter table books add column more int;')
@@ -389,6 +406,8 @@ export async function up(db) { await db.schema.alterTable('pages').alterColumn('
     expect(formatMigrationFindings(findings)).toMatch(/^0003_index: books: builds an index/)
     expect(await checkMigrations({ ...options, names: ['0001_books'] })).toEqual([])
     expect(formatMigrationFindings([])).toBe('Nothing blocks.')
-    expect(await fixture.asAdmin("select 1 from pg_roles where rolname like 'quintet_verify_%'")).toEqual([])
+    expect(
+      await fixture.asAdmin(`select 1 from pg_roles where rolname like 'quintet_verify_${process.pid}_%'`),
+    ).toEqual([])
   })
 })

@@ -35,6 +35,37 @@ describe('policies', () => {
     expect(hasAnyRole(["it's"])).toContain("array['it''s']")
   })
 
+  const created = (sql: readonly string[]): string[] =>
+    sql.flatMap((each) => /^create policy (?:"([^"]+)"|(\S+)) on/.exec(each)?.slice(1).find(Boolean) ?? [])
+
+  it.each(['t', 'ü', 'x_'])('of a table with a name of 62 bytes (%s) stay apart', (letter) => {
+    const table = letter.repeat(62 / Buffer.byteLength(letter))
+    const names = created(policiesToSql([tenantPolicy(table, { for: ['insert', 'select'] })], roles))
+    expect(names).toHaveLength(3)
+    // PostgreSQL cuts a name after 63 bytes.
+    const kept = names.map((name) => Buffer.from(name).subarray(0, 63).toString())
+    expect(new Set(kept).size).toBe(3)
+    expect(kept).toEqual(names)
+    // The first one is that of the system login, which stays.
+    const dropped = policiesToDownSql([tenantPolicy(table, { for: ['insert', 'select'] })], roles).join()
+    for (const name of names.slice(1)) expect(dropped).toContain(name)
+  })
+
+  it('of one table under two names are all applied', () => {
+    const [both, one] = [
+      [
+        tenantPolicy('a', { for: ['select'] }),
+        customPolicy('public.a', { for: ['insert'], using: 'true', name: 'own' }),
+      ],
+      [
+        tenantPolicy('a', { for: ['select'] }),
+        customPolicy('a', { for: ['insert'], using: 'true', name: 'own' }),
+      ],
+    ] as const
+    expect(policiesToSql(both, roles)).toEqual(policiesToSql(one, roles))
+    expect(() => policiesToSql([tenantPolicy('a'), tenantPolicy('public.a')], roles)).toThrow('two policies')
+  })
+
   it('become one policy for all operations, or one for each', () => {
     const sql = policiesToSql(
       [tenantPolicy('a', { for: ['insert', 'select'] }), sharedPolicy('b')],
