@@ -63,10 +63,8 @@ export function toChallenge(thrown: unknown, options: ChallengeOptions = {}): Au
     case 'rate-limited':
       return { status: 429, headers: retryHeader(error.retryAfter) }
     case 'unavailable':
-    case 'timeout':
-    case 'canceled':
     case 'closed':
-      return { status: 503, headers: retryHeader(error.retryAfter ?? 1_000) }
+      return { status: statusOf(error), headers: retryHeader(error.retryAfter ?? 1_000) }
     default:
       return { status: statusOf(error), headers: {} }
   }

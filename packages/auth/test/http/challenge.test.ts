@@ -38,9 +38,17 @@ describe('toChallenge', () => {
       status: 503,
       headers: { 'retry-after': '1' },
     })
-    for (const kind of ['timeout', 'canceled', 'closed', 'unavailable'] as const) {
+    for (const kind of ['closed', 'unavailable'] as const) {
       const error = new QuintetError('x', { code: 'ERR_APP_X', kind })
       expect(toChallenge(error)).toEqual({ status: 503, headers: { 'retry-after': '1' } })
+    }
+    // What fails in a handler has the status that it has on every surface.
+    for (const [kind, status] of [
+      ['timeout', 504],
+      ['canceled', 499],
+    ] as const) {
+      const error = new QuintetError('x', { code: 'ERR_APP_X', kind })
+      expect(toChallenge(error)).toEqual({ status, headers: {} })
     }
     expect(new AuthError('ERR_AUTH_UNAVAILABLE').retryAfter).toBe(1_000)
     expect(toChallenge(new AuthError('ERR_AUTH_THROTTLED', { retryAfter: 1_200 }))).toEqual({

@@ -1,12 +1,11 @@
 import { isSecret } from '../security/secret.ts'
-
-const sensitive = /(pass(word|phrase)?|secret|token|credential|private_?key|api_?key)s?$/i
+import { isSensitiveName } from '../logging/sensitive-names.ts'
 
 /** A configuration value as it may be shown: secrets and the passwords in URLs are left out. */
 export function redact(path: readonly string[], value: unknown): unknown {
   if (isSecret(value)) return '[secret]'
   const isPlain = typeof value === 'string' || typeof value === 'number'
-  if (isPlain && path.some((segment) => sensitive.test(segment))) return '[redacted]'
+  if (isPlain && path.some(isSensitiveName)) return '[redacted]'
   return typeof value === 'string' ? redactPasswords(value) : value
 }
 

@@ -1,14 +1,4 @@
-/** Field names whose values never reach a log line, in lower case. */
-const secretFields: ReadonlySet<string> = new Set([
-  'authorization',
-  'cookie',
-  'password',
-  'secret',
-  'token',
-  'accesstoken',
-  'refreshtoken',
-  'set-cookie',
-])
+import { isSensitiveName } from './sensitive-names.ts'
 
 const depth = 4
 const censor = '[redacted]'
@@ -21,7 +11,7 @@ const maxSeen = 1_000
 function isSecret(name: string): boolean {
   const known = seen.get(name)
   if (known !== undefined) return known
-  const secret = secretFields.has(name.toLowerCase())
+  const secret = isSensitiveName(name)
   if (seen.size < maxSeen) seen.set(name, secret)
   return secret
 }

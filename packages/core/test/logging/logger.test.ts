@@ -59,6 +59,10 @@ describe('createLogger', () => {
       token: 'hunter2',
       authorization: 'hunter2',
       'set-cookie': 'hunter2',
+      apiKey: 'hunter2',
+      private_key: 'hunter2',
+      databasePassword: 'hunter2',
+      credentials: 'hunter2',
     }
     const text = JSON.stringify(
       lines((logger) =>

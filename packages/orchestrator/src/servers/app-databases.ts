@@ -182,10 +182,17 @@ function loginUrls(administrator: string, name: string, passwords: Passwords): D
 function urlOf(administrator: string, database: string, user?: string, password = ''): string {
   const url = new URL(administrator)
   url.pathname = `/${database}`
-  if (user !== undefined) {
-    url.username = user
-    url.password = encodeURIComponent(password)
+  if (user === undefined) return url.href
+  // The driver lets the query win over what stands before the host.
+  url.searchParams.delete('user')
+  url.searchParams.delete('password')
+  if (url.host === '') {
+    url.searchParams.set('user', user)
+    url.searchParams.set('password', password)
+    return url.href
   }
+  url.username = user
+  url.password = encodeURIComponent(password)
   return url.href
 }
 

@@ -6,7 +6,7 @@ import type { DriverCallback } from '../wire/driver.ts'
 import { unansweredAfter, type Session } from './session.ts'
 
 /** The signal of the running invocation, unless it has aborted: what runs after that cleans up. */
-function invocationSignal(): AbortSignal | undefined {
+export function invocationSignal(): AbortSignal | undefined {
   const signal = currentInvocation()?.signal
   return signal?.aborted === true ? undefined : signal
 }

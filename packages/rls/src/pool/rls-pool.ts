@@ -17,7 +17,7 @@ import {
   type SystemPoolOptions,
 } from './pool-options.ts'
 import { createSystemAudit, noSystemPool } from '../context/system-access.ts'
-import { takeForInvocation } from './cancel-on-abort.ts'
+import { invocationSignal, takeForInvocation } from './cancel-on-abort.ts'
 import { defineControlClient, type ClientClass } from './control-client.ts'
 import { createRlsClient, isSubmittable, readArguments, release, type QueryArguments } from './client.ts'
 import type { DriverCallback } from '../wire/driver.ts'
@@ -83,7 +83,8 @@ export function createRlsPool(pool: Pool, options: RlsPoolOptions): RlsPool {
 
   const acquireFor = (tenant: string | null, callback: Parameters<Acquire>[0]): void => {
     if (tenant === null || resolved.tenantConnections === Infinity) return tenants.connect(callback)
-    shares.enter(canonicalId(tenant, resolved.tenantIdType), (refused, leave) => {
+    const id = canonicalId(tenant, resolved.tenantIdType)
+    shares.enter(id, invocationSignal(), (refused, leave) => {
       if (refused) return callback(refused)
       tenants.connect((error, session) => {
         if (session === undefined) leave?.()

@@ -5,8 +5,15 @@ export type Leave = () => void
 
 /** Bounds how many connections each tenant has at once; whoever is above it waits in line. */
 export interface TenantShares {
-  /** Calls back in any async context, with the function that gives the place back, or with an error. */
-  enter(tenant: string, callback: (error: Error | undefined, leave?: Leave) => void): void
+  /**
+   * Calls back in any async context, with the function that gives the place back, or with an error. Whoever waits
+   * leaves the line when the signal aborts.
+   */
+  enter(
+    tenant: string,
+    signal: AbortSignal | undefined,
+    callback: (error: Error | undefined, leave?: Leave) => void,
+  ): void
 }
 
 interface Line {
@@ -38,7 +45,7 @@ export function createTenantShares(share: number, waitFor: number): TenantShares
   }
 
   return {
-    enter(tenant, callback) {
+    enter(tenant, signal, callback) {
       let line = lines.get(tenant)
       if (line === undefined) lines.set(tenant, (line = { taken: 0, waiting: [] }))
       const { waiting } = line
@@ -46,17 +53,23 @@ export function createTenantShares(share: number, waitFor: number): TenantShares
         line.taken++
         return callback(undefined, place(tenant, line))
       }
-      let timer: NodeJS.Timeout | undefined
-      const start = (): void => {
+      const stopWaiting = (): void => {
         clearTimeout(timer)
+        signal?.removeEventListener('abort', onAbort)
+      }
+      const start = (): void => {
+        stopWaiting()
         callback(undefined, place(tenant, line))
       }
-      waiting.push(start)
-      if (waitFor === 0) return
-      timer = setTimeout(() => {
+      const giveUp = (reason: Error): void => {
+        stopWaiting()
         waiting.splice(waiting.indexOf(start), 1)
-        callback(tenantBusy(share))
-      }, waitFor)
+        callback(reason)
+      }
+      const onAbort = (): void => giveUp(signal?.reason as Error)
+      waiting.push(start)
+      signal?.addEventListener('abort', onAbort, { once: true })
+      const timer = waitFor === 0 ? undefined : setTimeout(() => giveUp(tenantBusy(share)), waitFor)
     },
   }
 }

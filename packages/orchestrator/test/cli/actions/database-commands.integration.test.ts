@@ -55,14 +55,14 @@ interface Answer {
   readonly stderr: string
 }
 
-function quintet(command: string, data = home): Promise<Answer> {
+function quintet(command: string, data = home, databaseUrl = server.url): Promise<Answer> {
   const config = join(project, 'quintet.config.ts')
   const args = [binPath, ...command.split(' '), '--config', config, '--data', data]
   const env = {
     PATH: process.env['PATH'],
     HOME: process.env['HOME'],
     NO_COLOR: '1',
-    DATABASE_URL: server.url,
+    DATABASE_URL: databaseUrl,
   }
   return new Promise((resolve) => {
     execFile(process.execPath, args, { env }, (error, stdout, stderr) =>
@@ -165,6 +165,18 @@ describe('quintet migrate', () => {
     const before = await catalogue()
     expect(await quintet('migrate status books --json')).toMatchObject({ code: 0 })
     expect(await catalogue()).toEqual(before)
+  })
+
+  it('makes tables as the owner, also where the URL of the administrator names its user in the query', async () => {
+    await provision()
+    const url = new URL(server.url)
+    url.searchParams.set('user', decodeURIComponent(url.username))
+    url.searchParams.set('password', decodeURIComponent(url.password))
+    Object.assign(url, { username: '', password: '' })
+    expect(await quintet('migrate up books', home, url.href)).toMatchObject({ code: 0 })
+    expect(
+      await query("select tableowner from pg_tables where tablename = 'book'", databaseUrls.ownerUrl),
+    ).toEqual([{ tableowner: 'ledger_books_owner' }])
   })
 
   it('takes an owner URL in place of a data folder', async () => {
