@@ -52,6 +52,10 @@ export function createConnectionPool(origin: string, options: ConnectionPoolOpti
       const index = idle.lastIndexOf(connection)
       if (index !== -1) idle.splice(index, 1)
     },
+    onStale() {
+      // Each would cost another request: what has lost one (a restart, a NAT) has lost all, as a rule.
+      for (const connection of idle.splice(0)) connection.destroy()
+    },
   }
 
   function keepAliveOf({ keepAliveMs }: AnswerHead): number {

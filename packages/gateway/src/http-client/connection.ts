@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import type { AnswerHead } from './answer-head.ts'
 import { AnswerParser, type AnswerEvents, type AnswerExpectation } from './answer-parser.ts'
 import { UpstreamFailure } from './upstream-failure.ts'
@@ -25,6 +26,8 @@ export interface ConnectionEvents {
   onIdle(connection: UpstreamConnection, head: AnswerHead): void
   /** Cannot be used any more, also because its socket has been handed over. */
   onGone(connection: UpstreamConnection): void
+  /** It had waited, and was lost before its next answer began: those that wait beside it are doubtful too. */
+  onStale(): void
 }
 
 /** A connection to an upstream. It carries one request at a time: HTTP/1.1 without pipelining. */
@@ -39,6 +42,9 @@ export class UpstreamConnection {
   #parser: AnswerParser | undefined
   #error: Error | undefined
   #connected = false
+  #requests = 0
+  /** Something of the present answer has come. */
+  #answered = false
 
   constructor(socket: Socket, maxHeadSize: number, events: ConnectionEvents) {
     this.#socket = socket
@@ -59,6 +65,8 @@ export class UpstreamConnection {
 
   send(request: UpstreamRequest, handler: UpstreamHandler): void {
     this.#handler = handler
+    this.#requests += 1
+    this.#answered = false
     this.#method = request.method
     this.#parser = new AnswerParser(request, this.#answer, this.#maxHeadSize)
     this.#socket.write(request.head, 'latin1')
@@ -99,6 +107,7 @@ export class UpstreamConnection {
       this.#socket.destroy()
       return
     }
+    this.#answered = true
     try {
       const progress = parser.push(chunk)
       if (progress.at === 'end') this.#ended(progress.head, progress.rest.length === 0)
@@ -131,6 +140,7 @@ export class UpstreamConnection {
     this.#events.onGone(this)
     const handler = this.#handler
     this.#handler = this.#parser = undefined
+    if (handler && this.#requests > 1 && !this.#answered) this.#events.onStale()
     handler?.onFailure(
       this.#error ?? new UpstreamFailure('CLOSED', 'The upstream closed the connection without an answer.'),
     )
@@ -145,6 +155,14 @@ export class UpstreamConnection {
     if (keeps && clean && handler?.sent === true && isQuiet(this.#socket)) {
       if (this.#socket.isPaused()) this.#socket.resume()
       this.#events.onIdle(this, head)
+    } else if (
+      this.#method === 'HEAD' &&
+      clean &&
+      handler?.sent === true &&
+      !(this.#socket instanceof TLSSocket)
+    ) {
+      // By a reset, which leaves no port behind in TIME_WAIT: clients may send any number of these.
+      this.#socket.resetAndDestroy()
     } else {
       this.#socket.destroy()
     }

@@ -47,6 +47,43 @@ describe('a connection to an upstream', () => {
     expect(await connectionsFor(() => answer('', ''), { method: 'HEAD' })).toBe(2)
   })
 
+  it('is closed by a reset behind an answer to HEAD, and leaves no port behind', async () => {
+    await using upstream = await startAnswering(() => answer('', ''))
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    await fetch(`${gateway.url}/api/app/`, { method: 'HEAD' })
+    const [connection] = upstream.connections
+    await until(() => connection?.destroyed === true)
+    expect((connection?.errored as NodeJS.ErrnoException | undefined)?.code).toBe('ECONNRESET')
+  })
+
+  it('that was lost while it waited costs one try, and those beside it none', async () => {
+    let [generation, waiting] = [0, 0]
+    const held: (() => void)[] = []
+    const born = new WeakMap<Socket, number>()
+    await using upstream = await startRawServer((socket) => {
+      if (!born.has(socket)) born.set(socket, generation)
+      // What a NAT or a load balancer has forgotten is answered with a reset.
+      if (born.get(socket) !== generation) return void socket.resetAndDestroy()
+      if (generation > 0) return void socket.write(answer())
+      waiting += 1
+      held.push(() => socket.write(answer()))
+    })
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    const first = Array.from({ length: 20 }, () => fetch(`${gateway.url}/api/app/`))
+    await until(() => waiting === 20)
+    for (const write of held) write()
+    for (const response of await Promise.all(first)) await response.text()
+    generation += 1
+    const statuses: number[] = []
+    for (let index = 0; index < 30; index++) {
+      const response = await fetch(`${gateway.url}/api/app/`)
+      statuses.push(response.status)
+      await response.text()
+    }
+    expect(statuses).toEqual(Array.from({ length: 30 }, () => 200))
+    expect(upstream.connections).toHaveLength(21)
+  })
+
   it.each([
     ['with the answer', answer('', 'okHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil')],
     ['behind 204', 'HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil'],
