@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto'
-
 /**
  * A UUID of version 7: it begins with the time, so that rows which are made one after another stand together in an
  * index, and ids sort by age to the millisecond.
@@ -10,7 +8,7 @@ import { randomBytes } from 'node:crypto'
  * @see RFC 9562 section 5.7
  */
 export function uuidv7(now = Date.now()): string {
-  const bytes = randomBytes(16)
+  const bytes = Buffer.from(crypto.getRandomValues(new Uint8Array(16)).buffer)
   bytes.writeUIntBE(now, 0, 6)
   bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x70, 6)
   bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8)

@@ -45,7 +45,7 @@ export interface AttackOperationsOptions<Actor> {
  * @returns what came out otherwise; nothing when all is well.
  *
  * @example
- * expect(await attackOperations({ processes: [http], owner, actors: { colleague, stranger }, cases })).toEqual([])
+ * expect(await attackOperations({ processes: [ledgerProcess], owner, actors: { colleague, stranger }, cases })).toEqual([])
  */
 export async function attackOperations<Actor>(
   options: AttackOperationsOptions<Actor>,

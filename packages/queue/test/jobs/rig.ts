@@ -41,11 +41,28 @@ export function createRig(url = redisUrl()): Rig {
       await Promise.all(running.map((each) => each.close()))
       for (const each of hosts) await each.close()
       await queue.close()
-      if (redis.status === 'ready') {
-        const keys = await redis.keys(`${prefix}:*`)
-        if (keys.length > 0) await redis.del(...keys)
-      }
       redis.disconnect()
+      await removeKeys(url, prefix)
     },
+  }
+}
+
+/** By a client of its own, which gives up at once: a test may have killed the server, and then nothing is left. */
+async function removeKeys(url: string, prefix: string): Promise<void> {
+  const client = new Redis(url, {
+    lazyConnect: true,
+    retryStrategy: () => null,
+    maxRetriesPerRequest: 0,
+    commandTimeout: 2_000,
+  })
+  client.on('error', () => undefined)
+  try {
+    await client.connect()
+    const keys = await client.keys(`${prefix}:*`)
+    if (keys.length > 0) await client.del(...keys)
+  } catch {
+    // The server is gone.
+  } finally {
+    client.disconnect()
   }
 }
