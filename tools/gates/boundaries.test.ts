@@ -1,8 +1,9 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { findViolations } from './boundaries.ts'
+import { rooms } from './rooms.ts'
 
 let root: string
 
@@ -20,6 +21,18 @@ async function plant(files: Record<string, string>): Promise<void> {
     await writeFile(join(root, path), text)
   }
 }
+
+describe('the rooms in ARCHITECTURE.md', () => {
+  it.each(Object.entries(rooms))('are those of the gate: %s', async (name, levels) => {
+    const text = await readFile(join(import.meta.dirname, '../../ARCHITECTURE.md'), 'utf8')
+    // The page shows folders; single files stand in the list alone.
+    const folders = levels.map((level) => level.split(' ').filter((room) => !room.includes('.')))
+    const shown = folders
+      .filter((level) => level.length > 0)
+      .map((level) => level.map((room) => `\`${room}\``).join(' '))
+    expect(text).toContain(`| ${name} | ${shown.join(' < ')} |`)
+  })
+})
 
 describe('boundaries', () => {
   it('passes what keeps to the direction of dependencies', async () => {
