@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { createLeases } from '@quintet/queue'
 import { attackIdempotency } from '@quintet/rls/testing'
+import { createRandom } from '@quintet/test-kit'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listAccounts, openAccount, readStatement } from '../src/accounts.ts'
+import { toAmount } from '../src/money.ts'
 import { reconcile } from '../src/reconciliation.ts'
 import { settle } from '../src/settlement.ts'
 import { approveTransfer, listEntries, listTransfers } from '../src/transfers.ts'
@@ -97,6 +99,43 @@ describe('postTransfer', () => {
     })
     await owner.post({ kind: 'fund', to: account, amount })
     expect(await owner.balance(account)).toBe(units)
+  })
+
+  it.each([
+    ['JPY', 0],
+    ['EUR', 2],
+    ['KWD', 3],
+  ])('counts amounts in %s exactly, in all 13 digits and 4 places', async (currency, places) => {
+    const owner = ledger.member(randomUUID(), 'owner')
+    const account = await owner.open(currency)
+    const random = createRandom(places)
+    const digits = (length: number): string =>
+      Array.from({ length }, () => [0, 0, 9, 4, random(10)][random(5)]).join('')
+    const amounts = ['1000000000000.004', '9999999999999.9999', '1000000000000.0099', '0.0001']
+    while (amounts.length < 120) {
+      const [whole, fraction] = [`${1 + random(9)}${digits(random(13))}`, digits(random(5))]
+      amounts.push(fraction === '' ? whole : `${whole}.${fraction}`)
+    }
+    for (const amount of amounts) {
+      const [whole = '', fraction = ''] = amount.split('.')
+      const key = randomUUID()
+      const fund = (as: string): Promise<unknown> => owner.post({ kind: 'fund', to: account, amount: as }, key)
+      const tenThousandths = BigInt(whole + fraction.padEnd(4, '0'))
+      const unit = 10n ** BigInt(4 - places)
+      if (tenThousandths % unit !== 0n) {
+        await expect(fund(amount), amount).rejects.toMatchObject({ code: 'ERR_LEDGER_BAD_AMOUNT' })
+        continue
+      }
+      const units = tenThousandths / unit
+      if (units > 10n ** 15n) {
+        await expect(fund(amount), amount).rejects.toMatchObject({ code: 'ERR_LEDGER_BAD_AMOUNT' })
+        continue
+      }
+      expect(await fund(amount), amount).toMatchObject({ amount: String(units) })
+      await expect(fund(toAmount(units + 1n, places)), amount).rejects.toMatchObject({
+        code: units === 10n ** 15n ? 'ERR_LEDGER_BAD_AMOUNT' : 'ERR_LEDGER_KEY_REUSED',
+      })
+    }
   })
 
   it('refuses what makes no sense', async () => {

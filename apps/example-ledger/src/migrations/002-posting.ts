@@ -89,7 +89,8 @@ begin
     ${refuse('ERR_LEDGER_CURRENCIES_DIFFER', `jsonb_build_object('from', source_account.currency, 'to', target_account.currency)::text`)};
   end if;
   select * into money from currencies where code = source_account.currency;
-  minor := case when wanted = 'reversal' then base.amount else units * 10 ^ money.minor_units end;
+  -- In numeric throughout: a power of an integer is a double, which has no more than 15 digits.
+  minor := case when wanted = 'reversal' then base.amount else units * 10::numeric ^ money.minor_units end;
   if minor <> trunc(minor) or minor <= 0 or minor > 1e15 then
     ${refuse('ERR_LEDGER_BAD_AMOUNT', `jsonb_build_object('currency', money.code, 'places', money.minor_units)::text`)};
   end if;
