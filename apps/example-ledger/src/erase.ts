@@ -1,16 +1,30 @@
 import { erasureWorker } from '@quintet/example-platform/erasure'
 import { asSystem } from '@quintet/rls'
+import { eraseIdempotencyKeys } from '@quintet/rls/data'
 import { sql } from 'kysely'
 import type { LedgerServices } from './services.ts'
+
+/** How many rows one transaction erases. */
+const batch = 5_000
 
 /**
  * Erases a tenant and its books. Of a user who is removed, the books of the tenant keep accounts and transfers under an id
  * that stands for no one any more; their idempotency keys go.
  */
-export const eraser = erasureWorker<LedgerServices>('ledger', async ({ db }, { tenantId, userId }) => {
-  await asSystem('erase what is kept of a user or tenant', async () => {
-    await sql`delete from idempotency_keys where tenant_id = ${tenantId}
-      and (${userId ?? null}::text is null or user_id = ${userId ?? null})`.execute(db)
-    if (userId === undefined) await sql`select erase_tenant(${tenantId})`.execute(db)
-  })
-})
+export const eraser = erasureWorker<LedgerServices>(
+  'ledger',
+  async ({ db }, { tenantId, userId }, signal) => {
+    await asSystem('erase what is kept of a user or tenant', async () => {
+      await eraseIdempotencyKeys(db, { tenantId, userId }, { signal })
+      if (userId !== undefined) return
+      let gone: number | undefined
+      while (gone !== 0) {
+        signal.throwIfAborted()
+        const { rows } = await sql<{
+          gone: number
+        }>`select erase_tenant(${tenantId}, ${batch}) as gone`.execute(db)
+        gone = rows[0]?.gone ?? 0
+      }
+    })
+  },
+)

@@ -34,7 +34,11 @@ const TransferView = z.object({
   reverses: z.uuid().nullable(),
 })
 const Currency = z.string().regex(/^[A-Z]{3}$/, 'must be an ISO 4217 code, e.g. "EUR"')
-const IdempotencyKey = z.string().min(8).max(200)
+const IdempotencyKey = z
+  .string()
+  .min(8)
+  .max(200)
+  .refine((key) => key.isWellFormed(), 'must hold no half of a surrogate pair')
 const Page = z.strictObject({
   limit: z.int().min(1).max(500).default(100),
   /** The `next` of the page before. */

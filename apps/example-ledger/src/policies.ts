@@ -1,4 +1,11 @@
-import { customPolicy, ownerPolicy, rolePolicy, sharedPolicy, type TablePolicy } from '@quintet/rls'
+import {
+  customPolicy,
+  ownerPolicy,
+  rolePolicy,
+  sharedPolicy,
+  systemOnlyPolicy,
+  type TablePolicy,
+} from '@quintet/rls'
 import { idempotencyPolicy } from '@quintet/rls/data'
 
 const ofTenant = "tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid)"
@@ -31,4 +38,5 @@ export const policies: readonly TablePolicy[] = [
     tenantColumn: 'tenant_id',
   }),
   idempotencyPolicy,
+  systemOnlyPolicy('erased_tenants'),
 ]

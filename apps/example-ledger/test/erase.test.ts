@@ -3,10 +3,11 @@ import { resolve } from 'node:path'
 import { exportParts } from '@quintet/example-platform/events'
 import { requestExport, startApp, tellRemoval } from '@quintet/example-platform/testing'
 import { until } from '@quintet/test-kit'
+import { Client } from 'pg'
 import { expect, it } from 'vitest'
 import system from '../src/bootstrap.ts'
 import { reconcile } from '../src/reconciliation.ts'
-import { openLedger } from './ledger-fixture.ts'
+import { openLedger, type Member } from './ledger-fixture.ts'
 
 it('erases the books of a tenant that is removed, and of no other', async () => {
   await using ledger = await openLedger()
@@ -44,3 +45,60 @@ it('erases the books of a tenant that is removed, and of no other', async () => 
   expect(await left()).toEqual([other.tenantId])
   expect(await reconcile(ledger.db)).toEqual([])
 })
+
+it('erases books of any size, part by part, and finds nothing wrong with those that are half erased', async () => {
+  await using ledger = await openLedger()
+  const owner = ledger.member(randomUUID(), 'owner')
+  const [from, to] = [await owner.open(), await owner.open()]
+  await using admin = await connect(ledger.database.ownerUrl)
+  await makeTransfers(admin.client, owner, { from, to, count: 6_000 })
+  const { id } = await owner.post({ kind: 'fund', to: from, amount: '5' })
+  await owner.post({ kind: 'reversal', reverses: id })
+  expect(await reconcile(ledger.db)).toEqual([])
+  const count = async (): Promise<readonly number[]> => {
+    const { rows } = await ledger.database.systemPool.query<{ n: number }>(
+      `select count(*)::int as n from entries union all select count(*)::int from transfers
+       union all select count(*)::int from accounts`,
+    )
+    return rows.map(({ n }) => n)
+  }
+  expect(await count()).toEqual([12_004, 6_002, 3])
+  const part = await ledger.database.systemPool.query(`select erase_tenant($1, 5000) as gone`, [
+    owner.tenantId,
+  ])
+  expect([part.rows, await count()]).toEqual([[{ gone: 5_000 }], [7_004, 6_002, 3]])
+  expect(await reconcile(ledger.db)).toEqual([])
+  await using app = await startApp(system, {
+    baseUrl: resolve(import.meta.dirname, '../src'),
+    process: 'settlement',
+    database: ledger.database,
+  })
+  await tellRemoval(app.jobs, 'ledger', { tenantId: owner.tenantId })
+  await until(async () => (await count()).every((each) => each === 0), 30_000)
+}, 60_000)
+
+/** Transfers as if they had been posted, made by the owner of the tables. */
+async function makeTransfers(
+  owner: Client,
+  { tenantId, userId }: Member,
+  { from, to, count }: { readonly from: string; readonly to: string; readonly count: number },
+): Promise<void> {
+  await owner.query(
+    `with made as (
+       insert into transfers (tenant_id, idempotency_key, kind, from_account, to_account, amount, currency, created_by, status)
+       select $1, 'key-' || i, 'transfer', case when i % 2 = 1 then $3::uuid else $4::uuid end,
+         case when i % 2 = 1 then $4::uuid else $3::uuid end, 1, 'EUR', $2, 'settled' from generate_series(1, $5) as i
+       returning id, idempotency_key, from_account, to_account)
+     insert into entries (tenant_id, transfer_id, account_id, amount, balance_after)
+     select $1, id, account, amount, case when account = $3 and amount < 0 then -1 when account = $4 and amount > 0 then 1 else 0 end
+     from made, lateral (values (from_account, -1), (to_account, 1)) as side (account, amount)
+     order by substr(idempotency_key, 5)::int`,
+    [tenantId, userId, from, to, count],
+  )
+}
+
+async function connect(connectionString: string): Promise<AsyncDisposable & { readonly client: Client }> {
+  const client = new Client({ connectionString })
+  await client.connect()
+  return { client, [Symbol.asyncDispose]: () => client.end() }
+}

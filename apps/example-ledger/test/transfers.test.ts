@@ -119,7 +119,8 @@ describe('postTransfer', () => {
     for (const amount of amounts) {
       const [whole = '', fraction = ''] = amount.split('.')
       const key = randomUUID()
-      const fund = (as: string): Promise<unknown> => owner.post({ kind: 'fund', to: account, amount: as }, key)
+      const fund = (as: string): Promise<unknown> =>
+        owner.post({ kind: 'fund', to: account, amount: as }, key)
       const tenThousandths = BigInt(whole + fraction.padEnd(4, '0'))
       const unit = 10n ** BigInt(4 - places)
       if (tenThousandths % unit !== 0n) {

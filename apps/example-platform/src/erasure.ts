@@ -2,8 +2,15 @@ import { worker, type ErasureSubject, type Erased, type JobCall, type Queue } fr
 import type { Transport } from '@quintet/core'
 import { removals } from './events.ts'
 
-/** Erases what an app keeps of a user or a tenant. May run again, after a crash or for what was still on its way. */
-export type Erase<Services> = (services: Services, subject: ErasureSubject) => Promise<void>
+/**
+ * Erases what an app keeps of a user or a tenant, in batches, however much it is: there is no time limit, and the signal
+ * aborts when the process ends. May run again, after a crash or for what was still on its way.
+ */
+export type Erase<Services> = (
+  services: Services,
+  subject: ErasureSubject,
+  signal: AbortSignal,
+) => Promise<void>
 
 interface Erasing {
   readonly jobs: Queue
@@ -26,7 +33,7 @@ export function erasureWorker<Services extends Erasing>(
       payload.topic === 'account.user-removed'
         ? { tenantId: principal.tenantId, userId: payload.data.userId }
         : { tenantId: principal.tenantId }
-    await erase(services, subject)
+    await erase(services, subject, call.signal)
     const { pending = 0 } = (await services.events?.erase(subject)) ?? {}
     if (pending > 0) throw new Error(`${pending} events and jobs are still on their way`)
   })

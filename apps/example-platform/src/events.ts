@@ -69,6 +69,8 @@ const removal = (app: string) =>
     access: 'system',
     attempts: 20,
     backoff: { min: '1s', max: '10m' },
+    // As long as it takes.
+    timeout: 0,
   })
 
 /** By the apps that keep something of users and tenants; each has a worker that tries until nothing is left. */

@@ -6,6 +6,11 @@ export {
   type LockPool,
 } from './data/advisory-lock.ts'
 export {
+  deleteInBatches,
+  deleteInBatchesDefaults,
+  type DeleteInBatchesOptions,
+} from './data/delete-in-batches.ts'
+export {
   defineKeyset,
   type Keyset,
   type KeysetColumn,
@@ -15,6 +20,7 @@ export {
   type PageableQuery,
 } from './data/keyset.ts'
 export {
+  eraseIdempotencyKeys,
   idempotencyPolicy,
   idempotencyTableSql,
   pruneIdempotencyKeys,

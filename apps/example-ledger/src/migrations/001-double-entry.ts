@@ -81,6 +81,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     )`.execute(db)
   await sql`create index entries_by_transfer on entries (tenant_id, transfer_id)`.execute(db)
   await sql`create index entries_by_account on entries (tenant_id, account_id, position)`.execute(db)
+  // Their books are erased part by part, and do not add up meanwhile.
+  await sql`create table erased_tenants (tenant_id uuid primary key)`.execute(db)
   await sql.raw(idempotencyTableSql).execute(db)
   const roles = await currentRoles(db)
   await applyPolicies(db, policies, roles)
@@ -89,6 +91,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
 }
 
 export async function down(db: Kysely<unknown>): Promise<void> {
-  await sql`drop table leases, outbox, idempotency_keys, entries, transfers, accounts, currencies`.execute(db)
+  await sql`drop table leases, outbox, idempotency_keys, erased_tenants, entries, transfers, accounts, currencies`.execute(
+    db,
+  )
   await sql`drop function outbox_claim, outbox_notify`.execute(db)
 }

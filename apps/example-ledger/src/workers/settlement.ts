@@ -29,8 +29,8 @@ export default withServices<LedgerServices>().defineProcess({
         })
       }, '2s')
       lifecycle.setInterval(async () => {
-        await leases.hold('reconciliation', async () => {
-          const discrepancies = await reconcile(db)
+        await leases.hold('reconciliation', async (_, signal) => {
+          const discrepancies = await reconcile(db, signal)
           broken = discrepancies.length
           for (const { what, id } of discrepancies) logger.error({ what, id }, 'the ledger does not add up')
           await asSystem('prune idempotency keys', () => pruneIdempotencyKeys(db, '30d'))

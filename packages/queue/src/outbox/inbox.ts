@@ -1,6 +1,7 @@
 import type { Duration } from '@quintet/core'
 import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { assertText } from '../postgres/assert-text.ts'
+import { deleteInBatches } from '../postgres/delete-in-batches.ts'
 import { assertTransaction, execute, type SqlExecutor } from '../postgres/sql-executor.ts'
 
 /**
@@ -47,11 +48,5 @@ export async function withInbox(
  */
 export async function pruneInbox(system: SqlExecutor, olderThan: Duration): Promise<number> {
   const seconds = parseDuration(olderThan, 'pruneInbox: olderThan') / 1_000
-  const [row] = await execute<{ pruned: number }>(
-    system,
-    `with gone as (delete from inbox where received_at < now() - make_interval(secs => $1) returning 1)
-     select count(*)::int as pruned from gone`,
-    [seconds],
-  )
-  return row?.pruned ?? 0
+  return deleteInBatches(system, 'inbox', 'received_at < now() - make_interval(secs => $1)', [seconds])
 }

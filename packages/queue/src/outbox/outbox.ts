@@ -3,6 +3,7 @@ import { option, readOptions, refuseUnknownKeys } from '@quintet/core/kit'
 import { QueueError } from '../errors.ts'
 import type { Erased, ErasureSubject } from '../jobs/erase-jobs.ts'
 import { assertText } from '../postgres/assert-text.ts'
+import { deleteInBatches } from '../postgres/delete-in-batches.ts'
 import { assertTransaction, execute, type PgExecutor, type SqlExecutor } from '../postgres/sql-executor.ts'
 
 /** Something that happened, for others to hear of. */
@@ -131,18 +132,15 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
       }))
     },
     async erase(system, { tenantId, userId }) {
-      const [row] = await execute<{ erased: number; pending: number }>(
+      const concerned = `tenant_id = $1 and ($2::text is null or user_id = $2 or $2 = any (subjects))`
+      const subject = [tenantId, userId ?? null]
+      const erased = await deleteInBatches(system, 'outbox', `${concerned} and dead_at is not null`, subject)
+      const [left] = await execute<{ pending: number }>(
         system,
-        `with concerned as (
-           select id, dead_at from outbox
-           where tenant_id = $1 and ($2::text is null or user_id = $2 or $2 = any (subjects))),
-         gone as (delete from outbox using concerned where outbox.id = concerned.id and concerned.dead_at is not null
-           returning outbox.id)
-         select (select count(*)::int from gone) as erased,
-           (select count(*)::int from concerned where dead_at is null) as pending`,
-        [tenantId, userId ?? null],
+        `select count(*)::int as pending from outbox where ${concerned} and dead_at is null`,
+        subject,
       )
-      return row ?? { erased: 0, pending: 0 }
+      return { erased, pending: left?.pending ?? 0 }
     },
     async replay(system, id) {
       const rows = await execute(

@@ -4,6 +4,7 @@ import { parseDuration, refuseUnknownKeys } from '@quintet/core/kit'
 import { sql, type Kysely, type Transaction } from 'kysely'
 import { RlsError } from '../errors.ts'
 import { ownerPolicy, type TablePolicy } from '../policies/table-policy.ts'
+import { deleteInBatches, type DeleteInBatchesOptions } from './delete-in-batches.ts'
 
 /** The table of idempotency keys, as SQL for a migration. May be run again. */
 export const idempotencyTableSql = `
@@ -31,7 +32,7 @@ export interface IdempotentCall {
   readonly caller: { readonly tenantId: string; readonly userId: string }
   /** What is done; a key of one operation is none of another. */
   readonly operation: string
-  /** What the client gives, 1 to 200 characters. */
+  /** What the client gives, 1 to 200 characters of well-formed Unicode. */
   readonly key: string
   /** What is asked for, as JSON: a key stands for one payload. */
   readonly payload: unknown
@@ -59,7 +60,7 @@ export async function withIdempotency<Database, Result>(
   refuseUnknownKeys(call, ['caller', 'operation', 'key', 'payload', 'authorize'], 'withIdempotency')
   if (!transaction.isTransaction) throw new TypeError('withIdempotency: needs a transaction.')
   const { caller, operation, key, payload, authorize } = call
-  if (!/^[^\0]{1,200}$/su.test(key)) throw invalidKey()
+  if (!/^[^\0]{1,200}$/su.test(key) || !key.isWellFormed()) throw invalidKey()
   await authorize()
   const digest = createHash('sha256').update(canonicalJson(payload)).digest('base64url')
   const { rows: made } = await sql`
@@ -95,9 +96,21 @@ export async function pruneIdempotencyKeys<Database>(
   olderThan: Duration,
 ): Promise<number> {
   const seconds = parseDuration(olderThan, 'pruneIdempotencyKeys: olderThan') / 1_000
-  const { numAffectedRows } = await sql`
-    delete from idempotency_keys where created_at < now() - make_interval(secs => ${seconds})`.execute(db)
-  return Number(numAffectedRows ?? 0n)
+  return deleteInBatches(db, 'idempotency_keys', sql`created_at < now() - make_interval(secs => ${seconds})`)
+}
+
+/**
+ * Forgets the keys of a tenant, or of one of its users; with the system login.
+ *
+ * @returns how many.
+ */
+export async function eraseIdempotencyKeys<Database>(
+  db: Kysely<Database>,
+  { tenantId, userId }: { readonly tenantId: string; readonly userId?: string | undefined },
+  options?: DeleteInBatchesOptions,
+): Promise<number> {
+  const ofUser = userId === undefined ? sql`` : sql`and user_id = ${userId}`
+  return deleteInBatches(db, 'idempotency_keys', sql`tenant_id = ${tenantId} ${ofUser}`, options)
 }
 
 /** JSON in which the order of members does not count. */
@@ -112,7 +125,7 @@ function canonicalJson(value: unknown): string {
 }
 
 function invalidKey(): RlsError {
-  return new RlsError('An idempotency key has 1 to 200 characters.', {
+  return new RlsError('An idempotency key has 1 to 200 characters, and no half of a surrogate pair.', {
     code: 'ERR_RLS_INVALID_VALUE',
     kind: 'invalid-input',
   })

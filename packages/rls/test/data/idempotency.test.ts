@@ -3,6 +3,7 @@ import { QuintetError } from '@quintet/core'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
+  eraseIdempotencyKeys,
   idempotencyPolicy,
   idempotencyTableSql,
   pruneIdempotencyKeys,
@@ -86,8 +87,25 @@ describe('withIdempotency', () => {
     await expect(write(owner, key, 'c')).resolves.toBeDefined()
   })
 
+  it('forgets the keys of a user, and those of a tenant, batch by batch', async () => {
+    const erased = { tenantId: randomUUID(), userId: randomUUID() }
+    const others = { tenantId: erased.tenantId, userId: randomUUID() }
+    await fixture.asAdmin(
+      `insert into idempotency_keys (tenant_id, user_id, operation, key, digest)
+       select $1, who, 'write', i::text, '' from unnest($2::text[]) as who, generate_series(1, 25) as i`,
+      [erased.tenantId, [erased.userId, others.userId]],
+    )
+    const erase = (subject: { tenantId: string; userId?: string }): Promise<number> =>
+      asSystem('erase', () => eraseIdempotencyKeys(db, subject, { batch: 10 }))
+    expect(await erase(erased)).toBe(25)
+    expect(await erase({ tenantId: erased.tenantId })).toBe(25)
+    const aborted = { batch: 10, signal: AbortSignal.abort(new Error('the process ends')) }
+    await expect(eraseIdempotencyKeys(db, erased, aborted)).rejects.toThrow('the process ends')
+    await expect(eraseIdempotencyKeys(db, erased, { bach: 10 } as never)).rejects.toThrow('bach')
+  })
+
   it('refuses a key that is none, and what is no transaction', async () => {
-    for (const key of ['', 'x'.repeat(201), 'a\0'])
+    for (const key of ['', 'x'.repeat(201), 'a\0', 'abcdefgh\ud800'])
       await expect(write(owner, key, 'a')).rejects.toMatchObject({ code: 'ERR_RLS_INVALID_VALUE' })
     const call = { caller: owner, operation: 'x', key: 'k', payload: null, authorize: () => undefined }
     await expect(withIdempotency(db as never, call, async () => 1)).rejects.toThrow('needs a transaction')
