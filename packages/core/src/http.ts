@@ -1,3 +1,4 @@
+export { bearerChallenge, type Challenge } from './access/challenge.ts'
 export {
   canonicalAddress,
   clientAddress,
@@ -17,6 +18,7 @@ export { listen, listeningUrl, type ListenOptions } from './transport/listen.ts'
 export {
   fromProblem,
   problemHeaders,
+  retryAfterSeconds,
   statusOf,
   titleOf,
   toProblem,

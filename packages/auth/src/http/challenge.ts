@@ -1,4 +1,5 @@
-import { statusOf } from '@quintet/core/http'
+import type { QuintetError } from '@quintet/core'
+import { problemHeaders, statusOf, toProblem } from '@quintet/core/http'
 import { option, type Option, readOptions, toQuintetError } from '@quintet/core/kit'
 import { dpopAlgorithms } from '../dpop/dpop-proof.ts'
 
@@ -36,7 +37,22 @@ const maxDescription = 200
 export function toChallenge(thrown: unknown, options: ChallengeOptions = {}): AuthChallenge {
   const { realm, scheme } = readOptions<ChallengeOptions, typeof spec>(options, spec, 'toChallenge')
   const error = toQuintetError(thrown)
-  const challenge = (code?: string, extra: Readonly<Record<string, string>> = {}): string => {
+  const { 'retry-after': retryAfter } = problemHeaders(toProblem(error))
+  return {
+    status: statusOf(error),
+    headers: {
+      ...challengeOf(error, { realm, scheme }),
+      ...(retryAfter === undefined ? {} : { 'retry-after': retryAfter }),
+    },
+  }
+}
+
+/** The headers that say which credentials are wanted; empty for an error that others would not mend. */
+export function challengeOf(
+  error: QuintetError,
+  { realm, scheme }: Required<ChallengeOptions>,
+): Readonly<Record<string, string>> {
+  const challenge: Challenge = (code, extra = {}) => {
     const parts = {
       realm,
       ...(code === undefined ? {} : { error: code }),
@@ -51,22 +67,14 @@ export function toChallenge(thrown: unknown, options: ChallengeOptions = {}): Au
   switch (error.kind) {
     case 'invalid-input':
       // What is wrong with a request beside its credentials is no matter of this scheme.
-      if (!error.code.startsWith('ERR_AUTH_')) return { status: 400, headers: {} }
-      return { status: 400, headers: { 'www-authenticate': challenge('invalid_request', described) } }
+      if (!error.code.startsWith('ERR_AUTH_')) return {}
+      return { 'www-authenticate': challenge('invalid_request', described) }
     case 'unauthenticated':
-      return {
-        status: 401,
-        headers: unauthenticated(error.code, error.details?.['nonce'], challenge, described),
-      }
+      return unauthenticated(error.code, error.details?.['nonce'], challenge, described)
     case 'forbidden':
-      return { status: 403, headers: forbidden(error.code, error.details, challenge, described) }
-    case 'rate-limited':
-      return { status: 429, headers: retryHeader(error.retryAfter) }
-    case 'unavailable':
-    case 'closed':
-      return { status: statusOf(error), headers: retryHeader(error.retryAfter ?? 1_000) }
+      return forbidden(error.code, error.details, challenge, described)
     default:
-      return { status: statusOf(error), headers: {} }
+      return {}
   }
 }
 
@@ -110,8 +118,4 @@ function forbidden(
       ...(typeof maxAge === 'number' ? { max_age: String(maxAge) } : {}),
     }),
   }
-}
-
-function retryHeader(retryAfter: number | undefined): Record<string, string> {
-  return retryAfter === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(retryAfter / 1_000))) }
 }

@@ -1,5 +1,12 @@
 import type { HealthCheck } from '@quintet/core'
-import { anonymous, type AuthManager, type Logger, type Principal, type UserPrincipal } from '@quintet/core'
+import {
+  anonymous,
+  type AuthManager,
+  type Logger,
+  type Principal,
+  type QuintetError,
+  type UserPrincipal,
+} from '@quintet/core'
 import {
   type AuthenticateOptions,
   type Clock,
@@ -10,6 +17,7 @@ import {
 import { createAudit } from '../audit.ts'
 import { dpopVerifier, type DpopVerifier } from '../dpop/dpop-verifier.ts'
 import { AuthError, Refusal, type AuthErrorCode } from '../errors.ts'
+import { challengeOf } from '../http/challenge.ts'
 import { isId, isSessionId, sessionKey, sessionKeyPrefix, type SessionRef } from '../sessions/session-keys.ts'
 import { BoundedRedis } from '../sessions/session-redis.ts'
 import { SessionRegistry } from '../sessions/session-registry.ts'
@@ -37,11 +45,15 @@ export interface JwtAuthManager extends AuthManager, AsyncDisposable {
   /** The way of nearly every call in tracked mode: nothing to wait for. */
   recall(credentials: Credentials): Principal | undefined
   watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable
+  /** The challenges of RFC 6750, 9449 and 9470, in the scheme that the caller used. */
+  challenge(error: QuintetError, presented: Credentials['scheme']): Readonly<Record<string, string>>
   /** A critical check for readiness: fails until the issuer's keys have come, and when they cannot be had any more. */
   healthCheck(): HealthCheck
   /** Ends the background work. Idempotent; leaves the Redis client to its owner. */
   close(): Promise<void>
 }
+
+type DpopCredentials = Extract<Credentials, { readonly scheme: 'dpop' }>
 
 const endCodes: Readonly<Record<SessionEnd, AuthErrorCode>> = {
   revoked: 'ERR_AUTH_SESSION_REVOKED',
@@ -87,6 +99,8 @@ class Manager implements JwtAuthManager {
   #toldOfSecret = false
   /** What was computed for a verified token; goes with it. */
   readonly #bound = new WeakMap<VerifiedToken, BoundToken>()
+  /** The keys of proofs, by the credentials of the request that they came with. */
+  readonly #proven = new WeakMap<DpopCredentials, Promise<string>>()
 
   constructor(options: ResolvedManagerOptions) {
     const { verifier, cnf, clock = systemClock, lastSeen, sessionLookup, logger } = options
@@ -149,6 +163,10 @@ class Manager implements JwtAuthManager {
         this.#logger.error({ err: error, end }, 'what was to happen at the end of a session failed')
       })
     })
+  }
+
+  challenge(error: QuintetError, presented: Credentials['scheme']): Readonly<Record<string, string>> {
+    return challengeOf(error, { realm: 'api', scheme: presented === 'dpop' ? 'DPoP' : 'Bearer' })
   }
 
   healthCheck(): HealthCheck {
@@ -243,14 +261,25 @@ class Manager implements JwtAuthManager {
     if (decision !== 'alive') throw new AuthError(endCodes[decision])
     if (credentials.scheme === 'dpop') {
       if (token.jkt === undefined) throw invalid('A token without a key came with a proof of possession.')
-      const { proof, method, url } = credentials
-      const jkt = await this.#dpop.verify(proof, { method, url, accessToken: credentials.token })
-      if (jkt !== token.jkt) {
+      if ((await this.#provenKey(credentials)) !== token.jkt) {
         throw new AuthError('ERR_AUTH_DPOP_INVALID', { cause: new Refusal('The proof is by another key.') })
       }
     }
     this.#markSeen(token, now)
     return token.principal
+  }
+
+  /**
+   * The thumbprint of the key by which a request is signed. A proof is good for one request, which may be checked more
+   * than once: the calls of a batch, and routes that pass a request on, have the same credentials.
+   */
+  #provenKey(credentials: DpopCredentials): Promise<string> {
+    const known = this.#proven.get(credentials)
+    if (known !== undefined) return known
+    const { proof, method, url, token } = credentials
+    const proven = this.#dpop.verify(proof, { method, url, accessToken: token })
+    this.#proven.set(credentials, proven)
+    return proven
   }
 
   async #verify(text: string): Promise<BoundToken> {

@@ -108,8 +108,21 @@ describe('a token that is bound to a key', () => {
       expect(await codeOf(tracked.manager.authenticate({ scheme: 'bearer', token }))).toBe(
         'ERR_AUTH_TOKEN_INVALID',
       )
-      expect(await codeOf(tracked.manager.authenticate(withProof))).toBe('ERR_AUTH_DPOP_INVALID')
+      expect(await codeOf(tracked.manager.authenticate({ ...withProof }))).toBe('ERR_AUTH_DPOP_INVALID')
     }
+  })
+
+  it('passes each time that one request is checked', async () => {
+    const { jkt, prove } = await prover()
+    const { accessToken: token } = await auth.signIn({ jkt })
+    const credentials = { scheme: 'dpop', token, proof: prove(claimsFor(token)), method, url } as const
+    const checks = [1, 2].map(() => codeOf(auth.manager.authenticate(credentials)))
+    expect([...(await Promise.all(checks)), await codeOf(auth.manager.authenticate(credentials))]).toEqual([
+      'resolved',
+      'resolved',
+      'resolved',
+    ])
+    expect(await codeOf(auth.manager.authenticate({ ...credentials }))).toBe('ERR_AUTH_DPOP_INVALID')
   })
 
   it('passes once for each proof', async () => {
@@ -117,7 +130,7 @@ describe('a token that is bound to a key', () => {
     const { accessToken: token } = await auth.signIn({ jkt })
     const credentials = { scheme: 'dpop', token, proof: prove(claimsFor(token)), method, url } as const
     const codes = await Promise.all(
-      Array.from({ length: 10 }, () => codeOf(auth.manager.authenticate(credentials))),
+      Array.from({ length: 10 }, () => codeOf(auth.manager.authenticate({ ...credentials }))),
     )
     expect(codes.filter((code) => code === 'resolved')).toHaveLength(1)
     expect(codes.filter((code) => code === 'ERR_AUTH_DPOP_INVALID')).toHaveLength(9)

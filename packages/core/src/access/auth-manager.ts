@@ -1,3 +1,5 @@
+import type { QuintetError } from '../errors.ts'
+import type { Challenge } from './challenge.ts'
 import type { Principal } from './principal.ts'
 import type { Credentials } from './credentials.ts'
 
@@ -27,4 +29,10 @@ export interface AuthManager {
    * after `'superseded'` the session goes on under a newer token, and its end may follow.
    */
   watch?(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable
+  /**
+   * The challenge for a caller that was refused: `WWW-Authenticate`, and what a scheme has beside it, such as
+   * `DPoP-Nonce`. Empty for an error that no other credentials would mend. HTTP surfaces send it; without this method
+   * they ask for a bearer token.
+   */
+  challenge?(error: QuintetError, presented: Credentials['scheme']): Challenge
 }

@@ -108,10 +108,13 @@ export function problemHeaders({ retryAfter }: Problem): Readonly<Record<string,
   return {
     'content-type': 'application/problem+json',
     'cache-control': 'no-store',
-    ...(retryAfter === undefined
-      ? {}
-      : { 'retry-after': String(Math.max(1, Math.ceil(retryAfter / 1_000))) }),
+    ...(retryAfter === undefined ? {} : { 'retry-after': retryAfterSeconds(retryAfter) }),
   }
+}
+
+/** A time in milliseconds as the value of `Retry-After`: whole seconds, at least one (RFC 9110, section 10.2.3). */
+export function retryAfterSeconds(retryAfter: number): string {
+  return String(Math.max(1, Math.ceil(retryAfter / 1_000)))
 }
 
 /** How long a caller should wait, in milliseconds, if the error says that trying again may help. */

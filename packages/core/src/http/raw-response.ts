@@ -31,7 +31,7 @@ export function writeRawResponse(socket: Duplex, { status, headers = {}, body = 
   socket.once('close', () => clearTimeout(timer))
 }
 
-/** Answers with a problem document as {@link writeRawResponse} does, 401 with its challenge (RFC 9110, section 11.6.1). */
+/** Answers with a problem document as {@link writeRawResponse} does. A 401 needs a challenge among its headers (RFC 9110, section 11.6.1). */
 export function writeRawProblem(
   socket: Duplex,
   problem: Problem,
@@ -41,7 +41,6 @@ export function writeRawProblem(
     status: problem.status,
     headers: {
       ...problemHeaders(problem),
-      ...(problem.status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
       ...(problem.requestId === undefined ? {} : { 'x-request-id': problem.requestId }),
       ...headers,
     },

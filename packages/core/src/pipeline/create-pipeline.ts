@@ -1,6 +1,7 @@
 import { decideAccess } from '../access/access-rule.ts'
 import { systemClock, type Clock } from '../clock.ts'
 import type { SessionEnd } from '../access/auth-manager.ts'
+import { bearerChallenge, type Challenge } from '../access/challenge.ts'
 import type { Credentials } from '../access/credentials.ts'
 import { runInInvocation } from './current-invocation.ts'
 import { toQuintetError, type QuintetError } from '../errors.ts'
@@ -80,6 +81,10 @@ class CallPipeline implements Pipeline {
 
   watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable | undefined {
     return this.#auth?.watch?.(principal, onEnd)
+  }
+
+  challenge(error: QuintetError, presented: Credentials['scheme']): Challenge {
+    return this.#auth?.challenge?.(error, presented) ?? bearerChallenge(error, presented)
   }
 
   async *stream<Input, Item>(

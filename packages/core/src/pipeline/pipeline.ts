@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { QuintetError } from '../errors.ts'
 import type { AuthManager, SessionEnd } from '../access/auth-manager.ts'
+import type { Challenge } from '../access/challenge.ts'
 import type { Credentials } from '../access/credentials.ts'
 import type { ClientInfo } from './client-info.ts'
 import type { Invocation, InvocationObserver, InvocationWrapper } from './invocation.ts'
@@ -65,6 +66,8 @@ export interface Pipeline {
   authorize(call: IncomingCall): Promise<Principal>
   /** Calls `onEnd` once when the principal's session ends, so that its open connections can be closed; undefined when the auth manager cannot tell. */
   watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable | undefined
+  /** The headers of HTTP that tell a refused caller what is wanted of it: the auth manager's, or a plain bearer challenge. */
+  challenge(error: QuintetError, presented: Credentials['scheme']): Challenge
   addObserver(observer: InvocationObserver): void
   /** Tells the observers of a request that asked for no operation there is, e.g. of a 404; it is not logged. */
   reportRefused(call: Pick<IncomingCall, 'operation' | 'requestId' | 'statusOf'>, error: QuintetError): void

@@ -183,7 +183,11 @@ describe('writeRawProblem', () => {
     const { server, port } = await serve(() => {})
     server.on('upgrade', (_request, socket) => {
       const problem = toProblem(Object.assign(new Error('x'), { name: 'TimeoutError' }), { requestId: 'r-1' })
-      writeRawProblem(socket, { ...problem, status: 401 }, { 'x-own': 'a\r\nb: c' })
+      writeRawProblem(
+        socket,
+        { ...problem, status: 401 },
+        { 'www-authenticate': 'Bearer', 'x-own': 'a\r\nb: c' },
+      )
     })
     const client = await open(port)
     client.socket.write(upgrade)

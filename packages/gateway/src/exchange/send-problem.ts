@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { endAfterBody, hasBody, statusOf, toProblem } from '@quintet/core/http'
+import { endAfterBody, hasBody, retryAfterSeconds, statusOf, toProblem } from '@quintet/core/http'
 import { breakOff } from './break-off.ts'
 import type { GatewayError } from '../errors.ts'
 import { maintenancePage } from '../maintenance/maintenance-page.ts'
@@ -41,8 +41,7 @@ export function sendProblem(
     options.requestId,
     ...options.headers,
   ]
-  if (error.retryAfter !== undefined)
-    headers.push('retry-after', String(Math.max(1, Math.ceil(error.retryAfter / 1_000))))
+  if (error.retryAfter !== undefined) headers.push('retry-after', retryAfterSeconds(error.retryAfter))
   const bodyIsOwed = hasBody(request) && !request.complete
   if (options.close || bodyIsOwed) response.shouldKeepAlive = false
   response.writeHead(statusOf(error, statuses), headers)

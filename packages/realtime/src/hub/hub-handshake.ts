@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { offeredProtocols, toProblem, writeRawProblem } from '@quintet/core/http'
-import { type Credentials, noCredentials } from '@quintet/core/kit'
+import { bearerChallenge, offeredProtocols, toProblem, writeRawProblem } from '@quintet/core/http'
+import { type Credentials, noCredentials, toQuintetError } from '@quintet/core/kit'
 import { RealtimeError } from '../errors.ts'
 import { realtimeProtocolName } from '../wire/messages.ts'
 
@@ -35,5 +35,6 @@ export function readHandshake({ headers }: IncomingMessage, origins: readonly st
 
 /** Answers a handshake in plain HTTP, before any upgrade. */
 export function refuseHandshake(socket: Duplex, thrown: unknown): void {
-  writeRawProblem(socket, toProblem(thrown))
+  const error = toQuintetError(thrown)
+  writeRawProblem(socket, toProblem(error), bearerChallenge(error, 'none'))
 }

@@ -1,18 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ClientInfo, QuintetError } from '@quintet/core'
-import { requestIdOf, statusOf } from '@quintet/core/http'
-import {
-  noCredentials,
-  toQuintetError,
-  type Credentials,
-  type IncomingCall,
-  type Operation,
-} from '@quintet/core/kit'
+import { problemHeaders, requestIdOf, statusOf } from '@quintet/core/http'
+import { toQuintetError, type Credentials, type IncomingCall, type Operation } from '@quintet/core/kit'
 import { describeKind } from '../request/describe-kind.ts'
 import { deadlineOf, traceparentOf } from '../request/call-headers.ts'
 import { serverStatuses, toProblem } from '../problem.ts'
 import { chooseCoding, createCompressor } from '../request/content-coding.ts'
-import { credentialsOf } from '../request/credentials.ts'
+import { challengeOf, credentialsOf, presentedScheme } from '../request/credentials.ts'
 import { declaredLength } from '../request/read-body.ts'
 import type { Site } from './site.ts'
 
@@ -31,6 +25,7 @@ export class Exchange {
   #controller: AbortController | undefined
   #broken = false
   #client: ClientInfo | undefined
+  #credentials: Credentials | undefined
 
   constructor(site: Site, request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) {
     this.site = site
@@ -80,10 +75,14 @@ export class Exchange {
     )
   }
 
+  /** The credentials of the request. One object for all its calls: a proof of possession is good for one request. */
   credentials(): Credentials {
+    return (this.#credentials ??= this.#readCredentials())
+  }
+
+  #readCredentials(): Credentials {
     const { options } = this.site
     if (options.credentials !== undefined) return this.#ownCredentials(options.credentials)
-    if (this.request.headers.authorization === undefined) return noCredentials
     return credentialsOf(this.request, options.trustedProxies)
   }
 
@@ -176,19 +175,18 @@ export class Exchange {
       return
     }
     const problem = toProblem(thrown, this.requestId)
-    const headers = [...extra]
-    if (problem.retryAfter !== undefined)
-      headers.push('retry-after', String(Math.ceil(problem.retryAfter / 1_000)))
+    const headers = [...extra, ...this.challenge(thrown)]
+    const { 'retry-after': retryAfter } = problemHeaders(problem)
+    if (retryAfter !== undefined) headers.push('retry-after', retryAfter)
     // What was ambiguous once may go on to be: nothing more is read from this connection.
     if (problem.code === 'ERR_SERVER_BAD_REQUEST') headers.push('connection', 'close')
-    if (problem.status === 401) headers.push('www-authenticate', this.#challenge(problem.detail))
     this.sendJson(problem.status, JSON.stringify(problem), headers, 'application/problem+json')
   }
 
-  /** @see RFC 6750 section 3: no error is named to a caller that gave no credentials. */
-  #challenge(detail: string): string {
-    if (this.request.headers.authorization === undefined) return 'Bearer'
-    return `Bearer error="invalid_token", error_description="${detail.replace(/[^\x20-\x7e]|["\\]/g, ' ')}"`
+  /** The headers that tell a refused caller which credentials are wanted, as a flat list; empty for other failures. */
+  challenge(thrown: unknown): string[] {
+    const { request, site } = this
+    return Object.entries(challengeOf(site.host.pipeline, thrown, presentedScheme(request))).flat()
   }
 
   /** Answers with an error in the middle of what runs for this request, and ends that. */

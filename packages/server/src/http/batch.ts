@@ -9,7 +9,8 @@ import { isCallId, type CallId } from '../request/call-id.ts'
 
 /**
  * Answers `POST /rpc`: `[{ id, method, input }]`, each a call of its own through the pipeline with the
- * credentials of the request. One that fails does not stop the others.
+ * credentials of the request. One that fails does not stop the others. The challenge of the first that was refused for
+ * its credentials stands in the headers (RFC 9110, section 11.6.1 allows it beside any status).
  */
 export async function answerBatch(exchange: Exchange): Promise<void> {
   const { options } = exchange.site
@@ -31,13 +32,23 @@ export async function answerBatch(exchange: Exchange): Promise<void> {
   const calls = body.map(parseCall)
   const counts = new Map<CallId | null, number>()
   for (const { id } of calls) counts.set(id, (counts.get(id) ?? 0) + 1)
-  const answers = calls.map((call): Promise<string> => {
-    const { id } = call
-    if (id !== null && counts.get(id) === 1) return answerCall(exchange, id, call)
-    const fault = id === null ? 'holds a call without an id' : 'gives an id twice'
-    return Promise.resolve(describeFailure(exchange, id, invalidBatch(fault)))
-  })
-  exchange.sendJson(200, `[${(await Promise.all(answers)).join(',')}]`)
+  const answers = await Promise.all(
+    calls.map((call): Promise<Answer> => {
+      const { id } = call
+      if (id !== null && counts.get(id) === 1) return answerCall(exchange, id, call)
+      const fault = id === null ? 'holds a call without an id' : 'gives an id twice'
+      return Promise.resolve(describeFailure(exchange, id, invalidBatch(fault)))
+    }),
+  )
+  const challenge = answers.find((answer) => answer.challenge.length > 0)?.challenge
+  exchange.sendJson(200, `[${answers.map(({ text }) => text).join(',')}]`, challenge)
+}
+
+/** The answer to one call of a batch. */
+interface Answer {
+  readonly text: string
+  /** Headers, as a flat list. */
+  readonly challenge: readonly string[]
 }
 
 interface BatchCall {
@@ -55,8 +66,8 @@ function parseCall(value: unknown): BatchCall {
   return { id: isCallId(id) ? id : null, method, input }
 }
 
-/** The JSON of one answer. What goes wrong in one call is told to that call alone. */
-async function answerCall(exchange: Exchange, id: CallId, { method, input }: BatchCall): Promise<string> {
+/** What goes wrong in one call is told to that call alone. */
+async function answerCall(exchange: Exchange, id: CallId, { method, input }: BatchCall): Promise<Answer> {
   try {
     const { procedure, operation } = findOrReport(exchange, method)
     if (procedure.mode === 'stream') {
@@ -69,7 +80,9 @@ async function answerCall(exchange: Exchange, id: CallId, { method, input }: Bat
       return input
     }
     const encode = (output: unknown): string => JSON.stringify({ id, output })
-    return await callProcedure(exchange.site.host, procedure, exchange.call(operation), readInput, encode)
+    const call = exchange.call(operation)
+    const text = await callProcedure(exchange.site.host, procedure, call, readInput, encode)
+    return { text, challenge: [] }
   } catch (error) {
     return describeFailure(exchange, id, error)
   }
@@ -90,8 +103,9 @@ function findOrReport(exchange: Exchange, method: unknown): NamedProcedure {
   }
 }
 
-function describeFailure(exchange: Exchange, id: CallId | null, error: unknown): string {
-  return JSON.stringify({ id, error: toProblem(error, exchange.requestId) })
+function describeFailure(exchange: Exchange, id: CallId | null, error: unknown): Answer {
+  const text = JSON.stringify({ id, error: toProblem(error, exchange.requestId) })
+  return { text, challenge: exchange.challenge(error) }
 }
 
 function sizeOf(input: unknown): number {

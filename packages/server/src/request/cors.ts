@@ -21,7 +21,7 @@ export interface Cors {
   preflight(request: IncomingMessage): readonly string[] | undefined
 }
 
-const exposed = 'x-request-id, retry-after, www-authenticate'
+const exposed = 'x-request-id, retry-after, www-authenticate, dpop-nonce'
 
 const spec = {
   origins: option.list(option.text()),

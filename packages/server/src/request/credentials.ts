@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { type Credentials, noCredentials } from '@quintet/core/kit'
+import type { Challenge } from '@quintet/core/http'
+import { type Credentials, noCredentials, type Pipeline, toQuintetError } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import type { TrustedProxies } from './trusted-proxies.ts'
 
@@ -38,6 +39,23 @@ export function credentialsOf(request: IncomingMessage, proxies: TrustedProxies)
     method: request.method ?? 'GET',
     url: `${proxies.origin(request)}${proxies.prefix(request)}${path}`,
   }
+}
+
+/** The scheme in which a request gives its credentials, be they well-formed or not. */
+export function presentedScheme({ headers: { authorization } }: IncomingMessage): Credentials['scheme'] {
+  if (authorization === undefined) return 'none'
+  return /^dpop /i.test(authorization) ? 'dpop' : 'bearer'
+}
+
+/** The challenge for whatever was thrown; empty where other credentials would not help. */
+export function challengeOf(
+  pipeline: Pipeline,
+  thrown: unknown,
+  presented: Credentials['scheme'],
+): Challenge {
+  const error = toQuintetError(thrown)
+  if (error.kind !== 'unauthenticated' && error.kind !== 'forbidden') return {}
+  return pipeline.challenge(error, presented)
 }
 
 function malformed(message: string): Error {

@@ -10,7 +10,7 @@ import { ConnectionLimits } from './connection-limits.ts'
 import { Connection, type AuthenticatedConnection, type DrainableSession } from './connection.ts'
 import type { ResolvedWebSocketOptions } from '../options/socket-options.ts'
 import { openRpcSession, rpcProtocolName } from './rpc-protocol.ts'
-import { admitClient, refuseUpgrade, type AdmittedClient } from './upgrade.ts'
+import { admitClient, handshakeChallenge, refuseUpgrade, type AdmittedClient } from './upgrade.ts'
 
 /** How many connections are closed together when the process stops, and the pause between, in milliseconds. */
 const closeBatch = 200
@@ -102,7 +102,8 @@ export class SocketHub {
           this.#open(client, webSocket)
         })
       },
-      (error: unknown) => refuseUpgrade(socket, error),
+      (error: unknown) =>
+        refuseUpgrade(socket, error, handshakeChallenge(request, this.#host.pipeline, error)),
     )
   }
 

@@ -1,11 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { ClientInfo, Principal } from '@quintet/core'
-import type { Credentials, Operation, TransportHost } from '@quintet/core/kit'
+import type { Credentials, Operation, Pipeline, TransportHost } from '@quintet/core/kit'
 import { offeredProtocols, requestIdOf, writeRawProblem } from '@quintet/core/http'
 import { traceparentOf } from '../request/call-headers.ts'
 import { serverError } from '../errors.ts'
 import { admit } from '../request/admit-request.ts'
+import { challengeOf, presentedScheme } from '../request/credentials.ts'
 import { toProblem } from '../problem.ts'
 import { handshakeCredentials } from './bearer-protocol.ts'
 import type { ResolvedWebSocketOptions } from '../options/socket-options.ts'
@@ -68,7 +69,22 @@ export async function admitClient(
   }
 }
 
-/** Answers a handshake with a problem document instead of an upgrade. */
-export function refuseUpgrade(socket: Duplex, thrown: unknown, requestId?: string): void {
-  writeRawProblem(socket, toProblem(thrown, requestId))
+/** Answers a handshake with a problem document instead of an upgrade, and with the headers of a challenge. */
+export function refuseUpgrade(
+  socket: Duplex,
+  thrown: unknown,
+  challenge: Readonly<Record<string, string>> = {},
+): void {
+  writeRawProblem(socket, toProblem(thrown), challenge)
+}
+
+/** The challenge for a handshake that was refused. */
+export function handshakeChallenge(
+  request: IncomingMessage,
+  pipeline: Pipeline,
+  thrown: unknown,
+): Readonly<Record<string, string>> {
+  const offersToken = offeredProtocols(request.headers['sec-websocket-protocol']).tokens.length > 0
+  const presented = offersToken ? 'bearer' : presentedScheme(request)
+  return challengeOf(pipeline, thrown, presented)
 }
