@@ -2,6 +2,7 @@ import type { Duration, SetupContext } from '@quintet/core'
 import { option, readOptions, revealText, type SecretText } from '@quintet/core/kit'
 import { Kysely, PostgresDialect } from 'kysely'
 import { Pool, type PoolConfig } from 'pg'
+import { rlsBehaviorSpec, type RlsPoolOptions } from '../pool/pool-options.ts'
 import { createRlsPool, type RlsPool } from '../pool/rls-pool.ts'
 import { databaseRoles } from '../roles/database-roles.ts'
 
@@ -11,7 +12,10 @@ export type DatabaseContext = Pick<
   'config' | 'logger' | 'lifecycle' | 'health'
 >
 
-export interface OpenDatabaseOptions {
+export interface OpenDatabaseOptions extends Omit<
+  RlsPoolOptions,
+  'role' | 'system' | 'tenantConnections' | 'logger'
+> {
   /** The role that holds the tenants' rights. @defaultValue that of `databaseRoles` for the database of the URL */
   readonly role?: string
   /** Connections for calls, in this process. @defaultValue 8 */
@@ -36,7 +40,7 @@ export interface Database<Tables> {
   readonly db: Kysely<Tables>
   /** The pool below `db`. */
   readonly pool: RlsPool
-  /** Connections of the system login, for relays and leases. */
+  /** Connections of the system login, for relays and leases. All advisory locks of the process share one of them. */
   readonly systemPool: Pool
 }
 
@@ -50,9 +54,12 @@ export const openDatabaseDefaults = Object.freeze({
 } as const)
 
 /** For how long beyond its limit the answer to a statement may take, in milliseconds, before its connection counts as lost. */
-const answerWithin = 5_000
+const answerGrace = 5_000
+
+const { logger: _ofTheContext, ...behaviorSpec } = rlsBehaviorSpec
 
 const spec = {
+  ...behaviorSpec,
   role: option.text().optional(),
   connections: option.count(openDatabaseDefaults.connections, { min: 1 }),
   systemConnections: option.count(openDatabaseDefaults.systemConnections, { min: 1 }),
@@ -66,8 +73,8 @@ const spec = {
 /**
  * Opens the database of an app in its `setup`, `config.database`, with limits on time and on each tenant's share of
  * the connections, so that no blocked row and no busy tenant stops the others. A statement is cancelled when its
- * invocation is over. The process is not ready while a pool has no connection to give or PostgreSQL does not
- * answer on it, and ends both pools when it stops.
+ * invocation is over. The process is not ready while a pool has no connection to give, PostgreSQL does not answer on it, or
+ * roles and tables are not safe, and ends both pools when it stops.
  *
  * @throws TypeError for an unknown option or a value that is none of its kind.
  *
@@ -79,35 +86,44 @@ export function openDatabase<Tables>(
   options: OpenDatabaseOptions = {},
 ): Database<Tables> {
   const resolved = readOptions<OpenDatabaseOptions, typeof spec>(options, spec, 'openDatabase')
-  const { connections, systemConnections } = resolved
+  const {
+    role,
+    connections,
+    systemConnections,
+    tenantConnections,
+    statementTimeout,
+    lockTimeout,
+    idleInTransactionTimeout,
+    connectionTimeout,
+    audit,
+    ...behavior
+  } = resolved
   const { config, logger, lifecycle, health } = context
   const limits: PoolConfig = {
     idleTimeoutMillis: 30_000,
-    connectionTimeoutMillis: resolved.connectionTimeout,
+    connectionTimeoutMillis: connectionTimeout,
     keepAlive: true,
-    statement_timeout: resolved.statementTimeout,
+    statement_timeout: statementTimeout,
     // Where the server says nothing, its own limit is never told.
-    ...(resolved.statementTimeout === 0 ? {} : { query_timeout: resolved.statementTimeout + answerWithin }),
-    lock_timeout: resolved.lockTimeout,
-    idle_in_transaction_session_timeout: resolved.idleInTransactionTimeout,
+    ...(statementTimeout === 0 ? {} : { query_timeout: statementTimeout + answerGrace }),
+    lock_timeout: lockTimeout,
+    idle_in_transaction_session_timeout: idleInTransactionTimeout,
   }
   const url = revealText(config.database.url)
   const tenants = new Pool({ ...limits, connectionString: url, max: connections })
   const systemUrl = revealText(config.database.systemUrl)
   const systemPool = new Pool({ ...limits, connectionString: systemUrl, max: systemConnections })
   const pool = createRlsPool(tenants, {
-    role: resolved.role ?? databaseRoles(databaseOf(url)).tenant,
+    ...behavior,
+    ...(audit && { audit }),
+    role: role ?? databaseRoles(databaseOf(url)).tenant,
     system: systemPool,
-    tenantConnections: resolved.tenantConnections ?? Math.ceil(connections / 2),
+    tenantConnections: tenantConnections ?? Math.ceil(connections / 2),
     logger,
   })
   lifecycle.onStop('database', () => pool.end())
-  for (const [name, each] of [
-    ['postgres', tenants],
-    ['postgres system', systemPool],
-  ] as const) {
-    health.add({ name, check: async () => void (await each.query('select 1')) })
-  }
+  health.add({ name: 'postgres', check: () => pool.ready() })
+  health.add({ name: 'postgres system', check: async () => void (await systemPool.query('select 1')) })
   return { db: new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) }), pool, systemPool }
 }
 

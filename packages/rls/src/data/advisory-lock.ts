@@ -1,15 +1,11 @@
 import { createHash } from 'node:crypto'
 import type { Duration } from '@quintet/core'
 import { option, readOptions, type ResolvedOptions } from '@quintet/core/kit'
-import type { PoolClient } from 'pg'
 import { RlsError } from '../errors.ts'
-import { answerWithin, connectWithin } from '../sql/answer-within.ts'
+import { LockSessionLost, tryAdvisoryLock, type HeldLock, type LockPool } from './lock-session.ts'
 import { watchLock } from './watch-lock.ts'
 
-/** Where a lock takes its connection from: a pg pool, or one of ours. Not through a PgBouncer in transaction mode. */
-export interface LockPool {
-  connect(): Promise<PoolClient>
-}
+export type { LockPool } from './lock-session.ts'
 
 export interface AdvisoryLockOptions {
   /** How long to wait for the lock, and a second at least for a connection; 0 asks once. @defaultValue `'30s'` */
@@ -35,12 +31,13 @@ const spec = {
 /**
  * Runs the function while this process holds the lock of that name in the database.
  *
- * The lock lives on one connection for as long as the function runs. When that connection is lost, so is
- * the lock: the signal aborts with `ERR_RLS_LOCK_LOST`, and so does the call once the function has ended. A connection
- * that is lost without a word is found by the heartbeat; another session may hold it until then.
+ * All locks that a process takes from one pool live on one connection of it, for as long as one of them is held or waited
+ * for. When that connection is lost, so are the locks: the signal aborts with `ERR_RLS_LOCK_LOST`, and so does the call
+ * once the function has ended. A connection that is lost without a word is found by the heartbeat; another session may
+ * hold the lock until then.
  *
- * @throws RlsError `ERR_RLS_LOCK_TIMEOUT` when another session holds it for longer than the timeout,
- * `ERR_RLS_DATABASE_UNAVAILABLE` when the database does not answer within it.
+ * @throws TypeError for a pool with a context, RlsError `ERR_RLS_LOCK_TIMEOUT` when the lock is held elsewhere for longer
+ * than the timeout, `ERR_RLS_DATABASE_UNAVAILABLE` when the database does not answer within it.
  */
 export async function withAdvisoryLock<Result>(
   pool: LockPool,
@@ -49,35 +46,24 @@ export async function withAdvisoryLock<Result>(
   options: AdvisoryLockOptions = {},
 ): Promise<Result> {
   const times = readOptions<AdvisoryLockOptions, typeof spec>(options, spec, 'withAdvisoryLock')
-  const { timeout, signal, heartbeat } = times
+  const { signal, heartbeat } = times
+  if ('withContext' in pool) {
+    throw new TypeError('withAdvisoryLock: a lock belongs to no tenant. Give a pool of pg, e.g. systemPool.')
+  }
   signal?.throwIfAborted()
-  const end = performance.now() + timeout
-  const client = await connectWithin(pool, Math.max(timeout, leastAnswerTime), signal)
   const lost = new AbortController()
   const onLost = (cause?: unknown): void => lost.abort(lockLost(name, cause))
-  client.on('error', onLost)
-  client.on('end', onLost)
-  let broken = true
+  const lock = await acquire(pool, name, times, onLost)
+  const watch = watchLock(lock.client, advisoryLockKey(name), heartbeat, onLost)
   try {
-    if (!(await acquire(client, name, end, times))) {
-      broken = false
-      throw lockTimeout(name)
-    }
-    const watch = watchLock(client, advisoryLockKey(name), heartbeat, onLost)
-    try {
-      lost.signal.throwIfAborted()
-      signal?.throwIfAborted()
-      const result = await run(lost.signal)
-      lost.signal.throwIfAborted()
-      return result
-    } finally {
-      await watch.stop()
-      broken = lost.signal.aborted || !(await unlock(client, name, heartbeat))
-    }
+    lost.signal.throwIfAborted()
+    signal?.throwIfAborted()
+    const result = await run(lost.signal)
+    lost.signal.throwIfAborted()
+    return result
   } finally {
-    client.removeListener('end', onLost)
-    client.release(broken)
-    client.removeListener('error', onLost)
+    await watch.stop()
+    await lock.release(heartbeat)
   }
 }
 
@@ -91,37 +77,29 @@ const leastAnswerTime = 1_000
 
 type LockTimes = ResolvedOptions<typeof spec>
 
-/** False when the lock was not free until the end of the time. */
 async function acquire(
-  client: PoolClient,
+  pool: LockPool,
   name: string,
-  end: number,
-  { signal, heartbeat }: LockTimes,
-): Promise<boolean> {
+  { timeout, signal, heartbeat }: LockTimes,
+  onLost: (cause: unknown) => void,
+): Promise<HeldLock> {
+  const end = performance.now() + timeout
   for (;;) {
     const left = end - performance.now()
-    const limit = Math.max(Math.min(left, heartbeat), leastAnswerTime)
-    if (await answerWithin(client, limit, () => tryLock(client, name), signal)) return true
-    if (left <= 0) return false
+    const connectLimit = Math.max(left, leastAnswerTime)
+    const answerLimit = Math.max(Math.min(left, heartbeat), leastAnswerTime)
+    const attempt = { connectLimit, answerLimit, signal, onLost }
+    try {
+      const lock = await tryAdvisoryLock(pool, advisoryLockKey(name), attempt)
+      if (lock !== undefined) return lock
+      if (left <= 0) throw lockTimeout(name)
+    } catch (error) {
+      // Another one's loss: the next connection may serve.
+      if (!(error instanceof LockSessionLost) || left <= 0) throw error
+    }
+    signal?.throwIfAborted()
     await pause(Math.min(left, 20 + Math.random() * 80), signal)
   }
-}
-
-async function tryLock(client: PoolClient, name: string): Promise<boolean> {
-  const { rows } = await client.query<{ held: boolean }>('select pg_try_advisory_lock($1::bigint) as held', [
-    advisoryLockKey(name),
-  ])
-  return rows[0]?.held === true
-}
-
-/** False when the connection must not be used again, since it may still hold the lock. */
-async function unlock(client: PoolClient, name: string, limit: number): Promise<boolean> {
-  const ask = (): Promise<unknown> =>
-    client.query('select pg_advisory_unlock($1::bigint)', [advisoryLockKey(name)])
-  return answerWithin(client, limit, ask).then(
-    () => true,
-    () => false,
-  )
 }
 
 function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {

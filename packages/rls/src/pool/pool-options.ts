@@ -80,16 +80,21 @@ const connectionSpec = {
 const auditOption = option.function<AuditSystemAccess>().optional()
 const pgPool = option.collaborator<Pool>(['connect', 'query', 'end'], 'a pool of pg')
 
-const rlsPoolSpec = {
+/** What a pool leaves to whoever opens it for an app. */
+export const rlsBehaviorSpec = {
   ...connectionSpec,
+  audit: auditOption,
+  check: option.boolean(rlsPoolDefaults.check),
+  unprotectedTables: option.list(option.text()),
+}
+
+const rlsPoolSpec = {
+  ...rlsBehaviorSpec,
   role: option.text(undefined, {
     pattern: /^(?!none$)[^]+$/,
     expected: "the role that holds the tenants' rights, e.g. 'media_tenant'",
   }),
   system: pgPool.optional(),
-  audit: auditOption,
-  check: option.boolean(rlsPoolDefaults.check),
-  unprotectedTables: option.list(option.text()),
   tenantConnections: option.count(Infinity, { min: 1 }),
 }
 

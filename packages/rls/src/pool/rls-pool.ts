@@ -47,6 +47,13 @@ export interface RlsPool
     AsyncDisposable {
   /** The driver's client class, with which Kysely opens a connection of its own to cancel a statement. */
   readonly Client: ClientClass
+  /**
+   * Resolves once the pool can serve: its roles and tables are safe, and PostgreSQL answers on a connection of it. For a
+   * health check, or before an app listens.
+   *
+   * @throws RlsError `ERR_RLS_UNSAFE_ROLES` while they are not safe (the next call asks again), and the driver's errors.
+   */
+  ready(): Promise<void>
   /** This pool for one context, whatever surrounds the running code. It ends with this pool; its own `end` does nothing. */
   withContext(context: RlsContextInput): RlsPool
 }
@@ -78,6 +85,11 @@ export function createRlsPool(pool: Pool, options: RlsPoolOptions): RlsPool {
     return checked
   }
   let safe = !resolved.check
+  const assertSafe = async (): Promise<void> => {
+    if (safe) return
+    await check()
+    safe = true
+  }
 
   const shares = createTenantShares(resolved.tenantConnections, pool.options.connectionTimeoutMillis ?? 0)
 
@@ -100,11 +112,8 @@ export function createRlsPool(pool: Pool, options: RlsPoolOptions): RlsPool {
     if (scope === undefined || reason === null) {
       const tenant = scope?.context.tenantId ?? null
       if (safe) return acquireFor(tenant, callback)
-      check().then(
-        () => {
-          safe = true
-          acquireFor(tenant, callback)
-        },
+      assertSafe().then(
+        () => acquireFor(tenant, callback),
         (error: Error) => callback(error),
       )
       return
@@ -116,7 +125,12 @@ export function createRlsPool(pool: Pool, options: RlsPoolOptions): RlsPool {
     )
   }
   const find = (processId: number): Session | undefined => tenants.find(processId) ?? system?.find(processId)
-  return poolOver(pool, acquire, find, resolved.system === undefined ? [pool] : [pool, resolved.system])
+  return poolOver(pool, {
+    acquire,
+    find,
+    owned: resolved.system === undefined ? [pool] : [pool, resolved.system],
+    assertSafe,
+  })
 }
 
 /**
@@ -143,12 +157,21 @@ export function createSystemPool(pool: Pool, options: SystemPoolOptions = {}): R
       (error: Error) => callback(error),
     )
   }
-  return poolOver(pool, acquire, (processId) => sessions.find(processId), [pool])
+  const find = (processId: number): Session | undefined => sessions.find(processId)
+  return poolOver(pool, { acquire, find, owned: [pool], assertSafe: () => Promise.resolve() })
 }
 
 type Acquire = SessionPool['connect']
 
-function poolOver(pool: Pool, acquire: Acquire, find: SessionPool['find'], owned: readonly Pool[]): RlsPool {
+interface PoolParts {
+  readonly acquire: Acquire
+  readonly find: SessionPool['find']
+  /** The pools that end with this one. */
+  readonly owned: readonly Pool[]
+  readonly assertSafe: () => Promise<void>
+}
+
+function poolOver(pool: Pool, { acquire, find, owned, assertSafe }: PoolParts): RlsPool {
   let ended: Promise<void> | undefined
   const end = (): Promise<void> =>
     (ended ??= runDetached(() => Promise.all(owned.map((one) => one.end()))).then(() => undefined))
@@ -221,6 +244,10 @@ function poolOver(pool: Pool, acquire: Acquire, find: SessionPool['find'], owned
       return pool.ended
     },
     Client: defineControlClient((pool as unknown as { Client: ClientClass }).Client, find),
+    async ready() {
+      await assertSafe()
+      await runDetached(() => pool.query('select 1'))
+    },
     withContext: (context) => boundTo(view, context),
     [Symbol.asyncDispose]: end,
   }

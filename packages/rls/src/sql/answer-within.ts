@@ -70,13 +70,14 @@ export function destroySocket(client: PoolClient): void {
   connection?.stream?.destroy()
 }
 
-function settleWithin<Result>(
+/** Waits for a promise within a time limit, unless the signal aborts before. What has come while the process stood still counts. */
+export function settleWithin<Result>(
   promise: Promise<Result>,
   limit: number,
   signal: AbortSignal | undefined,
 ): Promise<Result> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(noAnswer(limit)), limit)
+    const timer = setTimeout(() => setImmediate(() => reject(noAnswer(limit))), limit)
     const abort = (): void => reject(signal?.reason as Error)
     if (signal?.aborted) abort()
     signal?.addEventListener('abort', abort, { once: true })

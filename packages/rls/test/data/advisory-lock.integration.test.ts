@@ -109,3 +109,31 @@ describe('a lock of a server that does not answer', () => {
     expect(await withAdvisoryLock(pool, 'unanswered', async () => 'again')).toBe('again')
   })
 })
+
+describe('a lock that is given up while another one is held', () => {
+  it('leaves the other its connection', { timeout: 20_000 }, async () => {
+    const pool = losable()
+    let delayed = false
+    const slow = {
+      async connect() {
+        const client = await pool.connect()
+        const query = client.query.bind(client) as (text: string, values?: unknown[]) => Promise<unknown>
+        client.query = (async (text: string, values?: unknown[]) => {
+          const answer = await query(text, values)
+          if (delayed && text.includes('pg_try')) await new Promise((resolve) => setTimeout(resolve, 1_500))
+          return answer
+        }) as typeof client.query
+        return client
+      },
+    }
+    await withAdvisoryLock(slow, 'kept', async (signal) => {
+      delayed = true
+      await expect(withAdvisoryLock(slow, 'late', async () => 1, { timeout: 0 })).rejects.toMatchObject({
+        code: 'ERR_RLS_DATABASE_UNAVAILABLE',
+      })
+      expect(signal.aborted).toBe(false)
+      // What was granted too late is given back.
+      expect(await withAdvisoryLock(fixture.pgPool(), 'late', async () => 'free')).toBe('free')
+    })
+  })
+})

@@ -80,7 +80,7 @@ describe('withAdvisoryLock', () => {
   })
 
   it('aborts the function when the connection is lost', async () => {
-    const pool = fixture.pool()
+    const pool = fixture.pgPool()
     await expect(
       withAdvisoryLock(pool, 'lost', async (signal) => {
         await killHolder('lost')
@@ -88,6 +88,74 @@ describe('withAdvisoryLock', () => {
       }),
     ).rejects.toMatchObject({ code: 'ERR_RLS_LOCK_LOST', kind: 'unavailable' })
     expect(await withAdvisoryLock(pool, 'lost', async () => 'again')).toBe('again')
+  })
+})
+
+describe('the connections that locks cost', () => {
+  it('is one, however many are held and waited for', async () => {
+    const pool = fixture.pgPool({ max: 2, connectionTimeoutMillis: 2_000 })
+    const ask = async (): Promise<number> => {
+      const { rows } = await pool.query<{ one: number }>('select 1 as one')
+      expect(pool.totalCount).toBeLessThanOrEqual(2)
+      return rows[0]?.one ?? 0
+    }
+    const names = ['report', 'report', 'report', 'sweep', 'index', 'mail', 'mail']
+    expect(await Promise.all(names.map((name) => withAdvisoryLock(pool, name, ask)))).toEqual(
+      names.map(() => 1),
+    )
+    expect(pool.idleCount).toBe(pool.totalCount)
+  })
+
+  it('leaves jobs that lead the rest of their pool', async () => {
+    const pool = fixture.pgPool({ max: 2, connectionTimeoutMillis: 2_000 })
+    const done = new Set<string>()
+    const jobs = ['a', 'b', 'c', 'd'].map((name) =>
+      createSingletonJob({
+        pool,
+        name,
+        async run(signal) {
+          await pool.query('select 1')
+          done.add(name)
+          await new Promise((resolve) => signal.addEventListener('abort', resolve))
+        },
+      }),
+    )
+    await until(() => done.size === 4)
+    expect(jobs.every(({ leading }) => leading)).toBe(true)
+    await Promise.all(jobs.map((job) => job.close()))
+    expect(pool.idleCount).toBe(pool.totalCount)
+  })
+
+  it('lets go of one lock alone', async () => {
+    const pool = fixture.pgPool()
+    const elsewhere = fixture.pgPool()
+    const asked = (name: string) => withAdvisoryLock(elsewhere, name, async () => 'free', { timeout: 0 })
+    await withAdvisoryLock(pool, 'outer', async () => {
+      await withAdvisoryLock(pool, 'inner', async () => {
+        await expect(asked('inner')).rejects.toMatchObject({ code: 'ERR_RLS_LOCK_TIMEOUT' })
+      })
+      expect(await asked('inner')).toBe('free')
+      await expect(asked('outer')).rejects.toMatchObject({ code: 'ERR_RLS_LOCK_TIMEOUT' })
+    })
+    expect(await asked('outer')).toBe('free')
+  })
+
+  it('loses them all with their connection', async () => {
+    const pool = fixture.pgPool()
+    const hold = (name: string) =>
+      withAdvisoryLock(pool, name, async (signal) => {
+        if (name === 'second') await killHolder('first')
+        await until(() => signal.aborted)
+      })
+    const results = await Promise.allSettled([hold('first'), hold('second')])
+    for (const result of results) expect(result).toMatchObject({ reason: { code: 'ERR_RLS_LOCK_LOST' } })
+    expect(await withAdvisoryLock(pool, 'first', async () => 'again')).toBe('again')
+  })
+
+  it('takes no pool with a context', async () => {
+    await expect(withAdvisoryLock(fixture.pool(), 'tenant', async () => 1)).rejects.toThrow(
+      'withAdvisoryLock: a lock belongs to no tenant. Give a pool of pg, e.g. systemPool.',
+    )
   })
 })
 

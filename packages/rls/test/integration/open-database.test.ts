@@ -69,6 +69,39 @@ describe('openDatabase', () => {
     }
   })
 
+  it('is not ready while a table is open to all tenants, and is once that is mended', async () => {
+    await fixture.asOwner('create table half_made (tenant_id uuid)')
+    await fixture.asOwner(`grant select on half_made to ${fixture.roles.tenant}`)
+    const { db, health } = open()
+    const notes = () => runWithRlsContext(contextA, () => db.selectFrom('notes').select('title').execute())
+    try {
+      await expect(notes()).rejects.toMatchObject({ code: 'ERR_RLS_UNSAFE_ROLES' })
+      expect(await health.report()).toMatchObject({ status: 'fail' })
+    } finally {
+      await fixture.asOwner('drop table half_made')
+    }
+    await vi.waitFor(async () => expect(await health.report()).toMatchObject({ status: 'pass' }), 10_000)
+    expect(await notes()).toHaveLength(2)
+  })
+
+  it('passes on what an RLS pool takes', async () => {
+    const reasons: string[] = []
+    const { pool } = open({
+      userIdType: 'text',
+      tenantIdType: 'text',
+      audit: ({ reason }) => void reasons.push(reason),
+      check: false,
+      preparedStatements: false,
+    })
+    const show = `select current_setting('app.user_id') as id, (select count(*)::int from pg_prepared_statements) as prepared`
+    const asked = () => pool.query<{ id: string; prepared: number }>(show)
+    const context = { userId: 'user-1', tenantId: 'tenant-1', roles: [], isSystem: false }
+    const { rows } = await runWithRlsContext(context, async () => (await asked(), asked()))
+    expect(rows).toEqual([{ id: 'user-1', prepared: 0 }])
+    await asSystem('counting', asked)
+    expect(reasons).toEqual(['counting'])
+  })
+
   it('refuses unknown options by name', () => {
     expect(() => open({ statementTimeuot: '1s' } as never)).toThrow(/statementTimeuot.*statementTimeout/)
   })
