@@ -153,7 +153,7 @@ async function* measureLinks(): AsyncIterable<Figure> {
     process: 'caller',
   })
   const caller = systemPrincipal('bench')
-  const link = links.connect('worker', () => caller)
+  const link = links.connect('worker', () => ({ principal: caller }))
   const pool = new Pool('http://localhost', { socketPath: join(directory, 'http'), connections: inFlight })
   const input = { a: 1, b: 2 }
 

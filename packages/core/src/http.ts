@@ -28,7 +28,7 @@ export {
   type ToProblemOptions,
 } from './http/problem.ts'
 export { writeRawProblem, writeRawResponse, type RawResponse } from './http/raw-response.ts'
-export { requestIdOf } from './http/request-id.ts'
+export { requestIdOf, traceparentOf } from './http/request-id.ts'
 export {
   apiSecurityHeaders,
   defaultSecurityHeaders,

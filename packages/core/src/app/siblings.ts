@@ -16,11 +16,12 @@ export interface SiblingOptions {
 
 /**
  * Makes the function that connects to siblings. Each sibling has one link, closed with the lifecycle. A call that
- * is made while handling another one carries its principal; any other is made as the process itself.
+ * is made while handling another one carries its principal, client, request id and trace; any other is made as the process
+ * itself.
  */
 export function createSiblings(options: SiblingOptions): (sibling: string) => BinaryClientLink {
   const { system, process, access, links, lifecycle } = options
-  const own = systemPrincipal(`${system}/${process}`)
+  const own = { principal: systemPrincipal(`${system}/${process}`) }
   const connected = new Map<string, BinaryClientLink>()
   return (sibling) => {
     const existing = connected.get(sibling)
@@ -37,7 +38,7 @@ export function createSiblings(options: SiblingOptions): (sibling: string) => Bi
         kind: 'unavailable',
       })
     }
-    const link = lifecycle.use(links.connect(sibling, () => currentInvocation()?.principal ?? own))
+    const link = lifecycle.use(links.connect(sibling, () => currentInvocation() ?? own))
     connected.set(sibling, link)
     return link
   }

@@ -1,4 +1,4 @@
-import type { Principal } from '../access/principal.ts'
+import type { Invocation } from '../pipeline/invocation.ts'
 import type { Transport } from './transport.ts'
 
 export interface CallOptions {
@@ -20,10 +20,17 @@ export interface BinaryClientLink extends ClientLink {
   readonly carriesBytes: true
 }
 
+/**
+ * What a call to a sibling takes along of the call that is being handled, or of the process itself: for whom it is made,
+ * where it comes from, and by which ids log lines and traces belong together.
+ */
+export type ForwardedCall = Pick<Invocation, 'principal'> &
+  Partial<Pick<Invocation, 'client' | 'requestId' | 'traceparent'>>
+
 /** Connects the processes of one system. The runner gives one to `createApp`; `@quintet/server/link` makes it. */
 export interface Links {
   /** The transport by which this process answers its siblings. */
   expose(): Transport
-  /** A link to a sibling process, spread over its instances. The principal is forwarded with every call. */
-  connect(process: string, forward: () => Principal): BinaryClientLink & AsyncDisposable
+  /** A link to a sibling process, spread over its instances. What `forward` gives goes with every call. */
+  connect(process: string, forward: () => ForwardedCall): BinaryClientLink & AsyncDisposable
 }

@@ -717,16 +717,17 @@ describe('sibling', () => {
     ],
   })
 
-  it('calls as the caller of the call in progress, and else as the process', async () => {
-    const forwarded: string[] = []
+  it('calls as the caller of the call in progress, with its address, request id and trace, and else as the process', async () => {
+    const forwarded: unknown[] = []
     const closed: string[] = []
     const links: Links = {
       expose: () => recordedTransport('link'),
       connect: (process, forward) => ({
         carriesBytes: true,
         async call() {
-          const principal = forward()
-          forwarded.push(principal.kind === 'system' ? principal.actor : (principal.userId ?? 'nobody'))
+          const { principal, client, requestId, traceparent } = forward()
+          const who = principal.kind === 'system' ? principal.actor : principal.userId
+          forwarded.push([who, client?.address, requestId, traceparent])
           return process
         },
         async *stream() {},
@@ -737,16 +738,22 @@ describe('sibling', () => {
     const { sibling } = app.services
     expect(await sibling('images').call('x', {})).toBe('images')
     const principal = testUser({ userId: 'ada' })
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
     await app.pipeline.run(
       {
         operation: { surface: 'rpc', name: 'x', access: 'authenticated', freshness: undefined, timeout: 0 },
         credentials: { scheme: 'attested', principal, by: 'in-process' },
         requestId: '1',
+        client: { address: '192.0.2.7', userAgent: null },
+        traceparent,
         signal: new AbortController().signal,
       },
       { input: () => undefined, handle: () => sibling('images').call('x', {}) },
     )
-    expect(forwarded).toEqual(['media/http', 'ada'])
+    expect(forwarded).toEqual([
+      ['media/http', undefined, undefined, undefined],
+      ['ada', '192.0.2.7', '1', traceparent],
+    ])
     expect(() => sibling('image')).toThrow('Did you mean "images"?')
     await app.stop()
     expect(closed).toEqual(['images'])

@@ -1,7 +1,7 @@
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 
 /** Which version of the frames both sides speak. */
-export const linkVersion = 1
+export const linkVersion = 2
 
 /** Who a side of a link says it is. */
 export interface LinkIdentity {

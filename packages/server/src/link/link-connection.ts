@@ -1,12 +1,20 @@
 import { connect, type Socket } from 'node:net'
-import { isQuintetError, type Principal } from '@quintet/core'
-import { type CallOptions, systemClock, type Timed, TimeLimit, toQuintetError } from '@quintet/core/kit'
+import { isQuintetError } from '@quintet/core'
+import {
+  type CallOptions,
+  type ForwardedCall,
+  systemClock,
+  type Timed,
+  TimeLimit,
+  toQuintetError,
+} from '@quintet/core/kit'
 import { notEncodable } from '../encode-input.ts'
 import { eventIdOf } from '../streams/event-id.ts'
 import { EventQueue } from '../streams/event-queue.ts'
 import { serverError } from '../errors.ts'
 import { decodeBody, encodeBody, type EncodedBody } from './body.ts'
 import { CallHeadWriter, readError } from './call-head.ts'
+import { writeOrigin } from './call-origin.ts'
 import { CallNumbers, CallSlots } from './call-slots.ts'
 import {
   binaryFlag,
@@ -18,7 +26,7 @@ import {
   type Frame,
 } from './frames.ts'
 import { isSameProof, linkVersion, makeNonce, proveKey, type LinkIdentity } from './handshake.ts'
-import { initialCredit, noDeadline } from './link-constants.ts'
+import { callFields, initialCredit, noDeadline } from './link-constants.ts'
 
 export interface LinkConnectionOptions {
   readonly path: string
@@ -59,8 +67,6 @@ interface PendingCall extends Timed {
 }
 
 const handshakeTimeout = 5_000
-/** Bytes of a call beside its head and its input: the deadline, the number of the head and its length. */
-const callFields = 12
 
 /** The calling side of one link to one instance of a sibling. */
 export class LinkConnection {
@@ -117,10 +123,11 @@ export class LinkConnection {
   }
 
   /** Sends a call. Resolves with its result, or with the items of a stream. */
-  call(method: string, input: unknown, principal: Principal, options: CallOptions): Promise<unknown> {
+  call(method: string, input: unknown, caller: ForwardedCall, options: CallOptions): Promise<unknown> {
     const { signal } = options
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
-    const room = this.#options.maxFrameSize - frameHeader - callFields
+    const origin = Buffer.from(writeOrigin(caller), 'utf8')
+    const room = this.#options.maxFrameSize - frameHeader - callFields - origin.length
     let body: EncodedBody
     try {
       body = encodeBody(input, room)
@@ -138,6 +145,7 @@ export class LinkConnection {
       )
     let head: readonly (number | Uint8Array)[]
     try {
+      const { principal } = caller
       head = this.#heads.write({ method, principal, lastEventId: options.lastEventId }, room - body.size)
     } catch (error) {
       this.#numbers.giveBack(id)
@@ -173,7 +181,9 @@ export class LinkConnection {
       }
       this.#writer.write(frameType.call, id, body.binary ? binaryFlag : 0, [
         remaining,
+        origin.length,
         ...head,
+        origin,
         ...body.pieces,
       ])
     })

@@ -1,8 +1,9 @@
-import type { BinaryClientLink, Principal } from '@quintet/core'
-import type { CallOptions } from '@quintet/core/kit'
+import type { BinaryClientLink } from '@quintet/core'
+import type { CallOptions, ForwardedCall } from '@quintet/core/kit'
 import { EventQueue } from '../streams/event-queue.ts'
 import { delay, resumeStream, type StreamItem } from '../streams/resume.ts'
 import { serverError } from '../errors.ts'
+import { takeAlong } from './call-origin.ts'
 import type { LinkIdentity } from './handshake.ts'
 import { LinkConnection, type KeepAlive } from './link-connection.ts'
 import type { SocketFolder } from './socket-files.ts'
@@ -31,7 +32,7 @@ const longestBackoff = 1_000
 export class LinkPool implements BinaryClientLink, AsyncDisposable {
   readonly carriesBytes = true
   readonly #options: LinkPoolOptions
-  readonly #forward: () => Principal
+  readonly #forward: () => ForwardedCall
   readonly #connections = new Map<string, LinkConnection>()
   /** When a socket that did not answer may be tried again. */
   readonly #notBefore = new Map<string, { readonly at: number; readonly pause: number }>()
@@ -41,19 +42,19 @@ export class LinkPool implements BinaryClientLink, AsyncDisposable {
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor(options: LinkPoolOptions, forward: () => Principal) {
+  constructor(options: LinkPoolOptions, forward: () => ForwardedCall) {
     this.#options = options
     this.#forward = forward
   }
 
   async call(method: string, input: unknown, options: CallOptions = {}): Promise<unknown> {
-    const principal = this.#forward()
-    const answer = await this.#begin(method, input, principal, options)
-    return answer instanceof EventQueue ? this.#stream(method, input, principal, options, answer) : answer
+    const caller = takeAlong(this.#forward())
+    const answer = await this.#begin(method, input, caller, options)
+    return answer instanceof EventQueue ? this.#stream(method, input, caller, options, answer) : answer
   }
 
   stream(method: string, input: unknown, options: CallOptions = {}): AsyncIterable<unknown> {
-    return this.#stream(method, input, this.#forward(), options)
+    return this.#stream(method, input, takeAlong(this.#forward()), options)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -65,30 +66,35 @@ export class LinkPool implements BinaryClientLink, AsyncDisposable {
     this.#wake()
   }
 
-  async #begin(method: string, input: unknown, principal: Principal, options: CallOptions): Promise<unknown> {
+  async #begin(
+    method: string,
+    input: unknown,
+    caller: ForwardedCall,
+    options: CallOptions,
+  ): Promise<unknown> {
     const connection = this.#pick() ?? (await this.#wait(options))
-    return connection.call(method, input, principal, options)
+    return connection.call(method, input, caller, options)
   }
 
   #stream(
     method: string,
     input: unknown,
-    principal: Principal,
+    caller: ForwardedCall,
     options: CallOptions,
     begun?: EventQueue,
   ): AsyncIterable<unknown> {
     const open = (lastEventId: string | undefined): AsyncIterable<StreamItem> =>
-      this.#open(method, input, principal, { ...options, lastEventId })
+      this.#open(method, input, caller, { ...options, lastEventId })
     return resumeStream(open, options, begun)
   }
 
   async *#open(
     method: string,
     input: unknown,
-    principal: Principal,
+    caller: ForwardedCall,
     options: CallOptions,
   ): AsyncGenerator<StreamItem, void, undefined> {
-    const items = await this.#begin(method, input, principal, options)
+    const items = await this.#begin(method, input, caller, options)
     if (!(items instanceof EventQueue)) {
       throw serverError('ERR_SERVER_MODE_MISMATCH', `${method} answers with a value and not with a stream.`)
     }

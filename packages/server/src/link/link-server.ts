@@ -189,13 +189,11 @@ class ServedConnection {
     }
     clearTimeout(this.#timer)
     this.#reader.limit = this.#options.maxFrameSize
-    const name = `link-${caller.process}.${String(caller.instance)}-${this.#nonce.slice(0, 8)}`
     this.#session = new LinkSession(
       this.#host,
       this.#procedures,
       this.#socket,
       this.#writer,
-      name,
       this.#options.maxFrameSize,
     )
     this.#writer.write(frameType.welcome, 0, 0, [

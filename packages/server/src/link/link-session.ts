@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { Principal } from '@quintet/core'
+import type { ClientInfo, Principal } from '@quintet/core'
 import {
   callProcedure,
   type Credentials,
@@ -9,6 +9,7 @@ import {
   type Operation,
   procedureOperation,
   streamProcedure,
+  toQuintetError,
   type TransportHost,
 } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
@@ -16,9 +17,19 @@ import { parseJson } from '../json.ts'
 import { decodeBody, encodeBody, type EncodedBody } from './body.ts'
 import type { ByteRange } from './byte-range.ts'
 import { CallHeadReader, writeError, type CallHead } from './call-head.ts'
+import { readOrigin, type CallOrigin } from './call-origin.ts'
 import { CallSlots } from './call-slots.ts'
-import { initialCredit, noDeadline } from './link-constants.ts'
+import { callFields, initialCredit, noDeadline } from './link-constants.ts'
 import { binaryFlag, resumableFlag, frameHeader, frameType, type Frame, type FrameWriter } from './frames.ts'
+
+/** What a call of a procedure that there is not counts as. */
+const unknownProcedure: Operation = Object.freeze({
+  surface: 'link',
+  name: 'unknown procedure',
+  access: 'public',
+  freshness: undefined,
+  timeout: 0,
+})
 
 /** A procedure as it is called over a link. */
 export interface LinkedProcedure {
@@ -40,26 +51,22 @@ export class LinkSession {
   readonly #procedures: ReadonlyMap<string, LinkedProcedure>
   readonly #socket: Socket
   readonly #writer: FrameWriter
-  readonly #name: string
   /** The most bytes of an answer. */
   readonly #limit: number
   readonly #heads = new CallHeadReader()
   readonly #calls = new CallSlots<ServedCall>()
-  #served = 0
 
   constructor(
     host: TransportHost,
     procedures: ReadonlyMap<string, LinkedProcedure>,
     socket: Socket,
     writer: FrameWriter,
-    name: string,
     maxFrameSize: number,
   ) {
     this.#host = host
     this.#procedures = procedures
     this.#socket = socket
     this.#writer = writer
-    this.#name = name
     this.#limit = maxFrameSize - frameHeader
   }
 
@@ -94,22 +101,21 @@ export class LinkSession {
 
   #start(id: number, flags: number, payload: ByteRange): void {
     const remaining = payload.readUInt32LE(0)
-    const bodyAt = 12 + payload.readUInt32LE(8)
-    const head = this.#heads.read(payload.readUInt32LE(4), payload.slice(12, bodyAt))
+    const originAt = callFields + payload.readUInt32LE(12)
+    const bodyAt = originAt + payload.readUInt32LE(4)
+    const head = this.#heads.read(payload.readUInt32LE(8), payload.slice(callFields, originAt))
+    const origin = readOrigin(payload.slice(originAt, bodyAt).toString())
     const found = this.#procedures.get(head.method)
     if (found === undefined) {
-      this.#fail(id, serverError('ERR_SERVER_NOT_FOUND', 'There is no such procedure.'))
+      const unknown = serverError('ERR_SERVER_NOT_FOUND', 'There is no such procedure.')
+      const { requestId } = origin
+      this.#host.pipeline.reportRefused({ operation: unknownProcedure, requestId }, toQuintetError(unknown))
+      this.#fail(id, unknown)
       return
     }
     const { procedure } = found.named
     const body = payload.slice(bodyAt)
-    const call = new ServedCall(
-      found.operation,
-      head,
-      remaining,
-      `${this.#name}-${String(++this.#served)}`,
-      procedure.mode === 'stream',
-    )
+    const call = new ServedCall(found.operation, head, origin, remaining, procedure.mode === 'stream')
     this.#calls.set(id, call)
     const readInput = (): unknown => {
       if (body.length > procedure.maxInputSize) {
@@ -179,7 +185,9 @@ export class LinkSession {
 class ServedCall implements IncomingCall {
   readonly operation: Operation
   readonly credentials: Credentials
+  readonly client: ClientInfo
   readonly requestId: string
+  readonly traceparent: string | undefined
   readonly deadline: number | undefined
   readonly streams: boolean
   #controller: AbortController | undefined
@@ -188,10 +196,18 @@ class ServedCall implements IncomingCall {
   #credit: number = 0
   #onCredit: (() => void) | undefined
 
-  constructor(operation: Operation, head: CallHead, remaining: number, requestId: string, streams: boolean) {
+  constructor(
+    operation: Operation,
+    head: CallHead,
+    { client, requestId, traceparent }: CallOrigin,
+    remaining: number,
+    streams: boolean,
+  ) {
     this.operation = operation
     this.credentials = attested(head.principal)
+    this.client = client
     this.requestId = requestId
+    this.traceparent = traceparent
     this.deadline = remaining === noDeadline ? undefined : Date.now() + remaining
     this.streams = streams
     this.#credit = initialCredit

@@ -10,8 +10,8 @@ import {
   toQuintetError,
   type TransportHost,
 } from '@quintet/core/kit'
-import { requestIdOf } from '@quintet/core/http'
-import { deadlineOf, traceparentOf } from '../request/call-headers.ts'
+import { requestIdOf, traceparentOf } from '@quintet/core/http'
+import { deadlineOf } from '../request/call-headers.ts'
 import { serverError } from '../errors.ts'
 import { unknownMessage } from '../request/unknown-operations.ts'
 import { parseJson } from '../json.ts'

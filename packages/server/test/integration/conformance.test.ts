@@ -291,7 +291,7 @@ async function openLink(host: AttackHost): Promise<Surface> {
   const opened: AsyncDisposable[] = []
   const open = (as: Principal) => {
     principal = as
-    const link = caller.connect('worker', () => principal)
+    const link = caller.connect('worker', () => ({ principal }))
     opened.push(link)
     return link
   }

@@ -6,7 +6,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type BinaryClientLink, procedure, QuintetError, service, systemPrincipal } from '@quintet/core'
+import {
+  type BinaryClientLink,
+  currentInvocation,
+  procedure,
+  QuintetError,
+  service,
+  systemPrincipal,
+} from '@quintet/core'
 import type { RunningTransport } from '@quintet/core/kit'
 import { createTestHost, testUser } from '@quintet/core/testing'
 import { z } from 'zod'
@@ -30,6 +37,10 @@ const images = service('images', {
     },
     ({ input }) => ({ image: input.image.map((value) => 255 - value) }),
   ),
+  whence: procedure({ access: 'public' }, ({ client, requestId }) => {
+    const { traceparent } = currentInvocation() ?? {}
+    return { client, requestId, traceparent }
+  }),
   who: procedure({ access: 'public' }, ({ principal, requestId, deadline }) => ({
     principal,
     requestId,
@@ -94,7 +105,7 @@ async function expose(instance = 0, more: Partial<LinksOptions> = {}): Promise<R
 }
 
 const connect = (more: Partial<LinksOptions> = {}): BinaryClientLink & AsyncDisposable =>
-  links('http', more).connect('worker', () => testUser({ userId: 'alice' }))
+  links('http', more).connect('worker', () => ({ principal: testUser({ userId: 'alice' }) }))
 
 describe('createLinks', () => {
   it.each([
@@ -149,7 +160,7 @@ describe('a link', () => {
     const deadline = Date.now() + 5_000
     const seen = await client.images.who(undefined, { deadline })
     expect(seen.principal).toMatchObject({ kind: 'user', userId: 'alice', tenantId: 'tenant-a' })
-    expect(seen.requestId).toMatch(/^link-http\.0-/)
+    expect(seen.requestId).toMatch(/^[\w-]{36}$/)
     expect(Math.abs((seen.deadline ?? 0) - deadline)).toBeLessThan(50)
     await expect(client.images.fail()).rejects.toMatchObject({
       kind: 'internal',
@@ -159,10 +170,61 @@ describe('a link', () => {
       kind: 'invalid-input',
       details: { issues: [{ pointer: '/to' }] },
     })
-    await using system = links('http').connect('worker', () => systemPrincipal('schedule'))
+    await using system = links('http').connect('worker', () => ({ principal: systemPrincipal('schedule') }))
     expect(await system.call('images.who', undefined)).toMatchObject({
       principal: { kind: 'system', actor: 'schedule' },
     })
+    await running.close()
+  })
+
+  it('carries the client, the request id and the trace of the call that it is made for', async () => {
+    const running = await expose()
+    const origin = {
+      client: { address: '192.0.2.7', userAgent: 'a browser' },
+      requestId: 'request-7',
+      traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+    }
+    let made = 0
+    const principal = testUser()
+    await using link = links('http').connect('worker', () => ({
+      principal,
+      ...origin,
+      requestId: `request-${String(++made)}`,
+    }))
+    // Of one principal and procedure, whose head is sent once.
+    expect(await link.call('images.whence', undefined)).toEqual({ ...origin, requestId: 'request-1' })
+    expect(await link.call('images.whence', undefined)).toEqual({ ...origin, requestId: 'request-2' })
+    const strange = { address: null, userAgent: 'ä\u0000'.repeat(10_000) }
+    await using other = links('http').connect('worker', () => ({
+      principal,
+      client: strange,
+      requestId: 'no id',
+      traceparent: 'none',
+    }))
+    const seen = (await other.call('images.whence', undefined)) as Record<string, unknown>
+    expect(seen['client']).toEqual({ address: null, userAgent: strange.userAgent.slice(0, 1_024) })
+    expect(seen['requestId']).toMatch(/^[\w-]{36}$/)
+    expect(seen['traceparent']).toBeUndefined()
+    await running.close()
+  })
+
+  it('reports a call of a procedure that there is not, as the other surfaces do', async () => {
+    const settled: unknown[] = []
+    const host = createTestHost({
+      services: [images],
+      observers: [
+        {
+          onSettled: ({ operation, errorCode, requestId }) =>
+            settled.push([operation.surface, operation.name, errorCode, requestId]),
+        },
+      ],
+    })
+    const running = await links('worker').expose().start(host)
+    await using link = links('http').connect('worker', () => ({ principal: testUser(), requestId: 'r-1' }))
+    await expect(link.call('images.nothing', undefined)).rejects.toMatchObject({
+      code: 'ERR_SERVER_NOT_FOUND',
+    })
+    expect(settled).toEqual([['link', 'unknown procedure', 'ERR_SERVER_NOT_FOUND', 'r-1']])
     await running.close()
   })
 
@@ -325,7 +387,7 @@ describe('a link', () => {
     // A socket that somebody else has put into the folder gets no call.
     let heard = ''
     const impostor = createServer((socket) => {
-      const hello = JSON.stringify({ version: 1, nonce: 'x'.repeat(43) })
+      const hello = JSON.stringify({ version: 2, nonce: 'x'.repeat(43) })
       const frame = Buffer.alloc(10 + hello.length)
       frame.writeUInt32LE(6 + hello.length)
       frame[4] = 1
@@ -350,7 +412,9 @@ describe('a link', () => {
   it('reaches the process that it asks for, of its own system, in its own folder', async () => {
     const running = await expose()
     const reach = (more: Partial<LinksOptions>, process = 'worker'): Promise<unknown> => {
-      const link = links('http', { connectTimeout: 100, ...more }).connect(process, () => testUser())
+      const link = links('http', { connectTimeout: 100, ...more }).connect(process, () => ({
+        principal: testUser(),
+      }))
       return link.call('images.instance', undefined).finally(() => link[Symbol.asyncDispose]())
     }
     expect(await reach({})).toBe(0)
@@ -542,7 +606,7 @@ describe('what is too large for one frame of a link', () => {
     const running = await links('worker', { maxFrameSize })
       .expose()
       .start(createTestHost({ services: [failing] }))
-    await using link = links('http', { maxFrameSize }).connect('worker', () => principal)
+    await using link = links('http', { maxFrameSize }).connect('worker', () => ({ principal }))
     const other = link.call('failing.slow', undefined)
     other.catch(() => {})
     try {
@@ -586,7 +650,7 @@ describe('what is too large for one frame of a link', () => {
   })
 
   it('is told by its last byte', async () => {
-    const most = 64 * 1024 - 10 - 12 - 2
+    const most = 64 * 1024 - 10 - 16 - 2
     expect(
       await beside(async (link) => {
         await link.call('failing.size', '')

@@ -97,7 +97,7 @@ const ways: Record<string, (timeout: Duration) => Promise<Reached>> = {
         .expose()
         .start(host)
     let running = await start()
-    const link = createLinks({ ...common, process: 'http' }).connect('worker', () => alice)
+    const link = createLinks({ ...common, process: 'http' }).connect('worker', () => ({ principal: alice }))
     return {
       link,
       async cut() {

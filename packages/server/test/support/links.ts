@@ -29,7 +29,7 @@ export const linkKinds: Record<
     const running = await createLinks({ ...common, process: 'worker' })
       .expose()
       .start(host)
-    const link = createLinks({ ...common, process: 'http' }).connect('worker', () => alice)
+    const link = createLinks({ ...common, process: 'http' }).connect('worker', () => ({ principal: alice }))
     return disposedWith(link, async () => {
       await link[Symbol.asyncDispose]()
       await running.close()
