@@ -144,6 +144,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       settings.signal?.removeEventListener('abort', onAbort)
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       tunnels.destroyAll()
+      exchanges.destroyAll()
       connections.destroyAll()
       await release()
       await closed

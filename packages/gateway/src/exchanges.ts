@@ -24,6 +24,8 @@ export interface Exchanges {
   has(response: ServerResponse): boolean
   /** Ends one whose request cannot be read on. Without a reason the client has left. */
   breakOff(response: ServerResponse, reason: GatewayError | undefined): void
+  /** Ends all, without an answer. */
+  destroyAll(): void
   /** Ends those that have stood still for too long. */
   checkIdle(now: number): void
 }
@@ -114,6 +116,9 @@ export function createExchanges(options: ExchangesOptions): Exchanges {
     },
     has: (response) => exchanges.has(response),
     breakOff: (response, reason) => exchanges.get(response)?.breakOff(reason),
+    destroyAll() {
+      for (const exchange of exchanges.values()) exchange.breakOff()
+    },
     checkIdle(now) {
       for (const exchange of exchanges.values()) exchange.checkIdle(now)
     },

@@ -1,16 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { fromUpstreamError, GatewayError } from '../errors.ts'
+import { GatewayError } from '../errors.ts'
 import type { AnswerHead } from '../http-client/answer-head.ts'
-import type { UpstreamConnection, UpstreamHandler } from '../http-client/connection.ts'
-import { UpstreamFailure } from '../http-client/upstream-failure.ts'
+import type { UpstreamConnection, UpstreamHandler, UpstreamRequest } from '../http-client/connection.ts'
+import { UpstreamFailure, type FailedAt } from '../http-client/upstream-failure.ts'
 import type { LoadKind, Upstream } from '../upstream/upstream.ts'
 import { ClientAnswer } from './client-answer.ts'
 import type { ExchangeHost, ExchangePlan, ExchangeRecord } from './exchange-host.ts'
 import { RequestBody } from './request-body.ts'
 import { requestHead } from './request-head.ts'
 import { readResponseHeaders } from './response-headers.ts'
-import { isUpstreamsFault, mayRetry } from './retry-policy.ts'
+import { fromUpstreamError } from './upstream-error.ts'
+import { isRepeatable, isUpstreamsFault, mayRetry } from './retry-policy.ts'
 
 const clientGone = new GatewayError('ERR_GATEWAY_REQUEST_TIMEOUT', 'The client has left.')
 const never = Number.POSITIVE_INFINITY
@@ -28,8 +29,8 @@ export class Exchange implements ExchangeRecord, UpstreamHandler {
   readonly #answer: ClientAnswer
   /** What the exchange counts as at its upstream. */
   readonly #kind: LoadKind
-  /** The head of the request for the upstream. */
-  readonly #head: string
+  /** The request for the upstream. */
+  readonly #asked: UpstreamRequest
   readonly #tried: Upstream[] = []
   readonly #unreachable: Upstream[] = []
   #connection: UpstreamConnection | undefined
@@ -61,7 +62,9 @@ export class Exchange implements ExchangeRecord, UpstreamHandler {
     this.#host = host
     this.#answer = new ClientAnswer(request, response)
     this.#kind = plan.upgrade ? 'websockets' : 'requests'
-    this.#head = requestHead(request.method ?? 'GET', plan)
+    const { method = 'GET' } = request
+    const repeatable = isRepeatable(method, plan)
+    this.#asked = { method, head: requestHead(method, plan), upgrade: plan.upgrade, repeatable }
   }
 
   start(): void {
@@ -118,8 +121,7 @@ export class Exchange implements ExchangeRecord, UpstreamHandler {
     this.#attemptedAt = performance.now()
     this.#askedAt = never
     this.#body = plan.hasBody ? this.#openBody() : undefined
-    const { method = 'GET' } = this.request
-    this.#connection = upstream.pool.send({ method, head: this.#head, upgrade: plan.upgrade }, this)
+    this.#connection = upstream.pool.send(this.#asked, this)
   }
 
   #openBody(): RequestBody {
@@ -195,14 +197,19 @@ export class Exchange implements ExchangeRecord, UpstreamHandler {
     this.#host.upgraded(this, socket, head.headers, () => this.#release())
   }
 
-  onFailure(cause: NodeJS.ErrnoException): void {
-    this.#release()
-    const error = fromUpstreamError(cause)
+  onFailure(cause: NodeJS.ErrnoException, at: FailedAt): void {
     const { upstream, plan, attempts } = this
-    this.#blame(error)
+    const { repeatable } = this.#asked
+    if (at === 'stale' && repeatable && upstream && this.#host.retries.attempts > 0) {
+      // Neither counted nor paid for by the budget: there was no connection any more.
+      this.#connection = upstream.pool.send(this.#asked, this, true)
+      return
+    }
+    this.#release()
+    const error = fromUpstreamError(cause, at)
+    this.#blame(error, at)
     if (upstream && error.code === 'ERR_GATEWAY_UPSTREAM_UNREACHABLE') this.#unreachable.push(upstream)
-    const method = this.request.method ?? ''
-    const attempt = { method, plan, error, cause, attempts, tried: this.#tried, body: this.#body }
+    const attempt = { repeatable, plan, error, cause, attempts, tried: this.#tried, body: this.#body }
     if (!this.#answer.begun && mayRetry(attempt, this.#host.retries)) this.#attempt()
     else this.#fail(error)
   }
@@ -222,7 +229,7 @@ export class Exchange implements ExchangeRecord, UpstreamHandler {
     }
     this.#connection?.abort(this)
     this.#release()
-    this.#blame(error)
+    this.#blame(error, 'asked')
     this.#fail(error)
   }
 
@@ -247,8 +254,8 @@ export class Exchange implements ExchangeRecord, UpstreamHandler {
     else upstream.answered(status < 500 ? 'success' : 'neither')
   }
 
-  #blame(error: GatewayError): void {
-    if (this.upstream && isUpstreamsFault(error, this.#body, this.upstream, this.#attemptedAt))
+  #blame(error: GatewayError, at: FailedAt): void {
+    if (this.upstream && isUpstreamsFault(error, at, this.#body, this.upstream, this.#attemptedAt))
       this.plan.group.failed(this.upstream)
   }
 

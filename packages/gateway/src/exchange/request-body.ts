@@ -1,6 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 
+/** How much is collected before it is written as one chunk. */
+const fullChunk = Object.freeze({ bytes: 65_536, pieces: 1_024 })
+
 export interface RequestBodyOptions {
   /** Written in chunks; else the length stands in the head. */
   readonly chunked: boolean
@@ -30,6 +33,9 @@ export class RequestBody {
   readonly #options: RequestBodyOptions
   #socket: Socket | undefined
   #received = 0
+  /** What has come since the last chunk was written. */
+  #pieces: Buffer[] = []
+  #collected = 0
 
   constructor(request: IncomingMessage, options: RequestBodyOptions) {
     this.#request = request
@@ -57,25 +63,40 @@ export class RequestBody {
     if (this.#received > this.#options.limit) {
       this.#request.pause()
       this.#options.onTooLarge()
-    } else if (this.#write(chunk)) {
+    } else if (this.#options.chunked) {
+      this.#pieces.push(chunk)
+      this.#collected += chunk.length
+      // All that is read at a time becomes one chunk: a client's chunks of one byte would cost a system call each.
+      const { bytes, pieces } = fullChunk
+      if (this.#collected >= bytes || this.#pieces.length >= pieces) this.#writeChunk()
+      else if (this.#pieces.length === 1) setImmediate(this.#writeChunk)
+    } else {
+      this.#written(this.#socket?.write(chunk))
+    }
+  }
+
+  readonly #writeChunk = (): void => {
+    const pieces = this.#pieces
+    const socket = this.#socket
+    if (pieces.length === 0 || !socket) return
+    this.#pieces = []
+    this.#collected = 0
+    const chunk = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces)
+    socket.cork()
+    socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
+    socket.write(chunk)
+    this.#written(socket.write('\r\n', 'latin1'))
+    socket.uncork()
+  }
+
+  #written(takesMore: boolean | undefined): void {
+    if (takesMore) {
       this.waitingSince = performance.now()
     } else {
       this.waitingSince = Number.POSITIVE_INFINITY
       this.blockedSince = performance.now()
       this.#request.pause()
     }
-  }
-
-  #write(chunk: Buffer): boolean {
-    const socket = this.#socket
-    if (!socket) return false
-    if (!this.#options.chunked) return socket.write(chunk)
-    socket.cork()
-    socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
-    socket.write(chunk)
-    const more = socket.write('\r\n', 'latin1')
-    socket.uncork()
-    return more
   }
 
   readonly #onDrain = (): void => {
@@ -86,6 +107,7 @@ export class RequestBody {
   }
 
   readonly #onEnd = (): void => {
+    this.#writeChunk()
     this.complete = true
     this.waitingSince = Number.POSITIVE_INFINITY
     this.blockedSince = performance.now()

@@ -1,4 +1,5 @@
 import type { GatewayError } from '../errors.ts'
+import type { FailedAt } from '../http-client/upstream-failure.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { ExchangePlan } from './exchange-host.ts'
 import type { RequestBody } from './request-body.ts'
@@ -6,9 +7,14 @@ import type { Retries } from './retries.ts'
 
 const idempotent: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
 
+/** Whether sending the request twice does no more than sending it once. */
+export function isRepeatable(method: string, plan: ExchangePlan): boolean {
+  return !plan.hasBody && idempotent.has(method)
+}
+
 /** An attempt that has failed. */
 export interface FailedAttempt {
-  readonly method: string
+  readonly repeatable: boolean
   readonly plan: ExchangePlan
   readonly error: GatewayError
   readonly cause: NodeJS.ErrnoException
@@ -20,7 +26,7 @@ export interface FailedAttempt {
 
 /** Whether the request may be sent once more: only where that cannot do anything twice. */
 export function mayRetry(
-  { method, plan, error, cause, attempts, tried, body }: FailedAttempt,
+  { repeatable, plan, error, cause, attempts, tried, body }: FailedAttempt,
   retries: Retries,
 ): boolean {
   if (retries.attempts === 0) return false
@@ -29,15 +35,16 @@ export function mayRetry(
   // Refused at once and never seen: asking each of the others once loads nobody twice.
   if (unsent && error.code === 'ERR_GATEWAY_UPSTREAM_UNREACHABLE') return true
   if (attempts > retries.attempts) return false
-  const repeatable =
-    !plan.hasBody && !plan.upgrade && idempotent.has(method) && error.code === 'ERR_GATEWAY_UPSTREAM_FAILED'
+  // A bad answer was made for this request: the next one would be no better.
+  const lost = error.code === 'ERR_GATEWAY_UPSTREAM_FAILED' && cause.code !== 'BAD_ANSWER'
   const unseen = unsent && cause.code === 'CONNECT_TIMEOUT'
-  return (repeatable || unseen) && retries.budget.withdraw()
+  return ((repeatable && !plan.upgrade && lost) || unseen) && retries.budget.withdraw()
 }
 
 /** Whether a failure counts against the upstream. What a caller can bring about does not. */
 export function isUpstreamsFault(
   error: GatewayError,
+  at: FailedAt,
   body: RequestBody | undefined,
   upstream: Upstream | undefined,
   attemptedAt: number,
@@ -46,6 +53,8 @@ export function isUpstreamsFault(
     case 'ERR_GATEWAY_UPSTREAM_UNREACHABLE':
       return true
     case 'ERR_GATEWAY_UPSTREAM_FAILED':
+      // Whatever had lost the connection that waited. And what can answer is alive: a caller may have a part in how.
+      if (at === 'stale' || (error.cause as NodeJS.ErrnoException).code === 'BAD_ANSWER') return false
       // It may break the connection because it does not want the rest of the body.
       return !body?.started || body.endedAt < performance.now()
     case 'ERR_GATEWAY_UPSTREAM_TIMEOUT':

@@ -11,6 +11,8 @@ export interface AnswerHead {
   readonly body: number | 'chunked' | 'close'
   /** Whether the connection stays open behind the answer. */
   readonly keepAlive: boolean
+  /** The answer names a body that it does not have (HEAD, 304), and that some servers send all the same. */
+  readonly namesBody: boolean
   /** For how many milliseconds the upstream keeps it then, where it says so. */
   readonly keepAliveMs: number | undefined
 }
@@ -72,10 +74,12 @@ export function parseAnswerHead(text: string, method: string): AnswerHead {
   if (chunked && version === '0') throw badAnswer('there is a Transfer-Encoding in HTTP/1.0')
   const bodiless = method === 'HEAD' || status < 200 || status === 204 || status === 304
   const body = bodiless ? 0 : chunked ? 'chunked' : (length ?? 'close')
-  // Servers that send the body which such an answer only names would spoil the next answer.
-  const spoils = body === 'close' || (bodiless && (chunked || (length ?? 0) > 0))
+  const announced = chunked || (length ?? 0) > 0
+  const namesBody = bodiless && (announced || (method === 'HEAD' && length === undefined))
+  // No 204 may name one (RFC 9110, section 8.6): what else is wrong with it is not found out.
+  const spoils = body === 'close' || (namesBody && status === 204)
   const keepAlive = !spoils && (named ?? (version === '1' ? 'keep-alive' : 'close')) === 'keep-alive'
-  return { status, reason, headers, body, keepAlive, keepAliveMs }
+  return { status, reason, headers, body, keepAlive, namesBody, keepAliveMs }
 }
 
 /** The value between two places, without the white space around it. */

@@ -17,6 +17,14 @@ export interface AnswerExpectation {
   readonly upgrade: boolean
 }
 
+/** What a connection allows of an answer. */
+export interface AnswerLimits {
+  /** The most bytes of a status line and header section. */
+  readonly maxHeadSize: number
+  /** Whether the end of the connection may be the end of an answer. */
+  readonly endsWithConnection: boolean
+}
+
 /** Where the parser stands behind a chunk: amid the answer, at its end, or where another protocol begins. */
 export type Progress =
   | { readonly at: 'answer' }
@@ -25,7 +33,9 @@ export type Progress =
 const amid: Progress = { at: 'answer' }
 const headEnd = '\r\n\r\n'
 const protocol = 'HTTP/1.'
-const bareLineFeed = /(?:^|[^\r])\n/
+const bareLineFeed = /[^\r]\n/
+/** The longest line of a chunk's size with its extensions, and of all trailers together. */
+const maxChunkLine = 16_384
 /** How many interim answers one answer may have. */
 const mostInterim = 4_096
 const nothing = Buffer.alloc(0)
@@ -34,18 +44,20 @@ const nothing = Buffer.alloc(0)
 export class AnswerParser {
   readonly #expected: AnswerExpectation
   readonly #events: AnswerEvents
-  readonly #maxHeadSize: number
+  readonly #limits: AnswerLimits
   /** The part of a head that has come so far. */
   #partial = ''
+  /** Its last characters, in which its end may begin. */
+  #tail = ''
   #head: AnswerHead | undefined
   #left = 0
   #interim = 0
   #chunked: ChunkedBody | undefined
 
-  constructor(expected: AnswerExpectation, events: AnswerEvents, maxHeadSize: number) {
+  constructor(expected: AnswerExpectation, events: AnswerEvents, limits: AnswerLimits) {
     this.#expected = expected
     this.#events = events
-    this.#maxHeadSize = maxHeadSize
+    this.#limits = limits
   }
 
   /** @throws UpstreamFailure when this is no answer. */
@@ -70,25 +82,32 @@ export class AnswerParser {
 
   /** Where the head ends in the chunk, or -1 when more has to come. */
   #readHead(chunk: Buffer): number {
+    const { maxHeadSize } = this.#limits
     const before = this.#partial.length
-    const text =
-      this.#partial + chunk.toString('latin1', 0, Math.min(chunk.length, this.#maxHeadSize - before + 4))
-    const end = text.indexOf(headEnd, Math.max(0, before - 3))
-    if (end === -1) {
-      if (text.length > this.#maxHeadSize) throw badAnswer('its headers are too large')
+    const read = chunk.toString('latin1', 0, Math.min(chunk.length, maxHeadSize - before + headEnd.length))
+    // Only what is new is searched: a head may come in any number of pieces.
+    const searched = this.#tail + read
+    const found = searched.indexOf(headEnd)
+    if (before < protocol.length) assertProtocol(this.#partial + read)
+    if (found === -1) {
+      if (before + read.length > maxHeadSize) throw tooLarge(maxHeadSize)
       // What can never become an answer is not waited for.
-      if (!protocol.startsWith(text.slice(0, protocol.length)))
-        throw badAnswer('the status line cannot be read')
-      if (bareLineFeed.test(text)) throw badAnswer('a line does not end with CR LF')
-      this.#partial = text
+      if (bareLineFeed.test(searched)) throw badAnswer('a line does not end with CR LF')
+      this.#partial += read
+      this.#tail = searched.slice(1 - headEnd.length)
       return -1
     }
-    this.#partial = ''
-    const head = parseAnswerHead(text.slice(0, end), this.#expected.method)
-    const follows = end + headEnd.length - before
+    const follows = found + headEnd.length - this.#tail.length
+    const text = (this.#partial + read).slice(0, before + follows - headEnd.length)
+    this.#partial = this.#tail = ''
+    const head = parseAnswerHead(text, this.#expected.method)
+    if (head.body === 'close' && !this.#limits.endsWithConnection)
+      throw badAnswer(
+        'over TLS it needs a length or chunks, since a connection that is cut looks like its end',
+      )
     if (head.status >= 200) {
       this.#head = head
-      if (head.body === 'chunked') this.#chunked = new ChunkedBody(this.#maxHeadSize)
+      if (head.body === 'chunked') this.#chunked = new ChunkedBody(maxChunkLine)
       else if (head.body !== 'close') this.#left = head.body
       this.#events.onHead(head)
     } else if (head.status !== 101) {
@@ -118,4 +137,14 @@ export class AnswerParser {
     if (this.#left > 0) return amid
     return { at: 'end', head, rest: data.length === chunk.length ? nothing : chunk.subarray(data.length) }
   }
+}
+
+/** Tells a server of another protocol from an answer that is not valid. @throws UpstreamFailure */
+function assertProtocol(text: string): void {
+  if (!protocol.startsWith(text.slice(0, protocol.length)))
+    throw new UpstreamFailure('NOT_HTTP', 'The answer is not HTTP/1.1: it has no status line.')
+}
+
+function tooLarge(limit: number): UpstreamFailure {
+  return badAnswer(`its headers are larger than ${limit} bytes, see maxResponseHeaderSize`)
 }

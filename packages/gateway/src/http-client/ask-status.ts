@@ -1,8 +1,10 @@
-import type { AnswerHead } from './answer-head.ts'
 import type { ConnectionPool } from './connection-pool.ts'
-import type { UpstreamHandler } from './connection.ts'
+import type { UpstreamConnection, UpstreamHandler, UpstreamRequest } from './connection.ts'
 
-/** The status of the answer to a GET; undefined when there is none before the signal aborts. */
+/** How much of the body is read, so that its connection can be kept. */
+const longestBody = 65_536
+
+/** The status of the answer to a GET, as soon as it is known; undefined when there is none before the signal aborts. */
 export function askStatus(
   pool: ConnectionPool,
   path: string,
@@ -10,29 +12,35 @@ export function askStatus(
   signal: AbortSignal,
 ): Promise<number | undefined> {
   return new Promise((resolve) => {
-    let status: number | undefined
-    const done = (answer: number | undefined): void => {
+    const head = `GET ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: keep-alive\r\n\r\n`
+    const request: UpstreamRequest = { method: 'GET', head, upgrade: false, repeatable: true }
+    let connection: UpstreamConnection
+    let read = 0
+    const over = (): void => {
       signal.removeEventListener('abort', abort)
-      resolve(answer)
+      resolve(undefined)
+    }
+    const abort = (): void => {
+      connection.abort(handler)
+      over()
     }
     const handler: UpstreamHandler = {
       sent: true,
       onSent: ignore,
       onInterim: ignore,
-      onData: ignore,
-      onHead(head: AnswerHead) {
-        status = head.status
+      onHead: ({ status }) => resolve(status),
+      onData(chunk) {
+        read += chunk.length
+        if (read > longestBody) abort()
       },
-      onEnd: () => done(status),
+      onEnd: over,
       onUpgrade: ignore,
-      onFailure: () => done(undefined),
+      onFailure(_error, at) {
+        if (at === 'stale') connection = pool.send(request, handler, true)
+        else over()
+      },
     }
-    const head = `GET ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: keep-alive\r\n\r\n`
-    const connection = pool.send({ method: 'GET', head, upgrade: false }, handler)
-    const abort = (): void => {
-      connection.abort(handler)
-      done(undefined)
-    }
+    connection = pool.send(request, handler)
     signal.addEventListener('abort', abort)
     if (signal.aborted) abort()
   })

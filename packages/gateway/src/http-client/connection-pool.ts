@@ -20,8 +20,8 @@ export interface ConnectionPoolOptions {
 
 /** The connections to one origin: as many as there are requests in progress, and those that wait for the next one. */
 export interface ConnectionPool {
-  /** Sends a request on a connection that waits, or on a new one. */
-  send(request: UpstreamRequest, handler: UpstreamHandler): UpstreamConnection
+  /** Sends a request on a connection that waits, or on a new one; on none but a new one where it is to be `fresh`. */
+  send(request: UpstreamRequest, handler: UpstreamHandler, fresh?: boolean): UpstreamConnection
   /** Closes the connections that have waited for longer than they are kept. */
   closeExpired(): void
   destroy(): void
@@ -31,11 +31,25 @@ export interface ConnectionPool {
 const keepAliveMarginMs = 2_000
 const longestKeepAliveMs = 600_000
 
+/**
+ * How long a connection rests behind an answer that names a body without having one. The bytes of a server that sends it
+ * all the same come at once, and destroy the connection while it rests: they could be read as the next answer.
+ */
+const restMs = 100
+
+/** How long a connection may have waited to carry a request that cannot be sent again if the connection was lost. */
+const doubtfulAfterMs = 1_000
+
 export function createConnectionPool(origin: string, options: ConnectionPoolOptions): ConnectionPool {
   const url = new URL(origin)
+  const encrypted = url.protocol === 'https:'
+  // Node tells an end of TLS from a connection that was cut no more than its server does (RFC 9112, section 9.8).
+  const limits = { maxHeadSize: options.maxHeadSize, endsWithConnection: !encrypted }
   const open = new Set<UpstreamConnection>()
   /** The one that was used last stands at the end, and is used next. */
   const idle: UpstreamConnection[] = []
+  /** Those that rest, in the order in which they begin to wait. */
+  const resting: UpstreamConnection[] = []
 
   const events: ConnectionEvents = {
     onIdle(connection, head) {
@@ -44,17 +58,20 @@ export function createConnectionPool(origin: string, options: ConnectionPoolOpti
         connection.destroy()
         return
       }
-      connection.expiresAt = performance.now() + kept
-      idle.push(connection)
+      connection.idleSince = performance.now()
+      connection.expiresAt = connection.idleSince + kept
+      ;(head.namesBody ? resting : idle).push(connection)
     },
     onGone(connection) {
       open.delete(connection)
-      const index = idle.lastIndexOf(connection)
-      if (index !== -1) idle.splice(index, 1)
+      for (const waiting of [idle, resting]) {
+        const index = waiting.lastIndexOf(connection)
+        if (index !== -1) waiting.splice(index, 1)
+      }
     },
     onStale() {
       // Each would cost another request: what has lost one (a restart, a NAT) has lost all, as a rule.
-      for (const connection of idle.splice(0)) connection.destroy()
+      for (const connection of [...idle.splice(0), ...resting.splice(0)]) connection.destroy()
     },
   }
 
@@ -64,11 +81,14 @@ export function createConnectionPool(origin: string, options: ConnectionPoolOpti
       : Math.min(keepAliveMs - keepAliveMarginMs, longestKeepAliveMs)
   }
 
-  function takeIdle(): UpstreamConnection | undefined {
+  function takeIdle(repeatable: boolean): UpstreamConnection | undefined {
     const now = performance.now()
-    for (let connection = idle.pop(); connection; connection = idle.pop()) {
-      if (connection.expiresAt > now) return connection
-      connection.destroy()
+    while (resting[0] && now - resting[0].idleSince > restMs) idle.push(resting.shift() as UpstreamConnection)
+    for (let last = idle.at(-1); last; last = idle.at(-1)) {
+      if (!repeatable && now - last.idleSince > doubtfulAfterMs) return undefined
+      idle.pop()
+      if (last.expiresAt > now) return last
+      last.destroy()
     }
     return undefined
   }
@@ -76,7 +96,7 @@ export function createConnectionPool(origin: string, options: ConnectionPoolOpti
   function connect(): UpstreamConnection {
     const socket = openSocket(url)
     delayWriteErrors(socket)
-    const connection = new UpstreamConnection(socket, options.maxHeadSize, events)
+    const connection = new UpstreamConnection(socket, limits, events)
     open.add(connection)
     const timer =
       options.connectTimeout === 0
@@ -87,7 +107,7 @@ export function createConnectionPool(origin: string, options: ConnectionPoolOpti
               new UpstreamFailure('CONNECT_TIMEOUT', `The upstream has not accepted a connection ${limit}.`),
             )
           }, options.connectTimeout)
-    socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+    socket.once(encrypted ? 'secureConnect' : 'connect', () => {
       clearTimeout(timer)
       connection.connected()
     })
@@ -96,15 +116,17 @@ export function createConnectionPool(origin: string, options: ConnectionPoolOpti
   }
 
   return {
-    send(request, handler) {
-      const connection = takeIdle() ?? connect()
+    send(request, handler, fresh = false) {
+      // An upgrade takes its connection along: a new one costs no more than the one it would have to be replaced by.
+      const waiting = fresh || request.upgrade ? undefined : takeIdle(request.repeatable)
+      const connection = waiting ?? connect()
       connection.send(request, handler)
       return connection
     },
     closeExpired() {
       const now = performance.now()
       // Those that have waited longest stand in front, but their upstream may keep each for a time of its own.
-      for (const connection of idle.slice()) if (connection.expiresAt <= now) connection.destroy()
+      for (const connection of [...idle, ...resting]) if (connection.expiresAt <= now) connection.destroy()
     },
     destroy() {
       for (const connection of open) connection.destroy()

@@ -1,12 +1,18 @@
 import type { Socket } from 'node:net'
-import { TLSSocket } from 'node:tls'
 import type { AnswerHead } from './answer-head.ts'
-import { AnswerParser, type AnswerEvents, type AnswerExpectation } from './answer-parser.ts'
-import { UpstreamFailure } from './upstream-failure.ts'
+import {
+  AnswerParser,
+  type AnswerEvents,
+  type AnswerExpectation,
+  type AnswerLimits,
+} from './answer-parser.ts'
+import { UpstreamFailure, type FailedAt } from './upstream-failure.ts'
 
 /** A request for an upstream: its head as it is written, and what says how the answer is read. */
 export interface UpstreamRequest extends AnswerExpectation {
   readonly head: string
+  /** Sending it twice does no more than sending it once. */
+  readonly repeatable: boolean
 }
 
 /** Follows a request to an upstream. After `onEnd`, `onUpgrade` or `onFailure` comes nothing more. */
@@ -18,7 +24,7 @@ export interface UpstreamHandler extends AnswerEvents {
   onEnd(): void
   /** The answer is 101: the socket is the handler's, and what has come on it already can be read from it. */
   onUpgrade(head: AnswerHead, socket: Socket): void
-  onFailure(error: NodeJS.ErrnoException): void
+  onFailure(error: NodeJS.ErrnoException, at: FailedAt): void
 }
 
 export interface ConnectionEvents {
@@ -32,13 +38,14 @@ export interface ConnectionEvents {
 
 /** A connection to an upstream. It carries one request at a time: HTTP/1.1 without pipelining. */
 export class UpstreamConnection {
+  /** Since when it waits for a request, on the monotonic clock. */
+  idleSince = 0
   /** Until when it may be used again, on the monotonic clock. */
   expiresAt = Number.POSITIVE_INFINITY
   readonly #socket: Socket
-  readonly #maxHeadSize: number
+  readonly #limits: AnswerLimits
   readonly #events: ConnectionEvents
   #handler: UpstreamHandler | undefined
-  #method = ''
   #parser: AnswerParser | undefined
   #error: Error | undefined
   #connected = false
@@ -46,9 +53,9 @@ export class UpstreamConnection {
   /** Something of the present answer has come. */
   #answered = false
 
-  constructor(socket: Socket, maxHeadSize: number, events: ConnectionEvents) {
+  constructor(socket: Socket, limits: AnswerLimits, events: ConnectionEvents) {
     this.#socket = socket
-    this.#maxHeadSize = maxHeadSize
+    this.#limits = limits
     this.#events = events
     socket
       .on('data', this.#onData)
@@ -67,8 +74,7 @@ export class UpstreamConnection {
     this.#handler = handler
     this.#requests += 1
     this.#answered = false
-    this.#method = request.method
-    this.#parser = new AnswerParser(request, this.#answer, this.#maxHeadSize)
+    this.#parser = new AnswerParser(request, this.#answer, this.#limits)
     this.#socket.write(request.head, 'latin1')
     if (this.#connected) handler.onSent(this.#socket)
   }
@@ -140,9 +146,12 @@ export class UpstreamConnection {
     this.#events.onGone(this)
     const handler = this.#handler
     this.#handler = this.#parser = undefined
-    if (handler && this.#requests > 1 && !this.#answered) this.#events.onStale()
-    handler?.onFailure(
+    if (!handler) return
+    const at = !this.#connected ? 'connecting' : this.#requests > 1 && !this.#answered ? 'stale' : 'asked'
+    if (at === 'stale') this.#events.onStale()
+    handler.onFailure(
       this.#error ?? new UpstreamFailure('CLOSED', 'The upstream closed the connection without an answer.'),
+      at,
     )
   }
 
@@ -150,19 +159,9 @@ export class UpstreamConnection {
   #ended(head: AnswerHead, clean: boolean): void {
     const handler = this.#handler
     this.#handler = this.#parser = undefined
-    // Servers that send a body with the answer to HEAD all the same would spoil the next answer.
-    const keeps = head.keepAlive && this.#method !== 'HEAD'
-    if (keeps && clean && handler?.sent === true && isQuiet(this.#socket)) {
+    if (head.keepAlive && clean && handler?.sent === true && isQuiet(this.#socket)) {
       if (this.#socket.isPaused()) this.#socket.resume()
       this.#events.onIdle(this, head)
-    } else if (
-      this.#method === 'HEAD' &&
-      clean &&
-      handler?.sent === true &&
-      !(this.#socket instanceof TLSSocket)
-    ) {
-      // By a reset, which leaves no port behind in TIME_WAIT: clients may send any number of these.
-      this.#socket.resetAndDestroy()
     } else {
       this.#socket.destroy()
     }

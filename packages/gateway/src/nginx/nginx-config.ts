@@ -73,6 +73,8 @@ ${needsLua ? luaSetup(settings) : ''}
   proxy_http_version 1.1;
   proxy_request_buffering off;
   proxy_buffering off;
+  proxy_buffer_size ${settings.maxResponseHeaderSize};
+  proxy_buffers 4 ${settings.maxResponseHeaderSize};
   proxy_connect_timeout ${ms(timeouts.connect)};
   proxy_next_upstream ${settings.retries ? 'error timeout' : 'off'};
   proxy_next_upstream_tries ${settings.retries ? settings.retries.attempts + 1 : 1};

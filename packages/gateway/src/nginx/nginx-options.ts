@@ -19,6 +19,7 @@ export interface NginxOptions extends Pick<
   | 'trustedProxies'
   | 'timeouts'
   | 'maxHeaderSize'
+  | 'maxResponseHeaderSize'
   | 'maxConnections'
   | 'retries'
   | 'securityHeaders'
@@ -79,6 +80,7 @@ export interface ResolvedNginxOptions {
   readonly trustedProxies: readonly string[]
   readonly timeouts: Timeouts
   readonly maxHeaderSize: number
+  readonly maxResponseHeaderSize: number
   readonly maxConnections: number
   readonly retries: { readonly attempts: number } | undefined
   /** Flat name and value pairs. */

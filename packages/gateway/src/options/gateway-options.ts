@@ -38,6 +38,8 @@ export interface GatewayOptions {
   readonly timeouts?: TimeoutOptions
   /** The largest request line and header section together; more is answered with 431. @defaultValue `'16kb'` */
   readonly maxHeaderSize?: Size
+  /** The largest status line and header section of an upstream's answer; more is answered with 502. @defaultValue `'64kb'` */
+  readonly maxResponseHeaderSize?: Size
   /** Client connections at once; more are closed on arrival. @defaultValue 10 000 */
   readonly maxConnections?: number
   /** `false`: an attempt that failed is never repeated. */
@@ -88,6 +90,7 @@ export const gatewayDefaults = Object.freeze({
   host: '127.0.0.1',
   port: 8080,
   maxHeaderSize: '16kb',
+  maxResponseHeaderSize: '64kb',
   maxConnections: 10_000,
   timeouts: Object.freeze({
     connect: '2s',
@@ -122,6 +125,7 @@ export interface ResolvedGatewayOptions {
   readonly maintenance: ResolvedMaintenance | undefined
   readonly timeouts: Timeouts
   readonly maxHeaderSize: number
+  readonly maxResponseHeaderSize: number
   readonly maxConnections: number
   readonly retries: { readonly attempts: number; readonly budget: number } | undefined
   readonly probes: ResolvedProbes | undefined
@@ -142,6 +146,7 @@ export const sharedSpec: {
   readonly port: Option<number>
   readonly timeouts: Option<Timeouts>
   readonly maxHeaderSize: Option<number>
+  readonly maxResponseHeaderSize: Option<number>
   readonly maxConnections: Option<number>
   readonly retries: Option<false | { readonly attempts: number; readonly budget: number }>
   readonly securityHeaders: Option<readonly string[]>
@@ -158,6 +163,7 @@ export const sharedSpec: {
     upstreamKeepAlive: option.delay(timeouts.upstreamKeepAlive, { min: 1 }),
   }),
   maxHeaderSize: option.size(gatewayDefaults.maxHeaderSize, { min: '1kb' }),
+  maxResponseHeaderSize: option.size(gatewayDefaults.maxResponseHeaderSize, { min: '1kb', max: '1mb' }),
   maxConnections: option.count(gatewayDefaults.maxConnections, { min: 1, max: 1_000_000 }),
   retries: option
     .nested({

@@ -10,11 +10,13 @@ export interface LiveRoute extends ResolvedRoute {
 }
 
 export function openRoutes(settings: ResolvedGatewayOptions, clock: Clock): readonly LiveRoute[] {
-  const { timeouts, maxHeaderSize, ejection } = settings
+  const { timeouts, maxResponseHeaderSize, ejection } = settings
   return settings.routes.map((route) => ({
     ...route,
     group: createUpstreamGroup(
-      route.upstreams.map((upstream) => createUpstream(upstream, timeouts, maxHeaderSize, ejection, clock)),
+      route.upstreams.map((upstream) =>
+        createUpstream(upstream, timeouts, maxResponseHeaderSize, ejection, clock),
+      ),
       ejection?.maxEjectedPercent ?? 0,
     ),
   }))

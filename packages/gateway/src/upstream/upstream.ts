@@ -34,14 +34,14 @@ export interface Upstream {
 export function createUpstream(
   options: ResolvedUpstream,
   timeouts: Pick<Timeouts, 'connect' | 'upstreamKeepAlive'>,
-  maxHeaderSize: number,
+  maxResponseHeaderSize: number,
   ejection: ResolvedEjection | undefined,
   clock: Clock,
 ): Upstream {
   const pool = createConnectionPool(options.url, {
     connectTimeout: timeouts.connect,
     keepAlive: timeouts.upstreamKeepAlive,
-    maxHeadSize: Math.max(maxHeaderSize, 16_384),
+    maxHeadSize: maxResponseHeaderSize,
   })
   let failures = 0
   let ejections = 0

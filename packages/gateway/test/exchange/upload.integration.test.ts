@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { until } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
 import { appRoute, startGateway } from '../support/gateway.ts'
-import { startRawServer } from '../support/raw.ts'
+import { exchangeRaw, startRawServer } from '../support/raw.ts'
 import { startUpstream, type TestUpstream } from '../support/upstream.ts'
 
 /** The status of a POST with a body of this many bytes, or the code of the error that it met. */
@@ -48,6 +48,23 @@ describe('an upload that is refused early', () => {
     for (let index = 0; index < 4; index++)
       expect(await upload(`${gateway.url}/api/app/`, 5_000_000)).toBe(502)
     expect(gateway.status().routes[0]?.upstreams.map(({ ejected }) => ejected)).toEqual([false, false])
+  })
+})
+
+describe('an upload in chunks of one byte', () => {
+  it('reaches the upstream whole, in fewer and larger chunks', async () => {
+    const bytes = 20_000
+    await using upstream = await startRawServer((socket, received) => {
+      if (received.endsWith('\r\n0\r\n\r\n')) socket.end('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n')
+    })
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    const head =
+      'POST /api/app/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n'
+    const answer = await exchangeRaw(gateway.url, `${head}${'1\r\nx\r\n'.repeat(bytes)}0\r\n\r\n`)
+    expect(answer).toMatch(/^HTTP\/1.1 200 /)
+    const chunks = upstream.received.slice(upstream.received.indexOf('\r\n\r\n') + 4).split('\r\n')
+    expect(chunks.filter((line) => line.startsWith('x')).join('')).toBe('x'.repeat(bytes))
+    expect(chunks.length).toBeLessThan(bytes / 10)
   })
 })
 

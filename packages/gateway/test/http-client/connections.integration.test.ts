@@ -1,8 +1,11 @@
 import type { Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import { until } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
+import type { Gateway } from '../../src/index.ts'
 import { appRoute, startGateway } from '../support/gateway.ts'
-import { startRawServer, type RawServer } from '../support/raw.ts'
+import { rememberLines } from '../support/log.ts'
+import { exchangeRaw, startRawServer, type RawServer } from '../support/raw.ts'
 
 const answer = (headers = '', body = 'ok'): string =>
   `HTTP/1.1 200 OK\r\n${headers}content-length: 2\r\n\r\n${body}`
@@ -43,45 +46,21 @@ describe('a connection to an upstream', () => {
     expect(await connectionsFor(() => answer(headers))).toBe(2)
   })
 
-  it('is not used again behind an answer to HEAD, which some servers give a body', async () => {
-    expect(await connectionsFor(() => answer('', ''), { method: 'HEAD' })).toBe(2)
-  })
-
-  it('is closed by a reset behind an answer to HEAD, and leaves no port behind', async () => {
-    await using upstream = await startAnswering(() => answer('', ''))
+  it.each([
+    ['HEAD', answer('', ''), 200, { method: 'HEAD' }],
+    ['304 with a length', 'HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n', 304, {}],
+  ])('is used again behind %s, once it has rested', async (_what, text, status, init) => {
+    await using upstream = await startAnswering(() => text)
     await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
-    await fetch(`${gateway.url}/api/app/`, { method: 'HEAD' })
-    const [connection] = upstream.connections
-    await until(() => connection?.destroyed === true)
-    expect((connection?.errored as NodeJS.ErrnoException | undefined)?.code).toBe('ECONNRESET')
-  })
-
-  it('that was lost while it waited costs one try, and those beside it none', async () => {
-    let [generation, waiting] = [0, 0]
-    const held: (() => void)[] = []
-    const born = new WeakMap<Socket, number>()
-    await using upstream = await startRawServer((socket) => {
-      if (!born.has(socket)) born.set(socket, generation)
-      // What a NAT or a load balancer has forgotten is answered with a reset.
-      if (born.get(socket) !== generation) return void socket.resetAndDestroy()
-      if (generation > 0) return void socket.write(answer())
-      waiting += 1
-      held.push(() => socket.write(answer()))
-    })
-    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
-    const first = Array.from({ length: 20 }, () => fetch(`${gateway.url}/api/app/`))
-    await until(() => waiting === 20)
-    for (const write of held) write()
-    for (const response of await Promise.all(first)) await response.text()
-    generation += 1
-    const statuses: number[] = []
-    for (let index = 0; index < 30; index++) {
-      const response = await fetch(`${gateway.url}/api/app/`)
-      statuses.push(response.status)
-      await response.text()
+    const ask = async (): Promise<void> => {
+      expect((await fetch(`${gateway.url}/api/app/`, init)).status).toBe(status)
     }
-    expect(statuses).toEqual(Array.from({ length: 30 }, () => 200))
-    expect(upstream.connections).toHaveLength(21)
+    for (let index = 0; index < 20; index++) await ask()
+    await delay(150)
+    const open = upstream.connections.length
+    await Promise.all(Array.from({ length: open }, ask))
+    expect(upstream.connections).toHaveLength(open)
+    expect(upstream.connections.every((socket) => !socket.destroyed)).toBe(true)
   })
 
   it.each([
@@ -121,6 +100,123 @@ describe('a connection to an upstream', () => {
     await (await fetch(`${gateway.url}/api/app/`)).text()
     await gateway.close()
     await until(() => upstream.connections[0]?.destroyed === true)
+  })
+})
+
+interface ForgetfulServer extends RawServer {
+  /** From now on a connection that is open is answered with a reset, as by a NAT or a load balancer that has forgotten it. */
+  forget(): void
+}
+
+async function startForgetful(): Promise<ForgetfulServer> {
+  let generation = 0
+  const born = new WeakMap<Socket, number>()
+  const server = await startRawServer((socket, received) => {
+    if (!born.has(socket)) born.set(socket, generation)
+    if (born.get(socket) !== generation) return void socket.resetAndDestroy()
+    const handshake = /upgrade: websocket/i.test(received)
+    const switched = 'HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n'
+    socket.write(handshake ? switched : answer('keep-alive: timeout=60\r\n'))
+  })
+  return Object.assign(server, { forget: () => void (generation += 1) })
+}
+
+describe('a connection that was lost while it waited', () => {
+  const isEjected = (gateway: Gateway): boolean | undefined =>
+    gateway.status().routes[0]?.upstreams.some(({ ejected }) => ejected)
+
+  /** Leaves this many connections waiting, and has them all forgotten. */
+  async function loseConnections(gateway: Gateway, upstream: ForgetfulServer, count = 10): Promise<void> {
+    const answers = Array.from({ length: count }, () => fetch(`${gateway.url}/api/app/`))
+    for (const response of await Promise.all(answers)) await response.text()
+    upstream.forget()
+  }
+
+  it('costs what can be sent again nothing, not even an attempt', async () => {
+    await using upstream = await startForgetful()
+    await using gateway = await startGateway({
+      routes: [appRoute([upstream.url])],
+      retries: { budget: 0 },
+      ejection: { failures: 1 },
+    })
+    for (let round = 0; round < 3; round++) {
+      await loseConnections(gateway, upstream)
+      const before = upstream.connections.length
+      for (let index = 0; index < 15; index++)
+        expect(await (await fetch(`${gateway.url}/api/app/`)).text()).toBe('ok')
+      expect(upstream.connections).toHaveLength(before + 1)
+    }
+    expect(gateway.settled.every(({ attempts }) => attempts === 1)).toBe(true)
+  })
+
+  it('costs one request that cannot, takes those beside it along, and is not held against its upstream', async () => {
+    await using upstream = await startForgetful()
+    await using other = await startForgetful()
+    await using gateway = await startGateway({
+      routes: [appRoute([upstream.url, other.url])],
+      ejection: { failures: 1 },
+    })
+    await loseConnections(gateway, upstream)
+    const statuses: number[] = []
+    for (let index = 0; index < 20; index++)
+      statuses.push((await fetch(`${gateway.url}/api/app/`, { method: 'POST' })).status)
+    expect(statuses.filter((status) => status !== 200)).toEqual([502])
+    expect(isEjected(gateway)).toBe(false)
+  })
+
+  it('carries nothing that cannot be sent again once it has waited for a second', async () => {
+    await using upstream = await startForgetful()
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    await loseConnections(gateway, upstream)
+    await delay(1_100)
+    expect((await fetch(`${gateway.url}/api/app/`, { method: 'POST', body: 'x' })).status).toBe(200)
+  })
+
+  it('carries no WebSocket handshake', async () => {
+    await using upstream = await startForgetful()
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url], { websocket: true })] })
+    await loseConnections(gateway, upstream)
+    const handshake =
+      'GET /api/app/ HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
+    for (let index = 0; index < 5; index++)
+      expect(await exchangeRaw(gateway.url, handshake, (text) => text.includes('\r\n\r\n'))).toMatch(/ 101 /)
+  })
+
+  it('does not fail the probe of its upstream', async () => {
+    await using upstream = await startForgetful()
+    await using other = await startForgetful()
+    const { logger, lines } = rememberLines()
+    await using gateway = await startGateway({
+      logger,
+      routes: [appRoute([upstream.url, other.url])],
+      probes: { interval: 20, timeout: '5s' },
+    })
+    await loseConnections(gateway, upstream)
+    other.forget()
+    const asked = upstream.received.length
+    await until(() => upstream.received.length > asked + 1_000)
+    expect(lines.filter(({ message }) => message.includes('readiness'))).toEqual([])
+  })
+
+  it('fails where nothing is to be sent again', async () => {
+    await using upstream = await startForgetful()
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])], retries: false })
+    await loseConnections(gateway, upstream)
+    expect((await fetch(`${gateway.url}/api/app/`)).status).toBe(502)
+  })
+})
+
+describe('a request that is in progress when the gateway closes', () => {
+  it('is sent to no other upstream', async () => {
+    await using first = await startRawServer(() => undefined)
+    await using second = await startRawServer(() => undefined)
+    const gateway = await startGateway({ routes: [appRoute([first.url, second.url])] })
+    const asked = fetch(`${gateway.url}/api/app/`).catch(() => undefined)
+    await until(() => (first.received + second.received).length > 0)
+    await gateway.close()
+    await asked
+    expect(gateway.settled).toMatchObject([{ outcome: 'aborted', attempts: 1 }])
+    expect(first.connections.length + second.connections.length).toBe(1)
   })
 })
 

@@ -99,10 +99,23 @@ describe('a connection is not used again', () => {
     ['bytes come behind the answer', `${good}${evil}`, {}],
     ['bytes come behind a chunked answer', `${chunked}2\r\nok\r\n0\r\n\r\n${evil}`, {}],
     ['204 names a body', 'HTTP/1.1 204 No Content\r\ncontent-length: 4\r\n\r\n', {}],
-    ['304 names a body', 'HTTP/1.1 304 Not Modified\r\ncontent-length: 4\r\n\r\n', {}],
-    ['an answer to HEAD may have a body', `${line}content-length: 4\r\n\r\n`, { method: 'HEAD' }],
+    ['304 has a body', `HTTP/1.1 304 Not Modified\r\ncontent-length: ${evil.length}\r\n\r\n${evil}`, {}],
+    ['HEAD is given a body', `${line}content-length: ${evil.length}\r\n\r\n${evil}`, { method: 'HEAD' }],
   ])('where %s', async (_why, bytes, init) => {
     expect(await statusOf((socket) => socket.write(bytes), init)).toBeLessThan(400)
+  })
+
+  it.each([
+    ['304', 'HTTP/1.1 304 Not Modified', {}],
+    ['HEAD', 'HTTP/1.1 200 OK', { method: 'HEAD' }],
+  ])('where the body that an answer to %s only names comes after it', async (_what, status, init) => {
+    const head = `${status}\r\ncontent-length: ${evil.length}\r\n\r\n`
+    const sent = await statusOf(
+      (socket) => socket.write(head),
+      init,
+      (socket) => socket.write(evil),
+    )
+    expect(sent).toBeLessThan(400)
   })
 
   it('where the upstream ends its half behind the answer', async () => {

@@ -119,6 +119,75 @@ describe('an upstream that fails', () => {
     expect(gateway.status().routes[0]?.upstreams.some(({ ejected }) => ejected)).toBe(false)
   })
 
+  it.each([
+    ['a header that is too large', `location: ${'x'.repeat(3_000)}`, ''],
+    ['a control character in a header', 'location: /?next=\u0001', ''],
+    ['a control character in the reason', 'a: b', '\u0001'],
+  ])('is not taken out of use by an answer that it makes of a request: %s', async (_what, header, reason) => {
+    await using upstream = await startRawServer((socket, received) => {
+      const bad = received.includes('bad')
+      socket.write(
+        `HTTP/1.1 200 ${bad ? reason : ''}\r\n${bad ? header : 'a: b'}\r\ncontent-length: 2\r\n\r\nok`,
+      )
+    })
+    const { logger, lines } = rememberLines()
+    await using gateway = await startGateway({
+      logger,
+      routes: [appRoute([upstream.url, upstream.url.replace('127.0.0.1', 'localhost')])],
+      ejection: { failures: 1 },
+      maxResponseHeaderSize: '2kb',
+    })
+    for (let index = 0; index < 4; index++) {
+      const answer = await problem(`${gateway.url}/api/app/bad`)
+      expect(answer).toMatchObject({ status: 502, code: 'ERR_GATEWAY_UPSTREAM_FAILED' })
+    }
+    expect(gateway.status().routes[0]?.upstreams.some(({ ejected }) => ejected)).toBe(false)
+    // The other one would answer the same.
+    expect(gateway.settled.map(({ attempts }) => attempts)).toEqual([1, 1, 1, 1])
+    const logged = lines.filter(({ message }) => message === 'an upstream failed')
+    expect(String(logged[0]?.fields['err'])).toMatch(
+      /headers are larger than 2048 bytes|control character|status line/,
+    )
+  })
+
+  it('is taken out of use where it does not speak HTTP', async () => {
+    await using upstream = await startRawServer((socket) => void socket.write('SSH-2.0-OpenSSH_9.9\r\n'))
+    await using good = await startUpstream((_request, response) => response.end())
+    await using gateway = await startGateway({
+      routes: [appRoute([upstream.url, good.url])],
+      ejection: { failures: 1 },
+    })
+    for (let index = 0; index < 4; index++) expect((await fetch(`${gateway.url}/api/app/`)).status).toBe(200)
+    expect(gateway.status().routes[0]?.upstreams.map(({ ejected }) => ejected)).toEqual([true, false])
+  })
+
+  it('may answer with larger headers than a client may send', async () => {
+    await using upstream = await startRawServer((socket) => {
+      socket.write(`HTTP/1.1 200 OK\r\na: ${'x'.repeat(40_000)}\r\ncontent-length: 2\r\n\r\nok`)
+    })
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    const answer = await exchangeRaw(
+      gateway.url,
+      'GET /api/app/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n',
+    )
+    expect(statusOf(answer)).toBe(200)
+    expect(answer.length).toBeGreaterThan(40_000)
+  })
+
+  it('is ready as soon as its probe has a status, though its body does not end', async () => {
+    const endless = (_request: IncomingMessage, response: ServerResponse): void => void response.write('x')
+    await using first = await startUpstream(endless)
+    await using second = await startUpstream(endless)
+    const { logger, lines } = rememberLines()
+    await using _gateway = await startGateway({
+      logger,
+      routes: [appRoute([first.url, second.url])],
+      probes: { interval: 20, timeout: 50 },
+    })
+    await until(() => first.seen.length > 4 && second.seen.length > 4)
+    expect(lines.filter(({ message }) => message.includes('readiness'))).toEqual([])
+  })
+
   it('is taken out of use by time limits only where it answered nothing meanwhile', async () => {
     const options = { failures: 2, duration: '1m' } as const
     const hangs = (request: IncomingMessage, response: ServerResponse): void => {
