@@ -32,6 +32,20 @@ export class OrchestratorError extends QuintetError<OrchestratorErrorCode> {
   }
 }
 
+/** A command line, or a variable that stands for one, that asks for what there is not. */
+export function badCommand(message: string, cause?: unknown): OrchestratorError {
+  return new OrchestratorError(message, {
+    code: 'ERR_ORCHESTRATOR_BAD_COMMAND',
+    kind: 'invalid-input',
+    ...(cause === undefined ? {} : { cause }),
+  })
+}
+
+/** Whether an error has the code: of this package, of another one, or of the operating system. */
+export function isCode(error: unknown, code: string): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === code
+}
+
 type OrchestratorErrorKind = 'invalid-input' | 'not-found' | 'conflict' | 'unavailable'
 
 /**

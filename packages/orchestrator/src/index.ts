@@ -1,5 +1,10 @@
 export { launchEcosystem, startEcosystem } from './launch/launch-ecosystem.ts'
-export type { EcosystemRunOptions, LogSubscription, RunningEcosystem } from './running/running-ecosystem.ts'
+export type {
+  EcosystemFailure,
+  EcosystemRunOptions,
+  LogSubscription,
+  RunningEcosystem,
+} from './running/running-ecosystem.ts'
 export type { EcosystemStatus, ProcessStatus, ServerStatus, Usage } from './running/ecosystem-status.ts'
 export { OrchestratorError, type OrchestratorErrorCode } from './errors.ts'
 export type { Sample } from './metrics/sampler.ts'

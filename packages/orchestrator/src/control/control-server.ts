@@ -90,8 +90,10 @@ async function handle(
       return finish(await ecosystem.status())
     case 'metrics':
       return finish(ecosystem.metrics(name ?? ''))
-    case 'restart':
+    case 'restart': {
+      using _progress = ecosystem.onEvent((event) => lines.send({ event }))
       return finish(await ecosystem.restart(name ?? '', { cause: causeOf(request['cause']) }))
+    }
     case 'settled':
       await Promise.race([ecosystem.settled(), ecosystem.stopped])
       return finish({ failure: ecosystem.failure, status: await ecosystem.status() })

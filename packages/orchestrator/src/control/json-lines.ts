@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { createLineSplitter } from '../logs/line-splitter.ts'
 
 /** Messages on a stream socket: one JSON value per line. */
 export interface JsonLines {
@@ -16,19 +17,14 @@ export function jsonLines(
   socket: Socket,
   onMessage: (message: Readonly<Record<string, unknown>>) => void,
 ): JsonLines {
-  let rest = ''
-  socket.setEncoding('utf8')
-  socket.on('data', (text: string) => {
-    rest += text
-    const lines = rest.split('\n')
-    rest = lines.pop() ?? ''
-    if (rest.length > maxMessage) return void socket.destroy()
-    for (const line of lines) {
-      const message = parse(line)
-      if (message === undefined) return void socket.destroy()
-      if (!isHandled(message)) return void socket.destroy()
-      if (socket.destroyed) return
-    }
+  const splitter = createLineSplitter((line) => {
+    if (socket.destroyed) return
+    const message = parse(line)
+    if (message === undefined || !isHandled(message)) socket.destroy()
+  }, maxMessage)
+  socket.on('data', (chunk: Buffer) => {
+    splitter.push(chunk)
+    if (splitter.isCutting) socket.destroy()
   })
   socket.on('error', () => socket.destroy())
 

@@ -1,7 +1,8 @@
-import { appendFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import type { HeldServer } from '../infrastructure/held-server.ts'
 import type { ProcessMark } from '../processes/process-mark.ts'
 import type { ProcessIdentity } from '../processes/process-identity.ts'
+import { replaceFile, writeDurably } from '../state/replace-file.ts'
 import type { SocketAddress } from './listening-sockets.ts'
 
 export interface JournaledHolder {
@@ -19,6 +20,8 @@ export interface JournaledGeneration {
   readonly ports: Readonly<Record<string, number>>
   /** Milliseconds since the epoch. */
   readonly startedAt: number
+  /** How often the process was started again after a crash, up to now. */
+  readonly restarts: number
   /** Undefined until it has said that it runs. */
   readonly identity?: ProcessIdentity
 }
@@ -44,8 +47,7 @@ export interface JournalState {
 }
 
 /**
- * What a supervisor holds, in a file that the next one reads: one fact a line, written before what it tells of is done.
- * It is about processes of this boot, of which a power failure leaves none: so it is not synced to the disk.
+ * What a supervisor holds, in a file that the next one reads: one fact a line, on the disk before what it tells of is done.
  */
 export interface Journal {
   append(line: Line): void
@@ -89,12 +91,11 @@ export function openJournal(
     ]),
     ...[...servers].map(([name, server]): Line => ({ type: 'server', name, ...server })),
   ]
-  writeFileSync(`${file}.new`, lines.map(toText).join(''), { mode: 0o600 })
-  renameSync(`${file}.new`, file)
+  replaceFile(file, lines.map(toText).join(''))
   return {
     append(line) {
       try {
-        appendFileSync(file, toText(line), { mode: 0o600 })
+        writeDurably(file, 'a', toText(line))
       } catch (error) {
         onProblem(error as Error)
       }

@@ -172,6 +172,7 @@ function openKept(state: StateDirectory, found: Held, journal: Journal, options:
       generation: generation.generation,
       mark: generation.mark,
       startedAt: generation.startedAt,
+      restarts: generation.restarts,
       isStale: generation.digest !== digest(id),
       attach: held.adopt,
     })

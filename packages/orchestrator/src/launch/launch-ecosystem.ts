@@ -6,8 +6,8 @@ import { createEventRecord } from './event-record.ts'
 import { openKeeping } from './keeping.ts'
 import { openLogs } from './open-logs.ts'
 import type { ProcessPhase } from '../running/process-phase.ts'
-import type { EcosystemRunOptions, RunningEcosystem } from '../running/running-ecosystem.ts'
-import { OrchestratorError } from '../errors.ts'
+import type { EcosystemFailure, EcosystemRunOptions, RunningEcosystem } from '../running/running-ecosystem.ts'
+import { badCommand, OrchestratorError } from '../errors.ts'
 import { isNamed } from '../running/is-named.ts'
 import { createSampler } from '../metrics/sampler.ts'
 import { compilePlan } from '../runner/warm-compile-cache.ts'
@@ -52,7 +52,7 @@ export async function startEcosystem(
   const ecosystem = await launchEcosystem(source, options)
   try {
     await Promise.race([ecosystem.settled(options.signal), ecosystem.stopped])
-    if (ecosystem.failure !== null) throw cannotStart(ecosystem)
+    if (ecosystem.failure !== null) throw cannotStart(ecosystem, ecosystem.failure)
     return ecosystem
   } catch (error) {
     await ecosystem.stop('it could not start')
@@ -61,10 +61,11 @@ export async function startEcosystem(
 }
 
 /** Names what failed, with the last lines that it wrote. */
-function cannotStart(ecosystem: RunningEcosystem): OrchestratorError {
-  const id = ecosystem.plan.processes.find((each) => ecosystem.failure?.startsWith(each.id))?.id
-  const lines = id === undefined ? [] : ecosystem.logs(id, 10)
-  return new OrchestratorError([`The ecosystem could not start. ${ecosystem.failure}`, ...lines].join('\n'), {
+function cannotStart(ecosystem: RunningEcosystem, failure: EcosystemFailure): OrchestratorError {
+  const { id, reason } = failure
+  const isProcess = ecosystem.plan.processes.some((each) => each.id === id)
+  const lines = isProcess ? ecosystem.logs(id, 10) : []
+  return new OrchestratorError([`The ecosystem could not start. ${reason}`, ...lines].join('\n'), {
     code: 'ERR_ORCHESTRATOR_START_FAILED',
     kind: 'unavailable',
   })
@@ -92,9 +93,8 @@ export async function launchEcosystem(
   const given = typeof source === 'string' ? await loadPlan(source) : source
   const plan = options.dev ? withoutCritical(given) : given
   if (options.gatewayPort !== undefined && plan.gateway === null) {
-    throw new OrchestratorError(
+    throw badCommand(
       `There is no gateway that could have port ${options.gatewayPort}: the ecosystem file says none (infrastructure.services.gateway).`,
-      { code: 'ERR_ORCHESTRATOR_BAD_COMMAND', kind: 'invalid-input' },
     )
   }
   const state = stateDirectory(
@@ -133,8 +133,8 @@ export async function launchEcosystem(
     kept: keeping.ports,
   })
   const stopped = Promise.withResolvers<number>()
-  let lost: string | undefined
-  let fail = (reason: string): void => void (lost ??= reason)
+  let lost: EcosystemFailure | undefined
+  let fail = (found: EcosystemFailure): void => void (lost ??= found)
   options.signal?.throwIfAborted()
   const compiled = compilePlan(plan, env as NodeJS.ProcessEnv, options.signal)
   const servers = await startServers({
@@ -144,7 +144,7 @@ export async function launchEcosystem(
     env,
     onEvent,
     hold: keeping.servers,
-    onLost: (name, reason) => fail(`${name} is lost: ${reason}`),
+    onLost: (id, reason) => fail({ id, reason: `${id} is lost: ${reason}` }),
   })
   // What goes on needs them.
   made.defer(async () => void (keeping.isNeeded || (await servers.stop())))
@@ -197,7 +197,7 @@ export async function launchEcosystem(
       if (event.type === 'process' && isOver(event.to)) kept?.release(event.id)
       onEvent(event)
     },
-    onEscalated: (id, reason) => fail(`${id} failed: ${reason}`),
+    onEscalated: (id, reason) => fail({ id, reason: `${id} failed: ${reason}` }),
   })
   const sampler = createSampler({ ...plan.metrics, targets: () => targetsOf(supervisor, servers) })
   made.defer(() => sampler.close())
@@ -206,7 +206,7 @@ export async function launchEcosystem(
   const resources = made.move()
   const startedAt = Date.now()
   let stopping: Promise<void> | undefined
-  let failure: string | null = null
+  let failure: EcosystemFailure | null = null
 
   function stop(reason = 'the ecosystem stops'): Promise<void> {
     if (!stopping) options.onStopping?.()
@@ -221,10 +221,10 @@ export async function launchEcosystem(
     })()
     return stopping
   }
-  fail = (reason) => {
-    failure ??= reason
+  fail = (found) => {
+    failure ??= found
     // What goes wrong on the way down is in the logs; the failure is what is told.
-    stop(reason).catch(() => undefined)
+    stop(found.reason).catch(() => undefined)
   }
   if (lost === undefined) supervisor.start()
   else fail(lost)
@@ -292,7 +292,7 @@ export async function launchEcosystem(
       ])
       if (name === 'maintenance-token') return maintenanceToken(plan, secrets)
       if (names.has(name)) return secrets.get(`shared:${name}`)
-      throw new TypeError(`There is no secret "${name}". There are: ${[...names].join(', ')}.`)
+      throw badCommand(`There is no secret "${name}". There are: ${[...names].join(', ')}.`)
     },
     settled: (signal) => supervisor.settled(signal),
     get failure() {

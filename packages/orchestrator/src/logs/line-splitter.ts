@@ -4,22 +4,27 @@ export const maxLineBytes: number = 1024 * 1024
 const newline = 0x0a
 
 /**
- * Cuts a stream of bytes into lines. A character that arrives in two parts stays whole, a line longer than 1 MB is
+ * Cuts a stream of bytes into lines. A character that arrives in two parts stays whole, a line that is too long is
  * cut, and `end` gives what is left without a newline.
  */
 export interface LineSplitter {
   push(chunk: Buffer): void
+  /** The line that is being read is too long, and will be cut. */
+  readonly isCutting: boolean
   end(): void
 }
 
-export function createLineSplitter(onLine: (line: string) => void): LineSplitter {
+export function createLineSplitter(
+  onLine: (line: string) => void,
+  maxBytes: number = maxLineBytes,
+): LineSplitter {
   let parts: Buffer[] = []
   let size = 0
   /** The rest of a line that was cut is dropped. */
   let dropping = false
 
   function take(part: Buffer): void {
-    const room = maxLineBytes - size
+    const room = maxBytes - size
     if (dropping || room <= 0) {
       dropping = true
       return
@@ -49,6 +54,9 @@ export function createLineSplitter(onLine: (line: string) => void): LineSplitter
       }
       // A copy: the chunk's memory is the stream's, and the line may be long in coming.
       if (start < chunk.length) take(Buffer.from(chunk.subarray(start)))
+    },
+    get isCutting() {
+      return dropping
     },
     end() {
       if (size > 0 || dropping) finish()

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { statFields } from '../processes/process-identity.ts'
+import { readKernelUnits } from './kernel-units.ts'
 
 /** What a process and its descendants use. */
 export interface Usage {
@@ -12,10 +13,7 @@ export interface Usage {
   readonly processes: readonly { readonly pid: number; readonly rss: number }[]
 }
 
-/** The kernel's unit of CPU time on every Linux that Node runs on. */
-const ticksPerSecond = 100
-
-const pageSize = 4_096
+const { ticksPerSecond, pageSize } = readKernelUnits()
 
 /**
  * Reads /proc. Undefined when the process is gone, or where there is no /proc. Synchronous: the kernel has these values

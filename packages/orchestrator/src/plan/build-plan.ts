@@ -49,7 +49,7 @@ export function buildPlan(input: PlanInput): Plan {
     return system?.processes.find(({ name }) => name === process)?.transports[transport]?.webSocket
   })
   const processes = gateway ? [...planned, gateway.process] : planned
-  assertPorts(processes)
+  assertPorts(processes, serverPorts(ecosystem, apps))
   for (const { env } of processes) {
     resolveUrls(env, (id, transport) => processes.find((each) => each.id === id)?.ports[transport])
   }
@@ -209,14 +209,32 @@ function assertServers(ecosystem: Ecosystem, apps: readonly LoadedApp[]): void {
   }
 }
 
-function assertPorts(processes: readonly PlannedProcess[]): void {
-  const owners = new Map<number, string>()
+/** The ports of servers that the ecosystem starts, where its file gives them. */
+function serverPorts(ecosystem: Ecosystem, apps: readonly LoadedApp[]): Map<number, string> {
+  const ports = new Map<number, string>()
+  for (const server of ['postgres', 'redis'] as const) {
+    const settings = ecosystem.infrastructure[server]
+    if (settings === false || settings.url !== null || settings.port === null) continue
+    if (!apps.some(({ system }) => system.requires[server])) continue
+    const path = `infrastructure.${server}`
+    const other = ports.get(settings.port)
+    if (other !== undefined) throw clash(path, settings.port, other)
+    ports.set(settings.port, path)
+  }
+  return ports
+}
+
+function clash(id: string, port: number, other: string): TypeError {
+  return new TypeError(`${id}: port ${port} is that of ${other} already. Give one of them another.`)
+}
+
+/** @param owners what has a port already. */
+function assertPorts(processes: readonly PlannedProcess[], owners: Map<number, string>): void {
   for (const { id, ports } of processes) {
     for (const port of Object.values(ports)) {
       if (port === 0) continue
       const other = owners.get(port)
-      if (other !== undefined)
-        throw new TypeError(`${id}: port ${port} is that of ${other} already. Give one of them another.`)
+      if (other !== undefined) throw clash(id, port, other)
       owners.set(port, id)
     }
   }

@@ -44,14 +44,23 @@ export async function loadPlan(configFile: string): Promise<Plan> {
     }),
   ])
   const said = await Promise.all(noise.map((each) => each.end()))
-  if (output === '') {
+  const evaluation = parse(output)
+  if (evaluation === undefined) {
     throw invalid(
       `${file}: the process that evaluates it ${ending}.\n${said.join('').trim().split('\n').slice(-10).join('\n')}`,
     )
   }
-  const evaluation = JSON.parse(output) as Evaluation
   if ('problem' in evaluation) throw invalid(evaluation.problem)
   return evaluation.plan as Plan
+}
+
+/** Undefined for nothing, or for the beginning of an answer: the process was killed while it wrote. */
+function parse(output: string): Evaluation | undefined {
+  try {
+    return JSON.parse(output) as Evaluation
+  } catch {
+    return undefined
+  }
 }
 
 /** Collects what a process says until it has ended: what it has started may hold its output open for ever. */

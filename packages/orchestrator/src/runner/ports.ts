@@ -1,5 +1,5 @@
 import type { System } from '@quintet/core'
-import { OrchestratorError } from '../errors.ts'
+import { badCommand } from '../errors.ts'
 
 /** Ports by transport. */
 export type Ports = Readonly<Record<string, number>>
@@ -10,7 +10,7 @@ export function readPorts(env: NodeJS.ProcessEnv): Ports {
   if (!text) return {}
   const ports = parse(text)
   if (isPorts(ports)) return ports
-  throw bad(
+  throw badCommand(
     `QUINTET_PORTS: ${JSON.stringify(text)} is no JSON object of ports from 0 to 65535. Give e.g. {"http":3002}.`,
   )
 }
@@ -25,12 +25,12 @@ export function assertPorts(system: System, processes: readonly string[], ports:
     const owners = processes.filter((name) => transportsOf(system, name).includes(transport))
     if (owners.length === 0) {
       const known = [...new Set(processes.flatMap((name) => transportsOf(system, name)))]
-      throw bad(
+      throw badCommand(
         `port ${transport}=${port}: there is no transport "${transport}". Transports: ${known.join(', ') || 'none'}.`,
       )
     }
     if (owners.length > 1 && port !== 0)
-      throw bad(
+      throw badCommand(
         `port ${transport}=${port}: ${owners.join(' and ')} have a transport "${transport}" each, and cannot share a port. Name one with --process, or give ${transport}=0.`,
       )
   }
@@ -61,8 +61,4 @@ function parse(text: string): unknown {
 function isPorts(value: unknown): value is Ports {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
   return Object.values(value).every((port) => Number.isInteger(port) && port >= 0 && port <= 65_535)
-}
-
-function bad(message: string): OrchestratorError {
-  return new OrchestratorError(message, { code: 'ERR_ORCHESTRATOR_BAD_COMMAND', kind: 'invalid-input' })
 }

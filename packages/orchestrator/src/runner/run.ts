@@ -11,7 +11,7 @@ import { inheritedSockets } from '@quintet/core/http'
 import { createSystemLogger } from '@quintet/core/logger'
 import { flushCompileCache } from 'node:module'
 import { dirname, resolve } from 'node:path'
-import { describeError, OrchestratorError } from '../errors.ts'
+import { badCommand, describeError, OrchestratorError } from '../errors.ts'
 import { loadSystem } from '../plan/load-system.ts'
 import { inTopologyOrder } from '../plan/topology-order.ts'
 import { assertPorts, ofTransports, readPorts, type Ports } from './ports.ts'
@@ -299,9 +299,8 @@ function startupTimeoutOf(env: NodeJS.ProcessEnv): { readonly startupTimeout?: n
   if (!text) return {}
   const startupTimeout = Number(text)
   if (Number.isSafeInteger(startupTimeout) && startupTimeout > 0) return { startupTimeout }
-  throw new OrchestratorError(
+  throw badCommand(
     `QUINTET_STARTUP_TIMEOUT: ${JSON.stringify(text)} is no time. Give milliseconds, e.g. 30000.`,
-    { code: 'ERR_ORCHESTRATOR_BAD_COMMAND', kind: 'invalid-input' },
   )
 }
 
@@ -315,8 +314,7 @@ function readSockets(system: System, processes: readonly string[]): Record<strin
     .flatMap((entry) => Object.keys(entry.transports))
   const strange = [...sockets.keys()].find((name) => !transports.includes(name))
   if (strange === undefined) return Object.fromEntries(sockets)
-  throw new OrchestratorError(
+  throw badCommand(
     `run: an inherited socket is called "${strange}", and there is no such transport. Set FileDescriptorName= to one of: ${transports.join(', ')}.`,
-    { code: 'ERR_ORCHESTRATOR_BAD_COMMAND', kind: 'invalid-input' },
   )
 }

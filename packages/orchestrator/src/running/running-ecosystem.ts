@@ -37,6 +37,14 @@ export interface LogSubscription extends Disposable {
   readonly caughtUp: Promise<void>
 }
 
+/** Why an ecosystem had to give up. */
+export interface EcosystemFailure {
+  /** Of the process, or the name of the server, that everything hangs on. */
+  readonly id: string
+  /** In words, with the id. */
+  readonly reason: string
+}
+
 /** An ecosystem that this process runs. */
 export interface RunningEcosystem extends AsyncDisposable {
   readonly plan: Plan
@@ -65,7 +73,7 @@ export interface RunningEcosystem extends AsyncDisposable {
   /** Resolves when every process is ready, has failed, or waits for one that failed. */
   settled(signal?: AbortSignal): Promise<void>
   /** Why it had to give up; null as long as it did not. */
-  readonly failure: string | null
+  readonly failure: EcosystemFailure | null
   /** Resolves with the exit code when all has stopped: 0 when it was told to, 1 when it had to give up. */
   readonly stopped: Promise<number>
   /** Stops everything in order; nothing is left running. Idempotent. */

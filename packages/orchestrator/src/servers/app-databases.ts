@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { OrchestratorError } from '../errors.ts'
+import { badCommand, OrchestratorError } from '../errors.ts'
 import { databaseName } from '../plan/database-name.ts'
 import type { Plan } from '../plan/plan.ts'
 import { claimFolder } from '../state/folder-identity.ts'
@@ -41,7 +41,8 @@ const logins = ['owner', 'login', 'system'] as const
 type Passwords = Readonly<Record<(typeof logins)[number], string>>
 
 /**
- * Makes sure that the databases and logins of apps are there. A login that exists is not altered.
+ * Makes sure that the databases and logins of apps are there. A login that exists is not altered, but for a rotation:
+ * its passwords are written down first, and one that was begun and not ended is ended the next time.
  *
  * @throws OrchestratorError `ERR_ORCHESTRATOR_PROVISION_FAILED`, e.g. when logins exist with other passwords than
  *   this data folder keeps.
@@ -52,21 +53,48 @@ export async function provisionApps(
   secrets: Secrets,
   { rotate = false, apps }: ProvisionAppsOptions & { readonly apps?: readonly string[] } = {},
 ): Promise<Readonly<Record<string, DatabaseUrls>>> {
-  const databases = plan.apps
+  const wanted = plan.apps
     .filter((app) => app.requires.postgres && (apps?.includes(app.name) ?? true))
-    .map(({ name }) => ({
-      app: name,
-      name: databaseName(plan, name),
-      passwords: mapLogins((login) =>
-        rotate ? randomBytes(32).toString('base64url') : secrets.get(secretName(name, login)),
+    .map(({ name }) => name)
+  if (rotate) secrets.replace(Object.fromEntries(wanted.flatMap((app) => pendingPasswords(app))))
+  const databases = wanted.map((app) => ({
+    app,
+    name: databaseName(plan, app),
+    subject: `${plan.project}/${app}`,
+    rotate: isRotating(app, secrets),
+    passwords: mapLogins(
+      (login) => secrets.find(pendingName(app, login)) ?? secrets.get(secretName(app, login)),
+    ),
+  }))
+  const urls = await provisionInProcess({ adminUrl, databases })
+  const rotated = databases.filter((each) => each.rotate)
+  if (rotated.length > 0) {
+    secrets.replace(
+      Object.fromEntries(
+        rotated.flatMap(({ app, passwords }) =>
+          logins.flatMap((login) => [
+            [secretName(app, login), passwords[login]],
+            [pendingName(app, login), undefined],
+          ]),
+        ),
       ),
-    }))
-  const urls = await provisionInProcess({ adminUrl, databases, rotate })
-  if (rotate) {
-    for (const { app, passwords } of databases)
-      secrets.replace(Object.fromEntries(logins.map((login) => [secretName(app, login), passwords[login]])))
+    )
   }
   return urls
+}
+
+/** New passwords of an app, as they are kept until its logins have them. */
+function pendingPasswords(app: string): [string, string][] {
+  return logins.map((login) => [pendingName(app, login), randomBytes(32).toString('base64url')])
+}
+
+/** It is not known which passwords the logins of an app have: a rotation was begun and has not ended. */
+function isRotating(app: string, secrets: Secrets): boolean {
+  return logins.some((login) => secrets.find(pendingName(app, login)) !== undefined)
+}
+
+function pendingName(app: string, login: string): string {
+  return `next-database:${app}:${login}`
 }
 
 /** What to say when an app starts on an empty database while that of one that is gone lies unused: it was renamed. */
@@ -96,13 +124,7 @@ export async function openAppDatabases(
   onEvent: (event: EcosystemEvent) => void,
 ): Promise<AppDatabases> {
   if (plan.postgres === false || !plan.apps.some((app) => app.requires.postgres)) {
-    throw new OrchestratorError(
-      `No app of "${plan.project}" has a database (requires: { postgres: true }).`,
-      {
-        code: 'ERR_ORCHESTRATOR_BAD_COMMAND',
-        kind: 'invalid-input',
-      },
-    )
+    throw badCommand(`No app of "${plan.project}" has a database (requires: { postgres: true }).`)
   }
   prepareStateDirectory(state)
   const secrets = openSecrets(state.secretsFile)
@@ -130,6 +152,7 @@ export async function openAppDatabases(
   return {
     urls(app) {
       assertKnown(plan, app, secrets, state)
+      if (isRotating(app, secrets)) throw notRotated(app)
       const passwords = mapLogins((login) => secrets.find(secretName(app, login)) ?? '')
       return loginUrls(administrator, databaseName(plan, app), passwords)
     },
@@ -161,6 +184,13 @@ function assertKnown(plan: Plan, app: string, secrets: Secrets, state: StateDire
 function notProvisioned(plan: Plan, app: string, state: StateDirectory): OrchestratorError {
   return new OrchestratorError(
     `The data folder ${state.root} keeps no logins for the database ${databaseName(plan, app)} of "${app}". "quintet db provision ${app}" makes database and logins where there are none; for a database that was made elsewhere name the right folder with --data, or its owner with --owner-url.`,
+    { code: 'ERR_ORCHESTRATOR_PROVISION_FAILED', kind: 'unavailable' },
+  )
+}
+
+function notRotated(app: string): OrchestratorError {
+  return new OrchestratorError(
+    `The logins of "${app}" were being given new passwords, and that has not ended: "quintet db provision ${app}" ends it.`,
     { code: 'ERR_ORCHESTRATOR_PROVISION_FAILED', kind: 'unavailable' },
   )
 }

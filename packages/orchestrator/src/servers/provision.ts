@@ -7,11 +7,13 @@ import { describeError, OrchestratorError } from '../errors.ts'
 export interface ProvisionRequest {
   /** Of a login that may create databases and roles. */
   readonly adminUrl: string
-  /** Existing logins get these passwords. */
-  readonly rotate: boolean
   readonly databases: readonly {
     readonly app: string
     readonly name: string
+    /** Whose it is, in words. */
+    readonly subject: string
+    /** Existing logins get these passwords. */
+    readonly rotate: boolean
     readonly passwords: { readonly owner: string; readonly login: string; readonly system: string }
   }[]
 }
@@ -66,14 +68,8 @@ export async function provision(): Promise<void> {
     const request = JSON.parse(readFileSync(0, 'utf8')) as ProvisionRequest
     const { provisionDatabase } = await import('@quintet/rls/migrations')
     const urls: Record<string, DatabaseUrls> = {}
-    for (const { app, name, passwords } of request.databases) {
-      urls[app] = await provisionDatabase({
-        adminUrl: request.adminUrl,
-        name,
-        passwords,
-        rotate: request.rotate,
-      })
-    }
+    for (const { app, ...database } of request.databases)
+      urls[app] = await provisionDatabase({ adminUrl: request.adminUrl, ...database })
     answer = { urls }
   } catch (error) {
     answer = { problem: describeError(error) }

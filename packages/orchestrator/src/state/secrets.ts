@@ -9,8 +9,8 @@ export interface Secrets {
   get(name: string): string
   /** The secret of that name, where it has been made already. */
   find(name: string): string | undefined
-  /** Gives several secrets new values at once. */
-  replace(values: Readonly<Record<string, string>>): void
+  /** Gives several secrets new values at once; undefined forgets one. */
+  replace(values: Readonly<Record<string, string | undefined>>): void
   /** The names of those that have been made. */
   readonly names: readonly string[]
   /** A number that is kept beside them, e.g. the port of a server. */
@@ -19,27 +19,32 @@ export interface Secrets {
 }
 
 interface Content {
-  readonly secrets: Record<string, string>
-  readonly numbers: Record<string, number>
+  readonly secrets: Readonly<Record<string, string>>
+  readonly numbers: Readonly<Record<string, number>>
 }
 
 /** @throws OrchestratorError `ERR_ORCHESTRATOR_STATE_DIRECTORY` when the file is there and cannot be read. */
 export function openSecrets(file: string): Secrets {
-  const content = read(file)
-  const save = (): void => replaceFile(file, `${JSON.stringify(content, null, 2)}\n`)
+  let content = read(file)
+  /** What is not on the disk is not known: a secret that was given out and lost would open nothing. */
+  const save = (next: Content): void => {
+    replaceFile(file, `${JSON.stringify(next, null, 2)}\n`)
+    content = next
+  }
   return {
     get(name) {
       const known = content.secrets[name]
       if (known !== undefined) return known
       const value = randomBytes(32).toString('base64url')
-      content.secrets[name] = value
-      save()
+      save({ ...content, secrets: { ...content.secrets, [name]: value } })
       return value
     },
     find: (name) => content.secrets[name],
     replace(values) {
-      Object.assign(content.secrets, values)
-      save()
+      const secrets = Object.entries({ ...content.secrets, ...values }).flatMap(([name, value]) =>
+        value === undefined ? [] : [[name, value] as const],
+      )
+      save({ ...content, secrets: Object.fromEntries(secrets) })
     },
     get names() {
       return Object.keys(content.secrets)
@@ -47,8 +52,7 @@ export function openSecrets(file: string): Secrets {
     number: (name) => content.numbers[name],
     keepNumber(name, value) {
       if (content.numbers[name] === value) return
-      content.numbers[name] = value
-      save()
+      save({ ...content, numbers: { ...content.numbers, [name]: value } })
     },
   }
 }

@@ -11,6 +11,8 @@ export interface ChildOptions {
   readonly process: PlannedProcess
   /** Counts the children of the process, from 1. */
   readonly generation: number
+  /** How often the process was started again after a crash, up to now. */
+  readonly restarts: number
   readonly env: Readonly<Record<string, string>>
   /** The ports that it was given; they must be free again when it is gone. */
   readonly ports: readonly number[]

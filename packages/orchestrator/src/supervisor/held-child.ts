@@ -8,7 +8,7 @@ import type { Holder } from '../holder/holder.ts'
 import { identify, isRunning, type ProcessIdentity } from '../processes/process-identity.ts'
 import { endGroup, signalGroup, sweep, takenPort, type Child, type ChildOptions } from './child.ts'
 
-export interface HeldChildOptions extends Omit<ChildOptions, 'env'> {
+export interface HeldChildOptions extends Omit<ChildOptions, 'env' | 'restarts'> {
   readonly holder: Holder
   /** Undefined for one that is only about to start. */
   readonly identity: ProcessIdentity | undefined

@@ -116,13 +116,14 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
         }
         const holder = await findHolder(id)
         if (stopped) return fail('it was stopped before it started')
-        const { generation, mark } = child
+        const { generation, mark, restarts } = child
         const entry = {
           generation,
           mark,
           digest: options.digest(id),
           ports: options.ports(id),
           startedAt: Date.now(),
+          restarts,
         }
         journal.append({ type: 'generation', id, ...entry })
         try {

@@ -88,6 +88,8 @@ export interface MachineOptions {
   readonly supervision: Plan['supervision']
   readonly effects: ProcessEffects
   readonly clock: SupervisorClock
+  /** How often it was started again before. @defaultValue 0 */
+  readonly restarts?: number | undefined
   /** From 0 to 1. @defaultValue `Math.random` */
   readonly random?: () => number
 }
@@ -116,7 +118,7 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
   let busy = false
   let phase: ProcessPhase = 'stopped'
   let since = clock.now()
-  let restarts = 0
+  let restarts = options.restarts ?? 0
   let lastFailure: string | undefined
   let exhausted = false
   let gateOpen = false

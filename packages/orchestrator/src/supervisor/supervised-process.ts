@@ -35,6 +35,8 @@ export interface AdoptedProcess {
   readonly mark: ProcessMark
   /** By the wall clock. */
   readonly startedAt: number
+  /** How often it was started again after a crash. */
+  readonly restarts: number
   /** It was started with something else than it would be now. */
   readonly isStale: boolean
   readonly attach: (options: Omit<ChildOptions, 'env'>) => Child
@@ -126,6 +128,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
       {
         process: planned,
         generation,
+        restarts: machine.restarts,
         ports: Object.values(options.ports),
         mark,
         output: {
@@ -177,6 +180,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     process: planned,
     supervision: options.supervision,
     clock,
+    restarts: options.adopted?.restarts,
     effects: {
       spawn,
       adopt,

@@ -105,10 +105,10 @@ describe('quintet', () => {
     await until(() => lines.some((line) => line.includes('probing -> ready')))
     lines.length = 0
 
-    expect(await quintet('restart', 'two', '--deployment')).toMatchObject({
-      code: 0,
-      stdout: 'restarted: two/http\n',
-    })
+    const restarted = await quintet('restart', 'two', '--deployment')
+    expect(restarted).toMatchObject({ code: 0, stdout: 'restarted: two/http\n' })
+    // What becomes of it is shown while it is waited for.
+    expect(restarted.stderr).toMatch(/two\/http stopping\n.*two\/http starting\n.*two\/http ready\n/s)
     await until(
       () =>
         lines.some((line) => line.includes('"started"')) &&

@@ -19,7 +19,7 @@ const fail = (error: Error): void => {
 const identity = { pid: 7, startTime: '1', bootId: 'b' }
 const mark = { variable: 'm.', limit: '1' }
 const holder = { folder: '/held/one', identity, mark, addresses: [] }
-const generation = { generation: 1, mark, digest: 'd', ports: { http: 3002 }, startedAt: 1 }
+const generation = { generation: 1, mark, digest: 'd', ports: { http: 3002 }, startedAt: 1, restarts: 2 }
 
 describe('the journal', () => {
   it('tells the next supervisor what is held, and not what has ended', () => {

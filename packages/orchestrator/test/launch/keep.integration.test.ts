@@ -93,7 +93,11 @@ describe('a supervisor that is killed', () => {
     // Its address is the same: those that call it need not be told.
     expect(urlOf(second.status, 'two/http')).toBe(url)
     expect(pids(second.status)['three/http']).toBe(pids(first.status)['three/http'])
-    await second.stop()
+
+    await second.kill()
+    const third = await startKept(folder)
+    expect(third.status.processes.find(({ id }) => id === 'two/http')).toMatchObject({ restarts: 1 })
+    await third.stop()
   })
 
   it('is followed by one that ends everything, where that keeps nothing', async () => {

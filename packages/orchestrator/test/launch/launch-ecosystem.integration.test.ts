@@ -127,6 +127,20 @@ describe('startEcosystem', () => {
     await expect(failure).rejects.toThrow(/the disk is full/)
   })
 
+  it('shows the last lines of the process that failed, and not of one whose name begins alike', async () => {
+    const failure = startTrio((plan) => {
+      const broken = withProcess(plan, 'one/http', {
+        command: ['/bin/sh', '-c', 'echo the disk is full >&2; exit 7'],
+      })
+      const [one] = broken.processes as [PlannedProcess]
+      const bystander = { ...one, id: 'one/h', ports: {}, addresses: {}, critical: false }
+      bystander.command = ['/bin/sh', '-c', 'echo innocent >&2; exec sleep 1000']
+      return { ...broken, processes: [bystander, ...broken.processes] }
+    })
+    await expect(failure).rejects.toThrow(/the disk is full/)
+    await expect(failure).rejects.not.toThrow(/innocent/)
+  })
+
   it('leaves dependents waiting when a process that is not critical fails, and the rest running', async () => {
     await using trio = await startTrio((plan) =>
       withProcess(plan, 'two/http', { command: ['/bin/false'], critical: false }),

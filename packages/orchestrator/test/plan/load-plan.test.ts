@@ -122,6 +122,31 @@ describe('loadPlan', () => {
       /infrastructure\.postgres: is false, but the app "a" requires it/,
     ],
     [
+      'two servers, or a server and a transport, on one port',
+      () =>
+        load(
+          [
+            [
+              'a',
+              `requires: { postgres: true }, processes: [{ name: 'http', module: './x.ts', transports: { http: { name: 'http', port: 5544, start() {} } } }]`,
+            ],
+          ],
+          'infrastructure: { postgres: { port: 5544 } }',
+        ),
+      /a\/http: port 5544 is that of infrastructure\.postgres already/,
+    ],
+    [
+      'an answer that was cut off, because the process was killed',
+      () =>
+        load([
+          [
+            'a',
+            `hooks: (() => { process.getBuiltinModule('fs').writeSync(3, '{"plan":'); process.kill(process.pid, 'SIGKILL') })()`,
+          ],
+        ]),
+      /the process that evaluates it was stopped/,
+    ],
+    [
       'a preset that does not exist',
       () => load([['a', '']], `infrastructure: { services: { gateway: { preset: 'openresty' } } }`),
       /services\.gateway\.preset: "openresty" is not known/,

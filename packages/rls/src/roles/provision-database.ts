@@ -25,6 +25,12 @@ export interface ProvisionOptions {
    */
   readonly rotate?: boolean
   /**
+   * Whose the database is, e.g. `shop/orders`. It is written on the database when that is made; one that is somebody
+   * else's by its note is refused, whatever its roles are called.
+   * @defaultValue it is not said
+   */
+  readonly subject?: string
+  /**
    * Take over a database that belongs to another role and holds tables. Its former owner keeps its tables and may
    * connect; other logins need CONNECT of their own from then on.
    * @defaultValue false
@@ -51,6 +57,7 @@ const spec = {
     system: option.text().optional(),
   }),
   rotate: option.boolean(false),
+  subject: option.text().optional(),
   adopt: option.boolean(false),
 }
 
@@ -59,11 +66,12 @@ const spec = {
  * to call at every start and from several processes at once: a login that exists is not altered, and a database of
  * another role that holds tables is not touched unless `adopt` is set.
  *
- * @throws RlsError `ERR_RLS_DATABASE_EXISTS` when the database is another's and `adopt` is not set.
+ * @throws RlsError `ERR_RLS_DATABASE_EXISTS` when the database is another's and `adopt` is not set, or by its note that of
+ *   another subject.
  * @throws RlsError `ERR_RLS_LOGIN_EXISTS` when a login exists with another password and `rotate` is not set.
  */
 export async function provisionDatabase(options: ProvisionOptions): Promise<ProvisionedDatabase> {
-  const { adminUrl, name, passwords, rotate, adopt } = readOptions<ProvisionOptions, typeof spec>(
+  const { adminUrl, name, passwords, rotate, adopt, subject } = readOptions<ProvisionOptions, typeof spec>(
     options,
     spec,
     'provisionDatabase',
@@ -75,6 +83,7 @@ export async function provisionDatabase(options: ProvisionOptions): Promise<Prov
   await withClient(adminUrl, async (admin) => {
     // Roles belong to the whole server, and PostgreSQL refuses two changes of one at the same time.
     await admin.query('select pg_advisory_lock($1)', [provisionLock])
+    if (subject !== undefined) await assertSubject(admin, name, subject)
     const former = await formerOwner(admin, name, roles.owner)
     if (former !== undefined && !adopt) await assertEmpty(adminUrl, name, former)
     for (const role of ['owner', 'login', 'system'] as const) {
@@ -89,7 +98,7 @@ export async function provisionDatabase(options: ProvisionOptions): Promise<Prov
     await ensureRole(admin, roles.tenant, 'nologin noinherit', undefined, rotate)
     const inherit = (await versionOf(admin)) >= 160_000 ? ' with inherit false, set true' : ''
     await admin.query(`grant ${quoteName(roles.tenant)} to ${quoteName(roles.login)}${inherit}`)
-    await ensureDatabase(admin, name, roles.owner)
+    await ensureDatabase(admin, name, roles.owner, subject)
     const users = [roles.login, roles.system, ...(adopt && former !== undefined ? [former] : [])]
     await admin.query(`grant connect on database ${quoteName(name)} to ${users.map(quoteName).join(', ')}`)
     await admin.query(`revoke all on database ${quoteName(name)} from public`)
@@ -174,7 +183,30 @@ async function assertEmpty(adminUrl: string, name: string, owner: string): Promi
   )
 }
 
-async function ensureDatabase(admin: Client, name: string, owner: string): Promise<void> {
+/** Before the subject, in the comment of a database. */
+const note = 'quintet: '
+
+/** Different subjects may come to the same name of a database and its roles. */
+async function assertSubject(admin: Client, name: string, subject: string): Promise<void> {
+  const { rows } = await admin.query<{ note: string | null }>(
+    "select shobj_description(oid, 'pg_database') as note from pg_database where datname = $1",
+    [name],
+  )
+  const found = rows[0]?.note
+  if (!found?.startsWith(note) || found === note + subject) return
+  const other = found.slice(note.length)
+  throw new RlsError(
+    `The database ${name} is that of ${other}, and that of ${subject} would have the same name. Give one of the two another name, or a server of its own.`,
+    { code: 'ERR_RLS_DATABASE_EXISTS', kind: 'conflict', details: { database: name, subject: other } },
+  )
+}
+
+async function ensureDatabase(
+  admin: Client,
+  name: string,
+  owner: string,
+  subject: string | undefined,
+): Promise<void> {
   const current = await ownerOf(admin, name)
   if (current === owner) return
   // An administrator who is no superuser must be able to act as the owner that it names.
@@ -184,6 +216,8 @@ async function ensureDatabase(admin: Client, name: string, owner: string): Promi
       ? `create database ${quoteName(name)} owner ${quoteName(owner)}`
       : `alter database ${quoteName(name)} owner to ${quoteName(owner)}`,
   )
+  if (subject !== undefined)
+    await admin.query(`comment on database ${quoteName(name)} is ${quoteText(note + subject)}`)
 }
 
 async function openSchema(database: Client, roles: DatabaseRoles): Promise<void> {

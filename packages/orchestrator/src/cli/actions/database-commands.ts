@@ -1,10 +1,12 @@
 import type { PolicySnapshot } from '@quintet/rls/catalogue'
+import type { Client } from 'pg'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { OrchestratorError } from '../../errors.ts'
+import { badCommand } from '../../errors.ts'
 import type { PlannedApp } from '../../plan/plan.ts'
 import { databaseName } from '../../plan/database-name.ts'
 import { assertProvisioned, openAppDatabases, type AppDatabases } from '../../servers/app-databases.ts'
+import { withClient } from '../../servers/with-client.ts'
 import type { EcosystemEvent } from '../../running/ecosystem-events.ts'
 import { loadContext, print, type CommonOptions } from './context.ts'
 import { refuseWhileServing, runningProcesses, type Serving } from './refuse-while-serving.ts'
@@ -56,7 +58,7 @@ async function eachOwner<T>(
   const { plan } = await loadContext(options)
   const [app, ...more] = selectApps(plan, name, hasMigrations)
   if (!app || more.length > 0)
-    throw bad('An owner URL is that of one database: name the app whose migrations are meant.')
+    throw badCommand('An owner URL is that of one database: name the app whose migrations are meant.')
   const database = databaseName(plan, app.name)
   const serving: Serving = {
     processes: async () => [],
@@ -279,21 +281,4 @@ export async function database(
       )
       .join('\n'),
   )
-}
-
-type Client = import('pg').Client
-
-async function withClient<T>(url: string, use: (client: Client) => Promise<T>): Promise<T> {
-  const { Client } = await import('pg')
-  const client = new Client({ connectionString: url })
-  await client.connect()
-  try {
-    return await use(client)
-  } finally {
-    await client.end()
-  }
-}
-
-function bad(message: string): OrchestratorError {
-  return new OrchestratorError(message, { code: 'ERR_ORCHESTRATOR_BAD_COMMAND', kind: 'invalid-input' })
 }

@@ -1,11 +1,12 @@
 import { readdir } from 'node:fs/promises'
 import { sendCommand } from '../../control/control-client.ts'
-import { OrchestratorError } from '../../errors.ts'
+import { badCommand, OrchestratorError } from '../../errors.ts'
 import { createLineFilter, type LogLevelName } from '../../logs/line-filter.ts'
 import { toJsonLine } from '../../logs/log-entry.ts'
 import { lastLines, mergeByTime, withoutOverlap, type LoggedLine } from '../../logs/past-lines.ts'
 import { isNamed } from '../../running/is-named.ts'
 import { logFile, type StateDirectory } from '../../state/state-directory.ts'
+import { explainUnknown } from './running/added-since.ts'
 import { locateState, type CommonOptions } from './context.ts'
 import { formatLogLine } from '../../terminal/format-log-line.ts'
 
@@ -23,10 +24,7 @@ export interface LogsOptions extends CommonOptions {
 /** Prints the last lines of an app, a process or everything, in order of time, and follows them. Works when nothing runs, too. */
 export async function logs(name: string | undefined, options: LogsOptions): Promise<void> {
   if (options.follow && options.until !== undefined) {
-    throw new OrchestratorError('logs: what is to come has no end: give --follow or --until.', {
-      code: 'ERR_ORCHESTRATOR_BAD_COMMAND',
-      kind: 'invalid-input',
-    })
+    throw badCommand('logs: what is to come has no end: give --follow or --until.')
   }
   const isWanted = createLineFilter(options)
   const count = options.lines ?? (options.since === undefined ? 100 : Number.POSITIVE_INFINITY)
@@ -38,7 +36,11 @@ export async function logs(name: string | undefined, options: LogsOptions): Prom
       name === undefined
         ? 'There are no logs yet.'
         : `There is no app or process "${name}". There are: ${known.join(', ')}.`
-    throw new OrchestratorError(which, { code: 'ERR_ORCHESTRATOR_UNKNOWN_PROCESS', kind: 'not-found' })
+    const unknown = new OrchestratorError(which, {
+      code: 'ERR_ORCHESTRATOR_UNKNOWN_PROCESS',
+      kind: 'not-found',
+    })
+    throw await (name === undefined ? unknown : explainUnknown(name, options, Promise.reject(unknown)))
   }
   const show = ({ id, line }: LoggedLine): void => {
     process.stdout.write(

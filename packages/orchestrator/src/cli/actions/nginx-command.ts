@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { sendCommand } from '../../control/control-client.ts'
-import { describeError, OrchestratorError } from '../../errors.ts'
+import { badCommand, describeError, isCode, OrchestratorError } from '../../errors.ts'
 import type { Plan, PlannedGateway } from '../../plan/plan.ts'
 import type { EcosystemStatus } from '../../running/ecosystem-status.ts'
 import { loadContext, print, type CommonOptions, type LoadedContext } from './context.ts'
@@ -14,7 +14,7 @@ export async function nginx(folder: string | undefined, options: CommonOptions):
   const context = await loadContext(options)
   const { gateway } = context.plan
   if (gateway === null)
-    throw bad(
+    throw badCommand(
       'The ecosystem file has no gateway (infrastructure.services.gateway) that nginx could stand for.',
     )
   const files = await generate(gateway, context.plan, await portsOf(context))
@@ -52,14 +52,14 @@ async function generate(
     })
   } catch (cause) {
     if (cause instanceof OrchestratorError) throw cause
-    throw bad(`infrastructure.services.gateway.config: ${describeError(cause)}`, cause)
+    throw badCommand(`infrastructure.services.gateway.config: ${describeError(cause)}`, cause)
   }
 }
 
 /** Those of the running processes; where nothing runs, those that the systems name. */
 async function portsOf({ plan, state }: LoadedContext): Promise<FindPort> {
   const status = await sendCommand(state.root, { command: 'status' }).catch((error: unknown) => {
-    if ((error as { readonly code?: unknown }).code !== 'ERR_ORCHESTRATOR_NOT_RUNNING') throw error
+    if (!isCode(error, 'ERR_ORCHESTRATOR_NOT_RUNNING')) throw error
   })
   const running = (status as EcosystemStatus | undefined)?.processes ?? []
   return (processId, transport) => {
@@ -68,16 +68,8 @@ async function portsOf({ plan, state }: LoadedContext): Promise<FindPort> {
       ? Number(new URL(url).port)
       : plan.processes.find(({ id }) => id === processId)?.ports[transport]
     if (port) return port
-    throw bad(
+    throw badCommand(
       `${processId} has no port of its own for "${transport}": give it one in its transport, or start the ecosystem first ("quintet up").`,
     )
   }
-}
-
-function bad(message: string, cause?: unknown): OrchestratorError {
-  return new OrchestratorError(message, {
-    code: 'ERR_ORCHESTRATOR_BAD_COMMAND',
-    kind: 'invalid-input',
-    cause,
-  })
 }

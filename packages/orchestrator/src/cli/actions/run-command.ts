@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { OrchestratorError } from '../../errors.ts'
+import { badCommand } from '../../errors.ts'
 import { run } from '../../runner/run.ts'
 
 export const runUsage =
@@ -11,9 +11,9 @@ export async function runCommand(args: readonly string[]): Promise<void> {
   const [bootstrap, ...rest] = positionals
   if (values.help) return void process.stdout.write(`${runUsage}\n`)
   if (bootstrap === undefined || rest.length > 0)
-    throw bad(`run needs exactly one bootstrap file.\n${runUsage}`)
+    throw badCommand(`run needs exactly one bootstrap file.\n${runUsage}`)
   if (values.instance !== undefined && !/^\d{1,9}$/.test(values.instance)) {
-    throw bad(`--instance: ${JSON.stringify(values.instance)} is not a whole number, counted from 0.`)
+    throw badCommand(`--instance: ${JSON.stringify(values.instance)} is not a whole number, counted from 0.`)
   }
   const instance = values.instance === undefined ? undefined : Number(values.instance)
   await run({
@@ -47,7 +47,7 @@ function parse(args: readonly string[]): Parsed {
       },
     }) as Parsed
   } catch (error) {
-    throw bad(`${(error as Error).message}\n${runUsage}`)
+    throw badCommand(`${(error as Error).message}\n${runUsage}`)
   }
 }
 
@@ -55,10 +55,6 @@ function parsePort(text: string): [string, number] {
   const match = /^([A-Za-z][\w-]*)=(\d{1,5})$/.exec(text)
   const port = Number(match?.[2])
   if (match?.[1] === undefined || port > 65_535)
-    throw bad(`--port: ${JSON.stringify(text)} is not of the form http=3002.`)
+    throw badCommand(`--port: ${JSON.stringify(text)} is not of the form http=3002.`)
   return [match[1], port]
-}
-
-function bad(message: string): OrchestratorError {
-  return new OrchestratorError(message, { code: 'ERR_ORCHESTRATOR_BAD_COMMAND', kind: 'invalid-input' })
 }

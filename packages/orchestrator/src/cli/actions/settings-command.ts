@@ -1,6 +1,6 @@
 import { type ChangeOptions, createSettings, type Settings } from '@quintet/core/settings'
 import { hostname, userInfo } from 'node:os'
-import { OrchestratorError } from '../../errors.ts'
+import { badCommand, isCode, type OrchestratorError } from '../../errors.ts'
 import { loadSystem } from '../../plan/load-system.ts'
 import type { PlannedApp } from '../../plan/plan.ts'
 import { assertProvisioned, openAppDatabases } from '../../servers/app-databases.ts'
@@ -173,22 +173,21 @@ function valuesOf(settings: Settings<Declared>): Readonly<Record<string, unknown
 
 function withoutSettings(name: string | undefined): OrchestratorError {
   const who = name === undefined ? 'No app here has' : `The app "${name}" has no`
-  return bad(
+  return badCommand(
     `${who} settings in PostgreSQL. An app that has some says so in defineSystem: settings: { schema, namespace } and requires: { postgres: true }.`,
   )
 }
 
 /** What PostgreSQL says of a missing table or right, in terms of what to do about it. */
 function explain(error: unknown, app: PlannedApp): unknown {
-  const { code } = error as { readonly code?: unknown }
-  if (code === '42P01') {
-    return bad(
+  if (isCode(error, '42P01')) {
+    return badCommand(
       `The database of "${app.name}" has no tables for settings. Put core's settingsSchemaSql into a migration, and run "quintet migrate up ${app.name}".`,
       error,
     )
   }
-  if (code === '42501') {
-    return bad(
+  if (isCode(error, '42501')) {
+    return badCommand(
       `The system login of "${app.name}" may not use the tables of its settings. Grant it select, insert, update and delete on them in a migration.`,
       error,
     )
@@ -206,14 +205,6 @@ function parseValue(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    throw bad(`${text} is not JSON. A text needs quotes of its own: '${JSON.stringify(text)}'.`)
+    throw badCommand(`${text} is not JSON. A text needs quotes of its own: '${JSON.stringify(text)}'.`)
   }
-}
-
-function bad(message: string, cause?: unknown): OrchestratorError {
-  return new OrchestratorError(message, {
-    code: 'ERR_ORCHESTRATOR_BAD_COMMAND',
-    kind: 'invalid-input',
-    cause,
-  })
 }

@@ -6,9 +6,10 @@ import { binPath, withCompileCache } from '../../bin-path.ts'
 import { sendCommand } from '../../control/control-client.ts'
 import type { DaemonInput, DaemonMessage } from '../../daemon/run-daemon.ts'
 import type { Plan } from '../../plan/plan.ts'
+import type { EcosystemFailure } from '../../running/running-ecosystem.ts'
 import type { EcosystemStatus } from '../../running/ecosystem-status.ts'
 import type { ProcessPhase } from '../../running/process-phase.ts'
-import { describeError, OrchestratorError } from '../../errors.ts'
+import { describeError, isCode, OrchestratorError } from '../../errors.ts'
 import { serveEcosystem } from '../../daemon/serve-ecosystem.ts'
 import { droppedLine } from '../../logs/log-entry.ts'
 import { alreadyRunning, readLock } from '../../state/lock.ts'
@@ -90,14 +91,17 @@ export async function up(options: UpOptions): Promise<void> {
   }
   await launchDaemon(state, input, show)
   const answer = (await sendCommand(state.root, { command: 'settled' })) as {
-    failure: string | null
+    failure: EcosystemFailure | null
     status: EcosystemStatus
   }
   if (answer.failure !== null) {
-    throw new OrchestratorError(`The ecosystem could not start. ${answer.failure}\nSee "quintet logs".`, {
-      code: 'ERR_ORCHESTRATOR_START_FAILED',
-      kind: 'unavailable',
-    })
+    throw new OrchestratorError(
+      `The ecosystem could not start. ${answer.failure.reason}\nSee "quintet logs".`,
+      {
+        code: 'ERR_ORCHESTRATOR_START_FAILED',
+        kind: 'unavailable',
+      },
+    )
   }
   print(options, answer.status, (status) => formatStatus(status, Date.now()))
   if (!answer.status.processes.every(({ phase }) => started.has(phase))) process.exitCode = 1
@@ -123,8 +127,7 @@ async function loadWhenSound(options: UpOptions): Promise<LoadedContext> {
       assertWatched(context.plan)
       return context
     } catch (error) {
-      if (!(error instanceof OrchestratorError && error.code === 'ERR_ORCHESTRATOR_CONFIG_INVALID'))
-        throw error
+      if (!isCode(error, 'ERR_ORCHESTRATOR_CONFIG_INVALID')) throw error
       process.stderr.write(`${describeError(error)}\n`)
       const { nextSave } = await import('../../dev/next-save.ts')
       await nextSave(dirname(config), () => process.stderr.write('Waiting for the next save.\n'))

@@ -1,12 +1,14 @@
 import type { Command } from 'commander'
 import { sendCommand } from '../../control/control-client.ts'
-import { OrchestratorError } from '../../errors.ts'
+import { badCommand } from '../../errors.ts'
 import type { Sample } from '../../metrics/sampler.ts'
 import type { EcosystemStatus } from '../../running/ecosystem-status.ts'
 import { formatSamples } from '../../terminal/format-samples.ts'
 import { formatStatus } from '../../terminal/format-status.ts'
+import { explainUnknown } from '../actions/running/added-since.ts'
 import { locateState, print, type CommonOptions } from '../actions/context.ts'
 import { logs, type LogsOptions } from '../actions/logs-command.ts'
+import type { RestartCommandOptions } from '../actions/running/restart-command.ts'
 import { up, type UpOptions } from '../actions/up-command.ts'
 import { common, toCount, toDuration, toLevel, toMoment, toPattern, toPort, toPorts } from '../arguments.ts'
 
@@ -55,11 +57,8 @@ export function addEcosystemCommands(program: Command): void {
     .description('restart an app, a process or one instance')
     .option('--deployment', 'new code takes its place: what stops is told so')
     .action(async (name: string, _options, command: Command) => {
-      const options = command.optsWithGlobals<CommonOptions & { deployment?: boolean }>()
-      const cause = options.deployment ? 'deployment' : 'restart'
-      const state = locateState(options)
-      const ids = (await sendCommand(state.root, { command: 'restart', name, cause })) as string[]
-      print(options, ids, (each) => `restarted: ${each.join(', ')}`)
+      const { restart } = await import('../actions/running/restart-command.ts')
+      await restart(name, command.optsWithGlobals<RestartCommandOptions>())
     })
 
   program
@@ -71,7 +70,8 @@ export function addEcosystemCommands(program: Command): void {
     .action(async (name: string, _options, command: Command) => {
       const options = command.optsWithGlobals<CommonOptions & { lines: number }>()
       const state = locateState(options)
-      const samples = (await sendCommand(state.root, { command: 'metrics', name })) as readonly Sample[]
+      const work = sendCommand(state.root, { command: 'metrics', name })
+      const samples = (await explainUnknown(name, options, work)) as readonly Sample[]
       print(options, samples.slice(Math.max(0, samples.length - options.lines)), formatSamples)
     })
 
@@ -80,7 +80,7 @@ export function addEcosystemCommands(program: Command): void {
     .description('wait until an app, a process or all "migrations" are ready, also before everything is up')
     .option('--timeout <duration>', 'how long', toDuration, 60_000)
     .action(async (name: string, _options, command: Command) => {
-      const { wait } = await import('../actions/wait-command.ts')
+      const { wait } = await import('../actions/running/wait-command.ts')
       await wait(name, command.optsWithGlobals<CommonOptions & { timeout: number }>())
     })
 
@@ -108,7 +108,7 @@ export function addEcosystemCommands(program: Command): void {
     .description('stop everything in order')
     .option('--force', 'end everything at once, also under a supervisor that does not answer')
     .action(async (_options, command: Command) => {
-      const { down } = await import('../actions/down-command.ts')
+      const { down } = await import('../actions/running/down-command.ts')
       await down(command.optsWithGlobals<CommonOptions & { force?: boolean }>())
     })
 
@@ -117,13 +117,7 @@ export function addEcosystemCommands(program: Command): void {
     ['stop', 'down'],
   ] as const) {
     program.command(`${word} [names...]`, { hidden: true }).action(() => {
-      throw new OrchestratorError(
-        `There is no command "${word}". "quintet ${meant}" does that for everything.`,
-        {
-          code: 'ERR_ORCHESTRATOR_BAD_COMMAND',
-          kind: 'invalid-input',
-        },
-      )
+      throw badCommand(`There is no command "${word}". "quintet ${meant}" does that for everything.`)
     })
   }
 }

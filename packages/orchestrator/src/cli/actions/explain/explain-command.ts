@@ -1,5 +1,5 @@
 import { sendCommand } from '../../../control/control-client.ts'
-import { OrchestratorError } from '../../../errors.ts'
+import { isCode, OrchestratorError } from '../../../errors.ts'
 import { createLineFilter } from '../../../logs/line-filter.ts'
 import { messageOf, timeOfLine } from '../../../logs/log-entry.ts'
 import { lastLines } from '../../../logs/past-lines.ts'
@@ -51,7 +51,7 @@ async function statusOf({ state }: LoadedContext): Promise<EcosystemStatus | und
   try {
     return (await sendCommand(state.root, { command: 'status' })) as EcosystemStatus
   } catch (error) {
-    if ((error as { readonly code?: unknown }).code === 'ERR_ORCHESTRATOR_NOT_RUNNING') return undefined
+    if (isCode(error, 'ERR_ORCHESTRATOR_NOT_RUNNING')) return undefined
     throw error
   }
 }

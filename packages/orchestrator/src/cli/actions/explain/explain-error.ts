@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { binPath } from '../../../bin-path.ts'
-import { OrchestratorError } from '../../../errors.ts'
+import { badCommand } from '../../../errors.ts'
 import { findConfig, type CommonOptions } from '../context.ts'
 
 /** What a README says about an error code. */
@@ -30,12 +30,12 @@ export async function explainError(code: string, options: CommonOptions): Promis
   const word = code.split('_')[1]?.toLowerCase() ?? ''
   const name = `@quintet/${packages[word] ?? word}`
   const readme = findReadme(name, options)
-  if (readme === undefined) throw bad(`${code}: ${name} is not installed here.`)
+  if (readme === undefined) throw badCommand(`${code}: ${name} is not installed here.`)
   const rows = errorRows(await readFile(readme, 'utf8'))
   const row = rows.find(([first]) => first === `\`${code}\``)
   if (row) return { code, package: name, kind: row[1] ?? '', when: row.at(-1) ?? '' }
   const known = rows.map(([first = '']) => first.replaceAll('`', ''))
-  throw bad(`${code}: ${name} has no such error. It has: ${known.join(', ') || 'none'}.`)
+  throw badCommand(`${code}: ${name} has no such error. It has: ${known.join(', ') || 'none'}.`)
 }
 
 function errorRows(markdown: string): string[][] {
@@ -65,8 +65,4 @@ function configPlace(options: CommonOptions): string {
   } catch {
     return join(process.cwd(), 'package.json')
   }
-}
-
-function bad(message: string): OrchestratorError {
-  return new OrchestratorError(message, { code: 'ERR_ORCHESTRATOR_BAD_COMMAND', kind: 'invalid-input' })
 }

@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { sendCommand } from '../../control/control-client.ts'
-import { OrchestratorError } from '../../errors.ts'
-import type { EcosystemStatus, ProcessStatus } from '../../running/ecosystem-status.ts'
-import { isNamed } from '../../running/is-named.ts'
-import { locateState, print, type CommonOptions } from './context.ts'
+import { sendCommand } from '../../../control/control-client.ts'
+import { isCode, OrchestratorError } from '../../../errors.ts'
+import type { EcosystemStatus, ProcessStatus } from '../../../running/ecosystem-status.ts'
+import { isNamed } from '../../../running/is-named.ts'
+import { explainUnknown } from './added-since.ts'
+import { locateState, print, type CommonOptions } from '../context.ts'
 
 export interface WaitOptions extends CommonOptions {
   /** Milliseconds. */
@@ -16,7 +17,7 @@ const pollInterval = 250
 export async function wait(name: string, options: WaitOptions): Promise<void> {
   const deadline = performance.now() + options.timeout
   for (;;) {
-    const found = await find(name, options)
+    const found = await explainUnknown(name, options, find(name, options))
     if (found?.every(isReady)) {
       const ready = found.map(({ id, phase }) => ({ id, phase }))
       return print(options, ready, (all) => all.map(({ id, phase }) => `${id} ${phase}`).join('\n'))
@@ -46,9 +47,8 @@ async function readStatus(options: CommonOptions): Promise<EcosystemStatus | und
   try {
     return (await sendCommand(locateState(options).root, { command: 'status' })) as EcosystemStatus
   } catch (error) {
-    const { code } = error as { readonly code?: unknown }
     // It has not started yet, or does not take commands yet.
-    if (code === 'ERR_ORCHESTRATOR_NOT_RUNNING' || code === 'ERR_ORCHESTRATOR_CONTROL_FAILED')
+    if (isCode(error, 'ERR_ORCHESTRATOR_NOT_RUNNING') || isCode(error, 'ERR_ORCHESTRATOR_CONTROL_FAILED'))
       return undefined
     throw error
   }

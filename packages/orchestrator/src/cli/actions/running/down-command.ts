@@ -1,9 +1,9 @@
-import { sendCommand } from '../../control/control-client.ts'
-import { OrchestratorError } from '../../errors.ts'
-import { endHeld, killSupervisor } from '../../launch/end-held.ts'
-import { readLock } from '../../state/lock.ts'
-import type { StateDirectory } from '../../state/state-directory.ts'
-import { locateState, print, type CommonOptions } from './context.ts'
+import { sendCommand } from '../../../control/control-client.ts'
+import { isCode, OrchestratorError } from '../../../errors.ts'
+import { endHeld, killSupervisor } from '../../../launch/end-held.ts'
+import { readLock } from '../../../state/lock.ts'
+import type { StateDirectory } from '../../../state/state-directory.ts'
+import { locateState, print, type CommonOptions } from '../context.ts'
 
 export interface DownOptions extends CommonOptions {
   /** At once, and also when the supervisor does not answer. */
@@ -37,8 +37,7 @@ async function downByForce(state: StateDirectory): Promise<void> {
     await sendCommand(state.root, { command: 'kill' }, { patience: forcePatience })
   } catch (error) {
     if (isHeld(error)) return endHeld(state, 0)
-    if (!holder || (error as { readonly code?: unknown }).code !== 'ERR_ORCHESTRATOR_CONTROL_FAILED')
-      throw error
+    if (!holder || !isCode(error, 'ERR_ORCHESTRATOR_CONTROL_FAILED')) throw error
     await killSupervisor(state, holder.pid)
   }
 }
