@@ -18,6 +18,7 @@ export type AuthErrorCode =
   | 'ERR_AUTH_SESSION_COLD'
   | 'ERR_AUTH_SESSION_EXPIRED'
   | 'ERR_AUTH_SESSION_REVOKED'
+  | 'ERR_AUTH_SIGN_IN_OUTDATED'
   | 'ERR_AUTH_STEP_UP_REQUIRED'
   | 'ERR_AUTH_THROTTLED'
   | 'ERR_AUTH_TOKEN_EXPIRED'
@@ -109,6 +110,11 @@ const texts: Readonly<Record<AuthErrorCode, ErrorText>> = {
     kind: 'unauthenticated',
     reason: 'revoked',
     message: 'The session was revoked. Sign in again.',
+  },
+  ERR_AUTH_SIGN_IN_OUTDATED: {
+    kind: 'unauthenticated',
+    reason: 'sign_in_outdated',
+    message: 'The account has changed since this sign-in began. Sign in again.',
   },
   ERR_AUTH_STEP_UP_REQUIRED: {
     kind: 'forbidden',

@@ -49,7 +49,9 @@ export {
 } from './authority/authority-options.ts'
 export { createSessionAuthority } from './authority/create-session-authority.ts'
 export type {
+  PendingRevocation,
   RefreshOptions,
+  RevokeWithinOptions,
   SessionAuthority,
   SessionTokens,
   SignIn,
@@ -66,7 +68,9 @@ export type {
   SessionChange,
   SessionLimits,
   SessionStore,
+  SessionTransaction,
   StoredSession,
+  UserRevocation,
 } from './sessions/session-store.ts'
 export type { SessionLookup } from './sessions/session-warmer.ts'
 export { sessionRedisAcl, type SessionRedisAclOptions, type SessionRedisRole } from './sessions/redis-acl.ts'

@@ -19,12 +19,15 @@ const jktPattern = /^[A-Za-z0-9_-]{43}$/
 export function checkSignIn(user: SignIn): void {
   refuseUnknownKeys(
     user,
-    ['userId', 'tenantId', 'roles', 'permissions', 'amr', 'aal', 'device', 'jkt'],
+    ['userId', 'tenantId', 'roles', 'permissions', 'amr', 'aal', 'device', 'jkt', 'epoch'],
     'signIn',
   )
   checkUser(user, 'signIn')
   checkLevel(user.aal ?? 1, 'signIn.aal')
   checkLists(user, 'signIn')
+  if (user.epoch !== undefined && !(Number.isSafeInteger(user.epoch) && user.epoch >= 0)) {
+    throw new TypeError(`signIn.epoch: ${JSON.stringify(user.epoch)} is not what epochOf gives.`)
+  }
   if (user.jkt !== undefined && !jktPattern.test(user.jkt)) {
     throw new TypeError('signIn.jkt: is not a JWK thumbprint (SHA-256, base64url).')
   }

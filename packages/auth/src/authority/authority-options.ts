@@ -81,7 +81,18 @@ export const sessionAuthorityDefaults: Readonly<{
 /** How far beyond the life of an access token tombstones and keys stay: clock skew and the longest re-warm. */
 const margin = 60_000
 
-const storeMethods = ['create', 'find', 'rotate', 'revoke', 'revokeAll', 'list', 'recentlyRevoked'] as const
+const storeMethods = [
+  'create',
+  'epochOf',
+  'find',
+  'rotate',
+  'revoke',
+  'revokeAll',
+  'revokeWithin',
+  'erase',
+  'list',
+  'recentlyRevoked',
+] as const
 
 const defaults = sessionAuthorityDefaults
 

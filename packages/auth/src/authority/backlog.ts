@@ -39,6 +39,17 @@ export class Backlog implements AsyncDisposable {
     this.#schedule()
   }
 
+  /** Takes the step shortly, unless `drop` comes first: for what another is expected to do. */
+  expect(key: string, step: () => Promise<unknown>): void {
+    if (this.#closed) return
+    this.#putLast(key, step)
+    this.#schedule()
+  }
+
+  drop(key: string): void {
+    this.#waiting.delete(key)
+  }
+
   /** Gives up what waits. */
   async close(): Promise<void> {
     this.#closed = true

@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { refuseUnknownKeys, systemClock } from '@quintet/core/kit'
 import { createAudit, type AuthEvent } from '../audit.ts'
 import { AuthError, Refusal, type AuthErrorCode } from '../errors.ts'
-import type { SessionRef, UserRef } from '../sessions/session-keys.ts'
+import { assertSessionId, type SessionRef, type UserRef } from '../sessions/session-keys.ts'
 import { toSession, type Session } from '../sessions/session-record.ts'
 import { BoundedRedis } from '../sessions/session-redis.ts'
 import { SessionRegistry } from '../sessions/session-registry.ts'
-import type { NewSession, RotationResult, SessionChange } from '../sessions/session-store.ts'
+import type { NewSession, RotationResult, SessionChange, SessionTransaction } from '../sessions/session-store.ts'
 import { SessionWarmer } from '../sessions/session-warmer.ts'
 import {
   checkLists,
@@ -27,7 +27,15 @@ import {
 } from './authority-options.ts'
 import { RedisLedger } from './redis-ledger.ts'
 import { hashSecret, newRefreshId, type RefreshToken } from './refresh-token.ts'
-import type { RefreshOptions, SessionAuthority, SessionTokens, SignIn, StepUp } from './session-authority.ts'
+import type {
+  PendingRevocation,
+  RefreshOptions,
+  RevokeWithinOptions,
+  SessionAuthority,
+  SessionTokens,
+  SignIn,
+  StepUp,
+} from './session-authority.ts'
 import type { SessionLedger } from './session-ledger.ts'
 import { asOutage, StoredLedger } from './stored-ledger.ts'
 import {
@@ -99,6 +107,11 @@ class Authority implements SessionAuthority {
     }
   }
 
+  async epochOf(user: UserRef): Promise<number> {
+    checkUser(user, 'epochOf')
+    return await this.#ledger.epochOf(onlyUser(user))
+  }
+
   async signIn(user: SignIn): Promise<SessionTokens> {
     checkSignIn(user)
     const ref = { ...onlyUser(user), sessionId: randomBytes(16).toString('base64url') }
@@ -153,6 +166,33 @@ class Authority implements SessionAuthority {
 
   async revokeAll(user: UserRef, reason = 'signed-out-everywhere'): Promise<readonly string[]> {
     return await this.#revokeMany(user, reason, undefined, 'revokeAll')
+  }
+
+  async revokeWithin(
+    transaction: SessionTransaction,
+    users: UserRef | readonly UserRef[],
+    options: RevokeWithinOptions = {},
+  ): Promise<PendingRevocation> {
+    refuseUnknownKeys(options, ['reason', 'kept'], 'revokeWithin')
+    const { reason = 'signed-out-everywhere', kept } = options
+    const list = Array.isArray(users) ? (users as readonly UserRef[]) : [users as UserRef]
+    for (const user of list) checkUser(user, 'revokeWithin')
+    checkReason(reason, 'revokeWithin.reason')
+    if (kept !== undefined) assertSessionId(kept, 'revokeWithin.kept')
+    const pending = await this.#ledger.revokeWithin(transaction, list.map(onlyUser), reason, kept)
+    return {
+      ended: pending.users.flatMap(({ ended }) => ended),
+      announce: async () => {
+        for (const { ended, ...user } of pending.users)
+          this.#audit({ type: 'user.sessions-revoked', ...onlyUser(user), reason, sessionIds: ended })
+        return await pending.announce()
+      },
+    }
+  }
+
+  async erase(user: UserRef): Promise<void> {
+    await this.revokeAll(user, 'erased')
+    await this.#ledger.erase(onlyUser(user))
   }
 
   async revokeOthers(session: SessionRef, reason = 'signed-out-everywhere'): Promise<readonly string[]> {
@@ -299,5 +339,6 @@ function newSession(ref: SessionRef, user: SignIn, token: RefreshToken): NewSess
     permissions: user.permissions ?? [],
     device: toDevice(user.device ?? {}),
     jkt: user.jkt ?? null,
+    readEpoch: user.epoch ?? null,
   }
 }

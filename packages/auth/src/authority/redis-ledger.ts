@@ -49,6 +49,18 @@ export class RedisLedger implements SessionLedger {
     return { ended: await this.#registry.revokeAll(user, reason, options) }
   }
 
+  async revokeWithin(): Promise<never> {
+    throw new TypeError('revokeWithin: needs a session store in the database of the transaction.')
+  }
+
+  epochOf(user: UserRef): Promise<number> {
+    return this.#registry.epochOf(user)
+  }
+
+  async erase(): Promise<void> {
+    // What has ended left a tombstone, which holds nothing of the session.
+  }
+
   async tellRevoked(): Promise<void> {
     // Redis decided it.
   }

@@ -1,5 +1,6 @@
 import type { Device, Session } from '../sessions/session-record.ts'
 import type { SessionRef, UserRef } from '../sessions/session-keys.ts'
+import type { SessionTransaction } from '../sessions/session-store.ts'
 import type { AdmittedAttempt, SignInAttempt } from './throttle.ts'
 
 /** A user who has just proved who they are. */
@@ -15,6 +16,11 @@ export interface SignIn {
   /** The assurance level reached: 1 to 3 (NIST SP 800-63B). @defaultValue 1 */
   readonly aal?: number
   readonly device?: Device
+  /**
+   * What `epochOf` said before the credentials were read: where all sessions of the user have been ended since, for a new
+   * password, other roles or the end of the account, no session is made. @defaultValue not compared
+   */
+  readonly epoch?: number
   /** The thumbprint of the client's DPoP key: the session works with that key alone (RFC 9449). */
   readonly jkt?: string
 }
@@ -32,6 +38,24 @@ export interface SessionTokens {
 export interface RefreshOptions {
   /** The thumbprint of the key whose proof came with the request. Needed for a session that is bound to a key. */
   readonly jkt?: string
+}
+
+export interface RevokeWithinOptions {
+  /** @defaultValue `'signed-out-everywhere'` */
+  readonly reason?: string
+  /** The session that goes on. */
+  readonly kept?: string
+}
+
+/** Sessions that have ended, if the transaction commits. */
+export interface PendingRevocation {
+  /** Their ids. */
+  readonly ended: readonly string[]
+  /**
+   * Tells Redis, once the transaction has committed. False when Redis could not be told of all now: it is told as soon as
+   * it can be, since what was committed holds.
+   */
+  announce(): Promise<boolean>
 }
 
 /** A user who has proved more, within a session. */
@@ -53,7 +77,13 @@ export interface SessionAuthority extends AsyncDisposable {
    * @throws AuthError `ERR_AUTH_THROTTLED`, or `ERR_AUTH_UNAVAILABLE` while attempts cannot be counted
    */
   admitSignIn(attempt: SignInAttempt): Promise<AdmittedAttempt>
-  /** Starts a session. The caller has verified the user. */
+  /** How often all sessions of a user were ended: read it before the credentials that a sign-in is checked against. */
+  epochOf(user: UserRef): Promise<number>
+  /**
+   * Starts a session. The caller has verified the user.
+   *
+   * @throws AuthError `ERR_AUTH_SIGN_IN_OUTDATED` where the epoch is another one than given
+   */
   signIn(user: SignIn): Promise<SessionTokens>
   /**
    * Exchanges a refresh token. Concurrent and repeated exchanges of one token give one successor, until that is first
@@ -71,6 +101,20 @@ export interface SessionAuthority extends AsyncDisposable {
   revoke(session: SessionRef, reason?: string): Promise<boolean>
   /** Ends all sessions of a user. Resolves to their ids. */
   revokeAll(user: UserRef, reason?: string): Promise<readonly string[]>
+  /**
+   * Ends all sessions of users in a transaction of the app's, together with what they end for: a new password, other
+   * roles, the end of an account. The store must be in the same database, at isolation level read committed. Of a
+   * transaction that commits Redis is told by `announce`, without it shortly after, and after a crash by `reconcile`.
+   *
+   * @throws TypeError without a store
+   */
+  revokeWithin(
+    transaction: SessionTransaction,
+    users: UserRef | readonly UserRef[],
+    options?: RevokeWithinOptions,
+  ): Promise<PendingRevocation>
+  /** Ends all sessions of a user, and deletes what is kept of them: their times, devices and roles. */
+  erase(user: UserRef): Promise<void>
   /** Ends all sessions of a user but this one. */
   revokeOthers(session: SessionRef, reason?: string): Promise<readonly string[]>
   /** The active sessions of a user, newest first. */

@@ -1,6 +1,12 @@
 import type { SessionRef, UserRef } from '../sessions/session-keys.ts'
 import type { SessionRecord } from '../sessions/session-record.ts'
-import type { NewSession, Rotation, RotationResult } from '../sessions/session-store.ts'
+import type {
+  NewSession,
+  Rotation,
+  RotationResult,
+  SessionTransaction,
+  UserRevocation,
+} from '../sessions/session-store.ts'
 
 /** What a revocation of many sessions has ended. */
 export interface EndedSessions {
@@ -27,6 +33,16 @@ export interface SessionLedger extends AsyncDisposable {
   revoke(ref: SessionRef, reason: string): Promise<boolean>
   /** Ends all sessions of a user but the kept one. */
   revokeAll(user: UserRef, reason: string, kept: string | undefined): Promise<EndedSessions>
+  /** The same for several users within the app's transaction; `announce` tells Redis once that has committed. */
+  revokeWithin(
+    transaction: SessionTransaction,
+    users: readonly UserRef[],
+    reason: string,
+    kept: string | undefined,
+  ): Promise<{ readonly users: readonly UserRevocation[]; announce(): Promise<boolean> }>
+  epochOf(user: UserRef): Promise<number>
+  /** Forgets the sessions of a user, which have ended. */
+  erase(user: UserRef): Promise<void>
   tellRevoked(ref: SessionRef, reason: string): Promise<void>
   tellRevokedAll(user: UserRef, reason: string, kept: string | undefined, done: EndedSessions): Promise<void>
   find(ref: SessionRef): Promise<SessionRecord | undefined>

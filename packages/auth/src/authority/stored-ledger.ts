@@ -10,6 +10,7 @@ import type {
   RotationResult,
   SessionLimits,
   SessionStore,
+  SessionTransaction,
 } from '../sessions/session-store.ts'
 import type { SessionWarmer } from '../sessions/session-warmer.ts'
 import { onlyRef } from './arguments.ts'
@@ -61,6 +62,7 @@ export class StoredLedger implements SessionLedger {
     await this.#registry.claim(ref, nonce, claimTtl)
     try {
       const made = await asOutage(() => this.#store.create(session, this.#limits))
+      if (made === undefined) throw new AuthError('ERR_AUTH_SIGN_IN_OUTDATED')
       made.ended.forEach(onEvicted)
       for (const sessionId of made.ended)
         await this.#projector.revoked({ ...ref, sessionId }, 'too-many-sessions')
@@ -94,6 +96,36 @@ export class StoredLedger implements SessionLedger {
     return this.#settled(user, () => this.#store.revokeAll(user, reason, kept))
   }
 
+  async revokeWithin(
+    transaction: SessionTransaction,
+    users: readonly UserRef[],
+    reason: string,
+    kept: string | undefined,
+  ): ReturnType<SessionLedger['revokeWithin']> {
+    const revoked = await this.#store.revokeWithin(transaction, users, reason, kept)
+    // Of a transaction whose outcome its owner does not know, or does not tell of, the store is asked.
+    const key = `within ${randomBytes(9).toString('base64url')}`
+    this.#backlog.expect(key, async () => {
+      for (const user of users) await this.#tellOfRevoked(user)
+    })
+    const announce = async (): Promise<boolean> => {
+      this.#backlog.drop(key)
+      const told = await Promise.allSettled(
+        revoked.map((each) => this.tellRevokedAll(each, reason, kept, each)),
+      )
+      return told.every(({ status }) => status === 'fulfilled')
+    }
+    return { users: revoked, announce }
+  }
+
+  epochOf(user: UserRef): Promise<number> {
+    return asOutage(() => this.#store.epochOf(user))
+  }
+
+  erase(user: UserRef): Promise<void> {
+    return asOutage(() => this.#store.erase(user))
+  }
+
   tellRevoked(ref: SessionRef, reason: string): Promise<void> {
     return this.#projector.revoked(ref, reason)
   }
@@ -104,7 +136,8 @@ export class StoredLedger implements SessionLedger {
     kept: string | undefined,
     done: EndedSessions,
   ): Promise<void> {
-    const options = { ...done, ttl: this.#limits.absolute, ...(kept === undefined ? {} : { kept }) }
+    const { ended, epoch } = done
+    const options = { ended, ...(epoch !== undefined && { epoch }), ttl: this.#limits.absolute, ...(kept === undefined ? {} : { kept }) }
     return this.#projector.revokedAll(user, reason, options)
   }
 

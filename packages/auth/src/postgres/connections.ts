@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Clock } from '@quintet/core/kit'
 import { escapeId, type UserRef } from '../sessions/session-keys.ts'
+import type { SessionTransaction } from '../sessions/session-store.ts'
+import { runWithin } from './run-within.ts'
 
 /** What is needed of a pool; that of `pg` fits. Its user must see all sessions, whatever their tenant. */
 export interface PostgresPool {
@@ -22,6 +24,14 @@ export const now = `coalesce($1::bigint, (extract(epoch from clock_timestamp()) 
 
 /** Runs one statement. */
 export type RunStatement = <Row>(text: string, values: readonly unknown[]) => Promise<Row[]>
+
+/** The statements of one transaction. */
+export interface Statements {
+  /** With the time, or null, as first parameter. */
+  readonly query: RunStatement
+  /** Without. */
+  readonly run: RunStatement
+}
 
 /** Runs steps of one or more statements in bounded time. */
 export class Connections {
@@ -47,21 +57,30 @@ export class Connections {
   }
 
   /**
-   * Runs a transaction; statements get the time, or null, as first parameter. It is committed only by a caller who still
+   * Runs a transaction. It is committed only by a caller who still
    * waits for it: what is given up before is rolled back, whenever the server gets to it. Transactions over one user's
    * sessions take turns, so that whoever comes after one of unknown outcome sees what has become of it.
    */
-  transaction<T>(user: UserRef, steps: (query: RunStatement) => Promise<T>): Promise<T> {
+  transaction<T>(user: UserRef, steps: (statements: Statements) => Promise<T>): Promise<T> {
     return this.#use(async (statement) => {
       await statement('begin', [])
       await statement("select set_config('statement_timeout', $1, true), pg_advisory_xact_lock($2)", [
         String(Math.ceil(this.#timeout)),
         lockOf(user),
       ])
-      const result = await steps((text, values) => statement(text, [this.#time(), ...values]))
+      const result = await steps(this.#statements(statement))
       await statement('commit', [])
       return result
     })
+  }
+
+  /** The statements of a transaction that is the caller's to begin, to bound and to commit. */
+  within(transaction: SessionTransaction): Statements {
+    return this.#statements((text, values) => runWithin(transaction, text, values))
+  }
+
+  #statements(run: RunStatement): Statements {
+    return { run, query: (text, values) => run(text, [this.#time(), ...values]) }
   }
 
   #time(): number | null {

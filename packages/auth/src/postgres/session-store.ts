@@ -1,6 +1,6 @@
 import type { Duration } from '@quintet/core'
 import { type Clock, option, parseDuration, readOptions } from '@quintet/core/kit'
-import type { SessionRef, UserRef } from '../sessions/session-keys.ts'
+import { escapeId, type SessionRef, type UserRef } from '../sessions/session-keys.ts'
 import type { SessionRecord } from '../sessions/session-record.ts'
 import type {
   NewSession,
@@ -8,9 +8,11 @@ import type {
   RotationResult,
   SessionLimits,
   SessionStore,
+  SessionTransaction,
   StoredSession,
+  UserRevocation,
 } from '../sessions/session-store.ts'
-import { Connections, now, type PostgresPool, type RunStatement } from './connections.ts'
+import { Connections, now, type PostgresPool, type RunStatement, type Statements } from './connections.ts'
 import { RotationTable } from './rotation-table.ts'
 import { toRecord, type SessionRow } from './session-row.ts'
 import { tableNames, tablesSpec, type SessionTables, type TableNames } from './tables.ts'
@@ -60,7 +62,10 @@ export function createPostgresSessionStore(options: PostgresSessionStoreOptions)
     find: (ref) => store.find(ref),
     rotate: (rotation) => store.rotate(rotation),
     revoke: (ref, reason) => store.revoke(ref, reason),
+    epochOf: (user) => store.epochOf(user),
     revokeAll: (user, reason, kept) => store.revokeAll(user, reason, kept),
+    revokeWithin: (transaction, users, reason, kept) => store.revokeWithin(transaction, users, reason, kept),
+    erase: (user) => store.erase(user),
     list: (user) => store.list(user),
     recentlyRevoked: (within, user) => store.recentlyRevoked(within, user),
     prune: (endedBefore) => store.prune(endedBefore),
@@ -81,13 +86,22 @@ class Store implements PostgresSessionStore {
   create(
     session: NewSession,
     limits: SessionLimits,
-  ): Promise<StoredSession & { readonly ended: readonly string[] }> {
-    return this.#connections.transaction(session, async (query) => {
+  ): Promise<(StoredSession & { readonly ended: readonly string[] }) | undefined> {
+    return this.#connections.transaction(session, async ({ query }) => {
       const row = await this.#insert(query, session, limits)
+      if (row === undefined) return undefined
       const tooMany = Number(row.others) >= limits.maxSessionsPerUser
       const ended = tooMany ? await this.#endSurplus(query, session, limits) : []
       return { record: toRecord(row), userEpoch: row.epoch, ended }
     })
+  }
+
+  async epochOf({ tenantId, userId }: UserRef): Promise<number> {
+    const [row] = await this.#connections.run<{ epoch: number }>(
+      `select epoch from ${this.#tables.epochs} where tenant_id = $1 and user_id = $2`,
+      [tenantId, userId],
+    )
+    return row?.epoch ?? 0
   }
 
   async find(ref: SessionRef): Promise<StoredSession | undefined> {
@@ -108,7 +122,7 @@ class Store implements PostgresSessionStore {
   }
 
   revoke(ref: SessionRef, reason: string): Promise<boolean> {
-    return this.#connections.transaction(ref, async (query) => {
+    return this.#connections.transaction(ref, async ({ query }) => {
       const rows = await query(
         `update ${this.#tables.sessions} set revoked_at = ${now}, revoked_reason = $5
          where id = $2 and tenant_id = $3 and user_id = $4 and revoked_at is null returning id`,
@@ -118,31 +132,68 @@ class Store implements PostgresSessionStore {
     })
   }
 
-  revokeAll(
-    user: UserRef,
+  revokeAll(user: UserRef, reason: string, kept: string | undefined): Promise<UserRevocation> {
+    return this.#connections.transaction(user, async (statements) => {
+      const [revoked] = await this.#revokeAll(statements, [user], reason, kept)
+      return revoked ?? { ...user, ended: [], epoch: 0 }
+    })
+  }
+
+  async revokeWithin(
+    transaction: SessionTransaction,
+    users: readonly UserRef[],
     reason: string,
     kept: string | undefined,
-  ): Promise<{ readonly ended: readonly string[]; readonly epoch: number }> {
+  ): Promise<readonly UserRevocation[]> {
+    return await this.#revokeAll(this.#connections.within(transaction), users, reason, kept)
+  }
+
+  async erase({ tenantId, userId }: UserRef): Promise<void> {
+    await this.#connections.run(
+      `delete from ${this.#tables.sessions} where tenant_id = $1 and user_id = $2 and revoked_at is not null`,
+      [tenantId, userId],
+    )
+  }
+
+  /** Raises the epochs, which a sign-in at the same time waits for, and then ends the sessions that there are. */
+  async #revokeAll(
+    { query, run }: Statements,
+    users: readonly UserRef[],
+    reason: string,
+    kept: string | undefined,
+  ): Promise<readonly UserRevocation[]> {
     const { sessions, epochs } = this.#tables
-    return this.#connections.transaction(user, async (query) => {
-      const [row] = await query<{ epoch: number; ended: string[] }>(
-        `with e as (
-         insert into ${epochs} as e (tenant_id, user_id, epoch) values ($2, $3, 1)
-         on conflict (tenant_id, user_id) do update set epoch = e.epoch + 1 returning e.epoch
-       ),
-       ended as (
-         update ${sessions} set revoked_at = ${now}, revoked_reason = $4
-         where tenant_id = $2 and user_id = $3 and revoked_at is null and id is distinct from $5 returning id
-       ),
-       kept as (
-         update ${sessions} set epoch = (select epoch from e)
-         where tenant_id = $2 and user_id = $3 and revoked_at is null and id = $5
-       )
-       select (select epoch from e) as epoch, array(select id from ended) as ended`,
-        [user.tenantId, user.userId, reason, kept ?? null],
+    const of = [users.map(({ tenantId }) => tenantId), users.map(({ userId }) => userId)]
+    const raised = await run<{ tenant_id: string; user_id: string; epoch: number }>(
+      `insert into ${epochs} as e (tenant_id, user_id, epoch)
+       select distinct tenant_id, user_id, 1 from unnest($1::text[], $2::text[]) as u (tenant_id, user_id)
+       order by tenant_id, user_id
+       on conflict (tenant_id, user_id) do update set epoch = e.epoch + 1
+       returning tenant_id, user_id, epoch`,
+      of,
+    )
+    const ended = await query<{ id: string; tenant_id: string; user_id: string }>(
+      `update ${sessions} s set revoked_at = ${now}, revoked_reason = $4
+       from unnest($2::text[], $3::text[]) as u (tenant_id, user_id)
+       where s.tenant_id = u.tenant_id and s.user_id = u.user_id and s.revoked_at is null
+         and s.id is distinct from $5
+       returning s.id, s.tenant_id, s.user_id`,
+      [...of, reason, kept ?? null],
+    )
+    if (kept !== undefined)
+      await run(
+        `update ${sessions} s set epoch = e.epoch from ${epochs} e
+         where s.id = $1 and s.revoked_at is null and s.tenant_id = any ($2) and s.user_id = any ($3)
+           and e.tenant_id = s.tenant_id and e.user_id = s.user_id`,
+        [kept, ...of],
       )
-      return { ended: row?.ended ?? [], epoch: row?.epoch ?? 0 }
-    })
+    const byUser = Map.groupBy(ended, ({ tenant_id, user_id }) => `${escapeId(tenant_id)} ${escapeId(user_id)}`)
+    return raised.map(({ tenant_id, user_id, epoch }) => ({
+      tenantId: tenant_id,
+      userId: user_id,
+      epoch,
+      ended: byUser.get(`${escapeId(tenant_id)} ${escapeId(user_id)}`)?.map(({ id }) => id) ?? [],
+    }))
   }
 
   async list(user: UserRef): Promise<readonly SessionRecord[]> {
@@ -159,14 +210,18 @@ class Store implements PostgresSessionStore {
   }
 
   async recentlyRevoked(withinMs: number, user?: UserRef): Promise<readonly SessionRef[]> {
-    const text = `select id, tenant_id, user_id from ${this.#tables.sessions} where revoked_at > ${now} - $2::bigint`
+    const { sessions, epochs } = this.#tables
+    const text = `select id, tenant_id, user_id from ${sessions} where revoked_at > ${now} - $2::bigint`
     type Row = Pick<SessionRow, 'id' | 'tenant_id' | 'user_id'>
     const rows =
       user === undefined
         ? await this.#connections.query<Row>(text, [withinMs])
-        : await this.#connections.transaction(user, (query) =>
-            query<Row>(`${text} and tenant_id = $3 and user_id = $4`, [withinMs, user.tenantId, user.userId]),
-          )
+        : await this.#connections.transaction(user, async ({ query, run }) => {
+            const of = [user.tenantId, user.userId]
+            // Comes after a transaction of the app's that ends sessions: it holds this row.
+            await run(`select 1 from ${epochs} where tenant_id = $1 and user_id = $2 for share`, of)
+            return await query<Row>(`${text} and tenant_id = $3 and user_id = $4`, [withinMs, ...of])
+          })
     return rows.map((row) => ({ sessionId: row.id, tenantId: row.tenant_id, userId: row.user_id }))
   }
 
@@ -180,12 +235,12 @@ class Store implements PostgresSessionStore {
     return rows.length
   }
 
-  /** The new row, and how many others of the user are active. */
+  /** The new row, and how many others of the user are active; undefined when the epoch is not the one that was read. */
   async #insert(
     query: RunStatement,
     session: NewSession,
     limits: SessionLimits,
-  ): Promise<SessionRow & { readonly others: string }> {
+  ): Promise<(SessionRow & { readonly others: string }) | undefined> {
     const { sessions, epochs } = this.#tables
     // Taking the epoch's row lock orders this with a "log out everywhere" at the same time.
     const [row] = await query<SessionRow & { readonly others: string }>(
@@ -197,7 +252,7 @@ class Store implements PostgresSessionStore {
        insert into ${sessions} (id, tenant_id, user_id, generation, refresh_id, refresh_hash, grace_allowed, rotated_at,
          created_at, authenticated_at, expires_at, absolute_expires_at, epoch, aal, amr, roles, permissions, device, jkt)
        select $2, $3, $4, $5, $6, $7, $8, t.now, t.now, t.now, t.now + least($9::bigint, $10::bigint), t.now + $10::bigint,
-         e.epoch, $11, $12, $13, $14, $15, $16 from t, e
+         e.epoch, $11, $12, $13, $14, $15, $16 from t, e where e.epoch = coalesce($17, e.epoch)
        returning *, epoch as user_epoch, (
          select count(*) from ${sessions}
          where tenant_id = $3 and user_id = $4 and revoked_at is null and expires_at > ${now}
@@ -218,9 +273,9 @@ class Store implements PostgresSessionStore {
         session.permissions,
         JSON.stringify(session.device),
         session.jkt,
+        session.readEpoch,
       ],
     )
-    if (row === undefined) throw new Error('PostgreSQL returned no row for a new session.')
     return row
   }
 

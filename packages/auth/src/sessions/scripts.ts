@@ -47,9 +47,10 @@ return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 `)
 
 /**
- * KEYS session, index, epoch; ARGV now, sid, idle, absolute, max sessions, tombstone ttl, deadline, fields…
- * Answers { abs, exp, ver, now, evicted sids… }, LATE after the deadline (by the clock of Redis), or ENDED when a
- * revocation has come before it.
+ * KEYS session, index, epoch; ARGV now, sid, idle, absolute, max sessions, tombstone ttl, deadline, epoch that was read
+ * or '', fields…
+ * Answers { abs, exp, ver, now, evicted sids… }, LATE after the deadline (by the clock of Redis), ENDED when a
+ * revocation has come before it, or OUTDATED when the epoch is another one.
  */
 export const createScript: SessionScript = defineScript(`${prelude}
 local t = redis.call('TIME')
@@ -60,7 +61,8 @@ local base = string.sub(KEYS[1], 1, -(#sid + 1))
 local abs = now + absolute
 local exp = math.min(now + idle, abs)
 local ver = epoch(KEYS[3])
-redis.call('HSET', KEYS[1], unpack(ARGV, 8))
+if ARGV[8] ~= '' and tonumber(ARGV[8]) ~= ver then return 'OUTDATED' end
+redis.call('HSET', KEYS[1], unpack(ARGV, 9))
 redis.call('HSET', KEYS[1], 'cat', now, 'aut', now, 'rat', now, 'exp', exp, 'abs', abs, 'ver', ver)
 redis.call('PEXPIRE', KEYS[1], exp - now)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
@@ -141,6 +143,9 @@ tombstone(KEYS[1], tomb, 'reused')
 redis.call('ZREM', KEYS[2], sid)
 return { 'REUSED', now }
 `)
+
+/** KEYS epoch. Answers how often all sessions of the user were ended. */
+export const epochScript: SessionScript = defineScript(`return tonumber(redis.call('GET', KEYS[1]) or '0')`)
 
 /** KEYS session, index; ARGV now, sid, tombstone ttl, why. Answers 1 when an active session ended. */
 export const revokeScript: SessionScript = defineScript(`${allowOom}${prelude}

@@ -4,6 +4,7 @@ import {
   advanceScript,
   claimScript,
   createScript,
+  epochScript,
   fillScript,
   firstSeenScript,
   indexScript,
@@ -45,8 +46,9 @@ export class SessionRegistry {
     session: NewSession,
     limits: SessionLimits,
   ): Promise<{ readonly record: SessionRecord; readonly ended: readonly string[] }> {
+    const { readEpoch: _, ...given } = session
     const record: SessionRecord = {
-      ...session,
+      ...given,
       state: 'active',
       reason: null,
       rotatedAt: 0,
@@ -66,8 +68,10 @@ export class SessionRegistry {
       limits.maxSessionsPerUser,
       this.#tombstoneTtl,
       time + this.#redis.timeout,
+      session.readEpoch ?? '',
       ...toFields(record),
     ])) as string | (number | string)[]
+    if (answer === 'OUTDATED') throw new AuthError('ERR_AUTH_SIGN_IN_OUTDATED')
     if (typeof answer === 'string') {
       throw new AuthError('ERR_AUTH_UNAVAILABLE', {
         cause: new Refusal(`The session was not made: ${answer}.`),
@@ -207,6 +211,10 @@ export class SessionRegistry {
     const alive =
       record !== undefined && record.expiresAt > Number(now) && record.absoluteExpiresAt > Number(now)
     return { record: alive ? record : undefined, lastSeenAt: seen === '' ? null : Number(seen) }
+  }
+
+  async epochOf(user: UserRef): Promise<number> {
+    return Number(await this.#redis.run(epochScript, [epochKey(user)], []))
   }
 
   /** The ids of a user's sessions that have not run out. */

@@ -54,7 +54,22 @@ export type NewSession = Omit<
   | 'expiresAt'
   | 'absoluteExpiresAt'
   | 'epoch'
->
+> & {
+  /** The user's epoch when their credentials were read: after it was raised no session is made. Null for any. */
+  readonly readEpoch: number | null
+}
+
+/** The end of all sessions of one user. */
+export interface UserRevocation extends UserRef {
+  readonly ended: readonly string[]
+  /** The user's epoch from now on. */
+  readonly epoch: number
+}
+
+/** A transaction of the app's, in the database of the store: a `pg` client that has begun one, or Kysely's. */
+export type SessionTransaction =
+  | { query(text: string, values: unknown[]): Promise<{ readonly rows: unknown[] }> }
+  | { executeQuery(query: never): Promise<{ readonly rows: unknown[] }> }
 
 export interface SessionLimits {
   readonly idle: number
@@ -73,10 +88,13 @@ export interface StoredSession {
  * the store has committed it, and Redis is brought after it.
  */
 export interface SessionStore {
+  /** Compares the epoch and makes the session in one step; undefined when the epoch was raised. */
   create(
     session: NewSession,
     limits: SessionLimits,
-  ): Promise<StoredSession & { readonly ended: readonly string[] }>
+  ): Promise<(StoredSession & { readonly ended: readonly string[] }) | undefined>
+  /** How often all sessions of the user were ended. */
+  epochOf(user: UserRef): Promise<number>
   /** Only when tenant, user and session all fit. */
   find(ref: SessionRef): Promise<StoredSession | undefined>
   /** One step: compares the generation, and swaps. */
@@ -88,7 +106,16 @@ export interface SessionStore {
     user: UserRef,
     reason: string,
     kept: string | undefined,
-  ): Promise<{ readonly ended: readonly string[]; readonly epoch: number }>
+  ): Promise<UserRevocation>
+  /** The same for several users, as a part of the caller's transaction. */
+  revokeWithin(
+    transaction: SessionTransaction,
+    users: readonly UserRef[],
+    reason: string,
+    kept: string | undefined,
+  ): Promise<readonly UserRevocation[]>
+  /** Deletes what is kept of the user's sessions, which have ended. The epoch stays. */
+  erase(user: UserRef): Promise<void>
   /** The active sessions, newest first. */
   list(user: UserRef): Promise<readonly SessionRecord[]>
   /**

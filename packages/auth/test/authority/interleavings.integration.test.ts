@@ -95,7 +95,18 @@ function held<T extends object>(target: T, methods: readonly (keyof T)[], schedu
   return Object.fromEntries(wrapped) as T
 }
 
-const storeMethods = ['create', 'find', 'rotate', 'revoke', 'revokeAll', 'list', 'recentlyRevoked'] as const
+const storeMethods = [
+  'create',
+  'epochOf',
+  'find',
+  'rotate',
+  'revoke',
+  'revokeAll',
+  'revokeWithin',
+  'erase',
+  'list',
+  'recentlyRevoked',
+] as const
 
 /** Redis as clients of it see it: its last write may be taken back, and answers may get lost. */
 class FragileRedis implements SessionRedis {

@@ -330,6 +330,40 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     expect(await check(auth, await auth.signIn())).toBe('resolved')
   })
 
+  it('do not start where all were ended since the credentials were read', async () => {
+    await using auth = await kit()
+    const alice = { tenantId: auth.tenantId, userId: 'alice' }
+    const before = await auth.authority.epochOf(alice)
+    expect(before).toBe(0)
+    const first = await auth.signIn({ epoch: before })
+    const second = await auth.signIn({ epoch: before })
+    await auth.authority.revokeOthers(first.session)
+    expect(await codeOf(auth.signIn({ epoch: before }))).toBe('ERR_AUTH_SIGN_IN_OUTDATED')
+    expect((await auth.authority.list(alice)).map(({ sessionId }) => sessionId)).toEqual([
+      first.session.sessionId,
+    ])
+    expect(await check(auth, second)).toBe('ERR_AUTH_SESSION_REVOKED')
+    const now = await auth.authority.epochOf(alice)
+    expect(await check(auth, await auth.signIn({ epoch: now }))).toBe('resolved')
+    await expect(auth.signIn({ epoch: -1 })).rejects.toThrow('signIn.epoch')
+  })
+
+  it('are forgotten with their devices when they are erased', async () => {
+    await using auth = await kit()
+    const tokens = await auth.signIn({ device: { name: 'Laptop of Zoe' }, roles: ['zebra'] })
+    const bob = await auth.signIn({ userId: 'bob' })
+    await auth.authority.erase(tokens.session)
+    expect(await check(auth, tokens)).toBe('ERR_AUTH_SESSION_REVOKED')
+    expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toMatch(/REFRESH_(REVOKED|EXPIRED)/)
+    expect(await redis.hgetall(sessionKey(tokens.session))).toEqual({ st: 'r', why: 'erased' })
+    const { rows } = await database.pool.query(
+      'select 1 from auth_sessions where tenant_id = $1 and user_id = $2',
+      [auth.tenantId, 'alice'],
+    )
+    expect(rows).toEqual([])
+    expect(await check(auth, bob)).toBe('resolved')
+  })
+
   it('cannot be refreshed after all were ended, also if Redis had lost the list of them', async () => {
     await using auth = await kit()
     const tokens = await auth.signIn()

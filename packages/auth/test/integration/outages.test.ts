@@ -43,7 +43,10 @@ function bound(store: PostgresSessionStore): SessionStore {
     find: (ref) => store.find(ref),
     rotate: (rotation) => store.rotate(rotation),
     revoke: (ref, reason) => store.revoke(ref, reason),
+    epochOf: (user) => store.epochOf(user),
     revokeAll: (user, reason, kept) => store.revokeAll(user, reason, kept),
+    revokeWithin: (...given) => store.revokeWithin(...given),
+    erase: (user) => store.erase(user),
     list: (user) => store.list(user),
     recentlyRevoked: (within, user) => store.recentlyRevoked(within, user),
   }

@@ -218,7 +218,7 @@ describe('createPostgresSessionStore', () => {
     let auth: TestAuth | undefined
     store.create = async (session, limits) => {
       const made = await create.call(store, session, limits)
-      await happen(made.record, auth as TestAuth)
+      await happen(session, auth as TestAuth)
       return made
     }
     auth = await createTestAuth({ redis, authority: { store } })
@@ -273,8 +273,9 @@ describe('createPostgresSessionStore', () => {
       const ids = { sessionId, tenantId: 'prune', userId: 'u' }
       const token = { generation: 1, refreshId: 'r', refreshHash: 'h', previousId: null, previousHash: null }
       const rest = { graceAllowed: true, aal: 1, amr: [], roles: [], permissions: [], device: {}, jkt: null }
+      const any = { readEpoch: null }
       await store.create(
-        { ...ids, ...token, ...rest },
+        { ...ids, ...token, ...rest, ...any },
         { idle: 1_000, absolute: 10_000, maxSessionsPerUser: 9 },
       )
     }

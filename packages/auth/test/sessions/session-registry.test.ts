@@ -35,6 +35,7 @@ const newSession = (): NewSession => ({
   permissions: [],
   device: {},
   jkt: null,
+    readEpoch: null,
 })
 const limits = { idle: 60_000, absolute: 120_000, maxSessionsPerUser: 10 }
 
