@@ -1,12 +1,13 @@
 import { QuintetError, type Route, withServices } from '@quintet/core'
 import { asSystem } from '@quintet/rls'
 import { z } from 'zod'
+import { changeAccounts } from './account-change.ts'
 import { assertNotEmail, Email, Name, Password, Slug } from './account-schema.ts'
 import { recordAudit } from './audit.ts'
 import { setPassword } from './users.ts'
 import { keyOf, SignedIn, startSession } from './session-routes.ts'
 import type { AuthServices } from './services.ts'
-import { issueTicket, redeemTicket } from './tickets.ts'
+import { findTicket, issueTicket, redeemTicket } from './tickets.ts'
 import { createUser, findForSignIn } from './users.ts'
 import { tokenResponse } from '@quintet/auth'
 
@@ -24,18 +25,19 @@ const acceptInvitation = route({
   handler: async (request, { body, services, client, signal }) => {
     const { db, passwords } = services
     const key = await keyOf(request, services)
-    const passwordHash = await passwords.hash(body.password, { client, signal })
-    const user = await asSystem('accept an invitation', () =>
-      db.transaction().execute(async (trx) => {
-        const { tenant_id: tenantId, email, roles } = await redeemTicket(trx, 'invitation', body.token)
-        assertNotEmail({ email, password: body.password })
-        const made = await createUser(trx, tenantId, { email, name: body.name, passwordHash, roles })
-        const { address } = client
-        await recordAudit(trx, { tenantId, type: 'invitation.accepted', actorId: made.id, address })
-        return made
-      }),
+    const { tenant_id: tenantId, email } = await asSystem('look up an invitation', () =>
+      findTicket(db, 'invitation', body.token),
     )
-    return tokenResponse(await startSession(services, user, key))
+    assertNotEmail({ email, password: body.password })
+    const passwordHash = await passwords.hash(body.password, { client, signal })
+    const user = await changeAccounts(services, tenantId, 'accept an invitation', async ({ trx }) => {
+      const { roles } = await redeemTicket(trx, 'invitation', body.token)
+      const made = await createUser(trx, tenantId, { email, name: body.name, passwordHash, roles })
+      const { address } = client
+      await recordAudit(trx, { tenantId, type: 'invitation.accepted', actorId: made.id, address })
+      return made
+    })
+    return tokenResponse(await startSession(services, { user, epoch: 0 }, key))
   },
 })
 
@@ -56,12 +58,14 @@ const requestReset = route({
       })
     await sessions.admitSignIn({ account: `reset ${tenant}/${email}`, address: client.address })
     const send = async (): Promise<void> => {
-      const user = await asSystem('look up who resets', () => findForSignIn(db, tenant, email))
-      if (user === undefined) return
-      const { tenant_id: tenantId, id: userId } = user
-      const ticket = { kind: 'password-reset', tenantId, userId, email } as const
-      const token = await asSystem('reset a password', () => issueTicket(db, ticket))
-      await recordAudit(db, { tenantId, type: 'password.reset-requested', userId, address: client.address })
+      const found = await asSystem('look up who resets', () => findForSignIn(db, tenant, email))
+      if (found === undefined) return
+      const { tenant_id: tenantId, id: userId } = found.user
+      const token = await changeAccounts(services, tenantId, 'ask for a new password', async ({ trx }) => {
+        const { address } = client
+        await recordAudit(trx, { tenantId, type: 'password.reset-requested', userId, address })
+        return await issueTicket(trx, { kind: 'password-reset', tenantId, userId, email })
+      })
       await mailer.send({ to: email, subject: 'Your new password', text: `Your link: ${token}` })
     }
     void send().catch((error: unknown) => logger.error({ err: error }, 'a reset could not be sent'))
@@ -77,19 +81,19 @@ const completeReset = route({
   body: z.strictObject({ token: Token, password: Password }),
   response: z.object({}),
   handler: async (_, { body, services, client, signal }) => {
-    const { db, passwords, sessions } = services
-    const hash = await passwords.hash(body.password, { client, signal })
-    const user = await asSystem('reset a password', () =>
-      db.transaction().execute(async (trx) => {
-        const { tenant_id: tenantId, email, user_id } = await redeemTicket(trx, 'password-reset', body.token)
-        assertNotEmail({ email, password: body.password })
-        const userId = user_id ?? ''
-        await setPassword(trx, userId, hash)
-        await recordAudit(trx, { tenantId, type: 'password.reset', actorId: userId, address: client.address })
-        return { tenantId, userId }
-      }),
+    const { db, passwords } = services
+    const { tenant_id: tenantId, email } = await asSystem('look up a reset', () =>
+      findTicket(db, 'password-reset', body.token),
     )
-    await sessions.revokeAll(user, 'password reset')
+    assertNotEmail({ email, password: body.password })
+    const hash = await passwords.hash(body.password, { client, signal })
+    await changeAccounts(services, tenantId, 'reset a password', async ({ trx, endSessions }) => {
+      const { user_id } = await redeemTicket(trx, 'password-reset', body.token)
+      const userId = user_id ?? ''
+      await setPassword(trx, userId, hash)
+      await recordAudit(trx, { tenantId, type: 'password.reset', actorId: userId, address: client.address })
+      await endSessions([userId], { reason: 'password reset' })
+    })
     return {}
   },
 })

@@ -1,13 +1,14 @@
 import { service, type UserPrincipal, withServices } from '@quintet/core'
 import { asSystem } from '@quintet/rls'
 import { z } from 'zod'
+import { assertCaller, changeAccounts } from './account-change.ts'
 import { assertNotEmail, Password, UserView, viewUser } from './account-schema.ts'
 import { recordAudit } from './audit.ts'
 import { readExport, requestExport } from './export.ts'
 import type { Asker } from './passwords.ts'
 import { removeTenant, removeUser } from './removal.ts'
 import type { AuthServices } from './services.ts'
-import { getUser, passwordOf, setPassword, type User } from './users.ts'
+import { findCredentials, getUser, setPassword, type Credentials } from './users.ts'
 
 const { procedure } = withServices<AuthServices>()
 
@@ -75,21 +76,17 @@ export const account = service('account', {
     async (call) => {
       const { services, principal, input, client } = call
       const { tenantId, userId, sessionId } = principal
-      const { email } = await confirmPassword(call, input.current)
-      assertNotEmail({ email, password: input.password })
+      const { user, epoch } = await confirmPassword(call, input.current)
+      assertNotEmail({ email: user.email, password: input.password })
       const hash = await services.passwords.hash(input.password, call)
-      await asSystem('change a password', () => setPassword(services.db, userId, hash))
-      await recordAudit(services.db, {
-        tenantId,
-        type: 'password.changed',
-        actorId: userId,
-        address: client.address,
+      return await changeAccounts(services, tenantId, 'change a password', async ({ trx, endSessions }) => {
+        await assertCaller(trx, principal, { epoch })
+        await setPassword(trx, userId, hash)
+        const { address } = client
+        await recordAudit(trx, { tenantId, type: 'password.changed', actorId: userId, address })
+        const kept = sessionId === null ? {} : { kept: sessionId }
+        return { ended: await endSessions([userId], { reason: 'password changed', ...kept }) }
       })
-      const user = { tenantId, userId }
-      const ended = await (sessionId === null
-        ? services.sessions.revokeAll(user, 'password changed')
-        : services.sessions.revokeOthers({ ...user, sessionId }, 'password changed'))
-      return { ended: ended.length }
     },
   ),
 
@@ -141,8 +138,8 @@ export const account = service('account', {
       output: z.object({}),
     },
     async (call) => {
-      await confirmPassword(call, call.input.password)
-      await removeUser(call.services, call.principal, call.principal.userId)
+      const { epoch } = await confirmPassword(call, call.input.password)
+      await removeUser(call.services, call.principal, call.principal.userId, { epoch })
       return {}
     },
   ),
@@ -156,8 +153,8 @@ export const account = service('account', {
       output: z.object({}),
     },
     async (call) => {
-      await confirmPassword(call, call.input.password)
-      await removeTenant(call.services, call.principal)
+      const { epoch } = await confirmPassword(call, call.input.password)
+      await removeTenant(call.services, call.principal, epoch)
       return {}
     },
   ),
@@ -185,10 +182,9 @@ export const account = service('account', {
       output: Done,
     },
     async ({ services, principal }) => {
-      const ended = await services.sessions.revokeAll({
-        tenantId: principal.tenantId,
-        userId: principal.userId,
-      })
+      const { tenantId, userId } = principal
+      const ended = await services.sessions.revokeAll({ tenantId, userId })
+      await recordAudit(services.db, { tenantId, type: 'sessions.ended', actorId: userId })
       return { ended: ended.length }
     },
   ),
@@ -198,15 +194,21 @@ export const account = service('account', {
 async function confirmPassword(
   call: Asker & { readonly services: AuthServices; readonly principal: UserPrincipal },
   password: string,
-): Promise<User> {
+): Promise<Credentials> {
   const { services, principal, client } = call
   const { tenantId, userId } = principal
   const attempt = await services.sessions.admitSignIn({
     account: `${tenantId}/${userId}`,
     address: client.address,
   })
-  const hash = await asSystem('confirm a password', () => passwordOf(services.db, userId))
-  await services.passwords.check(hash, password, call)
+  const found = await asSystem('confirm a password', () => findCredentials(services.db, principal))
+  try {
+    await services.passwords.check(found?.passwordHash, password, call)
+  } catch (error) {
+    const { address } = client
+    await recordAudit(services.db, { tenantId, type: 'password.refused', actorId: userId, address })
+    throw error
+  }
   await attempt.succeeded()
-  return getUser(services.db, userId)
+  return found as Credentials
 }

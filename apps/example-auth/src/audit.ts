@@ -7,13 +7,19 @@ import type { AuthTables } from './schema.ts'
 export type AuditEvent = Selectable<AuthTables['audit_events']>
 
 export type AuditType =
+  | 'export.requested'
   | 'invitation.accepted'
   | 'invitation.sent'
+  | 'invitation.withdrawn'
+  | 'maintenance.changed'
   | 'password.changed'
+  | 'password.refused'
   | 'password.reset'
   | 'password.reset-requested'
   | 'roles.changed'
   | 'session.ended'
+  | 'sessions.ended'
+  | 'setting.changed'
   | 'sign-in.failed'
   | 'sign-in.succeeded'
   | 'tenant.removed'
@@ -28,15 +34,17 @@ export interface AuditEntry {
   /** To whom. @defaultValue the actor */
   readonly userId?: string
   readonly address?: string | null
+  /** Who was invited; forgotten with the user of that address. */
+  readonly email?: string
 }
 
 /** Records who did what, for the owners of the tenant. */
 export async function recordAudit(db: Kysely<AuthTables>, entry: AuditEntry): Promise<void> {
-  const { tenantId, type, actorId = null, userId = actorId, address = null } = entry
+  const { tenantId, type, actorId = null, userId = actorId, address = null, email = null } = entry
   await asSystem('record an audit event', () =>
     db
       .insertInto('audit_events')
-      .values({ id: uuidv7(), tenant_id: tenantId, type, actor_id: actorId, user_id: userId, address })
+      .values({ id: uuidv7(), tenant_id: tenantId, type, actor_id: actorId, user_id: userId, address, email })
       .execute(),
   )
 }

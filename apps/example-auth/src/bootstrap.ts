@@ -42,7 +42,7 @@ export default defineSystem({
   hooks: {
     afterCreate: async ({ services }) => {
       await services.settings.loadAndApply()
-      await ensureOperator(services.db, services.operatorPassword)
+      await ensureOperator(services, services.operatorPassword)
       // Revocations of the last moment, should Redis have forgotten them.
       await services.sessions.reconcile()
     },

@@ -1,12 +1,13 @@
 import { QuintetError, service, withServices } from '@quintet/core'
 import { asSystem } from '@quintet/rls'
 import { z } from 'zod'
+import { assertCaller, changeAccounts } from './account-change.ts'
 import { Email, UserView, viewUser } from './account-schema.ts'
 import { listAudit, recordAudit } from './audit.ts'
 import { removeUser, setRoles } from './removal.ts'
 import type { AuthServices } from './services.ts'
-import { issueTicket } from './tickets.ts'
-import { listUsers } from './users.ts'
+import { issueTicket, listInvitations, withdrawInvitation } from './tickets.ts'
+import { assertFreeEmail, listUsers } from './users.ts'
 
 const { procedure } = withServices<AuthServices>()
 
@@ -32,7 +33,7 @@ export const members = service('members', {
       output: z.object({ token: z.string().optional() }),
     },
     async ({ input: { email, roles }, services, principal }) => {
-      const { db, limiter, mailer } = services
+      const { limiter, mailer } = services
       const { tenantId, userId } = principal
       const pace = await limiter.consume(`invitations:${tenantId}`, { limit: 100, period: '1h' })
       if (!pace.allowed)
@@ -41,11 +42,66 @@ export const members = service('members', {
           kind: 'rate-limited',
           retryAfter: pace.retryAfter,
         })
-      const ticket = { kind: 'invitation', tenantId, email, roles } as const
-      const token = await asSystem('invite a user', () => issueTicket(db, ticket))
-      await recordAudit(db, { tenantId, type: 'invitation.sent', actorId: userId })
+      const token = await changeAccounts(services, tenantId, 'invite a user', async ({ trx }) => {
+        await assertCaller(trx, principal, { role: 'owner' })
+        await assertFreeEmail(trx, tenantId, email)
+        await recordAudit(trx, { tenantId, type: 'invitation.sent', actorId: userId, email })
+        return await issueTicket(trx, { kind: 'invitation', tenantId, email, roles, invitedBy: userId })
+      })
       if (mailer === undefined) return { token }
       await mailer.send({ to: email, subject: 'You are invited', text: `Your invitation: ${token}` })
+      return {}
+    },
+  ),
+
+  invitations: procedure(
+    {
+      access: { roles: ['owner'] },
+      description: 'Lists the invitations to the tenant that can be accepted, by address.',
+      input: Page,
+      output: z.object({
+        items: z.array(
+          z.object({
+            email: z.string(),
+            roles: z.array(z.string()),
+            invitedBy: z.uuid().nullable(),
+            expiresAt: z.iso.datetime(),
+          }),
+        ),
+        next: z.string().nullable(),
+      }),
+    },
+    async ({ input, services, principal }) => {
+      const { items, next } = await asSystem('list invitations', () =>
+        listInvitations(services.db, principal.tenantId, input),
+      )
+      return {
+        items: items.map(({ email, roles, invited_by, expires_at }) => ({
+          email,
+          roles,
+          invitedBy: invited_by,
+          expiresAt: expires_at.toISOString(),
+        })),
+        next,
+      }
+    },
+  ),
+
+  withdrawInvitation: procedure(
+    {
+      access: { roles: ['owner'] },
+      freshness: 'strict',
+      description: 'Takes back an invitation that was not accepted yet.',
+      input: z.strictObject({ email: Email }),
+      output: Done,
+    },
+    async ({ input: { email }, services, principal }) => {
+      const { tenantId, userId } = principal
+      await changeAccounts(services, tenantId, 'withdraw an invitation', async ({ trx }) => {
+        await assertCaller(trx, principal, { role: 'owner' })
+        await withdrawInvitation(trx, tenantId, email)
+        await recordAudit(trx, { tenantId, type: 'invitation.withdrawn', actorId: userId, email })
+      })
       return {}
     },
   ),
@@ -93,7 +149,7 @@ export const members = service('members', {
 
   audit: procedure(
     {
-      access: { roles: ['owner'] },
+      access: { roles: ['owner', 'operator'] },
       description: 'Who did what in the tenant, newest first.',
       input: Page,
       output: z.object({
@@ -103,6 +159,7 @@ export const members = service('members', {
             actor: z.uuid().nullable(),
             user: z.uuid().nullable(),
             address: z.string().nullable(),
+            email: z.string().nullable(),
             at: z.iso.datetime(),
           }),
         ),
@@ -112,11 +169,12 @@ export const members = service('members', {
     async ({ input, services }) => {
       const { items, next } = await listAudit(services.db, input)
       return {
-        items: items.map(({ type, actor_id, user_id, address, created_at }) => ({
+        items: items.map(({ type, actor_id, user_id, address, email, created_at }) => ({
           type,
           actor: actor_id,
           user: user_id,
           address,
+          email,
           at: created_at.toISOString(),
         })),
         next,

@@ -1,5 +1,6 @@
-import { service, withServices } from '@quintet/core'
+import { service, type UserPrincipal, withServices } from '@quintet/core'
 import { z } from 'zod'
+import { recordAudit } from './audit.ts'
 import { operator } from './roles.ts'
 import type { AuthServices } from './services.ts'
 
@@ -26,6 +27,7 @@ export const platform = service('platform', {
       const redis = services.redis.client('sessions')
       if (input.on) await redis.set(key, '1')
       else await redis.del(key)
+      await recordAudit(services.db, { ...by(principal), type: 'maintenance.changed' })
       logger.warn({ key, on: input.on, by: principal.userId }, 'maintenance changed')
       return { key, on: input.on }
     },
@@ -49,12 +51,12 @@ export const platform = service('platform', {
       input: z.strictObject({ key: z.string(), value: z.unknown(), reason: z.string().max(500).optional() }),
       output: z.object({ version: z.int() }),
     },
-    async ({ input: { key, value, reason }, services, principal }) => ({
-      version: await services.settings.change(key, value, {
-        actor: principal.userId,
-        ...(reason && { reason }),
-      }),
-    }),
+    async ({ input: { key, value, reason }, services, principal }) => {
+      const given = { actor: principal.userId, ...(reason && { reason }) }
+      const version = await services.settings.change(key, value, given)
+      await recordAudit(services.db, { ...by(principal), type: 'setting.changed' })
+      return { version }
+    },
   ),
 
   rollbackSetting: procedure(
@@ -65,8 +67,15 @@ export const platform = service('platform', {
       input: z.strictObject({ key: z.string(), version: z.int().min(0) }),
       output: z.object({ version: z.int() }),
     },
-    async ({ input: { key, version }, services, principal }) => ({
-      version: await services.settings.rollback(key, version, { actor: principal.userId }),
-    }),
+    async ({ input, services, principal }) => {
+      const actor = principal.userId
+      const version = await services.settings.rollback(input.key, input.version, { actor })
+      await recordAudit(services.db, { ...by(principal), type: 'setting.changed' })
+      return { version }
+    },
   ),
 })
+
+function by({ tenantId, userId }: UserPrincipal): { readonly tenantId: string; readonly actorId: string } {
+  return { tenantId, actorId: userId }
+}

@@ -1,7 +1,7 @@
 import { customPolicy, rolePolicy, tenantPolicy, type TablePolicy } from '@quintet/rls'
 
-/** Owners of a tenant read what happened in it. */
-export const auditPolicy = rolePolicy('audit_events', { for: ['select'], roles: ['owner'] })
+/** Owners of a tenant read what happened in it, and operators what happened in the platform's own. */
+export const auditPolicy = rolePolicy('audit_events', { for: ['select'], roles: ['owner', 'operator'] })
 
 /**
  * What the tenants' role may do in the tables of identity: it reads. Users and their roles are written by the system

@@ -27,6 +27,8 @@ export interface AuthTables {
     kind: 'invitation' | 'password-reset'
     tenant_id: string
     user_id: string | null
+    /** The owner who has sent the invitation. */
+    invited_by: string | null
     email: string
     roles: Role[]
     expires_at: ColumnType<Date, unknown, never>
@@ -53,6 +55,8 @@ export interface AuthTables {
     actor_id: string | null
     user_id: string | null
     address: string | null
+    /** Who was invited. */
+    email: string | null
     created_at: CreatedAt
   }
   /** Tenants have no right to this table. */
@@ -60,5 +64,11 @@ export interface AuthTables {
     user_id: string
     /** Argon2id, in PHC format. */
     hash: string
+  }
+  /** Of `@quintet/auth`: how often all sessions of a user were ended. */
+  auth_session_epochs: {
+    tenant_id: string
+    user_id: string
+    epoch: number
   }
 }

@@ -16,7 +16,7 @@ import {
 } from './account-schema.ts'
 import { recordAudit } from './audit.ts'
 import type { AuthServices } from './services.ts'
-import { createTenant, createUser, findForSignIn, findTenant, type User } from './users.ts'
+import { createTenant, createUser, findForSignIn, findTenant, type Credentials } from './users.ts'
 
 const { route } = withServices<AuthServices>()
 
@@ -50,7 +50,7 @@ const signUp = route({
         return made
       }),
     )
-    return tokenResponse(await startSession(services, user, key))
+    return tokenResponse(await startSession(services, { user, epoch: 0 }, key))
   },
 })
 
@@ -70,20 +70,22 @@ const signIn = route({
       address: client.address,
       deviceToken: services.cookies.deviceToken(fetchFacts(request)),
     })
-    const user = await asSystem('look up who signs in', () =>
+    const found = await asSystem('look up who signs in', () =>
       findForSignIn(services.db, body.tenant, body.email),
     )
     try {
-      await services.passwords.check(user?.password_hash, body.password, { client, signal })
+      await services.passwords.check(found?.passwordHash, body.password, { client, signal })
     } catch (error) {
-      await noteFailure(services.db, body.tenant, user?.id, client.address)
+      await noteFailure(services.db, body.tenant, found?.user.id, client.address)
       throw error
     }
+    const credentials = found as Credentials
+    const signedIn = await startSession(services, credentials, key)
     const device = services.cookies.setDevice(await attempt.succeeded())
-    const { id: actorId, tenant_id: tenantId } = user as User
+    const { id: actorId, tenant_id: tenantId } = credentials.user
     const { address } = client
     await recordAudit(services.db, { tenantId, type: 'sign-in.succeeded', actorId, address })
-    return tokenResponse(await startSession(services, user as User, key), [device])
+    return tokenResponse(signedIn, [device])
   },
 })
 
@@ -158,9 +160,14 @@ export async function keyOf(
   return { jkt: await dpop.verify(proof, { method: request.method, url, accessToken: undefined }) }
 }
 
+/**
+ * Starts a session for what was read of the user.
+ *
+ * @throws AuthError `ERR_AUTH_SIGN_IN_OUTDATED` when they were removed, or their password or roles were changed since.
+ */
 export async function startSession(
   services: AuthServices,
-  user: User,
+  { user, epoch }: Pick<Credentials, 'user' | 'epoch'>,
   key: { readonly jkt?: string },
 ): Promise<z.infer<typeof SignedIn>> {
   const tokens = await services.sessions.signIn({
@@ -168,6 +175,7 @@ export async function startSession(
     tenantId: user.tenant_id,
     roles: user.roles,
     amr: ['pwd'],
+    epoch,
     ...key,
   })
   return { ...viewTokens(tokens), user: viewUser(user) }

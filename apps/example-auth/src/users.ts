@@ -1,6 +1,6 @@
 import { QuintetError, uuidv7 } from '@quintet/core'
 import { defineKeyset, type KeysetPage, type KeysetRequest } from '@quintet/rls/data'
-import type { Kysely, Selectable, Transaction } from 'kysely'
+import { sql, type Kysely, type Selectable, type Transaction } from 'kysely'
 import type { Role } from './roles.ts'
 import type { AuthTables } from './schema.ts'
 
@@ -50,27 +50,79 @@ export async function createUser(
     await trx.insertInto('passwords').values({ user_id: created.id, hash: user.passwordHash }).execute()
     return created
   }
-  throw new QuintetError(`The tenant has a user ${user.email} already.`, {
+  throw emailTaken(user.email)
+}
+
+/** @throws QuintetError `ERR_ACCOUNT_EMAIL_TAKEN` (conflict) when the tenant has a user with this address. */
+export async function assertFreeEmail(
+  trx: Transaction<AuthTables>,
+  tenantId: string,
+  email: string,
+): Promise<void> {
+  const taken = await trx
+    .selectFrom('users')
+    .select('id')
+    .where('tenant_id', '=', tenantId)
+    .where('email', '=', email)
+    .executeTakeFirst()
+  if (taken) throw emailTaken(email)
+}
+
+function emailTaken(email: string): QuintetError {
+  return new QuintetError(`The tenant has a user ${email} already.`, {
     code: 'ERR_ACCOUNT_EMAIL_TAKEN',
     kind: 'conflict',
   })
 }
 
-/** The user that signs in with a tenant's name and an address. To be asked as the system, before anybody is known. */
+/** What a user signs in with, and their epoch at the same moment: sessions are made for that alone. */
+export interface Credentials {
+  readonly user: User
+  readonly passwordHash: string
+  readonly epoch: number
+}
+
+/** Of the user that signs in with a tenant's name and an address. To be asked as the system, before anybody is known. */
 export async function findForSignIn(
   db: Kysely<AuthTables>,
-  tenant: string,
+  slug: string,
   email: string,
-): Promise<(User & { readonly password_hash: string }) | undefined> {
+): Promise<Credentials | undefined> {
+  const query = selectCredentials(db).where('tenants.slug', '=', slug).where('users.email', '=', email)
+  return toCredentials(await query.executeTakeFirst())
+}
+
+/** Of the caller, who is to prove anew who they are; to be asked as the system. */
+export async function findCredentials(
+  db: Kysely<AuthTables>,
+  { tenantId, userId }: { readonly tenantId: string; readonly userId: string },
+): Promise<Credentials | undefined> {
+  const query = selectCredentials(db).where('users.tenant_id', '=', tenantId).where('users.id', '=', userId)
+  return toCredentials(await query.executeTakeFirst())
+}
+
+function selectCredentials(db: Kysely<AuthTables>) {
   return db
     .selectFrom('users')
     .innerJoin('tenants', 'tenants.id', 'users.tenant_id')
     .innerJoin('passwords', 'passwords.user_id', 'users.id')
     .selectAll('users')
-    .select('passwords.hash as password_hash')
-    .where('tenants.slug', '=', tenant)
-    .where('users.email', '=', email)
-    .executeTakeFirst()
+    .select(['passwords.hash as password_hash', epochOf('users').as('epoch')])
+    .where('tenants.removed_at', 'is', null)
+}
+
+function epochOf(table: string) {
+  const row = sql.table(table)
+  return sql<number>`coalesce((select e.epoch from auth_session_epochs e
+    where e.tenant_id = ${row}.tenant_id::text and e.user_id = ${row}.id::text), 0)`
+}
+
+function toCredentials(
+  found: (User & { readonly password_hash: string; readonly epoch: number }) | undefined,
+): Credentials | undefined {
+  if (found === undefined) return undefined
+  const { password_hash: passwordHash, epoch, ...user } = found
+  return { user, passwordHash, epoch }
 }
 
 const oldestFirst = defineKeyset([{ column: 'id', type: 'uuid' }])
@@ -80,25 +132,16 @@ export function listUsers(db: Kysely<AuthTables>, page: KeysetRequest): Promise<
   return oldestFirst.page(db.selectFrom('users').selectAll(), page)
 }
 
-/** The hash of a user's password; to be asked as the system. */
-export async function passwordOf(db: Kysely<AuthTables>, userId: string): Promise<string | undefined> {
-  const found = await db
-    .selectFrom('passwords')
-    .select('hash')
-    .where('user_id', '=', userId)
-    .executeTakeFirst()
-  return found?.hash
+/** Sets the password of a user; links for a new one that are on their way end. To be done as the system. */
+export async function setPassword(trx: Transaction<AuthTables>, userId: string, hash: string): Promise<void> {
+  await trx.updateTable('passwords').set({ hash }).where('user_id', '=', userId).execute()
+  await trx.deleteFrom('tickets').where('user_id', '=', userId).execute()
 }
 
-/** Sets the password of a user; to be done as the system. */
-export async function setPassword(db: Kysely<AuthTables>, userId: string, hash: string): Promise<void> {
-  await db.updateTable('passwords').set({ hash }).where('user_id', '=', userId).execute()
-}
-
-/** The tenant with a name, also one without users. To be asked as the system. */
+/** The tenant with a name that was not removed. To be asked as the system. */
 export async function findTenant(db: Kysely<AuthTables>, slug: string): Promise<string | undefined> {
-  const found = await db.selectFrom('tenants').select('id').where('slug', '=', slug).executeTakeFirst()
-  return found?.id
+  const living = db.selectFrom('tenants').select('id').where('removed_at', 'is', null)
+  return (await living.where('slug', '=', slug).executeTakeFirst())?.id
 }
 
 export async function getUser(db: Kysely<AuthTables>, id: string): Promise<User> {
@@ -107,16 +150,18 @@ export async function getUser(db: Kysely<AuthTables>, id: string): Promise<User>
   throw new QuintetError('There is no such user.', { code: 'ERR_ACCOUNT_NO_USER', kind: 'not-found' })
 }
 
-/** What a user may do now; null when the user is gone. */
+/** What a user may do now; null when the user or the tenant is gone. */
 export async function rightsOf(
   db: Kysely<AuthTables>,
   user: { readonly tenantId: string; readonly userId: string },
 ): Promise<{ readonly roles: readonly string[] } | null> {
   const found = await db
     .selectFrom('users')
+    .innerJoin('tenants', 'tenants.id', 'tenant_id')
     .select('roles')
+    .where('removed_at', 'is', null)
     .where('tenant_id', '=', user.tenantId)
-    .where('id', '=', user.userId)
+    .where('users.id', '=', user.userId)
     .executeTakeFirst()
   return found ?? null
 }

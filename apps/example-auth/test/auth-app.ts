@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import { createApp, silentLogger } from '@quintet/core'
 import { openAppDatabase, type AppDatabase } from '@quintet/example-platform/testing'
 import { createQueue, type Queue } from '@quintet/queue'
-import { createRedisClients } from '@quintet/redis'
+import { createRedisClients, type RedisClients } from '@quintet/redis'
 import { postgresUrl, startPrivateRedis } from '@quintet/test-kit'
 import { vi } from 'vitest'
 
@@ -24,6 +24,7 @@ export interface Person {
 export interface AuthApp extends AsyncDisposable {
   readonly url: string
   readonly database: AppDatabase
+  readonly redis: RedisClients
   /** The queue that the other apps read. */
   readonly jobs: Queue
   post(path: string, body: unknown, token?: string): Promise<Response>
@@ -33,6 +34,8 @@ export interface AuthApp extends AsyncDisposable {
   signIn(person: Pick<Person, 'tenant' | 'email'>, password?: string): Promise<Response>
   /** Invites somebody and accepts for them. */
   join(owner: Person, email: string, roles?: readonly string[]): Promise<Person>
+  /** The mails to an address, oldest first. */
+  mails(to: string): Promise<readonly string[]>
   /** The token of the newest mail to an address; undefined where there is none. */
   mailed(to: string): Promise<string | undefined>
 }
@@ -79,7 +82,7 @@ export async function openAuth(options: { readonly mail?: boolean } = {}): Promi
       },
       body: JSON.stringify(body),
     })
-  const mailed: AuthApp['mailed'] = async (to) => {
+  const mailsTo: AuthApp['mails'] = async (to) => {
     const files = await readdir(directory)
     const mails = await Promise.all(
       files
@@ -87,8 +90,10 @@ export async function openAuth(options: { readonly mail?: boolean } = {}): Promi
         .toSorted()
         .map((file) => readFile(join(directory, file), 'utf8')),
     )
-    return /: ([\w-]{43})$/m.exec(mails.findLast((mail) => mail.startsWith(`To: ${to}\n`)) ?? '')?.[1]
+    return mails.filter((mail) => mail.startsWith(`To: ${to}\n`))
   }
+  const mailed: AuthApp['mailed'] = async (to) =>
+    /: ([\w-]{43})$/m.exec((await mailsTo(to)).at(-1) ?? '')?.[1]
   const toPerson = async (response: Response, tenant: string, email: string): Promise<Person> => {
     const body = (await response.json()) as Person & { user: { id: string; tenantId: string } }
     if (response.status !== 200) throw new Error(JSON.stringify(body))
@@ -103,9 +108,11 @@ export async function openAuth(options: { readonly mail?: boolean } = {}): Promi
   return {
     url,
     database,
+    redis: clients,
     jobs,
     post,
     rpc,
+    mails: mailsTo,
     mailed,
     async signUp() {
       const [tenant, email] = [`t-${randomUUID()}`, `ada-${randomUUID()}@example.com`]

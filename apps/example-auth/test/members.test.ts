@@ -57,6 +57,68 @@ describe('an invitation', () => {
   })
 })
 
+describe('an invitation that was sent before', () => {
+  const accept = async (token: unknown): Promise<number> =>
+    (await app.post('/invitations/accept', { token, name: 'Guest', password })).status
+
+  it.each(['remove', 'setRoles'] as const)('ends with its inviter: %s', async (how) => {
+    const owner = await app.signUp()
+    const evil = await app.join(owner, guest(), ['owner'])
+    const email = guest()
+    await app.rpc('members/invite', { email, roles: ['owner'] }, evil)
+    const input = { user: evil.id, ...(how === 'setRoles' && { roles: ['member'] }) }
+    expect(await app.rpc(`members/${how}`, input, owner)).toEqual([200, {}])
+    expect(await accept(await app.mailed(email))).toBe(404)
+    expect(await app.rpc('members/invitations', {}, owner)).toMatchObject([200, { items: [] }])
+  })
+
+  it('ends with the user of its address, and is sent to none', async () => {
+    const owner = await app.signUp()
+    const email = guest()
+    await app.rpc('members/invite', { email }, owner)
+    const token = await app.mailed(email)
+    const bob = await app.join(owner, email)
+    expect(await app.rpc('members/invite', { email }, owner)).toMatchObject([
+      409,
+      { code: 'ERR_ACCOUNT_EMAIL_TAKEN' },
+    ])
+    await app.rpc('members/remove', { user: bob.id }, owner)
+    expect(await accept(token)).toBe(404)
+    const [, { items }] = await app.rpc('members/audit', {}, owner)
+    expect(JSON.stringify(items)).not.toContain(email)
+  })
+
+  it('is listed, told of in the audit, and taken back by owners alone', async () => {
+    const owner = await app.signUp()
+    const member = await app.join(owner, guest())
+    const email = guest()
+    await app.rpc('members/invite', { email, roles: ['owner'] }, owner)
+    expect(await app.rpc('members/invitations', {}, owner)).toMatchObject([
+      200,
+      { items: [{ email, roles: ['owner'], invitedBy: owner.id }], next: null },
+    ])
+    for (const [call, input] of [
+      ['invitations', {}],
+      ['withdrawInvitation', { email }],
+    ] as const)
+      expect((await app.rpc(`members/${call}`, input, member))[0]).toBe(403)
+    expect(await app.rpc('members/withdrawInvitation', { email }, owner)).toEqual([200, {}])
+    expect(await app.rpc('members/withdrawInvitation', { email }, owner)).toMatchObject([
+      404,
+      { code: 'ERR_ACCOUNT_NO_INVITATION' },
+    ])
+    expect(await accept(await app.mailed(email))).toBe(404)
+    const [, { items }] = await app.rpc('members/audit', {}, owner)
+    expect(items).toMatchObject([
+      { type: 'invitation.withdrawn', actor: owner.id, email },
+      { type: 'invitation.sent', actor: owner.id, email },
+      { type: 'invitation.accepted' },
+      { type: 'invitation.sent' },
+      { type: 'tenant.signed-up' },
+    ])
+  })
+})
+
 describe('a password', () => {
   it('is changed by who knows it, and ends the other sessions', async () => {
     const person = await app.signUp()
@@ -69,6 +131,17 @@ describe('a password', () => {
     expect([await isAlive(person), await isAlive(other)]).toEqual([true, false])
     expect((await app.signIn(person)).status).toBe(401)
     expect((await app.signIn(person, 'another horse battery')).status).toBe(200)
+  })
+
+  it('ends the links for a new one when it is changed', async () => {
+    const person = await app.signUp()
+    await app.post('/password-resets', { tenant: person.tenant, email: person.email })
+    await until(() => app.mailed(person.email))
+    const body = { token: await app.mailed(person.email), password: 'thief horse battery' }
+    const input = { current: password, password: 'another horse battery' }
+    expect((await app.rpc('account/changePassword', input, person))[0]).toBe(200)
+    expect((await app.post('/password-resets/complete', body)).status).toBe(404)
+    expect((await app.signIn(person, body.password)).status).toBe(401)
   })
 
   it('is reset by mail, once, and ends all sessions', async () => {

@@ -6,7 +6,12 @@ import { assertSessionId, type SessionRef, type UserRef } from '../sessions/sess
 import { toSession, type Session } from '../sessions/session-record.ts'
 import { BoundedRedis } from '../sessions/session-redis.ts'
 import { SessionRegistry } from '../sessions/session-registry.ts'
-import type { NewSession, RotationResult, SessionChange, SessionTransaction } from '../sessions/session-store.ts'
+import type {
+  NewSession,
+  RotationResult,
+  SessionChange,
+  SessionTransaction,
+} from '../sessions/session-store.ts'
 import { SessionWarmer } from '../sessions/session-warmer.ts'
 import {
   checkLists,

@@ -137,7 +137,12 @@ export class StoredLedger implements SessionLedger {
     done: EndedSessions,
   ): Promise<void> {
     const { ended, epoch } = done
-    const options = { ended, ...(epoch !== undefined && { epoch }), ttl: this.#limits.absolute, ...(kept === undefined ? {} : { kept }) }
+    const options = {
+      ended,
+      ...(epoch !== undefined && { epoch }),
+      ttl: this.#limits.absolute,
+      ...(kept === undefined ? {} : { kept }),
+    }
     return this.#projector.revokedAll(user, reason, options)
   }
 

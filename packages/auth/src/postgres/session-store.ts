@@ -187,7 +187,10 @@ class Store implements PostgresSessionStore {
            and e.tenant_id = s.tenant_id and e.user_id = s.user_id`,
         [kept, ...of],
       )
-    const byUser = Map.groupBy(ended, ({ tenant_id, user_id }) => `${escapeId(tenant_id)} ${escapeId(user_id)}`)
+    const byUser = Map.groupBy(
+      ended,
+      ({ tenant_id, user_id }) => `${escapeId(tenant_id)} ${escapeId(user_id)}`,
+    )
     return raised.map(({ tenant_id, user_id, epoch }) => ({
       tenantId: tenant_id,
       userId: user_id,

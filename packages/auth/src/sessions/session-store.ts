@@ -102,11 +102,7 @@ export interface SessionStore {
   /** True when the session was active. */
   revoke(ref: SessionRef, reason: string): Promise<boolean>
   /** Ends all sessions of the user but the kept one, and raises the epoch. */
-  revokeAll(
-    user: UserRef,
-    reason: string,
-    kept: string | undefined,
-  ): Promise<UserRevocation>
+  revokeAll(user: UserRef, reason: string, kept: string | undefined): Promise<UserRevocation>
   /** The same for several users, as a part of the caller's transaction. */
   revokeWithin(
     transaction: SessionTransaction,

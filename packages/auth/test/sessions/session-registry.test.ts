@@ -35,7 +35,7 @@ const newSession = (): NewSession => ({
   permissions: [],
   device: {},
   jkt: null,
-    readEpoch: null,
+  readEpoch: null,
 })
 const limits = { idle: 60_000, absolute: 120_000, maxSessionsPerUser: 10 }
 
