@@ -7,7 +7,7 @@
 export const rooms: Readonly<Record<string, readonly string[]>> = {
   core: [
     'errors.ts clock.ts',
-    'security logging ids',
+    'security logging ids timing',
     'options',
     'access lifecycle config settings http pino',
     'pipeline',

@@ -45,7 +45,10 @@ export {
   type Pipeline,
   type PipelineOptions,
 } from './pipeline/pipeline.ts'
-export { TimeLimit, type Timed } from './pipeline/time-limit.ts'
+export { delay } from './timing/delay.ts'
+export { TimeLimit, type Timed } from './timing/time-limit.ts'
+export { afterReads, longestTimer } from './timing/timers.ts'
+export { orAborted, within, type TimedWork } from './timing/within.ts'
 export {
   checkOutput,
   callProcedure,

@@ -1,5 +1,5 @@
 import type { Duration, Size } from '@quintet/core'
-import { type Clock, option, readOptions, type ResolvedOptions } from '@quintet/core/kit'
+import { type Clock, option, orAborted, readOptions, type ResolvedOptions } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
 import { algorithmsOption, type VerificationAlgorithm } from './algorithms.ts'
 import { importKeySet, type JwkSet } from './key-set.ts'
@@ -105,7 +105,7 @@ class RemoteJwks implements VerificationKeys {
     return this.#epoch
   }
 
-  async find(kid: string): Promise<VerificationKey | undefined> {
+  async find(kid: string, signal?: AbortSignal): Promise<VerificationKey | undefined> {
     const now = this.#options.clock.monotonic()
     const known = this.#keys?.get(kid)
     const age = now - this.#fetchedAt
@@ -115,7 +115,9 @@ class RemoteJwks implements VerificationKeys {
     if (this.#running !== undefined || now - this.#triedAt >= cooldown) {
       const refreshed = this.#refresh()
       // An issuer that failed the last time delays no call whose key may still be used.
-      if (known === undefined || this.#lastFailure === undefined || !this.#isUsable()) await refreshed
+      if (known === undefined || this.#lastFailure === undefined || !this.#isUsable())
+        // One fetch serves all callers; one that goes away ends its own wait alone.
+        await orAborted(refreshed, signal)
     }
     const usable = this.#isUsable()
     const found = usable ? this.#keys?.get(kid) : undefined

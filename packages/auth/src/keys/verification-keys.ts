@@ -13,6 +13,7 @@ export interface VerificationKeys {
   /**
    * The key of that id, or undefined when there is none. Only after a strict parse of the token.
    *
+   * @param signal ends the wait of this caller with its reason.
    * @throws AuthError `ERR_AUTH_UNAVAILABLE` when the keys cannot be had now.
    */
   find(kid: string, signal?: AbortSignal): Promise<VerificationKey | undefined>

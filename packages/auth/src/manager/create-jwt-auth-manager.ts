@@ -11,6 +11,7 @@ import {
   type AuthenticateOptions,
   type Clock,
   type Credentials,
+  orAborted,
   type SessionEnd,
   systemClock,
 } from '@quintet/core/kit'
@@ -141,8 +142,11 @@ class Manager implements JwtAuthManager {
   ): Promise<Principal> {
     const known = options.freshness === undefined ? this.recall(credentials) : undefined
     if (known !== undefined) return known
+    const { signal } = options
+    signal?.throwIfAborted()
     try {
-      return await this.#authenticate(credentials, options)
+      // A question to Redis cannot be taken back, but its answer need not be waited for.
+      return await orAborted(this.#authenticate(credentials, options.freshness, signal), signal)
     } catch (error) {
       this.#logRefusal(error)
       throw error
@@ -241,20 +245,25 @@ class Manager implements JwtAuthManager {
     return token.principal
   }
 
-  async #authenticate(credentials: Credentials, options: Partial<AuthenticateOptions>): Promise<Principal> {
+  async #authenticate(
+    credentials: Credentials,
+    freshness: AuthenticateOptions['freshness'],
+    signal: AbortSignal | undefined,
+  ): Promise<Principal> {
     if (credentials.scheme === 'none') return anonymous
     if (credentials.scheme === 'attested') return credentials.principal
-    const token = await this.#verify(credentials.token)
+    const token = await this.#verify(credentials.token, signal)
     if (credentials.scheme === 'bearer' && token.jkt !== undefined) {
       throw invalid('A token that is bound to a key came as a bearer token.')
     }
-    const session =
-      options.freshness === 'strict' ? await this.#readOrWarm(token) : await this.#session(token)
+    const session = freshness === 'strict' ? await this.#readOrWarm(token) : await this.#session(token)
+    signal?.throwIfAborted()
     if (session === undefined) throw new AuthError('ERR_AUTH_SESSION_COLD')
     let now = this.#clock.now()
     let decision = this.#check.decide(token, session, now)
     if (decision === 'superseded' && this.#warmer !== undefined && token.comparedFor !== session.refreshId) {
       const truth = await this.#compared(token, session, this.#warmer)
+      signal?.throwIfAborted()
       now = this.#clock.now()
       decision = this.#check.decide(token, truth, now)
     }
@@ -282,8 +291,8 @@ class Manager implements JwtAuthManager {
     return proven
   }
 
-  async #verify(text: string): Promise<BoundToken> {
-    const verified = this.#verifier.recall(text) ?? (await this.#verifier.verify(text))
+  async #verify(text: string, signal: AbortSignal | undefined): Promise<BoundToken> {
+    const verified = this.#verifier.recall(text) ?? (await this.#verifier.verify(text, { signal }))
     const known = this.#bound.get(verified)
     if (known !== undefined) return known
     const { claims } = verified

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Clock } from '@quintet/core/kit'
+import { within, type Clock } from '@quintet/core/kit'
 import { escapeId, type UserRef } from '../sessions/session-keys.ts'
 import type { SessionTransaction } from '../sessions/session-store.ts'
 import { runWithin } from './run-within.ts'
@@ -107,22 +107,15 @@ export class Connections {
 
   /** A connection, or the failure that none was free in time: what is not sent by then is never sent. */
   async #connect(): Promise<PostgresConnection> {
-    const { promise: late, reject } = Promise.withResolvers<never>()
-    const timer = setTimeout(
-      () => reject(new Error(`No connection was free within ${this.#timeout} ms.`)),
-      this.#timeout,
-    )
     const connecting = this.#pool.connect()
     try {
-      return await Promise.race([connecting, late])
+      return await within(this.#timeout, connecting, `No connection was free within ${this.#timeout} ms.`)
     } catch (error) {
       connecting.then(
         (connection) => connection.release(),
         () => undefined,
       )
       throw error
-    } finally {
-      clearTimeout(timer)
     }
   }
 }

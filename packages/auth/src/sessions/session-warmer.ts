@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as delay } from 'node:timers/promises'
+import { delay, within } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
 import { sessionKey, type SessionRef } from './session-keys.ts'
 import type { SessionRegistry } from './session-registry.ts'
@@ -104,7 +104,7 @@ export class SessionWarmer {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#waiting.add(resolve)
     try {
-      await within(until - performance.now(), promise)
+      await within(until - performance.now(), promise, 'took too long')
     } catch {
       // A turn that came at that very moment goes to the next.
       if (!this.#waiting.delete(resolve)) this.#next()
@@ -124,7 +124,7 @@ export class SessionWarmer {
 
   async #find(ref: SessionRef, until: number): Promise<StoredSession | undefined> {
     try {
-      return await within(until - performance.now(), this.#lookup(ref))
+      return await within(until - performance.now(), this.#lookup(ref), 'took too long')
     } catch (error) {
       const reason = error instanceof Error ? error.message : 'The lookup failed.'
       throw new AuthError('ERR_AUTH_UNAVAILABLE', { cause: new Refusal(`Session lookup: ${reason}`) })
@@ -154,14 +154,4 @@ function late(): AuthError {
   return new AuthError('ERR_AUTH_UNAVAILABLE', {
     cause: new Refusal('The session was not re-warmed in time.'),
   })
-}
-
-async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
-  const { promise: timeout, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new Error('took too long')), Math.max(0, ms))
-  try {
-    return await Promise.race([promise, timeout])
-  } finally {
-    clearTimeout(timer)
-  }
 }

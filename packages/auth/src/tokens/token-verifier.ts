@@ -57,9 +57,9 @@ export interface VerifiedToken {
 export interface TokenVerifier {
   /**
    * @throws AuthError `ERR_AUTH_TOKEN_INVALID`, `ERR_AUTH_TOKEN_EXPIRED`, or `ERR_AUTH_UNAVAILABLE` when the keys
-   *   cannot be had.
+   *   cannot be had; the signal's reason when it aborts meanwhile.
    */
-  verify(token: string): Promise<VerifiedToken>
+  verify(token: string, options?: { readonly signal?: AbortSignal | undefined }): Promise<VerifiedToken>
   /** The same token if it was verified before and still holds: without waiting. Otherwise undefined. */
   recall(token: string): VerifiedToken | undefined
   /**
@@ -148,22 +148,26 @@ class Verifier implements TokenVerifier {
     await this.#keys.ready?.()
   }
 
-  async verify(token: string): Promise<VerifiedToken> {
+  async verify(
+    token: string,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<VerifiedToken> {
+    signal?.throwIfAborted()
     try {
-      return await this.#verify(token)
+      return await this.#verify(token, signal)
     } catch (error) {
       if (error instanceof Refusal) throw new AuthError('ERR_AUTH_TOKEN_INVALID', { cause: error })
       throw error
     }
   }
 
-  async #verify(token: string): Promise<VerifiedToken> {
+  async #verify(token: string, signal: AbortSignal | undefined): Promise<VerifiedToken> {
     const jws = parseCompactJws(token, { maxLength: this.#maxLength })
     const remembered = this.#remembered(token, this.#clock.now())
     if (remembered !== undefined) return remembered
     if (jws.header['typ'] !== accessTokenType) throw new Refusal('The token is not an access token ("typ").')
     const epoch = this.#keys.epoch
-    const key = await this.#keys.find(keyIdOf(jws))
+    const key = await this.#keys.find(keyIdOf(jws), signal)
     if (key === undefined) throw new Refusal('The key of the token is not known.')
     await verifySignature(token, jws, key)
     const claims = parseStrictObject(jws.payload)

@@ -11,6 +11,7 @@ import {
   createSessionAuthority,
   createTokenVerifier,
   deriveSecrets,
+  remoteJwks,
   type JwtAuthManagerOptions,
   type SessionAuthority,
   type SessionRedis,
@@ -70,6 +71,64 @@ describe('createJwtAuthManager', () => {
       expect(lines.join()).not.toContain(accessToken.split('.')[2])
     },
   )
+
+  it('waits for a silent Redis no longer than its caller does', async () => {
+    const silent = { hmget: 0 }
+    const asked = Promise.withResolvers<void>()
+    const sessionRedis: SessionRedis = {
+      hmget: () => {
+        silent.hmget++
+        asked.resolve()
+        return new Promise<never>(() => {})
+      },
+      eval: () => Promise.reject(new Error('unused')),
+      evalsha: () => Promise.reject(new Error('unused')),
+    }
+    await using auth = await createTestAuth({ redis })
+    const { keys, issuer, audience, secrets, clock } = auth
+    const cnf = { secret: secrets.cnf }
+    await using manager = createJwtAuthManager({
+      ...{ logger: silentLogger, sessionRedis, keys, issuer, audience, cnf, clock },
+      commandTimeout: '1h',
+    })
+    const { accessToken } = await auth.signIn()
+    const caller = new AbortController()
+    const waiting = manager.authenticate(bearer(accessToken), { signal: caller.signal })
+    await asked.promise
+    caller.abort(new Error('The caller went away.'))
+    await expect(waiting).rejects.toThrow('The caller went away.')
+    await expect(manager.authenticate(bearer(accessToken), { signal: caller.signal })).rejects.toThrow(
+      'went away',
+    )
+    expect(silent.hmget).toBe(1)
+  })
+
+  it('waits for the keys of the issuer no longer than its caller does; the fetch goes on for others', async () => {
+    await using auth = await createTestAuth({ redis })
+    const { issuer, audience, secrets, clock } = auth
+    const answer = Promise.withResolvers<Response>()
+    const asked = Promise.withResolvers<void>()
+    const keys = remoteJwks('https://issuer.test/jwks', {
+      timeout: '1h',
+      fetch: () => {
+        asked.resolve()
+        return answer.promise
+      },
+    })
+    const cnf = { secret: secrets.cnf }
+    await using manager = createJwtAuthManager({
+      ...{ logger: silentLogger, sessionRedis: redis, keys, issuer, audience, cnf, clock },
+    })
+    const { accessToken } = await auth.signIn()
+    const caller = new AbortController()
+    const waiting = manager.authenticate(bearer(accessToken), { signal: caller.signal })
+    const other = manager.authenticate(bearer(accessToken))
+    await asked.promise
+    caller.abort(new Error('The caller went away.'))
+    await expect(waiting).rejects.toThrow('The caller went away.')
+    answer.resolve(Response.json(auth.keys.jwks()))
+    expect(await other).toMatchObject({ userId: 'alice' })
+  })
 
   it('warns once when no token has ever fitted its session: the cnf secret is another', async () => {
     const lines: string[] = []

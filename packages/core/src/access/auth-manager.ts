@@ -16,7 +16,7 @@ export type SessionEnd = 'revoked' | 'superseded' | 'expired'
 export interface AuthManager {
   /**
    * @throws QuintetError of kind `unauthenticated` when the credentials are bad, `unavailable` when they
-   *   cannot be checked now. It never answers with an anonymous principal for credentials that were given.
+   *   cannot be checked now; the signal's reason, at once, when the caller has gone. It never answers with an anonymous principal for credentials that were given.
    */
   authenticate(credentials: Credentials, options: AuthenticateOptions): Promise<Principal>
   /**

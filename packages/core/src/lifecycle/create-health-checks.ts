@@ -1,3 +1,4 @@
+import { within } from '../timing/within.ts'
 import { systemClock, type Clock } from '../clock.ts'
 import { option } from '../options/options.ts'
 import type { ResolvedOptions } from '../options/option-spec.ts'
@@ -120,22 +121,14 @@ async function runCheck(check: RegisteredCheck, clock: Clock): Promise<CheckResu
 /** One call at a time: a dependency that hangs does not pile up calls, and is not waited for again. */
 async function askInTime(check: RegisteredCheck): Promise<string | void> {
   if (check.inProgress) throw new Error('the check before has not ended')
-  const controller = new AbortController()
-  const late = Promise.withResolvers<never>()
-  const timer = setTimeout(() => {
-    const error = new Error(`no answer within ${check.timeout} ms`)
-    controller.abort(error)
-    late.reject(error)
-  }, check.timeout)
-  const call = Promise.resolve()
-    .then(() => check.check(controller.signal))
-    .finally(() => (check.inProgress = undefined))
-  check.inProgress = call
-  try {
-    return await Promise.race([call, late.promise])
-  } finally {
-    clearTimeout(timer)
+  const ask = (signal: AbortSignal): Promise<string | void> => {
+    const call = Promise.resolve()
+      .then(() => check.check(signal))
+      .finally(() => (check.inProgress = undefined))
+    check.inProgress = call
+    return call
   }
+  return await within(check.timeout, ask, `no answer within ${check.timeout} ms`)
 }
 
 function reasonOf(error: unknown): string {

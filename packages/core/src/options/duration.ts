@@ -1,3 +1,5 @@
+import { longestTimer } from '../timing/timers.ts'
+
 /** A time span: milliseconds as a number, or a literal such as `'250ms'`, `'30s'`, `'5m'`, `'2h'`, `'7d'`. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
 
@@ -20,9 +22,6 @@ export function parseDuration(value: Duration, path = 'duration'): number {
     `${path}: ${JSON.stringify(value)} is not a duration. Give milliseconds, or a literal such as '30s', '5m' or '250ms'.`,
   )
 }
-
-/** The longest delay that a timer of Node can hold, in milliseconds (24.8 days); with a longer one it fires at once. */
-const longestTimer = 2_147_483_647
 
 /**
  * Reads a {@link Duration} that a timer will wait for.

@@ -20,10 +20,8 @@ import { logFailure } from './log-failure.ts'
 import { deadlineExceeded, expired, notIdentified, overloaded, refused, stopping } from './refusals.ts'
 import { runWrapped } from './run-wrapped.ts'
 import { createHandover } from './stream-handover.ts'
-import { TimeLimit } from './time-limit.ts'
-
-/** The longest delay that Node's timers can hold; a call with a later deadline gets no timer. */
-const longestTimer = 2_147_483_647
+import { TimeLimit } from '../timing/time-limit.ts'
+import { longestTimer } from '../timing/timers.ts'
 
 /**
  * Makes the one way to a handler.
@@ -173,6 +171,7 @@ class CallPipeline implements Pipeline {
     // A call that is refused at once is over before anybody waits for it.
     if (call.deadline === null || call.over) return work
     const remaining = call.deadline - call.startedAt
+    // A call whose deadline no timer can hold gets none.
     if (remaining > longestTimer) return work
     return new Promise<Result>((resolve, reject) => {
       call.onDue = () => {

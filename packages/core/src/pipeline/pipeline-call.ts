@@ -6,7 +6,7 @@ import type { Logger } from '../logging/logger.ts'
 import type { Operation } from './operation.ts'
 import type { IncomingCall } from './pipeline.ts'
 import { anonymous, type Principal } from '../access/principal.ts'
-import type { TimeLimit, Timed } from './time-limit.ts'
+import type { TimeLimit, Timed } from '../timing/time-limit.ts'
 
 /** How a pipeline tells its calls that the process stops. */
 export interface Ending {

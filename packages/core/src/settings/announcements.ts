@@ -1,3 +1,4 @@
+import { within } from '../timing/within.ts'
 import type { Logger } from '../logging/logger.ts'
 
 /** The part of a Redis connection that publishes; ioredis's fits. */
@@ -38,14 +39,10 @@ export function createAnnouncements(
   let listener: ((channel: string, message: string) => void) | undefined
 
   const attempt = async (what: string, run: () => Promise<unknown>): Promise<void> => {
-    const { promise: late, reject } = Promise.withResolvers<never>()
-    const timer = setTimeout(() => reject(new Error(`no answer within ${answerTimeout} ms`)), answerTimeout)
     try {
-      await Promise.race([run(), late])
+      await within(answerTimeout, run, `no answer within ${answerTimeout} ms`)
     } catch (error) {
       logger.warn({ err: error, channel }, `settings: could not ${what}; changes are still seen by polling`)
-    } finally {
-      clearTimeout(timer)
     }
   }
 

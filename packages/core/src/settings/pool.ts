@@ -1,3 +1,4 @@
+import { orAborted, within } from '../timing/within.ts'
 /** The part of a `pg` pool that settings need. */
 export interface SettingsPool {
   connect(): Promise<SettingsClient>
@@ -24,17 +25,14 @@ const answerTimeout = 5_000
 export function createReader(pool: SettingsPool): SettingsQuery {
   return {
     async query(text, values) {
-      const late = Promise.withResolvers<never>()
-      const timer = setTimeout(
-        () => late.reject(new Error(`PostgreSQL gave no answer within ${answerTimeout} ms`)),
-        answerTimeout,
-      )
-      const answer = withClient(pool, (client) => Promise.race([client.query(text, values), late.promise]))
-      try {
-        return await Promise.race([answer, late.promise])
-      } finally {
-        clearTimeout(timer)
-      }
+      const late = `PostgreSQL gave no answer within ${answerTimeout} ms`
+      // The connection is given back when the time is over, whatever its query does.
+      const ask = (signal: AbortSignal) =>
+        withClient(pool, async (client) => {
+          signal.throwIfAborted()
+          return await orAborted(client.query(text, values), signal)
+        })
+      return await within(answerTimeout, ask, late)
     },
   }
 }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { trackConnections, type AnyServer } from '@quintet/core/http'
+import { within } from '@quintet/core/kit'
 import { HealthError } from '../errors.ts'
 import { assertServer } from './assert-server.ts'
 import { joinProcessExit } from './process-exit.ts'
@@ -74,27 +75,16 @@ export function gracefulShutdown(
     }
   }
 
-  const within = async (
+  const inTime = async (
     name: string,
     timeout: number,
-    run: (signal: AbortSignal) => unknown,
+    work: (signal: AbortSignal) => unknown,
   ): Promise<void> => {
     step = name
-    const late = new AbortController()
-    let timer: NodeJS.Timeout | undefined
-    const expired = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        const error = new Error(`was not done within ${timeout} ms`)
-        late.abort(error)
-        reject(error)
-      }, timeout)
-    })
     try {
-      await Promise.race([Promise.resolve().then(() => run(late.signal)), expired])
+      await within(timeout, work, `was not done within ${timeout} ms`)
     } catch (error) {
       fail(name, error)
-    } finally {
-      clearTimeout(timer)
     }
   }
 
@@ -106,17 +96,17 @@ export function gracefulShutdown(
     step = 'waiting for the balancers'
     if (resolved.propagationDelay > 0) await delay(resolved.propagationDelay)
     if (resolved.sockets.length > 0) {
-      await within('owners of WebSockets', resolved.drainTimeout / 2, (signal) =>
+      await inTime('owners of WebSockets', resolved.drainTimeout / 2, (signal) =>
         Promise.all(resolved.sockets.map((owner) => owner.drain('shutdown', signal))),
       )
     }
     const grace = Math.min(idleGrace, resolved.drainTimeout / 8)
-    await within(describeOpen(connections), resolved.drainTimeout, () =>
+    await inTime(describeOpen(connections), resolved.drainTimeout, () =>
       Promise.all(connections.map((each) => each.drain(grace))),
     )
     for (const each of connections) each.destroy()
     for (let hook = hooks.pop(); hook !== undefined; hook = hooks.pop()) {
-      await within(`hook ${hook.name}`, hook.timeout, hook.run)
+      await inTime(`hook ${hook.name}`, hook.timeout, hook.run)
     }
     isOver = true
     release()

@@ -1,3 +1,4 @@
+import { within } from '@quintet/core/kit'
 import type { PoolClient } from 'pg'
 import { RlsError } from '../errors.ts'
 
@@ -70,22 +71,13 @@ export function destroySocket(client: PoolClient): void {
   connection?.stream?.destroy()
 }
 
-/** Waits for a promise within a time limit, unless the signal aborts before. What has come while the process stood still counts. */
+/** Waits for a promise within a time limit, unless the signal aborts before. */
 export function settleWithin<Result>(
   promise: Promise<Result>,
   limit: number,
   signal: AbortSignal | undefined,
 ): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => setImmediate(() => reject(noAnswer(limit))), limit)
-    const abort = (): void => reject(signal?.reason as Error)
-    if (signal?.aborted) abort()
-    signal?.addEventListener('abort', abort, { once: true })
-    promise.then(resolve, reject).finally(() => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', abort)
-    })
-  })
+  return within(limit, promise, () => noAnswer(limit), signal)
 }
 
 function noAnswer(limit: number): RlsError {

@@ -8,8 +8,8 @@ import {
   readOptions,
   type QuintetError,
   toQuintetError,
+  orAborted,
 } from '@quintet/core/client'
-import { orAborted } from './or-aborted.ts'
 import { takeToken, tokenOption } from './token-option.ts'
 import { serverError } from '../errors.ts'
 import { fromProblem } from '../problem.ts'

@@ -5,8 +5,8 @@ import {
   option,
   readOptions,
   toQuintetError,
+  orAborted,
 } from '@quintet/core/client'
-import { orAborted } from './or-aborted.ts'
 import { takeToken, tokenOption } from './token-option.ts'
 import { serverError } from '../errors.ts'
 import { EventQueue } from '../streams/event-queue.ts'
@@ -125,7 +125,7 @@ export function socketLink(options: SocketLinkOptions): SocketLink {
   ): Promise<unknown> => {
     call.signal?.throwIfAborted()
     if (limit === undefined) {
-      const socket = await (call.signal ? orAborted(socketOf(), call.signal) : socketOf())
+      const socket = await orAborted(socketOf(), call.signal)
       return socket.send(message, call, undefined)
     }
     const startedAt = performance.now()

@@ -1,6 +1,5 @@
-import { isQuintetError, option } from '@quintet/core/client'
+import { isQuintetError, option, orAborted } from '@quintet/core/client'
 import { serverError } from '../errors.ts'
-import { orAborted } from './or-aborted.ts'
 
 /** A bearer token, or what gives one each time that it is needed. */
 export type TokenSource = string | (() => string | undefined | Promise<string | undefined>)

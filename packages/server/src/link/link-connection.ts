@@ -7,6 +7,7 @@ import {
   type Timed,
   TimeLimit,
   toQuintetError,
+  longestTimer,
 } from '@quintet/core/kit'
 import { notEncodable } from '../encode-input.ts'
 import { eventIdOf } from '../streams/event-id.ts'
@@ -45,9 +46,6 @@ export interface KeepAlive {
   readonly interval: number
   readonly timeout: number
 }
-
-/** The longest delay that Node's timers can hold. */
-const longestTimer = 2_147_483_647
 
 interface PendingCall extends Timed {
   readonly id: number

@@ -1,11 +1,12 @@
 import { isQuintetError, type ClientInfo, type Principal, type StopReason } from '@quintet/core'
-import type {
-  Credentials,
-  Operation,
-  SessionEnd,
-  SocketConnection,
-  SocketSession,
-  TransportHost,
+import {
+  type Credentials,
+  type Operation,
+  type SessionEnd,
+  type SocketConnection,
+  type SocketSession,
+  type TransportHost,
+  longestTimer,
 } from '@quintet/core/kit'
 import type { RawData, WebSocket } from 'ws'
 import { serverError } from '../errors.ts'
@@ -35,8 +36,6 @@ export interface DrainableSession extends SocketSession {
 
 /** How long a client may take to bring the new token after its old one was replaced, in milliseconds. */
 const renewalTime = 10_000
-const longestTimer = 2_147_483_647
-
 export interface ConnectionSetup {
   readonly id: string
   readonly host: TransportHost

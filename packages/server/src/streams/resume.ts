@@ -1,4 +1,4 @@
-import { type CallOptions, isQuintetError } from '@quintet/core/client'
+import { type CallOptions, delay, isQuintetError } from '@quintet/core/client'
 
 /** How often a broken stream is taken up again without a new event in between. */
 const maxResumes = 5
@@ -69,20 +69,4 @@ class RecentIds {
     }
     return true
   }
-}
-
-/** @throws the signal's reason when it aborts. */
-export function delay(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const leave = (): void => {
-      clearTimeout(timer)
-      reject(signal?.reason as Error)
-    }
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', leave)
-      resolve()
-    }, ms)
-    if (signal?.aborted === true) leave()
-    else signal?.addEventListener('abort', leave, { once: true })
-  })
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
-import { TimeLimit, type Timed } from '../../src/pipeline/time-limit.ts'
+import { TimeLimit, type Timed } from '../../src/timing/time-limit.ts'
 
 interface Recorded extends Timed {
   readonly name: string
