@@ -36,4 +36,4 @@ export {
   strictTransportSecurity,
   type SecurityHeaders,
 } from './http/security-headers.ts'
-export { endAfterBody, hasBody, unreadBodyDefaults, type UnreadBodyLimits } from './http/unread-body.ts'
+export { hasBody } from './http/has-body.ts'

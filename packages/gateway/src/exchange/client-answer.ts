@@ -1,7 +1,7 @@
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
-import { endAfterBody } from '@quintet/core/http'
 import type { AnswerHead } from '../http-client/answer-head.ts'
 import { breakOff } from './break-off.ts'
+import { endLingering } from './lingering-close.ts'
 
 /** How many early hints of one answer go on. */
 const mostHints = 16
@@ -76,7 +76,7 @@ export class ClientAnswer {
       return
     }
     if (this.#whole !== undefined) this.#response.write(this.#whole, 'latin1')
-    endAfterBody(this.#request, this.#response)
+    endLingering(this.#request, this.#response)
   }
 
   breakOff(): void {

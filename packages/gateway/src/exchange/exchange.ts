@@ -7,6 +7,7 @@ import { UpstreamFailure, type FailedAt } from '../http-client/upstream-failure.
 import type { LoadKind, Upstream } from '../upstream/upstream.ts'
 import { ClientAnswer } from './client-answer.ts'
 import type { ExchangeHost, ExchangePlan, ExchangeRecord } from './exchange-host.ts'
+import { IdleWatch, unsentOn } from './idle-watch.ts'
 import { RequestBody } from './request-body.ts'
 import { requestHead } from './request-head.ts'
 import { readResponseHeaders } from './response-headers.ts'
@@ -43,10 +44,11 @@ export class Exchange implements ExchangeRecord, UpstreamHandler {
   #attemptedAt = 0
   /** Since when the upstream has had a request without a body, and has said nothing. */
   #askedAt = never
-  /** Since when the upstream owes the next bytes of its answer. */
-  #quietSince = never
-  /** Since when the client has not taken what is there for it. */
-  #blockedSince = never
+  readonly #idle = new IdleWatch()
+  /** How many bytes of the answer have come. */
+  #received = 0
+  /** The client has not taken what is there for it. */
+  #blocked = false
 
   constructor(
     request: IncomingMessage,
@@ -81,22 +83,30 @@ export class Exchange implements ExchangeRecord, UpstreamHandler {
   /** Ends the exchange when one of its sides has stood still for longer than the route allows. */
   checkIdle(now: number): void {
     const { headers, idle } = this.plan.route.timeouts
-    // What waits for an earlier answer of its connection, or for the rest of its request, does not stand still.
-    const waits = !this.response.socket || (this.#answered && !this.response.writableEnded)
-    if (waits && this.#blockedSince < now) this.#blockedSince = now
     const body = this.#body
     if (headers !== 0 && !this.#answer.begun && now - (body?.endedAt ?? this.#askedAt) > headers)
       this.#stop(silent('The service did not answer in time.', headers))
     if (idle === 0) return
-    if (body && now - body.waitingSince > idle)
+    const { socket } = this.response
+    // What waits for an earlier answer of its connection, or for the rest of its request, does not stand still.
+    if (!socket || (this.#answered && !this.response.writableEnded)) this.#idle.excuse(now)
+    const received = this.#received + (body?.received ?? 0)
+    const unsent = unsentOn(socket) + (body?.unsent ?? 0)
+    if (this.#idle.idleFor(now, received, unsent) > idle) this.#stopIdle(idle)
+  }
+
+  /** Ends the exchange, which stands still, on account of the side that it waits for. */
+  #stopIdle(idle: number): void {
+    const waitsFor = this.#body?.waitsFor
+    if (waitsFor === 'client')
       this.#stop(
         new GatewayError('ERR_GATEWAY_REQUEST_TIMEOUT', 'The request body stood still for too long.'),
       )
-    else if (body && now - body.blockedSince > idle)
-      this.#stop(silent('The service has read nothing for too long.', idle))
-    else if (now - this.#quietSince > idle) this.#stop(silent('The service did not answer in time.', idle))
-    else if (now - this.#blockedSince > idle)
+    else if (waitsFor === 'upstream') this.#stop(silent('The service has read nothing for too long.', idle))
+    else if (this.#blocked)
       this.#stop(new GatewayError('ERR_GATEWAY_REQUEST_TIMEOUT', 'The client has read nothing for too long.'))
+    // Until then it is the time limit for the head that counts.
+    else if (this.#answer.begun) this.#stop(silent('The service did not answer in time.', idle))
   }
 
   #attempt(): void {
@@ -156,38 +166,29 @@ export class Exchange implements ExchangeRecord, UpstreamHandler {
 
   onHead(head: AnswerHead): void {
     this.#judge(head.status)
-    this.#quietSince = performance.now()
     const headers = readResponseHeaders(head.headers, head.status, this.plan.rewrite)
     addOwnHeaders(headers, this.#host.securityHeaders, this.plan.requestId)
     this.#answer.begin(head, headers, this.#host.stopping || this.#bodyIsOwed)
   }
 
   onData(chunk: Buffer): void {
-    const blocked = this.#blockedSince !== never
-    if (this.#answer.write(chunk)) {
-      if (!blocked) this.#quietSince = performance.now()
-      return
-    }
-    // Several chunks may come in what had been read before the connection was paused.
-    if (blocked) return
-    this.#quietSince = never
-    this.#blockedSince = performance.now()
+    this.#received += chunk.length
+    // Several pieces may come in what had been read before the connection was paused.
+    if (this.#answer.write(chunk) || this.#blocked) return
+    this.#blocked = true
     const connection = this.#connection
     connection?.pause(this)
     this.response.once('drain', () => {
-      this.#blockedSince = never
       if (this.#answered) return
-      this.#quietSince = performance.now()
+      this.#blocked = false
       connection?.resume(this)
     })
   }
 
   onEnd(): void {
-    this.#answered = true
-    this.#quietSince = never
+    this.#answered = this.#blocked = true
     const bodyIsOwed = this.#bodyIsOwed
     this.#body?.stop()
-    this.#blockedSince = performance.now()
     this.#answer.end(bodyIsOwed)
   }
 
@@ -242,7 +243,9 @@ export class Exchange implements ExchangeRecord, UpstreamHandler {
     if (this.#over) return
     this.#over = true
     this.#unload()
-    const outcome = this.response.writableFinished ? 'ok' : (this.#stopped?.code ?? 'aborted')
+    // An answer whose connection was cut with bytes of the request unread need not have arrived.
+    const arrived = this.response.writableFinished && !this.#bodyIsOwed
+    const outcome = arrived ? 'ok' : (this.#stopped?.code ?? 'aborted')
     this.#host.settled(this, outcome)
   }
 
@@ -273,7 +276,6 @@ export class Exchange implements ExchangeRecord, UpstreamHandler {
   }
 
   #release(): void {
-    this.#quietSince = never
     this.#unload()
     this.#body?.stop()
   }

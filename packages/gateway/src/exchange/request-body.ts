@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import { unsentOn } from './idle-watch.ts'
 
 /** How much is collected before it is written as one chunk. */
 const fullChunk = Object.freeze({ bytes: 65_536, pieces: 1_024 })
@@ -23,16 +24,15 @@ export class RequestBody {
   started = false
   /** Whether all of it has been written. */
   complete = false
-  /** Since when the client has owed the next bytes, in milliseconds of the monotonic clock; Infinity when it owes none. */
-  waitingSince = Number.POSITIVE_INFINITY
-  /** Since when the upstream has not taken what is there for it; Infinity while it takes it. */
-  blockedSince = Number.POSITIVE_INFINITY
+  /** Whom it waits for: the client to send more, or the upstream to take what is there. */
+  waitsFor: 'client' | 'upstream' | undefined
+  /** How many bytes have come. */
+  received = 0
   /** When the whole body had been taken; Infinity before. */
   endedAt = Number.POSITIVE_INFINITY
   readonly #request: IncomingMessage
   readonly #options: RequestBodyOptions
   #socket: Socket | undefined
-  #received = 0
   /** What has come since the last chunk was written. */
   #pieces: Buffer[] = []
   #collected = 0
@@ -42,9 +42,14 @@ export class RequestBody {
     this.#options = options
   }
 
+  /** How much of it waits to be taken by the upstream. */
+  get unsent(): number {
+    return unsentOn(this.#socket)
+  }
+
   start(socket: Socket): void {
     this.started = true
-    this.waitingSince = performance.now()
+    this.waitsFor = 'client'
     this.#socket = socket
     this.#options.onStart()
     socket.on('drain', this.#onDrain)
@@ -52,15 +57,15 @@ export class RequestBody {
   }
 
   stop(): void {
-    this.waitingSince = this.blockedSince = Number.POSITIVE_INFINITY
+    this.waitsFor = undefined
     this.#request.off('data', this.#onData).off('end', this.#onEnd)
     this.#socket?.off('drain', this.#onDrain)
     this.#socket = undefined
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    this.#received += chunk.length
-    if (this.#received > this.#options.limit) {
+    this.received += chunk.length
+    if (this.received > this.#options.limit) {
       this.#request.pause()
       this.#options.onTooLarge()
     } else if (this.#options.chunked) {
@@ -90,29 +95,23 @@ export class RequestBody {
   }
 
   #written(takesMore: boolean | undefined): void {
-    if (takesMore) {
-      this.waitingSince = performance.now()
-    } else {
-      this.waitingSince = Number.POSITIVE_INFINITY
-      this.blockedSince = performance.now()
-      this.#request.pause()
-    }
+    if (takesMore) return
+    this.waitsFor = 'upstream'
+    this.#request.pause()
   }
 
   readonly #onDrain = (): void => {
-    this.blockedSince = Number.POSITIVE_INFINITY
     if (this.complete) return
-    this.waitingSince = performance.now()
+    this.waitsFor = 'client'
     this.#request.resume()
   }
 
   readonly #onEnd = (): void => {
     this.#writeChunk()
     this.complete = true
-    this.waitingSince = Number.POSITIVE_INFINITY
-    this.blockedSince = performance.now()
+    this.waitsFor = 'upstream'
     const taken = (): void => {
-      this.blockedSince = Number.POSITIVE_INFINITY
+      this.waitsFor = undefined
       this.endedAt = performance.now()
     }
     if (this.#options.chunked) this.#socket?.write('0\r\n\r\n', 'latin1', taken)

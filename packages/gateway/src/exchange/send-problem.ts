@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { endAfterBody, hasBody, retryAfterSeconds, statusOf, toProblem } from '@quintet/core/http'
+import { hasBody, retryAfterSeconds, statusOf, toProblem } from '@quintet/core/http'
 import { breakOff } from './break-off.ts'
+import { endLingering } from './lingering-close.ts'
 import type { GatewayError } from '../errors.ts'
 import { maintenancePage } from '../maintenance/maintenance-page.ts'
 import { statuses } from '../options/statuses.ts'
@@ -46,7 +47,7 @@ export function sendProblem(
   if (options.close || bodyIsOwed) response.shouldKeepAlive = false
   response.writeHead(statusOf(error, statuses), headers)
   if (request.method !== 'HEAD') response.write(body)
-  if (bodyIsOwed && options.bodyFollows) endAfterBody(request, response)
+  if (bodyIsOwed && options.bodyFollows) endLingering(request, response)
   else response.end()
 }
 

@@ -66,7 +66,7 @@ export interface TimeoutOptions {
   readonly connect?: Duration
   /** Until an upstream has answered with headers, after the whole request was sent. @defaultValue `'60s'` */
   readonly headers?: Duration
-  /** How long a body may stand still, in either direction. An open WebSocket may be silent for as long as it likes. @defaultValue `'60s'` */
+  /** How long an exchange may stand still in both directions. An open WebSocket may be silent for as long as it likes. @defaultValue `'60s'` */
   readonly idle?: Duration
   /** How long a client may take to send its headers. @defaultValue `'15s'` */
   readonly requestHeaders?: Duration

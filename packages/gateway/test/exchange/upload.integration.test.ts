@@ -51,6 +51,92 @@ describe('an upload that is refused early', () => {
   })
 })
 
+/** The bytes that a client gets which reads nothing before it has sent its whole request. */
+async function sendThenRead(url: string, head: string, body: Buffer): Promise<string> {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1').pause()
+  let received = ''
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+  socket.on('error', (error) => (received += `[${(error as NodeJS.ErrnoException).code}]`))
+  socket.on('data', (data: Buffer) => (received += data.toString('latin1'))).pause()
+  socket.write(head)
+  socket.write(body, () => socket.resume())
+  await closed
+  return received
+}
+
+describe('a client that reads nothing before it has sent all', () => {
+  const body = Buffer.alloc(20_000_000)
+
+  it.each([
+    ['of the upstream', 'app', 401],
+    ['of the gateway', 'small', 413],
+  ])('gets an early answer %s', { timeout: 20_000 }, async (_whose, route, status) => {
+    await using upstream = await startUpstream((_request, response) => {
+      response.writeHead(401, { 'content-length': 4 }).end('nope')
+    })
+    await using gateway = await startGateway({
+      routes: [
+        appRoute([upstream.url]),
+        { name: 'small', path: '/api/small/', upstreams: [upstream.url], maxRequestSize: '1kb' },
+      ],
+    })
+    const head = `POST /api/${route}/ HTTP/1.1\r\nhost: a\r\ncontent-length: ${body.length}\r\n\r\n`
+    const answer = await sendThenRead(gateway.url, head, body)
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} [^]*\r\n\r\n[^]*[e}]$`))
+  })
+
+  it('and stops amid it, has not had its answer for sure', { timeout: 20_000 }, async () => {
+    await using upstream = await startUpstream((_request, response) => response.writeHead(401).end())
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    const client = connect(Number(new URL(gateway.url).port), '127.0.0.1').resume()
+    client.write('POST /api/app/ HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nx')
+    await until(() => gateway.settled.length === 1, 15_000)
+    expect(gateway.settled).toMatchObject([{ status: 401, outcome: 'aborted' }])
+    client.destroy()
+  })
+})
+
+describe('an exchange moves as long as one of its directions does', () => {
+  it('which may be the upload behind an answer that has begun', async () => {
+    await using upstream = await startUpstream((request, response) => {
+      response.flushHeaders()
+      request.resume().on('end', () => response.end('whole'))
+    })
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])], timeouts: { idle: 400 } })
+    expect(await talkFor(gateway.url, 1_200)).toBe('whole')
+  })
+
+  it('which may be the answer to a request that is still open', async () => {
+    await using upstream = await startUpstream((request, response) => {
+      const timer = setInterval(() => response.write('.'), 50)
+      request.resume().on('end', () => {
+        clearInterval(timer)
+        response.end('whole')
+      })
+    })
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])], timeouts: { idle: 400 } })
+    expect(await talkFor(gateway.url, 1_200, false)).toMatch(/^\.+whole$/)
+  })
+})
+
+/** The answer to a POST whose body ends after so many milliseconds, and comes in pieces until then or is silent. */
+function talkFor(url: string, ms: number, speaks = true): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest(`${url}/api/app/`, { method: 'POST' }, (response) => {
+      let body = ''
+      response.on('data', (data: Buffer) => (body += String(data)))
+      response.on('end', () => resolve(body)).on('error', reject)
+    })
+    request.on('error', reject)
+    request.write('x')
+    const timer = speaks ? setInterval(() => request.write('x'), 50) : undefined
+    setTimeout(() => {
+      clearInterval(timer)
+      request.end()
+    }, ms)
+  })
+}
+
 describe('an upload in chunks of one byte', () => {
   it('reaches the upstream whole, in fewer and larger chunks', async () => {
     const bytes = 20_000
