@@ -5,7 +5,7 @@ import type { LiveRoute } from '../upstream/open-routes.ts'
 import type { UpstreamGroup } from '../upstream/upstream-group.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { PathRewrite } from './response-headers.ts'
-import type { Retries } from './retry-policy.ts'
+import type { Retries } from './retry-budget.ts'
 
 /** What an exchange is to do: which request goes where. */
 export interface ExchangePlan {

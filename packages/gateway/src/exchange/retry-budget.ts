@@ -1,3 +1,9 @@
+/** How often a request is tried again. */
+export interface Retries {
+  readonly attempts: number
+  readonly budget: RetryBudget
+}
+
 /** Keeps retries a share of requests. */
 export interface RetryBudget {
   /** Counts a request. */

@@ -3,15 +3,9 @@ import type { FailedAt } from '../http-client/upstream-failure.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { ExchangePlan } from './exchange-host.ts'
 import type { RequestBody } from './request-body.ts'
-import type { RetryBudget } from './retry-budget.ts'
+import type { Retries } from './retry-budget.ts'
 
 const idempotent: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
-
-/** How often a request is tried again. */
-export interface Retries {
-  readonly attempts: number
-  readonly budget: RetryBudget
-}
 
 /** Whether sending the request twice does no more than sending it once. */
 export function isRepeatable(method: string, plan: ExchangePlan): boolean {

@@ -1,4 +1,4 @@
-import { connect as connectTcp, isIP, type Socket } from 'node:net'
+import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import type { AnswerHead } from './answer-head.ts'
 import { delayWriteErrors } from './delay-write-errors.ts'
@@ -8,6 +8,7 @@ import {
   type UpstreamHandler,
   type UpstreamRequest,
 } from './connection.ts'
+import { createLookup } from './lookup-name.ts'
 import { UpstreamFailure } from './upstream-failure.ts'
 
 export interface ConnectionPoolOptions {
@@ -45,6 +46,7 @@ export function createConnectionPool(origin: string, options: ConnectionPoolOpti
   const encrypted = url.protocol === 'https:'
   // Node tells an end of TLS from a connection that was cut no more than its server does (RFC 9112, section 9.8).
   const limits = { maxHeadSize: options.maxHeadSize, endsWithConnection: !encrypted }
+  const lookup = createLookup()
   const open = new Set<UpstreamConnection>()
   /** The one that was used last stands at the end, and is used next. */
   const idle: UpstreamConnection[] = []
@@ -94,7 +96,7 @@ export function createConnectionPool(origin: string, options: ConnectionPoolOpti
   }
 
   function connect(): UpstreamConnection {
-    const socket = openSocket(url)
+    const socket = openSocket(url, lookup)
     delayWriteErrors(socket)
     const connection = new UpstreamConnection(socket, limits, events)
     open.add(connection)
@@ -134,10 +136,10 @@ export function createConnectionPool(origin: string, options: ConnectionPoolOpti
   }
 }
 
-function openSocket({ protocol, hostname, port }: URL): Socket {
+function openSocket({ protocol, hostname, port }: URL, lookup: LookupFunction): Socket {
   const encrypted = protocol === 'https:'
   const host = hostname.replace(/^\[(.*)\]$/, '$1')
-  const to = { host, port: port === '' ? (encrypted ? 443 : 80) : Number(port), noDelay: true }
+  const to = { host, port: port === '' ? (encrypted ? 443 : 80) : Number(port), noDelay: true, lookup }
   if (!encrypted) return connectTcp({ ...to, keepAlive: true, keepAliveInitialDelay: 60_000 })
   // The name in the handshake is the upstream's own, whatever the client's Host header says; an address is no name.
   return connectTls({ ...to, servername: isIP(host) === 0 ? host : '', ALPNProtocols: ['http/1.1'] })

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, request as httpRequest } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { connect, type AddressInfo } from 'node:net'
 import { startPrivateRedis, until, type PrivateRedis } from '@quintet/test-kit'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -296,6 +296,27 @@ describe.each(doors)('%s', (_name, installed, start) => {
       expect(await status('/raw/silent')).toBe(504)
       const truncated = await fetch(`${door.url}/raw/truncated`)
       await expect(truncated.text()).rejects.toThrow()
+    })
+
+    it('takes a client that ends its half before the answer for one that has left', async () => {
+      const { hostname, port } = new URL(door.url)
+      const client = connect({ port: Number(port), host: hostname, allowHalfOpen: true })
+      let received = ''
+      client.on('data', (data) => (received += String(data))).on('error', () => undefined)
+      client.end('GET /raw/silent HTTP/1.1\r\nhost: a\r\n\r\n')
+      await once(client, 'close')
+      // Not even the 504 that a client gets which waits.
+      expect(received).toBe('')
+    })
+
+    it('passes on headers of an answer up to 64 kB', async () => {
+      const ask = async (size: number): Promise<number> => {
+        raw.answer = `HTTP/1.1 200 OK\r\na: ${'x'.repeat(size)}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`
+        const close = 'GET /raw/answer HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'
+        return statusOf(await exchangeRaw(door.url, close))
+      }
+      expect(await ask(60_000)).toBe(200)
+      expect(await ask(70_000)).toBe(502)
     })
 
     it('streams a body while it is still being sent', async () => {
