@@ -1,4 +1,5 @@
 import { QuintetError } from '../errors.ts'
+import type { Duration } from '../options/duration.ts'
 import { option } from '../options/options.ts'
 import { readOptions } from '../options/read-options.ts'
 
@@ -11,6 +12,8 @@ export interface TurnsOptions {
   readonly waitingPerKey?: number
   /** How many may wait in all; further ones are refused. @defaultValue 1000 */
   readonly waiting?: number
+  /** How long one may wait; then it is refused. @defaultValue as long as its signal allows */
+  readonly maxWait?: Duration
 }
 
 /** What applies where {@link TurnsOptions} says nothing. */
@@ -21,7 +24,8 @@ export interface Turns {
   /**
    * Runs work when it is its turn; keys take turns, and the work of one key keeps its order.
    *
-   * @throws QuintetError `ERR_CORE_RATE_LIMITED` when too much waits already, and the signal's reason when it aborts first.
+   * @throws QuintetError `ERR_CORE_RATE_LIMITED` when too much waits already, or it has waited for `maxWait`, and the signal's
+   *   reason when that aborts first.
    */
   take<Result>(key: string, signal: AbortSignal, work: () => Promise<Result>): Promise<Result>
 }
@@ -31,6 +35,7 @@ const spec = {
   perKey: option.count(undefined, { min: 1 }),
   waitingPerKey: option.count(turnsDefaults.waitingPerKey, { min: 0 }),
   waiting: option.count(turnsDefaults.waiting, { min: 0 }),
+  maxWait: option.delay().optional(),
 }
 
 /**
@@ -85,15 +90,18 @@ export function createTurns(options: TurnsOptions): Turns {
     lines.set(key, line)
     line.push(resolve)
     waiting++
-    const leave = (): void => {
+    const leave = (reason: unknown): void => {
       leaveLine(key, resolve)
-      reject(signal.reason)
+      reject(reason)
     }
-    signal.addEventListener('abort', leave, { once: true })
+    const onAbort = (): void => leave(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    const timer = limits.maxWait === undefined ? undefined : setTimeout(() => leave(tooMuch()), limits.maxWait)
     try {
       await promise
     } finally {
-      signal.removeEventListener('abort', leave)
+      clearTimeout(timer)
+      signal.removeEventListener('abort', onAbort)
     }
   }
 

@@ -23,6 +23,9 @@ import { createHandover } from './stream-handover.ts'
 import { TimeLimit } from '../timing/time-limit.ts'
 import { longestTimer } from '../timing/timers.ts'
 
+/** How often it is looked for calls that last, in milliseconds; those are ended when the session of their caller ends. */
+const lastingInterval = 500
+
 /**
  * Makes the one way to a handler.
  *
@@ -48,6 +51,7 @@ class CallPipeline implements Pipeline {
   #newest: PipelineCall | undefined
   #draining = false
   #onIdle: (() => void)[] = []
+  #lasting: NodeJS.Timeout | undefined
 
   constructor(options: PipelineOptions) {
     this.#logger = options.logger
@@ -297,9 +301,23 @@ class CallPipeline implements Pipeline {
 
   #enlist(call: PipelineCall): void {
     this.active++
+    if (this.#lasting === undefined && this.#auth?.watch !== undefined)
+      this.#lasting = setInterval(() => this.#followSessions(), lastingInterval).unref()
     call.older = this.#newest
     if (this.#newest !== undefined) this.#newest.newer = call
     this.#newest = call
+  }
+
+  /** A call is authenticated when it begins; one that lasts, such as an upload or a stream, goes on no longer than its session. */
+  #followSessions(): void {
+    if (this.#newest === undefined) {
+      clearInterval(this.#lasting)
+      this.#lasting = undefined
+    }
+    const now = this.#clock.monotonic()
+    for (let call = this.#newest; call !== undefined; call = call.older) {
+      if (now - call.startedMonotonic >= lastingInterval) call.followSession(this)
+    }
   }
 
   #release(call: PipelineCall): void {

@@ -12,7 +12,7 @@ export interface Invocation {
   readonly requestId: string
   /** W3C Trace Context of the caller, if it sent a valid one. */
   readonly traceparent: string | undefined
-  /** Aborts when the caller goes away, the deadline passes or the process must stop. */
+  /** Aborts when the caller goes away, its session is revoked, the deadline passes or the process must stop. */
   readonly signal: AbortSignal
   /** When the call must be over, in milliseconds since the epoch; null for no limit. */
   readonly deadline: number | null

@@ -4,8 +4,9 @@ import { unknownClient, type ClientInfo } from './client-info.ts'
 import type { Invocation } from './invocation.ts'
 import type { Logger } from '../logging/logger.ts'
 import type { Operation } from './operation.ts'
-import type { IncomingCall } from './pipeline.ts'
+import type { IncomingCall, Pipeline } from './pipeline.ts'
 import { anonymous, type Principal } from '../access/principal.ts'
+import { sessionEnded } from './refusals.ts'
 import type { TimeLimit, Timed } from '../timing/time-limit.ts'
 
 /** How a pipeline tells its calls that the process stops. */
@@ -49,6 +50,8 @@ export class PipelineCall implements Invocation, Timed {
   #reason: unknown
   #caller: AbortSignal | undefined
   #onCallerAbort: (() => void) | undefined
+  /** Of the session behind a call that lasts; null where there is none to follow. */
+  #session: Disposable | null | undefined
 
   constructor(incoming: IncomingCall, clock: Clock, logger: Logger, ending: Ending) {
     this.incoming = incoming
@@ -126,9 +129,24 @@ export class PipelineCall implements Invocation, Timed {
     limit.add(this, this.startedMonotonic)
   }
 
-  /** Lets go of the deadline and of the caller's signal; the call is over. */
+  /** Has the call end when the session of its caller is revoked. Called again for as long as the call lasts. */
+  followSession(sessions: Pick<Pipeline, 'watch'>): void {
+    const { principal, incoming } = this
+    // Work in the name of a user may outlive the session in which it was asked for.
+    if (this.#session !== undefined || principal.kind !== 'user' || incoming.credentials.scheme === 'attested')
+      return
+    // The token was good when the call began, and may run out; its session may not.
+    const lasting = { ...principal, expiresAt: null }
+    this.#session =
+      sessions.watch(lasting, (end) => {
+        if (end !== 'superseded') this.abort(sessionEnded(end))
+      }) ?? null
+  }
+
+  /** Lets go of the deadline, the session and the caller's signal; the call is over. */
   release(): void {
     this.over = true
+    this.#session?.[Symbol.dispose]()
     if (this.timer !== undefined) clearTimeout(this.timer)
     // A call that was answered by its deadline has been taken out by it.
     if (!this.answered) this.#limit?.delete(this)

@@ -36,7 +36,8 @@ export function createTokenAuth(tokens: Readonly<Record<string, Principal>> = {}
       if (principal === undefined) return
       for (const [watched, callbacks] of watchers) {
         if (!isSameSession(watched, principal)) continue
-        watchers.delete(watched)
+        // The session goes on under a newer token, and its end may follow.
+        if (end !== 'superseded') watchers.delete(watched)
         for (const callback of callbacks) callback(end)
       }
     },

@@ -782,6 +782,71 @@ describe('authorize', () => {
   })
 })
 
+describe('a call that lasts', () => {
+  const revoked = { code: 'ERR_CORE_UNAUTHENTICATED', kind: 'unauthenticated', details: { reason: 'revoked' } }
+  /** An auth manager that counts who is watched. */
+  const watching = (): { auth: ReturnType<typeof createTokenAuth>; readonly watched: number } => {
+    const auth = createTokenAuth({ t: testUser({ expiresAt: Date.now() + 60_000 }) })
+    const { watch } = auth
+    let watched = 0
+    auth.watch = (principal, onEnd) => {
+      watched++
+      const watcher = watch?.call(auth, principal, onEnd)
+      return {
+        [Symbol.dispose]() {
+          watched--
+          watcher?.[Symbol.dispose]()
+        },
+      }
+    }
+    return {
+      auth,
+      get watched() {
+        return watched
+      },
+    }
+  }
+
+  it('ends when the session of its caller is revoked, and not when its token is replaced', async () => {
+    const sessions = watching()
+    const pipeline = pipelineWith({ auth: sessions.auth })
+    const call = pipeline.run(incomingCall({ credentials: bearer('t') }), {
+      input: () => undefined,
+      handle: (_input, { signal }) => untilAborted(signal),
+    })
+    const stream = pipeline.stream(incomingCall({ credentials: bearer('t') }), {
+      input: () => undefined,
+      handle: async function* (_input, { signal }) {
+        yield 1
+        await untilAborted(signal)
+      },
+    })
+    await stream.next()
+    await expect.poll(() => sessions.watched, { timeout: 5_000 }).toBe(2)
+    sessions.auth.end('t', 'superseded')
+    expect(pipeline.active).toBe(2)
+    await expect.poll(() => sessions.watched, { timeout: 5_000 }).toBe(2)
+    sessions.auth.end('t', 'revoked')
+    await expect(call).rejects.toMatchObject(revoked)
+    await expect(stream.next()).rejects.toMatchObject(revoked)
+    expect([pipeline.active, sessions.watched]).toEqual([0, 0])
+  })
+
+  it('is told of its session alone where it is called in the name of one', async () => {
+    const sessions = watching()
+    const pipeline = pipelineWith({ auth: sessions.auth })
+    const ends = Array.from({ length: 3 }, () => Promise.withResolvers<void>())
+    const attested = { scheme: 'attested', principal: testUser(), by: 'envelope' } as const
+    const calls = [bearer('t'), attested, { scheme: 'none' } as const].map((credentials, index) =>
+      pipeline.run(incomingCall({ credentials }), { input: () => undefined, handle: () => ends[index]?.promise }),
+    )
+    await expect.poll(() => sessions.watched, { timeout: 5_000 }).toBe(1)
+    for (const { resolve } of ends) resolve()
+    await Promise.all(calls)
+    expect(sessions.watched).toBe(0)
+  })
+})
+
 describe('watch', () => {
   it('tells when the session of a principal ends', async () => {
     const user = testUser()

@@ -46,8 +46,10 @@ export function limitBody(exchange: Exchange, limit: number, onBreach: (error: E
     return push(piece, encoding)
   }
   if (!request.complete) {
-    watched = site.bodies.watch(request, { total: 0, still: site.options.uploadProgressTimeout }, () => {
-      breach(serverError('ERR_SERVER_REQUEST_TIMEOUT', 'The body of the request stood still for too long.'))
+    const { uploadTimeout, uploadProgressTimeout, uploadPace } = site.options
+    const limits = { total: uploadTimeout, still: uploadProgressTimeout, pace: uploadPace }
+    watched = site.bodies.watch(request, limits, () => {
+      breach(serverError('ERR_SERVER_REQUEST_TIMEOUT', 'The body of the request came too slowly.'))
     })
     request.once('close', watched.unwatch.bind(watched))
   }

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { Principal, RouteContext } from '@quintet/core'
+import { isQuintetError, type Principal, type RouteContext } from '@quintet/core'
 import { checkOutput, toQuintetError } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import type { Exchange } from '../exchange/exchange.ts'
@@ -58,8 +58,7 @@ async function runRoute(exchange: Exchange, match: RouteMatch, buffered: Buffere
   const breach = (error: Error): void => {
     if (breached) return
     breached = true
-    exchange.fail(error)
-    exchange.abort(error)
+    exchange.breakOff(error)
   }
   let stopTimer: (() => void) | undefined
   try {
@@ -78,6 +77,7 @@ async function runRoute(exchange: Exchange, match: RouteMatch, buffered: Buffere
         return readDescribed(exchange, match, buffered, limit, begin)
       },
       handle: async ({ webRequest, given }, invocation) => {
+        endWithSession(invocation.signal, breach)
         const context: RouteContext<unknown, Principal, unknown, unknown, unknown, unknown> = {
           ...given,
           services: site.host.services,
@@ -113,6 +113,15 @@ async function runRoute(exchange: Exchange, match: RouteMatch, buffered: Buffere
   } finally {
     stopTimer?.()
   }
+}
+
+/** Whose session is revoked is not read from or written to any further, whatever the handler waits for. */
+function endWithSession(signal: AbortSignal, breach: (error: Error) => void): void {
+  const end = (): void => {
+    if (isQuintetError(signal.reason) && signal.reason.kind === 'unauthenticated') breach(signal.reason)
+  }
+  if (signal.aborted) end()
+  else signal.addEventListener('abort', end, { once: true })
 }
 
 const undescribed = { query: undefined, headers: undefined, body: undefined } as const

@@ -62,7 +62,8 @@ export function http(options: HttpOptions = {}): Transport {
         ...(resolved.websocket && { shouldUpgradeCallback: wantsWebSocket }),
       })
       server.maxConnections = resolved.maxConnections
-      const limits = [resolved.requestTimeout, resolved.uploadProgressTimeout].filter((limit) => limit > 0)
+      const { requestTimeout, uploadProgressTimeout, uploadTimeout } = resolved
+      const limits = [requestTimeout, uploadProgressTimeout, uploadTimeout].filter((limit) => limit > 0)
       const site: Site = {
         host,
         options: resolved,

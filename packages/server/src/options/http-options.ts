@@ -41,8 +41,12 @@ export interface HttpOptions {
   readonly keepAliveTimeout?: Duration
   /** The largest body of a route. Streamed, never buffered. @defaultValue `'10mb'` */
   readonly maxRequestSize?: Size
-  /** How long the body of a route may stand still while the handler wants more; 0 for no limit. @defaultValue `'30s'` */
+  /** How long the body of a route may be slower than `uploadPace` while the handler wants more; 0 for no limit. @defaultValue `'30s'` */
   readonly uploadProgressTimeout?: Duration
+  /** How much of the body of a route must come in a second, over `uploadProgressTimeout`; with 0 any byte will do. @defaultValue `'1kb'` */
+  readonly uploadPace?: Size
+  /** How long the body of a route may take in all; 0 for no limit. @defaultValue `'12h'` */
+  readonly uploadTimeout?: Duration
   /** Connections at once; more are closed. @defaultValue 10 000 */
   readonly maxConnections?: number
   /** Calls in one batch. @defaultValue 32 */
@@ -83,6 +87,8 @@ export const httpDefaults: Readonly<
       | 'keepAliveTimeout'
       | 'maxRequestSize'
       | 'uploadProgressTimeout'
+      | 'uploadPace'
+      | 'uploadTimeout'
       | 'maxConnections'
       | 'maxBatchCalls'
       | 'maxBatchSize'
@@ -97,6 +103,8 @@ export const httpDefaults: Readonly<
   keepAliveTimeout: '65s',
   maxRequestSize: '10mb',
   uploadProgressTimeout: '30s',
+  uploadPace: '1kb',
+  uploadTimeout: '12h',
   maxConnections: 10_000,
   maxBatchCalls: 32,
   maxBatchSize: '1mb',
@@ -124,6 +132,8 @@ const spec = {
   keepAliveTimeout: option.delay(httpDefaults.keepAliveTimeout),
   maxRequestSize: option.size(httpDefaults.maxRequestSize),
   uploadProgressTimeout: option.delay(httpDefaults.uploadProgressTimeout),
+  uploadPace: option.size(httpDefaults.uploadPace),
+  uploadTimeout: option.delay(httpDefaults.uploadTimeout),
   maxConnections: option.count(httpDefaults.maxConnections, { min: 1 }),
   maxBatchCalls: option.count(httpDefaults.maxBatchCalls, { min: 1 }),
   maxBatchSize: option.size(httpDefaults.maxBatchSize),

@@ -15,8 +15,10 @@ export interface BodyWatch {
     limits: {
       /** Milliseconds for the whole body; 0 for no limit. */
       readonly total: number
-      /** Milliseconds without a byte while more is wanted; 0 for no limit. */
+      /** Milliseconds without progress while more is wanted; 0 for no limit. */
       readonly still: number
+      /** How many bytes a second are progress; with 0 any byte is. */
+      readonly pace: number
     },
     onTimeout: () => void,
   ): WatchedBody
@@ -47,7 +49,7 @@ export function createBodyWatch(shortest: number): BodyWatch {
   const timer = setInterval(look, every).unref()
 
   return {
-    watch: (request, { total, still }, onTimeout) => new Body(watched, request, total, still, now, onTimeout),
+    watch: (request, limits, onTimeout) => new Body(watched, request, limits, now, onTimeout),
     hurry(still) {
       patience = still
     },
@@ -61,28 +63,26 @@ class Body implements WatchedBody {
   readonly onTimeout: () => void
   readonly #all: Body[]
   readonly #request: IncomingMessage
-  readonly #total: number
-  readonly #still: number
+  readonly #limits: { readonly total: number; readonly still: number; readonly pace: number }
   #startedAt: number
   /** Its place among all, which changes; -1 once it is watched no more. */
   #index: number
   #bytes = 0
+  /** What had come when it made progress last. */
   #seenBytes = 0
   #seenAt: number
 
   constructor(
     all: Body[],
     request: IncomingMessage,
-    total: number,
-    still: number,
+    limits: { readonly total: number; readonly still: number; readonly pace: number },
     now: number,
     onTimeout: () => void,
   ) {
     this.onTimeout = onTimeout
     this.#all = all
     this.#request = request
-    this.#total = total
-    this.#still = still
+    this.#limits = limits
     this.#startedAt = this.#seenAt = now
     this.#index = all.push(this) - 1
   }
@@ -109,15 +109,15 @@ class Body implements WatchedBody {
   }
 
   isLate(now: number, every: number, patience: number): boolean {
+    const { total, still, pace } = this.#limits
+    const window = Math.min(still || Number.POSITIVE_INFINITY, patience)
+    const progress = window === Number.POSITIVE_INFINITY ? 1 : Math.max(1, (pace * window) / 1_000)
     // A handler that does not read is no fault of the sender.
     const full = this.#request.readableLength >= this.#request.readableHighWaterMark
-    if (this.#bytes !== this.#seenBytes || full) {
+    if (this.#bytes - this.#seenBytes >= progress || full) {
       this.#seenBytes = this.#bytes
       this.#seenAt = now
     }
-    const still = Math.min(this.#still || Number.POSITIVE_INFINITY, patience)
-    return (
-      (this.#total > 0 && now - this.#startedAt > this.#total + every) || now - this.#seenAt > still + every
-    )
+    return (total > 0 && now - this.#startedAt > total + every) || now - this.#seenAt > window + every
   }
 }

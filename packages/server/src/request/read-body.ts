@@ -51,7 +51,7 @@ export function readBody(
       if (!request.readableEnded) fail(new DOMException('The client went away.', 'AbortError'))
     }
     request.on('data', onData).on('end', onEnd).on('close', onClose)
-    const watched: WatchedBody = watch.watch(request, { total: timeout, still: 0 }, () => {
+    const watched: WatchedBody = watch.watch(request, { total: timeout, still: 0, pace: 0 }, () => {
       fail(serverError('ERR_SERVER_REQUEST_TIMEOUT', 'The body of the request took too long to arrive.'))
     })
   })

@@ -326,7 +326,7 @@ describe('a route', () => {
       }),
     ]
     await using app = await serve(
-      { requestTimeout: 200, headersTimeout: 200, uploadProgressTimeout: 150 },
+      { requestTimeout: 200, headersTimeout: 200, uploadProgressTimeout: 150, uploadPace: 0 },
       { routes },
     )
     const upload = httpRequest(`${app.url}/up`, { method: 'POST' })
@@ -395,6 +395,99 @@ describe('a route', () => {
     )
     expect(answer).toMatch(/^HTTP\/1\.1 408/)
     expect(failure).toMatchObject({ code: 'ERR_SERVER_REQUEST_TIMEOUT' })
+  })
+
+  it('ends an upload that comes more slowly than it must, or takes too long, with 408', async () => {
+    let handlers = 0
+    const routes = [
+      route({
+        method: 'POST',
+        pattern: '/up',
+        access: 'public',
+        timeout: 0,
+        handler: async ({ body }) => {
+          handlers++
+          try {
+            return Response.json(await countBytes(body))
+          } finally {
+            handlers--
+          }
+        },
+      }),
+    ]
+    for (const options of [{ uploadProgressTimeout: 400, uploadPace: '1kb' }, { uploadTimeout: 400 }] as const) {
+      await using app = await serve(options, { routes })
+      const upload = httpRequest(`${app.url}/up`, { method: 'POST' })
+      upload.on('error', () => {})
+      const trickle = setInterval(() => upload.write('x'), 40)
+      try {
+        const [response] = (await once(upload, 'response')) as [import('node:http').IncomingMessage]
+        expect(response.statusCode).toBe(408)
+        response.resume()
+        // The place of the call is free though its client goes on sending.
+        await expect.poll(() => handlers, { timeout: 5_000 }).toBe(0)
+      } finally {
+        clearInterval(trickle)
+        upload.destroy()
+      }
+    }
+  })
+
+  it('ends an upload and a download when the session of their caller is revoked', async () => {
+    const ended: unknown[] = []
+    const routes = [
+      route({
+        method: 'POST',
+        pattern: '/up',
+        access: 'authenticated',
+        timeout: 0,
+        handler: async ({ body }) => {
+          try {
+            return Response.json(await countBytes(body))
+          } catch (error) {
+            ended.push(error)
+            throw error
+          }
+        },
+      }),
+      route({
+        method: 'GET',
+        pattern: '/down',
+        access: 'authenticated',
+        timeout: 0,
+        handler: () =>
+          new Response(
+            new ReadableStream({
+              pull: async (controller) => {
+                controller.enqueue(new Uint8Array(1_024))
+                await new Promise((resolve) => setTimeout(resolve, 20))
+              },
+              cancel: (reason) => void ended.push(reason),
+            }),
+          ),
+      }),
+    ]
+    await using app = await serve({}, { routes })
+    const watched = app.host.auth.watch
+    const principals = new Set<unknown>()
+    app.host.auth.watch = (principal, onEnd) => {
+      principals.add(principal)
+      return watched?.call(app.host.auth, principal, onEnd) ?? { [Symbol.dispose]() {} }
+    }
+    const authorization = 'Bearer alice'
+    const download = await fetch(`${app.url}/down`, { headers: { authorization } })
+    const upload = httpRequest(`${app.url}/up`, { method: 'POST', headers: { authorization } })
+    const answered = once(upload, 'response')
+    upload.on('error', () => {})
+    upload.write('x')
+    await expect.poll(() => principals.size, { timeout: 5_000 }).toBe(2)
+    app.host.auth.end('alice', 'revoked')
+    const [response] = (await answered) as [import('node:http').IncomingMessage]
+    expect(response.statusCode).toBe(401)
+    response.resume()
+    await expect(download.arrayBuffer()).rejects.toThrow()
+    await expect.poll(() => ended.length, { timeout: 5_000 }).toBe(2)
+    await expect.poll(() => app.host.pipeline.active, { timeout: 5_000 }).toBe(0)
   })
 
   it('that does not answer in time gives 504, by its own timeout or that of the transport', async () => {

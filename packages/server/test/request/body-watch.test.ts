@@ -15,8 +15,8 @@ describe('a body that is being sent', () => {
   it('is not late because the process itself stood still', async () => {
     const bodies = createBodyWatch(400)
     const late: string[] = []
-    const pace = bodies.watch(request, { total: 0, still: 400 }, () => void late.push('still'))
-    const whole = bodies.watch(request, { total: 400, still: 0 }, () => void late.push('total'))
+    const pace = bodies.watch(request, { total: 0, still: 400, pace: 0 }, () => void late.push('still'))
+    const whole = bodies.watch(request, { total: 400, still: 0, pace: 0 }, () => void late.push('total'))
     standStill(1_500)
     // What has arrived meanwhile is read after the timers of this turn.
     await wait(120)
@@ -29,7 +29,7 @@ describe('a body that is being sent', () => {
   it('is late when it stands still itself, also after such a pause', async () => {
     const bodies = createBodyWatch(100)
     const late = Promise.withResolvers<void>()
-    bodies.watch(request, { total: 0, still: 100 }, late.resolve)
+    bodies.watch(request, { total: 0, still: 100, pace: 0 }, late.resolve)
     standStill(300)
     await late.promise
     bodies.close()
