@@ -4,6 +4,7 @@ import { openDatabase, type Database } from '@quintet/rls/app'
 import { announcedEvents, countedEvents, topics, type PlatformTopics } from '@quintet/example-platform/events'
 import { createEventBus, type EventBus, type Queue } from '@quintet/queue'
 import { openQueue } from '@quintet/queue/app'
+import { createTrackedCache } from '@quintet/redis'
 import { openRedis } from '@quintet/redis/app'
 import { createClient, type Client } from '@quintet/server/client'
 import type { MediaConfig } from './config.ts'
@@ -32,7 +33,11 @@ export async function createMediaServices(context: SetupContext<MediaConfig>): P
     ...database,
     jobs,
     files: createObjectFiles(context.config.directory),
-    verifier: createVerifier(context, redis),
+    // Connections and uploads end with the session of their user.
+    verifier: createVerifier(context, redis, {
+      track: (options) =>
+        createTrackedCache({ client: redis.client('sessions'), logger: context.logger, ...options }),
+    }),
     events: createEventBus({
       topics,
       queue: jobs,

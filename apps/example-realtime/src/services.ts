@@ -3,7 +3,7 @@ import type { AuthManager, SetupContext } from '@quintet/core'
 import type { Queue } from '@quintet/queue'
 import { openQueue } from '@quintet/queue/app'
 import { createPublisher, type Publisher } from '@quintet/realtime'
-import type { RedisClients } from '@quintet/redis'
+import { createTrackedCache, type RedisClients } from '@quintet/redis'
 import { openRedis } from '@quintet/redis/app'
 import { allChannels } from './channels.ts'
 import type { RealtimeConfig } from './config.ts'
@@ -21,7 +21,11 @@ export async function createRealtimeServices(
   const redis = await openRedis(context)
   return {
     redis,
-    verifier: createVerifier(context, redis),
+    // Connections and uploads end with the session of their user.
+    verifier: createVerifier(context, redis, {
+      track: (options) =>
+        createTrackedCache({ client: redis.client('sessions'), logger: context.logger, ...options }),
+    }),
     publisher: createPublisher({ redis: redis.client('cache'), channels: allChannels }),
     jobs: openQueue(context, redis),
   }

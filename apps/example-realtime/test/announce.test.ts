@@ -36,12 +36,14 @@ async function listen(
   tenantId: string,
   roles: readonly string[],
   userId: string = randomUUID(),
+  onStatus: (status: string) => void = () => undefined,
 ): Promise<Listener> {
   const { authorization } = await app.identity.signIn({ tenantId, userId, roles })
   const heard = new Map<string, Heard>()
   const client = createRealtimeClient({
     url: app.url('websocket'),
     token: authorization.replace('Bearer ', ''),
+    onStatus,
   })
   const response = await fetch(`${app.url()}/rpc/channels/mine`, {
     method: 'POST',
@@ -97,6 +99,26 @@ describe('an event', () => {
   ])('is not heard on a channel %s', async (_, channel) => {
     using member = await listen(randomUUID(), ['member'])
     await expect(member.client.subscribe(channel(), { onEvent: () => undefined }).ready).rejects.toThrow()
+  })
+
+  it('is heard no more once the session has ended, at once and not with the next look at it', async () => {
+    for (let round = 0; round < 3; round++) {
+      const tenantId = randomUUID()
+      const statuses: [string, number][] = []
+      using owner = await listen(tenantId, ['owner'], randomUUID(), (status) =>
+        statuses.push([status, performance.now()]),
+      )
+      await happen(tenantId, randomUUID(), 'before')
+      await until(() => owner.names().length === 1)
+      await app.identity.auth.authority.revokeAll({ tenantId, userId: owner.userId })
+      const revoked = performance.now()
+      await until(() => statuses.at(-1)?.[0] !== 'open')
+      // Some milliseconds by themselves; far from the 5 s after which it is looked at again.
+      expect((statuses.at(-1)?.[1] ?? Infinity) - revoked).toBeLessThan(1_500)
+      await happen(tenantId, randomUUID(), 'after')
+      await until(async () => (await app.jobs.counts(announcedEvents)).completed >= 2)
+      expect(owner.names()).toEqual(['before'])
+    }
   })
 
   it('is erased from the histories when its user is removed', async () => {

@@ -29,7 +29,9 @@ const shownBy: Readonly<Record<string, readonly [file: string, test: string]>> =
   'HttpOptions.keepAliveTimeout': http('keepAliveTimeout ends an idle connection'),
   'HttpOptions.maxRequestSize': routes('holds a streamed body to its own limit, or to that of the transport'),
   'HttpOptions.uploadProgressTimeout': routes('ends an upload that stands still with 408'),
-  'HttpOptions.uploadPace': routes('ends an upload that comes more slowly than it must, or takes too long, with 408'),
+  'HttpOptions.uploadPace': routes(
+    'ends an upload that comes more slowly than it must, or takes too long, with 408',
+  ),
   'HttpOptions.uploadTimeout': routes(
     'ends an upload that comes more slowly than it must, or takes too long, with 408',
   ),

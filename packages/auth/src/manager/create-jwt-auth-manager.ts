@@ -88,6 +88,8 @@ class Manager implements JwtAuthManager {
   readonly #registry: SessionRegistry
   readonly #warmer: SessionWarmer | undefined
   readonly #tracked: TrackedSessions | undefined
+  /** What calls are answered from without reading the session; none when every call reads it. */
+  readonly #remembered: TrackedSessions | undefined
   readonly #check: SessionCheck
   readonly #watcher: SessionWatcher
   readonly #dpop: DpopVerifier
@@ -133,6 +135,7 @@ class Manager implements JwtAuthManager {
     )
     this.#tracked = options.track?.({ prefix: sessionKeyPrefix, load: (key) => this.#load(key) })
     this.#tracked?.onInvalidate((key) => this.#invalidated(key))
+    this.#remembered = options.freshness === 'tracked' ? this.#tracked : undefined
     this.#recheckWhenTrusted()
   }
 
@@ -154,8 +157,8 @@ class Manager implements JwtAuthManager {
   }
 
   recall(credentials: Credentials): Principal | undefined {
-    if (this.#tracked === undefined || credentials.scheme !== 'bearer') return undefined
-    return this.#recall(credentials.token, this.#tracked)
+    if (this.#remembered === undefined || credentials.scheme !== 'bearer') return undefined
+    return this.#recall(credentials.token, this.#remembered)
   }
 
   watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable {
@@ -316,8 +319,8 @@ class Manager implements JwtAuthManager {
 
   /** As fresh as the manager is set to. */
   async #session(token: BoundToken): Promise<SessionSnapshot | undefined> {
-    if (this.#tracked === undefined) return await this.#readOrWarm(token)
-    return (await this.#tracked.get(token.key)) ?? (await this.#warmed(token))
+    if (this.#remembered === undefined) return await this.#readOrWarm(token)
+    return (await this.#remembered.get(token.key)) ?? (await this.#warmed(token))
   }
 
   async #readOrWarm(token: BoundToken): Promise<SessionSnapshot | undefined> {

@@ -51,6 +51,10 @@ interface ManagerOptions {
    * @defaultValue `'strict'`
    */
   readonly freshness?: 'strict' | 'tracked'
+  /**
+   * Listens to the writes of sessions: open connections and calls that last end as soon as their session is revoked, not with
+   * the next look of {@link watchInterval}. `freshness: 'tracked'` needs it.
+   */
   readonly track?: TrackSessions
   /** How often a session in use is marked as seen; `false` for never. @defaultValue `'1m'` */
   readonly lastSeen?: Duration | false
@@ -144,6 +148,6 @@ export function resolveManagerOptions(options: JwtAuthManagerOptions): ResolvedM
 }
 
 function check({ freshness, track }: ResolvedOptions<typeof ownSpec>, note: NoteProblem): void {
-  if ((freshness === 'tracked') !== (track !== undefined))
-    note('', "freshness 'tracked' and track belong together. Give both or neither.")
+  if (freshness === 'tracked' && track === undefined)
+    note('', "freshness 'tracked' needs track, which makes the tracked cache.")
 }

@@ -336,7 +336,6 @@ describe('createJwtAuthManager', () => {
       [{ cnf: { secret: secrets.cnf, grce: 1 } }, 'Did you mean "grace"?'],
       [{ freshness: 'lazy' }, 'freshness'],
       [{ freshness: 'tracked' }, 'track'],
-      [{ track }, 'belong together'],
       [{ sessionRedis: undefined }, 'sessionRedis'],
       [{ watchInterval: 1 }, 'watchInterval'],
       [{ dpop: { windw: 1 } }, 'Did you mean "window"?'],
@@ -717,6 +716,17 @@ describe('watch', () => {
     await auth.authority.revokeAll(tokens.session)
     await redis.ping()
     expect(ends).toEqual(['revoked'])
+  })
+
+  it('tells of a revocation at once where it is tracked, also when every call reads its session', async () => {
+    await using auth = await createTestAuth({ redis, manager: { track, watchInterval: '1h' } })
+    const { ends, tokens } = await watched(auth)
+    expect(auth.manager.recall(bearer(tokens.accessToken))).toBeUndefined()
+    await auth.authority.revoke(tokens.session)
+    expect(await codeOf(auth.manager.authenticate(bearer(tokens.accessToken)))).toBe(
+      'ERR_AUTH_SESSION_REVOKED',
+    )
+    await expect.poll(() => ends, { timeout: 2_000 }).toEqual(['revoked'])
   })
 
   it('in tracked mode tells of what happened while nothing could be heard, as soon as it can be heard again', async () => {

@@ -69,7 +69,11 @@ const unlimited: ReadonlySet<string> = new Set(['job', 'message'])
  * })
  */
 export function tenantLimit(options: TenantLimitOptions = {}): InvocationWrapper {
-  const { rate, period, apart, ...rest } = readOptions<TenantLimitOptions, typeof spec>(options, spec, 'tenantLimit')
+  const { rate, period, apart, ...rest } = readOptions<TenantLimitOptions, typeof spec>(
+    options,
+    spec,
+    'tenantLimit',
+  )
   const shared = createPlaces(rest)
   const own = new Map(Object.entries(apart).map(([name, places]) => [name, createPlaces(places)]))
   const assertPace = rate === Infinity ? undefined : createPace(rate, period)

@@ -96,7 +96,8 @@ export function createTurns(options: TurnsOptions): Turns {
     }
     const onAbort = (): void => leave(signal.reason)
     signal.addEventListener('abort', onAbort, { once: true })
-    const timer = limits.maxWait === undefined ? undefined : setTimeout(() => leave(tooMuch()), limits.maxWait)
+    const timer =
+      limits.maxWait === undefined ? undefined : setTimeout(() => leave(tooMuch()), limits.maxWait)
     try {
       await promise
     } finally {

@@ -133,7 +133,11 @@ export class PipelineCall implements Invocation, Timed {
   followSession(sessions: Pick<Pipeline, 'watch'>): void {
     const { principal, incoming } = this
     // Work in the name of a user may outlive the session in which it was asked for.
-    if (this.#session !== undefined || principal.kind !== 'user' || incoming.credentials.scheme === 'attested')
+    if (
+      this.#session !== undefined ||
+      principal.kind !== 'user' ||
+      incoming.credentials.scheme === 'attested'
+    )
       return
     // The token was good when the call began, and may run out; its session may not.
     const lasting = { ...principal, expiresAt: null }

@@ -91,7 +91,11 @@ describe('tenantLimit', () => {
   })
 
   it('keeps the places of what lasts apart', async () => {
-    await using limited = rig({ concurrency: 2, waiting: 0, apart: { 'slow.upload': { concurrency: 1, waiting: 0 } } })
+    await using limited = rig({
+      concurrency: 2,
+      waiting: 0,
+      apart: { 'slow.upload': { concurrency: 1, waiting: 0 } },
+    })
     const upload = limited.call('acme', undefined, 'upload')
     await expect(limited.call('acme', undefined, 'upload')).rejects.toMatchObject({ kind: 'rate-limited' })
     const calls = [limited.call('acme'), limited.call('acme')]

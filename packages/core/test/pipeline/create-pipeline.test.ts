@@ -783,7 +783,11 @@ describe('authorize', () => {
 })
 
 describe('a call that lasts', () => {
-  const revoked = { code: 'ERR_CORE_UNAUTHENTICATED', kind: 'unauthenticated', details: { reason: 'revoked' } }
+  const revoked = {
+    code: 'ERR_CORE_UNAUTHENTICATED',
+    kind: 'unauthenticated',
+    details: { reason: 'revoked' },
+  }
   /** An auth manager that counts who is watched. */
   const watching = (): { auth: ReturnType<typeof createTokenAuth>; readonly watched: number } => {
     const auth = createTokenAuth({ t: testUser({ expiresAt: Date.now() + 60_000 }) })
@@ -838,7 +842,10 @@ describe('a call that lasts', () => {
     const ends = Array.from({ length: 3 }, () => Promise.withResolvers<void>())
     const attested = { scheme: 'attested', principal: testUser(), by: 'envelope' } as const
     const calls = [bearer('t'), attested, { scheme: 'none' } as const].map((credentials, index) =>
-      pipeline.run(incomingCall({ credentials }), { input: () => undefined, handle: () => ends[index]?.promise }),
+      pipeline.run(incomingCall({ credentials }), {
+        input: () => undefined,
+        handle: () => ends[index]?.promise,
+      }),
     )
     await expect.poll(() => sessions.watched, { timeout: 5_000 }).toBe(1)
     for (const { resolve } of ends) resolve()

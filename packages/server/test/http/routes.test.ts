@@ -415,7 +415,10 @@ describe('a route', () => {
         },
       }),
     ]
-    for (const options of [{ uploadProgressTimeout: 400, uploadPace: '1kb' }, { uploadTimeout: 400 }] as const) {
+    for (const options of [
+      { uploadProgressTimeout: 400, uploadPace: '1kb' },
+      { uploadTimeout: 400 },
+    ] as const) {
       await using app = await serve(options, { routes })
       const upload = httpRequest(`${app.url}/up`, { method: 'POST' })
       upload.on('error', () => {})
