@@ -1,7 +1,6 @@
 import { resolve } from 'node:path'
 import { findIsolationFlaws, openAppDatabase } from '@quintet/example-platform/testing'
 import { postgresUrl } from '@quintet/test-kit'
-import { Client } from 'pg'
 import { expect, it } from 'vitest'
 import { policies } from '../src/policies.ts'
 
@@ -10,12 +9,6 @@ it('keeps tenants apart, whatever they try, and passes the lint', async () => {
     postgresUrl(),
     resolve(import.meta.dirname, '../src/migrations'),
   )
-  const owner = new Client({ connectionString: database.ownerUrl })
-  await owner.connect()
-  // The policies are tried here, and not what keeps the system as well from changing what is posted.
-  for (const table of ['accounts', 'transfers', 'entries'])
-    await owner.query(`alter table ${table} disable trigger user`)
-  await owner.end()
   const currency = 'EUR'
   let code = 0
   const tables = {
@@ -31,6 +24,7 @@ it('keeps tenants apart, whatever they try, and passes the lint', async () => {
   expect(
     await findIsolationFlaws(database, policies, tables, {
       // They check the caller of the context themselves, so that nothing else writes balances.
+      withoutTriggers: ['accounts', 'transfers', 'entries'],
       ignore: functions.map((name) => `security-definer:public.${name}`),
     }),
   ).toEqual([])

@@ -6,6 +6,9 @@ import { http } from '@quintet/server'
 import { MediaConfig } from './config.ts'
 import { createMediaServices } from './services.ts'
 
+/** Uploads and downloads last as long as their clients take, and must leave places for all else. */
+const transfers = { 'POST /objects': { concurrency: 8 }, 'GET /objects/:id/content': { concurrency: 16 } }
+
 /** Objects: uploads streamed to disk, images transformed by a sibling, thumbnails made from the queue. */
 export default defineSystem({
   name: 'media',
@@ -17,7 +20,7 @@ export default defineSystem({
   requires: { postgres: true, redis: true, migrations: './migrations', secrets: ['cnf', 'jobs'] },
   setup: createMediaServices,
   auth: ({ verifier }) => verifier,
-  wrappers: () => [tenantLimit(), createRlsInvocationWrapper()],
+  wrappers: () => [tenantLimit({ apart: transfers }), createRlsInvocationWrapper()],
   processes: [
     {
       name: 'http',

@@ -20,6 +20,7 @@ export const eraser = erasureWorker<MediaServices>(
         const rows = ids.map(({ id }) => id)
         await db.deleteFrom('objects').where('tenant_id', '=', tenantId).where('id', 'in', rows).execute()
       }
+      if (userId === undefined) await db.deleteFrom('usage').where('tenant_id', '=', tenantId).execute()
     })
   },
 )

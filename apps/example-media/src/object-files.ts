@@ -4,6 +4,8 @@ import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { QuintetError } from '@quintet/core'
+import { noObject } from './objects.ts'
+import { thumbnailVariant } from './thumbnail-events.ts'
 
 export interface StoredFile {
   /** Bytes. */
@@ -29,14 +31,18 @@ export interface FoundFile {
 /** The files behind the objects: one folder a tenant, one file an object, complete or absent. */
 export interface ObjectFiles {
   pathOf(tenantId: string, objectId: string, variant?: string): string
-  /** Streams the body to disk. What is written so far is removed when it breaks off. */
+  /**
+   * Streams the body to disk. What is written so far is removed when it breaks off.
+   *
+   * @throws QuintetError `ERR_MEDIA_NO_OBJECT` (not-found) for an object that was removed meanwhile, `ERR_MEDIA_NO_SPACE` (unavailable).
+   */
   store(
     tenantId: string,
     objectId: string,
     body: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
   ): Promise<StoredFile>
-  /** Keeps what was made of an object. Of many, the oldest go. */
+  /** Keeps what was made of an object. Of many, the oldest go; the thumbnail, which is made once, stays. */
   writeVariant(tenantId: string, objectId: string, variant: string, bytes: Uint8Array): Promise<void>
   /** The file, or undefined when there is none. */
   find(tenantId: string, objectId: string, variant?: string): Promise<FoundFile | undefined>
@@ -84,7 +90,10 @@ export function createObjectFiles(directory: string): ObjectFiles {
           await file.writev([chunk])
         }
         await file.datasync()
-        await rename(part, path)
+        // What was written is gone when the object has been erased meanwhile.
+        await rename(part, path).catch((error) =>
+          isMissing(error) ? noObject(error) : Promise.reject(error),
+        )
         await syncDirectory(dirname(path))
       } catch (error) {
         await rm(part, { force: true })
@@ -126,6 +135,10 @@ export function createObjectFiles(directory: string): ObjectFiles {
   }
 }
 
+function isMissing(error: unknown): boolean {
+  return (error as { code?: unknown }).code === 'ENOENT'
+}
+
 function isFull(error: unknown): boolean {
   return ['ENOSPC', 'EDQUOT'].includes(String((error as { code?: unknown }).code))
 }
@@ -151,7 +164,8 @@ async function syncDirectory(path: string): Promise<void> {
 }
 
 async function keepNewest(directory: string, most: number): Promise<void> {
-  const names = await readdir(directory).catch(() => [])
+  const found = await readdir(directory).catch(() => [])
+  const names = found.filter((name) => name !== thumbnailVariant)
   if (names.length <= most) return
   const files = await Promise.all(
     names.map(async (name) => ({

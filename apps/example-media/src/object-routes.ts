@@ -3,7 +3,7 @@ import { asSystem } from '@quintet/rls'
 import { z } from 'zod'
 import { sniffImage } from './images/sniff.ts'
 import { maxEdge, Transform, variantOf } from './images/transform.ts'
-import { beginObject, completeObject, forgetObject, getObject, viewObject } from './objects.ts'
+import { beginObject, completeObject, forgetObject, getObject, overQuota, viewObject } from './objects.ts'
 import { serveContent } from './serve-content.ts'
 import type { MediaServices } from './services.ts'
 import { thumbnailVariant } from './thumbnail-events.ts'
@@ -30,8 +30,8 @@ const upload = route({
   description: 'Stores an object: the body is its content, the query its name.',
   maxRequestSize: '10gb',
   timeout: 0,
-  handler: async (request, { services, principal, signal }) => {
-    const { name } = readQuery(UploadQuery, request)
+  query: UploadQuery,
+  handler: async (request, { query: { name }, services, principal, signal }) => {
     if (!request.body)
       throw new QuintetError('The request has no body.', { code: 'ERR_MEDIA_EMPTY', kind: 'invalid-input' })
     const id = uuidv7()
@@ -42,12 +42,15 @@ const upload = route({
         kind: 'invalid-input',
       })
     const { tenantId, userId: ownerId } = principal
-    await beginObject(services.db, { id, tenantId, ownerId, name, contentType })
+    const { db, files, quota } = services
+    const announced = { id, tenantId, ownerId, name, contentType, size: lengthOf(request) }
+    const room = await beginObject(db, announced, quota)
     try {
-      const { size, sha256, head } = await services.files.store(tenantId, id, request.body, signal)
+      const body = within(room, request.body, () => overQuota(quota))
+      const { size, sha256, head } = await files.store(tenantId, id, body, signal)
       const imageFormat = sniffImage(head)
-      const object = await services.db.transaction().execute(async (trx) => {
-        const stored = await completeObject(trx, id, { size, sha256, imageFormat })
+      const object = await db.transaction().execute(async (trx) => {
+        const stored = await completeObject(trx, id, { size, sha256, imageFormat }, quota)
         const told = { objectId: id, ownerId, name, contentType, size, imageFormat: imageFormat ?? null }
         await services.events.publish(trx, 'media.object-stored', told)
         return stored
@@ -157,8 +160,21 @@ function idOf(params: Readonly<Record<string, string>>): string {
   })
 }
 
-function readQuery<Shape extends z.ZodType>(schema: Shape, request: Request): z.output<Shape> {
-  const query = schema.safeParse(Object.fromEntries(new URL(request.url).searchParams))
-  if (query.success) return query.data
-  throw new QuintetError(z.prettifyError(query.error), { code: 'ERR_MEDIA_BAD_QUERY', kind: 'invalid-input' })
+/** What the request announces of its body; 0 for one that is sent in chunks. */
+function lengthOf(request: Request): number {
+  return Number(request.headers.get('content-length') ?? 0)
+}
+
+/** Ends with an error where there are more bytes. */
+async function* within(
+  bytes: number,
+  body: AsyncIterable<Uint8Array>,
+  error: () => Error,
+): AsyncIterable<Uint8Array> {
+  let left = bytes
+  for await (const chunk of body) {
+    left -= chunk.length
+    if (left < 0) throw error()
+    yield chunk
+  }
 }

@@ -2,6 +2,7 @@ import { QuintetError } from '@quintet/core'
 import { defineKeyset, type KeysetPage, type KeysetRequest } from '@quintet/rls/data'
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import { z } from 'zod'
+import type { Quota } from './config.ts'
 import type { ImageFormat } from './images/sniff.ts'
 import type { MediaTables } from './schema.ts'
 
@@ -53,7 +54,12 @@ export async function getObject(db: Kysely<MediaTables>, id: string): Promise<St
   return object ?? noObject()
 }
 
-/** Begins an object: its row is there before its file. */
+/**
+ * Begins an object: its row is there before its file, and takes the room that its size needs.
+ *
+ * @returns how many bytes it may have.
+ * @throws QuintetError `ERR_MEDIA_QUOTA` (too-large).
+ */
 export async function beginObject(
   db: Kysely<MediaTables>,
   object: {
@@ -62,33 +68,40 @@ export async function beginObject(
     readonly ownerId: string
     readonly name: string
     readonly contentType: string
+    /** Bytes, as far as they are announced. */
+    readonly size: number
   },
-): Promise<void> {
-  await db
-    .insertInto('objects')
-    .values({
-      id: object.id,
-      tenant_id: object.tenantId,
-      owner_id: object.ownerId,
-      name: object.name,
-      content_type: object.contentType,
-      size: 0,
-      sha256: '',
-      image_format: null,
-      status: 'pending',
-    })
-    .execute()
+  quota: Quota,
+): Promise<number> {
+  return db.transaction().execute(async (trx) => {
+    await trx
+      .insertInto('objects')
+      .values({
+        id: object.id,
+        tenant_id: object.tenantId,
+        owner_id: object.ownerId,
+        name: object.name,
+        content_type: object.contentType,
+        size: object.size,
+        sha256: '',
+        image_format: null,
+        status: 'pending',
+      })
+      .execute()
+    return object.size + (await assertRoom(trx, quota))
+  })
 }
 
 /**
  * Completes an object whose bytes are all there.
  *
- * @throws QuintetError `ERR_MEDIA_NO_OBJECT` (not-found) when it was given up meanwhile.
+ * @throws QuintetError `ERR_MEDIA_NO_OBJECT` (not-found) when it was given up meanwhile, `ERR_MEDIA_QUOTA` (too-large).
  */
 export async function completeObject(
   trx: Transaction<MediaTables>,
   id: string,
   stored: { readonly size: number; readonly sha256: string; readonly imageFormat: ImageFormat | undefined },
+  quota: Quota,
 ): Promise<StoredObject> {
   const object = await trx
     .updateTable('objects')
@@ -102,7 +115,27 @@ export async function completeObject(
     .where('status', '=', 'pending')
     .returningAll()
     .executeTakeFirst()
-  return object ?? noObject()
+  if (object === undefined) return noObject()
+  await assertRoom(trx, quota)
+  return object
+}
+
+/** How many bytes are free for the tenant of the transaction, which has taken what it needs. */
+async function assertRoom(trx: Transaction<MediaTables>, quota: Quota): Promise<number> {
+  const { objects, bytes } = await trx
+    .selectFrom('usage')
+    .select(['objects', 'bytes'])
+    .executeTakeFirstOrThrow()
+  if (Number(objects) > quota.objects || Number(bytes) > quota.bytes) throw overQuota(quota)
+  return quota.bytes - Number(bytes)
+}
+
+export function overQuota({ objects, bytes }: Quota): QuintetError {
+  return new QuintetError(`A tenant keeps at most ${objects} objects, and ${bytes} bytes in all.`, {
+    code: 'ERR_MEDIA_QUOTA',
+    kind: 'too-large',
+    details: { objects, bytes },
+  })
 }
 
 /** Shares an object with all members of the tenant, or no more. */
@@ -156,6 +189,10 @@ export async function markThumbnail(trx: Transaction<MediaTables>, id: string): 
   return result.numUpdatedRows === 1n
 }
 
-function noObject(): never {
-  throw new QuintetError('There is no such object.', { code: 'ERR_MEDIA_NO_OBJECT', kind: 'not-found' })
+export function noObject(cause?: unknown): never {
+  throw new QuintetError('There is no such object.', {
+    code: 'ERR_MEDIA_NO_OBJECT',
+    kind: 'not-found',
+    cause,
+  })
 }

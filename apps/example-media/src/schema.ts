@@ -20,4 +20,11 @@ export interface MediaTables {
     version: Generated<number>
     created_at: ColumnType<Date, never, never>
   }
+  /** What each tenant keeps, counted by a trigger on objects, whatever their status is. */
+  usage: {
+    tenant_id: string
+    objects: ColumnType<string, never, never>
+    /** Also what has been announced of uploads in progress. */
+    bytes: ColumnType<string, never, never>
+  }
 }

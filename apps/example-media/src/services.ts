@@ -7,7 +7,7 @@ import { openQueue } from '@quintet/queue/app'
 import { createTrackedCache } from '@quintet/redis'
 import { openRedis } from '@quintet/redis/app'
 import { createClient, type Client } from '@quintet/server/client'
-import type { MediaConfig } from './config.ts'
+import type { MediaConfig, Quota } from './config.ts'
 import type { images } from './images/image-service.ts'
 import { createRenderPool, type RenderPool } from './images/render-pool.ts'
 import { createObjectFiles, type ObjectFiles } from './object-files.ts'
@@ -16,6 +16,7 @@ import { newObjects } from './thumbnail-events.ts'
 
 export interface MediaServices extends Database<MediaTables> {
   readonly files: ObjectFiles
+  readonly quota: Quota
   readonly jobs: Queue
   readonly events: EventBus<PlatformTopics>
   readonly verifier: AuthManager
@@ -33,6 +34,7 @@ export async function createMediaServices(context: SetupContext<MediaConfig>): P
     ...database,
     jobs,
     files: createObjectFiles(context.config.directory),
+    quota: context.config.quota,
     // Connections and uploads end with the session of their user.
     verifier: createVerifier(context, redis, {
       track: (options) =>

@@ -1,4 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
+import { request as httpRequest, type ClientRequest } from 'node:http'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -8,7 +9,7 @@ import {
   type AppDatabase,
   type StartedApp,
 } from '@quintet/example-platform/testing'
-import { postgresUrl } from '@quintet/test-kit'
+import { postgresUrl, until } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import media from '../src/bootstrap.ts'
 
@@ -42,13 +43,18 @@ interface Sent {
 
 interface Member {
   readonly tenantId: string
+  readonly userId: string
+  readonly authorization: string
   request(method: string, path: string, sent?: Sent): Promise<Response>
 }
 
 async function member(tenantId: string = randomUUID()): Promise<Member> {
-  const { authorization } = await app.identity.signIn({ tenantId, userId: randomUUID() })
+  const userId = randomUUID()
+  const { authorization } = await app.identity.signIn({ tenantId, userId })
   return {
     tenantId,
+    userId,
+    authorization,
     request: (method, path, { headers, ...init } = {}) =>
       fetch(app.url() + path, { ...init, method, headers: { authorization, ...headers } }),
   }
@@ -108,9 +114,15 @@ describe('an object', () => {
 
   it.each([
     ['a type that is none', '/objects?name=a', 'text', 'ERR_MEDIA_BAD_TYPE'],
-    ['no name', '/objects', 'text/plain', 'ERR_MEDIA_BAD_QUERY'],
-    ['a name with a control character', '/objects?name=a%07', 'text/plain', 'ERR_MEDIA_BAD_QUERY'],
-    ['a member of the query that is unknown', '/objects?name=a&nmae=b', 'text/plain', 'ERR_MEDIA_BAD_QUERY'],
+    ['no name', '/objects', 'text/plain', 'ERR_CORE_INVALID_INPUT'],
+    ['a name that is given twice', '/objects?name=a&name=b', 'text/plain', 'ERR_CORE_INVALID_INPUT'],
+    ['a name with a control character', '/objects?name=a%07', 'text/plain', 'ERR_CORE_INVALID_INPUT'],
+    [
+      'a member of the query that is unknown',
+      '/objects?name=a&nmae=b',
+      'text/plain',
+      'ERR_CORE_INVALID_INPUT',
+    ],
   ])('with %s is refused, and nothing is kept', async (_, path, type, code) => {
     const owner = await member()
     const response = await owner.request('POST', path, { body: 'x', headers: { 'content-type': type } })
@@ -122,4 +134,58 @@ describe('an object', () => {
 it('stores nothing for who is not signed in', async () => {
   const response = await fetch(`${app.url()}/objects?name=a`, { method: 'POST', body: 'x' })
   expect(response.status).toBe(401)
+})
+
+describe('uploads that last', () => {
+  /** Sends the first byte of a body. */
+  const begin = (by: Member): { readonly request: ClientRequest; readonly status: Promise<number> } => {
+    const { promise, resolve: answered } = Promise.withResolvers<number>()
+    const request = httpRequest(`${app.url()}/objects?name=slow`, {
+      method: 'POST',
+      headers: { authorization: by.authorization, 'content-type': 'text/plain' },
+    })
+    request.on('response', (response) => {
+      response.resume()
+      answered(response.statusCode ?? 0)
+    })
+    request.on('error', () => answered(0))
+    request.write('x')
+    return { request, status: promise }
+  }
+  const filesOf = async ({ tenantId }: Member): Promise<readonly string[]> =>
+    readdir(join(directory, tenantId)).catch(() => [])
+
+  it('take no places from the rest of the tenant, half of their own from one user, and end with the session', async () => {
+    const greedy = await member()
+    const colleague = await member(greedy.tenantId)
+    const uploads = Array.from({ length: 7 }, () => begin(greedy))
+    await until(async () => (await filesOf(greedy)).length === 4)
+    for (const by of [colleague, greedy]) {
+      const listed = await by.request('POST', '/rpc/objects/list', {
+        body: '{}',
+        headers: { 'content-type': 'application/json' },
+      })
+      expect(listed.status).toBe(200)
+    }
+    expect((await upload(colleague, 'quick')).status).toBe(201)
+    // What found no place is refused long before a deadline.
+    const first = await Promise.any(
+      uploads.map(async ({ status }, index) => ({ index, status: await status })),
+    )
+    expect(first.status).toBe(429)
+    await app.identity.auth.authority.revokeAll({ tenantId: greedy.tenantId, userId: greedy.userId })
+    const statuses = await Promise.all(uploads.map(({ status }) => status))
+    expect(statuses.toSorted()).toEqual([401, 401, 401, 401, 429, 429, 429])
+    await until(async () => (await filesOf(greedy)).length === 1)
+    for (const { request } of uploads) request.destroy()
+  }, 60_000)
+
+  it('find nothing to store when they were erased meanwhile', async () => {
+    const owner = await member()
+    const { request, status } = begin(owner)
+    await until(async () => (await filesOf(owner)).length === 1)
+    await rm(join(directory, owner.tenantId), { recursive: true })
+    request.end()
+    expect(await status).toBe(404)
+  })
 })

@@ -9,6 +9,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { beginObject, completeObject, listObjects, removeObject, shareObject } from '../src/objects.ts'
 import type { MediaTables } from '../src/schema.ts'
 
+const quota = { bytes: 1_000, objects: 100 }
+
 let database: AppDatabase
 let db: Kysely<MediaTables>
 
@@ -36,10 +38,10 @@ const memberOf = (tenantId: string, ...roles: string[]): Member => ({
 async function store(member: Member, id = uuidv7()): Promise<string> {
   await runWithRlsContext(member, async () => {
     const { tenantId, userId: ownerId } = member
-    await beginObject(db, { id, tenantId, ownerId, name: 'a', contentType: 'text/plain' })
+    await beginObject(db, { id, tenantId, ownerId, name: 'a', contentType: 'text/plain', size: 1 }, quota)
     await db
       .transaction()
-      .execute((trx) => completeObject(trx, id, { size: 1, sha256: '', imageFormat: undefined }))
+      .execute((trx) => completeObject(trx, id, { size: 1, sha256: '', imageFormat: undefined }, quota))
   })
   return id
 }

@@ -1,8 +1,8 @@
 import { QuintetError } from '../errors.ts'
 import { option } from '../options/options.ts'
+import type { ResolvedOptions } from '../options/option-spec.ts'
 import { readOptions } from '../options/read-options.ts'
 import type { Duration } from '../options/duration.ts'
-import type { ResolvedOptions } from '../options/read-options.ts'
 import type { Invocation, InvocationWrapper } from '../pipeline/invocation.ts'
 import { createTurns } from './turns.ts'
 

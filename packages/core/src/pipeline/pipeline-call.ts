@@ -6,7 +6,7 @@ import type { Logger } from '../logging/logger.ts'
 import type { Operation } from './operation.ts'
 import type { IncomingCall, Pipeline } from './pipeline.ts'
 import { anonymous, type Principal } from '../access/principal.ts'
-import { sessionEnded } from './refusals.ts'
+import { sessionEnded } from './session-ended.ts'
 import type { TimeLimit, Timed } from '../timing/time-limit.ts'
 
 /** How a pipeline tells its calls that the process stops. */

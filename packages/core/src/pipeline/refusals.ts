@@ -1,4 +1,3 @@
-import type { SessionEnd } from '../access/auth-manager.ts'
 import { QuintetError } from '../errors.ts'
 import type { PipelineCall } from './pipeline-call.ts'
 
@@ -33,15 +32,6 @@ export function expired(): QuintetError {
     code: 'ERR_CORE_UNAUTHENTICATED',
     kind: 'unauthenticated',
     details: { reason: 'expired' },
-  })
-}
-
-/** The session of the caller ended while the call was in progress. */
-export function sessionEnded(end: SessionEnd): QuintetError {
-  return new QuintetError('The session ended while the call was in progress.', {
-    code: 'ERR_CORE_UNAUTHENTICATED',
-    kind: 'unauthenticated',
-    details: { reason: end },
   })
 }
 
