@@ -1,7 +1,6 @@
 export { bearerChallenge, type Challenge } from './access/challenge.ts'
 export {
   canonicalAddress,
-  clientAddress,
   networkOf,
   parseAddressList,
   plainAddress,
@@ -9,9 +8,14 @@ export {
 } from './http/address-list.ts'
 export { bearerPrefix, offeredProtocols, type OfferedProtocols } from './http/bearer-protocol.ts'
 export { closeCode, closeFrame, textFrame } from './http/close-frame.ts'
-export type { AnyServer } from './http/connection.ts'
-export { trackConnections, type Connections, type TrackConnectionsOptions } from './http/connections.ts'
-export { endEventStream, isEventStream } from './http/event-streams.ts'
+export type { AnyServer } from './http/connections/connection.ts'
+export {
+  trackConnections,
+  type Connections,
+  type TrackConnectionsOptions,
+} from './http/connections/track-connections.ts'
+export { endEventStream, isEventStream } from './http/connections/event-streams.ts'
+export { readForwarded, unknownAddress, type Forwarded } from './http/forwarded.ts'
 export { isHost } from './http/host.ts'
 export { inheritedSockets } from './transport/inherited-sockets.ts'
 export { listen, listeningUrl, type ListenOptions } from './transport/listen.ts'

@@ -1,4 +1,4 @@
-import { parseAddressList, type AddressList } from '@quintet/core/http'
+import { parseAddressList, readForwarded } from '@quintet/core/http'
 import { option, type ResolvedOptions } from '@quintet/core/kit'
 import type { RequestFacts } from './request-facts.ts'
 
@@ -43,18 +43,11 @@ export function createPublicUrl({
     isKnown: origin !== undefined,
     of(request) {
       const url = new URL(request.url)
-      const stripped = forwardedPrefix(request, trustedProxies) ?? prefix
+      const said = { 'x-forwarded-prefix': request.header('x-forwarded-prefix') }
+      const stripped = readForwarded(said, request.address, trustedProxies).prefix || prefix
       return `${origin ?? url.origin}${stripped}${url.pathname}${url.search}`
     },
   }
-}
-
-function forwardedPrefix(request: RequestFacts, proxies: AddressList): string | undefined {
-  if (!proxies.has(request.address)) return undefined
-  const [given, ...more] = request.header('x-forwarded-prefix')
-  if (given === undefined || more.length > 0) return undefined
-  const plain = given.replace(/\/$/, '')
-  return plain === '' || isPrefix(plain) ? plain : undefined
 }
 
 function readPrefix(given: unknown, path: string): string {

@@ -88,27 +88,3 @@ export function networkOf(address: string): string {
   const groups = [...left, ...Array.from({ length: zeros }, () => '0'), ...right]
   return `${canonicalAddress(`${groups.slice(0, 4).join(':')}::`) ?? canonical}/64`
 }
-
-/**
- * The address of the client behind proxies: of the addresses in `X-Forwarded-For` the last one that is no trusted
- * proxy, where the peer itself is one; else the peer's.
- */
-export function clientAddress(
-  peer: string | undefined,
-  forwardedFor: string | readonly string[] | undefined,
-  trusted: AddressList,
-): string | undefined {
-  let client = canonicalAddress(peer)
-  if (client === undefined || !trusted.has(client)) return client
-  const hops = (typeof forwardedFor === 'string' ? [forwardedFor] : (forwardedFor ?? [])).flatMap((line) =>
-    line.split(','),
-  )
-  for (const hop of hops.toReversed()) {
-    const address = canonicalAddress(hop)
-    // No trusted proxy vouches for what stands further left.
-    if (address === undefined) break
-    client = address
-    if (!trusted.has(address)) break
-  }
-  return client
-}

@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest'
 import {
   apiSecurityHeaders,
   canonicalAddress,
-  clientAddress,
   isHost,
   networkOf,
   offeredProtocols,
@@ -73,26 +72,6 @@ describe('networkOf', () => {
     ['unknown', 'unknown'],
   ])('counts %s as %s', (given, expected) => {
     expect(networkOf(given)).toBe(expected)
-  })
-})
-
-describe('clientAddress', () => {
-  const trusted = parseAddressList(['10.0.0.0/8'], 'proxies')
-
-  it.each([
-    ['a peer that is no proxy, whatever it says', '203.0.113.9', '198.51.100.1', '203.0.113.9'],
-    [
-      'the last address before the trusted proxies',
-      '10.0.0.1',
-      '198.51.100.1, 203.0.113.9, 10.0.0.2',
-      '203.0.113.9',
-    ],
-    ['several header lines', '10.0.0.1', ['198.51.100.1', '203.0.113.9'], '203.0.113.9'],
-    ['what stands before an address that is none', '10.0.0.1', '198.51.100.1, unknown, 10.0.0.2', '10.0.0.2'],
-    ['the proxy itself without the header', '10.0.0.1', undefined, '10.0.0.1'],
-    ['an IPv6 address in its one form', '::ffff:10.0.0.1', '2001:DB8:0::1', '2001:db8::1'],
-  ])('is %s', (_, peer, forwardedFor, expected) => {
-    expect(clientAddress(peer, forwardedFor, trusted)).toBe(expected)
   })
 })
 

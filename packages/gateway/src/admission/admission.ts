@@ -64,8 +64,7 @@ export function createAdmission(
   }
 
   function originOf(request: IncomingMessage, host: string): Origin {
-    const peer = request.socket.remoteAddress ?? ''
-    return findOrigin(peer, false, host, request.headers, settings.trustedProxies)
+    return findOrigin(request.socket.remoteAddress, host, request.headers, settings.trustedProxies)
   }
 
   function noticeFor(route: LiveRoute, request: IncomingMessage, origin: () => Origin): string | undefined {

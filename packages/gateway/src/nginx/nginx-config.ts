@@ -93,9 +93,10 @@ ${needsLua ? luaSetup(settings) : ''}
   map $http_upgrade $gateway_connection { default ""; ~*^websocket$ upgrade; }
   map $http_x_request_id $gateway_request_id { default $request_id; "~^[\\w.:-]{1,128}$" $http_x_request_id; }
   geo $realip_remote_addr $gateway_trusted { default 0; ${trustedProxies.map((network) => `${network} 1; `).join('')}}
-  map $gateway_trusted $gateway_proto { default $scheme; 1 $http_x_forwarded_proto; }
-  map $gateway_trusted $gateway_host { default $http_host; 1 $http_x_forwarded_host; }
-  map "$gateway_trusted:$http_x_forwarded_prefix" $gateway_prefix { default ""; "~^1:(?<front>(?:/(?!\\.{1,2}(?:/|$))[a-zA-Z0-9._~-]+)+)$" $front; }
+  # Of several values the nearest proxy's comes last and counts; what is malformed says nothing.
+  map "$gateway_trusted:$http_x_forwarded_proto" $gateway_proto { default $scheme; "~*^1:(?:.*,)?[ \\t]*http[ \\t]*$" http; "~*^1:(?:.*,)?[ \\t]*https[ \\t]*$" https; }
+  map "$gateway_trusted:$http_x_forwarded_host" $gateway_host { default $http_host; "~*^1:(?:.*,)?[ \\t]*(?<named>(?:[a-z0-9._~-]+|\\[[0-9a-f:.]+\\])(?::[0-9]{1,5})?)[ \\t]*$" $named; }
+  map "$gateway_trusted:$http_x_forwarded_prefix" $gateway_prefix { default ""; "~*^1:(?:.*,)?[ \\t]*(?=[^,]{1,512}$)(?<front>(?:/(?!\\.{1,2}(?:/|[ \\t]*$))[a-z0-9._~-]+)+)/?[ \\t]*$" $front; }
   map $gateway_trusted $gateway_chain { default $remote_addr; 1 "$remote_addr, $realip_remote_addr"; }
   geo $gateway_operator_address { default 0; ${(maintenance?.addresses ?? []).map((network) => `${network} 1; `).join('')}}
   # A client that a trusted proxy does not name is not the proxy.

@@ -58,7 +58,7 @@ describe('findOrigin', () => {
   }
 
   it('believes nothing that an untrusted peer says', () => {
-    expect(findOrigin('::ffff:9.9.9.9', false, 'a', headers, trusted)).toEqual({
+    expect(findOrigin('::ffff:9.9.9.9', 'a', headers, trusted)).toEqual({
       address: '9.9.9.9',
       protocol: 'http',
       host: 'a',
@@ -68,7 +68,7 @@ describe('findOrigin', () => {
   })
 
   it('takes the last address that is not a trusted proxy for the client', () => {
-    expect(findOrigin('10.1.1.1', false, 'a', headers, trusted)).toEqual({
+    expect(findOrigin('10.1.1.1', 'a', headers, trusted)).toEqual({
       address: '1.2.3.4',
       protocol: 'https',
       host: 'shop.example',
@@ -81,14 +81,13 @@ describe('findOrigin', () => {
     expect(
       findOrigin(
         '::1',
-        true,
         'a',
         { 'x-forwarded-for': '1.2.3.4, unknown, 10.0.0.9', 'x-forwarded-proto': 'ftp' },
         trusted,
       ),
     ).toEqual({
       address: 'unknown',
-      protocol: 'https',
+      protocol: 'http',
       host: 'a',
       chain: 'unknown, 10.0.0.9, ::1',
       prefix: '',

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { ClientInfo } from '@quintet/core'
-import { clientAddress, isHost, parseAddressList } from '@quintet/core/http'
+import { parseAddressList, readForwarded, type Forwarded } from '@quintet/core/http'
 
 /** Says how the client sees this server and where it is, and believes only known proxies about it. */
 export interface TrustedProxies {
@@ -11,37 +11,20 @@ export interface TrustedProxies {
   client(request: IncomingMessage): ClientInfo
 }
 
-const prefixPattern = /^(?:\/[\w\-.~!$&'()*+,;=:@]+)+\/?$/
-
 /** @throws TypeError when an entry is neither an address nor a CIDR range. */
 export function parseTrustedProxies(entries: readonly string[]): TrustedProxies {
   const trusted = parseAddressList(entries, 'http.trustedProxies')
+  const forwarded = ({ headers, socket }: IncomingMessage): Forwarded =>
+    readForwarded(headers, socket.remoteAddress, trusted)
   return {
     origin(request) {
-      const host = request.headers.host ?? 'localhost'
-      if (!trusted.has(request.socket.remoteAddress)) return `http://${host}`
-      const proto = nearestOf(request.headers['x-forwarded-proto'])?.toLowerCase()
-      const forwardedHost = nearestOf(request.headers['x-forwarded-host'])?.toLowerCase()
-      return `${proto === 'https' ? 'https' : 'http'}://${forwardedHost !== undefined && isHost(forwardedHost) ? forwardedHost : host}`
+      const { protocol = 'http', host = request.headers.host ?? 'localhost' } = forwarded(request)
+      return `${protocol}://${host}`
     },
-    prefix(request) {
-      const given = request.headers['x-forwarded-prefix']
-      if (given === undefined || !trusted.has(request.socket.remoteAddress)) return ''
-      const prefix = nearestOf(given) ?? ''
-      return prefixPattern.test(prefix) ? prefix.replace(/\/$/, '') : ''
-    },
-    client(request) {
-      const { remoteAddress } = request.socket
-      return {
-        address: clientAddress(remoteAddress, request.headers['x-forwarded-for'], trusted) ?? null,
-        userAgent: request.headers['user-agent'] ?? null,
-      }
-    },
+    prefix: (request) => forwarded(request).prefix,
+    client: (request) => ({
+      address: forwarded(request).address ?? null,
+      userAgent: request.headers['user-agent'] ?? null,
+    }),
   }
-}
-
-/** The value that the nearest proxy vouches for comes last; with one proxy there is only one. */
-function nearestOf(value: string | string[] | undefined): string | undefined {
-  const text = Array.isArray(value) ? value.at(-1) : value
-  return text?.split(',').at(-1)?.trim()
 }

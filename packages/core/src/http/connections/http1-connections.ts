@@ -1,7 +1,7 @@
 import { Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Server as TlsServer, type TLSSocket } from 'node:tls'
-import { closeCode, closeFrame } from './close-frame.ts'
+import { closeCode, closeFrame } from '../close-frame.ts'
 import { endEventStream, isEventStream } from './event-streams.ts'
 import { addListeners } from './server-listeners.ts'
 import type { AnyServer, Connection, ConnectionFollower } from './connection.ts'
