@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { assertCaller, changeAccounts } from './account-change.ts'
 import { assertNotEmail, Password, UserView, viewUser } from './account-schema.ts'
 import { recordAudit } from './audit.ts'
-import { readExport, requestExport } from './export.ts'
+import { readPart, readProgress, requestExport } from './export.ts'
 import type { Asker } from './passwords.ts'
 import { removeTenant, removeUser } from './removal.ts'
 import type { AuthServices } from './services.ts'
@@ -115,18 +115,24 @@ export const account = service('account', {
   exported: procedure(
     {
       access: 'authenticated',
-      description: 'What has arrived of an export that the caller asked for, by app.',
+      description: 'How far an export is that the caller has asked for, by app.',
       input: z.strictObject({ id: z.uuid() }),
       output: z.object({
         complete: z.boolean(),
-        rows: z.record(z.string(), z.array(z.unknown())),
+        apps: z.record(z.string(), z.object({ parts: z.int(), complete: z.boolean() })),
       }),
     },
-    async ({ input, services, principal }) => {
-      const { complete, rows } = await readExport(services, principal, input.id)
-      const copied = Object.entries(rows).map(([app, list]) => [app, [...list]])
-      return { complete, rows: Object.fromEntries(copied) as Record<string, unknown[]> }
+    async ({ input, services, principal }) => await readProgress(services, principal, input.id),
+  ),
+
+  exportPart: procedure(
+    {
+      access: 'authenticated',
+      description: 'A part of an export that has arrived; those of an app are counted from 0.',
+      input: z.strictObject({ id: z.uuid(), app: z.string().max(100), part: z.int().min(0).max(1_000_000) }),
+      output: z.object({ rows: z.array(z.unknown()) }),
     },
+    async ({ input, services, principal }) => ({ rows: [...(await readPart(services, principal, input))] }),
   ),
 
   remove: procedure(

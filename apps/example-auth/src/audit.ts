@@ -56,10 +56,11 @@ export function listAudit(db: Kysely<AuthTables>, page: KeysetRequest): Promise<
   return newestFirst.page(db.selectFrom('audit_events').selectAll(), page)
 }
 
-/** Forgets tickets that have expired, and events of more than a year ago. */
+/** Forgets tickets that have expired, exports of more than a week ago, and events of more than a year ago. */
 export async function forgetOld(db: Kysely<AuthTables>): Promise<void> {
-  await asSystem('forget old tickets and audit events', async () => {
+  await asSystem('forget old tickets, exports and audit events', async () => {
     await db.deleteFrom('tickets').where('expires_at', '<', new Date()).execute()
+    await sql`delete from exports where created_at < now() - interval '7 days'`.execute(db)
     await sql`delete from audit_events where created_at < now() - interval '400 days'`.execute(db)
   })
 }

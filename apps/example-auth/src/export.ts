@@ -2,94 +2,218 @@ import { QuintetError, uuidv7, type UserPrincipal } from '@quintet/core'
 import { exportParts, exports } from '@quintet/example-platform/events'
 import { worker, type JobCall } from '@quintet/queue'
 import { asSystem } from '@quintet/rls'
-import { sql } from 'kysely'
-import type { AuthServices } from './services.ts'
+import { sql, type Kysely, type Transaction } from 'kysely'
+import { assertCaller, changeAccounts } from './account-change.ts'
 import { viewUser } from './account-schema.ts'
+import { recordAudit } from './audit.ts'
+import type { AuthTables } from './schema.ts'
+import type { AuthServices } from './services.ts'
+import { listUsers } from './users.ts'
 
-/** How many apps an export waits for: this one too. */
+/** What an export waits for: this app too. */
 const apps = ['auth', ...Object.keys(exports)]
 
-/** Asks all apps for what they keep of the caller, or of the tenant. */
+/** How many exports of one user, or of one tenant, are made in a day. */
+const perDay = { limit: 3, period: '1d' } as const
+
+/**
+ * Asks all apps for what they keep of the caller, or of the tenant. One that is being made is not made twice.
+ *
+ * @throws QuintetError `ERR_ACCOUNT_TOO_MANY_EXPORTS` (rate-limited), `ERR_ACCOUNT_EXPORT_RUNNING` (conflict) when another
+ *   owner has asked for that of the tenant.
+ */
 export async function requestExport(
-  { db, events }: AuthServices,
+  services: AuthServices,
   principal: UserPrincipal,
   of: 'user' | 'tenant',
 ): Promise<string> {
   const { tenantId } = principal
-  const userId = of === 'user' ? principal.userId : null
+  const subject = { tenantId, userId: of === 'user' ? principal.userId : null }
+  const running = await asSystem('look for a running export', () => findRunning(services.db, subject))
+  if (running) return ownExport(running, principal)
+  const pace = await services.limiter.consume(`exports:${tenantId}:${subject.userId ?? 'all'}`, perDay)
+  if (!pace.allowed)
+    throw new QuintetError('There were several exports today. Try again later.', {
+      code: 'ERR_ACCOUNT_TOO_MANY_EXPORTS',
+      kind: 'rate-limited',
+      retryAfter: pace.retryAfter,
+    })
+  return await changeAccounts(services, tenantId, 'export what is kept', async ({ trx }) => {
+    await assertCaller(trx, principal, of === 'tenant' ? { role: 'owner' } : {})
+    const meanwhile = await findRunning(trx, subject)
+    if (meanwhile) return ownExport(meanwhile, principal)
+    const exportId = await addExport(trx, subject, principal.userId)
+    const data = { exportId, userId: subject.userId, part: 0, after: null }
+    await services.events.publish(trx, 'account.export-requested', data, { principal })
+    await recordAudit(trx, {
+      tenantId,
+      type: 'export.requested',
+      actorId: principal.userId,
+    })
+    return exportId
+  })
+}
+
+interface Subject {
+  readonly tenantId: string
+  /** Null for the whole tenant. */
+  readonly userId: string | null
+}
+
+interface RunningExport {
+  readonly id: string
+  readonly requested_by: string
+}
+
+/** The export of a subject that some app has not finished; after a day it is given up. */
+async function findRunning(
+  db: Kysely<AuthTables>,
+  { tenantId, userId }: Subject,
+): Promise<RunningExport | undefined> {
+  const { rows } = await sql<RunningExport>`
+    select id, requested_by from exports
+    where tenant_id = ${tenantId} and user_id is not distinct from ${userId}::uuid
+      and created_at > now() - interval '1 day'
+      and ${apps.length} > (select count(*) from export_parts where tenant_id = ${tenantId} and export_id = id and last)
+  `.execute(db)
+  return rows[0]
+}
+
+function ownExport({ id, requested_by }: RunningExport, { userId }: UserPrincipal): string {
+  if (requested_by === userId) return id
+  throw new QuintetError('Another owner is exporting the tenant.', {
+    code: 'ERR_ACCOUNT_EXPORT_RUNNING',
+    kind: 'conflict',
+  })
+}
+
+/** Takes the place of the former export of the same; this app's own part is there at once. */
+async function addExport(
+  trx: Transaction<AuthTables>,
+  { tenantId, userId }: Subject,
+  requestedBy: string,
+): Promise<string> {
   const exportId = uuidv7()
-  await asSystem('export what is kept of a user or tenant', () =>
-    db.transaction().execute(async (trx) => {
-      await sql`delete from exports where created_at < now() - interval '7 days'
-        or (tenant_id = ${tenantId} and user_id is not distinct from ${userId})`.execute(trx)
-      await trx
-        .insertInto('exports')
-        .values({ id: exportId, tenant_id: tenantId, user_id: userId, requested_by: principal.userId })
-        .execute()
-      const users = await trx
-        .selectFrom('users')
-        .selectAll()
-        .where('tenant_id', '=', tenantId)
-        .$if(userId !== null, (query) => query.where('id', '=', userId ?? ''))
-        .execute()
-      const rows = JSON.stringify(users.map((user) => ({ kind: 'user', ...viewUser(user) })))
-      await trx
-        .insertInto('export_parts')
-        .values({ tenant_id: tenantId, export_id: exportId, app: 'auth', part: 0, last: true, rows })
-        .execute()
-      await events.publish(trx, 'account.export-requested', { exportId, userId }, { principal })
-    }),
-  )
+  await trx
+    .deleteFrom('exports')
+    .where('tenant_id', '=', tenantId)
+    .where('user_id', 'is not distinct from', userId)
+    .execute()
+  await trx
+    .insertInto('exports')
+    .values({ id: exportId, tenant_id: tenantId, user_id: userId, requested_by: requestedBy })
+    .execute()
+  let [part, after] = [0, undefined as string | undefined]
+  do {
+    const users = trx
+      .selectFrom('users')
+      .selectAll()
+      .where('tenant_id', '=', tenantId)
+      .$if(userId !== null, (query) => query.where('id', '=', userId ?? ''))
+    const { items, next } = await listUsers(users, { limit: 1_000, after })
+    const rows = JSON.stringify(items.map((user) => ({ kind: 'user', ...viewUser(user) })))
+    const place = { tenant_id: tenantId, export_id: exportId, app: 'auth', part: part++ }
+    await trx
+      .insertInto('export_parts')
+      .values({ ...place, last: next === null, rows })
+      .execute()
+    after = next ?? undefined
+  } while (after !== undefined)
   return exportId
 }
 
-/** What has arrived of an export that the caller asked for. @throws QuintetError `ERR_ACCOUNT_NO_EXPORT` (not-found). */
-export async function readExport(
+export interface ExportProgress {
+  /** All apps have given all that they keep. */
+  readonly complete: boolean
+  /** By app, how many parts have arrived, and whether the last one has. */
+  readonly apps: Readonly<Record<string, { readonly parts: number; readonly complete: boolean }>>
+}
+
+/** How far an export is. @throws QuintetError `ERR_ACCOUNT_NO_EXPORT` (not-found). */
+export async function readProgress(
   { db }: AuthServices,
-  { tenantId, userId }: UserPrincipal,
+  principal: UserPrincipal,
   exportId: string,
-): Promise<{ readonly complete: boolean; readonly rows: Readonly<Record<string, readonly unknown[]>> }> {
-  const parts = await asSystem('read an export', () =>
-    db
-      .selectFrom('exports')
-      .innerJoin('export_parts', (join) =>
-        join
-          .onRef('export_parts.export_id', '=', 'exports.id')
-          .onRef('export_parts.tenant_id', '=', 'exports.tenant_id'),
-      )
-      .select(['app', 'part', 'last', 'rows'])
-      .where('exports.tenant_id', '=', tenantId)
-      .where('exports.id', '=', exportId)
-      .where('requested_by', '=', userId)
-      .orderBy('app')
-      .orderBy('part')
-      .execute(),
+): Promise<ExportProgress> {
+  const { rows } = await asSystem('read how far an export is', () =>
+    sql<{ app: string; parts: number; complete: boolean }>`
+      select app, count(*)::int as parts, bool_or(last) as complete from export_parts
+      where (tenant_id, export_id) in (${readable(principal, exportId)}) group by app`.execute(db),
   )
-  if (parts.length === 0)
-    throw new QuintetError('There is no such export.', { code: 'ERR_ACCOUNT_NO_EXPORT', kind: 'not-found' })
+  if (rows.length === 0) throw noExport()
+  const found = new Map(rows.map(({ app, ...progress }) => [app, progress]))
   return {
-    // Parts come in any order: complete is what has its last one and all before it.
-    complete: apps.every((app) => {
-      const arrived = parts.filter((part) => part.app === app)
-      return arrived.some(({ part, last }) => last && arrived.length === part + 1)
-    }),
-    rows: Object.fromEntries(
-      apps.map((app) => [app, parts.flatMap((part) => (part.app === app ? part.rows : []))]),
-    ),
+    complete: apps.every((app) => found.get(app)?.complete),
+    apps: Object.fromEntries(apps.map((app) => [app, found.get(app) ?? { parts: 0, complete: false }])),
   }
 }
 
-/** Takes the parts that other apps send; what comes again, or for an export that is gone, changes nothing. */
-export const collector = worker(exportParts, { queue: ({ jobs }: AuthServices) => jobs }, collect)
+/** A part of an export that has arrived. @throws QuintetError `ERR_ACCOUNT_NO_EXPORT` (not-found). */
+export async function readPart(
+  { db }: AuthServices,
+  principal: UserPrincipal,
+  { id, app, part }: { readonly id: string; readonly app: string; readonly part: number },
+): Promise<readonly unknown[]> {
+  const { rows } = await asSystem('read a part of an export', () =>
+    sql<{ rows: readonly unknown[] }>`
+      select rows from export_parts
+      where (tenant_id, export_id) in (${readable(principal, id)}) and app = ${app} and part = ${part}`.execute(
+      db,
+    ),
+  )
+  if (rows[0]) return rows[0].rows
+  throw noExport()
+}
 
+/** An export belongs to who has asked for it; that of a tenant as long as they are one of its owners. */
+function readable({ tenantId, userId }: UserPrincipal, exportId: string) {
+  return sql`select tenant_id, id from exports
+    where tenant_id = ${tenantId} and id = ${exportId} and requested_by = ${userId}
+      and (user_id is not null or exists (
+        select from users where tenant_id = ${tenantId} and users.id = ${userId} and 'owner' = any (roles)))`
+}
+
+function noExport(): QuintetError {
+  return new QuintetError('There is no such export.', { code: 'ERR_ACCOUNT_NO_EXPORT', kind: 'not-found' })
+}
+
+/** Takes the parts that other apps send, and asks for those that follow. */
+export const collector = worker(
+  exportParts,
+  { queue: ({ jobs }: AuthServices) => jobs, tenantConcurrency: 1 },
+  collect,
+)
+
+/** What comes again changes nothing; for an export that is gone no more is asked for. */
 async function collect({
-  payload: { exportId, app, part, last, rows },
-  principal: { tenantId },
-  services,
+  payload: { exportId, app, userId, part, next, rows },
+  principal,
+  services: { db, jobs },
 }: JobCall<typeof exportParts, AuthServices>): Promise<void> {
-  await asSystem('collect an export', () =>
-    sql`insert into export_parts (tenant_id, export_id, app, part, last, rows)
-      select tenant_id, id, ${app}, ${part}, ${last}, ${JSON.stringify(rows)}::jsonb from exports
-      where tenant_id = ${tenantId} and id = ${exportId} on conflict do nothing`.execute(services.db),
+  const { tenantId } = principal
+  const isWanted = await asSystem('collect an export', async () => {
+    await sql`insert into export_parts (tenant_id, export_id, app, part, last, rows)
+      select tenant_id, id, ${app}, ${part}, ${next === null}, ${JSON.stringify(rows)}::jsonb from exports
+      where tenant_id = ${tenantId} and id = ${exportId} and user_id is not distinct from ${userId}::uuid
+      for key share on conflict do nothing`.execute(db)
+    const found = await db
+      .selectFrom('exports')
+      .select('id')
+      .where('tenant_id', '=', tenantId ?? '')
+      .where('id', '=', exportId)
+      .executeTakeFirst()
+    return found !== undefined
+  })
+  const exporter = Object.hasOwn(exports, app) ? exports[app as keyof typeof exports] : undefined
+  if (!isWanted || next === null || exporter === undefined) return
+  await jobs.enqueue(
+    exporter,
+    {
+      id: `${exportId}/${app}/${part + 1}`,
+      topic: 'account.export-requested',
+      occurredAt: new Date().toISOString(),
+      data: { exportId, userId, part: part + 1, after: next },
+    },
+    { principal, idempotencyKey: `${exportId}/${app}/${part + 1}` },
   )
 }

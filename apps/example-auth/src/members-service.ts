@@ -114,7 +114,7 @@ export const members = service('members', {
       output: z.object({ items: z.array(UserView), next: z.string().nullable() }),
     },
     async ({ input, services }) => {
-      const { items, next } = await listUsers(services.db, input)
+      const { items, next } = await listUsers(services.db.selectFrom('users').selectAll(), input)
       return { items: items.map(viewUser), next }
     },
   ),

@@ -1,5 +1,6 @@
 import { QuintetError, type UserPrincipal } from '@quintet/core'
 import { erasureWorker } from '@quintet/example-platform/erasure'
+import { exportParts } from '@quintet/example-platform/events'
 import { asSystem } from '@quintet/rls'
 import { sql, type Transaction } from 'kysely'
 import { assertCaller, changeAccounts } from './account-change.ts'
@@ -32,6 +33,7 @@ export async function removeUser(
       .executeTakeFirst()
     if (removed === undefined) throw noUser()
     await forgetAddress(trx, tenantId, removed.email)
+    await deleteTenantExports(trx, tenantId)
     await services.events.publish(trx, 'account.user-removed', { userId }, { principal })
     await recordAudit(trx, { tenantId, type: 'user.removed', actorId: principal.userId, userId })
     await endSessions([userId], { reason: 'user removed' })
@@ -66,7 +68,7 @@ export async function removeTenant(
 
 /**
  * Gives a user of the caller's tenant other roles; their sessions end, and with the role of an owner the invitations that they
- * have sent.
+ * have sent and the exports of the tenant that they have asked for.
  *
  * @throws QuintetError `ERR_ACCOUNT_NO_USER` (not-found), `ERR_ACCOUNT_LAST_OWNER` (conflict).
  */
@@ -86,6 +88,7 @@ export async function setRoles(
         .where('tenant_id', '=', tenantId)
         .where('invited_by', '=', userId)
         .execute()
+      await deleteTenantExports(trx, tenantId, userId)
     }
     const { numUpdatedRows } = await trx
       .updateTable('users')
@@ -100,9 +103,14 @@ export async function setRoles(
   })
 }
 
-/** Forgets the sessions of who is removed, and where users of the tenant came from. */
-export const eraser = erasureWorker<AuthServices>('auth', async ({ db, sessions }, { tenantId, userId }) => {
+/** Forgets the sessions of who is removed, parts of exports on their way, and where users of the tenant came from. */
+export const eraser = erasureWorker<AuthServices>('auth', async (services, subject) => {
+  const { db, sessions, jobs } = services
+  const { tenantId, userId } = subject
   if (userId !== undefined) await sessions.erase({ tenantId, userId })
+  // Any part may tell of any user of the tenant.
+  const { pending } = await jobs.erase(exportParts, { tenantId })
+  if (pending > 0) throw new Error(`${pending} parts of exports are still on their way`)
   await asSystem('erase where users came from', () =>
     db
       .updateTable('audit_events')
@@ -112,6 +120,20 @@ export const eraser = erasureWorker<AuthServices>('auth', async ({ db, sessions 
       .execute(),
   )
 })
+
+/** Deletes the exports of a whole tenant, of all that have asked for one or of one: they tell of its users. */
+async function deleteTenantExports(
+  trx: Transaction<AuthTables>,
+  tenantId: string,
+  requestedBy?: string,
+): Promise<void> {
+  await trx
+    .deleteFrom('exports')
+    .where('tenant_id', '=', tenantId)
+    .where('user_id', 'is', null)
+    .$if(requestedBy !== undefined, (query) => query.where('requested_by', '=', requestedBy ?? ''))
+    .execute()
+}
 
 /** Deletes what was sent to an address, and that it was. */
 async function forgetAddress(trx: Transaction<AuthTables>, tenantId: string, email: string): Promise<void> {

@@ -1,5 +1,5 @@
 import { QuintetError, uuidv7 } from '@quintet/core'
-import { defineKeyset, type KeysetPage, type KeysetRequest } from '@quintet/rls/data'
+import { defineKeyset, type KeysetPage, type KeysetRequest, type PageableQuery } from '@quintet/rls/data'
 import { sql, type Kysely, type Selectable, type Transaction } from 'kysely'
 import type { Role } from './roles.ts'
 import type { AuthTables } from './schema.ts'
@@ -127,9 +127,9 @@ function toCredentials(
 
 const oldestFirst = defineKeyset([{ column: 'id', type: 'uuid' }])
 
-/** A page of the users of the caller's tenant, oldest first. */
-export function listUsers(db: Kysely<AuthTables>, page: KeysetRequest): Promise<KeysetPage<User>> {
-  return oldestFirst.page(db.selectFrom('users').selectAll(), page)
+/** A page of users, oldest first. */
+export function listUsers(users: PageableQuery<User>, page: KeysetRequest): Promise<KeysetPage<User>> {
+  return oldestFirst.page(users, page)
 }
 
 /** Sets the password of a user; links for a new one that are on their way end. To be done as the system. */

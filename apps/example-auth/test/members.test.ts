@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { systemPrincipal } from '@quintet/core'
-import { exportParts, removals } from '@quintet/example-platform/events'
+import { exportParts, exports, removals } from '@quintet/example-platform/events'
 import { until } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openAuth, password, type AuthApp, type Person } from './auth-app.ts'
@@ -268,52 +268,123 @@ describe('who is removed', () => {
 })
 
 describe('an export', () => {
-  it('gathers what all apps keep, for who has asked for it alone', async () => {
+  const asked = async (from: keyof typeof exports, id: unknown): Promise<unknown[]> => {
+    const jobs = await app.jobs.bull(exports[from]).getJobs(['wait'])
+    const payloads = jobs.map(({ data }) => (data as { payload: { data: { exportId: string } } }).payload)
+    return payloads.map(({ data }) => data).filter(({ exportId }) => exportId === id)
+  }
+  const start = async (by: Person, of: 'export' | 'exportTenant' = 'export'): Promise<string> => {
+    const [status, body] = await app.rpc(`account/${of}`, {}, by)
+    if (status !== 200) throw new Error(JSON.stringify(body))
+    return body['id'] as string
+  }
+  const read = async (id: string, by: Person): Promise<unknown> =>
+    (await app.rpc('account/exported', { id }, by))[1]
+  const part = async (id: string, from: string, number: number, by: Person): Promise<unknown> =>
+    (await app.rpc('account/exportPart', { id, app: from, part: number }, by))[1]
+  const noExport = { code: 'ERR_ACCOUNT_NO_EXPORT' }
+
+  it('gathers what all apps keep, part by part, for who has asked for it alone', async () => {
     const owner = await app.signUp()
     const member = await app.join(owner, guest())
     const stranger = await app.signUp()
-    const [, { id }] = await app.rpc('account/export', {}, member)
-    const read = async (by: Person): Promise<unknown> => (await app.rpc('account/exported', { id }, by))[1]
-    expect(await read(member)).toMatchObject({
+    const id = await start(member)
+    expect(await read(id, member)).toMatchObject({
       complete: false,
-      rows: { auth: [{ kind: 'user', id: member.id }], media: [], ledger: [] },
+      apps: { auth: { parts: 1, complete: true }, media: { parts: 0, complete: false } },
     })
-    const principal = systemPrincipal('test', owner.tenantId)
+    expect(await part(id, 'auth', 0, member)).toMatchObject({ rows: [{ kind: 'user', id: member.id }] })
+    await until(async () => (await asked('media', id)).length === 1)
+    expect(await asked('media', id)).toMatchObject([{ userId: member.id, part: 0, after: null }])
     const send = (
       from: string,
-      part: number,
-      last: boolean,
+      number: number,
+      next: string | null,
       rows: unknown[],
-      as = principal,
+      by = owner,
     ): Promise<unknown> =>
       app.jobs.enqueue(
         exportParts,
-        { exportId: id as string, app: from, part, last, rows },
-        { principal: as },
+        { exportId: id, app: from, userId: member.id, part: number, next, rows },
+        { principal: systemPrincipal('test', by.tenantId) },
       )
-    await send('media', 0, false, ['forged'], systemPrincipal('test', stranger.tenantId))
-    const arrived = (): Promise<number> =>
-      app.database.systemPool
-        .query('select 1 from export_parts where export_id = $1', [id])
-        .then(({ rows }) => rows.length)
-    await send('media', 1, true, [])
-    await send('ledger', 0, true, ['b'])
-    await until(async () => (await arrived()) === 3)
-    expect(await read(member)).toMatchObject({ complete: false, rows: { media: [], ledger: ['b'] } })
-    await send('media', 0, false, ['a'])
-    await until(async () => (await arrived()) === 4)
-    await send('media', 0, false, ['a again'])
-    await until(async () => (await app.jobs.counts(exportParts)).waiting === 0)
-    expect(await read(member)).toMatchObject({ complete: true, rows: { media: ['a'], ledger: ['b'] } })
-    for (const by of [owner, stranger])
-      expect(await read(by)).toMatchObject({ code: 'ERR_ACCOUNT_NO_EXPORT' })
-    expect((await app.rpc('account/exportTenant', {}, member))[0]).toBe(403)
-    const [, tenant] = await app.rpc('account/exportTenant', {}, owner)
-    const [, { rows }] = await app.rpc('account/exported', { id: tenant['id'] }, owner)
-    expect((rows as { auth: unknown[] }).auth).toHaveLength(2)
+    await send('media', 0, null, ['forged'], stranger)
+    await send('media', 0, 'cursor', ['a'])
+    // The next part is asked for when this one has come.
+    await until(async () => (await asked('media', id)).length === 2)
+    expect(await asked('media', id)).toContainEqual({
+      exportId: id,
+      userId: member.id,
+      part: 1,
+      after: 'cursor',
+    })
+    await send('media', 0, 'cursor', ['a again'])
+    await send('media', 1, null, ['b'])
+    expect(await read(id, member)).toMatchObject({ complete: false })
+    await send('ledger', 0, null, ['c'])
+    await until(async () => ((await read(id, member)) as { complete: boolean }).complete)
+    expect(await read(id, member)).toMatchObject({ apps: { media: { parts: 2, complete: true } } })
+    expect(await part(id, 'media', 0, member)).toEqual({ rows: ['a'] })
+    expect(await part(id, 'media', 1, member)).toEqual({ rows: ['b'] })
+    expect(await part(id, 'media', 2, member)).toMatchObject(noExport)
+    for (const by of [owner, stranger]) {
+      expect(await read(id, by)).toMatchObject(noExport)
+      expect(await part(id, 'media', 0, by)).toMatchObject(noExport)
+    }
+    await until(async () => (await app.jobs.bull(exportParts).getJobCountByTypes('completed', 'wait')) === 0)
     await app.rpc('account/remove', { password }, member)
     const left = await app.database.systemPool.query('select 1 from export_parts where export_id = $1', [id])
     expect(left.rows).toEqual([])
+    // What comes for an export that is gone is not kept, and nothing follows it.
+    await send('media', 1, 'on and on', ['late'])
+    await until(async () => (await app.jobs.counts(exportParts)).waiting === 0)
+    expect(await asked('media', id)).toHaveLength(2)
+  })
+
+  it('is made one at a time, and so often in a day', async () => {
+    const owner = await app.signUp()
+    const second = await app.join(owner, guest(), ['owner'])
+    const finish = (id: string): Promise<unknown> =>
+      app.database.systemPool.query(
+        `insert into export_parts (tenant_id, export_id, app, part, last, rows)
+         select $1, $2, app, 0, true, '[]' from unnest(array['media', 'ledger']) as app`,
+        [owner.tenantId, id],
+      )
+    const first = await start(owner, 'exportTenant')
+    expect(await Promise.all([start(owner, 'exportTenant'), start(owner, 'exportTenant')])).toEqual([
+      first,
+      first,
+    ])
+    expect(await app.rpc('account/exportTenant', {}, second)).toMatchObject([
+      409,
+      { code: 'ERR_ACCOUNT_EXPORT_RUNNING' },
+    ])
+    await finish(first)
+    const next = await start(second, 'exportTenant')
+    expect(await read(first, owner)).toMatchObject(noExport)
+    await finish(next)
+    await finish(await start(owner, 'exportTenant'))
+    expect(await app.rpc('account/exportTenant', {}, owner)).toMatchObject([
+      429,
+      { code: 'ERR_ACCOUNT_TOO_MANY_EXPORTS' },
+    ])
+    // Their own is another one.
+    expect(await start(owner)).not.toBe(next)
+  })
+
+  it('of a tenant is for owners, and ends with a user of whom it tells', async () => {
+    const owner = await app.signUp()
+    const second = await app.join(owner, guest(), ['owner'])
+    const member = await app.join(owner, guest())
+    expect((await app.rpc('account/exportTenant', {}, member))[0]).toBe(403)
+    const id = await start(second, 'exportTenant')
+    await app.rpc('members/setRoles', { user: second.id, roles: ['member'] }, owner)
+    const demoted = (await (await app.signIn(second)).json()) as Person
+    expect(await read(id, demoted)).toMatchObject(noExport)
+    const another = await start(owner, 'exportTenant')
+    expect(await part(another, 'auth', 0, owner)).toMatchObject({ rows: [{}, {}, {}] })
+    await app.rpc('members/remove', { user: member.id }, owner)
+    expect(await read(another, owner)).toMatchObject(noExport)
   })
 })
 

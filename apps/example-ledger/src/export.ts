@@ -8,7 +8,7 @@ const inOrder = defineKeyset([{ column: 'entries.position', type: 'bigint' }])
 /** The entries of the accounts of a user, or of all accounts of a tenant. */
 export const exporter = exportWorker<LedgerServices>(
   'ledger',
-  async function* ({ db }, { tenantId, userId }) {
+  async ({ db }, { tenantId, userId }, after) => {
     const entries = db
       .selectFrom('entries')
       .innerJoin('accounts', 'accounts.id', 'account_id')
@@ -17,18 +17,17 @@ export const exporter = exportWorker<LedgerServices>(
       .select(['currency', 'minor_units'])
       .where('accounts.tenant_id', '=', tenantId)
       .$if(userId !== undefined, (query) => query.where('owner_id', '=', userId ?? ''))
-    let after: string | undefined
-    do {
-      const page = await inOrder.page(entries, { limit: 1_000, after })
-      yield page.items.map((entry) => ({
+    const { items, next } = await inOrder.page(entries, { limit: 1_000, after })
+    return {
+      items: items.map((entry) => ({
         kind: 'entry',
         account: entry.account_id,
         transfer: entry.transfer_id,
         amount: toAmount(entry.amount, entry.minor_units),
         currency: entry.currency,
         at: entry.created_at,
-      }))
-      after = page.next ?? undefined
-    } while (after !== undefined)
+      })),
+      next,
+    }
   },
 )

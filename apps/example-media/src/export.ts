@@ -6,17 +6,13 @@ import type { MediaServices } from './services.ts'
 const inOrder = defineKeyset([{ column: 'id', type: 'uuid' }])
 
 /** What is known of the objects of a user or tenant. Their bytes are where their content is. */
-export const exporter = exportWorker<MediaServices>('media', async function* ({ db }, { tenantId, userId }) {
+export const exporter = exportWorker<MediaServices>('media', async ({ db }, { tenantId, userId }, after) => {
   const objects = db
     .selectFrom('objects')
     .selectAll()
     .where('tenant_id', '=', tenantId)
     .where('status', '=', 'ready')
     .$if(userId !== undefined, (query) => query.where('owner_id', '=', userId ?? ''))
-  let after: string | undefined
-  do {
-    const page = await inOrder.page(objects, { limit: 500, after })
-    yield page.items.map((object) => ({ kind: 'object', ...viewObject(object) }))
-    after = page.next ?? undefined
-  } while (after !== undefined)
+  const { items, next } = await inOrder.page(objects, { limit: 500, after })
+  return { items: items.map((object) => ({ kind: 'object', ...viewObject(object) })), next }
 })

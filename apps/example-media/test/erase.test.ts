@@ -54,7 +54,7 @@ it('erases the objects of who is removed, with their files, and those of no one 
   await requestExport(app.jobs, 'media', { tenantId: tenant, userId: ada })
   const parts = (): Promise<readonly { readonly data: unknown }[]> =>
     app.jobs.bull(exportParts).getJobs(['wait'])
-  await until(async () => (await parts()).length === 2)
+  await until(async () => (await parts()).length === 1)
   const rows = (await parts()).flatMap(
     ({ data }) => (data as { payload: { rows: { id: string }[] } }).payload.rows,
   )

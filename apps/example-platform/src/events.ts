@@ -44,7 +44,13 @@ export const topics = defineEvents(
   defineEvent('account.tenant-removed', z.strictObject({}), internal),
   defineEvent(
     'account.export-requested',
-    z.strictObject({ exportId: z.uuid(), userId: z.uuid().nullable() }),
+    z.strictObject({
+      exportId: z.uuid(),
+      userId: z.uuid().nullable(),
+      /** Which part is wanted, and the end of the one before. */
+      part: z.int().min(0),
+      after: z.string().max(1_000).nullable(),
+    }),
     internal,
   ),
 )
@@ -84,22 +90,29 @@ export const removals = {
 
 /** What one app hears of a user or owner who wants to have what is kept of them, or of the tenant. */
 const exporting = (app: string) =>
-  topics.subscription(`export-from-${app}`, ['account.export-requested'], { access: 'system', attempts: 20 })
+  topics.subscription(`export-from-${app}`, ['account.export-requested'], {
+    access: 'system',
+    attempts: 20,
+    retention: { completed: 0, dead: '1d' },
+  })
 
 /** By the apps that keep something that belongs to users. */
 export const exports = { media: exporting('media'), ledger: exporting('ledger') }
 
-/** A part of an export, on its way to the auth app. */
+/** A part of an export, on its way to the auth app; nothing of it stays behind in the queue. */
 export const exportParts = defineJob('collect-export', {
   payload: z.strictObject({
     exportId: z.uuid(),
+    userId: z.uuid().nullable(),
     app: z.string(),
     part: z.int().min(0),
-    last: z.boolean(),
+    /** Where the next part begins; null with the last one. */
+    next: z.string().max(1_000).nullable(),
     rows: z.array(z.unknown()),
   }),
   access: 'system',
   attempts: 20,
+  retention: { completed: 0, dead: '1d' },
   maxPayloadSize: '4mb',
 })
 

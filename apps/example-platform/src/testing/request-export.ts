@@ -9,6 +9,7 @@ export async function requestExport(
   app: keyof typeof exports,
   { tenantId, userId }: ErasureSubject,
   principal: Principal = systemPrincipal('test', tenantId),
+  { part = 0, after = null }: { readonly part?: number; readonly after?: string | null } = {},
 ): Promise<void> {
   await jobs.enqueue(
     exports[app],
@@ -16,7 +17,7 @@ export async function requestExport(
       id: randomUUID(),
       topic: 'account.export-requested',
       occurredAt: new Date(0).toISOString(),
-      data: { exportId: randomUUID(), userId: userId ?? null },
+      data: { exportId: randomUUID(), userId: userId ?? null, part, after },
     },
     { principal },
   )
