@@ -9,7 +9,7 @@ const batch = 5_000
 
 /**
  * Erases a tenant and its books. Of a user who is removed, the books of the tenant keep accounts and transfers under an id
- * that stands for no one any more; their idempotency keys go.
+ * that stands for no one any more; what they said of a transfer is kept as a digest alone.
  */
 export const eraser = erasureWorker<LedgerServices>(
   'ledger',

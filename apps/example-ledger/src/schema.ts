@@ -26,6 +26,7 @@ export interface LedgerTables {
   transfers: {
     id: Generated<string>
     tenant_id: string
+    /** The SHA-256 of the client's key. */
     idempotency_key: string
     kind: 'fund' | 'transfer' | 'reversal'
     from_account: string

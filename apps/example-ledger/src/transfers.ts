@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { QuintetError, uuidv7, type ErrorKind } from '@quintet/core'
 import { defineKeyset, type KeysetPage, type KeysetRequest } from '@quintet/rls/data'
 import { sql, type Kysely, type Selectable, type Transaction } from 'kysely'
@@ -41,11 +42,13 @@ export async function postTransfer(
   announce: Announce,
 ): Promise<Transfer> {
   const { kind, idempotencyKey, from, to, amount, reverses } = { ...blank, ...order }
+  // Books are kept for longer than the client's own words are.
+  const key = hash('sha256', idempotencyKey, 'base64url')
   return write(
     db,
     announce,
     sql<Transfer>`
-    select * from post_transfer(${uuidv7()}, ${kind}, ${from}, ${to}, ${amount}, ${idempotencyKey}, ${reverses})`,
+    select * from post_transfer(${uuidv7()}, ${kind}, ${from}, ${to}, ${amount}, ${key}, ${reverses})`,
   )
 }
 
