@@ -62,5 +62,6 @@ export function createHost(layers: HostLayers = {}): TransportHost {
     logger,
     port: undefined,
     socket: undefined,
+    standby: undefined,
   }
 }

@@ -19,6 +19,7 @@ export { readForwarded, unknownAddress, type Forwarded } from './http/forwarded.
 export { isHost } from './http/host.ts'
 export { inheritedSockets } from './transport/inherited-sockets.ts'
 export { listen, listeningUrl, type ListenOptions } from './transport/listen.ts'
+export { openListener, type Listener, type ListenerOptions } from './transport/listener.ts'
 export {
   fromProblem,
   problemHeaders,

@@ -11,6 +11,7 @@ export interface RecordedTransportOptions {
   readonly events?: string[]
   readonly port?: number
   readonly address?: string
+  readonly standby?: boolean
   readonly onStart?: (host: TransportHost) => Promise<void> | void
   readonly onDrain?: (
     reason: StopReason,
@@ -27,12 +28,16 @@ export function recordedTransport(name: string, options: RecordedTransportOption
     host: undefined,
     ...(options.port === undefined ? {} : { port: options.port }),
     ...(options.address === undefined ? {} : { address: options.address }),
+    ...(options.standby === undefined ? {} : { standby: options.standby }),
     async start(host) {
-      events.push(`${name} start`)
+      events.push(`${name} start${host.standby === undefined ? '' : ` at ${host.standby}`}`)
       transport.host = host
       await options.onStart?.(host)
       return {
         url: `test://${name}:${host.socket === undefined ? (host.port ?? 0) : `socket ${host.socket}`}`,
+        async takeOver() {
+          events.push(`${name} takes over`)
+        },
         announceStop(reason) {
           events.push(`${name} announce ${reason}`)
         },

@@ -3,6 +3,7 @@ export type {
   EcosystemFailure,
   EcosystemRunOptions,
   LogSubscription,
+  ReloadResult,
   RunningEcosystem,
 } from './running/running-ecosystem.ts'
 export type { EcosystemStatus, ProcessStatus, ServerStatus, Usage } from './running/ecosystem-status.ts'

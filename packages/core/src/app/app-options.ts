@@ -18,6 +18,12 @@ export interface AppOptions {
   readonly ports?: Readonly<Record<string, number>>
   /** Listening sockets given from outside, as file descriptors by the transport's key; they go before `ports`. */
   readonly sockets?: Readonly<Record<string, number>>
+  /**
+   * Stand by: start everything, but accept no client, call or job until `takeOver()`. Transports that can listen on unix
+   * sockets meanwhile, so that they can be probed: this path, then `.<transport>.sock`.
+   * @defaultValue it takes clients at once
+   */
+  readonly standby?: string
   /** Connects sibling processes. Without one, `topology` cannot be used. */
   readonly links?: Links
   /** Apply what the system declares under `dev`. @defaultValue false */
@@ -37,6 +43,7 @@ export const appSpec = {
   env: option.collaborator<NonNullable<AppOptions['env']>>([], 'environment variables').optional(),
   ports: option.record(option.port()),
   sockets: option.record(option.descriptor()),
+  standby: option.text().optional(),
   links: option.collaborator<Links>(['expose', 'connect'], 'links').optional(),
   dev: option.boolean(false),
   startupTimeout: option.delay().optional(),

@@ -94,6 +94,7 @@ export class ProcessStart<Config, Services> {
       procedures,
       hooks,
       started: this.#started,
+      takeOver: () => this.#takeOver(takeClients),
     })
 
     for (const hook of hooks) await steps.run('afterCreate', () => hook.afterCreate?.(app))
@@ -113,14 +114,24 @@ export class ProcessStart<Config, Services> {
       lifecycle: this.#lifecycle,
       logger: this.#logger,
     }
-    await this.#startTransports(steps, host, workers)
-    for (const hook of hooks) await steps.run('afterStart', () => hook.afterStart?.(app))
+    const { first, held } = this.#waysIn(workers)
+    await this.#startTransports(steps, host, first)
+    const { standby } = this.#options
+    const takeClients = async (more: StartSteps): Promise<void> => {
+      const standing = standby === undefined ? [] : [...this.#started]
+      await this.#startTransports(more, host, held)
+      for (const { name, running } of standing)
+        await more.run(`taking over by the transport "${name}"`, () => running.takeOver?.())
+      for (const hook of hooks) await more.run('afterStart', () => hook.afterStart?.(app))
+    }
+    if (standby === undefined) await takeClients(steps)
     await steps.run('announcing it', () => {
       if (this.#lifecycle.phase !== 'starting') throw new Error('the app was stopped while it started.')
       health.markStarted()
       this.#lifecycle.enter('running')
       const urls = this.#started.map(({ name, running }) => [name, running.url ?? null] as const)
-      this.#logger.info({ transports: Object.fromEntries(urls) }, 'started')
+      const transports = Object.fromEntries(urls)
+      this.#logger.info({ transports }, standby === undefined ? 'started' : 'standing by')
     })
     return app
   }
@@ -156,30 +167,58 @@ export class ProcessStart<Config, Services> {
     }
   }
 
-  async #startTransports(
-    steps: StartSteps,
-    host: Omit<TransportHost, 'port' | 'socket'>,
-    workers: readonly Transport[],
-  ): Promise<void> {
-    const { links, ports, sockets } = this.#options
+  /** Ends a standby, within the time that a start may take. */
+  async #takeOver(takeClients: (steps: StartSteps) => Promise<void>): Promise<void> {
+    const { signal, standby, startupTimeout } = this.#options
+    if (standby === undefined) return
+    const timeout = startupTimeout ?? this.#entry.startupTimeout
+    const steps = createStartSteps({ subject: this.#subject, timeout, signal })
+    try {
+      await takeClients(steps)
+    } finally {
+      steps.finish()
+    }
+  }
+
+  /** All transports and workers; in standby those that cannot stand by are held back until it ends. */
+  #waysIn(workers: readonly Transport[]): { readonly first: WaysIn; readonly held: WaysIn } {
+    const { links, standby } = this.#options
     const { transports, topology } = this.#entry
     if (topology.expose && links === undefined) {
       this.#logger.warn({}, 'this process exposes its services to siblings, but was started without links')
     }
     const exposed = topology.expose && links !== undefined ? [links.expose()] : []
-    const all: readonly (readonly [string, Transport])[] = [
+    const all: WaysIn = [
       ...exposed.map((transport) => [transport.name, transport] as const),
       ...Object.entries(transports),
       ...workers.map((worker) => [worker.name, worker] as const),
     ]
-    for (const [name, transport] of all) {
+    if (standby === undefined) return { first: all, held: [] }
+    return {
+      first: all.filter(([, transport]) => transport.standby),
+      held: all.filter(([, transport]) => !transport.standby),
+    }
+  }
+
+  async #startTransports(
+    steps: StartSteps,
+    host: Omit<TransportHost, 'port' | 'socket' | 'standby'>,
+    transports: WaysIn,
+  ): Promise<void> {
+    const { ports, sockets, standby } = this.#options
+    for (const [name, transport] of transports) {
       const running = await steps.run(
         `the transport "${name}"`,
         () => {
           if (this.#started.some((other) => other.name === name)) {
             throw new TypeError(`there are two transports named "${name}".`)
           }
-          return transport.start({ ...host, port: ports[name], socket: sockets[name] })
+          return transport.start({
+            ...host,
+            port: ports[name],
+            socket: sockets[name],
+            standby: standby !== undefined && transport.standby ? `${standby}.${name}.sock` : undefined,
+          })
         },
         (late) => late.close(),
       )
@@ -205,6 +244,9 @@ export class ProcessStart<Config, Services> {
     }
   }
 }
+
+/** Transports and workers by their names in the process. */
+type WaysIn = readonly (readonly [string, Transport])[]
 
 /** Makes a service before anybody asks for it. */
 async function warm(

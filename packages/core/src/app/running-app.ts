@@ -31,6 +31,7 @@ export interface RunningAppParts<Services> {
   readonly procedures: ReadonlyMap<string, NamedProcedure>
   readonly hooks: readonly Hooks<Services>[]
   readonly started: readonly StartedTransport[]
+  readonly takeOver: () => Promise<void>
 }
 
 /** A process that has started, and how it stops. */
@@ -49,6 +50,8 @@ export class RunningApp<Services> implements App<Services> {
   readonly #shutdown: System['shutdown']
   readonly #hooks: readonly Hooks<Services>[]
   readonly #started: readonly StartedTransport[]
+  readonly #takeOver: () => Promise<void>
+  #takenOver: Promise<void> | undefined
   #stopped: Promise<void> | undefined
 
   constructor(parts: RunningAppParts<Services>) {
@@ -66,10 +69,15 @@ export class RunningApp<Services> implements App<Services> {
     this.#shutdown = parts.shutdown
     this.#hooks = parts.hooks
     this.#started = parts.started
+    this.#takeOver = parts.takeOver
   }
 
   get transports(): ReadonlyMap<string, RunningTransport> {
     return new Map(this.#started.map(({ name, running }) => [name, running]))
+  }
+
+  takeOver(): Promise<void> {
+    return (this.#takenOver ??= this.#takeOver())
   }
 
   stop(reason: StopReason = 'shutdown'): Promise<void> {

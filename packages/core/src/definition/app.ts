@@ -22,6 +22,8 @@ export interface App<Services = unknown> extends AsyncDisposable {
   readonly procedures: ReadonlyMap<string, NamedProcedure>
   /** The running transports by name. */
   readonly transports: ReadonlyMap<string, RunningTransport>
+  /** Ends the standby of an app that was started in it: it takes clients, calls and jobs when this resolves. Idempotent. */
+  takeOver(): Promise<void>
   /** Drains and closes everything in order. Idempotent; rejects with every failure after the stop has gone to its end. */
   stop(reason?: StopReason): Promise<void>
 }

@@ -24,6 +24,8 @@ export interface TestHostOptions {
   readonly port?: number
   /** The file descriptor of a listening socket. */
   readonly socket?: number
+  /** The unix socket on which to listen until the transport takes over. */
+  readonly standby?: string
 }
 
 /** A transport's host for tests: the real pipeline over an auth manager in memory. */
@@ -63,6 +65,7 @@ export function createTestHost(options: TestHostOptions = {}): TestHost {
     logger,
     port: options.port,
     socket: options.socket,
+    standby: options.standby,
     close: () => lifecycle.close(),
     [Symbol.asyncDispose]: () => lifecycle.close(),
   }

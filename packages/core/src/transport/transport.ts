@@ -24,6 +24,11 @@ export interface TransportHost {
   readonly port: number | undefined
   /** The listening socket given from outside for this transport, as a file descriptor, if any. It goes before a port. */
   readonly socket: number | undefined
+  /**
+   * The path of a unix socket on which to listen alone until `takeOver`: another generation of the process serves. Only for
+   * transports that say `standby`.
+   */
+  readonly standby: string | undefined
 }
 
 /**
@@ -37,6 +42,8 @@ export interface Transport {
   readonly port?: number
   /** The address it listens on, where it also takes a listening socket from outside (`TransportHost.socket`); undefined for one that does not. */
   readonly address?: string
+  /** It can stand by: listen where no client comes, while another generation of its process serves, until it takes over. */
+  readonly standby?: boolean
   /** Where it takes WebSocket upgrades, and whether it speaks nothing else; for the routes of a gateway. Undefined for nowhere. */
   readonly webSocket?: { readonly path: string; readonly only: boolean }
   /** The ways in beyond procedures and routes that it opens itself (channels, jobs), for `quintet routes`. */
@@ -47,6 +54,8 @@ export interface Transport {
 export interface RunningTransport {
   /** Where it can be reached, e.g. `http://127.0.0.1:3002`; undefined for a worker. */
   readonly url: string | undefined
+  /** Accepts clients from now on, beside or in place of the generation before. Only after a start with `TransportHost.standby`. */
+  takeOver?(): Promise<void>
   /**
    * The process is not ready any more and will drain later: goes on serving, but tells clients not to keep their
    * connection (`Connection: close`, GOAWAY) and takes up no long work. Called before `drain`, where there is time.

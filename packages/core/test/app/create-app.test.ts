@@ -195,6 +195,35 @@ describe('createApp', () => {
     expect(events).toEqual(['first start', 'second start', 'first close'])
   })
 
+  it('stands by: what can listens in private, and the rest is started when it takes over', async () => {
+    const events: string[] = []
+    const http = recordedTransport('http', { events, standby: true })
+    const plain = recordedTransport('plain', { events })
+    const worker = recordedTransport('worker', { events })
+    const definition = system({
+      processes: [
+        {
+          name: 'http',
+          module: async () => ({ default: defineProcess({ workers: () => [worker] }) }),
+          transports: { http, plain },
+        },
+      ],
+      hooks: { afterStart: () => void events.push('afterStart') },
+    })
+    const app = await start(definition, { standby: '/run/next' })
+    expect(events).toEqual(['http start at /run/next.http.sock'])
+    expect((await app.health.report()).status).toBe('pass')
+    await Promise.all([app.takeOver(), app.takeOver()])
+    expect(events.slice(1)).toEqual(['plain start', 'worker start', 'http takes over', 'afterStart'])
+    await app.stop()
+
+    events.length = 0
+    const usual = await start(definition)
+    await usual.takeOver()
+    expect(events).toEqual(['http start', 'plain start', 'worker start', 'afterStart'])
+    await usual.stop()
+  })
+
   it('refuses a socket for a transport that takes none, or that is not there', async () => {
     const definition = system({
       processes: [

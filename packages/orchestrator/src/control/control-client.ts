@@ -15,6 +15,7 @@ export interface Command {
     | 'metrics'
     | 'secret'
     | 'restart'
+    | 'reload'
     | 'settled'
     | 'follow'
     | 'events'

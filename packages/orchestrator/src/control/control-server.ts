@@ -94,6 +94,10 @@ async function handle(
       using _progress = ecosystem.onEvent((event) => lines.send({ event }))
       return finish(await ecosystem.restart(name ?? '', { cause: causeOf(request['cause']) }))
     }
+    case 'reload': {
+      using _progress = ecosystem.onEvent((event) => lines.send({ event }))
+      return finish(await ecosystem.reload(name))
+    }
     case 'settled':
       await Promise.race([ecosystem.settled(), ecosystem.stopped])
       return finish({ failure: ecosystem.failure, status: await ecosystem.status() })

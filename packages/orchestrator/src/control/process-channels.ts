@@ -7,6 +7,7 @@ import type { SupervisorMessage } from './messages.ts'
 /** What the supervisor hears from one process. */
 export interface ChannelListener {
   ready(urls: Readonly<Record<string, string>>): void
+  standby(urls: Readonly<Record<string, string>>): void
   report(probe: number, report: HealthReport): void
   startFailed(problem: string, permanent: boolean): void
 }
@@ -97,6 +98,7 @@ export async function openProcessChannels(path: string, key: string): Promise<Pr
 function handle({ listener }: Entry, message: Readonly<Record<string, unknown>>): void {
   const { type, urls, probe, report, problem, permanent } = message
   if (type === 'ready' && isTexts(urls)) listener.ready(urls)
+  else if (type === 'standby' && isTexts(urls)) listener.standby(urls)
   else if (type === 'report' && typeof probe === 'number' && isReport(report)) listener.report(probe, report)
   else if (type === 'start-failed' && typeof problem === 'string')
     listener.startFailed(problem, permanent === true)

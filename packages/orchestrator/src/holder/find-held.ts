@@ -9,6 +9,8 @@ import type { JournaledGeneration, JournaledProcess, JournalState } from './jour
 export interface HeldProcess {
   readonly holder: Holder
   readonly generation: JournaledGeneration
+  /** The highest number that a generation in this holder has had. */
+  readonly lastNumber: number
   /** As it is written down. */
   readonly journaled: JournaledProcess
 }
@@ -33,9 +35,11 @@ export async function findHeld({ processes }: JournalState): Promise<Held> {
   const marks: ProcessMark[] = []
   for (const [id, journaled] of processes) {
     const { folder, identity, addresses, mark } = journaled.holder
-    const generation = [...journaled.generations.values()].at(-1)
+    // One that had not taken over yet is ended by its mark, as is one that had given way.
+    const generation = [...journaled.generations.values()].findLast(({ standby }) => !standby)
     if (!generation) continue
-    const { pid, ended } = readEvents(folder, generation.generation)
+    const { pid, ended, last } = readEvents(folder, generation.generation)
+    const lastNumber = Math.max(last, ...journaled.generations.keys())
     if (pid === undefined && !ended) continue
     const app = generation.identity ?? (pid === undefined ? undefined : identify(pid))
     const runs = !ended && app !== undefined && isRunning(app)
@@ -45,22 +49,32 @@ export async function findHeld({ processes }: JournalState): Promise<Held> {
       continue
     }
     const known = app === undefined ? generation : { ...generation, identity: app }
-    held.set(id, { holder: openHolder(folder, identity, addresses), generation: known, journaled })
+    held.set(id, {
+      holder: openHolder(folder, identity, addresses),
+      generation: known,
+      lastNumber,
+      journaled,
+    })
     marks.push(mark, generation.mark)
   }
   return { processes: held, unproven, marks }
 }
 
-function readEvents(folder: string, wanted: number): { pid: number | undefined; ended: boolean } {
+function readEvents(
+  folder: string,
+  wanted: number,
+): { pid: number | undefined; ended: boolean; last: number } {
   let pid: number | undefined
+  let last = 0
   let ended = false
   try {
     followEvents(folder, (event) => {
+      if (event.type !== 'holding') last = Math.max(last, event.generation)
       if (event.type === 'started' && event.generation === wanted) ({ pid } = event)
       if (event.type === 'ended' && event.generation === wanted) ended = true
     })[Symbol.dispose]()
   } catch {
     // The folder is gone, and with it every proof.
   }
-  return { pid, ended }
+  return { pid, ended, last }
 }

@@ -22,6 +22,8 @@ export interface JournaledGeneration {
   readonly startedAt: number
   /** How often the process was started again after a crash, up to now. */
   readonly restarts: number
+  /** It has not taken over yet from the one before. */
+  readonly standby?: true
   /** Undefined until it has said that it runs. */
   readonly identity?: ProcessIdentity
 }

@@ -167,9 +167,10 @@ function openKept(state: StateDirectory, found: Held, journal: Journal, options:
     digest,
   })
   const adopted = new Map<string, AdoptedProcess>()
-  for (const [id, { generation }] of found.processes) {
+  for (const [id, { generation, lastNumber }] of found.processes) {
     adopted.set(id, {
       generation: generation.generation,
+      lastNumber,
       mark: generation.mark,
       startedAt: generation.startedAt,
       restarts: generation.restarts,

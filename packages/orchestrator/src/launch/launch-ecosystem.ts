@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openProcessChannels } from '../control/process-channels.ts'
@@ -185,6 +186,8 @@ export async function launchEcosystem(
   const supervisor = createSupervisor({
     plan,
     ...(kept ? { spawn: kept.spawn, adopted: kept.adopted } : {}),
+    standby: (id) =>
+      kept?.holder(id) === 'held' ? join(state.run, `s.${randomBytes(3).toString('hex')}`) : undefined,
     logs,
     ports,
     channels,
@@ -194,6 +197,7 @@ export async function launchEcosystem(
     environment,
     onEvent(event) {
       if (event.type === 'process') logs.get(event.id)?.note(`${event.from} -> ${event.to}: ${event.reason}`)
+      if (event.type === 'reload') logs.get(event.id)?.note(`reload ${event.state}: ${event.reason}`)
       if (event.type === 'process' && isOver(event.to)) kept?.release(event.id)
       onEvent(event)
     },
@@ -283,6 +287,7 @@ export async function launchEcosystem(
         { code: 'ERR_ORCHESTRATOR_UNKNOWN_PROCESS', kind: 'not-found' },
       )
     },
+    reload: (name) => supervisor.reload(name),
     restart: (name, restartOptions) => supervisor.restart(name, restartOptions),
     secret(name) {
       const names = new Set([

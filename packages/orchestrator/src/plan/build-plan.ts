@@ -118,6 +118,7 @@ function planApp({ app, system, bootstrap }: LoadedApp, input: PlanInput): Plann
       env: { ...system.env, ...app.env },
       ports: {},
       addresses: {},
+      standby: false,
       dependsOn: [],
       critical: true,
       startupTimeout: 300_000,
@@ -151,6 +152,7 @@ function planApp({ app, system, bootstrap }: LoadedApp, input: PlanInput): Plann
       env: { ...system.env, ...entry.env, ...app.env },
       ports: portsOf(entry, instance),
       addresses: addressesOf(entry),
+      standby: canStandBy(entry),
       dependsOn: [...migrated, ...appsBefore, ...siblings],
       critical: entry.critical || (app.critical && !namesCritical),
       startupTimeout: app.startupTimeout ?? entry.startupTimeout,
@@ -189,6 +191,13 @@ function addressesOf(entry: ResolvedProcess): Record<string, string> {
     address === undefined || port === undefined ? [] : [[name, address] as const],
   )
   return Object.fromEntries(found)
+}
+
+/** All that has a port can listen elsewhere first; the rest is held back until then. */
+function canStandBy(entry: ResolvedProcess): boolean {
+  return Object.values(entry.transports).every(
+    ({ address, port, standby = false }) => port === undefined || (address !== undefined && standby),
+  )
 }
 
 function probeOf(entry: ResolvedProcess, ecosystem: Ecosystem): PlannedProcess['health'] {

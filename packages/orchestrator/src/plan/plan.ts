@@ -54,6 +54,8 @@ export interface PlannedProcess {
   readonly ports: Readonly<Record<string, number>>
   /** Where it listens, by the names of the transports that take a socket from outside. */
   readonly addresses: Readonly<Record<string, string>>
+  /** A new generation can stand by beside the one that serves, and take its clients over. */
+  readonly standby: boolean
   /** Of every group at least one must be ready (or, for a task, completed) before this one starts. */
   readonly dependsOn: readonly (readonly string[])[]
   /** These stop after this one, although this one does not wait for them when it starts. */

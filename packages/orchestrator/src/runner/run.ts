@@ -12,6 +12,7 @@ import { createSystemLogger } from '@quintet/core/logger'
 import { flushCompileCache } from 'node:module'
 import { dirname, resolve } from 'node:path'
 import { badCommand, describeError, OrchestratorError } from '../errors.ts'
+import { standbyVariable } from '../control/messages.ts'
 import { loadSystem } from '../plan/load-system.ts'
 import { inTopologyOrder } from '../plan/topology-order.ts'
 import { assertPorts, ofTransports, readPorts, type Ports } from './ports.ts'
@@ -71,6 +72,7 @@ async function tellSupervisor(error: unknown): Promise<void> {
     ...supervisor,
     report: async () => ({ status: 'fail', checks: {} }),
     stopping: () => undefined,
+    takeOver: () => undefined,
   })
   link.send({ type: 'start-failed', problem: describeError(error), permanent: true })
   await link.close()
@@ -121,6 +123,7 @@ class Runner {
   #logger: Logger
   /** Why the supervisor is about to stop it. */
   #announced: StopReason = 'shutdown'
+  readonly #takenOver = Promise.withResolvers<void>()
   #running = false
   #stopping = false
   #failed = false
@@ -137,12 +140,13 @@ class Runner {
         stopping: (reason) => {
           this.#announced = reason
         },
+        takeOver: this.#takenOver.resolve,
       })
   }
 
   async run({ processes, instance, ports, sockets, baseUrl }: RunnerInput): Promise<void> {
     this.#listen()
-    const urls: Record<string, string> = {}
+    const standby = takeStandby(process.env)
     try {
       for (const name of processes) {
         const logger = makeLogger(this.#system, { system: this.#system.name, process: name, instance })
@@ -158,17 +162,21 @@ class Runner {
           sockets: ofTransports(this.#system, name, sockets),
           ...startupTimeoutOf(process.env),
           ...(links ? { links } : {}),
+          ...(standby === undefined ? {} : { standby }),
           signal: this.#starting.signal,
         })
         this.#apps.push(app)
-        for (const [transport, running] of app.transports)
-          if (running.url !== undefined) urls[transport] = running.url
         this.#starting.signal.throwIfAborted()
       }
       this.#running = true
       // Written now, and not while the process ends: on a busy machine that takes seconds.
       setTimeout(() => flushCompileCache(), 1_000).unref()
-      this.#link?.send({ type: 'ready', urls })
+      if (standby !== undefined) {
+        this.#link?.send({ type: 'standby', urls: this.#urls() })
+        await this.#takenOver.promise
+        for (const app of this.#apps) await app.takeOver()
+      }
+      this.#link?.send({ type: 'ready', urls: this.#urls() })
     } catch (error) {
       if (!this.#stopping) {
         this.#failed = true
@@ -183,6 +191,13 @@ class Runner {
       this.#stopping = true
       await this.#stopApps('failure')
     }
+  }
+
+  #urls(): Record<string, string> {
+    const urls: Record<string, string> = {}
+    for (const app of this.#apps)
+      for (const [transport, { url }] of app.transports) if (url !== undefined) urls[transport] = url
+    return urls
   }
 
   async #report(): Promise<HealthReport> {
@@ -291,6 +306,13 @@ function makeLogger(system: System, fields: Record<string, unknown>): Logger {
   const level =
     (process.env['QUINTET_LOG_LEVEL'] as LogLevel | undefined) ?? (dev ? system.dev.logLevel : undefined)
   return createSystemLogger(system, { level, fields })
+}
+
+/** Where it is to listen until it takes over; what it starts itself must not take that for its own. */
+function takeStandby(env: NodeJS.ProcessEnv): string | undefined {
+  const standby = env[standbyVariable]
+  delete env[standbyVariable]
+  return standby
 }
 
 /** What the ecosystem file says in place of the process entry. */

@@ -9,6 +9,8 @@ export interface SupervisorLinkOptions {
   readonly report: () => Promise<HealthReport>
   /** Told why the SIGTERM that follows comes. */
   readonly stopping: (reason: StopReason) => void
+  /** Told that the standby ends. */
+  readonly takeOver: () => void
 }
 
 /** A process's connection to its supervisor. It keeps serving when it is cut off, and tries to come back. */
@@ -36,7 +38,7 @@ export function linkToSupervisor(options: SupervisorLinkOptions): SupervisorLink
   let closed = false
   let retry: NodeJS.Timeout | undefined
   /** What the supervisor has to hear again after a reconnection. */
-  let ready: ProcessMessage | undefined
+  let state: ProcessMessage | undefined
   let waiting: ProcessMessage[] = []
   let onConnected = (): void => undefined
 
@@ -48,7 +50,7 @@ export function linkToSupervisor(options: SupervisorLinkOptions): SupervisorLink
     current.once('connect', () => {
       lines = channel
       channel.send({ type: 'hello', token: options.token } satisfies ProcessMessage)
-      for (const message of ready && !waiting.includes(ready) ? [ready, ...waiting] : waiting)
+      for (const message of state && !waiting.includes(state) ? [state, ...waiting] : waiting)
         channel.send(message)
       waiting = []
       onConnected()
@@ -63,6 +65,7 @@ export function linkToSupervisor(options: SupervisorLinkOptions): SupervisorLink
 
   async function answer(message: Readonly<Record<string, unknown>>): Promise<void> {
     if (message['type'] === 'stopping') options.stopping(message['reason'] as StopReason)
+    if (message['type'] === 'take-over') options.takeOver()
     if (message['type'] !== 'probe') return
     const report = await options.report()
     lines?.send({ type: 'report', probe: Number(message['probe']), report } satisfies ProcessMessage)
@@ -79,7 +82,7 @@ export function linkToSupervisor(options: SupervisorLinkOptions): SupervisorLink
   open()
   return {
     send(message) {
-      if (message.type === 'ready') ready = message
+      if (message.type === 'ready' || message.type === 'standby') state = message
       if (lines) lines.send(message)
       else waiting.push(message)
     },

@@ -15,6 +15,13 @@ export type EcosystemEvent =
       /** Milliseconds until the next start, in `backoff`. */
       readonly delay?: number
     }
+  /** A new generation takes the place of the one that serves; `failed`: the old one goes on. */
+  | {
+      readonly type: 'reload'
+      readonly id: string
+      readonly state: 'begun' | 'done' | 'failed'
+      readonly reason: string
+    }
   /** A critical process is past its budget: its app fails, and everything with it when the app is critical. */
   | {
       readonly type: 'escalated'

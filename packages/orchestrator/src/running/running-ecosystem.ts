@@ -37,6 +37,16 @@ export interface LogSubscription extends Disposable {
   readonly caughtUp: Promise<void>
 }
 
+/** What has become of a reload. */
+export interface ReloadResult {
+  /** Those whose new generation serves. */
+  readonly reloaded: readonly string[]
+  /** Those that were stopped and started. */
+  readonly restarted: readonly string[]
+  /** What comes after it was not tried. */
+  readonly failed: { readonly id: string; readonly reason: string } | null
+}
+
 /** Why an ecosystem had to give up. */
 export interface EcosystemFailure {
   /** Of the process, or the name of the server, that everything hangs on. */
@@ -68,6 +78,13 @@ export interface RunningEcosystem extends AsyncDisposable {
   metrics(id: string): readonly Sample[]
   /** Restarts an app, a process or an instance, and resolves when it is settled again. */
   restart(name: string, options?: RestartOptions): Promise<readonly string[]>
+  /**
+   * Puts a new generation in the place of each process of an app, or of all, one instance after the other, dependencies
+   * first: it takes clients over when it has started and its health is good, and then the old one drains. Resolves when
+   * the old ones are gone, or with the first that failed, whose old generation goes on. What cannot stand by (ports that
+   * are no inherited sockets, `onSupervisorLoss: 'stop'`), or does not serve, is restarted.
+   */
+  reload(name?: string): Promise<ReloadResult>
   /** A secret by the name under which systems require it, or `operator-token` or `maintenance-token`; for the operator alone. */
   secret(name: string): string
   /** Resolves when every process is ready, has failed, or waits for one that failed. */

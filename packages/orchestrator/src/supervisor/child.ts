@@ -13,6 +13,8 @@ export interface ChildOptions {
   readonly generation: number
   /** How often the process was started again after a crash, up to now. */
   readonly restarts: number
+  /** Another generation serves until this one takes over. */
+  readonly standby: boolean
   readonly env: Readonly<Record<string, string>>
   /** The ports that it was given; they must be free again when it is gone. */
   readonly ports: readonly number[]
@@ -39,6 +41,8 @@ export interface ChildEnding {
 export interface Child {
   /** Undefined when it could not be started. */
   readonly pid: number | undefined
+  /** Its standby has ended. */
+  tookOver(): void
   /** SIGTERM to the group, SIGKILL after `graceMs`, by default the process's own stop timeout. Idempotent. */
   terminate(graceMs?: number): void
   /** SIGKILL to the group at once. */
@@ -100,6 +104,7 @@ export function startChild(options: ChildOptions): Child {
 
   return {
     pid: child.pid,
+    tookOver: () => undefined,
     terminate(graceMs = stopTimeout) {
       if (ended || force) return
       signalGroup(identity, 'SIGTERM')

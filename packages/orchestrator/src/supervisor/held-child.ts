@@ -8,7 +8,7 @@ import type { Holder } from '../holder/holder.ts'
 import { identify, isRunning, type ProcessIdentity } from '../processes/process-identity.ts'
 import { endGroup, signalGroup, sweep, takenPort, type Child, type ChildOptions } from './child.ts'
 
-export interface HeldChildOptions extends Omit<ChildOptions, 'env' | 'restarts'> {
+export interface HeldChildOptions extends Omit<ChildOptions, 'env' | 'restarts' | 'standby'> {
   readonly holder: Holder
   /** Undefined for one that is only about to start. */
   readonly identity: ProcessIdentity | undefined
@@ -19,7 +19,7 @@ export interface HeldChildOptions extends Omit<ChildOptions, 'env' | 'restarts'>
 const lookInterval = 1_000
 
 /** Follows a generation in its holder: from its start, or from wherever it is by now. */
-export function followHeldChild(options: HeldChildOptions): Child {
+export function followHeldChild(options: HeldChildOptions): Omit<Child, 'tookOver'> {
   const { holder, generation, mark } = options
   let identity: ProcessIdentity | undefined
   let outputs: readonly Output[] = []

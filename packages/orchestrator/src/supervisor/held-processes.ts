@@ -44,6 +44,8 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
   const { journal, held } = options
   const holders = new Map<string, Holder>()
   const releases = new Map<string, NodeJS.Timeout>()
+  /** How many generations of a process have not ended. */
+  const live = new Map<string, number>()
   for (const [id, { holder }] of held.processes) holders.set(id, holder)
 
   function release(id: string): void {
@@ -75,22 +77,43 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
   function follow(child: Omit<ChildOptions, 'env'>, holder: Holder, entry: JournaledGeneration): Child {
     const { id } = child.process
     const addressed = new Set(holder.addresses.map(({ port }) => port))
-    return followHeldChild({
+    let known = entry
+    const write = (change: Partial<JournaledGeneration>): void => {
+      known = { ...known, ...change }
+      journal.append({ type: 'generation', id, ...known })
+    }
+    const followed = followHeldChild({
       ...child,
       // Those that the holder listens on stay taken.
       ports: child.ports.filter((port) => !addressed.has(port)),
       holder,
       identity: entry.identity,
-      started: (identity) => journal.append({ type: 'generation', id, ...entry, identity }),
+      started: (identity) => write({ identity }),
       gone(ending) {
         ended(id, entry.generation)
         child.gone(ending)
       },
     })
+    return {
+      get pid() {
+        return followed.pid
+      },
+      tookOver() {
+        const { standby, ...rest } = known
+        if (!standby) return
+        known = rest
+        write({})
+      },
+      terminate: followed.terminate,
+      kill: followed.kill,
+    }
   }
 
   function ended(id: string, generation: number): void {
     journal.append({ type: 'ended', id, generation })
+    const left = (live.get(id) ?? 1) - 1
+    live.set(id, left)
+    if (left > 0) return
     const timer = setTimeout(() => release(id), holdTime)
     timer.unref()
     releases.set(id, timer)
@@ -116,7 +139,7 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
         }
         const holder = await findHolder(id)
         if (stopped) return fail('it was stopped before it started')
-        const { generation, mark, restarts } = child
+        const { generation, mark, restarts, standby } = child
         const entry = {
           generation,
           mark,
@@ -124,8 +147,10 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
           ports: options.ports(id),
           startedAt: Date.now(),
           restarts,
+          ...(standby ? { standby } : {}),
         }
         journal.append({ type: 'generation', id, ...entry })
+        live.set(id, (live.get(id) ?? 0) + 1)
         try {
           const command = markedCommand(child.process.command, mark)
           const env = { ...child.env, [markVariable]: mark.variable }
@@ -141,6 +166,7 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
         get pid() {
           return started?.pid
         },
+        tookOver: () => started?.tookOver(),
         terminate(grace) {
           if (started) started.terminate(grace)
           else stopped = true
@@ -154,6 +180,7 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
     adopt(child) {
       const found = held.processes.get(child.process.id)
       if (!found) throw new TypeError(`Nothing is held of ${child.process.id}.`)
+      live.set(child.process.id, 1)
       return follow(child, found.holder, found.generation)
     },
     release,

@@ -1,12 +1,13 @@
-import type { HealthReport } from '@quintet/core'
-import type { ChannelListener, ProcessChannel, ProcessChannels } from '../control/process-channels.ts'
-import { controlVariables } from '../control/messages.ts'
+import type { HealthReport, StopReason } from '@quintet/core'
+import type { ProcessChannels } from '../control/process-channels.ts'
 import type { ProcessLog } from '../logs/process-log.ts'
 import type { Plan, PlannedProcess } from '../plan/plan.ts'
 import type { Guardian } from '../processes/guardian.ts'
 import type { ProcessMark } from '../processes/process-mark.ts'
 import { startChild, type Child, type ChildOptions } from './child.ts'
+import { startGeneration, type Generation, type GenerationListener } from './generation.ts'
 import { createProcessMachine, type ProcessMachine, type ProcessTransition } from './process-machine.ts'
+import { startSuccessor } from './reload/start-successor.ts'
 import type { SupervisorClock } from './timers.ts'
 
 export interface SupervisedProcessOptions {
@@ -18,7 +19,7 @@ export interface SupervisedProcessOptions {
   readonly log: ProcessLog
   /** The mark of the next child. */
   readonly mark: () => ProcessMark
-  /** What it gets beside the means to reach us. */
+  /** Its environment, but for how it finds its supervisor and its ports. */
   readonly environment: () => Readonly<Record<string, string>>
   readonly ports: Readonly<Record<string, number>>
   readonly onChange: (transition: ProcessTransition) => void
@@ -32,6 +33,8 @@ export interface SupervisedProcessOptions {
 
 export interface AdoptedProcess {
   readonly generation: number
+  /** The highest number that a generation of the process has had. */
+  readonly lastNumber: number
   readonly mark: ProcessMark
   /** By the wall clock. */
   readonly startedAt: number
@@ -42,7 +45,7 @@ export interface AdoptedProcess {
   readonly attach: (options: Omit<ChildOptions, 'env'>) => Child
 }
 
-/** One process of the plan with its machine, its child and its log. */
+/** One process of the plan with its machine, its generations and its log. */
 export interface SupervisedProcess {
   readonly planned: PlannedProcess
   readonly machine: ProcessMachine
@@ -53,144 +56,110 @@ export interface SupervisedProcess {
   /** Where its transports listen. */
   readonly urls: Readonly<Record<string, string>>
   readonly report: HealthReport | undefined
+  /**
+   * Puts a new generation in the place of the one that serves; resolves when the old one has drained and is gone. One at a
+   * time, and only while it serves.
+   *
+   * @param standby the path that the private sockets of the new generation begin with.
+   * @throws Error saying why the new generation did not take over; the old one goes on.
+   */
+  reload(standby: string): Promise<void>
   /** Ends the child at once, without asking it. */
   kill(): void
 }
 
 export function createSupervisedProcess(options: SupervisedProcessOptions): SupervisedProcess {
-  const { planned, clock, log } = options
-  let child: Child | undefined
-  let channel: ProcessChannel | undefined
-  let startedAt: number | undefined
-  let urls: Readonly<Record<string, string>> = {}
-  let report: HealthReport | undefined
-  let problem: string | undefined
-  let permanent = false
-  let generation = options.adopted?.generation ?? 0
-  let probeNumber = 0
-  let probing = false
-  let probeTimer: unknown
+  const { planned, clock, log, adopted } = options
+  let current: Generation | undefined
+  let lastNumber = adopted?.lastNumber ?? 0
+  /** One that is to take over. */
+  let successor: Generation | undefined
+  /** One that has given way, and drains. */
+  let retiring: Generation | undefined
+  let reloading: AbortController | undefined
 
-  function spawn(): void {
-    generation += 1
-    run(options.mark(), clock.now(), (child, token) =>
+  function startNext(listener: GenerationListener, standby?: string): Generation {
+    lastNumber += 1
+    return generationOf(lastNumber, options.mark(), clock.now(), listener, standby, (child, control) =>
       (options.spawn ?? startChild)({
         ...child,
-        env: {
-          ...options.environment(),
-          QUINTET_PORTS: JSON.stringify(options.ports),
-          [controlVariables.socket]: options.channels.path,
-          [controlVariables.token]: token,
-        },
+        env: { ...options.environment(), QUINTET_PORTS: JSON.stringify(options.ports), ...control },
       }),
     )
   }
 
-  function adopt(): void {
-    const { adopted } = options
-    if (adopted) run(adopted.mark, adopted.startedAt, adopted.attach)
-  }
-
-  function run(
+  function generationOf(
+    number: number,
     mark: ProcessMark,
-    since: number,
-    start: (child: Omit<ChildOptions, 'env'>, token: string) => Child,
-  ): void {
-    probing = true
-    urls = {}
-    report = undefined
-    problem = undefined
-    permanent = false
-    const listener: ChannelListener = {
-      ready(found) {
-        urls = found
-        machine.send({ type: 'listening' })
-      },
-      report(probe, answer) {
-        if (probe !== probeNumber) return
-        clock.clearTimeout(probeTimer)
-        report = answer
-        machine.send({
-          type: 'probed',
-          responsive: true,
-          healthy: answer.status !== 'fail',
-          detail: describeReport(answer),
-        })
-      },
-      startFailed(reason, isPermanent) {
-        problem = reason
-        permanent = isPermanent
-      },
-    }
-    const opened = options.channels.open(listener, mark.variable)
-    channel = opened
-    const started = start(
-      {
-        process: planned,
-        generation,
-        restarts: machine.restarts,
-        ports: Object.values(options.ports),
-        mark,
-        output: {
-          stdout: (stream) => log.consume(stream, 'stdout'),
-          stderr: (stream) => log.consume(stream, 'stderr'),
-        },
-        exited() {
-          // What is swept up behind it takes a while; it answers no probe meanwhile, and that is not its failure.
-          probing = false
-          clock.clearTimeout(probeTimer)
-        },
-        gone(ending) {
-          if (started.pid !== undefined) options.guardian.remove(-started.pid)
-          opened.close()
-          clock.clearTimeout(probeTimer)
-          child = undefined
-          startedAt = undefined
-          const reason = problem === undefined ? ending.reason : `${problem} (${ending.reason})`
-          machine.send({
-            type: 'gone',
-            reason,
-            success: ending.success,
-            permanent: permanent || ending.permanent === true,
-          })
-        },
-      },
-      opened.token,
-    )
-    child = started
-    startedAt = since
-    if (started.pid !== undefined) options.guardian.add(-started.pid)
+    startedAt: number,
+    listener: GenerationListener,
+    standby: string | undefined,
+    start: (child: Omit<ChildOptions, 'env'>, control: Readonly<Record<string, string>>) => Child,
+  ): Generation {
+    const { channels, guardian, ports } = options
+    const { restarts } = machine
+    return startGeneration({
+      ...{ planned, number, mark, startedAt, restarts, ports, standby, clock, channels, guardian, log },
+      listener,
+      start,
+    })
   }
 
-  function probe(timeoutMs: number): void {
-    if (!probing) return
-    probeNumber += 1
-    const failed = (detail: string): void =>
-      machine.send({ type: 'probed', responsive: false, healthy: false, detail })
-    probeTimer = clock.setTimeout(() => {
-      // An answer that comes later is dropped.
-      probeNumber += 1
-      failed(`it did not answer a probe within ${timeoutMs} ms`)
-    }, timeoutMs)
-    // Not connected: the timeout speaks for it, so that a process which reconnects in time loses nothing.
-    channel?.send({ type: 'probe', probe: probeNumber })
+  /** What the machine hears of the generation that serves. */
+  const served: GenerationListener = {
+    standingBy: () => undefined,
+    listening: () => machine.send({ type: 'listening' }),
+    probed: (answer) => machine.send({ type: 'probed', ...answer }),
+    gone({ reason, success, permanent = false }) {
+      current = undefined
+      reloading?.abort(new Error('the generation that served has ended'))
+      machine.send({ type: 'gone', reason, success, permanent })
+    },
+  }
+
+  async function reload(standby: string, signal: AbortSignal): Promise<void> {
+    try {
+      const start = (listener: GenerationListener): Generation => (successor = startNext(listener, standby))
+      const next = await startSuccessor({ planned, clock, standby, signal, start })
+      retiring = current
+      current = next
+      next.tell(served)
+    } finally {
+      successor = undefined
+    }
+    // A probe that the old one has not answered is forgotten with it.
+    if (planned.health !== false) current.probe(planned.health.timeout)
+    await new Promise<void>((resolve) => {
+      if (!retiring) return resolve()
+      retiring.tell({ ...ignored, gone: () => resolve() })
+      retiring.terminate('deployment')
+    })
+    retiring = undefined
+  }
+
+  function terminate(reason: string, cause: StopReason, graceMs?: number): void {
+    reloading?.abort(new Error(reason))
+    log.note(`stopping: ${reason}`)
+    current?.terminate(cause, graceMs)
   }
 
   const machine = createProcessMachine({
     process: planned,
     supervision: options.supervision,
     clock,
-    restarts: options.adopted?.restarts,
+    restarts: adopted?.restarts,
     effects: {
-      spawn,
-      adopt,
-      terminate(reason, cause, graceMs) {
-        clock.clearTimeout(probeTimer)
-        channel?.send({ type: 'stopping', reason: cause })
-        log.note(`stopping: ${reason}`)
-        child?.terminate(graceMs)
+      spawn() {
+        current = startNext(served)
       },
-      probe,
+      adopt() {
+        if (adopted) {
+          const { generation, mark, startedAt, attach } = adopted
+          current = generationOf(generation, mark, startedAt, served, undefined, attach)
+        }
+      },
+      terminate,
+      probe: (timeoutMs) => current?.probe(timeoutMs),
       changed: options.onChange,
       crashed: options.onCrash,
       exhausted: options.onExhausted,
@@ -202,23 +171,37 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     machine,
     log,
     get pid() {
-      return child?.pid
+      return current?.pid
     },
     get startedAt() {
-      return startedAt
+      return current?.startedAt
     },
     get urls() {
-      return urls
+      return current?.urls ?? {}
     },
     get report() {
-      return report
+      return current?.report
     },
-    kill: () => child?.kill(),
+    async reload(standby) {
+      if (reloading) throw new Error('it is being reloaded already')
+      if (machine.phase !== 'ready') throw new Error(`it is ${machine.phase}`)
+      const abort = new AbortController()
+      reloading = abort
+      try {
+        await reload(standby, abort.signal)
+      } finally {
+        reloading = undefined
+      }
+    },
+    kill() {
+      for (const each of [current, successor, retiring]) each?.kill()
+    },
   }
 }
 
-function describeReport(report: HealthReport): string {
-  const failing = Object.entries(report.checks).filter(([, check]) => check.status === 'fail')
-  if (failing.length === 0) return `its health is ${report.status}`
-  return failing.map(([name, check]) => `${name}: ${check.detail ?? 'fails'}`).join('; ')
+const ignored: GenerationListener = {
+  standingBy: () => undefined,
+  listening: () => undefined,
+  probed: () => undefined,
+  gone: () => undefined,
 }

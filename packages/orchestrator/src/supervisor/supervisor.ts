@@ -1,6 +1,6 @@
 import type { Plan } from '../plan/plan.ts'
 import { isNamed } from '../running/is-named.ts'
-import type { RestartCause, RestartOptions } from '../running/running-ecosystem.ts'
+import type { ReloadResult, RestartCause, RestartOptions } from '../running/running-ecosystem.ts'
 import { OrchestratorError } from '../errors.ts'
 import type { EcosystemEvent } from '../running/ecosystem-events.ts'
 import { isAlive, isSatisfied, type ProcessTransition } from './process-machine.ts'
@@ -21,6 +21,8 @@ export interface SupervisorOptions extends Pick<
   readonly logs: ReadonlyMap<string, SupervisedProcess['log']>
   readonly ports: ReadonlyMap<string, Readonly<Record<string, number>>>
   readonly environment: (id: string) => Readonly<Record<string, string>>
+  /** The path that the private sockets of a new generation of a process begin with; undefined when it cannot have one beside the old. */
+  readonly standby?: (id: string) => string | undefined
   /** What an earlier supervisor has left, by process. */
   readonly adopted?: ReadonlyMap<string, AdoptedProcess>
   readonly onEvent: (event: EcosystemEvent) => void
@@ -43,6 +45,12 @@ export interface Supervisor {
    * @throws OrchestratorError `ERR_ORCHESTRATOR_UNKNOWN_PROCESS`
    */
   restart(name: string, options?: RestartOptions): Promise<readonly string[]>
+  /**
+   * Reloads the services of an app, a process, an instance, or all.
+   *
+   * @throws OrchestratorError `ERR_ORCHESTRATOR_UNKNOWN_PROCESS`
+   */
+  reload(name?: string): Promise<ReloadResult>
   /** Stops everything in order. Idempotent. */
   stop(reason: string): Promise<void>
   /** Ends everything at once. */
@@ -60,6 +68,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const held = new Set<string>()
   /** Until when an unhealthy process is worth waiting for, by the monotonic clock. */
   const recoverBy = new Map<string, number>()
+  /** Reloads in progress. */
+  const reloads = new Set<Promise<unknown>>()
   let stopping: Promise<void> | undefined
 
   for (const planned of plan.processes) {
@@ -250,6 +260,39 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       .map((each) => each.id)
   }
 
+  async function reloadOne(id: string): Promise<'reloaded' | 'restarted'> {
+    const { machine, planned } = get(id)
+    const standby = planned.standby && machine.phase === 'ready' ? options.standby?.(id) : undefined
+    if (standby === undefined) {
+      await restartTogether([id], [], 'it is reloaded', 'deployment')
+      await until(() => isSettled(id))
+      if (!hasStarted(machine.phase)) throw notStarted([id])
+      return 'restarted'
+    }
+    await get(id).reload(standby)
+    return 'reloaded'
+  }
+
+  async function reload(ids: readonly string[]): Promise<ReloadResult> {
+    const done = { reloaded: [] as string[], restarted: [] as string[] }
+    for (const id of ids) {
+      const tell = (state: 'begun' | 'done' | 'failed', reason: string): void =>
+        onEvent({ type: 'reload', id, state, reason })
+      if (stopping) return { ...done, failed: { id, reason: isStopping().message } }
+      tell('begun', 'it is reloaded')
+      try {
+        const how = await reloadOne(id)
+        done[how].push(id)
+        tell('done', `it was ${how}`)
+      } catch (error) {
+        const { message: reason } = error as Error
+        tell('failed', reason)
+        return { ...done, failed: { id, reason } }
+      }
+    }
+    return { ...done, failed: null }
+  }
+
   function notStarted(ids: readonly string[]): OrchestratorError {
     const reasons = ids.map((id) => {
       const { phase, lastFailure } = get(id).machine
@@ -282,6 +325,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       for (const id of step) get(id).machine.send({ type: 'stop', reason, forGood: true })
       await until(() => step.every((id) => get(id).machine.phase === 'stopped'))
     }
+    // Generations that were to take over or have given way.
+    await Promise.allSettled(reloads)
   }
 
   return {
@@ -307,6 +352,17 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         if (missing.length > 0) throw notStarted(missing)
       }
       return ids
+    },
+    async reload(name) {
+      const wanted = name === undefined ? [...processes.keys()] : select(name)
+      if (stopping) throw isStopping()
+      const work = reload(wanted.filter((id) => get(id).planned.kind === 'service'))
+      reloads.add(work)
+      try {
+        return await work
+      } finally {
+        reloads.delete(work)
+      }
     },
     stop(reason) {
       if (!stopping) {

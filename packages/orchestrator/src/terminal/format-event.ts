@@ -16,6 +16,10 @@ export function formatEvent(event: EcosystemEvent): string | undefined {
           ? `${event.id} failed, and its app with it: ${event.reason}`
           : `${event.id} failed, and everything hangs on it: stopping. ${event.reason}`,
       )
+    case 'reload':
+      if (event.state === 'begun') return `${event.id} ${paint('cyan', 'reloading')}`
+      if (event.state === 'done') return `${event.id} ${paint('green', 'reloaded')}`
+      return paint('red', `${event.id} was not reloaded, and goes on as it was: ${event.reason}`)
     case 'process': {
       if (event.to === 'waiting' || event.to === 'probing') return undefined
       const delay = event.delay === undefined ? '' : `, again in ${event.delay} ms`

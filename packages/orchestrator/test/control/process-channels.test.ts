@@ -42,6 +42,7 @@ describe('a process', () => {
     const heard: unknown[] = []
     const { token } = channels.open(
       {
+        standby: () => undefined,
         ready: (urls) => heard.push(urls),
         report: (_probe, given) => heard.push(given),
         startFailed: () => undefined,
@@ -58,6 +59,7 @@ describe('a process', () => {
   it('whose message cannot be handled loses its connection, and nothing else happens', async () => {
     const { token } = channels.open(
       {
+        standby: () => undefined,
         ready: () => {
           throw new Error('a bug of ours')
         },

@@ -20,6 +20,7 @@ const planned: PlannedProcess = {
   env: {},
   ports: {},
   addresses: {},
+  standby: false,
   dependsOn: [],
   stopsBefore: [],
   critical: false,

@@ -19,6 +19,7 @@ const service: PlannedProcess = {
   env: {},
   ports: {},
   addresses: {},
+  standby: false,
   dependsOn: [],
   stopsBefore: [],
   critical: false,
@@ -155,7 +156,12 @@ function bench(change: PlanChange = {}): Bench {
         terminating: false,
       }
       children.set(id, child)
-      return { pid: undefined, terminate: () => void (child.terminating = true), kill: () => undefined }
+      return {
+        pid: undefined,
+        tookOver: () => undefined,
+        terminate: () => void (child.terminating = true),
+        kill: () => undefined,
+      }
     },
     onEvent: (event) => events.push(event),
     onEscalated(id) {

@@ -11,7 +11,7 @@ import { answerBatch } from './batch.ts'
 import { adoptRequests } from '../request/web-request.ts'
 import { unknownRoute } from '../request/unknown-operations.ts'
 import { createBodyWatch } from '../request/body-watch.ts'
-import { listen, listeningUrl, trackConnections } from '@quintet/core/http'
+import { openListener, trackConnections, type Listener } from '@quintet/core/http'
 import { LongAnswers } from '../exchange/long-answers.ts'
 import { Exchange } from '../exchange/exchange.ts'
 import { resolveHttp, type HttpOptions } from '../options/http-options.ts'
@@ -44,6 +44,7 @@ export function http(options: HttpOptions = {}): Transport {
   return {
     name: resolved.name,
     ...(resolved.fd === undefined ? { port: resolved.port, address: resolved.host } : {}),
+    standby: true,
     ...(resolved.websocket && { webSocket: { path: resolved.websocket.path, only: false } }),
     operations: [
       ...(resolved.openapi === undefined ? [] : openApiOperations(resolved.openapi)),
@@ -86,19 +87,28 @@ export function http(options: HttpOptions = {}): Transport {
           })
         })
       }
+      let listener: Listener
       try {
-        await listen(server, {
+        listener = await openListener(server, {
           fd: host.socket ?? (host.port === undefined ? resolved.fd : undefined),
           host: resolved.host,
           port: host.port ?? resolved.port,
+          standby: host.standby,
         })
       } catch (error) {
         site.bodies.close()
         throw error
       }
       const closed = new Promise((resolve) => server.once('close', resolve))
+      let url = listener.url('http')
       return {
-        url: listeningUrl(server, 'http'),
+        get url() {
+          return url
+        },
+        async takeOver() {
+          await listener.takeOver()
+          url = listener.url('http')
+        },
         announceStop: () => site.connections.announceClose(),
         async drain(reason, signal) {
           site.connections.announceClose()
@@ -109,6 +119,7 @@ export function http(options: HttpOptions = {}): Transport {
         },
         async close() {
           site.bodies.close()
+          listener.close()
           site.connections.destroy()
           await hub?.close()
           await closed

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { StopReason, Transport } from '@quintet/core'
-import { listen, listeningUrl } from '@quintet/core/http'
+import { openListener, type Listener } from '@quintet/core/http'
 import type { RunningTransport, TransportHost } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { toProblem } from '../problem.ts'
@@ -29,6 +29,7 @@ export function websocket(options: WebSocketOptions = {}): Transport {
   return {
     name: resolved.name,
     ...(resolved.fd === undefined ? { port: resolved.port, address: resolved.host } : {}),
+    standby: true,
     webSocket: { path: resolved.path, only: true },
     operations: socketOperations(resolved),
     async start(host: TransportHost): Promise<RunningTransport> {
@@ -45,6 +46,7 @@ class SocketServer implements RunningTransport {
   readonly #hub: SocketHub
   readonly #server: Server
   readonly #sockets = new Set<Duplex>()
+  #listener: Listener | undefined
   #closing: Promise<void> | undefined
 
   constructor(host: TransportHost, options: ResolvedWebSocketOptions) {
@@ -76,17 +78,22 @@ class SocketServer implements RunningTransport {
   }
 
   get url(): string {
-    return `${listeningUrl(this.#server, 'ws')}${this.#options.path}`
+    return `${this.#listener?.url('ws')}${this.#options.path}`
   }
 
   async listen(): Promise<void> {
-    const { port, socket } = this.#host
+    const { port, socket, standby } = this.#host
     await this.#hub.start()
-    await listen(this.#server, {
+    this.#listener = await openListener(this.#server, {
       fd: socket ?? (port === undefined ? this.#options.fd : undefined),
       host: this.#options.host,
       port: port ?? this.#options.port,
+      standby,
     })
+  }
+
+  async takeOver(): Promise<void> {
+    await this.#listener?.takeOver()
   }
 
   async drain(reason: StopReason, signal: AbortSignal): Promise<void> {
@@ -100,6 +107,7 @@ class SocketServer implements RunningTransport {
   }
 
   async #close(): Promise<void> {
+    this.#listener?.close()
     const closed = new Promise((resolve) => this.#server.close(resolve))
     for (const socket of this.#sockets) socket.destroy()
     await this.#hub.close()

@@ -62,6 +62,16 @@ export function addEcosystemCommands(program: Command): void {
     })
 
   program
+    .command('reload [name]')
+    .description(
+      'put new generations in the place of the processes of an app, or of all, without a dropped request; exit code 2 when one failed',
+    )
+    .action(async (name: string | undefined, _options, command: Command) => {
+      const { reload } = await import('../actions/running/reload-command.ts')
+      await reload(name, common(command))
+    })
+
+  program
     .command('metrics <process>')
     .description(
       'print what a process, "postgres", "redis" or "everything" used, as long as metrics.retention',

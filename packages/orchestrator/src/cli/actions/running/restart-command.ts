@@ -1,6 +1,6 @@
 import { sendCommand } from '../../../control/control-client.ts'
-import { formatEvent } from '../../../terminal/format-event.ts'
 import { explainUnknown } from './added-since.ts'
+import { showEvents } from './show-events.ts'
 import { locateState, print, type CommonOptions } from '../context.ts'
 
 export interface RestartCommandOptions extends CommonOptions {
@@ -10,12 +10,8 @@ export interface RestartCommandOptions extends CommonOptions {
 /** Restarts an app, a process or one instance, and shows meanwhile what becomes of it. */
 export async function restart(name: string, options: RestartCommandOptions): Promise<void> {
   const cause = options.deployment ? 'deployment' : 'restart'
-  const onEvent = (event: Parameters<typeof formatEvent>[0]): void => {
-    const line = options.json ? undefined : formatEvent(event)
-    if (line !== undefined) process.stderr.write(`${line}\n`)
-  }
   const { root } = locateState(options)
-  const work = sendCommand(root, { command: 'restart', name, cause }, { onEvent })
+  const work = sendCommand(root, { command: 'restart', name, cause }, { onEvent: showEvents(options) })
   const ids = (await explainUnknown(name, options, work)) as string[]
   print(options, ids, (each) => `restarted: ${each.join(', ')}`)
 }

@@ -1,0 +1,182 @@
+import type { HealthReport, StopReason } from '@quintet/core'
+import { controlVariables, standbyVariable } from '../control/messages.ts'
+import type { ChannelListener, ProcessChannels } from '../control/process-channels.ts'
+import type { ProcessLog } from '../logs/process-log.ts'
+import type { PlannedProcess } from '../plan/plan.ts'
+import type { Guardian } from '../processes/guardian.ts'
+import type { ProcessMark } from '../processes/process-mark.ts'
+import type { Child, ChildEnding, ChildOptions } from './child.ts'
+import type { SupervisorClock } from './timers.ts'
+
+/** What happens to a generation. */
+export interface GenerationListener {
+  /** It takes clients. */
+  listening(): void
+  /** It has started and waits until it is told to take over. */
+  standingBy(): void
+  /** The answer to a probe; `responsive` is false when there was none in time. */
+  probed(answer: ProbeAnswer): void
+  /** It and everything it started are gone. */
+  gone(ending: ChildEnding): void
+}
+
+export interface ProbeAnswer {
+  readonly responsive: boolean
+  readonly healthy: boolean
+  readonly detail: string
+}
+
+export interface GenerationOptions {
+  readonly planned: PlannedProcess
+  readonly number: number
+  readonly mark: ProcessMark
+  /** By the wall clock. */
+  readonly startedAt: number
+  /** How often the process was started again after a crash, up to now. */
+  readonly restarts: number
+  readonly ports: Readonly<Record<string, number>>
+  /** Where it listens until it takes over; undefined for one that takes clients at once. */
+  readonly standby?: string | undefined
+  readonly clock: SupervisorClock
+  readonly channels: ProcessChannels
+  readonly guardian: Guardian
+  readonly log: ProcessLog
+  readonly listener: GenerationListener
+  /** @param control what the process finds its supervisor by. */
+  readonly start: (child: Omit<ChildOptions, 'env'>, control: Readonly<Record<string, string>>) => Child
+}
+
+/** One child of a process, with its way to the supervisor. */
+export interface Generation {
+  readonly number: number
+  readonly pid: number | undefined
+  readonly startedAt: number
+  readonly urls: Readonly<Record<string, string>>
+  readonly report: HealthReport | undefined
+  /** Asks for its health; the listener is told within the given time, unless it has ended. */
+  probe(timeoutMs: number): void
+  /** Another one is told from now on. */
+  tell(listener: GenerationListener): void
+  /** Ends its standby. */
+  takeOver(): void
+  /** SIGTERM, after it was told why. */
+  terminate(cause: StopReason, graceMs?: number): void
+  kill(): void
+}
+
+export function startGeneration(options: GenerationOptions): Generation {
+  const { planned, number, clock, log } = options
+  let { listener } = options
+  let urls: Readonly<Record<string, string>> = {}
+  let report: HealthReport | undefined
+  let problem: string | undefined
+  let permanent = false
+  let ended = false
+  let probeNumber = 0
+  let probeTimer: unknown
+
+  const heard: ChannelListener = {
+    ready(found) {
+      urls = found
+      child.tookOver()
+      listener.listening()
+    },
+    standby(found) {
+      urls = found
+      listener.standingBy()
+    },
+    report(probe, answer) {
+      if (probe !== probeNumber) return
+      clock.clearTimeout(probeTimer)
+      report = answer
+      listener.probed({
+        responsive: true,
+        healthy: answer.status !== 'fail',
+        detail: describeReport(answer),
+      })
+    },
+    startFailed(reason, isPermanent) {
+      problem = reason
+      permanent = isPermanent
+    },
+  }
+  const channel = options.channels.open(heard, options.mark.variable)
+  const child = options.start(
+    {
+      process: planned,
+      generation: number,
+      restarts: options.restarts,
+      standby: options.standby !== undefined,
+      ports: Object.values(options.ports),
+      mark: options.mark,
+      output: {
+        stdout: (stream) => log.consume(stream, 'stdout'),
+        stderr: (stream) => log.consume(stream, 'stderr'),
+      },
+      exited() {
+        // What is swept up behind it takes a while; it answers no probe meanwhile, and that is not its failure.
+        ended = true
+        clock.clearTimeout(probeTimer)
+      },
+      gone(ending) {
+        if (child.pid !== undefined) options.guardian.remove(-child.pid)
+        channel.close()
+        clock.clearTimeout(probeTimer)
+        listener.gone({
+          ...ending,
+          reason: problem === undefined ? ending.reason : `${problem} (${ending.reason})`,
+          permanent: permanent || ending.permanent === true,
+        })
+      },
+    },
+    {
+      [controlVariables.socket]: options.channels.path,
+      [controlVariables.token]: channel.token,
+      ...(options.standby === undefined ? {} : { [standbyVariable]: options.standby }),
+    },
+  )
+  if (child.pid !== undefined) options.guardian.add(-child.pid)
+
+  return {
+    number,
+    startedAt: options.startedAt,
+    get pid() {
+      return child.pid
+    },
+    get urls() {
+      return urls
+    },
+    get report() {
+      return report
+    },
+    probe(timeoutMs) {
+      if (ended) return
+      clock.clearTimeout(probeTimer)
+      probeNumber += 1
+      probeTimer = clock.setTimeout(() => {
+        // An answer that comes later is dropped.
+        probeNumber += 1
+        const detail = `it did not answer a probe within ${timeoutMs} ms`
+        listener.probed({ responsive: false, healthy: false, detail })
+      }, timeoutMs)
+      // Not connected: the timeout speaks for it, so that a process which reconnects in time loses nothing.
+      channel.send({ type: 'probe', probe: probeNumber })
+    },
+    tell(other) {
+      listener = other
+    },
+    takeOver: () => void channel.send({ type: 'take-over' }),
+    terminate(cause, graceMs) {
+      clock.clearTimeout(probeTimer)
+      channel.send({ type: 'stopping', reason: cause })
+      child.terminate(graceMs)
+    },
+    kill: () => child.kill(),
+  }
+}
+
+function describeReport(report: HealthReport): string {
+  const failing = Object.entries(report.checks).filter(([, check]) => check.status === 'fail')
+  if (failing.length === 0) return `its health is ${report.status}`
+  return failing.map(([name, check]) => `${name}: ${check.detail ?? 'fails'}`).join('; ')
+}
