@@ -36,10 +36,8 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'traffic',
     'exchange',
     'admission websocket',
-    'exchanges.ts',
     'listener',
-    'create-gateway.ts',
-    'transport.ts',
+    'gateway',
     'system',
   ],
   rls: [

@@ -1,5 +1,5 @@
-export { createGateway, type Gateway } from './create-gateway.ts'
-export { gatewayTransport, type GatewayTransportOptions } from './transport.ts'
+export { createGateway, type Gateway } from './gateway/create-gateway.ts'
+export { gatewayTransport, type GatewayTransportOptions } from './gateway/transport.ts'
 export {
   gatewayDefaults,
   type GatewayOptions,
@@ -9,7 +9,7 @@ export {
 export type { CorsOptions } from './options/cors-options.ts'
 export type { EjectionOptions } from './options/ejection-options.ts'
 export type { ProbeOptions } from './options/probe-options.ts'
-export { defaultSecurityHeaders } from './options/security-headers.ts'
+export { gatewaySecurityHeaders } from './options/security-headers.ts'
 export {
   routeDefaults,
   type Affinity,

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { networkOf } from '@quintet/core/http'
 import { safeEqual } from '@quintet/core/kit'
 import { affinityKey, tenantHint } from './affinity.ts'
@@ -34,7 +34,7 @@ export interface Admission {
   /** The notice by which maintenance closes the route for the sender of this request, who is no operator. */
   notice(request: IncomingMessage, route: LiveRoute): string | undefined
   /** Counts the request against the limit of its route. @throws GatewayError */
-  count(request: IncomingMessage, admitted: Admitted): Promise<void> | undefined
+  count(request: IncomingMessage, response: ServerResponse, admitted: Admitted): Promise<void> | undefined
 }
 
 export function createAdmission(
@@ -137,10 +137,10 @@ export function createAdmission(
       }
     },
     notice: (request, route) => noticeFor(route, request, () => originOf(request, '')),
-    count(request, { route, origin }) {
+    count(request, response, { route, origin }) {
       if (!route.rateLimit) return undefined
       const key = affinityKey(route.rateLimit.by, request, origin.address) ?? networkOf(origin.address)
-      return rateLimits.get(route)?.(key)
+      return rateLimits.get(route)?.(key, response)
     },
   }
 }

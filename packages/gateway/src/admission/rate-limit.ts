@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import type { Logger } from '@quintet/core'
 import { GatewayError } from '../errors.ts'
 import type { RateLimitDecision } from '../options/rate-limiter.ts'
@@ -8,7 +9,7 @@ const limiterTimeoutMs = 250
 
 /**
  * The rate limit of one route: counts a request under a key, and falls back on the policy of the route when the
- * limiter fails. A failure is logged when it begins and when it ends.
+ * limiter fails. A failure is logged when it begins and when it ends. The answer gets the headers of the decision.
  *
  * The returned function throws a GatewayError: `ERR_GATEWAY_RATE_LIMITED`, or `ERR_GATEWAY_OVERLOADED` when the limiter
  * fails and the policy is to refuse.
@@ -17,7 +18,7 @@ export function createRateLimit(
   route: string,
   { limiter, onFailure }: ResolvedRateLimit,
   logger: Logger,
-): (key: string) => Promise<void> {
+): (key: string, response: ServerResponse) => Promise<void> {
   let failing = false
 
   function failed(cause: unknown): void {
@@ -34,10 +35,11 @@ export function createRateLimit(
     )
   }
 
-  return async (key) => {
+  return async (key, response) => {
     let decision: RateLimitDecision
     try {
       decision = await ask(() => limiter.consume(`${route}:${key}`))
+      for (const [name, value] of Object.entries(decision.headers ?? {})) response.setHeader(name, value)
     } catch (cause) {
       return failed(cause)
     }

@@ -1,3 +1,4 @@
+import { isHost } from '@quintet/core/http'
 import { GatewayError } from '../errors.ts'
 import { isOriginClaim } from '../options/origin-claims.ts'
 
@@ -51,7 +52,8 @@ const neverNamed: ReadonlySet<string> = new Set([
 /** Header fields of which a second one would be read otherwise by another server (RFC 9110, section 5.3). */
 const single: ReadonlySet<string> = new Set(['authorization', 'content-type'])
 
-const hostPattern = /^(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i
+/** The host that was read last: most clients of a gateway name the same one. */
+let lastHost = ''
 
 /** How the headers of one request are read. */
 export interface HeaderPolicy {
@@ -98,9 +100,9 @@ export function readRequestHeaders(
     switch (lower) {
       case 'host':
         if (host !== undefined) throw refused('There is more than one Host header.')
-        if (!hostPattern.test(value) || !hasValidPort(value))
+        if (value !== lastHost && !isHost(value))
           throw refused('The Host header is not a host name with an optional port.')
-        host = value
+        host = lastHost = value
         break
       case 'content-length':
         if (contentLength !== undefined) throw refused('There is more than one Content-Length header.')
@@ -137,12 +139,6 @@ export function readRequestHeaders(
     hasBody: chunked || (contentLength ?? 0) > 0,
     contentLength,
   }
-}
-
-/** Whether the port of a host, if it names one, can exist. */
-export function hasValidPort(host: string): boolean {
-  const colon = host.lastIndexOf(':')
-  return colon === -1 || host.endsWith(']') || Number(host.slice(colon + 1)) <= 65_535
 }
 
 function without(pairs: readonly string[], names: ReadonlySet<string>): string[] {

@@ -1,5 +1,5 @@
 import { GatewayError } from '../errors.ts'
-import { hasValidPort } from './request-headers.ts'
+import { isHost } from '@quintet/core/http'
 
 /** The path and query that a request asks for, in the one spelling that routes are matched against. */
 export interface RequestTarget {
@@ -12,7 +12,7 @@ export interface RequestTarget {
 }
 
 const plainPath = /^\/(?!\/)(?:[^%\\.#\u0000-\u0020\u007f-\uffff]|(?<!\/)\.)*$/
-const absoluteForm = /^https?:\/\/((?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?)((?:[/?].*)?)$/i
+const absoluteForm = /^https?:\/\/([^/?]*)((?:[/?].*)?)$/i
 const escapeOfUnreserved = /%(?:2d|2e|5f|7e|3[0-9]|4[1-9a-f]|5[0-9a]|6[1-9a-f]|7[0-9a])/gi
 const badEscape = /%(?![0-9a-f]{2})/i
 const forbidden = /[\\#\u0000-\u0020\u007f-\uffff]|%00/
@@ -30,7 +30,7 @@ export function parseRequestTarget(target: string): RequestTarget {
   let authority: string | undefined
   if (target.charCodeAt(0) !== 47) {
     const match = absoluteForm.exec(target)
-    if (!match || !hasValidPort(match[1] ?? ''))
+    if (!match || !isHost(match[1] ?? ''))
       throw new GatewayError(
         'ERR_GATEWAY_BAD_REQUEST',
         'The request target is neither a path nor an absolute URL.',

@@ -208,7 +208,7 @@ export class Exchange implements ExchangeRecord, UpstreamHandler {
     }
     this.#release()
     const error = fromUpstreamError(cause, at)
-    this.#blame(error, at)
+    this.#blame(error)
     if (upstream && error.code === 'ERR_GATEWAY_UPSTREAM_UNREACHABLE') this.#unreachable.push(upstream)
     const attempt = { repeatable, plan, error, cause, attempts, tried: this.#tried, body: this.#body }
     if (!this.#answer.begun && mayRetry(attempt, this.#host.retries)) this.#attempt()
@@ -230,7 +230,7 @@ export class Exchange implements ExchangeRecord, UpstreamHandler {
     }
     this.#connection?.abort(this)
     this.#release()
-    this.#blame(error, 'asked')
+    this.#blame(error)
     this.#fail(error)
   }
 
@@ -257,8 +257,8 @@ export class Exchange implements ExchangeRecord, UpstreamHandler {
     else upstream.answered(status < 500 ? 'success' : 'neither')
   }
 
-  #blame(error: GatewayError, at: FailedAt): void {
-    if (this.upstream && isUpstreamsFault(error, at, this.#body, this.upstream, this.#attemptedAt))
+  #blame(error: GatewayError): void {
+    if (this.upstream && isUpstreamsFault(error, this.#body, this.upstream, this.#attemptedAt))
       this.plan.group.failed(this.upstream)
   }
 

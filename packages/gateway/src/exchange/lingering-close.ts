@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-/** How long the rest of a request is read, and how long it may stand still meanwhile: as nginx does, in milliseconds. */
+/** How long the rest of a request is read, and how long it may stand still meanwhile, in milliseconds. */
 const lingerMs = 30_000
-const silenceMs = 5_000
+const silenceMs = 2_000
 
 /**
  * Lingering close: ends an answer that has been written while its request is still being sent, once the client has sent

@@ -1,5 +1,4 @@
 import type { GatewayError } from '../errors.ts'
-import type { FailedAt } from '../http-client/upstream-failure.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { ExchangePlan } from './exchange-host.ts'
 import type { RequestBody } from './request-body.ts'
@@ -44,7 +43,6 @@ export function mayRetry(
 /** Whether a failure counts against the upstream. What a caller can bring about does not. */
 export function isUpstreamsFault(
   error: GatewayError,
-  at: FailedAt,
   body: RequestBody | undefined,
   upstream: Upstream | undefined,
   attemptedAt: number,
@@ -53,8 +51,8 @@ export function isUpstreamsFault(
     case 'ERR_GATEWAY_UPSTREAM_UNREACHABLE':
       return true
     case 'ERR_GATEWAY_UPSTREAM_FAILED':
-      // Whatever had lost the connection that waited. And what can answer is alive: a caller may have a part in how.
-      if (at === 'stale' || (error.cause as NodeJS.ErrnoException).code === 'BAD_ANSWER') return false
+      // What can answer is alive: a caller may have a part in how.
+      if ((error.cause as NodeJS.ErrnoException).code === 'BAD_ANSWER') return false
       // It may break the connection because it does not want the rest of the body.
       return !body?.started || body.endedAt < performance.now()
     case 'ERR_GATEWAY_UPSTREAM_TIMEOUT':

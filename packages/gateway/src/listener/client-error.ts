@@ -1,30 +1,22 @@
 import type { Socket } from 'node:net'
-import { statusOf, titleOf } from '@quintet/core/http'
+import { statusOf, writeRawResponse } from '@quintet/core/http'
 import { GatewayError } from '../errors.ts'
 import { problemBody } from '../exchange/send-problem.ts'
 import { statuses } from '../options/statuses.ts'
 
-/** How long a refused client may take to read its answer and close, before its connection is cut. */
-const lingerMs = 1_000
-
 /** Answers on a connection from which no further request is read, and closes it. */
 export function refuseConnection(socket: Socket, reason: GatewayError, requestId: string): void {
-  if (!socket.writable) {
-    socket.destroy()
-    return
-  }
-  const status = statusOf(reason, statuses)
-  const body = problemBody(reason, requestId)
-  socket.end(
-    `HTTP/1.1 ${status} ${titleOf(status)}\r\n` +
-      'connection: close\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n' +
-      `content-length: ${Buffer.byteLength(body)}\r\nx-request-id: ${requestId}\r\n\r\n${body}`,
-  )
+  writeRawResponse(socket, {
+    status: statusOf(reason, statuses),
+    headers: {
+      'content-type': 'application/problem+json',
+      'cache-control': 'no-store',
+      'x-request-id': requestId,
+    },
+    body: problemBody(reason, requestId),
+  })
   // What the client still sends is read and dropped: unread bytes would reset the connection and the answer with it.
-  const timer = setTimeout(() => socket.destroy(), lingerMs)
-  const destroy = (): void => void socket.destroy()
-  socket.once('end', destroy).once('close', () => clearTimeout(timer))
-  socket.resume()
+  socket.once('end', () => socket.destroy()).resume()
 }
 
 /** What a `clientError` of Node's HTTP parser means. */

@@ -38,7 +38,7 @@ interface Connection {
 }
 
 /** `onOver` is called whenever an answer or a connection is over. */
-export function trackConnections(server: Server, onOver: () => void): Connections {
+export function followConnections(server: Server, onOver: () => void): Connections {
   const connections = new Map<Socket, Connection>()
   server.on('connection', (socket: Socket) => {
     const connection: Connection = {

@@ -3,7 +3,7 @@ import { createServer, ServerResponse, type IncomingMessage, type Server } from 
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { explainClientError, refuseConnection } from './client-error.ts'
-import { trackConnections, type Connections, type PendingRequest } from './connections.ts'
+import { followConnections, type Connections, type PendingRequest } from './connections.ts'
 import { GatewayError } from '../errors.ts'
 import { watchHandshake } from '../websocket/watch-handshake.ts'
 import type { ResolvedGatewayOptions } from '../options/gateway-options.ts'
@@ -49,7 +49,7 @@ export function createFrontServer(settings: ResolvedGatewayOptions, events: Fron
   // Node drops headers past its count without a word. The size limit is what bounds them here.
   server.maxHeadersCount = 0
   server.maxConnections = settings.maxConnections
-  const connections = trackConnections(server, events.onOver)
+  const connections = followConnections(server, events.onOver)
   /** Connections from which nothing more is read. */
   const refused = new WeakSet<Socket>()
 

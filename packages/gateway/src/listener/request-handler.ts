@@ -5,7 +5,7 @@ import { requestIdOf } from '@quintet/core/http'
 import type { Admission, Admitted } from '../admission/admission.ts'
 import { parseRequestTarget } from '../admission/request-target.ts'
 import { GatewayError } from '../errors.ts'
-import type { Exchanges } from '../exchanges.ts'
+import type { Exchanges } from './exchanges.ts'
 import type { Refusals } from '../exchange/refusals.ts'
 import { logFailure, type Outcome } from '../traffic/settled-report.ts'
 import type { StopState } from '../traffic/stop-state.ts'
@@ -93,7 +93,7 @@ export function createRequestHandler(options: RequestHandlerOptions): RequestHan
         if (answerProbe(request, response, target.path, state.stopping)) return
         admitted = admission.admit(request, target, requestId, takeSocket !== undefined)
         const { route, plan } = admitted
-        const counted = admission.count(request, admitted)
+        const counted = admission.count(request, response, admitted)
         if (!counted) {
           exchanges.begin(request, response, plan, takeSocket)
           return

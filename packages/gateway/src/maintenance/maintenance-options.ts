@@ -1,6 +1,6 @@
-import type { Duration, Secret } from '@quintet/core'
-import { parseAddressList, type AddressList } from '@quintet/core/http'
-import { option, type Option, type SecretText } from '@quintet/core/kit'
+import type { Duration } from '@quintet/core'
+import { parseAddressList } from '@quintet/core/http'
+import { option, type Option, type ResolvedOptions, type SecretText } from '@quintet/core/kit'
 
 export interface MaintenanceOptions {
   /** Reads the flags; an ioredis client fits. It stays its owner's. */
@@ -41,17 +41,7 @@ export const maintenanceDefaults = Object.freeze({
   retryAfter: '60s',
 } as const)
 
-export interface ResolvedMaintenance {
-  readonly redis: MaintenanceRedis
-  readonly prefix: string
-  readonly interval: number
-  readonly timeout: number
-  readonly holdFor: number
-  readonly retryAfter: number
-  readonly allow: { readonly addresses: AddressList; readonly token: Secret | undefined }
-}
-
-export const maintenanceOption: Option<ResolvedMaintenance> = option.nested({
+const spec = {
   redis: option.collaborator<MaintenanceRedis>(
     ['get'],
     'a client of Redis with a get(key) method, e.g. one of ioredis',
@@ -65,4 +55,8 @@ export const maintenanceOption: Option<ResolvedMaintenance> = option.nested({
     addresses: option.list(option.address()).map(parseAddressList),
     token: option.secretText({ minLength: 16 }).optional(),
   }),
-})
+}
+
+export type ResolvedMaintenance = ResolvedOptions<typeof spec>
+
+export const maintenanceOption: Option<ResolvedMaintenance> = option.nested(spec)

@@ -1,5 +1,5 @@
 import type { Duration } from '@quintet/core'
-import { option, type Option } from '@quintet/core/kit'
+import { option, type Option, type ResolvedOptions } from '@quintet/core/kit'
 
 export interface EjectionOptions {
   /** How many failures in a row take an upstream out of use. @defaultValue 5 */
@@ -19,22 +19,17 @@ export const ejectionDefaults = Object.freeze({
   maxEjectedPercent: 50,
 } as const)
 
-export interface ResolvedEjection {
-  readonly failures: number
-  readonly duration: number
-  readonly maxDuration: number
-  readonly maxEjectedPercent: number
+const spec = {
+  failures: option.count(ejectionDefaults.failures, { min: 1, max: 1_000 }),
+  duration: option.duration(ejectionDefaults.duration),
+  maxDuration: option.duration(ejectionDefaults.maxDuration),
+  maxEjectedPercent: option.count(ejectionDefaults.maxEjectedPercent, { min: 0, max: 100 }),
 }
 
+export type ResolvedEjection = ResolvedOptions<typeof spec>
+
 /** How {@link EjectionOptions} are read. */
-export const ejectionOption: Option<ResolvedEjection> = option
-  .nested({
-    failures: option.count(ejectionDefaults.failures, { min: 1, max: 1_000 }),
-    duration: option.duration(ejectionDefaults.duration),
-    maxDuration: option.duration(ejectionDefaults.maxDuration),
-    maxEjectedPercent: option.count(ejectionDefaults.maxEjectedPercent, { min: 0, max: 100 }),
-  })
-  .map((value, path) => {
-    if (value.maxDuration >= value.duration) return value
-    throw new TypeError(`${path}.maxDuration: is shorter than duration. Give at least as much.`)
-  })
+export const ejectionOption: Option<ResolvedEjection> = option.nested(spec).map((value, path) => {
+  if (value.maxDuration >= value.duration) return value
+  throw new TypeError(`${path}.maxDuration: is shorter than duration. Give at least as much.`)
+})

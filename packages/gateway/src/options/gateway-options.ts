@@ -1,20 +1,11 @@
 import type { Duration, Logger, Size } from '@quintet/core'
-import { parseAddressList, type AddressList, type SecurityHeaders } from '@quintet/core/http'
-import { option, readOptions, type NoteProblem, type Option } from '@quintet/core/kit'
-import { corsOption, type CorsOptions, type ResolvedCors } from './cors-options.ts'
-import {
-  ejectionDefaults,
-  ejectionOption,
-  type EjectionOptions,
-  type ResolvedEjection,
-} from './ejection-options.ts'
-import { probeDefaults, probesOption, type ProbeOptions, type ResolvedProbes } from './probe-options.ts'
+import { parseAddressList, type SecurityHeaders } from '@quintet/core/http'
+import { option, readOptions, type NoteProblem, type ResolvedOptions } from '@quintet/core/kit'
+import { corsOption, type CorsOptions } from './cors-options.ts'
+import { ejectionDefaults, ejectionOption, type EjectionOptions } from './ejection-options.ts'
+import { probeDefaults, probesOption, type ProbeOptions } from './probe-options.ts'
 import { securityHeadersOption } from './security-headers.ts'
-import {
-  maintenanceOption,
-  type MaintenanceOptions,
-  type ResolvedMaintenance,
-} from '../maintenance/maintenance-options.ts'
+import { maintenanceOption, type MaintenanceOptions } from '../maintenance/maintenance-options.ts'
 import {
   routeOption,
   type GatewayRouteOptions,
@@ -49,8 +40,8 @@ export interface GatewayOptions {
   /** Asks each upstream of a route that has several whether it is ready. `false`: it is taken to be. */
   readonly probes?: false | ProbeOptions
   /**
-   * Headers added to every answer that does not have them, over {@link defaultSecurityHeaders}: `false` drops one, and
-   * for all, every one. @defaultValue {@link defaultSecurityHeaders}
+   * Headers added to every answer that does not have them, over {@link gatewaySecurityHeaders}: `false` drops one, and
+   * for all, every one. @defaultValue {@link gatewaySecurityHeaders}
    */
   readonly securityHeaders?: SecurityHeaders
   /** Which pages of other origins may read the gateway's own answers. What an upstream answers is the upstream's. @defaultValue none */
@@ -105,63 +96,26 @@ export const gatewayDefaults = Object.freeze({
   ejection: ejectionDefaults,
 } as const)
 
-export interface Timeouts {
-  readonly connect: number
-  readonly headers: number
-  readonly idle: number
-  readonly requestHeaders: number
-  readonly keepAlive: number
-  readonly upstreamKeepAlive: number
-}
-
-/** The options with every default filled in; durations in milliseconds, sizes in bytes. */
-export interface ResolvedGatewayOptions {
-  readonly routes: readonly ResolvedRoute[]
-  readonly host: string
-  readonly port: number
-  readonly fd: number | undefined
-  readonly logger: Logger
-  readonly trustedProxies: AddressList
-  readonly maintenance: ResolvedMaintenance | undefined
-  readonly timeouts: Timeouts
-  readonly maxHeaderSize: number
-  readonly maxResponseHeaderSize: number
-  readonly maxConnections: number
-  readonly retries: { readonly attempts: number; readonly budget: number } | undefined
-  readonly probes: ResolvedProbes | undefined
-  readonly ejection: ResolvedEjection | undefined
-  /** Flat name and value pairs. */
-  readonly securityHeaders: readonly string[]
-  readonly cors: ResolvedCors | undefined
-  readonly onSettled: (exchange: SettledExchange) => unknown
-  readonly signal: AbortSignal | undefined
-}
-
 const { timeouts, retries } = gatewayDefaults
 
+const timeoutsSpec = {
+  connect: option.delay(timeouts.connect),
+  headers: option.delay(timeouts.headers),
+  idle: option.delay(timeouts.idle),
+  requestHeaders: option.delay(timeouts.requestHeaders),
+  keepAlive: option.delay(timeouts.keepAlive),
+  upstreamKeepAlive: option.delay(timeouts.upstreamKeepAlive, { min: 1 }),
+}
+
+/** In milliseconds. */
+export type Timeouts = ResolvedOptions<typeof timeoutsSpec>
+
 /** How the options are read that the gateway has in common with the configuration of an nginx. */
-export const sharedSpec: {
-  readonly routes: Option<readonly RouteSettings[]>
-  readonly host: Option<string>
-  readonly port: Option<number>
-  readonly timeouts: Option<Timeouts>
-  readonly maxHeaderSize: Option<number>
-  readonly maxResponseHeaderSize: Option<number>
-  readonly maxConnections: Option<number>
-  readonly retries: Option<false | { readonly attempts: number; readonly budget: number }>
-  readonly securityHeaders: Option<readonly string[]>
-} = {
+export const sharedSpec = {
   routes: option.list(routeOption, { min: 1 }),
   host: option.host(gatewayDefaults.host),
   port: option.port(gatewayDefaults.port),
-  timeouts: option.nested({
-    connect: option.delay(timeouts.connect),
-    headers: option.delay(timeouts.headers),
-    idle: option.delay(timeouts.idle),
-    requestHeaders: option.delay(timeouts.requestHeaders),
-    keepAlive: option.delay(timeouts.keepAlive),
-    upstreamKeepAlive: option.delay(timeouts.upstreamKeepAlive, { min: 1 }),
-  }),
+  timeouts: option.nested(timeoutsSpec),
   maxHeaderSize: option.size(gatewayDefaults.maxHeaderSize, { min: '1kb' }),
   maxResponseHeaderSize: option.size(gatewayDefaults.maxResponseHeaderSize, { min: '1kb', max: '1mb' }),
   maxConnections: option.count(gatewayDefaults.maxConnections, { min: 1, max: 1_000_000 }),
@@ -183,9 +137,17 @@ const spec = {
   probes: probesOption.orFalse(),
   ejection: ejectionOption.orFalse(),
   cors: corsOption.optional(),
-  onSettled: option.function<ResolvedGatewayOptions['onSettled']>(() => undefined),
+  onSettled: option.function<(exchange: SettledExchange) => unknown>(() => undefined),
   signal: option.signal(),
 }
+
+/** A part of the gateway that can be switched off. */
+type Optional = 'retries' | 'probes' | 'ejection'
+
+/** The options with every default filled in; durations in milliseconds, sizes in bytes. */
+export type ResolvedGatewayOptions = Omit<ResolvedOptions<typeof spec>, 'routes' | Optional> & {
+  readonly routes: readonly ResolvedRoute[]
+} & { readonly [Part in Optional]: Exclude<ResolvedOptions<typeof spec>[Part], false> | undefined }
 
 /** @throws TypeError naming every option that is unknown, missing or out of range. */
 export function resolveGatewayOptions(options: GatewayOptions): ResolvedGatewayOptions {

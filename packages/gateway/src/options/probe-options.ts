@@ -1,5 +1,5 @@
 import type { Duration } from '@quintet/core'
-import { option, type Option } from '@quintet/core/kit'
+import { option, type Option, type ResolvedOptions } from '@quintet/core/kit'
 
 export interface ProbeOptions {
   /** What is asked for. 5xx and no answer mean "not ready"; any other status means "ready". @defaultValue `'/readyz'` */
@@ -12,18 +12,16 @@ export interface ProbeOptions {
 
 export const probeDefaults = Object.freeze({ path: '/readyz', interval: '1s', timeout: '1s' } as const)
 
-export interface ResolvedProbes {
-  readonly path: string
-  readonly interval: number
-  readonly timeout: number
-}
-
-/** How {@link ProbeOptions} are read. */
-export const probesOption: Option<ResolvedProbes> = option.nested({
+const spec = {
   path: option.text(probeDefaults.path, {
     pattern: /^\/(?!\/)[\x21-\x22\x24-\x7e]*$/,
     expected: 'a path such as "/readyz"',
   }),
   interval: option.delay(probeDefaults.interval, { min: 10 }),
   timeout: option.delay(probeDefaults.timeout, { min: 1 }),
-})
+}
+
+export type ResolvedProbes = ResolvedOptions<typeof spec>
+
+/** How {@link ProbeOptions} are read. */
+export const probesOption: Option<ResolvedProbes> = option.nested(spec)

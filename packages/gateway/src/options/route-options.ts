@@ -1,5 +1,5 @@
 import type { Duration, Size } from '@quintet/core'
-import { option, type Option } from '@quintet/core/kit'
+import { option, type Option, type ResolvedOptions } from '@quintet/core/kit'
 import type { RateLimiter } from './rate-limiter.ts'
 
 export interface GatewayRouteOptions {
@@ -57,33 +57,6 @@ export const routeDefaults = Object.freeze({
   maxWebSockets: 10_000,
 } as const)
 
-export interface ResolvedUpstream {
-  /** The origin, e.g. `http://127.0.0.1:3002`. */
-  readonly url: string
-  readonly weight: number
-}
-
-export interface ResolvedRateLimit {
-  readonly limiter: RateLimiter
-  readonly by: Affinity
-  readonly onFailure: 'allow' | 'refuse'
-}
-
-export interface ResolvedRoute {
-  readonly name: string
-  readonly path: string
-  readonly upstreams: readonly ResolvedUpstream[]
-  readonly stripPrefix: boolean
-  readonly upstreamPath: string
-  readonly websocket: boolean
-  readonly maxRequestSize: number
-  readonly maxConcurrentRequests: number
-  readonly maxWebSockets: number
-  readonly affinity: Affinity | undefined
-  readonly rateLimit: ResolvedRateLimit | undefined
-  readonly timeouts: { readonly headers: number; readonly idle: number }
-}
-
 /** A token (RFC 9110, section 5.6.2): the name of a header or cookie. */
 const token = /^[!#$%&'*+.^_`|~\w-]+$/
 
@@ -98,56 +71,62 @@ const affinity: Option<Affinity> = option.parsed('an affinity', (given, path) =>
   throw new TypeError(`${path}: must be 'tenant', 'client', { header } or { cookie }, with the name of one.`)
 })
 
-const upstream: Option<ResolvedUpstream> = option.nested(
-  {
-    url: option.url(undefined, { protocols: ['http:', 'https:'], origin: true }).map(({ origin }) => origin),
-    weight: option.number(1, { min: 0 }),
-  },
-  { shorthand: 'url' },
-)
+const upstreamSpec = {
+  /** The origin, e.g. `http://127.0.0.1:3002`. */
+  url: option.url(undefined, { protocols: ['http:', 'https:'], origin: true }).map(({ origin }) => origin),
+  weight: option.number(1, { min: 0 }),
+}
+
+export type ResolvedUpstream = ResolvedOptions<typeof upstreamSpec>
 
 const upstreamPath = option.text(undefined, {
   pattern: /^\/(?:(?!\.{1,2}(?:\/|$))[a-zA-Z0-9._~-]+(?:\/|$))*$/,
   expected: 'a path such as "/ws"',
 })
 
-const rateLimit: Option<ResolvedRateLimit> = option.nested({
+const rateLimitSpec = {
   limiter: option.collaborator<RateLimiter>(['consume'], 'a limiter with a consume(key) method'),
   by: affinity.or('client'),
   onFailure: option.oneOf(['allow', 'refuse'], 'allow'),
-})
-
-/** A route whose time limits are those of the gateway where it has none of its own. */
-export interface RouteSettings extends Omit<ResolvedRoute, 'timeouts'> {
-  readonly timeouts: { readonly headers: number | undefined; readonly idle: number | undefined }
 }
 
-export const routeOption: Option<RouteSettings> = option
-  .nested({
-    name: option.text(undefined, {
-      pattern: /^[a-z][a-z0-9-]*$/,
-      expected: 'a name of lower case letters, digits and dashes',
-    }),
-    path: option.text(undefined, {
-      pattern: /^\/(?:[a-zA-Z0-9_~-]+\/|\.(?!\.?\/)[a-zA-Z0-9_.~-]*\/)*$/,
-      expected: 'a path such as "/api/media/", with a slash at both ends',
-    }),
-    upstreams: option.list(upstream, { min: 1 }),
-    stripPrefix: option.boolean(routeDefaults.stripPrefix),
-    upstreamPath: upstreamPath.optional(),
-    websocket: option.boolean(routeDefaults.websocket),
-    maxRequestSize: option.size(routeDefaults.maxRequestSize),
-    maxConcurrentRequests: option.count(routeDefaults.maxConcurrentRequests, { min: 1 }),
-    maxWebSockets: option.count(routeDefaults.maxWebSockets, { min: 1 }),
-    affinity: affinity.optional(),
-    rateLimit: rateLimit.optional(),
-    timeouts: option.nested({ headers: option.delay().optional(), idle: option.delay().optional() }),
-  })
-  .map((route, path) => {
-    if (route.upstreamPath !== undefined && !route.stripPrefix)
-      throw new TypeError(`${path}.upstreamPath: has no effect where stripPrefix is false.`)
-    return { ...route, upstreamPath: route.upstreamPath ?? routeDefaults.upstreamPath }
-  })
+export type ResolvedRateLimit = ResolvedOptions<typeof rateLimitSpec>
+
+const spec = {
+  name: option.text(undefined, {
+    pattern: /^[a-z][a-z0-9-]*$/,
+    expected: 'a name of lower case letters, digits and dashes',
+  }),
+  path: option.text(undefined, {
+    pattern: /^\/(?:[a-zA-Z0-9_~-]+\/|\.(?!\.?\/)[a-zA-Z0-9_.~-]*\/)*$/,
+    expected: 'a path such as "/api/media/", with a slash at both ends',
+  }),
+  upstreams: option.list(option.nested(upstreamSpec, { shorthand: 'url' }), { min: 1 }),
+  stripPrefix: option.boolean(routeDefaults.stripPrefix),
+  upstreamPath: upstreamPath.optional(),
+  websocket: option.boolean(routeDefaults.websocket),
+  maxRequestSize: option.size(routeDefaults.maxRequestSize),
+  maxConcurrentRequests: option.count(routeDefaults.maxConcurrentRequests, { min: 1 }),
+  maxWebSockets: option.count(routeDefaults.maxWebSockets, { min: 1 }),
+  affinity: affinity.optional(),
+  rateLimit: option.nested(rateLimitSpec).optional(),
+  timeouts: option.nested({ headers: option.delay().optional(), idle: option.delay().optional() }),
+}
+
+/** A route whose time limits are those of the gateway where it has none of its own. */
+export type RouteSettings = Omit<ResolvedOptions<typeof spec>, 'upstreamPath'> & {
+  readonly upstreamPath: string
+}
+
+export type ResolvedRoute = Omit<RouteSettings, 'timeouts'> & {
+  readonly timeouts: { readonly headers: number; readonly idle: number }
+}
+
+export const routeOption: Option<RouteSettings> = option.nested(spec).map((route, path) => {
+  if (route.upstreamPath !== undefined && !route.stripPrefix)
+    throw new TypeError(`${path}.upstreamPath: has no effect where stripPrefix is false.`)
+  return { ...route, upstreamPath: route.upstreamPath ?? routeDefaults.upstreamPath }
+})
 
 /** What the client's path has in front of the one that the upstream is asked for; empty where it is no prefix of it. */
 export function prefixOf({ path, stripPrefix, upstreamPath }: ResolvedRoute): string {

@@ -1,10 +1,10 @@
-import { resolveSecurityHeaders, type SecurityHeaders } from '@quintet/core/http'
+import { defaultSecurityHeaders, resolveSecurityHeaders, type SecurityHeaders } from '@quintet/core/http'
 import { option, type Option } from '@quintet/core/kit'
 
-export const defaultSecurityHeaders: Readonly<Record<string, string>> = Object.freeze({
-  'x-content-type-options': 'nosniff',
+/** What every answer through a gateway carries: nothing to sniff, nothing to refer from, nothing to frame. */
+export const gatewaySecurityHeaders: Readonly<Record<string, string>> = Object.freeze({
+  ...defaultSecurityHeaders,
   'x-frame-options': 'DENY',
-  'referrer-policy': 'no-referrer',
 })
 
 /** What says where an answer ends is the gateway's to write. */
@@ -23,10 +23,10 @@ export const securityHeadersOption: Option<readonly string[]> = option
   .parsed('headers by name', (given, path) => {
     if (given !== false && (typeof given !== 'object' || given === null || Array.isArray(given)))
       throw new TypeError(`${path}: must be headers by name, or false.`)
-    const headers = resolveSecurityHeaders(given as SecurityHeaders, defaultSecurityHeaders, path)
+    const headers = resolveSecurityHeaders(given as SecurityHeaders, gatewaySecurityHeaders, path)
     const wrong = headers.find((name, index) => index % 2 === 0 && framing.has(name))
     if (wrong !== undefined)
       throw new TypeError(`${path}: "${wrong}" says where an answer ends, and is written anew.`)
     return headers
   })
-  .or(resolveSecurityHeaders(undefined, defaultSecurityHeaders, 'securityHeaders'))
+  .or(resolveSecurityHeaders(undefined, gatewaySecurityHeaders, 'securityHeaders'))

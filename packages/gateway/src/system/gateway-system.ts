@@ -4,7 +4,7 @@ import { Redis } from 'ioredis'
 import type { MaintenanceOptions, MaintenanceRedis } from '../maintenance/maintenance-options.ts'
 import { gatewayDefaults, resolveGatewayOptions } from '../options/gateway-options.ts'
 import { GatewayConfig, type GatewayConfiguration } from './system-config.ts'
-import { gatewayTransport, type GatewayTransportOptions } from '../transport.ts'
+import { gatewayTransport, type GatewayTransportOptions } from '../gateway/transport.ts'
 
 /** How long a question may stay unanswered before its connection is given up; a question is asked every second. */
 const redisSilenceMs = 2_000

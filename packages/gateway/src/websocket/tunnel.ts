@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { StopReason } from '@quintet/core'
+import { closeCode, closeFrame, textFrame } from '@quintet/core/http'
 import { createFrameTracker } from './frame-tracker.ts'
 
 /** How long a client may take to answer the close frame, and either side to close after the other, before it is cut. */
@@ -97,21 +98,12 @@ export function openTunnel(
       if (goingAway) return
       const notice = JSON.stringify({ type: 'server_shutdown', reason, reconnectAfterMs })
       goingAway = {
-        notice: protocol?.startsWith('quintet.') ? frame(0x1, Buffer.from(notice)) : undefined,
-        close: frame(0x8, Buffer.concat([Buffer.from([1001 >> 8, 1001 & 0xff]), Buffer.from(reason)])),
+        notice: protocol?.startsWith('quintet.') ? textFrame(notice) : undefined,
+        close: closeFrame(closeCode.goingAway, reason),
       }
       sendGoingAway()
       graceTimer ??= setTimeout(destroy, closeGraceMs)
     },
     destroy,
   }
-}
-
-/** One unmasked final frame with a payload of at most 125 bytes, or 65,535. */
-function frame(opcode: number, payload: Buffer): Buffer {
-  const head =
-    payload.length < 126
-      ? Buffer.from([0x80 | opcode, payload.length])
-      : Buffer.from([0x80 | opcode, 126, payload.length >> 8, payload.length & 0xff])
-  return Buffer.concat([head, payload])
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import {
   createGateway,
-  defaultSecurityHeaders,
+  gatewaySecurityHeaders,
   gatewayDefaults,
   maintenanceDefaults,
   routeDefaults,
@@ -218,7 +218,7 @@ describe('resolveGatewayOptions', () => {
     const read = (securityHeaders: GatewayOptions['securityHeaders']): readonly string[] =>
       resolveGatewayOptions({ routes, ...(securityHeaders === undefined ? {} : { securityHeaders }) })
         .securityHeaders
-    expect(read(undefined)).toEqual(Object.entries(defaultSecurityHeaders).flat())
+    expect(read(undefined)).toEqual(Object.entries(gatewaySecurityHeaders).flat())
     expect(read({ 'X-Own': '1', 'x-frame-options': false })).toEqual([
       'x-content-type-options',
       'nosniff',

@@ -489,6 +489,30 @@ describe('limits', () => {
     expect(new Set(keys)).toEqual(new Set(['app:a', 'app:b', 'app:127.0.0.1']))
   })
 
+  it('tell the client its limits, where the limiter names them', async () => {
+    let left = 1
+    const limiter = {
+      consume: () => ({
+        allowed: left-- > 0,
+        retryAfter: 1_000,
+        headers: { 'ratelimit-policy': '"app";q=1;w=1', ratelimit: `"app";r=${Math.max(0, left)};t=1` },
+      }),
+    }
+    await using upstream = await startUpstream((_request, response) => {
+      response.writeHead(200, { 'x-own': 'a', 'set-cookie': ['b=1', 'c=2'] }).end('whole')
+    })
+    await using gateway = await startGateway({
+      routes: [appRoute([upstream.url], { rateLimit: { limiter } })],
+    })
+    const allowed = await fetch(`${gateway.url}/api/app/`)
+    expect(await allowed.text()).toBe('whole')
+    expect(allowed.headers.get('ratelimit')).toBe('"app";r=0;t=1')
+    expect([allowed.headers.get('x-own'), allowed.headers.getSetCookie()]).toEqual(['a', ['b=1', 'c=2']])
+    const refused = await fetch(`${gateway.url}/api/app/`)
+    expect([refused.status, refused.headers.get('ratelimit-policy')]).toEqual([429, '"app";q=1;w=1'])
+    expect(refused.headers.get('retry-after')).toBe('1')
+  })
+
   it('follow the policy of the route when the limiter fails or hangs', async () => {
     await using upstream = await startUpstream()
     const broken = { consume: () => Promise.reject(new Error('down')) }

@@ -1,7 +1,6 @@
 import type { Transport } from '@quintet/core'
-import type { TransportHost } from '@quintet/core/kit'
-import { createGateway, type Gateway } from './create-gateway.ts'
-import { gatewayDefaults, type GatewayOptions } from './options/gateway-options.ts'
+import { resolveGatewayOptions, type GatewayOptions } from '../options/gateway-options.ts'
+import { openGateway } from './create-gateway.ts'
 
 export interface GatewayTransportOptions extends Omit<GatewayOptions, 'logger' | 'signal'> {
   /** Unique in its process. @defaultValue `'gateway'` */
@@ -11,23 +10,26 @@ export interface GatewayTransportOptions extends Omit<GatewayOptions, 'logger' |
 /**
  * Runs a gateway as a transport of a process, so that the process starts, drains and stops it.
  *
+ * @throws TypeError naming every option that is unknown, missing or out of range.
+ *
  * @example
  * transports: { http: gatewayTransport({ port: 8080, routes: [{ name: 'media', path: '/api/media/', upstreams: ['http://127.0.0.1:3002'] }] }) }
  */
 export function gatewayTransport(options: GatewayTransportOptions): Transport {
-  const { name = 'gateway', port, fd, ...rest } = options
+  const { name = 'gateway', ...rest } = options
+  const settings = resolveGatewayOptions(rest)
   return {
     name,
-    ...(fd === undefined
-      ? { port: port ?? gatewayDefaults.port, address: options.host ?? gatewayDefaults.host }
-      : {}),
+    ...(settings.fd === undefined ? { port: settings.port, address: settings.host } : {}),
     async start(host) {
-      const gateway: Gateway = await createGateway({
-        ...rest,
-        ...addressOf(host, { port, fd }),
+      const gateway = await openGateway({
+        ...settings,
+        // What is given from outside wins, a socket before a port.
+        fd: host.socket ?? (host.port === undefined ? settings.fd : undefined),
+        port: host.port ?? settings.port,
         logger: host.logger,
       })
-      if (options.maintenance) {
+      if (settings.maintenance) {
         host.health.add({
           name: 'maintenance flags',
           // Without them the gateway goes on serving.
@@ -51,15 +53,4 @@ export function gatewayTransport(options: GatewayTransportOptions): Transport {
       }
     },
   }
-}
-
-/** What is given from outside wins, a socket before a port. */
-function addressOf(
-  host: Pick<TransportHost, 'port' | 'socket'>,
-  own: { readonly port: number | undefined; readonly fd: number | undefined },
-): Pick<GatewayOptions, 'port' | 'fd'> {
-  const fd = host.socket ?? (host.port === undefined ? own.fd : undefined)
-  if (fd !== undefined) return { fd }
-  const port = host.port ?? own.port
-  return port === undefined ? {} : { port }
 }

@@ -1,27 +1,30 @@
-import { once } from 'node:events'
-import { Server as NetServer } from 'node:net'
-import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import type { StopReason } from '@quintet/core'
 import { statusOf } from '@quintet/core/http'
 import { systemClock } from '@quintet/core/kit'
-import { createAdmission } from './admission/admission.ts'
-import { breakOff } from './exchange/break-off.ts'
-import type { ExchangeRecord } from './exchange/exchange-host.ts'
-import { createExchanges } from './exchanges.ts'
-import { createRefusals } from './exchange/refusals.ts'
-import { createFrontServer } from './listener/front-server.ts'
-import { listenAt } from './listener/listen.ts'
-import { createRequestHandler } from './listener/request-handler.ts'
-import { watchMaintenance } from './maintenance/watch-maintenance.ts'
-import { resolveGatewayOptions, type GatewayOptions } from './options/gateway-options.ts'
-import { statuses } from './options/statuses.ts'
-import { readStatus, type GatewayStatus } from './traffic/gateway-status.ts'
-import { createWaiter } from './traffic/idle-waiter.ts'
-import { createSettledReport } from './traffic/settled-report.ts'
-import type { StopState } from './traffic/stop-state.ts'
-import { closeExpired, closeRoutes, openRoutes, setWeight } from './upstream/open-routes.ts'
-import { watchReadiness } from './upstream/readiness-probes.ts'
-import { createTunnels } from './websocket/tunnels.ts'
+import { createAdmission } from '../admission/admission.ts'
+import { breakOff } from '../exchange/break-off.ts'
+import type { ExchangeRecord } from '../exchange/exchange-host.ts'
+import { createExchanges } from '../listener/exchanges.ts'
+import { createRefusals } from '../exchange/refusals.ts'
+import { createFrontServer } from '../listener/front-server.ts'
+import { listenAt } from '../listener/listen.ts'
+import { createRequestHandler } from '../listener/request-handler.ts'
+import { watchMaintenance } from '../maintenance/watch-maintenance.ts'
+import {
+  resolveGatewayOptions,
+  type GatewayOptions,
+  type ResolvedGatewayOptions,
+} from '../options/gateway-options.ts'
+import { statuses } from '../options/statuses.ts'
+import { readStatus, type GatewayStatus } from '../traffic/gateway-status.ts'
+import { createWaiter } from '../traffic/idle-waiter.ts'
+import { createSettledReport } from '../traffic/settled-report.ts'
+import type { StopState } from '../traffic/stop-state.ts'
+import { closeRoutes, openRoutes, setWeight } from '../upstream/open-routes.ts'
+import { watchReadiness } from '../upstream/readiness-probes.ts'
+import { createTunnels } from '../websocket/tunnels.ts'
+import { drain } from './drain.ts'
+import { startIdleSweep } from './idle-sweep.ts'
 
 /** A running front door. */
 export interface Gateway extends AsyncDisposable {
@@ -47,13 +50,6 @@ export interface Gateway extends AsyncDisposable {
 }
 
 /**
- * How long idle connections are kept when the gateway stops: a request that is already on its way is answered, and
- * told that its connection ends.
- */
-const idleGrace = 500
-const stopListening = NetServer.prototype.close
-
-/**
  * Starts a gateway. It listens when the promise resolves.
  *
  * @throws TypeError for options that are unknown or out of range.
@@ -66,7 +62,11 @@ const stopListening = NetServer.prototype.close
  * })
  */
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
-  const settings = resolveGatewayOptions(options)
+  return openGateway(resolveGatewayOptions(options))
+}
+
+/** Starts a gateway whose options have been read. @throws GatewayError `ERR_GATEWAY_LISTEN_FAILED` */
+export async function openGateway(settings: ResolvedGatewayOptions): Promise<Gateway> {
   const { logger } = settings
   settings.signal?.throwIfAborted()
 
@@ -105,20 +105,10 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
 
   maintenance?.onChange(() => void tunnels.goAway('maintenance', isClosed))
   const probes = watchReadiness(routes, settings.probes, logger)
-  function cutIdle(): void {
-    const now = performance.now()
-    exchanges.checkIdle(now)
-    closeExpired(routes)
-    connections.cutUnread(now, settings.timeouts.idle, (response) => exchanges.has(response))
-  }
-  const sweep = setInterval(
-    // What has come while this process stood still is read first.
-    () => void nextTurn().then(cutIdle),
-    Math.max(20, Math.min(1_000, shortestLimit([settings, ...routes]) / 4)),
-  )
+  const endSweep = startIdleSweep({ settings, routes, exchanges, connections })
 
   async function release(): Promise<void> {
-    clearInterval(sweep)
+    endSweep()
     probes.stop()
     await maintenance?.close()
     closeRoutes(routes)
@@ -154,23 +144,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const onAbort = (): void => void close()
   settings.signal?.addEventListener('abort', onAbort, { once: true })
 
-  async function drain(reason: StopReason, signal: AbortSignal): Promise<void> {
-    state.stopping = state.draining = true
-    // Closing a socket resets the connections that it has not handed out yet.
-    for (let turn = 0; turn < 2; turn++) await nextTurn()
-    // Not `server.close()`, which also cuts the connections whose next request is already on the way.
-    if (server.listening) stopListening.call(server)
-    await tunnels.goAway(reason)
-    if (connections.size > 0) await Promise.race([delay(idleGrace), once(server, 'close')])
-    // One whose answer has only just ended may be asked again: its client does not know of the end yet.
-    const ending = setInterval(
-      () => void nextTurn().then(() => connections.closeIdle(performance.now() - idleGrace)),
-      idleGrace / 10,
-    )
-    await waiter.wait(signal)
-    clearInterval(ending)
-  }
-
   return {
     url,
     status() {
@@ -185,16 +158,11 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     announceStop() {
       state.stopping = true
     },
-    drain,
+    drain(reason, signal) {
+      state.stopping = state.draining = true
+      return drain({ server, connections, tunnels, waiter }, reason, signal)
+    },
     close,
     [Symbol.asyncDispose]: close,
   }
-}
-
-/** The shortest time limit for standing still that is in use, in milliseconds. */
-function shortestLimit(
-  of: readonly { readonly timeouts: { readonly headers: number; readonly idle: number } }[],
-): number {
-  const limits = of.flatMap(({ timeouts: { headers, idle } }) => [headers, idle])
-  return Math.min(...limits.filter((limit) => limit > 0))
 }

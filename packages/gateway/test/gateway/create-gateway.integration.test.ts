@@ -4,10 +4,10 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { freePort, spawnActivated, until } from '@quintet/test-kit'
 import { describe, expect, it } from 'vitest'
-import { createGateway } from '../src/index.ts'
-import { appRoute } from './support/gateway.ts'
-import { rememberLines } from './support/log.ts'
-import { startUpstream } from './support/upstream.ts'
+import { createGateway } from '../../src/index.ts'
+import { appRoute } from '../support/gateway.ts'
+import { rememberLines } from '../support/log.ts'
+import { startUpstream } from '../support/upstream.ts'
 
 const nowhere = 'http://127.0.0.1:1'
 
@@ -44,7 +44,7 @@ describe('createGateway', () => {
   })
 
   it('listens on a socket that the process inherits, and says when it is none', async () => {
-    const fixture = fileURLToPath(new URL('./support/activated.ts', import.meta.url))
+    const fixture = fileURLToPath(new URL('../support/activated.ts', import.meta.url))
     await using activated = await spawnActivated([process.execPath, fixture], ['http'])
     const { child, ports } = activated
     const [line] = (await once(createInterface(child.stdout as NodeJS.ReadableStream), 'line')) as [string]
