@@ -46,6 +46,7 @@ export {
   type PipelineOptions,
 } from './pipeline/pipeline.ts'
 export { delay } from './timing/delay.ts'
+export { createLiveness, type Liveness, type LivenessOptions } from './timing/liveness.ts'
 export { TimeLimit, type Timed } from './timing/time-limit.ts'
 export { afterReads, longestTimer } from './timing/timers.ts'
 export { orAborted, within, type TimedWork } from './timing/within.ts'
@@ -74,7 +75,12 @@ export type { NamedProcedure } from './procedures/service.ts'
 export { deriveKey } from './security/derive-key.ts'
 export { safeEqual } from './security/safe-equal.ts'
 export { isSecret, revealText, type SecretText } from './security/secret.ts'
-export { parseStrictJson, strictJsonDefaults, type StrictJsonOptions } from './security/strict-json.ts'
+export {
+  endOfJsonString,
+  parseStrictJson,
+  strictJsonDefaults,
+  type StrictJsonOptions,
+} from './security/strict-json.ts'
 export type { HttpPlugin } from './transport/http-plugin.ts'
 export type { CallOptions, ForwardedCall, Links } from './transport/link.ts'
 export type { SocketConnection, SocketProtocol, SocketSession } from './transport/socket-protocol.ts'

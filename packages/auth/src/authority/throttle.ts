@@ -1,7 +1,7 @@
 import { hash, type KeyObject } from 'node:crypto'
-import { isIP } from 'node:net'
-import { option, type Option, readOptions, type ResolvedOptions, safeEqual } from '@quintet/core/kit'
-import { plainAddress } from '@quintet/core/http'
+import type { Duration } from '@quintet/core'
+import { option, type Option, parseDuration, type ResolvedOptions, safeEqual } from '@quintet/core/kit'
+import { canonicalAddress, networkOf } from '@quintet/core/http'
 import { AuthError, Refusal } from '../errors.ts'
 import type { AuthEvent } from '../audit.ts'
 import { hmac } from '../secrets.ts'
@@ -22,7 +22,7 @@ export interface AttemptLimiter {
 /** How many attempts a key has per period (e.g. `'15m'`). */
 export interface AttemptLimit {
   readonly limit: number
-  readonly period: number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
+  readonly period: Duration
   readonly burst?: number
 }
 
@@ -54,16 +54,14 @@ export const throttleDefaults: Readonly<Limits> = Object.freeze({
 const limitSpec = {
   limit: option.count(undefined, { min: 1 }),
   period: option.duration(),
-  burst: option.count(1, { min: 1 }),
+  burst: option.count(undefined, { min: 1 }).optional(),
 }
 
 function limitOption(fallback: AttemptLimit): Option<AttemptLimit> {
   return option
-    .parsed('a limit such as { limit: 10, period: "15m" }', (given, path) => {
-      readOptions<AttemptLimit, typeof limitSpec>(given as AttemptLimit, limitSpec, path)
-      return given as AttemptLimit
-    })
-    .or(fallback)
+    .nested(limitSpec)
+    .map(({ burst, ...limit }): AttemptLimit => (burst === undefined ? limit : { ...limit, burst }))
+    .or({ ...fallback, period: parseDuration(fallback.period) })
 }
 
 export const throttleSpec = {
@@ -181,23 +179,8 @@ export function normalizeAccount(account: string): string {
  * @throws TypeError when it is none.
  */
 export function normalizeAddress(address: string, at: string): string {
-  const plain = plainAddress(address)
-  const version = isIP(plain)
-  if (version === 4) return plain
-  if (version === 0) throw new TypeError(`${at}: ${JSON.stringify(address)} is no IP address.`)
-  const canonical = new URL(`http://[${plain}]`).hostname.slice(1, -1)
-  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(canonical)
-  if (mapped !== null) {
-    const [high, low] = [Number.parseInt(mapped[1] ?? '', 16), Number.parseInt(mapped[2] ?? '', 16)]
-    return [high >> 8, high & 255, low >> 8, low & 255].join('.')
-  }
-  const [front = '', back = ''] = canonical.split('::')
-  const head = front === '' ? [] : front.split(':')
-  const tail = back === '' ? [] : back.split(':')
-  const groups = canonical.includes('::')
-    ? [...head, ...Array<string>(8 - head.length - tail.length).fill('0'), ...tail]
-    : head
-  return `${groups.slice(0, 4).join(':')}::/64`
+  if (canonicalAddress(address) !== undefined) return networkOf(address)
+  throw new TypeError(`${at}: ${JSON.stringify(address)} is no IP address.`)
 }
 
 /**

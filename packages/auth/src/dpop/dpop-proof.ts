@@ -1,10 +1,10 @@
-import { hash, timingSafeEqual } from 'node:crypto'
+import { hash } from 'node:crypto'
+import { safeEqual } from '@quintet/core/kit'
 import { calculateJwkThumbprint } from 'jose/jwk/thumbprint'
 import { Refusal } from '../errors.ts'
 import type { VerificationAlgorithm } from '../keys/algorithms.ts'
 import { importVerificationKey, type Jwk } from '../keys/import-key.ts'
-import { parseCompactJws } from '../tokens/compact-jws.ts'
-import { parseStrictObject } from '../tokens/strict-json.ts'
+import { parseCompactJws, parseJsonObject } from '../tokens/compact-jws.ts'
 import { verifySignature } from '../tokens/verify-signature.ts'
 
 /** The request that a proof must be for. */
@@ -74,8 +74,7 @@ export async function verifyDpopProof(
     throw new Refusal('The key of the proof cannot be used.', { cause: error })
   }
   await verifySignature(proof, jws, key)
-  const claims = parseStrictObject(jws.payload)
-  if (claims === undefined) throw new Refusal('The proof is not a JSON object with distinct members.')
+  const claims = parseJsonObject(jws.payload, 'proof')
   checkClaims(claims, request, rules)
   const jkt = await calculateJwkThumbprint(publicJwk as Parameters<typeof calculateJwkThumbprint>[0])
   const { jti, nonce } = claims
@@ -95,9 +94,7 @@ function checkClaims(claims: Record<string, unknown>, request: ProvedRequest, ru
   if (age > rules.window || age < -rules.tolerance)
     throw new Refusal('The proof is too old or from the future.')
   if (request.accessToken === undefined) return
-  const expected = Buffer.from(hash('sha256', request.accessToken, 'base64url'))
-  const given = Buffer.from(typeof ath === 'string' ? ath : '')
-  if (given.length !== expected.length || !timingSafeEqual(given, expected)) {
+  if (typeof ath !== 'string' || !safeEqual(ath, hash('sha256', request.accessToken, 'base64url'))) {
     throw new Refusal('The proof is for another access token.')
   }
 }

@@ -34,6 +34,9 @@ export interface KeyInput {
   readonly since?: number
 }
 
+/** A key whose members have been read, and not what is in them. */
+type UnreadKey = { readonly [Member in 'jwk' | 'pem' | 'secret' | 'kid']: KeyInput[Member] | undefined }
+
 /** A private key that has been checked and imported. */
 export interface KeyMaterial {
   readonly kid: string
@@ -56,7 +59,7 @@ export function generateJwk(algorithm: SigningAlgorithm): Jwk {
 
 /** @throws TypeError saying what is wrong, never showing the key. */
 export async function importKeyMaterial(
-  input: KeyInput,
+  input: UnreadKey,
   algorithm: SigningAlgorithm,
   path: string,
 ): Promise<KeyMaterial> {

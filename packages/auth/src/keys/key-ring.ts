@@ -240,14 +240,17 @@ class Ring implements KeyRing {
     }))
   }
 
-  async #import(input: KeyInput, at: string, state: KeyState): Promise<Held> {
+  async #import(given: KeyInput, at: string, initialState: KeyState): Promise<Held> {
     const path = `createKeyRing.${at}`
-    readOptions<KeyInput, typeof keyInputSpec>(input, keyInputSpec, path)
-    const material = await importKeyMaterial(input, this.algorithm, path)
     const now = this.#clock.now()
-    const since = input.since ?? now
+    const {
+      state = initialState,
+      since = now,
+      ...key
+    } = readOptions<KeyInput, typeof keyInputSpec>(given, keyInputSpec, path)
+    const material = await importKeyMaterial(key, this.algorithm, path)
     const from = this.#clock.monotonic() - (now - since)
-    return Object.freeze({ ...material, state: input.state ?? state, since, from })
+    return Object.freeze({ ...material, state, since, from })
   }
 
   #promote(next: Held): void {

@@ -1,6 +1,6 @@
+import { parseStrictJson } from '@quintet/core/kit'
 import { Refusal } from '../errors.ts'
 import { isKeyId } from '../keys/import-key.ts'
-import { parseStrictObject } from './strict-json.ts'
 
 /** The longest token that is looked at, in characters. */
 export const maxTokenLength = 8_192
@@ -38,8 +38,7 @@ export function parseCompactJws(token: unknown, options: ParseCompactJwsOptions 
   if (token.length > (options.maxLength ?? maxTokenLength)) throw new Refusal('The token is too long.')
   if (!shape.test(token)) throw new Refusal('The token is not a JWS in compact serialization.')
   const [first = '', second = '', third = ''] = token.split('.')
-  const header = parseStrictObject(decodeCanonical(first))
-  if (header === undefined) throw new Refusal('The header is not a JSON object with distinct members.')
+  const header = parseJsonObject(decodeCanonical(first), 'header')
   for (const member of Object.keys(header)) {
     if (!plainMembers.has(member) && !options.members?.includes(member)) {
       throw new Refusal('The header has a member that is not accepted.')
@@ -50,6 +49,22 @@ export function parseCompactJws(token: unknown, options: ParseCompactJwsOptions 
   const payload = decodeCanonical(second)
   decodeCanonical(third)
   return { header, alg, payload }
+}
+
+/**
+ * Reads a part of a token as one JSON object, which no two parsers can read as two things.
+ *
+ * @param what names the part in the refusal.
+ * @throws Refusal
+ */
+export function parseJsonObject(bytes: Uint8Array, what: string): Record<string, unknown> {
+  try {
+    return parseStrictJson(bytes, { object: true })
+  } catch (error) {
+    throw new Refusal(`The ${what} ${error instanceof Error ? error.message : 'is not JSON'}.`, {
+      cause: error,
+    })
+  }
 }
 
 /** The `kid` of a header. @throws Refusal when it is missing or is not a plain text. */

@@ -9,8 +9,7 @@ import {
   type AccessClaims,
   type ClaimRules,
 } from './access-claims.ts'
-import { keyIdOf, maxTokenLength, parseCompactJws } from './compact-jws.ts'
-import { parseStrictObject } from './strict-json.ts'
+import { keyIdOf, maxTokenLength, parseCompactJws, parseJsonObject } from './compact-jws.ts'
 import { TokenCache } from './token-cache.ts'
 import { verifySignature } from './verify-signature.ts'
 
@@ -170,8 +169,7 @@ class Verifier implements TokenVerifier {
     const key = await this.#keys.find(keyIdOf(jws), signal)
     if (key === undefined) throw new Refusal('The key of the token is not known.')
     await verifySignature(token, jws, key)
-    const claims = parseStrictObject(jws.payload)
-    if (claims === undefined) throw new Refusal('The claims are not a JSON object with distinct members.')
+    const claims = parseJsonObject(jws.payload, 'payload')
     const verified: VerifiedToken = { claims: checkAccessClaims(claims, this.#rules) }
     const now = this.#clock.now()
     this.#assertInTime(verified.claims, now)

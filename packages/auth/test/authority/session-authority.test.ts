@@ -764,10 +764,16 @@ describe('createSessionAuthority', () => {
     await auth.authority.admitSignIn({ account: 'Alice@Example.com ', address: '10.0.0.1' })
     await auth.authority.admitSignIn({ account: 'alice@example.com' })
     const limits = (lines: readonly string[]): string[] => lines.map((line) => /\{.*\}/.exec(line)?.[0] ?? '')
-    const perPair = JSON.stringify({ limit: 10, period: '15m' })
+    // The limiter gets options that have been read: periods in milliseconds.
+    const perPair = JSON.stringify({ limit: 10, period: 900_000 })
+    const ofAccount = JSON.stringify({ limit: 3, period: 60_000 })
     const [first, second] = [seen.slice(0, 3), seen.slice(3)]
-    expect(limits(first)).toEqual([JSON.stringify(perAddress), perPair, JSON.stringify(perAccount)])
-    expect(limits(second)).toEqual([perPair, JSON.stringify(perAccount)])
+    expect(limits(first)).toEqual([
+      JSON.stringify({ limit: 70, period: 3_600_000, burst: 5 }),
+      perPair,
+      ofAccount,
+    ])
+    expect(limits(second)).toEqual([perPair, ofAccount])
     expect(second[1]).toBe(first[2])
     expect(seen.join()).not.toMatch(/alice|10\.0/i)
     const tokens = await auth.signIn()

@@ -114,6 +114,8 @@ describe('createTokenVerifier', () => {
     'a duplicate claim': () => forge(goodHeader, `{"sub":"mallory",${JSON.stringify(goodClaims).slice(1)}`),
     'a duplicate claim by escape': () =>
       forge(goodHeader, `{"\\u0073ub":"mallory",${JSON.stringify(goodClaims).slice(1)}`),
+    'claims that nest too deep': () =>
+      forge(goodHeader, JSON.stringify(goodClaims).replace('{', `{"x":${'['.repeat(70)}${']'.repeat(70)},`)),
     'a duplicate claim deep inside': () =>
       forge(goodHeader, JSON.stringify(goodClaims).replace('{', '{"x":[{"a":1,"a":2}],')),
     __proto__: () => forge(goodHeader, `{"__proto__":{"admin":true},${JSON.stringify(goodClaims).slice(1)}`),

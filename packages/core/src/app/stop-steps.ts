@@ -30,9 +30,7 @@ export function createStopSteps(subject: string, timeout: number): StopSteps {
     signal: controller.signal,
     async run(step, run, hanging) {
       const forced = controller.signal.aborted
-      const limit = forced
-        ? createLimit(forcedStepTimeout)
-        : { reached: aborted(controller.signal), clear() {} }
+      const limit = createLimitAfter(controller.signal, forced ? forcedStepTimeout : 0)
       try {
         const late = await Promise.race([
           Promise.resolve()
@@ -79,10 +77,6 @@ export function createStopSteps(subject: string, timeout: number): StopSteps {
   }
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
-}
-
 /** Reached so long after the signal has aborted. */
 function createLimitAfter(
   signal: AbortSignal,
@@ -102,12 +96,4 @@ function createLimitAfter(
       clearTimeout(timer)
     },
   }
-}
-
-function createLimit(ms: number): { readonly reached: Promise<void>; clear(): void } {
-  let timer: NodeJS.Timeout | undefined
-  const reached = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms)
-  })
-  return { reached, clear: () => clearTimeout(timer) }
 }

@@ -73,7 +73,7 @@ function countWrittenMembers(text: string, maxDepth: number): number {
   for (let index = 0; index < text.length; index++) {
     const char = text.charCodeAt(index)
     if (char === quote) {
-      index = endOfString(text, index + 1)
+      index = endOfJsonString(text, index + 1)
     } else if (char === colon) {
       members++
     } else if (char === openBrace || char === openBracket) {
@@ -85,8 +85,8 @@ function countWrittenMembers(text: string, maxDepth: number): number {
   return members
 }
 
-/** The index of the quote that ends the string which starts at `from`. */
-function endOfString(text: string, from: number): number {
+/** The index of the quote that ends the JSON string whose text starts at `from`; the length of the text where none does. */
+export function endOfJsonString(text: string, from: number): number {
   let end = text.indexOf('"', from)
   while (end !== -1) {
     let first = end

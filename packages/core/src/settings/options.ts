@@ -5,7 +5,7 @@ import type { ResolvedOptions } from '../options/option-spec.ts'
 import { readOptions } from '../options/read-options.ts'
 import { schemaOption } from '../options/schema-option.ts'
 import type { Logger } from '../logging/logger.ts'
-import type { SettingsRedis } from './announcements.ts'
+import type { RedisPublisher, RedisSubscriber, SettingsRedis } from './announcements.ts'
 import type { SettingsPool } from './pool.ts'
 
 export interface SettingsOptions<Schema extends StandardSchemaV1> {
@@ -28,7 +28,15 @@ export const settingsDefaults = { namespace: 'default', pollInterval: '500ms' } 
 const settingsSpec = {
   schema: schemaOption(),
   pool: option.collaborator<SettingsPool>(['connect'], 'a pool of pg'),
-  redis: option.collaborator<SettingsRedis>([], 'a publisher and a subscriber').optional(),
+  redis: option
+    .nested({
+      publisher: option.collaborator<RedisPublisher>(['publish'], 'a Redis client (ioredis)'),
+      subscriber: option.collaborator<RedisSubscriber>(
+        ['subscribe', 'unsubscribe', 'on', 'off'],
+        'a Redis client (ioredis) of its own',
+      ),
+    })
+    .optional(),
   namespace: option.name(settingsDefaults.namespace),
   pollInterval: option.delay(settingsDefaults.pollInterval, { min: 1 }),
   logger: option.logger(),

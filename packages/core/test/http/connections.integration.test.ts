@@ -1,4 +1,4 @@
-import { once } from 'node:events'
+import { getEventListeners, once } from 'node:events'
 import * as http from 'node:http'
 import * as http2 from 'node:http2'
 import { connect, type AddressInfo, type Socket } from 'node:net'
@@ -62,6 +62,21 @@ describe('trackConnections', () => {
     await until(() => busy.received().includes('done'))
     expect(String(busy.received())).toMatch(/connection: close/i)
     expect(connections.size).toBe(0)
+  })
+
+  it('leaves nothing behind when a drain has ended: no listener on its signal, and no timer', async () => {
+    const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+    const { port, connections } = await serve(() => {})
+    const idle = await open(port)
+    const caller = new AbortController()
+    await until(() => connections.size === 1)
+    const before = timers()
+    const drained = connections.drain(20, caller.signal)
+    expect(getEventListeners(caller.signal, 'abort')).toHaveLength(1)
+    await once(idle.socket, 'close')
+    await drained
+    expect(getEventListeners(caller.signal, 'abort')).toHaveLength(0)
+    await until(() => timers() <= before)
   })
 
   it('knows on which socket a request is in progress', async () => {

@@ -350,6 +350,20 @@ describe('createSettings', () => {
     await expect(settings.setAndReload('commission', 0.2, { actor: '' })).rejects.toThrow('needs an actor')
   })
 
+  it('refuses connections that cannot announce, before anything is read', () => {
+    const options = (redis: object) => ({
+      schema,
+      pool,
+      namespace: namespace(),
+      redis: redis as SettingsRedis,
+    })
+    expect(() => createSettings(options({}))).toThrow('createSettings.redis.publisher: is missing')
+    const publisher = { publish: () => Promise.resolve() }
+    expect(() => createSettings(options({ publisher, subscriber: {} }))).toThrow(
+      'createSettings.redis.subscriber: is not a Redis client (ioredis) of its own: it has no subscribe()',
+    )
+  })
+
   it('goes back to what was at a version, and to the default', async () => {
     const settings = await instance(namespace())
     await settings.setAndReload('commission', 0.2, { actor: 'ada' })

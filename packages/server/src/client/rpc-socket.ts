@@ -1,4 +1,4 @@
-import { type CallOptions, toQuintetError } from '@quintet/core/client'
+import { type CallOptions, createLiveness, type Liveness, toQuintetError } from '@quintet/core/client'
 import { serverError } from '../errors.ts'
 import { fromProblem } from '../problem.ts'
 import { encodeMessage } from '../encode-input.ts'
@@ -40,8 +40,8 @@ export class RpcSocket {
   readonly #options: RpcSocketOptions
   readonly #pending = new Map<number, PendingCall>()
   #nextId = 1
-  #probe: ReturnType<typeof setTimeout> | undefined
-  #heardAt = performance.now()
+  /** Any message shows that the server lives; after a quiet interval it is asked. */
+  readonly #liveness: Liveness
   #retired = false
   #lost = false
 
@@ -50,7 +50,11 @@ export class RpcSocket {
     this.#options = options
     socket.addEventListener('message', this.#onMessage)
     socket.addEventListener('close', this.#onClose)
-    this.#scheduleProbe(options.keepAlive.interval)
+    this.#liveness = createLiveness({
+      ...options.keepAlive,
+      ping: () => void this.#transmit(JSON.stringify({ type: 'ping', id: 0 })),
+      onLost: () => this.#lose(unanswered()),
+    })
   }
 
   /**
@@ -188,7 +192,7 @@ export class RpcSocket {
   #lose(error: unknown): void {
     if (this.#lost) return
     this.#lost = true
-    clearTimeout(this.#probe)
+    this.#liveness.stop()
     this.#socket.removeEventListener('message', this.#onMessage)
     this.#socket.removeEventListener('close', this.#onClose)
     this.#socket.close(1000)
@@ -208,36 +212,10 @@ export class RpcSocket {
     if (this.#retired && !this.#lost && this.#pending.size === 0) this.#lose(closedError())
   }
 
-  /** Any message shows that the server lives; after a quiet interval it is asked. */
-  #scheduleProbe(after: number): void {
-    const { interval, timeout } = this.#options.keepAlive
-    if (interval === 0) return
-    this.#probe = setTimeout(() => {
-      const left = interval - (performance.now() - this.#heardAt)
-      if (left > 1) {
-        this.#scheduleProbe(left)
-        return
-      }
-      const askedAt = performance.now()
-      this.#transmit(JSON.stringify({ type: 'ping', id: 0 }))
-      this.#probe = setTimeout(() => {
-        if (this.#heardAt >= askedAt) this.#scheduleProbe(interval - (performance.now() - this.#heardAt))
-        else {
-          this.#lose(
-            serverError(
-              'ERR_SERVER_CLOSED',
-              'The server has not answered to a ping: the connection is lost.',
-            ),
-          )
-        }
-      }, timeout)
-    }, after)
-  }
-
   readonly #onClose = ({ code, reason }: CloseEvent): void => this.#lose(describeClose(code, reason))
 
   readonly #onMessage = ({ data }: MessageEvent): void => {
-    this.#heardAt = performance.now()
+    this.#liveness.heard()
     try {
       this.#receive(parseMessage(data))
     } catch (error) {
@@ -301,6 +279,10 @@ function parseMessage(data: unknown): ServerMessage {
 
 function closedError(): Error {
   return serverError('ERR_SERVER_CLOSED', 'The connection closed before the call was answered.')
+}
+
+function unanswered(): Error {
+  return serverError('ERR_SERVER_CLOSED', 'The server has not answered to a ping: the connection is lost.')
 }
 
 function describeClose(code: number, reason: string): Error {

@@ -8,6 +8,8 @@ import {
   TimeLimit,
   toQuintetError,
   longestTimer,
+  createLiveness,
+  type Liveness,
 } from '@quintet/core/kit'
 import { notEncodable } from '../encode-input.ts'
 import { eventIdOf } from '../streams/event-id.ts'
@@ -77,8 +79,8 @@ export class LinkConnection {
   readonly #heads = new CallHeadWriter()
   readonly #timer: NodeJS.Timeout
   readonly #limit: TimeLimit | undefined
-  #probe: NodeJS.Timeout | undefined
-  #heardAt = performance.now()
+  /** Probes the other side once it can be used; anything that is heard shows that it lives. */
+  #liveness: Liveness | undefined
   readonly #onChange: () => void
   #state: 'connecting' | 'ready' | 'leaving' | 'closed' = 'connecting'
   #expected: string | undefined
@@ -95,7 +97,7 @@ export class LinkConnection {
     const reader = new FrameReader(options.maxFrameSize)
     const onFrame = (frame: Frame): void => this.#frame(frame)
     this.#socket.on('data', (chunk: Buffer) => {
-      this.#heardAt = performance.now()
+      this.#liveness?.heard()
       try {
         reader.read(chunk, onFrame)
       } catch (error) {
@@ -271,7 +273,11 @@ export class LinkConnection {
     ) {
       clearTimeout(this.#timer)
       this.#state = 'ready'
-      this.#scheduleProbe(this.#options.keepAlive.interval)
+      this.#liveness = createLiveness({
+        ...this.#options.keepAlive,
+        ping: () => this.#writer.write(frameType.ping, 0, 0, []),
+        onLost: () => void this.#socket.destroy(),
+      })
       this.#onChange()
     } else {
       throw new TypeError('The sibling did not prove that it belongs to this system.')
@@ -304,33 +310,9 @@ export class LinkConnection {
     this.#limit?.delete(pending)
   }
 
-  /** Anything that is heard shows that the other side lives; after a quiet interval it is asked. */
-  #scheduleProbe(after: number): void {
-    const { interval, timeout } = this.#options.keepAlive
-    if (interval === 0) return
-    this.#probe = setTimeout(() => {
-      const left = interval - (performance.now() - this.#heardAt)
-      if (left > 1) {
-        this.#scheduleProbe(left)
-        return
-      }
-      const askedAt = performance.now()
-      this.#writer.write(frameType.ping, 0, 0, [])
-      this.#probe = setTimeout(() => {
-        // After a pause of this process the answer may have arrived, and is read before the look.
-        setImmediate(() => {
-          if (this.#heardAt >= askedAt) this.#scheduleProbe(interval)
-          else this.#socket.destroy()
-        })
-      }, timeout)
-      this.#probe.unref()
-    }, after)
-    this.#probe.unref()
-  }
-
   #closed(): void {
     clearTimeout(this.#timer)
-    clearTimeout(this.#probe)
+    this.#liveness?.stop()
     this.#state = 'closed'
     const gone = toQuintetError(
       serverError('ERR_SERVER_CLOSED', 'The sibling process ended the link before it had answered.'),

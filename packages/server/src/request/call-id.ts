@@ -1,3 +1,5 @@
+import { endOfJsonString } from '@quintet/core/kit'
+
 /** What a client names its call with. */
 export type CallId = string | number
 
@@ -22,7 +24,7 @@ export function findCallId(text: string): CallId | undefined {
     if (char === '{' || char === '[') depth++
     else if (char === '}' || char === ']') depth--
     else if (char === '"') {
-      const end = endOfString(text, index + 1)
+      const end = endOfJsonString(text, index + 1)
       if (depth === 1 && end - index === 3 && text.startsWith('"id"', index)) {
         idValue.lastIndex = end + 1
         const [, string, number] = idValue.exec(text.slice(0, end + longestId)) ?? []
@@ -37,11 +39,4 @@ export function findCallId(text: string): CallId | undefined {
     }
   }
   return found
-}
-
-/** The index of the quote that ends the string which starts at `from`. */
-function endOfString(text: string, from: number): number {
-  let index = from
-  while (index < text.length && text.charAt(index) !== '"') index += text.charAt(index) === '\\' ? 2 : 1
-  return index
 }

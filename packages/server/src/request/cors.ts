@@ -46,7 +46,10 @@ export function resolveCors(options: unknown, path: string): Cors | undefined {
       `${path}: '*' stands alone and without credentials. Name the origins that may call with cookies.`,
     )
   }
-  const allowed = new Set(any ? [] : given.origins.map(parseOrigin))
+  const list = isList ? path : `${path}.origins`
+  const allowed = new Set(
+    any ? [] : given.origins.map((origin, index) => parseOrigin(origin, `${list}[${index}]`)),
+  )
   const maxAge = Math.floor(given.maxAge / 1_000)
 
   const allows = ({ headers: { origin } }: IncomingMessage): boolean =>
@@ -80,10 +83,10 @@ export function resolveCors(options: unknown, path: string): Cors | undefined {
 }
 
 /** @throws TypeError when the text is not an origin as browsers send it. */
-export function parseOrigin(text: unknown): string {
+export function parseOrigin(text: unknown, path: string): string {
   const url = typeof text === 'string' && URL.canParse(text) ? new URL(text) : undefined
   if (url !== undefined && url.origin === text) return text
   throw new TypeError(
-    `${JSON.stringify(text)} is not an origin. Give scheme, host and port as browsers send them, e.g. 'https://app.example'.`,
+    `${path}: ${JSON.stringify(text)} is not an origin. Give scheme, host and port as browsers send them, e.g. 'https://app.example'.`,
   )
 }

@@ -6,6 +6,8 @@ import {
   type SocketConnection,
   type SocketSession,
   type TransportHost,
+  createLiveness,
+  type Liveness,
   longestTimer,
 } from '@quintet/core/kit'
 import type { RawData, WebSocket } from 'ws'
@@ -36,6 +38,9 @@ export interface DrainableSession extends SocketSession {
 
 /** How long a client may take to bring the new token after its old one was replaced, in milliseconds. */
 const renewalTime = 10_000
+/** Connections that were made together do not ping together. */
+const heartbeatJitter = 0.1
+
 export interface ConnectionSetup {
   readonly id: string
   readonly host: TransportHost
@@ -62,8 +67,7 @@ export class Connection implements AuthenticatedConnection {
   #watch: Disposable | undefined
   #expiry: NodeJS.Timeout | undefined
   #renewal: NodeJS.Timeout | undefined
-  #heartbeat: NodeJS.Timeout | undefined
-  #unanswered: NodeJS.Immediate | undefined
+  #liveness: Liveness | undefined
   #onClosed: (() => void) | undefined
 
   constructor({ id, host, socket, options, operation, principal, credentials, client }: ConnectionSetup) {
@@ -83,10 +87,18 @@ export class Connection implements AuthenticatedConnection {
     this.#session = session
     this.#onClosed = onClosed
     socket.on('message', (data, isBinary) => this.#message(data, isBinary))
-    socket.on('pong', () => this.#scheduleHeartbeat())
+    socket.on('pong', () => this.#liveness?.heard())
     socket.on('error', () => {})
     socket.once('close', (code) => this.#closed(code))
-    this.#scheduleHeartbeat()
+    this.#liveness = createLiveness({
+      ...this.#options.keepAlive,
+      jitter: heartbeatJitter,
+      ping: () => {
+        socket.ping()
+        this.#checkSession()
+      },
+      onLost: () => socket.terminate(),
+    })
     this.#followSession()
   }
 
@@ -200,25 +212,6 @@ export class Connection implements AuthenticatedConnection {
     this.#renewal = setTimeout(() => this.close(closeCode.sessionEnded, end), renewalTime)
   }
 
-  #scheduleHeartbeat(): void {
-    clearTimeout(this.#heartbeat)
-    clearImmediate(this.#unanswered)
-    const { interval, timeout } = this.#options.keepAlive
-    if (interval === 0) return
-    // Spread, so that connections made together do not ping together.
-    this.#heartbeat = setTimeout(
-      () => {
-        this.#heartbeat = setTimeout(() => {
-          // After a pause of the process the answer may have arrived, and is read before this.
-          this.#unanswered = setImmediate(() => this.#socket.terminate())
-        }, timeout)
-        this.#socket.ping()
-        this.#checkSession()
-      },
-      interval * (0.9 + Math.random() * 0.2),
-    )
-  }
-
   /** What was published before the subscription stood is noticed with the next heartbeat. */
   #checkSession(): void {
     this.#authorize(this.credentials).catch((error: unknown) => {
@@ -229,8 +222,7 @@ export class Connection implements AuthenticatedConnection {
   }
 
   #closed(code: number): void {
-    clearTimeout(this.#heartbeat)
-    clearImmediate(this.#unanswered)
+    this.#liveness?.stop()
     clearTimeout(this.#expiry)
     clearTimeout(this.#renewal)
     this.#watch?.[Symbol.dispose]()

@@ -24,8 +24,11 @@ describe('http options', () => {
     [{ maxConnections: 0 }, /http\.maxConnections/],
     [{ maxBatchCalls: 1.5 }, /http\.maxBatchCalls/],
     [{ cors: true }, /not an allow-list/],
-    [{ cors: ['app.example'] }, /is not an origin/],
-    [{ cors: ['https://app.example/'] }, /is not an origin/],
+    [{ cors: ['app.example'] }, /^http\.cors\[0\]: "app\.example" is not an origin/],
+    [
+      { cors: { origins: ['https://a.example', 'https://app.example/'] } },
+      /^http\.cors\.origins\[1\]: .* is not an origin/,
+    ],
     [{ cors: { origins: ['*'], credentials: true } }, /stands alone/],
     [{ trustedProxies: ['10.0.0.0/99'] }, /trustedProxies/],
     [{ securityHeaders: { 'bad name': 'x' } }, /is not a header name/],

@@ -54,7 +54,7 @@ export function trackConnections(
 ): Connections {
   let announced = false
   let graceMs: number | undefined
-  let onEnded: (() => void)[] = []
+  const onEnded = new Set<() => void>()
   let look: NodeJS.Timeout | undefined
 
   const onOpened = (connection: Connection): void => {
@@ -64,8 +64,7 @@ export function trackConnections(
   }
   const onClosed = (): void => {
     if (graceMs === undefined || open() > 0) return
-    for (const resolve of onEnded) resolve()
-    onEnded = []
+    for (const finish of onEnded) finish()
   }
   const http1 = followHttp1(server, eventStreams, onOpened, onClosed)
   const followers = [http1, followHttp2(server, eventStreams, onOpened, onClosed)]
@@ -95,11 +94,17 @@ export function trackConnections(
       graceMs ??= grace
       stopListening(server)
       drainAll()
-      look ??= setInterval(drainAll, drainInterval)
       if (open() === 0 || signal?.aborted) return Promise.resolve()
+      look ??= setInterval(drainAll, drainInterval)
       return new Promise((resolve) => {
-        onEnded.push(resolve)
-        signal?.addEventListener('abort', () => resolve(), { once: true })
+        const finish = (): void => {
+          signal?.removeEventListener('abort', finish)
+          onEnded.delete(finish)
+          if (onEnded.size === 0) look = clearInterval(look) as undefined
+          resolve()
+        }
+        onEnded.add(finish)
+        signal?.addEventListener('abort', finish, { once: true })
       })
     },
     destroy() {
