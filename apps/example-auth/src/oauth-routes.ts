@@ -1,7 +1,7 @@
-import { serveJwks } from '@quintet/auth'
-import { QuintetError, type Route, withServices } from '@quintet/core'
-import { z } from 'zod'
+import { serveJwks, tokenResponse } from '@quintet/auth'
+import { isQuintetError, QuintetError, type Route, withServices } from '@quintet/core'
 import type { AuthServices } from './services.ts'
+import { keyOf } from './session-routes.ts'
 
 const { route } = withServices<AuthServices>()
 
@@ -24,9 +24,10 @@ const metadata = route({
       {
         issuer,
         jwks_uri: `${publicUrl}/.well-known/jwks.json`,
-        token_endpoint: `${publicUrl}/refresh`,
+        token_endpoint: `${publicUrl}/token`,
         introspection_endpoint: `${publicUrl}/introspect`,
         revocation_endpoint: `${publicUrl}/revoke`,
+        token_endpoint_auth_methods_supported: ['none'],
         revocation_endpoint_auth_methods_supported: ['none'],
         response_types_supported: [],
         grant_types_supported: ['refresh_token'],
@@ -45,30 +46,44 @@ const introspect = route({
   description: "Whether an access token of the caller's tenant is active (RFC 7662).",
   maxRequestSize: '16kb',
   handler: async (request, { services, principal, signal }) => {
-    const token = await readToken(request)
-    const answer = (body: object): Response =>
-      Response.json(body, { headers: { 'cache-control': 'no-store' } })
+    const token = oneOf(await readForm(request), 'token')
+    const found = await services.manager.introspect(token, { signal })
+    const answer = found.active && found.tid === principal.tenantId ? found : { active: false }
+    return Response.json(answer, { headers: { 'cache-control': 'no-store' } })
+  },
+})
+
+/** What clients of OAuth ask for tokens, beside the routes of this app's own clients. */
+const token = route({
+  method: 'POST',
+  pattern: '/token',
+  access: 'public',
+  description: 'Exchanges a refresh token for new tokens (RFC 6749 section 6).',
+  maxRequestSize: '16kb',
+  handler: async (request, { services }) => {
+    const form = await readForm(request)
+    if (oneOf(form, 'grant_type') !== 'refresh_token') return refusedGrant('unsupported_grant_type')
+    const refreshToken = oneOf(form, 'refresh_token')
     try {
-      const found = await services.manager.authenticate(
-        { scheme: 'bearer', token },
-        { signal, freshness: 'strict' },
-      )
-      if (found.kind !== 'user' || found.tenantId !== principal.tenantId) return answer({ active: false })
-      return answer({
-        active: true,
-        iss: services.issuer,
-        sub: found.userId,
-        sid: found.sessionId,
-        tid: found.tenantId,
-        token_type: 'Bearer',
-        ...(found.expiresAt !== null && { exp: Math.floor(found.expiresAt / 1_000) }),
+      const key = await keyOf(request, services)
+      const tokens = await services.sessions.refresh(refreshToken, key)
+      return tokenResponse({
+        access_token: tokens.accessToken,
+        token_type: tokens.tokenType,
+        expires_in: tokens.expiresIn,
+        refresh_token: tokens.refreshToken,
       })
     } catch (error) {
-      if (error instanceof QuintetError && error.kind === 'unauthenticated') return answer({ active: false })
-      throw error
+      if (!isQuintetError(error) || error.kind !== 'unauthenticated') throw error
+      return refusedGrant(error.code.startsWith('ERR_AUTH_DPOP') ? 'invalid_dpop_proof' : 'invalid_grant')
     }
   },
 })
+
+/** @see RFC 6749 section 5.2, RFC 9449 section 5 */
+function refusedGrant(error: 'invalid_dpop_proof' | 'invalid_grant' | 'unsupported_grant_type'): Response {
+  return Response.json({ error }, { status: 400, headers: { 'cache-control': 'no-store' } })
+}
 
 /** Who has a refresh token may end its session; for what is none the answer is the same. */
 const revoke = route({
@@ -79,7 +94,7 @@ const revoke = route({
   maxRequestSize: '16kb',
   handler: async (request, { services }) => {
     try {
-      await services.sessions.signOut(await readToken(request))
+      await services.sessions.signOut(oneOf(await readForm(request), 'token'))
     } catch (error) {
       if (!(error instanceof QuintetError) || error.kind !== 'unauthenticated') throw error
     }
@@ -87,18 +102,21 @@ const revoke = route({
   },
 })
 
-export const oauthRoutes: readonly Route[] = [jwks, metadata, introspect, revoke]
+export const oauthRoutes: readonly Route[] = [jwks, metadata, introspect, token, revoke]
 
-/** The token of a form. @throws QuintetError `ERR_ACCOUNT_BAD_FORM` (invalid-input). */
-async function readToken(request: Request): Promise<string> {
+async function readForm(request: Request): Promise<URLSearchParams> {
   const type = request.headers.get('content-type') ?? ''
-  const form = type.startsWith('application/x-www-form-urlencoded')
-    ? new URLSearchParams(await request.text())
-    : new URLSearchParams()
-  const token = z.string().min(1).max(8_192).safeParse(form.get('token'))
-  if (token.success && form.getAll('token').length === 1) return token.data
-  throw new QuintetError('Send one token, as application/x-www-form-urlencoded.', {
-    code: 'ERR_ACCOUNT_BAD_FORM',
-    kind: 'invalid-input',
-  })
+  if (type.startsWith('application/x-www-form-urlencoded')) return new URLSearchParams(await request.text())
+  throw badForm('Send a form, as application/x-www-form-urlencoded.')
+}
+
+/** A member of a form that is there once. @throws QuintetError `ERR_ACCOUNT_BAD_FORM` (invalid-input). */
+function oneOf(form: URLSearchParams, name: string): string {
+  const [value = '', ...more] = form.getAll(name)
+  if (value !== '' && value.length <= 8_192 && more.length === 0) return value
+  throw badForm(`Send ${name} once.`)
+}
+
+function badForm(message: string): QuintetError {
+  return new QuintetError(message, { code: 'ERR_ACCOUNT_BAD_FORM', kind: 'invalid-input' })
 }

@@ -6,12 +6,13 @@ import {
   createSessionAuthority,
   deriveSecrets,
   type DpopVerifier,
+  type JwtAuthManager,
   type KeyRing,
   type SessionAuthority,
   type SessionCookies,
 } from '@quintet/auth'
 import { createPostgresSessionStore } from '@quintet/auth/postgres'
-import type { AuthManager, Secret, SetupContext } from '@quintet/core'
+import type { Secret, SetupContext } from '@quintet/core'
 import { createSettings, type Settings } from '@quintet/core/settings'
 import { openDatabase } from '@quintet/rls/app'
 import { createRateLimiter, type RateLimiter, type RedisClients } from '@quintet/redis'
@@ -44,7 +45,7 @@ export interface AuthServices {
   readonly mailer: Mailer | undefined
   readonly jobs: Queue
   readonly events: EventBus<PlatformTopics>
-  readonly manager: AuthManager
+  readonly manager: JwtAuthManager
   readonly settings: Settings<typeof AuthSettings>
   readonly operatorPassword: Secret
 }

@@ -426,13 +426,29 @@ describe('tokens', () => {
     expect(await isAlive(person)).toBe(false)
   })
 
-  it('come from where the metadata says (RFC 8414)', async () => {
+  it('come from where the metadata says (RFC 8414, RFC 6749)', async () => {
     const metadata = (await (
       await fetch(`${app.url}/.well-known/oauth-authorization-server`)
-    ).json()) as object
+    ).json()) as Record<string, unknown>
     expect(metadata).toMatchObject({
       issuer: 'https://auth.test.example',
       grant_types_supported: ['refresh_token'],
     })
+    const path = new URL(String(metadata['token_endpoint'])).pathname.replace('/api/auth', '')
+    const ask = async (members: Record<string, string>): Promise<[number, Record<string, unknown>]> => {
+      const answer = await fetch(app.url + path, { method: 'POST', body: new URLSearchParams(members) })
+      return [answer.status, (await answer.json()) as Record<string, unknown>]
+    }
+    const person = await app.signUp()
+    const grant = { grant_type: 'refresh_token', refresh_token: person.refreshToken }
+    const [status, tokens] = await ask(grant)
+    expect([status, tokens['token_type'], tokens['expires_in']]).toEqual([200, 'Bearer', 300])
+    expect(await isAlive({ ...person, accessToken: String(tokens['access_token']) })).toBe(true)
+    expect(await ask({ ...grant, refresh_token: 'nonsense' })).toEqual([400, { error: 'invalid_grant' }])
+    expect(await ask({ ...grant, grant_type: 'password' })).toEqual([
+      400,
+      { error: 'unsupported_grant_type' },
+    ])
+    expect((await ask({ refresh_token: 'x' }))[0]).toBe(400)
   })
 })

@@ -26,6 +26,7 @@ export { keySet, type JwkSet, type KeySetOptions } from './keys/key-set.ts'
 export { remoteJwks, remoteJwksDefaults, type FetchJwks, type RemoteJwksOptions } from './keys/remote-jwks.ts'
 export { jwksAnswer, serveJwks, type JwksAnswer, type JwksAnswerOptions } from './keys/serve-jwks.ts'
 export type { VerificationKey, VerificationKeys } from './keys/verification-keys.ts'
+export type { Introspection } from './manager/introspection.ts'
 export { createJwtAuthManager, type JwtAuthManager } from './manager/create-jwt-auth-manager.ts'
 export {
   jwtAuthManagerDefaults,

@@ -2,6 +2,7 @@ import type { HealthCheck } from '@quintet/core'
 import {
   anonymous,
   type AuthManager,
+  isQuintetError,
   type Logger,
   type Principal,
   type QuintetError,
@@ -23,7 +24,9 @@ import { isId, isSessionId, sessionKey, sessionKeyPrefix, type SessionRef } from
 import { BoundedRedis } from '../sessions/session-redis.ts'
 import { SessionRegistry } from '../sessions/session-registry.ts'
 import { SessionWarmer } from '../sessions/session-warmer.ts'
+import type { AccessClaims } from '../tokens/access-claims.ts'
 import type { TokenVerifier, VerifiedToken } from '../tokens/token-verifier.ts'
+import { toIntrospection, type Introspection } from './introspection.ts'
 import {
   resolveManagerOptions,
   type JwtAuthManagerOptions,
@@ -45,6 +48,14 @@ export interface JwtAuthManager extends AuthManager, AsyncDisposable {
   authenticate(credentials: Credentials, options?: Partial<AuthenticateOptions>): Promise<Principal>
   /** The way of nearly every call in tracked mode: nothing to wait for. */
   recall(credentials: Credentials): Principal | undefined
+  /**
+   * What a resource server may know of an access token: the session is read now, and of a token that is bound to a key the
+   * proof is that server's to check. For whatever is no token of an active session it is not active.
+   *
+   * @throws AuthError `ERR_AUTH_UNAVAILABLE` when that cannot be told now
+   * @see RFC 7662 section 2.2, RFC 9449 section 6.2
+   */
+  introspect(accessToken: string, options?: { readonly signal?: AbortSignal }): Promise<Introspection>
   watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable
   /** The challenges of RFC 6750, 9449 and 9470, in the scheme that the caller used. */
   challenge(error: QuintetError, presented: Credentials['scheme']): Readonly<Record<string, string>>
@@ -248,6 +259,25 @@ class Manager implements JwtAuthManager {
     return token.principal
   }
 
+  async introspect(
+    accessToken: string,
+    { signal }: { readonly signal?: AbortSignal } = {},
+  ): Promise<Introspection> {
+    signal?.throwIfAborted()
+    try {
+      return await orAborted(this.#introspect(accessToken, signal), signal)
+    } catch (error) {
+      if (isQuintetError(error) && error.kind === 'unauthenticated') return { active: false }
+      throw error
+    }
+  }
+
+  async #introspect(accessToken: string, signal: AbortSignal | undefined): Promise<Introspection> {
+    const token = await this.#verify(accessToken, signal)
+    await this.#assertAlive(token, 'strict', signal)
+    return toIntrospection(token.principal.claims as unknown as AccessClaims)
+  }
+
   async #authenticate(
     credentials: Credentials,
     freshness: AuthenticateOptions['freshness'],
@@ -259,6 +289,23 @@ class Manager implements JwtAuthManager {
     if (credentials.scheme === 'bearer' && token.jkt !== undefined) {
       throw invalid('A token that is bound to a key came as a bearer token.')
     }
+    const now = await this.#assertAlive(token, freshness, signal)
+    if (credentials.scheme === 'dpop') {
+      if (token.jkt === undefined) throw invalid('A token without a key came with a proof of possession.')
+      if ((await this.#provenKey(credentials)) !== token.jkt) {
+        throw new AuthError('ERR_AUTH_DPOP_INVALID', { cause: new Refusal('The proof is by another key.') })
+      }
+    }
+    this.#markSeen(token, now)
+    return token.principal
+  }
+
+  /** Resolves to when it was looked at. @throws AuthError when the session has ended, or the token was replaced */
+  async #assertAlive(
+    token: BoundToken,
+    freshness: AuthenticateOptions['freshness'],
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
     const session = freshness === 'strict' ? await this.#readOrWarm(token) : await this.#session(token)
     signal?.throwIfAborted()
     if (session === undefined) throw new AuthError('ERR_AUTH_SESSION_COLD')
@@ -271,14 +318,7 @@ class Manager implements JwtAuthManager {
       decision = this.#check.decide(token, truth, now)
     }
     if (decision !== 'alive') throw new AuthError(endCodes[decision])
-    if (credentials.scheme === 'dpop') {
-      if (token.jkt === undefined) throw invalid('A token without a key came with a proof of possession.')
-      if ((await this.#provenKey(credentials)) !== token.jkt) {
-        throw new AuthError('ERR_AUTH_DPOP_INVALID', { cause: new Refusal('The proof is by another key.') })
-      }
-    }
-    this.#markSeen(token, now)
-    return token.principal
+    return now
   }
 
   /**
