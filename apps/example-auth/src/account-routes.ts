@@ -1,4 +1,6 @@
-import { QuintetError, type Route, withServices } from '@quintet/core'
+import { hash } from 'node:crypto'
+import { QuintetError, type ClientInfo, type Route, withServices } from '@quintet/core'
+import { networkOf } from '@quintet/core/http'
 import { asSystem } from '@quintet/rls'
 import { z } from 'zod'
 import { changeAccounts } from './account-change.ts'
@@ -50,13 +52,13 @@ const requestReset = route({
   body: z.strictObject({ tenant: Slug, email: Email }),
   response: z.object({}),
   handler: async (_, { body: { tenant, email }, services, client, logger }) => {
-    const { db, sessions, mailer } = services
+    const { db, mailer } = services
     if (mailer === undefined)
       throw new QuintetError('This platform sends no mail. Ask an owner of the tenant.', {
         code: 'ERR_ACCOUNT_NO_MAIL',
         kind: 'not-found',
       })
-    await sessions.admitSignIn({ account: `reset ${tenant}/${email}`, address: client.address })
+    await admitReset(services, `${tenant}/${email}`, client)
     const send = async (): Promise<void> => {
       const found = await asSystem('look up who resets', () => findForSignIn(db, tenant, email))
       if (found === undefined) return
@@ -97,5 +99,27 @@ const completeReset = route({
     return {}
   },
 })
+
+/** Mail to one address, and what one network asks for, is held to a pace: budgets of their own, beside those of sign-ins. */
+async function admitReset(
+  { limiter }: AuthServices,
+  account: string,
+  { address }: ClientInfo,
+): Promise<void> {
+  const network = address === null ? 'unknown' : networkOf(address)
+  for (const [key, limit] of [
+    [`reset:${network}`, 60],
+    // Redis is to hold no address of a person.
+    [`reset:${hash('sha256', account, 'base64url')}`, 5],
+  ] as const) {
+    const pace = await limiter.consume(key, { limit, period: '15m' })
+    if (pace.allowed) continue
+    throw new QuintetError('Too many requests for a new password. Try again later.', {
+      code: 'ERR_ACCOUNT_TOO_MANY_RESETS',
+      kind: 'rate-limited',
+      retryAfter: pace.retryAfter,
+    })
+  }
+}
 
 export const accountRoutes: readonly Route[] = [acceptInvitation, requestReset, completeReset]

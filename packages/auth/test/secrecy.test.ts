@@ -181,6 +181,7 @@ describe('what is shown of a refusal', () => {
     let limited = false
     const limiter = {
       consume: async () => ({ allowed: !limited, retryAfter: 1 }),
+      refund: async () => undefined,
       reset: async () => undefined,
     }
     let gone = false

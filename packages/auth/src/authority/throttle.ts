@@ -15,6 +15,8 @@ export interface AttemptLimiter {
     limit: AttemptLimit,
     options: { readonly onUnavailable: 'refuse' | 'local' },
   ): Promise<{ readonly allowed: boolean; readonly retryAfter: number }>
+  /** Gives back one attempt. */
+  refund(key: string, limit: AttemptLimit): Promise<void>
   /** Gives the key all of its attempts again. */
   reset(key: string): Promise<void>
 }
@@ -29,11 +31,11 @@ export interface AttemptLimit {
 /** Limits of attempts to sign in, each counted for itself, and of refreshes. */
 export interface ThrottleOptions {
   readonly limiter: AttemptLimiter
-  /** From one address (one /64 network of IPv6), to whatever account. @defaultValue 100 in 15 minutes */
+  /** That were wrong, from one address (one /64 network of IPv6), to whatever account. @defaultValue 100 in 15 minutes */
   readonly perAddress?: AttemptLimit
   /** To one account from one address. A successful sign-in gives all of them again. @defaultValue 10 in 15 minutes */
   readonly perAccountAndAddress?: AttemptLimit
-  /** To one account from all devices together that it has never signed in on. @defaultValue 100 in 15 minutes */
+  /** That were wrong, to one account from all devices together that it has never signed in on. @defaultValue 100 in 15 minutes */
   readonly perAccount?: AttemptLimit
   /** To one account from one device that it has signed in on. Strangers cannot use these up. @defaultValue 10 in 15 minutes */
   readonly perDevice?: AttemptLimit
@@ -66,7 +68,7 @@ function limitOption(fallback: AttemptLimit): Option<AttemptLimit> {
 
 export const throttleSpec = {
   limiter: option.collaborator<AttemptLimiter>(
-    ['consume', 'reset'],
+    ['consume', 'refund', 'reset'],
     'a rate limiter, e.g. createRateLimiter of @quintet/redis',
   ),
   perAddress: limitOption(throttleDefaults.perAddress),
@@ -89,7 +91,8 @@ export interface SignInAttempt {
 /** An attempt that may go on to the password. */
 export interface AdmittedAttempt {
   /**
-   * To be called when the password was right: gives the account all attempts from here again. Resolves to the token by
+   * To be called when the password was right: gives the account all attempts from here again, and the address this one, so
+   * that many who share an address do not lock each other out. Resolves to the token by
    * which this device is known from now on, to be kept in a cookie (`SessionCookies.setDevice`).
    */
   succeeded(): Promise<string>
@@ -129,11 +132,15 @@ export class Throttle {
           ]
         : [{ key: `account:${account}|device:${device}`, limit: perDevice }]
     for (const { key, limit } of budgets) await this.#take('sign-in', key, limit, 'refuse')
-    // What an address may do to other accounts does not grow by a sign-in to one of its own.
-    const mine = budgets.filter(({ limit }) => limit === perAccountAndAddress || limit === perDevice)
     return async () => {
+      // What an address may do to other accounts does not grow by a sign-in to one of its own: it gets back this attempt.
+      const given = budgets.map(({ key, limit }) =>
+        limit === perAccountAndAddress || limit === perDevice
+          ? this.#limiter.reset(keyOf(key))
+          : this.#limiter.refund(keyOf(key), limit),
+      )
       // The sign-in stands whether or not it is forgotten that there were others before it.
-      await Promise.allSettled(mine.map(({ key }) => this.#limiter.reset(keyOf(key))))
+      await Promise.allSettled(given)
     }
   }
 

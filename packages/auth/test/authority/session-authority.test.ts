@@ -635,7 +635,11 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
 
   it('leave an event of every kind, with ids and a time and nothing else that matters', async () => {
     let allowed = true
-    const limiter = { consume: async () => ({ allowed, retryAfter: 7 }), reset: async () => undefined }
+    const limiter = {
+      consume: async () => ({ allowed, retryAfter: 7 }),
+      refund: async () => undefined,
+      reset: async () => undefined,
+    }
     await using auth = await kit({ authority: { throttle: { limiter } } })
     const first = await auth.signIn({ amr: ['pwd'] })
     const second = await auth.authority.refresh(first.refreshToken)
@@ -688,7 +692,11 @@ describe('createSessionAuthority', () => {
   it('says by name which option is wrong', async () => {
     await using auth = await createTestAuth({ redis })
     const good = { redis, keys: auth.keys, secrets: auth.secrets, issuer: 'i', audience: 'a' }
-    const limiter = { consume: async () => ({ allowed: true, retryAfter: 0 }), reset: async () => undefined }
+    const limiter = {
+      consume: async () => ({ allowed: true, retryAfter: 0 }),
+      refund: async () => undefined,
+      reset: async () => undefined,
+    }
     const wrong: readonly [object, string][] = [
       [{ acessTtl: '5m' }, 'Did you mean "accessTtl"?'],
       [{ accessTtl: 'soon' }, 'accessTtl'],
@@ -752,6 +760,7 @@ describe('createSessionAuthority', () => {
         seen.push(`${key} ${JSON.stringify(limit)} ${onUnavailable}`)
         return { allowed, retryAfter: 2_000 }
       },
+      refund: async () => undefined,
       reset: async () => undefined,
     }
     const perAccount = { limit: 3, period: '1m' } as const
@@ -798,7 +807,11 @@ describe('createSessionAuthority', () => {
   })
 
   it('is unavailable, not open, when the limiter fails', async () => {
-    const limiter = { consume: () => Promise.reject(new Error('down')), reset: async () => undefined }
+    const limiter = {
+      consume: () => Promise.reject(new Error('down')),
+      refund: async () => undefined,
+      reset: async () => undefined,
+    }
     await using auth = await createTestAuth({ redis, authority: { throttle: { limiter } } })
     expect(await codeOf(auth.authority.admitSignIn({ account: 'a' }))).toBe('ERR_AUTH_UNAVAILABLE')
   })

@@ -58,7 +58,19 @@ describe('throttling with the rate limiter of @quintet/redis', () => {
       ])
   })
 
-  it('gives the account its attempts from here again after a success, and the address none', async () => {
+  it('counts no attempt of an address that was right, so that many behind one sign in', async () => {
+    await using auth = await kit('office')
+    const { authority } = auth
+    const address = '203.0.113.99'
+    const right = async (user: number): Promise<void> => {
+      await (await authority.admitSignIn({ account: `user-${user}`, address })).succeeded()
+    }
+    for (let user = 0; user < 120; user++) await right(user)
+    for (let user = 0; user < 100; user++) await authority.admitSignIn({ account: `wrong-${user}`, address })
+    expect(await codeOf(right(1))).toBe('ERR_AUTH_THROTTLED')
+  })
+
+  it('gives the account its attempts from here again after a success, and the address that one', async () => {
     await using auth = await kit('success')
     const { authority } = auth
     const attempt = { account: 'bob', address: '203.0.113.8' }

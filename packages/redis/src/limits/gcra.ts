@@ -63,3 +63,14 @@ if cost > 0 then
 end
 return { 1, math.floor((window - (next - now)) / interval), 0, next - now }
 `)
+
+/** Gives back what was spent: an arrival that lies so much earlier, and never before now. */
+export const refundGcra: ReturnType<typeof createScript> = createScript(`
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local stored = tonumber(redis.call('GET', KEYS[1]) or now) or now
+local arrival = stored - tonumber(ARGV[1]) * tonumber(ARGV[2])
+if arrival <= now then return redis.call('DEL', KEYS[1]) end
+redis.call('SET', KEYS[1], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000))
+return 1
+`)

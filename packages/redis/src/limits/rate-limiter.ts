@@ -2,7 +2,7 @@ import type { Duration, Logger } from '@quintet/core'
 import { type Clock, option, parseDuration, readOptions, refuseUnknownKeys } from '@quintet/core/kit'
 import { bounded } from '../commands/bounded.ts'
 import { describeFailure, isRedisUnavailable, RedisError } from '../errors.ts'
-import { gcra, runGcra } from './gcra.ts'
+import { gcra, refundGcra, runGcra } from './gcra.ts'
 import type { GcraLimit, GcraOutcome } from './gcra.ts'
 import { assertKey } from '../commands/key.ts'
 import { createScript, prefixOption, scriptClientOption } from '../commands/script.ts'
@@ -89,6 +89,11 @@ export interface RateLimiter {
    * @throws TypeError for a key that is empty or no text, a limit that is wrong, or a cost that exceeds the burst.
    */
   consume(key: string, limit: RateLimit, options?: ConsumeOptions): Promise<RateLimitResult>
+  /**
+   * Gives back one unit that was spent, e.g. when an attempt turns out to be none that is to be limited. Takes the timeout
+   * at most. @throws RedisError `ERR_REDIS_UNAVAILABLE`
+   */
+  refund(key: string, limit: RateLimit): Promise<void>
   /** Gives the key its full burst again. Takes the timeout at most. @throws RedisError `ERR_REDIS_UNAVAILABLE` */
   reset(key: string): Promise<void>
 }
@@ -182,6 +187,13 @@ export function createRateLimiter(options: RateLimiterOptions): RateLimiter {
       throw new RedisError('ERR_REDIS_UNAVAILABLE', 'Rate limits cannot be checked now.', {
         retryAfter: retryInterval,
       })
+    },
+    async refund(key, rateLimit) {
+      assertKey(key, 'refund')
+      const { interval } = resolveLimit(rateLimit)
+      const local = arrivals.get(key)
+      if (local !== undefined) arrivals.set(key, local - interval * instances)
+      await bounded(refundGcra(client, [prefix + key], [interval, 1]), timeout)
     },
     async reset(key) {
       assertKey(key, 'reset')

@@ -33,6 +33,18 @@ describe('createRateLimiter', () => {
     expect((await limiter.consume('key', perMinute)).remaining).toBe(9)
   })
 
+  it('gives back what was spent, and never more', async () => {
+    await using client = plainClient()
+    const limiter = createRateLimiter({ client, prefix: uniquePrefix(), timeout: '20s' })
+    for (let index = 0; index < 10; index++) await limiter.consume('key', perMinute)
+    await limiter.refund('key', perMinute)
+    expect(await limiter.consume('key', perMinute)).toMatchObject({ allowed: true, remaining: 0 })
+    expect((await limiter.consume('key', perMinute)).allowed).toBe(false)
+    for (let index = 0; index < 20; index++) await limiter.refund('key', perMinute)
+    expect(await limiter.consume('key', perMinute)).toMatchObject({ remaining: 9 })
+    await expect(limiter.refund('', perMinute)).rejects.toThrow(/refund: .* is no key/)
+  })
+
   it('works with a client that gives numbers as texts', async () => {
     const client = new Redis(redisUrl(), { db: 5, stringNumbers: true })
     try {
