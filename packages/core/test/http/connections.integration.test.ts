@@ -79,6 +79,19 @@ describe('trackConnections', () => {
     await until(() => timers() <= before)
   })
 
+  it('answers what has come while the process stood still, before it closes a connection as idle', async () => {
+    const { port, connections } = await serve((_request, response) => response.end('answered'))
+    const client = await open(port)
+    await until(() => connections.size === 1)
+    const drained = connections.drain(50)
+    client.socket.write(request)
+    const end = performance.now() + 150
+    while (performance.now() < end);
+    await drained
+    await until(() => client.socket.closed)
+    expect(String(client.received())).toContain('answered')
+  })
+
   it('knows on which socket a request is in progress', async () => {
     const answers: { readonly response: http.ServerResponse; readonly socket: Socket }[] = []
     const { port, connections } = await serve(({ socket }, response) => answers.push({ response, socket }))

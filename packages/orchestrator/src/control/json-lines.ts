@@ -17,10 +17,12 @@ export function jsonLines(
   socket: Socket,
   onMessage: (message: Readonly<Record<string, unknown>>) => void,
 ): JsonLines {
-  const splitter = createLineSplitter((line) => {
-    if (socket.destroyed) return
-    const message = parse(line)
-    if (message === undefined || !isHandled(message)) socket.destroy()
+  const splitter = createLineSplitter((lines) => {
+    for (const line of lines.slice(0, -1).split('\n')) {
+      if (socket.destroyed) return
+      const message = parse(line)
+      if (message === undefined || !isHandled(message)) socket.destroy()
+    }
   }, maxMessage)
   socket.on('data', (chunk: Buffer) => {
     splitter.push(chunk)

@@ -4,7 +4,7 @@ export const maxLineBytes: number = 1024 * 1024
 const newline = 0x0a
 
 /**
- * Cuts a stream of bytes into lines. A character that arrives in two parts stays whole, a line that is too long is
+ * Cuts a stream of bytes at the ends of lines. A character that arrives in two parts stays whole, a line that is too long is
  * cut, and `end` gives what is left without a newline.
  */
 export interface LineSplitter {
@@ -14,10 +14,12 @@ export interface LineSplitter {
   end(): void
 }
 
+/** @param onLines gets one or more whole lines, each with its newline: as many as have come together. */
 export function createLineSplitter(
-  onLine: (line: string) => void,
+  onLines: (lines: string) => void,
   maxBytes: number = maxLineBytes,
 ): LineSplitter {
+  /** The beginning of a line whose end has not come. */
   let parts: Buffer[] = []
   let size = 0
   /** The rest of a line that was cut is dropped. */
@@ -26,7 +28,7 @@ export function createLineSplitter(
   function take(part: Buffer): void {
     const room = maxBytes - size
     if (dropping || room <= 0) {
-      dropping = true
+      dropping ||= part.length > 0
       return
     }
     const kept = part.length > room ? part.subarray(0, room) : part
@@ -36,24 +38,28 @@ export function createLineSplitter(
   }
 
   function finish(): void {
-    const line = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)
-    const text = line.toString('utf8')
-    onLine(dropping ? `${text}…` : text.endsWith('\r') ? text.slice(0, -1) : text)
+    const text = Buffer.concat(parts).toString('utf8')
+    const wasCut = dropping
     parts = []
     size = 0
     dropping = false
+    onLines(`${text}${wasCut ? '…' : ''}\n`)
   }
 
   return {
     push(chunk) {
+      const last = chunk.lastIndexOf(newline)
       let start = 0
-      for (let end = chunk.indexOf(newline); end >= 0; end = chunk.indexOf(newline, start)) {
+      // Lines that may be too long, or have begun before, one by one.
+      while (start <= last && (size > 0 || dropping || last - start > maxBytes)) {
+        const end = chunk.indexOf(newline, start)
         take(chunk.subarray(start, end))
         finish()
         start = end + 1
       }
+      if (start <= last) onLines(chunk.toString('utf8', start, last + 1))
       // A copy: the chunk's memory is the stream's, and the line may be long in coming.
-      if (start < chunk.length) take(Buffer.from(chunk.subarray(start)))
+      if (last + 1 < chunk.length) take(Buffer.from(chunk.subarray(last + 1)))
     },
     get isCutting() {
       return dropping

@@ -1,12 +1,36 @@
+/** What marks a line as one of a logger. */
+const timeKey = '"time":'
+
 /**
- * One line of output as it is kept: a JSON object with at least `time`. What an app writes as JSON stays as it
- * is; any other line becomes one with the line as `msg`.
+ * Lines of output as they are kept: each a JSON object with at least `time`. What an app writes as JSON stays as it is; any
+ * other line becomes one with the line as `msg`.
+ *
+ * Lines that stay are not taken apart: a flood costs little more than it takes to find their ends.
+ *
+ * @param lines each with its newline.
  */
-export function toLogLine(line: string, stream: 'stdout' | 'stderr', now: number): string {
-  if (line.startsWith('{') && line.endsWith('}') && line.includes('"time":')) return line
+export function toLogLines(lines: string, stream: 'stdout' | 'stderr', now: number): string {
   const level = stream === 'stderr' ? 'error' : 'info'
-  return JSON.stringify({ level, time: new Date(now).toISOString(), stream, msg: line })
+  const head = `{"level":"${level}","time":"${new Date(now).toISOString()}","stream":"${stream}","msg":`
+  let converted = ''
+  /** Where the lines begin that stay as they are. */
+  let kept = 0
+  let time = lines.indexOf(timeKey)
+  for (let start = 0, end = 0; start < lines.length; start = end + 1) {
+    end = lines.indexOf('\n', start)
+    if (time !== -1 && time < start) time = lines.indexOf(timeKey, start)
+    const isJson = lines.charCodeAt(start) === openingBrace && lines.charCodeAt(end - 1) === closingBrace
+    if (isJson && time !== -1 && time < end) continue
+    const line = lines.slice(start, lines.charCodeAt(end - 1) === carriageReturn ? end - 1 : end)
+    converted += `${lines.slice(kept, start)}${head}${JSON.stringify(line)}}\n`
+    kept = end + 1
+  }
+  return kept === 0 ? lines : converted + lines.slice(kept)
 }
+
+const openingBrace = 0x7b
+const closingBrace = 0x7d
+const carriageReturn = 0x0d
 
 /** Stands where a reader that did not keep up has lost lines. */
 export function droppedLine(count: number): string {

@@ -17,8 +17,14 @@ export interface LogWriterOptions {
 
 /** The one writer of a log. */
 export interface LogWriter {
-  /** False: the disk is slower than the output; wait for `drained` before more. */
-  write(line: string): boolean
+  /**
+   * False: the disk is slower than the output; wait for `room` before more.
+   *
+   * @param lines whole lines, each with its newline.
+   */
+  write(lines: string): boolean
+  /** Resolves when little waits to be written. */
+  room(): Promise<void>
   drained(): Promise<void>
   /** Lines that could not be written, e.g. because the disk was full. */
   readonly dropped: number
@@ -26,6 +32,9 @@ export interface LogWriter {
 }
 
 const highWater = 1024 * 1024
+
+/** What is written at once, in bytes, at the most, but for a line that is longer. */
+const batchSize = 256 * 1024
 
 const lookInterval = 1_000
 
@@ -38,8 +47,9 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
   const { file, maxSize, maxFiles, compress } = options
   let handle: FileHandle = await open(file, 'a', 0o600)
   let size = (await handle.stat()).size
-  let waiting: string[] = []
+  const waiting: Buffer[] = []
   let waitingBytes = 0
+  let onRoom: (() => void)[] = []
   let dropped = 0
   /** Dropped, and not yet told in the file. */
   let untold = 0
@@ -70,11 +80,14 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
       const batch = takeBatch()
       try {
         await reopenWhenGone()
-        await append(batch.text)
+        await append(batch)
       } catch {
-        dropped += batch.lines
-        untold += batch.lines
+        const lines = batch.reduce((sum, block) => sum + countLines(block), 0)
+        dropped += lines
+        untold += lines
         continue
+      } finally {
+        makeRoom()
       }
       // Where there is no room for another file, this one grows.
       if (size >= maxSize) await rotate().catch(() => undefined)
@@ -82,34 +95,48 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
     flushing = undefined
   }
 
+  function makeRoom(): void {
+    if (waitingBytes >= highWater / 2) return
+    for (const resolve of onRoom) resolve()
+    onRoom = []
+  }
+
   /** Writes all of it, after what was lost before, or nothing. */
-  async function append(lines: string): Promise<void> {
-    const text = `${isTorn ? '\n' : ''}${untold === 0 ? '' : `${lostLine(untold)}\n`}${lines}`
+  async function append(blocks: readonly Buffer[]): Promise<void> {
+    const before = Buffer.from(`${isTorn ? '\n' : ''}${untold === 0 ? '' : `${lostLine(untold)}\n`}`)
+    const bytes = Buffer.concat([before, ...blocks])
     try {
-      await handle.appendFile(text)
+      await handle.appendFile(bytes)
     } catch (error) {
       await handle.truncate(size).catch(() => (isTorn = true))
       throw error
     }
-    size += Buffer.byteLength(text)
+    size += bytes.length
     untold = 0
     isTorn = false
   }
 
   /** As many lines as fit into the file, and at least one. */
-  function takeBatch(): { text: string; lines: number } {
+  function takeBatch(): Buffer[] {
+    const batch: Buffer[] = []
     let bytes = 0
-    let lines = 0
-    for (const line of waiting) {
-      const length = Buffer.byteLength(line)
-      if (lines > 0 && size + bytes + length > maxSize) break
-      bytes += length
-      lines += 1
+    for (let block = waiting[0]; block && bytes < batchSize; block = waiting[0]) {
+      const room = maxSize - size - bytes
+      if (block.length > room) {
+        const end = endWithin(block, room, bytes === 0)
+        if (end === 0) break
+        batch.push(block.subarray(0, end))
+        bytes += end
+        if (end < block.length) waiting[0] = block.subarray(end)
+        else waiting.shift()
+        break
+      }
+      batch.push(block)
+      bytes += block.length
+      waiting.shift()
     }
-    const text = waiting.slice(0, lines).join('')
-    waiting = waiting.slice(lines)
     waitingBytes -= bytes
-    return { text, lines }
+    return batch
   }
 
   async function rotate(): Promise<void> {
@@ -137,12 +164,16 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
     get dropped() {
       return dropped
     },
-    write(line) {
-      const text = `${line}\n`
-      waiting.push(text)
-      waitingBytes += Buffer.byteLength(text)
+    write(lines) {
+      const block = Buffer.from(lines)
+      waiting.push(block)
+      waitingBytes += block.length
       flushing ??= flush()
       return waitingBytes < highWater
+    },
+    room() {
+      if (waitingBytes < highWater / 2) return Promise.resolve()
+      return new Promise((resolve) => void onRoom.push(resolve))
     },
     async drained() {
       await flushing
@@ -153,6 +184,20 @@ export async function openLogWriter(options: LogWriterOptions): Promise<LogWrite
       await handle.close()
     },
   }
+}
+
+const newline = 0x0a
+
+/** Where the last line ends that fits into so many bytes; with `force` that of the first line, should none fit. */
+function endWithin(lines: Buffer, room: number, force: boolean): number {
+  const end = room <= 0 ? 0 : lines.lastIndexOf(newline, room - 1) + 1
+  return end === 0 && force ? lines.indexOf(newline) + 1 : end
+}
+
+function countLines(lines: Buffer): number {
+  let count = 0
+  for (let at = lines.indexOf(newline); at !== -1; at = lines.indexOf(newline, at + 1)) count += 1
+  return count
 }
 
 async function compressFile(file: string): Promise<void> {

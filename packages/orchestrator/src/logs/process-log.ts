@@ -1,4 +1,4 @@
-import { toLogLine } from './log-entry.ts'
+import { toLogLines } from './log-entry.ts'
 import { createLineSplitter } from './line-splitter.ts'
 import { openLogWriter, type LogWriterOptions } from './log-writer.ts'
 
@@ -20,24 +20,29 @@ export interface ProcessLog {
   close(): Promise<void>
 }
 
-const keptLines = 500
-const keptBytes = 256 * 1024
+/** What is kept at hand, in characters. */
+const keptSize = 256 * 1024
+
+/** Lines that came together count as one of these. */
+const keptBlocks = 500
 
 export async function openProcessLog(
   options: LogWriterOptions & { readonly now: () => number },
 ): Promise<ProcessLog> {
   const writer = await openLogWriter(options)
   const listeners = new Set<LogListener>()
+  /** The last lines, as they have come together. */
   const kept: string[] = []
-  let keptSize = 0
+  let size = 0
 
-  function add(line: string): boolean {
-    kept.push(line)
-    keptSize += line.length
-    while (kept.length > keptLines || (keptSize > keptBytes && kept.length > 1))
-      keptSize -= kept.shift()?.length ?? 0
-    for (const listener of listeners) listener(line)
-    return writer.write(line)
+  function add(lines: string): boolean {
+    kept.push(lines)
+    size += lines.length
+    while (kept.length > keptBlocks || (size > keptSize && kept.length > 1)) size -= kept.shift()?.length ?? 0
+    if (listeners.size > 0) {
+      for (const line of linesOf(lines)) for (const listener of listeners) listener(line)
+    }
+    return writer.write(lines)
   }
 
   return {
@@ -46,13 +51,13 @@ export async function openProcessLog(
     },
     async consume(stream, name) {
       let keepsUp = true
-      const splitter = createLineSplitter((line) => {
-        keepsUp = add(toLogLine(line, name, options.now()))
+      const splitter = createLineSplitter((lines) => {
+        keepsUp = add(toLogLines(lines, name, options.now()))
       })
       try {
         for await (const chunk of stream) {
           splitter.push(chunk as Buffer)
-          if (!keepsUp) await writer.drained()
+          if (!keepsUp) await writer.room()
         }
       } catch {
         // The stream was taken away together with the process.
@@ -60,16 +65,18 @@ export async function openProcessLog(
       splitter.end()
     },
     note(message) {
-      add(
-        JSON.stringify({
-          level: 'info',
-          time: new Date(options.now()).toISOString(),
-          stream: 'supervisor',
-          msg: message,
-        }),
-      )
+      const entry = {
+        level: 'info',
+        time: new Date(options.now()).toISOString(),
+        stream: 'supervisor',
+        msg: message,
+      }
+      add(`${JSON.stringify(entry)}\n`)
     },
-    recent: (count) => kept.slice(Math.max(0, kept.length - count)),
+    recent(count) {
+      const lines = kept.flatMap(linesOf)
+      return lines.slice(Math.max(0, lines.length - count))
+    },
     subscribe(listener) {
       listeners.add(listener)
       return { [Symbol.dispose]: () => void listeners.delete(listener) }
@@ -77,4 +84,9 @@ export async function openProcessLog(
     flushed: () => writer.drained(),
     close: () => writer.close(),
   }
+}
+
+/** Lines of which each has its newline. */
+function linesOf(lines: string): string[] {
+  return lines.slice(0, -1).split('\n')
 }

@@ -4,7 +4,7 @@ import { createLineSplitter, maxLineBytes } from '../../src/logs/line-splitter.t
 
 function split(chunks: readonly Uint8Array[]): string[] {
   const lines: string[] = []
-  const splitter = createLineSplitter((line) => lines.push(line))
+  const splitter = createLineSplitter((some) => lines.push(...some.slice(0, -1).split('\n')))
   for (const chunk of chunks) splitter.push(Buffer.from(chunk))
   splitter.end()
   return lines

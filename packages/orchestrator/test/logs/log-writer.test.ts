@@ -20,7 +20,7 @@ async function writeInSteps(
   const file = join(folder, 'web.http.log')
   const writer = await openLogWriter({ file, ...settings })
   for (const line of lines) {
-    writer.write(line)
+    writer.write(`${line}\n`)
     await writer.drained()
   }
   await writer.close()
@@ -40,11 +40,11 @@ describe('log writer', () => {
   it('makes the file anew after somebody has removed it', async () => {
     const file = join(folder, 'web.http.log')
     const writer = await openLogWriter({ file, maxSize: 1_000, maxFiles: 2, compress: false })
-    writer.write('before')
+    writer.write('before\n')
     await writer.drained()
     await rm(file)
     await until(async () => {
-      writer.write('after')
+      writer.write('after\n')
       await writer.drained()
       return existsSync(file)
     })
@@ -67,15 +67,15 @@ describe('log writer', () => {
     const disk = vi.spyOn(Object.getPrototypeOf(probe) as FileHandle, 'appendFile')
     await probe.close()
     const writer = await openLogWriter({ file, maxSize: 10_000, maxFiles: 2, compress: false })
-    writer.write('before')
+    writer.write('before\n')
     await writer.drained()
     disk.mockImplementationOnce(async function fill(this: FileHandle, text) {
       await this.write(String(text).slice(0, 4))
       throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
     })
-    writer.write('lost 1')
+    writer.write('lost 1\n')
     await writer.drained()
-    writer.write('after')
+    writer.write('after\n')
     await writer.close()
     disk.mockRestore()
     const lines = (await readFile(file, 'utf8')).split('\n')
@@ -92,7 +92,7 @@ describe('log writer', () => {
   it('leaves nothing half compressed, and no more than maxFiles, after a burst of rotations', async () => {
     const file = join(folder, 'web.http.log')
     const writer = await openLogWriter({ file, maxSize: 100, maxFiles: 3, compress: true })
-    for (let count = 0; count < 500; count++) writer.write(`line ${count} ${'x'.repeat(50)}`)
+    for (let count = 0; count < 500; count++) writer.write(`line ${count} ${'x'.repeat(50)}\n`)
     await writer.close()
     const names = await readdir(folder)
     expect(names.filter((name) => name.endsWith('.tmp'))).toEqual([])
@@ -130,10 +130,10 @@ describe('log writer', () => {
       compress: false,
     })
     let accepted = true
-    for (let count = 0; accepted && count < 1_000; count++) accepted = writer.write('x'.repeat(10_000))
+    for (let count = 0; accepted && count < 1_000; count++) accepted = writer.write(`${'x'.repeat(10_000)}\n`)
     expect(accepted).toBe(false)
     await writer.drained()
-    expect(writer.write('y')).toBe(true)
+    expect(writer.write('y\n')).toBe(true)
     await writer.close()
   })
 })

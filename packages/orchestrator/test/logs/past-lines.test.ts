@@ -20,7 +20,7 @@ describe('lastLines', () => {
     let reading = true
     const writing = (async () => {
       while (reading && written < 5_000) {
-        writer.write(`line ${written}`)
+        writer.write(`line ${written}\n`)
         written += 1
         await writer.drained()
       }

@@ -227,12 +227,21 @@ class Http1Connection implements Connection {
     if (this.#left || this.#timer !== undefined || this.#answers.size > 0 || this.#tunnel !== undefined)
       return
     const read = this.#socket.bytesRead
-    this.#timer = setTimeout(() => {
-      const arriving = this.#socket.bytesRead > read
+    this.#after(graceMs, () => {
       // The head of a request that is on its way gets the same time once more.
-      if (arriving) this.#timer = setTimeout(() => this.#socket.destroySoon(), graceMs)
+      if (this.#socket.bytesRead > read) this.#after(graceMs, () => this.#socket.destroySoon())
       else this.#socket.destroySoon()
-    }, graceMs)
+    })
+  }
+
+  /** Where the whole process stood still, what has come meanwhile is read first: it may be a request. */
+  #after(ms: number, run: () => void): void {
+    const timer = setTimeout(() => {
+      setImmediate(() => {
+        if (this.#timer === timer) run()
+      })
+    }, ms)
+    this.#timer = timer
   }
 
   #endTunnel({ isWebSocket, sentBefore }: Tunnel, graceMs: number): void {
