@@ -178,11 +178,7 @@ function noExport(): QuintetError {
 }
 
 /** Takes the parts that other apps send, and asks for those that follow. */
-export const collector = worker(
-  exportParts,
-  { queue: ({ jobs }: AuthServices) => jobs, tenantConcurrency: 1 },
-  collect,
-)
+export const collector = worker(exportParts, { queue: ({ jobs }: AuthServices) => jobs }, collect)
 
 /** What comes again changes nothing; for an export that is gone no more is asked for. */
 async function collect({

@@ -245,7 +245,7 @@ describe('who is removed', () => {
       false,
     ])
     const heard = async (): Promise<string[]> => {
-      const jobs = await app.jobs.bull(removals.ledger).getJobs(['wait'])
+      const jobs = await app.jobs.bull(removals.ledger).getJobs(['prioritized'])
       return jobs.flatMap(({ data }) => {
         const { ctx, payload } = data as {
           ctx: { tenant: string }
@@ -269,7 +269,7 @@ describe('who is removed', () => {
 
 describe('an export', () => {
   const asked = async (from: keyof typeof exports, id: unknown): Promise<unknown[]> => {
-    const jobs = await app.jobs.bull(exports[from]).getJobs(['wait'])
+    const jobs = await app.jobs.bull(exports[from]).getJobs(['prioritized'])
     const payloads = jobs.map(({ data }) => (data as { payload: { data: { exportId: string } } }).payload)
     return payloads.map(({ data }) => data).filter(({ exportId }) => exportId === id)
   }
@@ -331,7 +331,9 @@ describe('an export', () => {
       expect(await read(id, by)).toMatchObject(noExport)
       expect(await part(id, 'media', 0, by)).toMatchObject(noExport)
     }
-    await until(async () => (await app.jobs.bull(exportParts).getJobCountByTypes('completed', 'wait')) === 0)
+    await until(
+      async () => (await app.jobs.bull(exportParts).getJobCountByTypes('completed', 'prioritized')) === 0,
+    )
     await app.rpc('account/remove', { password }, member)
     const left = await app.database.systemPool.query('select 1 from export_parts where export_id = $1', [id])
     expect(left.rows).toEqual([])

@@ -32,7 +32,7 @@ it('erases the books of a tenant that is removed, and of no other', async () => 
   // Before that, they get what is kept of them.
   await requestExport(app.jobs, 'ledger', { tenantId: owner.tenantId, userId: owner.userId })
   const parts = (): Promise<readonly { readonly data: unknown }[]> =>
-    app.jobs.bull(exportParts).getJobs(['wait'])
+    app.jobs.bull(exportParts).getJobs(['prioritized'])
   await until(async () => (await parts()).length === 1)
   expect((await parts()).map(({ data }) => (data as { payload: unknown }).payload)).toMatchObject([
     { app: 'ledger', part: 0, next: null, rows: [{ amount: '5.00' }, { amount: '-5.00' }] },

@@ -53,7 +53,7 @@ it('erases the objects of who is removed, with their files, and those of no one 
 
   await requestExport(app.jobs, 'media', { tenantId: tenant, userId: ada })
   const parts = (): Promise<readonly { readonly data: unknown }[]> =>
-    app.jobs.bull(exportParts).getJobs(['wait'])
+    app.jobs.bull(exportParts).getJobs(['prioritized'])
   await until(async () => (await parts()).length === 1)
   const rows = (await parts()).flatMap(
     ({ data }) => (data as { payload: { rows: { id: string }[] } }).payload.rows,

@@ -22,7 +22,7 @@ export function exportWorker<Services extends { readonly jobs: Queue }>(
 ): Transport {
   const job = exports[app]
   const queue = ({ jobs }: Services): Queue => jobs
-  return worker(job, { queue, tenantConcurrency: 1 }, async (call: JobCall<typeof job, Services>) => {
+  return worker(job, { queue }, async (call: JobCall<typeof job, Services>) => {
     const { payload, principal, services } = call
     const { exportId, userId, part, after } = payload.data
     const { tenantId } = principal

@@ -24,6 +24,7 @@ import type { JobDefinition } from './define-job.ts'
 import { eraseJobs, type Erased, type ErasureSubject } from './erase-jobs.ts'
 import { createEnvelopeSigner, type Envelope, type EnvelopeSigner, type SecretText } from './envelope.ts'
 import { QueueError, unavailableWhenRedisIs } from '../errors.ts'
+import { createFairOrder, lastTurn, noTurn, type FairOrder } from './fair-order.ts'
 import type { LetterBox } from './letter-box.ts'
 import { serializePayload } from './payload.ts'
 import { inTime } from '../in-time.ts'
@@ -84,6 +85,8 @@ export interface Queue extends AsyncDisposable {
   ask<Result>(run: () => Promise<Result>): Promise<Result>
   /** Seals and opens the envelopes of its jobs. */
   readonly signer: EnvelopeSigner
+  /** In which the tenants of a kind of job take turns; undefined for one that is first come, first served. */
+  fairOrder(job: JobDefinition): FairOrder | undefined
   /**
    * Adds a job, in the name of the caller.
    *
@@ -166,6 +169,8 @@ export function createQueue(options: QueueOptions): Queue {
       }
       return inTime(run(), commandTimeout, 'Redis did not answer', { onTimeout: reconnect })
     })
+  const fairOrder = (job: JobDefinition): FairOrder | undefined =>
+    job.fairness === 'tenant' ? createFairOrder(bull(job), connection) : undefined
   const lettersOf = (job: JobDefinition): LetterBox => ({
     bull: bull(job),
     connection,
@@ -178,6 +183,7 @@ export function createQueue(options: QueueOptions): Queue {
     connection,
     prefix,
     ask,
+    fairOrder,
     signer,
     async enqueue(job, payload, given = {}) {
       const path = `enqueue ${job.name}`
@@ -194,11 +200,14 @@ export function createQueue(options: QueueOptions): Queue {
       const expiresAt = Date.now() + delay + job.maxAge
       const envelope = signer.seal({ prefix, job: job.name, id }, principal, text, { traceparent, expiresAt })
       return ask(async () => {
+        const order = fairOrder(job)
         await target.add(job.name, envelope, {
           ...bullOptions(job),
           jobId: id,
+          ...(order === undefined ? {} : { priority: delay > 0 ? noTurn : lastTurn }),
           ...(delay > 0 ? { delay } : {}),
         })
+        if (delay === 0) await order?.place(principal.tenantId, id)
         if (idempotencyKey === undefined) return { id, deduplicated: false }
         // BullMQ answers a known id with what was given, not with what it holds.
         const stored = await target.getJob(id)

@@ -2,6 +2,7 @@ import { option, readOptions } from '@quintet/core/kit'
 import type { Job as BullJob, Queue as BullQueue } from 'bullmq'
 import { QueueError } from '../errors.ts'
 import type { Envelope } from './envelope.ts'
+import { noTurn } from './fair-order.ts'
 import type { LetterBox } from './letter-box.ts'
 import { reseal } from './resign.ts'
 
@@ -77,6 +78,8 @@ const reviveScript = `if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], 'data', ARGV[3]) end
 redis.call('HSET', KEYS[2], 'timestamp', ARGV[2], 'delay', 0)
 redis.call('HDEL', KEYS[2], 'stc')
+-- Where tenants take turns, it gets one when it is taken.
+if (redis.call('HGET', KEYS[2], 'priority') or '0') ~= '0' then redis.call('HSET', KEYS[2], 'priority', ${noTurn}) end
 return 1`
 
 /**

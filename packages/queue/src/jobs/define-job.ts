@@ -53,6 +53,12 @@ export interface JobOptions<Payload extends Schema, Access extends AccessRule = 
   readonly maxAge?: Duration
   /** The largest payload. @defaultValue `'256kb'` */
   readonly maxPayloadSize?: Size
+  /**
+   * `'tenant'`: the tenants whose jobs wait take turns, so that a backlog of one holds up the others by a job at most.
+   * `'none'`: first come, first served.
+   * @defaultValue `'tenant'`
+   */
+  readonly fairness?: 'tenant' | 'none'
 }
 
 /** A kind of work: its name, its payload and how it is run. Made by {@link defineJob}, shared by both ends. */
@@ -70,6 +76,7 @@ export interface JobDefinition<Payload extends Schema = Schema, Access extends A
   readonly maxAge: number
   /** Bytes. */
   readonly maxPayloadSize: number
+  readonly fairness: 'tenant' | 'none'
 }
 
 /** What applies where {@link JobOptions} says nothing. */
@@ -81,6 +88,7 @@ export const jobDefaults = Object.freeze({
   retention: Object.freeze({ completed: '1d', dead: '30d', maxCompleted: 10_000 }),
   maxAge: '7d',
   maxPayloadSize: '256kb',
+  fairness: 'tenant',
 } as const)
 
 const knownKeys = [
@@ -93,6 +101,7 @@ const knownKeys = [
   'retention',
   'maxAge',
   'maxPayloadSize',
+  'fairness',
 ]
 
 /**
@@ -119,6 +128,9 @@ export function defineJob<Payload extends Schema, const Access extends AccessRul
   if (!Number.isSafeInteger(attempts) || attempts < 1) {
     throw new TypeError(`${path}.attempts: ${JSON.stringify(attempts)} is not a positive whole number.`)
   }
+  const fairness = options.fairness ?? jobDefaults.fairness
+  if (fairness !== 'tenant' && fairness !== 'none')
+    throw new TypeError(`${path}.fairness: ${JSON.stringify(fairness)} is neither 'tenant' nor 'none'.`)
   const operation = Object.freeze({
     surface: 'job' as const,
     name: `job:${name}`,
@@ -136,6 +148,7 @@ export function defineJob<Payload extends Schema, const Access extends AccessRul
     retention: resolveRetention(options.retention, `${path}.retention`),
     maxAge: positive(parseDuration(options.maxAge ?? jobDefaults.maxAge, `${path}.maxAge`), `${path}.maxAge`),
     maxPayloadSize: parseSize(options.maxPayloadSize ?? jobDefaults.maxPayloadSize, `${path}.maxPayloadSize`),
+    fairness,
   })
 }
 

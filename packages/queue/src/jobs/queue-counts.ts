@@ -13,17 +13,21 @@ export interface QueueCounts {
 }
 
 export async function readCounts(queue: BullQueue): Promise<QueueCounts> {
-  const [counts, [oldest]] = await Promise.all([
-    queue.getJobCounts('wait', 'delayed', 'active', 'completed', 'failed'),
+  const [counts, first, [next]] = await Promise.all([
+    queue.getJobCounts('wait', 'prioritized', 'delayed', 'active', 'completed', 'failed'),
     queue.getJobs(['wait'], 0, 0, true),
+    // The first of those whose tenants take turns has waited longest, or about as long.
+    queue.getJobs(['prioritized'], 0, 0, true),
   ])
-  const since = oldest === undefined ? undefined : oldest.timestamp + (oldest.opts.delay ?? 0)
+  const since = [...first, next]
+    .filter((job) => job !== undefined)
+    .map((job) => job.timestamp + (job.opts.delay ?? 0))
   return {
-    waiting: counts['wait'] ?? 0,
+    waiting: (counts['wait'] ?? 0) + (counts['prioritized'] ?? 0),
     delayed: counts['delayed'] ?? 0,
     active: counts['active'] ?? 0,
     completed: counts['completed'] ?? 0,
     dead: counts['failed'] ?? 0,
-    oldestWaiting: since === undefined ? 0 : Math.max(0, Date.now() - since),
+    oldestWaiting: since.length === 0 ? 0 : Math.max(0, Date.now() - Math.min(...since)),
   }
 }

@@ -4,23 +4,22 @@ import { DelayedError, WaitingError, type Job as BullJob } from 'bullmq'
 import { QueueError } from '../errors.ts'
 import { shortestPauseAfter, type JobDefinition } from '../jobs/define-job.ts'
 import type { EnvelopeSigner } from '../jobs/envelope.ts'
+import { noTurn } from '../jobs/fair-order.ts'
 import { parsePayload } from '../jobs/payload.ts'
 import type { ActiveJob, ActiveJobs } from './active-jobs.ts'
 import type { JobCall } from './job-call.ts'
 import { retryAfterOf, toBullError } from './job-failure.ts'
-import type { TenantSlots } from './tenant-slots.ts'
 import type { WorkerParts } from './worker-parts.ts'
 
 /** The state of a worker that the performing of a job looks at. */
 export interface WorkerState {
   readonly active: ActiveJobs
-  readonly tenants: TenantSlots
   /** Aborts when handlers must end. */
   readonly ending: AbortSignal
   readonly isDraining: () => boolean
 }
 
-/** Runs one job: verifies its envelope, waits for a place, and takes it through the pipeline. */
+/** Runs one job: verifies its envelope, sees whether it is its turn, and takes it through the pipeline. */
 export async function performJob(
   parts: WorkerParts,
   state: WorkerState,
@@ -41,7 +40,7 @@ export async function performJob(
 
 async function performRun(
   parts: WorkerParts,
-  { tenants, ending, isDraining }: WorkerState,
+  { ending, isDraining }: WorkerState,
   run: ActiveJob,
   bullJob: BullJob,
   token: string | undefined,
@@ -54,9 +53,7 @@ async function performRun(
     throw toBullError(new QueueError('ERR_QUEUE_LOCK_LOST', message), true)
   }
   const envelope = openEnvelope(parts, bullJob)
-  const { tenantId } = envelope.principal
-  // Makes room for other tenants; the attempt does not count.
-  if (!tenants.take(tenantId)) return await putOff(bullJob, token, tenants.pause(tenantId))
+  if (!(await isItsTurn(parts, bullJob, envelope.principal.tenantId))) return await giveBack(bullJob, token)
   try {
     await runPipeline(parts, run, envelope, bullJob, attempt)
   } catch (thrown) {
@@ -65,10 +62,19 @@ async function performRun(
     await run.handlerEnded()
     if (isGivenBack(failure, ending.aborted, isDraining())) return await giveBack(bullJob, token)
     const isLast = attempt >= job.attempts || nextAttemptExpires(job, failure, bullJob, envelope)
+    if (!isLast) await parts.queue.fairOrder(job)?.leave(run.id)
     throw toBullError(failure, isLast)
-  } finally {
-    tenants.release(tenantId)
   }
+}
+
+/** A job that had to wait for its time gets its turn only then: it may be that others come first. */
+async function isItsTurn(
+  { job, queue }: WorkerParts,
+  bullJob: BullJob,
+  tenantId: string | null,
+): Promise<boolean> {
+  if (bullJob.priority !== noTurn) return true
+  return (await queue.fairOrder(job)?.isDue(tenantId, bullJob.id ?? '')) ?? true
 }
 
 type OpenedEnvelope = ReturnType<EnvelopeSigner['open']>
@@ -136,7 +142,7 @@ function isGivenBack(failure: QuintetError, isEnding: boolean, isDraining: boole
   return isEnding && failure.kind === 'canceled'
 }
 
-/** The process stops: another one takes the job at once, and the attempt does not count. */
+/** Another process, or this one later, takes the job; the attempt does not count. */
 async function giveBack(bullJob: BullJob, token: string | undefined): Promise<never> {
   await bullJob.moveToWait(token)
   throw new WaitingError()

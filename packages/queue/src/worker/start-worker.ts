@@ -7,7 +7,6 @@ import { ReadableJob } from '../jobs/readable-job.ts'
 import { createActiveJobs, type ActiveJobs } from './active-jobs.ts'
 import { retryAfterOf } from './job-failure.ts'
 import { performJob } from './perform-job.ts'
-import { createTenantSlots } from './tenant-slots.ts'
 import { addWorkerHealth } from './worker-health.ts'
 import type { WorkerParts } from './worker-parts.ts'
 
@@ -26,10 +25,9 @@ export async function startWorker(parts: WorkerParts): Promise<RunningTransport>
   const { connection, close: closeConnection } = openWaitingConnection(queue.connection, host.logger)
   const ending = new AbortController()
   const active = createActiveJobs(options.lockDuration, ending.signal)
-  const tenants = createTenantSlots(options.tenantConcurrency)
   let draining = false
 
-  const state = { active, tenants, ending: ending.signal, isDraining: () => draining }
+  const state = { active, ending: ending.signal, isDraining: () => draining }
   const bull = new BullWorker(job.name, (bullJob, token) => performJob(parts, state, bullJob, token), {
     connection,
     prefix: queue.prefix,

@@ -7,8 +7,6 @@ export interface WorkerOptions<Services = unknown> {
   readonly queue: Queue | ((services: Services) => Queue)
   /** Jobs at once in this process. @defaultValue 4 */
   readonly concurrency?: number
-  /** Jobs of one tenant at once in this process, so that one tenant cannot take every place. @defaultValue no limit */
-  readonly tenantConcurrency?: number
   /** For how long a job of a worker that fell silent stays its own; then another takes it over. @defaultValue `'30s'` */
   readonly lockDuration?: Duration
   /** The health check warns when the oldest job has waited longer. @defaultValue never */
@@ -20,7 +18,6 @@ export const workerDefaults = Object.freeze({ concurrency: 4, lockDuration: '30s
 
 const spec = {
   concurrency: option.count(workerDefaults.concurrency, { min: 1 }),
-  tenantConcurrency: option.count(Infinity, { min: 1 }),
   lockDuration: option.delay(workerDefaults.lockDuration, { min: '1s' }),
   maxLag: option.duration().optional(),
 }

@@ -41,7 +41,9 @@ const pay = (tenantId: string, by: string, to: string | null, causer = by): Prom
   )
 const kept = async (): Promise<number> => {
   const { rows } = await tables.owner.query<{ count: number }>('select count(*)::int as count from outbox')
-  const jobs = await rig.queue.bull(counting).getJobCountByTypes('completed', 'failed', 'wait', 'delayed')
+  const jobs = await rig.queue
+    .bull(counting)
+    .getJobCountByTypes('completed', 'failed', 'prioritized', 'delayed')
   return jobs + (rows[0]?.count ?? 0)
 }
 

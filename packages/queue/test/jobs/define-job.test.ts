@@ -92,13 +92,16 @@ describe('pauseAfter', () => {
   })
 })
 
+it.each(['tenants', 1])('refuses the fairness %j', (fairness) => {
+  expect(() => defineJob('a', { payload, fairness } as never)).toThrow(/fairness/)
+})
+
 describe('worker', () => {
   const job = defineJob('a', { payload })
   it.each([
     ['no queue', {}, 'needs a queue'],
     ['an unknown option', { queue: {}, concurency: 1 }, 'Did you mean "concurrency"?'],
     ['no place', { queue: {}, concurrency: 0 }, '.concurrency: '],
-    ['no place for a tenant', { queue: {}, tenantConcurrency: 0 }, '.tenantConcurrency: '],
     ['a lock that is too short', { queue: {}, lockDuration: 10 }, '.lockDuration: '],
   ])('refuses %s', (_what, options, message) => {
     expect(() => worker(job, options as never, () => undefined)).toThrow(message)

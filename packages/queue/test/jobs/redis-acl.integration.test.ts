@@ -37,7 +37,7 @@ describe('a Redis user with the rights of queueRedisAcl', () => {
     const seen: string[] = []
     let broken = true
     const running = [
-      worker(job, { queue, lockDuration: '1s', tenantConcurrency: 1 }, ({ payload }) => {
+      worker(job, { queue, lockDuration: '1s' }, ({ payload }) => {
         if (broken) throw new Error('not now')
         seen.push(payload)
       }),

@@ -48,37 +48,6 @@ describe('a handler that ignores the end of its time', () => {
   })
 })
 
-describe('tenantConcurrency', () => {
-  it('lets another tenant pass a backlog, and looks at a job that waits a few times in all', async () => {
-    const taken: string[] = []
-    const gate = Promise.withResolvers<void>()
-    await rig.start(
-      worker(
-        job,
-        { queue: rig.queue, concurrency: 4, tenantConcurrency: 1 },
-        async ({ principal, payload }) => {
-          if (principal.tenantId === 'noisy') await gate.promise
-          taken.push(payload)
-        },
-      ),
-    )
-    const backlog = 100
-    for (let n = 0; n < backlog; n++)
-      await rig.queue.enqueue(job, `noisy ${n}`, { principal: ofTenant('noisy') })
-    await until(async () => (await rig.queue.counts(job)).delayed === backlog - 1)
-    for (let n = 0; n < 5; n++) await rig.queue.enqueue(job, `other ${n}`, { principal: ofTenant('other') })
-    await until(() => taken.length === 5)
-    expect(taken.toSorted()).toEqual(Array.from({ length: 5 }, (_, n) => `other ${n}`))
-    const jobs = await rig.queue.bull(job).getDelayed()
-    const looks = jobs.reduce((sum, { attemptsStarted }) => sum + attemptsStarted, 0)
-    expect(looks).toBeLessThan(3 * backlog)
-    // The turns of those that wait are in the order in which they were added.
-    const turns = jobs.toSorted((a, b) => a.timestamp + a.delay - (b.timestamp + b.delay))
-    expect(turns.length).toBeGreaterThan(backlog / 2)
-    gate.resolve()
-  })
-})
-
 describe('what a dead letter tells', () => {
   it('is the failure, and not that the envelope expired between the attempts', async () => {
     const brief = defineJob('brief', { payload: z.string(), maxAge: '600ms', backoff: '10s', attempts: 5 })

@@ -199,27 +199,6 @@ describe('worker', () => {
     expect(most).toBe(2)
   })
 
-  it('leaves places for other tenants', async () => {
-    const order: string[] = []
-    const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
-    await rig.start(
-      worker(
-        makeThumbnail,
-        { queue: rig.queue, concurrency: 2, tenantConcurrency: 1 },
-        async ({ principal }) => {
-          order.push(principal.tenantId)
-          if (principal.tenantId === 'tenant-a') await gate
-        },
-      ),
-    )
-    for (let n = 0; n < 4; n++) await enqueue(`a${n}`)
-    await enqueue('b', testUser({ tenantId: 'tenant-b' }))
-    await until(() => order.includes('tenant-b'))
-    expect(order.filter((tenant) => tenant === 'tenant-a')).toHaveLength(1)
-    openGate()
-    await until(async () => (await rig.queue.counts(makeThumbnail)).completed === 5)
-  })
-
   it('reports its queue to the health of the process', async () => {
     const host = rig.host()
     const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
