@@ -8,6 +8,7 @@ import {
   listEntries,
   listTransfers,
   postTransfer,
+  rejectTransfer,
   type Announce,
   type ListedTransfer,
   type Order,
@@ -22,6 +23,7 @@ const AccountView = z.object({
   balance: z.string(),
   version: z.int(),
 })
+const Status = z.enum(['awaiting', 'rejected', 'posted', 'settled'])
 const TransferView = z.object({
   id: z.uuid(),
   kind: z.enum(['fund', 'transfer', 'reversal']),
@@ -29,7 +31,7 @@ const TransferView = z.object({
   to: z.uuid(),
   amount: z.string(),
   currency: z.string(),
-  status: z.enum(['awaiting', 'posted', 'settled']),
+  status: Status,
   /** The transfer that this one takes back. */
   reverses: z.uuid().nullable(),
 })
@@ -118,7 +120,7 @@ export const ledger = service('ledger', {
     {
       access: { roles: ['owner'] },
       description:
-        "Brings money in from outside, from the tenant's equity account. Large amounts wait for another owner's approval.",
+        "Brings money in from outside, from the tenant's equity account. What is large, by itself or in a day, waits for another owner's approval.",
       input: z.strictObject({ account: z.uuid(), amount: Amount, idempotencyKey: IdempotencyKey }),
       output: TransferView,
     },
@@ -136,6 +138,18 @@ export const ledger = service('ledger', {
     },
     async ({ input, services }) =>
       viewTransfer(await approveTransfer(services.db, input.transfer, announce(services, 'ledger.funded'))),
+  ),
+
+  reject: procedure(
+    {
+      access: { roles: ['owner'] },
+      freshness: 'strict',
+      description:
+        'Rejects money that an owner brings in and no one has approved of; its maker withdraws it so.',
+      input: z.strictObject({ transfer: z.uuid() }),
+      output: TransferView,
+    },
+    async ({ input, services }) => viewTransfer(await rejectTransfer(services.db, input.transfer)),
   ),
 
   transfer: procedure(
@@ -163,7 +177,7 @@ export const ledger = service('ledger', {
     {
       access: 'authenticated',
       description: "Lists the caller's transfers, newest first; to an owner of the tenant all.",
-      input: Page.extend({ status: z.enum(['awaiting', 'posted', 'settled']).optional() }),
+      input: Page.extend({ status: Status.optional() }),
       output: pageOf(TransferView),
     },
     async ({ input: { status, ...page }, services }) => {

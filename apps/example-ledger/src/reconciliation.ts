@@ -118,7 +118,7 @@ async function brokenTransfers(db: Db, tenantId: string): Promise<readonly strin
   while (last !== null) {
     const { rows } = await sql<{ readonly last: string | null; readonly broken: readonly string[] | null }>`
       select (array_agg(id order by id desc))[1] as last, array_agg(id order by id) filter (where
-        count <> (case when status = 'awaiting' then 0 else 2 end) or sum <> 0) as broken
+        count <> (case when status in ('awaiting', 'rejected') then 0 else 2 end) or sum <> 0) as broken
       from (select id, status from transfers where tenant_id = ${tenantId} and id > ${last}
         order by id limit ${transfersAtOnce}) as next
       cross join lateral (select count(*) as count, coalesce(sum(amount), 0) as sum from entries

@@ -35,8 +35,9 @@ export interface LedgerTables {
     currency: string
     created_by: string
     approved_by: string | null
+    rejected_by: string | null
     reverses: string | null
-    status: ColumnType<'awaiting' | 'posted' | 'settled', never, 'settled'>
+    status: ColumnType<'awaiting' | 'rejected' | 'posted' | 'settled', never, 'settled'>
     settled_epoch: ColumnType<string | null, never, bigint>
     created_at: CreatedAt
   }

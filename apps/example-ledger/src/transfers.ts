@@ -63,6 +63,11 @@ export async function approveTransfer(
   return write(db, announce, sql<Transfer>`select * from approve_transfer(${id})`)
 }
 
+/** Rejects what an owner has brought in and no one has approved of yet; also its maker does, to withdraw it. */
+export async function rejectTransfer(db: Kysely<LedgerTables>, id: string): Promise<Transfer> {
+  return write(db, async () => undefined, sql<Transfer>`select * from reject_transfer(${id})`)
+}
+
 async function write(
   db: Kysely<LedgerTables>,
   announce: Announce,
@@ -145,6 +150,7 @@ const refusals: Readonly<Record<string, readonly [ErrorKind, (facts: Facts) => s
   ERR_LEDGER_KEY_REUSED: ['conflict', () => 'This idempotency key stands for another transfer.'],
   ERR_LEDGER_NO_ACCOUNT: ['not-found', ({ account }) => `There is no account ${account}.`],
   ERR_LEDGER_NO_TRANSFER: ['not-found', () => 'There is no such transfer.'],
+  ERR_LEDGER_NOT_AWAITING: ['conflict', () => 'The transfer awaits no approval any more.'],
   ERR_LEDGER_NOT_OWNER: ['forbidden', () => 'Only an owner of the tenant does this.'],
   ERR_LEDGER_NOT_REVERSIBLE: [
     'conflict',

@@ -111,6 +111,7 @@ it('lets no one do with money, or see of it, what is not theirs, in whatever ope
     'ledger.entries': tried('entries', () => ({ transfer: done }), mine),
     'ledger.fund': tried('fund', () => ({ account: from, amount: '5', ...key() })),
     'ledger.approve': tried('approve', async () => ({ transfer: await fund('20000') })),
+    'ledger.reject': tried('reject', async () => ({ transfer: await fund('20000') })),
     'ledger.reverse': tried('reverse', async () => ({ transfer: await move(), ...key() })),
     'job:export-from-ledger': (): OperationCase<Actor> => ({
       call: (by) =>

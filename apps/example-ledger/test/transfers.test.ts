@@ -8,7 +8,7 @@ import { listAccounts, openAccount, readStatement } from '../src/accounts.ts'
 import { toAmount } from '../src/money.ts'
 import { reconcile } from '../src/reconciliation.ts'
 import { settle } from '../src/settlement.ts'
-import { approveTransfer, listEntries, listTransfers } from '../src/transfers.ts'
+import { approveTransfer, listEntries, listTransfers, rejectTransfer } from '../src/transfers.ts'
 import { openLedger, type LedgerFixture, type Member } from './ledger-fixture.ts'
 
 let ledger: LedgerFixture
@@ -219,6 +219,52 @@ describe('a large amount that is brought in', () => {
     await Promise.all(Array.from({ length: 4 }, () => approve(second, id)))
     expect(await member.balance(from)).toBe('1000001')
     expect(ledger.announced.filter((each) => each === id)).toHaveLength(1)
+  })
+})
+
+describe('what owners bring in', () => {
+  const reject = (by: Member, id: string): Promise<{ readonly status: string }> =>
+    by.as(() => rejectTransfer(ledger.db, id))
+
+  it('waits for another owner when it is large together, whoever of them brings it in', async () => {
+    const { owner, member, from } = await tenantWith('0')
+    const second = ledger.member(owner.tenantId, 'owner')
+    const fund = async (by: Member, amount: string, to = from): Promise<string> =>
+      (await by.post({ kind: 'fund', to, amount })).status
+    const statuses = await Promise.all([owner, second, owner, second].map((by) => fund(by, '3000')))
+    expect(statuses.toSorted()).toEqual(['awaiting', 'posted', 'posted', 'posted'])
+    expect([await fund(owner, '1000'), await fund(second, '0.01')]).toEqual(['posted', 'awaiting'])
+    // Another currency, and another tenant, have a limit of their own.
+    expect(await fund(owner, '10000', await member.open('USD'))).toBe('posted')
+    expect(await member.balance(from)).toBe('1000000')
+    const login = new Client({ connectionString: ledger.database.ownerUrl })
+    await login.connect()
+    await login.query("update transfers set created_at = now() - interval '25 hours' where tenant_id = $1", [
+      owner.tenantId,
+    ])
+    await login.end()
+    expect(await fund(owner, '10000')).toBe('posted')
+  })
+
+  it('is rejected by an owner, or withdrawn by its maker, and is not posted then', async () => {
+    const { owner, member, from } = await tenantWith('0')
+    const second = ledger.member(owner.tenantId, 'owner')
+    const stranger = ledger.member(randomUUID(), 'owner')
+    const refused = { code: 'ERR_LEDGER_NOT_AWAITING', kind: 'conflict' }
+    for (const by of [owner, second]) {
+      const { id } = await owner.post({ kind: 'fund', to: from, amount: '20000' })
+      await expect(reject(member, id)).rejects.toMatchObject({ code: 'ERR_LEDGER_NOT_OWNER' })
+      await expect(reject(stranger, id)).rejects.toMatchObject({ code: 'ERR_LEDGER_NO_TRANSFER' })
+      expect([(await reject(by, id)).status, (await reject(by, id)).status]).toEqual(['rejected', 'rejected'])
+      const approve = second.as(() => approveTransfer(ledger.db, id, async () => undefined))
+      await expect(approve).rejects.toMatchObject(refused)
+      await expect(owner.post({ kind: 'reversal', reverses: id })).rejects.toMatchObject({
+        code: 'ERR_LEDGER_NOT_REVERSIBLE',
+      })
+    }
+    const { id } = await owner.post({ kind: 'fund', to: from, amount: '1' })
+    await expect(reject(owner, id)).rejects.toMatchObject(refused)
+    expect(await member.balance(from)).toBe('100')
   })
 })
 

@@ -10,7 +10,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       code text primary key check (code ~ '^[A-Z]{3}$'),
       -- ISO 4217: how many decimal places an amount has.
       minor_units smallint not null check (minor_units between 0 and 4),
-      -- In minor units: what an owner brings in beyond it waits for the approval of another owner.
+      -- In minor units: what owners bring into a tenant in a day beyond it waits for the approval of another owner.
       four_eyes_above bigint not null
     )`.execute(db)
   await sql`
@@ -47,9 +47,10 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       currency text not null references currencies,
       created_by uuid not null,
       approved_by uuid check (approved_by <> created_by),
+      rejected_by uuid,
       -- The transfer that this one takes back; each is taken back once.
       reverses uuid unique,
-      status text not null default 'posted' check (status in ('awaiting', 'posted', 'settled')),
+      status text not null default 'posted' check (status in ('awaiting', 'rejected', 'posted', 'settled')),
       settled_epoch bigint,
       created_at timestamptz not null default now(),
       -- A key is its user's own, for one kind of transfer: nobody else can take it, or read what it stands for.
@@ -64,6 +65,9 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`create index transfers_by_target on transfers (tenant_id, to_account)`.execute(db)
   await sql`create index transfers_by_reversed on transfers (tenant_id, reverses)`.execute(db)
   await sql`create index transfers_by_currency on transfers (currency)`.execute(db)
+  await sql`
+    create index transfers_brought_in on transfers (tenant_id, currency, created_at)
+    where kind = 'fund' and approved_by is null`.execute(db)
   await sql`create index transfers_to_settle on transfers (created_at) where status = 'posted'`.execute(db)
   await sql`
     create table entries (

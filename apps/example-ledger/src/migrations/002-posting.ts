@@ -48,6 +48,7 @@ declare${caller}
   base transfers;
   made transfers;
   minor numeric;
+  brought_in numeric;
   again boolean := true;
 begin
   if tenant is null or me is null then raise insufficient_privilege; end if;
@@ -58,7 +59,7 @@ begin
   if wanted = 'reversal' then
     select * into base from transfers where tenant_id = tenant and transfers.id = original;
     if not found then ${refuse('ERR_LEDGER_NO_TRANSFER')}; end if;
-    if base.kind = 'reversal' or base.status = 'awaiting' then ${refuse('ERR_LEDGER_NOT_REVERSIBLE')}; end if;
+    if base.kind = 'reversal' or base.status in ('awaiting', 'rejected') then ${refuse('ERR_LEDGER_NOT_REVERSIBLE')}; end if;
     source := base.to_account;
     target := base.from_account;
   elsif wanted = 'fund' then
@@ -113,16 +114,28 @@ begin
       )};
     end if;
     again := false;
+    -- The equity account is locked: what others bring in at the same time is counted. Small amounts add up to a large one.
+    if wanted = 'fund' then
+      select coalesce(sum(amount), 0) into brought_in from transfers
+        where tenant_id = tenant and kind = 'fund' and currency = money.code and approved_by is null
+          and status in ('posted', 'settled') and created_at > now() - interval '1 day';
+    end if;
     insert into transfers
       (id, tenant_id, idempotency_key, kind, from_account, to_account, amount, currency, created_by, reverses, status)
     values (new_id, tenant, request_key, wanted, source, target, minor, money.code, me, original,
-      case when wanted = 'fund' and minor > money.four_eyes_above then 'awaiting' else 'posted' end)
+      case when wanted = 'fund' and brought_in + minor > money.four_eyes_above then 'awaiting' else 'posted' end)
     returning * into made;
     if made.status = 'posted' then perform post_entries(made); end if;
   end if;
   return query select made.id, made.kind, made.from_account, made.to_account, made.amount, made.currency, made.status,
     made.reverses, money.minor_units, source_account.owner_id, target_account.owner_id, again;
 end $$`
+
+/** A transfer that was looked at, as the functions give it. */
+const describeMade = `select made.id, made.kind, made.from_account, made.to_account, made.amount, made.currency, made.status,
+    made.reverses, currencies.minor_units, payers.owner_id, payees.owner_id, again
+    from currencies, accounts as payers, accounts as payees
+    where code = made.currency and payers.id = made.from_account and payees.id = made.to_account`
 
 /** Posts what awaits a second pair of eyes. */
 const approveTransfer = `
@@ -141,6 +154,7 @@ begin
   select * into made from transfers where tenant_id = tenant and transfers.id = wanted for update;
   if not found then ${refuse('ERR_LEDGER_NO_TRANSFER')}; end if;
   if made.created_by = me then ${refuse('ERR_LEDGER_FOUR_EYES')}; end if;
+  if made.status = 'rejected' then ${refuse('ERR_LEDGER_NOT_AWAITING')}; end if;
   if made.status = 'awaiting' then
     again := false;
     perform from accounts where tenant_id = tenant and accounts.id in (made.from_account, made.to_account)
@@ -148,11 +162,40 @@ begin
     update transfers set status = 'posted', approved_by = me where transfers.id = wanted returning * into made;
     perform post_entries(made);
   end if;
-  return query select made.id, made.kind, made.from_account, made.to_account, made.amount, made.currency, made.status,
-    made.reverses, currencies.minor_units, payers.owner_id, payees.owner_id, again
-    from currencies, accounts as payers, accounts as payees
-    where code = made.currency and payers.id = made.from_account and payees.id = made.to_account;
+  return query ${describeMade};
 end $$`
+
+/** Rejects what awaits a second pair of eyes; its maker withdraws it so. */
+const rejectTransfer = `
+create function reject_transfer(wanted uuid)
+returns table (
+  id uuid, kind text, from_account uuid, to_account uuid, amount bigint, currency text, status text, reverses uuid,
+  minor_units smallint, payer uuid, payee uuid, replayed boolean)
+${definer} as $$
+#variable_conflict use_column
+declare${caller}
+  made transfers;
+  again boolean := true;
+begin
+  if tenant is null or me is null then raise insufficient_privilege; end if;
+  if not is_owner then ${refuse('ERR_LEDGER_NOT_OWNER')}; end if;
+  select * into made from transfers where tenant_id = tenant and transfers.id = wanted for update;
+  if not found then ${refuse('ERR_LEDGER_NO_TRANSFER')}; end if;
+  if made.status not in ('awaiting', 'rejected') then ${refuse('ERR_LEDGER_NOT_AWAITING')}; end if;
+  if made.status = 'awaiting' then
+    again := false;
+    update transfers set status = 'rejected', rejected_by = me where transfers.id = wanted returning * into made;
+  end if;
+  return query ${describeMade};
+end $$`
+
+/** Rejects what a user who is removed has asked for and no one has approved of. */
+const rejectTransfersOf = `
+create function reject_transfers_of(of_tenant uuid, maker uuid) returns void language sql security definer
+set search_path = pg_catalog, public, pg_temp as $$
+  update transfers set status = 'rejected'
+    where tenant_id = of_tenant and created_by = maker and status = 'awaiting'
+$$`
 
 /** What is posted stays posted: balances, transfers and entries are written by the functions above alone. */
 const keepPosted = `
@@ -211,12 +254,15 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     postEntries,
     postTransfer,
     approveTransfer,
+    rejectTransfer,
+    rejectTransfersOf,
     keepPosted,
     balanced,
     eraseTenant,
-    'revoke all on function post_entries, post_transfer, approve_transfer, assert_balanced, erase_tenant from public',
-    `grant execute on function post_transfer, approve_transfer to "${tenant}"`,
-    `grant execute on function erase_tenant to "${system}"`,
+    `revoke all on function post_entries, post_transfer, approve_transfer, reject_transfer, reject_transfers_of,
+     assert_balanced, erase_tenant from public`,
+    `grant execute on function post_transfer, approve_transfer, reject_transfer to "${tenant}"`,
+    `grant execute on function erase_tenant, reject_transfers_of to "${system}"`,
     'create trigger keep_posted before insert or update or delete on accounts for each row execute function keep_posted()',
     'create trigger keep_posted before insert or update or delete on transfers for each row execute function keep_posted()',
     'create trigger keep_posted before insert or update or delete on entries for each row execute function keep_posted()',
@@ -231,7 +277,6 @@ export async function down(db: Kysely<unknown>): Promise<void> {
   for (const table of ['accounts', 'transfers', 'entries'])
     await sql`drop trigger keep_posted on ${sql.id(table)}`.execute(db)
   await sql`drop trigger balanced on entries`.execute(db)
-  await sql`drop function erase_tenant, assert_balanced, keep_posted, approve_transfer, post_transfer, post_entries`.execute(
-    db,
-  )
+  await sql`drop function erase_tenant, assert_balanced, keep_posted, reject_transfers_of, reject_transfer, approve_transfer,
+    post_transfer, post_entries`.execute(db)
 }
