@@ -8,7 +8,5 @@ export const eraser = erasureWorker<RealtimeServices>('realtime', async ({ jobs,
     topics.subjectsOf(payload as never),
   )
   if (pending > 0) throw new Error(`${pending} events are still to be announced`)
-  const channels = ['events', 'roles/owner', 'roles/member']
-  if (subject.userId !== undefined) channels.push(`users/${subject.userId}`)
-  for (const channel of channels) await publisher.eraseHistory(channel, { tenantId: subject.tenantId })
+  await publisher.eraseHistories({ tenantId: subject.tenantId }, subject.userId)
 })

@@ -122,14 +122,35 @@ describe('an event', () => {
   })
 
   it('is erased from the histories when its user is removed', async () => {
-    const [tenantId, userId] = [randomUUID(), randomUUID()]
-    using owner = await listen(tenantId, ['owner'])
+    const [tenantId, userId, counterparty, bystander] = Array.from({ length: 4 }, () => randomUUID()) as [
+      ...[string, string, string, string],
+    ]
     await happen(tenantId, userId, 'gone')
-    await until(() => owner.names().length)
+    await happen(tenantId, bystander, 'of another')
+    const parties = { payer: userId, payee: counterparty }
+    const [transferId, from, to] = [randomUUID(), randomUUID(), randomUUID()]
+    await app.jobs.enqueue(
+      announcedEvents,
+      {
+        id: randomUUID(),
+        topic: 'ledger.transferred',
+        occurredAt: new Date(0).toISOString(),
+        data: { transferId, from, to, amount: '1.00', currency: 'EUR', ...parties },
+      },
+      { principal: testUser({ tenantId, userId }) },
+    )
     const redis = app.redis.client('cache')
-    const kept = async (): Promise<readonly string[]> => redis.keys(`*rt:e:*${tenantId}*`)
-    expect(await kept()).toHaveLength(2)
+    const kept = async (): Promise<readonly string[]> => {
+      const keys = await redis.keys(`*rt:e:*${tenantId}*`)
+      return keys.map((key) => key.slice(key.lastIndexOf(':') + 1, -1)).toSorted()
+    }
+    const ofUsers = [userId, bystander, counterparty].map((id) => `users/${id}`)
+    await until(async () => (await kept()).length === 4)
+    expect(await kept()).toEqual([...ofUsers, 'roles/owner'].toSorted())
     await tellRemoval(app.jobs, 'realtime', { tenantId, userId })
+    await until(async () => (await kept()).length === 1)
+    expect(await kept()).toEqual([`users/${bystander}`])
+    await tellRemoval(app.jobs, 'realtime', { tenantId })
     await until(async () => (await kept()).length === 0)
     expect(await app.jobs.erase(announcedEvents, { tenantId })).toEqual({ erased: 0, pending: 0 })
   })

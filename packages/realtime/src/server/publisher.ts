@@ -2,7 +2,8 @@ import type { Size } from '@quintet/core'
 import { option, readOptions } from '@quintet/core/kit'
 import { assertChannelName } from '../channel/channel-pattern.ts'
 import { channelDefaults, type Channel } from '../channel/channel.ts'
-import { forgetEvents, publishEvent } from '../topic/event-log.ts'
+import { publishEvent } from '../topic/event-log.ts'
+import { eraseHistories } from '../topic/history-index.ts'
 import { defaultPrefix } from './channels-options.ts'
 import type { RealtimeRedis } from '../topic/redis-port.ts'
 import { topicKeys, type TopicKeys } from '../topic/topic-keys.ts'
@@ -38,12 +39,13 @@ export interface Publisher {
    */
   publish(channel: string, target: PublishTarget, event: unknown): Promise<EventPosition>
   /**
-   * Erases the history of a channel, e.g. since it tells of a user who has been removed. Subscribers stay, and who comes
-   * back is told that events are missing.
+   * Erases the histories of all channels of a tenant; with a text, such as the id of a user who has been removed, of those whose
+   * name or one of whose events contains it. Subscribers stay, and who comes back is told that events are missing.
    *
-   * @throws RealtimeError `ERR_REALTIME_UNKNOWN_CHANNEL`, `ERR_REALTIME_UNAVAILABLE`
+   * @returns how many.
+   * @throws RealtimeError `ERR_REALTIME_UNAVAILABLE`
    */
-  eraseHistory(channel: string, target: PublishTarget): Promise<void>
+  eraseHistories(target: PublishTarget, containing?: string): Promise<number>
 }
 
 const spec = {
@@ -72,8 +74,9 @@ export function createPublisher(options: PublisherOptions): Publisher {
       const data = toEventJson(event, definition?.maxEventSize ?? maxEventSize)
       return publishEvent(redis, keys, definition?.history ?? history, data)
     },
-    async eraseHistory(name, target) {
-      await forgetEvents(redis, topicOf(name, target).keys)
+    async eraseHistories(target, containing) {
+      assertTarget(target, undefined)
+      return eraseHistories(redis, prefix, target.tenantId, containing)
     },
   }
 }

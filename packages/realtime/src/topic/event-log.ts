@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { History } from '../channel/history.ts'
 import type { EventPosition } from '../wire/event-position.ts'
+import { noteHistory } from './history-index.ts'
 import type { RealtimeRedis } from './redis-port.ts'
 import { runScript } from './run-script.ts'
 import type { TopicKeys } from './topic-keys.ts'
@@ -44,6 +45,7 @@ end
 `
 
 const publishScript = `${begin}
+local begins = redis.call('EXISTS', KEYS[1]) == 0 and 1 or 0
 local offset = redis.call('HINCRBY', KEYS[2], 'o', 1)
 redis.call('HSET', KEYS[2], 't', ARGV[7])
 if ARGV[3] ~= '0' then
@@ -52,7 +54,7 @@ if ARGV[3] ~= '0' then
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
 redis.call('PUBLISH', ARGV[6], table.concat({'e', epoch, offset, ARGV[7], tag, ARGV[2]}, '\\n'))
-return {epoch, offset}
+return {epoch, offset, begins}
 `
 
 // Answers {epoch, offset, tag, recovered, events}: what came after a position, if all of it is still there and it is not
@@ -83,9 +85,6 @@ events[#events + 1] = tag
 return {epoch, head, tag, 1, events}
 `
 
-// The position stays, so that who comes back is told that events are missing.
-const forgetScript = `return redis.call('DEL', KEYS[1])`
-
 // Keeps a channel that has subscribers from forgetting where it stands.
 const keepScript = `return redis.call('PEXPIRE', KEYS[2], ARGV[1])`
 
@@ -97,6 +96,7 @@ export async function publishEvent(
   data: string,
 ): Promise<EventPosition> {
   const tag = newTag()
+  await noteHistory(redis, keys, history)
   const reply = await runScript(redis, publishScript, logKeys(keys), [
     newTag(),
     data,
@@ -106,6 +106,8 @@ export async function publishEvent(
     keys.feed,
     tag,
   ])
+  // It may have been erased, or Redis emptied, since it was noted.
+  if (Number(reply[2]) === 1) await noteHistory(redis, keys, history, true)
   return { epoch: String(reply[0]), offset: Number(reply[1]), tag }
 }
 
@@ -135,11 +137,6 @@ export async function readEvents(
     events.push({ position, data: String(flat[index]) })
   }
   return { head, recovered: Number(reply[3]) === 1, events }
-}
-
-/** Erases the history of a channel. */
-export async function forgetEvents(redis: RealtimeRedis, keys: TopicKeys): Promise<void> {
-  await runScript(redis, forgetScript, logKeys(keys), [])
 }
 
 /** Keeps the position of a channel that is quiet, for as long as it has subscribers. */

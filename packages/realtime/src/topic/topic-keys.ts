@@ -7,6 +7,9 @@ export interface TopicKeys {
   readonly presence: string
   /** The pub/sub channel. */
   readonly feed: string
+  /** Which channels of the same tenant have a history. */
+  readonly index: string
+  readonly channel: string
 }
 
 /**
@@ -22,12 +25,23 @@ export function topicKeys(
   tenantId: string | null,
   channel: string,
 ): TopicKeys {
-  const scope = tenantId === null ? 'all' : `t.${encodeURIComponent(tenantId)}`
+  const scope = scopeOf(tenantId)
   const tag = `{${scope}:${channel}}`
   return {
     events: `${prefix}:e:${tag}`,
     meta: `${prefix}:m:${tag}`,
     presence: `${prefix}:p:${tag}`,
     feed: `${redis.options?.keyPrefix ?? ''}${prefix}:f:${tag}`,
+    index: historyIndex(prefix, tenantId),
+    channel,
   }
+}
+
+/** The key of the index of all channels of a tenant that have a history. */
+export function historyIndex(prefix: string, tenantId: string | null): string {
+  return `${prefix}:h:{${scopeOf(tenantId)}}`
+}
+
+function scopeOf(tenantId: string | null): string {
+  return tenantId === null ? 'all' : `t.${encodeURIComponent(tenantId)}`
 }
