@@ -4,8 +4,9 @@ import { networkOf } from '@quintet/core/http'
 import { asSystem } from '@quintet/rls'
 import { z } from 'zod'
 import { changeAccounts } from './account-change.ts'
-import { assertNotEmail, Email, Name, Password, Slug } from './account-schema.ts'
+import { assertNotEmail, Email, Name, Password, Slug, TicketToken } from './account-schema.ts'
 import { recordAudit } from './audit.ts'
+import { markVerified } from './email-verification.ts'
 import { setPassword } from './users.ts'
 import { keyOf, SignedIn, startSession } from './session-routes.ts'
 import type { AuthServices } from './services.ts'
@@ -15,14 +16,12 @@ import { tokenResponse } from '@quintet/auth'
 
 const { route } = withServices<AuthServices>()
 
-const Token = z.string().regex(/^[\w-]{43}$/, 'must be the token of an invitation or a reset')
-
 const acceptInvitation = route({
   method: 'POST',
   pattern: '/invitations/accept',
   access: 'public',
   description: 'Makes the user who was invited, with a name and password of their own, and signs them in.',
-  body: z.strictObject({ token: Token, name: Name, password: Password }),
+  body: z.strictObject({ token: TicketToken, name: Name, password: Password }),
   response: SignedIn,
   handler: async (request, { body, services, client, signal }) => {
     const { db, passwords } = services
@@ -34,7 +33,9 @@ const acceptInvitation = route({
     const passwordHash = await passwords.hash(body.password, { client, signal })
     const user = await changeAccounts(services, tenantId, 'accept an invitation', async ({ trx }) => {
       const { roles } = await redeemTicket(trx, 'invitation', body.token)
-      const made = await createUser(trx, tenantId, { email, name: body.name, passwordHash, roles })
+      const isVerified = services.mailer !== undefined
+      const given = { email, name: body.name, passwordHash, roles, isVerified }
+      const made = await createUser(trx, tenantId, given)
       const { address } = client
       await recordAudit(trx, { tenantId, type: 'invitation.accepted', actorId: made.id, address })
       return made
@@ -80,7 +81,7 @@ const completeReset = route({
   pattern: '/password-resets/complete',
   access: 'public',
   description: 'Sets a new password with the token that was sent. All sessions of the user end.',
-  body: z.strictObject({ token: Token, password: Password }),
+  body: z.strictObject({ token: TicketToken, password: Password }),
   response: z.object({}),
   handler: async (_, { body, services, client, signal }) => {
     const { db, passwords } = services
@@ -93,6 +94,7 @@ const completeReset = route({
       const { user_id } = await redeemTicket(trx, 'password-reset', body.token)
       const userId = user_id ?? ''
       await setPassword(trx, userId, hash)
+      await markVerified(trx, userId)
       await recordAudit(trx, { tenantId, type: 'password.reset', actorId: userId, address: client.address })
       await endSessions([userId], { reason: 'password reset' })
     })

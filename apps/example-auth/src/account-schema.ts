@@ -17,6 +17,9 @@ export const FreeSlug = Slug.refine((slug) => !reserved.has(slug), 'is reserved'
 
 export const Email = z.email().max(254).toLowerCase()
 
+/** The token of a ticket. */
+export const TicketToken = z.string().regex(/^[\w-]{43}$/, 'must be the token of a link')
+
 /** NIST SP 800-63B: length counts, composition does not. */
 export const Password = z.string().min(12).max(256)
 
@@ -39,11 +42,13 @@ export const UserView = z.object({
   tenantId: z.uuid(),
   email: z.string(),
   name: z.string(),
+  emailVerified: z.boolean(),
   roles: z.array(z.string()),
 })
 
-export function viewUser({ id, tenant_id, email, name, roles }: User): z.infer<typeof UserView> {
-  return { id, tenantId: tenant_id, email, name, roles }
+export function viewUser(user: User): z.infer<typeof UserView> {
+  const { id, tenant_id: tenantId, email, name, roles } = user
+  return { id, tenantId, email, name, emailVerified: user.email_verified_at !== null, roles }
 }
 
 /** @throws QuintetError `ERR_ACCOUNT_WEAK_PASSWORD` (invalid-input) for a password that is the address. */

@@ -1,9 +1,10 @@
-import { service, type UserPrincipal, withServices } from '@quintet/core'
+import { QuintetError, service, type UserPrincipal, withServices } from '@quintet/core'
 import { asSystem } from '@quintet/rls'
 import { z } from 'zod'
 import { assertCaller, changeAccounts } from './account-change.ts'
 import { assertNotEmail, Password, UserView, viewUser } from './account-schema.ts'
 import { recordAudit } from './audit.ts'
+import { sendVerification } from './email-verification.ts'
 import { readPart, readProgress, requestExport } from './export.ts'
 import type { Asker } from './passwords.ts'
 import { removeTenant, removeUser } from './removal.ts'
@@ -20,6 +21,30 @@ export const account = service('account', {
   me: procedure(
     { access: 'authenticated', description: 'The caller.', input: Nothing, output: UserView },
     async ({ services, principal }) => viewUser(await getUser(services.db, principal.userId)),
+  ),
+
+  sendVerification: procedure(
+    {
+      access: 'authenticated',
+      description:
+        "Sends a link to the caller's address once more, by which they confirm that they read its mail.",
+      input: Nothing,
+      output: z.object({}),
+    },
+    async ({ services, principal }) => {
+      const pace = await services.limiter.consume(`verifications:${principal.userId}`, {
+        limit: 5,
+        period: '1h',
+      })
+      if (!pace.allowed)
+        throw new QuintetError('The link was sent several times. Look into your mail, or try again later.', {
+          code: 'ERR_ACCOUNT_TOO_MANY_VERIFICATIONS',
+          kind: 'rate-limited',
+          retryAfter: pace.retryAfter,
+        })
+      await sendVerification(services, await getUser(services.db, principal.userId))
+      return {}
+    },
   ),
 
   sessions: procedure(

@@ -7,6 +7,7 @@ import type { AuthTables } from './schema.ts'
 export type AuditEvent = Selectable<AuthTables['audit_events']>
 
 export type AuditType =
+  | 'email.verified'
   | 'export.requested'
   | 'invitation.accepted'
   | 'invitation.sent'

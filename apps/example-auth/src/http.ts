@@ -2,6 +2,7 @@ import { type Transport, withServices } from '@quintet/core'
 import { accountRoutes } from './account-routes.ts'
 import { account } from './account-service.ts'
 import { forgetOld } from './audit.ts'
+import { verificationRoutes } from './email-verification.ts'
 import { collector } from './export.ts'
 import { members } from './members-service.ts'
 import { oauthRoutes } from './oauth-routes.ts'
@@ -20,7 +21,7 @@ const outbox: Transport = {
 
 export default defineProcess({
   services: [account, members, platform],
-  routes: [...oauthRoutes, ...sessionRoutes, ...accountRoutes],
+  routes: [...oauthRoutes, ...sessionRoutes, ...accountRoutes, ...verificationRoutes],
   workers: [outbox, eraser, collector],
   hooks: {
     afterStart: ({ services: { db }, lifecycle }) => {

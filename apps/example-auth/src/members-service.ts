@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { assertCaller, changeAccounts } from './account-change.ts'
 import { Email, UserView, viewUser } from './account-schema.ts'
 import { listAudit, recordAudit } from './audit.ts'
+import { assertVerified } from './email-verification.ts'
 import { removeUser, setRoles } from './removal.ts'
 import type { AuthServices } from './services.ts'
 import { issueTicket, listInvitations, withdrawInvitation } from './tickets.ts'
@@ -44,6 +45,7 @@ export const members = service('members', {
         })
       const token = await changeAccounts(services, tenantId, 'invite a user', async ({ trx }) => {
         await assertCaller(trx, principal, { role: 'owner' })
+        await assertVerified(services, trx, userId)
         await assertFreeEmail(trx, tenantId, email)
         await recordAudit(trx, { tenantId, type: 'invitation.sent', actorId: userId, email })
         return await issueTicket(trx, { kind: 'invitation', tenantId, email, roles, invitedBy: userId })

@@ -19,12 +19,14 @@ export interface AuthTables {
     email: string
     name: string
     roles: Role[]
+    /** When the user has shown that they read the mail to their address. */
+    email_verified_at: ColumnType<Date | null, Date | undefined, Date>
     created_at: CreatedAt
   }
-  /** Invitations and resets. Tenants have no right to this table. */
+  /** Invitations, resets and verifications of addresses. Tenants have no right to this table. */
   tickets: {
     token_hash: Buffer
-    kind: 'invitation' | 'password-reset'
+    kind: 'invitation' | 'password-reset' | 'email-verification'
     tenant_id: string
     user_id: string | null
     /** The owner who has sent the invitation. */

@@ -15,6 +15,7 @@ import {
   viewUser,
 } from './account-schema.ts'
 import { recordAudit } from './audit.ts'
+import { sendVerification } from './email-verification.ts'
 import type { AuthServices } from './services.ts'
 import { createTenant, createUser, findForSignIn, findTenant, type Credentials } from './users.ts'
 
@@ -35,7 +36,7 @@ const signUp = route({
   description: 'Makes a tenant with its first user, its owner, and signs them in.',
   body: z.strictObject({ tenant: FreeSlug, email: Email, password: Password, name: Name }),
   response: SignedIn,
-  handler: async (request, { body, services, client, signal }) => {
+  handler: async (request, { body, services, client, signal, logger }) => {
     assertNotEmail(body)
     const key = await keyOf(request, services)
     await admitSignUp(services, client)
@@ -49,6 +50,10 @@ const signUp = route({
         await recordAudit(trx, { tenantId, type: 'tenant.signed-up', actorId: made.id, address })
         return made
       }),
+    )
+    // The tenant is there, whether or not mail can be sent now: the link can be asked for again.
+    void sendVerification(services, user).catch((error: unknown) =>
+      logger.error({ err: error }, 'a verification could not be sent'),
     )
     return tokenResponse(await startSession(services, { user, epoch: 0 }, key))
   },

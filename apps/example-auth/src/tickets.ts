@@ -9,11 +9,11 @@ export type Ticket = Selectable<AuthTables['tickets']>
 
 export type NewTicket = { readonly tenantId: string; readonly email: string } & (
   | { readonly kind: 'invitation'; readonly invitedBy: string; readonly roles: readonly Role[] }
-  | { readonly kind: 'password-reset'; readonly userId: string }
+  | { readonly kind: 'password-reset' | 'email-verification'; readonly userId: string }
 )
 
 /** How long a ticket can be used, in hours. */
-const lifetimes = { invitation: 7 * 24, 'password-reset': 1 } as const
+const lifetimes = { invitation: 7 * 24, 'password-reset': 1, 'email-verification': 24 } as const
 
 /** Makes a one-time token that goes to an address by mail. It takes the place of earlier ones for the same. */
 export async function issueTicket(trx: Transaction<AuthTables>, ticket: NewTicket): Promise<string> {
@@ -32,7 +32,7 @@ export async function issueTicket(trx: Transaction<AuthTables>, ticket: NewTicke
       kind,
       tenant_id: tenantId,
       email,
-      user_id: ticket.kind === 'password-reset' ? ticket.userId : null,
+      user_id: ticket.kind === 'invitation' ? null : ticket.userId,
       invited_by: ticket.kind === 'invitation' ? ticket.invitedBy : null,
       roles: ticket.kind === 'invitation' ? [...ticket.roles] : [],
       expires_at: sql<Date>`now() + make_interval(hours => ${lifetimes[kind]})`,

@@ -11,6 +11,8 @@ export interface NewUser {
   readonly name: string
   readonly passwordHash: string
   readonly roles: readonly Role[]
+  /** The address has shown that it reads mail. */
+  readonly isVerified?: boolean
 }
 
 /** @throws QuintetError `ERR_ACCOUNT_TENANT_TAKEN` (conflict). */
@@ -42,6 +44,7 @@ export async function createUser(
       email: user.email,
       name: user.name,
       roles: [...user.roles],
+      ...(user.isVerified === true && { email_verified_at: new Date() }),
     })
     .onConflict((conflict) => conflict.columns(['tenant_id', 'email']).doNothing())
     .returningAll()
@@ -135,7 +138,7 @@ export function listUsers(users: PageableQuery<User>, page: KeysetRequest): Prom
 /** Sets the password of a user; links for a new one that are on their way end. To be done as the system. */
 export async function setPassword(trx: Transaction<AuthTables>, userId: string, hash: string): Promise<void> {
   await trx.updateTable('passwords').set({ hash }).where('user_id', '=', userId).execute()
-  await trx.deleteFrom('tickets').where('user_id', '=', userId).execute()
+  await trx.deleteFrom('tickets').where('user_id', '=', userId).where('kind', '=', 'password-reset').execute()
 }
 
 /** The tenant with a name that was not removed. To be asked as the system. */

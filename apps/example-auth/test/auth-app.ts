@@ -6,7 +6,7 @@ import { createApp, silentLogger } from '@quintet/core'
 import { openAppDatabase, type AppDatabase } from '@quintet/example-platform/testing'
 import { createQueue, type Queue } from '@quintet/queue'
 import { createRedisClients, type RedisClients } from '@quintet/redis'
-import { postgresUrl, startPrivateRedis } from '@quintet/test-kit'
+import { postgresUrl, startPrivateRedis, until } from '@quintet/test-kit'
 import { vi } from 'vitest'
 
 export const password = 'correct horse battery'
@@ -37,7 +37,7 @@ export interface AuthApp extends AsyncDisposable {
   /** The mails to an address, oldest first. */
   mails(to: string): Promise<readonly string[]>
   /** The token of the newest mail to an address; undefined where there is none. */
-  mailed(to: string): Promise<string | undefined>
+  mailed(to: string, subject?: string): Promise<string | undefined>
 }
 
 export async function openAuth(options: { readonly mail?: boolean } = {}): Promise<AuthApp> {
@@ -92,8 +92,10 @@ export async function openAuth(options: { readonly mail?: boolean } = {}): Promi
     )
     return mails.filter((mail) => mail.startsWith(`To: ${to}\n`))
   }
-  const mailed: AuthApp['mailed'] = async (to) =>
-    /: ([\w-]{43})$/m.exec((await mailsTo(to)).at(-1) ?? '')?.[1]
+  const mailed: AuthApp['mailed'] = async (to, subject = '') => {
+    const mails = await mailsTo(to)
+    return /: ([\w-]{43})$/m.exec(mails.findLast((mail) => mail.includes(subject)) ?? '')?.[1]
+  }
   const toPerson = async (response: Response, tenant: string, email: string): Promise<Person> => {
     const body = (await response.json()) as Person & { user: { id: string; tenantId: string } }
     if (response.status !== 200) throw new Error(JSON.stringify(body))
@@ -116,7 +118,12 @@ export async function openAuth(options: { readonly mail?: boolean } = {}): Promi
     mailed,
     async signUp() {
       const [tenant, email] = [`t-${randomUUID()}`, `ada-${randomUUID()}@example.com`]
-      return toPerson(await post('/sign-up', { tenant, email, name: 'Ada', password }), tenant, email)
+      const answer = await post('/sign-up', { tenant, email, name: 'Ada', password })
+      const person = await toPerson(answer, tenant, email)
+      if (options.mail === false) return person
+      await until(() => mailed(email, 'Your address'))
+      await post('/email-verifications/complete', { token: await mailed(email, 'Your address') })
+      return person
     },
     signIn: ({ tenant, email }, given = password) => post('/sign-in', { tenant, email, password: given }),
     async join(owner, email, roles = ['member']) {

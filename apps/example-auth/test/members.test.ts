@@ -57,6 +57,52 @@ describe('an invitation', () => {
   })
 })
 
+describe('an address', () => {
+  it('is confirmed by who reads its mail, and only then invites', async () => {
+    const tenant = `t-${randomUUID()}`
+    const email = guest()
+    const answer = await app.post('/sign-up', { tenant, email, name: 'Ada', password })
+    const { user, ...tokens } = (await answer.json()) as { user: Person } & Pick<
+      Person,
+      'accessToken' | 'refreshToken'
+    >
+    const owner = { ...user, ...tokens, tenant, email }
+    const isVerified = async (): Promise<unknown> =>
+      (await app.rpc('account/me', {}, owner))[1]['emailVerified']
+    const invite = (): Promise<unknown> => app.rpc('members/invite', { email: guest() }, owner)
+    expect(await isVerified()).toBe(false)
+    expect(await invite()).toMatchObject([403, { code: 'ERR_ACCOUNT_EMAIL_NOT_VERIFIED' }])
+    await until(() => app.mailed(email))
+    const first = await app.mailed(email)
+    expect(await app.rpc('account/sendVerification', {}, owner)).toEqual([200, {}])
+    const complete = async (token: unknown): Promise<number> =>
+      (await app.post('/email-verifications/complete', { token })).status
+    expect(await complete(first)).toBe(404)
+    const token = await app.mailed(email)
+    expect(await complete(token)).toBe(200)
+    expect(await complete(token)).toBe(404)
+    expect(await isVerified()).toBe(true)
+    expect(await invite()).toEqual([200, {}])
+    // Nothing more is sent, and not without end where it is.
+    const sent = (await app.mails(email)).length
+    const statuses = new Set<number>()
+    for (let each = 0; each < 5; each++)
+      statuses.add((await app.rpc('account/sendVerification', {}, owner))[0])
+    expect([[...statuses], (await app.mails(email)).length]).toEqual([[200, 429], sent])
+  })
+
+  it('is one that reads mail for who was invited by mail, and for no other', async () => {
+    const owner = await app.signUp()
+    const member = await app.join(owner, guest())
+    expect((await app.rpc('account/me', {}, member))[1]).toMatchObject({ emailVerified: true })
+    await using silent = await openAuth({ mail: false })
+    const other = await silent.signUp()
+    const [, { token }] = await silent.rpc('members/invite', { email: guest() }, other)
+    const accepted = await silent.post('/invitations/accept', { token, name: 'Guest', password })
+    expect(await accepted.json()).toMatchObject({ user: { emailVerified: false } })
+  })
+})
+
 describe('an invitation that was sent before', () => {
   const accept = async (token: unknown): Promise<number> =>
     (await app.post('/invitations/accept', { token, name: 'Guest', password })).status
@@ -114,6 +160,7 @@ describe('an invitation that was sent before', () => {
       { type: 'invitation.sent', actor: owner.id, email },
       { type: 'invitation.accepted' },
       { type: 'invitation.sent' },
+      { type: 'email.verified' },
       { type: 'tenant.signed-up' },
     ])
   })
@@ -136,8 +183,11 @@ describe('a password', () => {
   it('ends the links for a new one when it is changed', async () => {
     const person = await app.signUp()
     await app.post('/password-resets', { tenant: person.tenant, email: person.email })
-    await until(() => app.mailed(person.email))
-    const body = { token: await app.mailed(person.email), password: 'thief horse battery' }
+    await until(() => app.mailed(person.email, 'Your new password'))
+    const body = {
+      token: await app.mailed(person.email, 'Your new password'),
+      password: 'thief horse battery',
+    }
     const input = { current: password, password: 'another horse battery' }
     expect((await app.rpc('account/changePassword', input, person))[0]).toBe(200)
     expect((await app.post('/password-resets/complete', body)).status).toBe(404)
@@ -149,8 +199,11 @@ describe('a password', () => {
     const asked = await app.post('/password-resets', { tenant: person.tenant, email: person.email })
     const unknown = await app.post('/password-resets', { tenant: person.tenant, email: guest() })
     expect([asked.status, await asked.json()]).toEqual([unknown.status, await unknown.json()])
-    await until(() => app.mailed(person.email))
-    const body = { token: await app.mailed(person.email), password: 'another horse battery' }
+    await until(() => app.mailed(person.email, 'Your new password'))
+    const body = {
+      token: await app.mailed(person.email, 'Your new password'),
+      password: 'another horse battery',
+    }
     expect((await app.post('/password-resets/complete', body)).status).toBe(200)
     expect((await app.post('/password-resets/complete', body)).status).toBe(404)
     expect(await isAlive(person)).toBe(false)
@@ -220,11 +273,13 @@ describe('the users of a tenant', () => {
     expect((items as { type: string }[]).map(({ type }) => type)).toEqual([
       'sign-in.failed',
       'sign-in.failed',
+      'email.verified',
       'tenant.signed-up',
     ])
     expect(items).toMatchObject([
       { user: null, address: '127.0.0.1' },
       { user: owner.id },
+      { actor: owner.id },
       { actor: owner.id },
     ])
   })
