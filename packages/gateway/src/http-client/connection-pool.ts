@@ -34,9 +34,10 @@ const longestKeepAliveMs = 600_000
 
 /**
  * How long a connection rests behind an answer that names a body without having one. The bytes of a server that sends it
- * all the same come at once, and destroy the connection while it rests: they could be read as the next answer.
+ * all the same come at once, and destroy the connection while it rests: they could be read as the next answer. Of a
+ * server that has done so once, no such connection is kept.
  */
-const restMs = 100
+const restMs = 250
 
 /** How long a connection may have waited to carry a request that cannot be sent again if the connection was lost. */
 const doubtfulAfterMs = 1_000
@@ -52,11 +53,13 @@ export function createConnectionPool(origin: string, options: ConnectionPoolOpti
   const idle: UpstreamConnection[] = []
   /** Those that rest, in the order in which they begin to wait. */
   const resting: UpstreamConnection[] = []
+  /** This server sends the bodies that its answers only name. */
+  let sendsNamedBodies = false
 
   const events: ConnectionEvents = {
     onIdle(connection, head) {
       const kept = keepAliveOf(head)
-      if (kept <= 0) {
+      if (kept <= 0 || (head.namesBody && sendsNamedBodies)) {
         connection.destroy()
         return
       }
@@ -70,6 +73,9 @@ export function createConnectionPool(origin: string, options: ConnectionPoolOpti
         const index = waiting.lastIndexOf(connection)
         if (index !== -1) waiting.splice(index, 1)
       }
+    },
+    onNamedBody() {
+      sendsNamedBodies = true
     },
     onStale() {
       // Each would cost another request: what has lost one (a restart, a NAT) has lost all, as a rule.

@@ -32,6 +32,8 @@ export interface ConnectionEvents {
   onIdle(connection: UpstreamConnection, head: AnswerHead): void
   /** Cannot be used any more, also because its socket has been handed over. */
   onGone(connection: UpstreamConnection): void
+  /** Bytes have come behind an answer that named a body without having one. */
+  onNamedBody(): void
   /** It had waited, and was lost before its next answer began: those that wait beside it are doubtful too. */
   onStale(): void
 }
@@ -50,6 +52,8 @@ export class UpstreamConnection {
   #error: Error | undefined
   #connected = false
   #requests = 0
+  /** The last answer named a body that it did not have. */
+  #namedBody = false
   /** Something of the present answer has come. */
   #answered = false
 
@@ -110,6 +114,8 @@ export class UpstreamConnection {
     const parser = this.#parser
     if (!parser || !this.#handler) {
       // Not asked for: whatever it is, it must not be taken for the answer to the next request.
+      if (this.#namedBody) this.#events.onNamedBody()
+      this.#events.onGone(this)
       this.#socket.destroy()
       return
     }
@@ -159,6 +165,8 @@ export class UpstreamConnection {
   #ended(head: AnswerHead, clean: boolean): void {
     const handler = this.#handler
     this.#handler = this.#parser = undefined
+    this.#namedBody = head.namesBody
+    if (head.namesBody && !clean) this.#events.onNamedBody()
     if (head.keepAlive && clean && handler?.sent === true && isQuiet(this.#socket)) {
       if (this.#socket.isPaused()) this.#socket.resume()
       this.#events.onIdle(this, head)

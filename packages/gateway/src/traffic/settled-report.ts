@@ -11,11 +11,11 @@ export function createSettledReport(
   onSettled: (exchange: SettledExchange) => unknown,
   logger: Logger,
 ): (outcome: Outcome) => void {
-  return ({ startedAt, ...outcome }) => {
-    const failed = (error: unknown): void =>
-      logFailure(logger, error, { requestId: outcome.requestId }, 'onSettled has failed')
+  return ({ requestId, method, route, upstream, status, outcome, attempts, startedAt }) => {
+    const failed = (error: unknown): void => logFailure(logger, error, { requestId }, 'onSettled has failed')
     try {
-      const told = onSettled({ ...outcome, durationMs: performance.now() - startedAt })
+      const durationMs = performance.now() - startedAt
+      const told = onSettled({ requestId, method, route, upstream, status, outcome, attempts, durationMs })
       if (told !== undefined) Promise.resolve(told).catch(failed)
     } catch (error) {
       failed(error)

@@ -56,11 +56,29 @@ describe('a connection to an upstream', () => {
       expect((await fetch(`${gateway.url}/api/app/`, init)).status).toBe(status)
     }
     for (let index = 0; index < 20; index++) await ask()
-    await delay(150)
+    await delay(400)
     const open = upstream.connections.length
     await Promise.all(Array.from({ length: open }, ask))
     expect(upstream.connections).toHaveLength(open)
     expect(upstream.connections.every((socket) => !socket.destroyed)).toBe(true)
+  })
+
+  it('is not used again behind HEAD at a server that has sent a body with it before', async () => {
+    let sent = false
+    await using upstream = await startAnswering((index) => {
+      if (index > 0) return answer('', '')
+      const [socket] = upstream.connections
+      setImmediate(() => {
+        socket?.write('HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil')
+        sent = true
+      })
+      return answer('', '')
+    })
+    await using gateway = await startGateway({ routes: [appRoute([upstream.url])] })
+    await fetch(`${gateway.url}/api/app/`, { method: 'HEAD' })
+    await until(() => sent && upstream.connections[0]?.destroyed === true)
+    await fetch(`${gateway.url}/api/app/`, { method: 'HEAD' })
+    await until(() => upstream.connections[1]?.destroyed === true)
   })
 
   it.each([

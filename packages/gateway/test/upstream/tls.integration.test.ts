@@ -78,7 +78,7 @@ describe('an upstream with TLS', () => {
       // Each rests for a moment, in which a new one is opened.
       expect(connections - before).toBeLessThan(statuses.length)
       const rested = connections
-      await new Promise((resolve) => setTimeout(resolve, 150))
+      await new Promise((resolve) => setTimeout(resolve, 400))
       await (await fetch(`${gateway.url}/api/app/`)).text()
       expect(connections).toBe(rested)
     })
