@@ -1,5 +1,5 @@
 import { hash, verify } from '@node-rs/argon2'
-import { createTurns, QuintetError } from '@quintet/core'
+import { createKeyedSemaphore, QuintetError } from '@quintet/core'
 import { networkOf } from '@quintet/core/http'
 
 /** OWASP's recommendation for Argon2id: 19 MiB, 2 passes, 1 lane. */
@@ -24,11 +24,11 @@ export interface Passwords {
 }
 
 export function createPasswords(): Passwords {
-  const turns = createTurns({ total: 2, perKey: 1, waitingPerKey: 32, waiting: 256 })
+  const semaphore = createKeyedSemaphore({ total: 2, perKey: 1, waitingPerKey: 32, waiting: 256 })
   const take = <Result>(
     { client: { address }, signal }: Asker,
     work: () => Promise<Result>,
-  ): Promise<Result> => turns.take(address === null ? '' : networkOf(address), signal, work)
+  ): Promise<Result> => semaphore.take(address === null ? '' : networkOf(address), signal, work)
   /** Compared with when there is no such user, so that both cases take as long. */
   let decoy: Promise<string> | undefined
 

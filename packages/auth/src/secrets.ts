@@ -1,5 +1,5 @@
-import { createHmac, createSecretKey, hkdfSync, type KeyObject } from 'node:crypto'
-import { option, type Option } from '@quintet/core/kit'
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
+import { deriveKey, option, type Option } from '@quintet/core/kit'
 
 /** A secret: text, bytes, or an object that gives the text on request, such as core's `Secret`. */
 export type SecretInput = string | Uint8Array | { reveal(): string }
@@ -75,10 +75,7 @@ export interface DerivedSecrets extends AuthSecrets {
 export function deriveSecrets(root: SecretInput, ...previousRoots: readonly SecretInput[]): DerivedSecrets {
   const bytes = secretBytes(root, 'deriveSecrets')
   const derive = (label: string): DerivedSecret =>
-    new DerivedSecret(
-      label,
-      Buffer.from(hkdfSync('sha256', bytes, '', `quintet/auth/${label}`, 32)).toString('base64url'),
-    )
+    new DerivedSecret(label, deriveKey(bytes, `quintet/auth/${label}`).toString('base64url'))
   return Object.freeze({
     cnf: derive('cnf.fp/v1'),
     refreshMac: derive('rt-mac/v1'),

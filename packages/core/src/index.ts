@@ -32,7 +32,12 @@ export { isQuintetError, QuintetError, type ErrorKind, type QuintetErrorOptions 
 export { uuidv7 } from './ids/uuid-v7.ts'
 export type { HealthCheck, HealthReport } from './lifecycle/health-checks.ts'
 export { tenantLimit, tenantLimitDefaults, type TenantLimitOptions } from './limits/tenant-limit.ts'
-export { createTurns, turnsDefaults, type Turns, type TurnsOptions } from './limits/turns.ts'
+export {
+  createKeyedSemaphore,
+  keyedSemaphoreDefaults,
+  type KeyedSemaphore,
+  type KeyedSemaphoreOptions,
+} from './limits/keyed-semaphore.ts'
 export { lazy, type Lazy } from './lifecycle/lazy.ts'
 export type { Lifecycle } from './lifecycle/lifecycle.ts'
 export { silentLogger, type Logger, type LogLevel } from './logging/logger.ts'

@@ -53,6 +53,7 @@ const shownBy: Readonly<Record<string, readonly [file: string, test: string]>> =
     'socket/shared-port.test.ts',
     'answers calls over HTTP and over WebSocket on one port',
   ],
+  'HttpOptions.adoptRequests': routes('leaves the global Request alone unless it is asked to adopt'),
   'HttpOptions.credentials': http('credentials reads them from elsewhere'),
   'OpenApiOptions.path': http('can be moved, kept from strangers and turned off'),
   'OpenApiOptions.docs': http('can be moved, kept from strangers and turned off'),

@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { parseDuration } from '@quintet/core/kit'
-import { createTurns, QuintetError, type Duration } from '@quintet/core'
+import { createKeyedSemaphore, QuintetError, type Duration } from '@quintet/core'
 import type { RenderReply, RenderRequest } from './render-child.ts'
 
 export interface RenderPoolOptions {
@@ -25,7 +25,7 @@ const childModule = join(import.meta.dirname, 'render-child.ts')
 
 export function createRenderPool({ children = 2, timeout = '10s' }: RenderPoolOptions = {}): RenderPool {
   const timeoutMs = parseDuration(timeout, 'createRenderPool.timeout')
-  const turns = createTurns({ total: children, perKey: 1, waitingPerKey: 8 })
+  const semaphore = createKeyedSemaphore({ total: children, perKey: 1, waitingPerKey: 8 })
   const idle: ChildProcess[] = []
   const all = new Set<ChildProcess>()
   const closing = new AbortController()
@@ -69,7 +69,7 @@ export function createRenderPool({ children = 2, timeout = '10s' }: RenderPoolOp
   }
 
   return {
-    render: (tenantId, request, signal) => turns.take(tenantId, signal, () => ask(request, signal)),
+    render: (tenantId, request, signal) => semaphore.take(tenantId, signal, () => ask(request, signal)),
     async [Symbol.asyncDispose]() {
       closing.abort()
       const exits = [...all].map((child) => once(child, 'exit'))

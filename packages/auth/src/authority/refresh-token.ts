@@ -1,4 +1,5 @@
-import { hash, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto'
+import { hash, randomBytes, type KeyObject } from 'node:crypto'
+import { safeEqual } from '@quintet/core/kit'
 import { Refusal } from '../errors.ts'
 import { hmac, secretKey, type AuthSecrets } from '../secrets.ts'
 import { escapeId, isSessionId, unescapeId, type SessionRef } from '../sessions/session-keys.ts'
@@ -85,7 +86,7 @@ export class RefreshTokenCodec {
     if (given.length !== macBytes || given.toString('base64url') !== mac) {
       throw new Refusal('The MAC of the refresh token is malformed.')
     }
-    if (!this.#macs.some((key) => timingSafeEqual(given, macOf(key, body))))
+    if (!this.#macs.some((key) => safeEqual(given, macOf(key, body))))
       throw new Refusal('The refresh token is not one of ours.')
     const tenantId = unescapeId(tid ?? '')
     const userId = unescapeId(uid ?? '')

@@ -1,3 +1,4 @@
+import { deepFreeze } from '@quintet/core/kit'
 import { Refusal } from '../errors.ts'
 
 /** The `typ` of an access token (RFC 9068 section 2.1). */
@@ -111,14 +112,6 @@ function isTime(value: unknown): value is number {
 
 function isTextList(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((each) => typeof each === 'string')
-}
-
-function deepFreeze(value: unknown): unknown {
-  if (typeof value === 'object' && value !== null) {
-    for (const each of Object.values(value)) deepFreeze(each)
-    Object.freeze(value)
-  }
-  return value
 }
 
 /** A claim as a short text for a log. */

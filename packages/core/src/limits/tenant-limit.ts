@@ -4,7 +4,7 @@ import type { ResolvedOptions } from '../options/option-spec.ts'
 import { readOptions } from '../options/read-options.ts'
 import type { Duration } from '../options/duration.ts'
 import type { Invocation, InvocationWrapper } from '../pipeline/invocation.ts'
-import { createTurns } from './turns.ts'
+import { createKeyedSemaphore } from './keyed-semaphore.ts'
 
 export interface TenantPlacesOptions {
   /** Calls of one tenant at once, in this process; further ones wait in line. @defaultValue 32 */
@@ -91,8 +91,12 @@ type Places = <Result>(tenantId: string, call: Invocation, next: () => Promise<R
 function createPlaces(limits: ResolvedOptions<typeof placesSpec>): Places {
   const { concurrency, userConcurrency = Math.ceil(concurrency / 2), waiting, maxWait } = limits
   const unbounded = { total: Number.MAX_SAFE_INTEGER, waiting: Number.MAX_SAFE_INTEGER, maxWait }
-  const ofTenant = createTurns({ ...unbounded, perKey: concurrency, waitingPerKey: waiting })
-  const ofUser = createTurns({ ...unbounded, perKey: userConcurrency, waitingPerKey: Math.ceil(waiting / 2) })
+  const ofTenant = createKeyedSemaphore({ ...unbounded, perKey: concurrency, waitingPerKey: waiting })
+  const ofUser = createKeyedSemaphore({
+    ...unbounded,
+    perKey: userConcurrency,
+    waitingPerKey: Math.ceil(waiting / 2),
+  })
   return (tenantId, { principal: { userId }, signal }, next) => {
     const work = <Result>(run: () => Promise<Result>): Promise<Result> => ofTenant.take(tenantId, signal, run)
     // A user who waits for their own calls stands in the way of no one else of the tenant.

@@ -9,7 +9,7 @@ const fatal = 60
 const wantsLevels = Symbol.for('pino.metadata')
 
 /** How long a line waits for others, in milliseconds. */
-const patience = 10
+const waitTime = 10
 /** So many characters are written without waiting for more. */
 const longest = 64 * 1024
 
@@ -64,7 +64,7 @@ function createBuffer(): DestinationStream {
       buffered += line
       if (exiting || stream.lastLevel >= fatal) flushSync()
       else if (stream.lastLevel >= warn || buffered.length >= longest) write()
-      else timer ??= setTimeout(endWait, patience).unref()
+      else timer ??= setTimeout(endWait, waitTime).unref()
     },
     flushSync,
   }
@@ -79,7 +79,7 @@ function writeAllSync(fd: number, text: string): void {
       rest = rest.subarray(writeSync(fd, rest))
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') return
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, patience)
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, waitTime)
     }
   }
 }

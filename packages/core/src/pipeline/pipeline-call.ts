@@ -147,7 +147,7 @@ export class PipelineCall implements Invocation, Timed {
       }) ?? null
   }
 
-  /** Lets go of the deadline, the session and the caller's signal; the call is over. */
+  /** Releases the deadline, the session and the caller's signal; the call is over. */
   release(): void {
     this.over = true
     this.#session?.[Symbol.dispose]()

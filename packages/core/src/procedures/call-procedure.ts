@@ -4,7 +4,7 @@ import type { Invocation } from '../pipeline/invocation.ts'
 import type { Logger } from '../logging/logger.ts'
 import type { IncomingCall, Pipeline } from '../pipeline/pipeline.ts'
 import type { Principal } from '../access/principal.ts'
-import { validate, type Schema } from './schema.ts'
+import { validate, validateAbsent, type Schema } from './schema.ts'
 import type { NamedProcedure } from './service.ts'
 import type { Procedure, ProcedureCall } from './procedure.ts'
 
@@ -137,7 +137,14 @@ function parseInput(procedure: Procedure, readInput: () => unknown): unknown {
   const raw = readInput()
   if (procedure.input === undefined) return raw instanceof Promise ? raw.then(() => undefined) : undefined
   const schema = procedure.input
-  return raw instanceof Promise ? raw.then((value) => validate(schema, value)) : validate(schema, raw)
+  return raw instanceof Promise
+    ? raw.then((value) => validateInput(schema, value))
+    : validateInput(schema, raw)
+}
+
+/** An input that is not given is an object without members, where the schema wants an object. */
+function validateInput(schema: Schema, raw: unknown): unknown {
+  return raw === undefined ? validateAbsent(schema) : validate(schema, raw)
 }
 
 /**

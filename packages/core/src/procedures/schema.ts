@@ -32,6 +32,21 @@ export function validate<S extends StandardSchemaV1>(
   return result instanceof Promise ? result.then((made) => unwrap<S>(made, place)) : unwrap<S>(result, place)
 }
 
+/**
+ * Checks a value that is not there: as such, else as an object without members. Of a schema that refuses both, the
+ * second answer counts where it is about members, so that they are named; else the first.
+ *
+ * @throws QuintetError as {@link validate}.
+ */
+export async function validateAbsent<S extends StandardSchemaV1>(schema: S): Promise<SchemaOutput<S>> {
+  const { validate: check } = schema['~standard']
+  const absent = await check(undefined)
+  if (absent.issues === undefined) return unwrap<S>(absent, '')
+  const empty = await check({})
+  const isAboutMembers = empty.issues?.every(({ path }) => path !== undefined && path.length > 0) ?? true
+  return unwrap<S>(isAboutMembers ? empty : absent, '')
+}
+
 function unwrap<S>(result: StandardSchemaV1.Result<unknown>, place: string): SchemaOutput<S> {
   if (result.issues === undefined) return result.value as SchemaOutput<S>
   const issues = result.issues.map((issue) => toInputIssue(issue, place))

@@ -94,21 +94,21 @@ export function httpLink(options: HttpLinkOptions): ClientLink {
     input: unknown,
     call: CallOptions,
   ): Promise<{ readonly value: unknown } | { readonly items: AsyncIterable<StreamItem> }> => {
-    const patience = startPatience(call.signal, remainingOf(call, timeout))
+    const limit = startTimeLimit(call.signal, remainingOf(call, timeout))
     let streams = false
     try {
-      const answer = await request(method, input, call, patience.signal)
+      const answer = await request(method, input, call, limit.signal)
       if (isEventStream(answer)) {
         streams = true
-        patience.began()
-        return { items: readStream(answer, maxEventSize, call.signal, patience.end) }
+        limit.began()
+        return { items: readStream(answer, maxEventSize, call.signal, limit.end) }
       }
       if (answer.status === 204) return { value: undefined }
-      return { value: (await orAborted(answer.json(), patience.signal)) as unknown }
+      return { value: (await orAborted(answer.json(), limit.signal)) as unknown }
     } catch (error) {
       throw translate(error, call.signal)
     } finally {
-      if (!streams) patience.end()
+      if (!streams) limit.end()
     }
   }
 
@@ -160,7 +160,7 @@ async function* readStream(
 }
 
 /** A signal that aborts with the caller's, or when the time is up before the answer has begun. */
-function startPatience(
+function startTimeLimit(
   signal: AbortSignal | undefined,
   remaining: number | undefined,
 ): { readonly signal: AbortSignal; began(): void; end(): void } {

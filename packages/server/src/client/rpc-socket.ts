@@ -1,4 +1,4 @@
-import { type CallOptions, createLiveness, type Liveness, toQuintetError } from '@quintet/core/client'
+import { type CallOptions, createLiveness, type Liveness, toQuintetError, within } from '@quintet/core/client'
 import { serverError } from '../errors.ts'
 import { fromProblem } from '../problem.ts'
 import { encodeMessage } from '../encode-input.ts'
@@ -161,10 +161,7 @@ export class RpcSocket {
       socket.addEventListener('close', () => resolve(), { once: true })
     })
     this.#lose(serverError('ERR_SERVER_CLOSED', 'This link is closed.'))
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, closeTime)))
-    await Promise.race([gone, patience])
-    clearTimeout(timer)
+    await within(closeTime, gone, '').catch(ignore)
   }
 
   #transmit(text: string): boolean {

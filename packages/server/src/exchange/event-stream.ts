@@ -9,7 +9,7 @@ import type { Exchange } from './exchange.ts'
 const heartbeat = 15_000
 
 /** How long a client may take to read the end of its stream when the process stops, in milliseconds. */
-const farewellTime = 2_000
+const closeTime = 2_000
 
 /**
  * Sends a sequence as server-sent events: `data` is the JSON of one event, `id` is there where it can be
@@ -56,7 +56,7 @@ export async function sendEvents(
     if (!response.headersSent) throw error
     const problem = toProblem(error, exchange.requestId)
     response.end(`event: error\ndata: ${JSON.stringify(problem)}\n\n`)
-    if (stopped) endWithin(farewellTime, response)
+    if (stopped) endWithin(closeTime, response)
   } finally {
     clearInterval(timer)
     exchange.site.longAnswers.delete(stop)

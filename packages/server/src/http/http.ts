@@ -22,7 +22,7 @@ import { afterAnswers, refuseUnreadRequests, type LastExchanges } from './unread
 import type { Site } from '../exchange/site.ts'
 
 /** How long a client may pause in the middle of a body while the process stops, in milliseconds. */
-const drainPatience = 2_000
+const drainBodyTime = 2_000
 
 /**
  * How long a connection without a request stays open while the process stops, in milliseconds: a client that is about to
@@ -112,7 +112,7 @@ export function http(options: HttpOptions = {}): Transport {
         announceStop: () => site.connections.announceClose(),
         async drain(reason, signal) {
           site.connections.announceClose()
-          site.bodies.hurry(drainPatience)
+          site.bodies.shortenTo(drainBodyTime)
           const drained = site.connections.drain(idleGrace, signal)
           site.longAnswers.endAll()
           await Promise.all([drained, hub?.drain(reason, signal)])
@@ -135,7 +135,7 @@ function serve(server: Server, site: Site): LastExchanges {
   const procedures = new Map<string, NamedProcedure>()
   for (const named of host.procedures.values()) procedures.set(`/rpc/${named.name.replace('.', '/')}`, named)
   const own = options.openapi === undefined ? [] : openApiRoutes(host, options.openapi)
-  if (host.routes.length > 0) adoptRequests()
+  if (options.adoptRequests) adoptRequests()
   const routes = createRouteTable([...host.routes, ...own], options.requestTimeout)
 
   const answer = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {

@@ -1,7 +1,7 @@
-import { anonymous, type Principal, QuintetError } from '@quintet/core'
-import { isErrorKind } from '@quintet/core/kit'
+import { anonymous, type Principal, type QuintetError } from '@quintet/core'
+import { deepFreeze } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
-import { toProblem } from '../problem.ts'
+import { fromProblem, toProblem } from '../problem.ts'
 import type { ByteRange } from './byte-range.ts'
 
 /** What a call says beside its input and its deadline. */
@@ -97,15 +97,10 @@ function parseHead(text: string): CallHead {
 function readPrincipal(value: unknown): Principal {
   const principal = value as Principal
   const known = typeof value === 'object' && value !== null && ['user', 'system'].includes(principal.kind)
-  if (known && isTextList(principal.roles) && isTextList(principal.permissions)) return freeze(principal)
+  if (known && isTextList(principal.roles) && isTextList(principal.permissions))
+    // The same principal is given to many handlers.
+    return deepFreeze(principal)
   throw new TypeError('The call names no principal.')
-}
-
-/** All through: the same principal is given to many handlers. */
-function freeze<T>(value: T): T {
-  if (typeof value !== 'object' || value === null) return value
-  for (const member of Object.values(value)) freeze(member)
-  return Object.freeze(value)
 }
 
 function isTextList(value: unknown): boolean {
@@ -133,13 +128,5 @@ function cut(text: string): string {
 }
 
 export function readError(text: string): QuintetError {
-  const said = JSON.parse(text) as Record<string, unknown>
-  return new QuintetError(String(said['detail']), {
-    code: String(said['code']),
-    kind: isErrorKind(said['kind']) ? said['kind'] : 'internal',
-    ...(typeof said['details'] === 'object' && said['details'] !== null
-      ? { details: said['details'] as Record<string, unknown> }
-      : {}),
-    ...(typeof said['retryAfter'] === 'number' ? { retryAfter: said['retryAfter'] } : {}),
-  })
+  return fromProblem(JSON.parse(text))
 }

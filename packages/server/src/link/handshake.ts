@@ -1,4 +1,5 @@
-import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHmac, randomBytes } from 'node:crypto'
+import { deriveKey, safeEqual } from '@quintet/core/kit'
 
 /** Which version of the frames both sides speak. */
 export const linkVersion = 2
@@ -19,7 +20,7 @@ export function deriveLinkKey(secret: string | Uint8Array, path: string): Buffer
   const bytes = typeof secret === 'string' ? Buffer.from(secret, 'utf8') : secret
   if (!(bytes instanceof Uint8Array) || bytes.byteLength < 16)
     throw new TypeError(`${path}: is shorter than 16 bytes. Give a random one of at least 32.`)
-  return Buffer.from(hkdfSync('sha256', bytes, '', 'quintet/link/v1', 32))
+  return deriveKey(bytes, 'quintet/link/v1')
 }
 
 /**
@@ -45,8 +46,5 @@ export function proveKey(
 }
 
 export function isSameProof(given: unknown, expected: string): boolean {
-  if (typeof given !== 'string') return false
-  const a = Buffer.from(given)
-  const b = Buffer.from(expected)
-  return a.length === b.length && timingSafeEqual(a, b)
+  return typeof given === 'string' && safeEqual(given, expected)
 }

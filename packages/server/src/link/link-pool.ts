@@ -112,8 +112,8 @@ export class LinkPool implements BinaryClientLink, AsyncDisposable {
   async #wait({ signal, deadline }: CallOptions): Promise<LinkConnection> {
     // By the monotonic clock, so that a step of the wall clock makes no wait longer.
     const remaining = deadline === undefined ? Number.POSITIVE_INFINITY : deadline - Date.now()
-    const patience = this.#options.connectTimeout || Number.POSITIVE_INFINITY
-    const until = performance.now() + Math.min(patience, this.#options.timeout || patience, remaining)
+    const waitFor = this.#options.connectTimeout || Number.POSITIVE_INFINITY
+    const until = performance.now() + Math.min(waitFor, this.#options.timeout || waitFor, remaining)
     let pause = firstBackoff
     for (;;) {
       if (this.#closed) throw serverError('ERR_SERVER_CLOSED', 'This link is closed.')

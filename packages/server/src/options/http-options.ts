@@ -70,6 +70,12 @@ export interface HttpOptions {
   readonly openapi?: false | OpenApiOptions
   /** Take WebSocket connections on the same port; they count among `maxConnections`. @defaultValue false */
   readonly websocket?: false | SharedWebSocketOptions
+  /**
+   * Replaces the global `Request` of the process by one that takes the requests of routes too: for middleware that calls
+   * `new Request(request, …)`, such as Hono's `bodyLimit`. The runtime's own constructor takes none but its own.
+   * @defaultValue false
+   */
+  readonly adoptRequests?: boolean
   /** Where credentials are, if not in the `Authorization` header; e.g. in cookies. */
   readonly credentials?: (request: IncomingMessage) => Credentials
 }
@@ -92,6 +98,7 @@ export const httpDefaults: Readonly<
       | 'maxConnections'
       | 'maxBatchCalls'
       | 'maxBatchSize'
+      | 'adoptRequests'
     >
   > & { openapi: Required<Omit<OpenApiOptions, 'converters'>> }
 > = Object.freeze({
@@ -108,6 +115,7 @@ export const httpDefaults: Readonly<
   maxConnections: 10_000,
   maxBatchCalls: 32,
   maxBatchSize: '1mb',
+  adoptRequests: false,
   openapi: Object.freeze({ path: '/openapi.json', docs: '/docs', access: 'public' }),
 })
 
@@ -152,6 +160,7 @@ const spec = {
       resolveSharedWebSocket(given as false | SharedWebSocketOptions, path),
     )
     .optional(),
+  adoptRequests: option.boolean(httpDefaults.adoptRequests),
   credentials: option.function<(request: IncomingMessage) => Credentials>().optional(),
 }
 

@@ -23,7 +23,7 @@ export interface BodyWatch {
     onTimeout: () => void,
   ): WatchedBody
   /** From now on no body may stand still for longer than this, in milliseconds: a stop waits for all of them. */
-  hurry(still: number): void
+  shortenTo(still: number): void
   close(): void
 }
 
@@ -31,7 +31,7 @@ export interface BodyWatch {
 export function createBodyWatch(shortest: number): BodyWatch {
   const watched: Body[] = []
   const every = Math.min(1_000, Math.max(20, shortest / 4))
-  let patience = Number.POSITIVE_INFINITY
+  let longest = Number.POSITIVE_INFINITY
 
   // The time of the last look is near enough for the start of a body, and costs nothing.
   let now = performance.now()
@@ -41,7 +41,7 @@ export function createBodyWatch(shortest: number): BodyWatch {
     // The process stood still itself: what has arrived meanwhile is read after this look.
     const paused = now - before - every
     if (paused > 0) for (const body of watched) body.excuse(paused)
-    for (const body of watched.filter((candidate) => candidate.isLate(now, every, patience))) {
+    for (const body of watched.filter((candidate) => candidate.isLate(now, every, longest))) {
       body.unwatch()
       body.onTimeout()
     }
@@ -50,8 +50,8 @@ export function createBodyWatch(shortest: number): BodyWatch {
 
   return {
     watch: (request, limits, onTimeout) => new Body(watched, request, limits, now, onTimeout),
-    hurry(still) {
-      patience = still
+    shortenTo(still) {
+      longest = still
     },
     close() {
       clearInterval(timer)
@@ -108,9 +108,9 @@ class Body implements WatchedBody {
     this.#seenAt += ms
   }
 
-  isLate(now: number, every: number, patience: number): boolean {
+  isLate(now: number, every: number, longest: number): boolean {
     const { total, still, pace } = this.#limits
-    const window = Math.min(still || Number.POSITIVE_INFINITY, patience)
+    const window = Math.min(still || Number.POSITIVE_INFINITY, longest)
     // During a stop, which ends all of them soon, any byte will do.
     const progress = window === still ? Math.max(1, (pace * still) / 1_000) : 1
     // A handler that does not read is no fault of the sender.

@@ -114,6 +114,26 @@ describe('a route', () => {
     expect(seen).toEqual([true, 'hello', new TextEncoder().encode('hello')])
   })
 
+  it('leaves the global Request alone unless it is asked to adopt', async () => {
+    const own = globalThis.Request
+    const handler = (request: Request): Response => {
+      try {
+        return Response.json(new Request(request).method)
+      } catch (error) {
+        return Response.json((error as Error).name)
+      }
+    }
+    const routes = [route({ method: 'GET', pattern: '/copy', access: 'public', handler })]
+    {
+      await using app = await serve({}, { routes })
+      expect(await (await fetch(`${app.url}/copy`)).json()).toBe('TypeError')
+      expect(globalThis.Request).toBe(own)
+    }
+    await using app = await serve({ adoptRequests: true }, { routes })
+    expect(await (await fetch(`${app.url}/copy`)).json()).toBe('GET')
+    globalThis.Request = own
+  })
+
   const readers: Record<string, (request: Request) => Promise<unknown> | undefined> = {
     'text()': (request) => request.text(),
     'json()': async (request) => JSON.stringify(await request.json()),
@@ -152,7 +172,7 @@ describe('a route', () => {
           handler: async (request) => new Response(await request.text()),
         }),
       ]
-      await using app = await serve({ requestTimeout: '2s' }, { routes })
+      await using app = await serve({ requestTimeout: '2s', adoptRequests: true }, { routes })
       expect(await (await app.post('/read', '{"a":1}')).text()).toBe('{"a":1}')
     })
   })
@@ -174,7 +194,7 @@ describe('a route', () => {
       return new Response(null)
     }
     const routes = [route({ method: 'POST', pattern: '/twice', access: 'public', handler })]
-    await using app = await serve({}, { routes })
+    await using app = await serve({ adoptRequests: true }, { routes })
     await app.post('/twice', 'x')
     await app.post('/twice?stream', 'x')
     const once = [false, true, 'TypeError', 'TypeError', 'TypeError']
@@ -187,7 +207,7 @@ describe('a route', () => {
       return Response.json([copy.url === request.url, copy.method, copy.headers.get('x-a'), copy.body])
     }
     const routes = [route({ method: 'GET', pattern: '/copy', access: 'public', handler })]
-    await using app = await serve({}, { routes })
+    await using app = await serve({ adoptRequests: true }, { routes })
     expect(await (await fetch(`${app.url}/copy`)).json()).toEqual([true, 'GET', 'b', null])
   })
 
@@ -203,7 +223,7 @@ describe('a route', () => {
         handler: (request) => hono.fetch(request),
       }),
     ]
-    await using app = await serve({ requestTimeout: '2s' }, { routes })
+    await using app = await serve({ requestTimeout: '2s', adoptRequests: true }, { routes })
     const pieces = (text: string): RequestInit & { duplex: 'half' } => ({
       method: 'POST',
       body: new Blob([text]).stream(),

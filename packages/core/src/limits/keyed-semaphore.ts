@@ -3,7 +3,7 @@ import type { Duration } from '../options/duration.ts'
 import { option } from '../options/options.ts'
 import { readOptions } from '../options/read-options.ts'
 
-export interface TurnsOptions {
+export interface KeyedSemaphoreOptions {
   /** How many work at once. */
   readonly total: number
   /** How many of one key, e.g. of one tenant or one address. */
@@ -16,11 +16,11 @@ export interface TurnsOptions {
   readonly maxWait?: Duration
 }
 
-/** What applies where {@link TurnsOptions} says nothing. */
-export const turnsDefaults = Object.freeze({ waitingPerKey: 16, waiting: 1_000 } as const)
+/** What applies where {@link KeyedSemaphoreOptions} says nothing. */
+export const keyedSemaphoreDefaults = Object.freeze({ waitingPerKey: 16, waiting: 1_000 } as const)
 
-/** Bounded concurrency with a bound for each key: work of one key holds up that of its own key alone. */
-export interface Turns {
+/** A keyed semaphore, bounded concurrency with a bound for each key: work of one key holds up that of its own key alone. */
+export interface KeyedSemaphore {
   /**
    * Runs work when it is its turn; keys take turns, and the work of one key keeps its order.
    *
@@ -33,8 +33,8 @@ export interface Turns {
 const spec = {
   total: option.count(undefined, { min: 1 }),
   perKey: option.count(undefined, { min: 1 }),
-  waitingPerKey: option.count(turnsDefaults.waitingPerKey, { min: 0 }),
-  waiting: option.count(turnsDefaults.waiting, { min: 0 }),
+  waitingPerKey: option.count(keyedSemaphoreDefaults.waitingPerKey, { min: 0 }),
+  waiting: option.count(keyedSemaphoreDefaults.waiting, { min: 0 }),
   maxWait: option.delay().optional(),
 }
 
@@ -44,11 +44,11 @@ const spec = {
  * @throws TypeError for options that are unknown or make no sense.
  *
  * @example
- * const hashing = createTurns({ total: 2, perKey: 1 })
+ * const hashing = createKeyedSemaphore({ total: 2, perKey: 1 })
  * await hashing.take(client.address ?? '', signal, () => hashPassword(password))
  */
-export function createTurns(options: TurnsOptions): Turns {
-  const limits = readOptions<TurnsOptions, typeof spec>(options, spec, 'createTurns')
+export function createKeyedSemaphore(options: KeyedSemaphoreOptions): KeyedSemaphore {
+  const limits = readOptions<KeyedSemaphoreOptions, typeof spec>(options, spec, 'createKeyedSemaphore')
   const working = new Map<string, number>()
   /** By key, in the order in which keys began to wait; a key that had its turn goes to the end. */
   const lines = new Map<string, (() => void)[]>()

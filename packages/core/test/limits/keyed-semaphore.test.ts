@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { createTurns } from '../../src/index.ts'
+import { createKeyedSemaphore } from '../../src/index.ts'
 
 const never = new AbortController().signal
 
@@ -24,7 +24,7 @@ function work(): Work {
 
 describe('turns', () => {
   it('leave room for another key, however much one asks for', async () => {
-    const turns = createTurns({ total: 2, perKey: 1 })
+    const turns = createKeyedSemaphore({ total: 2, perKey: 1 })
     const [first, second, other] = [work(), work(), work()]
     const order: string[] = []
     const running = [
@@ -43,7 +43,7 @@ describe('turns', () => {
   })
 
   it('alternate between keys that wait', async () => {
-    const turns = createTurns({ total: 1, perKey: 1 })
+    const turns = createKeyedSemaphore({ total: 1, perKey: 1 })
     const order: string[] = []
     const blocker = work()
     const all = [turns.take('acme', never, blocker.run)]
@@ -62,7 +62,7 @@ describe('turns', () => {
   it.each([{ waitingPerKey: 1 }, { waiting: 1 }])(
     'refuse what would wait too long with %j, and free its places',
     async (bound) => {
-      const turns = createTurns({ total: 1, perKey: 1, ...bound })
+      const turns = createKeyedSemaphore({ total: 1, perKey: 1, ...bound })
       const [running, waiting] = [work(), work()]
       const first = turns.take('acme', never, running.run)
       const gone = new AbortController()
@@ -82,11 +82,11 @@ describe('turns', () => {
   )
 
   it('go on after work that fails, and refuse options that are unknown', async () => {
-    const turns = createTurns({ total: 1, perKey: 1 })
+    const turns = createKeyedSemaphore({ total: 1, perKey: 1 })
     await expect(turns.take('acme', never, () => Promise.reject(new Error('failed')))).rejects.toThrow(
       'failed',
     )
     await expect(turns.take('acme', never, async () => 'done')).resolves.toBe('done')
-    expect(() => createTurns({ total: 1, perKeys: 1 } as never)).toThrow('perKey')
+    expect(() => createKeyedSemaphore({ total: 1, perKeys: 1 } as never)).toThrow('perKey')
   })
 })
