@@ -1,4 +1,5 @@
-export { launchEcosystem, startEcosystem } from './launch/launch-ecosystem.ts'
+export { launchEcosystem } from './launch/launch-ecosystem.ts'
+export { startEcosystem } from './launch/start-ecosystem.ts'
 export type {
   EcosystemFailure,
   EcosystemRunOptions,

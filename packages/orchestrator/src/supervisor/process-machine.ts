@@ -356,6 +356,11 @@ export function isAlive(phase: ProcessPhase): boolean {
   return phase === 'starting' || phase === 'probing' || phase === 'ready' || phase === 'unhealthy'
 }
 
+/** Its child has been ready, and has not ended. */
+export function isServing(phase: ProcessPhase): boolean {
+  return phase === 'ready' || phase === 'unhealthy'
+}
+
 /** What a dependent waits for. */
 export function isSatisfied(phase: ProcessPhase): boolean {
   return phase === 'ready' || phase === 'completed'

@@ -6,7 +6,12 @@ import type { Guardian } from '../processes/guardian.ts'
 import type { ProcessMark } from '../processes/process-mark.ts'
 import { startChild, type Child, type ChildOptions } from './child.ts'
 import { startGeneration, type Generation, type GenerationListener } from './generation.ts'
-import { createProcessMachine, type ProcessMachine, type ProcessTransition } from './process-machine.ts'
+import {
+  createProcessMachine,
+  isServing,
+  type ProcessMachine,
+  type ProcessTransition,
+} from './process-machine.ts'
 import { startSuccessor } from './reload/start-successor.ts'
 import type { SupervisorClock } from './timers.ts'
 
@@ -184,7 +189,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     },
     async reload(standby) {
       if (reloading) throw new Error('it is being reloaded already')
-      if (machine.phase !== 'ready') throw new Error(`it is ${machine.phase}`)
+      if (!isServing(machine.phase)) throw new Error(`it is ${machine.phase}`)
       const abort = new AbortController()
       reloading = abort
       try {

@@ -3,7 +3,7 @@ import { isNamed } from '../running/is-named.ts'
 import type { ReloadResult, RestartCause, RestartOptions } from '../running/running-ecosystem.ts'
 import { OrchestratorError } from '../errors.ts'
 import type { EcosystemEvent } from '../running/ecosystem-events.ts'
-import { isAlive, isSatisfied, type ProcessTransition } from './process-machine.ts'
+import { isAlive, isSatisfied, isServing, type ProcessTransition } from './process-machine.ts'
 import { isOver, type ProcessPhase } from '../running/process-phase.ts'
 import { stopOrder } from './stop-order.ts'
 import {
@@ -262,7 +262,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
   async function reloadOne(id: string): Promise<'reloaded' | 'restarted'> {
     const { machine, planned } = get(id)
-    const standby = planned.standby && machine.phase === 'ready' ? options.standby?.(id) : undefined
+    const standby = planned.standby && isServing(machine.phase) ? options.standby?.(id) : undefined
     if (standby === undefined) {
       await restartTogether([id], [], 'it is reloaded', 'deployment')
       await until(() => isSettled(id))

@@ -160,7 +160,7 @@ describe('quintet reload', () => {
     for (const [broken, reason] of [
       ['throws', 'this release is broken'],
       ['exits', 'exit code 9'],
-      ['hangs', 'more than 5000 ms'],
+      ['hangs', 'more than 15000 ms'],
       ['sick', 'this release is sick'],
     ] as const) {
       await release(broken)

@@ -14,6 +14,11 @@ export interface ReloadOptions {
   readonly signal: AbortSignal
 }
 
+type Probes = Exclude<PlannedProcess['health'], false>
+
+/** Between two probes of one that stands by, in milliseconds. */
+const probePause = 200
+
 /**
  * Starts another generation of a process beside the one that serves, and lets it take clients when it has passed its gate:
  * it has started, its health is good, and each of its private sockets answers HTTP.
@@ -54,17 +59,23 @@ export async function startSuccessor(options: ReloadOptions): Promise<Generation
     }
   }
 
-  async function assertHealthy(timeout: number): Promise<void> {
-    const problem = await new Promise<string | undefined>((resolve) => {
-      onProbed = resolve
-      generation.probe(timeout)
-    })
-    if (problem !== undefined) throw new Error(problem)
+  /** As for one that serves, a single probe that is late on a busy machine is no verdict. */
+  async function assertHealthy({ timeout, retries }: Probes): Promise<void> {
+    let problem: string | undefined
+    for (let attempt = 0; attempt < Math.max(1, retries); attempt++) {
+      problem = await new Promise((resolve) => {
+        onProbed = resolve
+        generation.probe(timeout)
+      })
+      if (problem === undefined) return
+      await new Promise<void>((resolve) => void clock.setTimeout(resolve, probePause))
+    }
+    throw new Error(problem)
   }
 
   try {
     await step('its start', standingBy.promise)
-    if (planned.health !== false) await step('its health', assertHealthy(planned.health.timeout))
+    if (planned.health !== false) await step('its health', assertHealthy(planned.health))
     const transports = Object.entries(generation.urls).filter(([, url]) => url.startsWith('unix:'))
     for (const [transport] of transports)
       await step(`an answer of "${transport}"`, probePrivately(`${options.standby}.${transport}.sock`))
