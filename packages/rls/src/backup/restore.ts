@@ -96,11 +96,7 @@ async function read(client: Client, file: string): Promise<BackupReport> {
         break
       }
       case 'sequence':
-        await client.query('select setval($1::regclass, $2::bigint, $3)', [
-          line.sequence,
-          line.lastValue,
-          line.isCalled,
-        ])
+        await setSequence(client, line)
         break
       case 'end':
         ended = true
@@ -108,6 +104,11 @@ async function read(client: Client, file: string): Promise<BackupReport> {
   }
   if (!ended) throw backupInvalid('it ends too early.')
   if (awaited.size > 0) throw backupInvalid(`it lacks the tables ${[...awaited.keys()].join(', ')}.`)
+  const summed = new Set(restored.map(({ table }) => table))
+  const unsummed = tables.filter(({ name }) => !summed.has(name))
+  if (unsummed.length > 0) {
+    throw backupInvalid(`it lacks the sums of the tables ${unsummed.map(({ name }) => name).join(', ')}.`)
+  }
   await releaseConstraints()
   await refreshViews(client)
   return { file, tables: restored }
@@ -145,6 +146,20 @@ async function insertRows(
      from (select unnest($1::text[])::${name} as row) saved`,
     [rows],
   )
+}
+
+/**
+ * `setval` holds whatever becomes of its transaction. RESTART gives the sequence a new file that goes with the transaction, in
+ * which it is set then.
+ */
+async function setSequence(
+  client: Client,
+  { sequence, lastValue, isCalled }: Extract<BackupLine, { kind: 'sequence' }>,
+): Promise<void> {
+  // As it is quoted here, whatever the file says.
+  const { rows } = await client.query<{ name: string }>('select $1::regclass::text as name', [sequence])
+  await client.query(`alter sequence ${rows[0]?.name ?? ''} restart`)
+  await client.query('select setval($1::regclass, $2::bigint, $3)', [sequence, lastValue, isCalled])
 }
 
 async function refuseOtherMigrations(client: Client, header: BackupHeader): Promise<void> {

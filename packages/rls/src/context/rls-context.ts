@@ -80,43 +80,60 @@ function isPromise(value: unknown): value is Promise<unknown> {
 
 type Method = (...args: unknown[]) => unknown
 
-/** Methods by which work that was returned starts, or goes on. */
-const steps: ReadonlySet<PropertyKey> = new Set([
-  'next',
-  'return',
-  'throw',
-  'then',
-  'catch',
-  'finally',
-  Symbol.iterator,
-  Symbol.asyncIterator,
-])
-
-/** Iterators, and thenables that are no promises. */
+/** Iterators, what is iterated asynchronously, and thenables that are no promises. */
 function isLazy<Value>(value: Value): value is Value & object {
   if (typeof value !== 'object' || value === null || value instanceof Promise) return false
-  return hasMethod(value, 'next') || hasMethod(value, 'then')
+  if (value instanceof ReadableStream) return false
+  return hasMethod(value, 'next') || hasMethod(value, 'then') || hasMethod(value, Symbol.asyncIterator)
 }
 
-function hasMethod(value: object, name: string): boolean {
-  return name in value && typeof (value as Record<string, unknown>)[name] === 'function'
+function hasMethod(value: object, name: PropertyKey): boolean {
+  return name in value && typeof (value as Record<PropertyKey, unknown>)[name] === 'function'
 }
 
-/** The value; where its work starts only as it is consumed, bound to the scope. */
+/** A Readable of Node, which reads by `_read`. */
+function isNodeStream(value: object): value is { _read: Method } {
+  return hasMethod(value, '_read') && hasMethod(value, 'pipe')
+}
+
+/**
+ * The value; where its work starts only as it is consumed, bound to the scope. What a method of it returns is bound as
+ * well, as the iterators that `map` of an iterator gives.
+ */
 export function bindLazy<Value>(scope: RlsScope | undefined, value: Value): Value {
   if (!isLazy(value)) return value
-  const bound: Value & object = new Proxy(value, {
-    get(target, key) {
-      const member: unknown = Reflect.get(target, key, target)
+  if (isNodeStream(value)) {
+    const read = value._read
+    value._read = function (this: unknown, ...args) {
+      return scopes.run(scope, () => read.apply(this, args))
+    }
+    return value
+  }
+  const bound: Value & object = new Proxy(shadowOf(value), {
+    get(_, key) {
+      const member: unknown = Reflect.get(value, key, value)
       if (typeof member !== 'function') return member
       return (...args: unknown[]): unknown => {
-        const run = (): unknown => (member as Method).apply(target, args)
-        const result: unknown = steps.has(key) ? scopes.run(scope, run) : run()
-        return result === target ? bound : result
+        // A callback belongs to the code that gives it.
+        const given = args.map(bindCallback)
+        const result: unknown = scopes.run(scope, () => (member as Method).apply(value, given))
+        return result === value ? bound : bindLazy(scope, result)
       }
+    },
+    has: (_, key) => Reflect.has(value, key),
+    set: (_, key, next) => Reflect.set(value, key, next, value),
+    ownKeys: () => Reflect.ownKeys(value),
+    getOwnPropertyDescriptor(_, key) {
+      const property = Reflect.getOwnPropertyDescriptor(value, key)
+      return property && { ...property, configurable: true }
     },
   })
   return bound
+}
+
+/** An object of the same class without members: a proxy may not change those of one that is frozen. */
+function shadowOf<Value extends object>(value: Value): Value {
+  return Object.create(Object.getPrototypeOf(value) as object | null) as Value
 }
 
 const moduleLoad = AsyncLocalStorage.snapshot()

@@ -14,7 +14,7 @@ create table if not exists idempotency_keys (
   operation text not null,
   key text not null,
   digest text not null,
-  result jsonb,
+  result json,
   created_at timestamptz not null default now(),
   primary key (tenant_id, user_id, operation, key)
 );
@@ -34,7 +34,7 @@ export interface IdempotentCall {
   readonly operation: string
   /** What the client gives, 1 to 200 characters of well-formed Unicode. */
   readonly key: string
-  /** What is asked for, as JSON: a key stands for one payload. */
+  /** What is asked for, as JSON, BigInts included; undefined for an operation without input. A key stands for one payload. */
   readonly payload: unknown
   /** Throws when the caller may not do it; called each time, before the key is looked up. */
   readonly authorize: () => unknown
@@ -44,7 +44,8 @@ export interface IdempotentCall {
  * Runs the function once for each key of a user, operation and payload, in the transaction of its effect, and gives every
  * repetition the first one's result, which must be JSON. A repetition that comes at the same time waits for the first.
  *
- * @throws RlsError `ERR_RLS_KEY_REUSED` (conflict) when the key stands for another payload, and what `authorize` throws.
+ * @throws RlsError `ERR_RLS_KEY_REUSED` (conflict) when the key stands for another payload, TypeError for a payload that JSON
+ * has no form of (a Map, NaN), and what `authorize` throws.
  *
  * @example
  * const { caller, input } = call
@@ -70,19 +71,20 @@ export async function withIdempotency<Database, Result>(
   const own = sql`tenant_id = ${caller.tenantId} and user_id = ${caller.userId}
     and operation = ${operation} and key = ${key}`
   if (made.length === 0) {
-    const { rows } = await sql<{ digest: string; result: Result }>`
-      select digest, result from idempotency_keys where ${own}`.execute(transaction)
+    const { rows } = await sql<{ digest: string; result: string | null }>`
+      select digest, result::text from idempotency_keys where ${own}`.execute(transaction)
     const [earlier] = rows
-    if (earlier?.digest === digest) return earlier.result
+    if (earlier?.digest === digest)
+      return (earlier.result === null ? undefined : JSON.parse(earlier.result)) as Result
     throw new RlsError('This idempotency key stands for something else. Use a new one.', {
       code: 'ERR_RLS_KEY_REUSED',
       kind: 'conflict',
     })
   }
   const result = await run()
-  await sql`update idempotency_keys set result = ${JSON.stringify(result ?? null)}::jsonb where ${own}`.execute(
-    transaction,
-  )
+  // As json and not as jsonb, which has no NUL and no half of a surrogate pair.
+  const text = JSON.stringify(result) as string | undefined
+  await sql`update idempotency_keys set result = ${text ?? null}::json where ${own}`.execute(transaction)
   return result
 }
 
@@ -113,14 +115,45 @@ export async function eraseIdempotencyKeys<Database>(
   return deleteInBatches(db, 'idempotency_keys', sql`tenant_id = ${tenantId} ${ofUser}`, options)
 }
 
-/** JSON in which the order of members does not count. */
-function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (_, member: unknown) =>
-    typeof member === 'object' && member !== null && !Array.isArray(member)
-      ? Object.fromEntries(Object.entries(member).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : typeof member === 'bigint'
-        ? String(member)
-        : member,
+/**
+ * JSON in which the order of members does not count, and of which no two values have the same: what JSON knows no form of
+ * would pass for another payload.
+ *
+ * @throws TypeError
+ */
+function canonicalJson(payload: unknown): string {
+  // An operation without an input.
+  if (payload === undefined) return ''
+  return JSON.stringify(payload, function (this: Record<string, unknown>, key, member: unknown) {
+    // As it was before toJSON: a Date is its own text.
+    const value = this[key] instanceof Date ? member : this[key]
+    switch (typeof value) {
+      case 'bigint':
+        return { '\0bigint': String(value) }
+      case 'number':
+        if (!Number.isFinite(value)) throw unfit(key, value)
+        return value
+      case 'object':
+        if (value === null || Array.isArray(value)) return value
+        if (!isPlain(value)) throw unfit(key, value)
+        return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      case 'function':
+      case 'symbol':
+        throw unfit(key, value)
+    }
+    return value
+  })
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || prototype === Object.prototype
+}
+
+function unfit(key: string, value: unknown): TypeError {
+  const what = typeof value === 'object' ? (value?.constructor.name ?? 'object') : String(value)
+  return new TypeError(
+    `withIdempotency: payload${key && `.${key}`}: ${what} cannot be compared. Give what JSON has.`,
   )
 }
 

@@ -50,11 +50,14 @@ export interface PageableQuery<Row> {
 /** The name under which a row has a column. */
 type Last<Column extends string> = Column extends `${string}.${infer Name}` ? Name : Column
 
+/** Characters: more than values have that fit into an index. */
+const longestCursor = 65_536
+
 const patterns = {
   uuid: /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i,
   integer: /^-?\d{1,10}$/,
   bigint: /^-?\d{1,19}$/,
-  text: /^[^\0]{0,1000}$/su,
+  text: /^[^\0]*$/su,
 } as const
 
 /**
@@ -79,6 +82,11 @@ export function defineKeyset<const Column extends string>(
       )
   }
   const names = columns.map(({ column }) => column.split('.').at(-1) ?? column)
+  if (new Set(names).size < names.length) {
+    throw new TypeError(
+      'defineKeyset: two columns of one name cannot be told apart in a row. Select one by an alias.',
+    )
+  }
   const mark = createHash('sha256').update(JSON.stringify(columns)).digest('base64url').slice(0, 6)
 
   const write = (row: Readonly<Record<string, unknown>>): string => {
@@ -87,7 +95,10 @@ export function defineKeyset<const Column extends string>(
       if (value === null || value === undefined) throw new TypeError(`keyset: a row has no ${name}.`)
       return String(value)
     })
-    return Buffer.from(JSON.stringify([mark, ...values])).toString('base64url')
+    const cursor = Buffer.from(JSON.stringify([mark, ...values])).toString('base64url')
+    if (cursor.length > longestCursor)
+      throw new TypeError(`keyset: ${names.join(', ')} are too long for a cursor.`)
+    return cursor
   }
   const read = (cursor: string): readonly string[] => {
     const [from, ...values] = parse(cursor)
@@ -134,7 +145,7 @@ function beyond(columns: readonly KeysetColumn[], values: readonly string[]): Ex
 /** @throws RlsError `ERR_RLS_BAD_CURSOR` */
 function parse(cursor: string): readonly string[] {
   try {
-    if (cursor.length > 8_000) throw new Error('too long')
+    if (cursor.length > longestCursor) throw new Error('too long')
     const values: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString())
     if (Array.isArray(values) && values.every((value) => typeof value === 'string')) return values
   } catch {

@@ -63,6 +63,7 @@ const freshSession = [
   'discard temp',
   'discard sequences',
   'unlisten *',
+  'deallocate all',
 ] as const
 
 async function transactionId(db: Kysely<unknown>): Promise<string | undefined> {

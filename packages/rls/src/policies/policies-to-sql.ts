@@ -59,7 +59,10 @@ begin
   select string_agg(polname, ', ' order by polname) into others from pg_catalog.pg_policy
   where polrelid = ${quoteText(quoteTable(table))}::regclass and polpermissive
     and coalesce(obj_description(oid, 'pg_policy'), '') <> '${mark}'
-    and polroles && array[0, (select oid from pg_catalog.pg_roles where rolname = ${quoteText(roles.tenant)})]::oid[];
+    and exists (
+      select from unnest(polroles) held, pg_catalog.pg_roles tenant where tenant.rolname = ${quoteText(roles.tenant)}
+        and case held when 0 then true else pg_catalog.pg_has_role(tenant.oid, held, 'MEMBER') end
+    );
   if others is not null then
     raise exception 'the table % admits tenants by policies that are not declared: %', ${quoteText(table)}, others
       using hint = 'Drop them, or declare them with customPolicy.';

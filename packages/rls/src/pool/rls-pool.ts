@@ -22,6 +22,7 @@ import { defineControlClient, type ClientClass } from './control-client.ts'
 import { createRlsClient, isSubmittable, readArguments, release, type QueryArguments } from './client.ts'
 import type { DriverCallback } from '../wire/driver.ts'
 import { runSingleStatement } from './run-statement.ts'
+import { createSafetyCheck } from '../roles/safety-check.ts'
 import type { Session } from './session.ts'
 import { createSessionPool, type SessionPool } from './session-pool.ts'
 import { createTenantShares } from './tenant-shares.ts'
@@ -51,6 +52,8 @@ export interface RlsPool
    * Resolves once the pool can serve: its roles and tables are safe, and PostgreSQL answers on a connection of it. For a
    * health check, or before an app listens.
    *
+   * Roles and tables are looked at again after 30 seconds, and what has become unsafe is refused from then on.
+   *
    * @throws RlsError `ERR_RLS_UNSAFE_ROLES` while they are not safe (the next call asks again), and the driver's errors.
    */
   ready(): Promise<void>
@@ -74,22 +77,9 @@ export function createRlsPool(pool: Pool, options: RlsPoolOptions): RlsPool {
     ? createSessionPool(resolved.system, { ...resolved, role: null, system: true })
     : undefined
   const recordAccess = createSystemAudit(resolved.audit, resolved.logger)
-  let checked: Promise<void> | undefined
-
-  const check = (): Promise<void> => {
-    checked ??= runDetached(() => assertSafeRoles(pool, resolved))
-    // What was wrong may have been mended since: the next one asks again.
-    checked.catch(() => {
-      checked = undefined
-    })
-    return checked
-  }
-  let safe = !resolved.check
-  const assertSafe = async (): Promise<void> => {
-    if (safe) return
-    await check()
-    safe = true
-  }
+  const check = createSafetyCheck(
+    resolved.check ? () => runDetached(() => assertSafeRoles(pool, resolved)) : undefined,
+  )
 
   const shares = createTenantShares(resolved.tenantConnections, pool.options.connectionTimeoutMillis ?? 0)
 
@@ -111,8 +101,8 @@ export function createRlsPool(pool: Pool, options: RlsPoolOptions): RlsPool {
     const reason = scope?.systemReason ?? null
     if (scope === undefined || reason === null) {
       const tenant = scope?.context.tenantId ?? null
-      if (safe) return acquireFor(tenant, callback)
-      assertSafe().then(
+      if (check.passed) return acquireFor(tenant, callback)
+      check.assertSafe().then(
         () => acquireFor(tenant, callback),
         (error: Error) => callback(error),
       )
@@ -129,9 +119,12 @@ export function createRlsPool(pool: Pool, options: RlsPoolOptions): RlsPool {
     acquire,
     find,
     owned: resolved.system === undefined ? [pool] : [pool, resolved.system],
-    assertSafe,
+    assertSafe: () => check.assertSafe({ maxAge: rlsPoolCheckAge }),
   })
 }
+
+/** Milliseconds for which `ready` takes the last check's word: tables may be opened while an app runs. */
+const rlsPoolCheckAge = 30_000
 
 /**
  * Wraps a pool of the system login for code that never works for a tenant. Every statement must run

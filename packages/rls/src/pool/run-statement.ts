@@ -1,4 +1,5 @@
-import type { QueryResult } from 'pg'
+import type { EventEmitter } from 'node:events'
+import type { QueryConfig, QueryResult } from 'pg'
 import { currentScope } from '../context/rls-context.ts'
 import { cancelOnAbort } from './cancel-on-abort.ts'
 import { RlsError } from '../errors.ts'
@@ -185,8 +186,21 @@ function sentWithoutContext(cause: unknown): RlsError {
   })
 }
 
-function plainQuery(session: Session, statement: Statement): Promise<unknown> {
-  return session.client.query(statement.config as string, statement.values as unknown[])
+/** By the extended protocol, which takes one statement: several in one text would end the transaction of the context. */
+async function plainQuery({ client }: Session, { config, values }: Statement): Promise<unknown> {
+  const query = typeof config === 'string' ? { text: config } : config
+  const { connection } = client as unknown as { connection?: EventEmitter & { sync(): void } }
+  // A COPY without a stream fails there only once it is told to go on.
+  const goOn = (): void => connection?.sync()
+  connection?.once('copyInResponse', goOn)
+  try {
+    return await client.query(
+      { ...query, queryMode: 'extended' } as unknown as QueryConfig,
+      values as unknown[],
+    )
+  } finally {
+    connection?.removeListener('copyInResponse', goOn)
+  }
 }
 
 function emptyResult(command: string): QueryResult {

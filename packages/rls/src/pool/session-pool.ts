@@ -36,6 +36,8 @@ export function createSessionPool(pool: Pool, options: SessionPoolOptions): Sess
       const take = (error: Error | undefined, client: PoolClient | undefined): void => {
         if (error || client === undefined) return callback(error ?? new Error('The pool gave no connection.'))
         let session = sessions.get(client)
+        const holder = holders.get(client)
+        holders.set(client, sessions)
         if (session === undefined) {
           session = createSession(client, shared)
           // The statement in flight is told; without a listener the same error would end the process.
@@ -47,6 +49,8 @@ export function createSessionPool(pool: Pool, options: SessionPoolOptions): Sess
         } else {
           resetSession(session)
         }
+        // Two wrappers of one pool: what the other one's tenant has left is not known here.
+        if (holder !== undefined && holder !== sessions) session.sealedFor = undefined
         callback(undefined, session)
       }
       runDetached(() => pool.connect(take))
@@ -77,3 +81,6 @@ function survive(pool: Pool, logger: Logger): void {
 }
 
 const watched = new WeakSet<Pool>()
+
+/** Which pool of sessions had a connection last. */
+const holders = new WeakMap<PoolClient, object>()

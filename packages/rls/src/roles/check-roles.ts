@@ -50,6 +50,11 @@ export async function checkRoles(
   for (const table of found.owned) {
     problems.push(`The login or its role owns the table ${table}: an owner can turn row-level security off.`)
   }
+  for (const { name, privileges } of found.unchecked) {
+    problems.push(
+      `Tenants may ${privileges.join(', ')} the table ${name}, which no policy holds: revoke it from ${options.role}.`,
+    )
+  }
   const allowed = new Set((options.unprotectedTables ?? []).map(qualified))
   for (const { name, kind } of found.open_tables) {
     if (!allowed.has(name)) problems.push(unprotected[kind](name))
@@ -112,6 +117,7 @@ interface RolesRow {
   readonly owned: readonly string[]
   readonly open_tables: readonly { readonly name: string; readonly kind: keyof typeof unprotected }[]
   readonly of_login: readonly string[]
+  readonly unchecked: readonly { readonly name: string; readonly privileges: readonly string[] }[]
 }
 
 /** What a role may do to row-level security by its attributes, each the end of a sentence. */
@@ -154,8 +160,7 @@ select login.rolname as login,
     where r.oid not in (login.oid, coalesce(role.oid, 0)) and pg_has_role(login.oid, r.oid, 'MEMBER')
       and (r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolreplication or r.rolname like 'pg\\_%'
         or r.oid in (select relowner from owners)
-        or exists (select from pg_policy p where p.polpermissive and r.oid = any(p.polroles)
-          and coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) = 'true'))
+        or exists (select from pg_policy p where p.polpermissive and r.oid = any(p.polroles)))
   ), '[]') as powerful,
   coalesce((select json_agg(name order by name) from tables where relowner in (login.oid, role.oid) and relkind <> 'S'), '[]') as owned,
   coalesce((
@@ -164,5 +169,13 @@ select login.rolname as login,
   ), '[]') as open_tables,
   coalesce((
     select json_agg(name order by name) from tables where relowner <> login.oid and ${mayUse('login.oid')}
-  ), '[]') as of_login
+  ), '[]') as of_login,
+  coalesce((
+    select json_agg(json_build_object('name', name, 'privileges', privileges) order by name) from (
+      select name, array(
+        select privilege from unnest(array['TRUNCATE', 'TRIGGER', 'REFERENCES']) privilege
+        where has_table_privilege(role.oid, tables.oid, privilege)
+      ) as privileges from tables where role.oid is not null and relkind in ('r', 'p')
+    ) held where cardinality(privileges) > 0
+  ), '[]') as unchecked
 from login left join role on true`

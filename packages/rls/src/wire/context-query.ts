@@ -10,8 +10,8 @@ import type {
   RowDescription,
 } from './driver.ts'
 import {
+  beginName,
   nameOf,
-  namePrefix,
   statementNames,
   type NamedStatement,
   type StatementNames,
@@ -148,7 +148,7 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
       if (begin !== undefined) {
         described.bind({
           portal: '',
-          statement: this.#parse(names, `${namePrefix}${begin}`, begin, 'ours'),
+          statement: this.#parse(names, beginName(begin), begin, 'ours'),
           binary: false,
         })
         described.execute({ portal: '' })

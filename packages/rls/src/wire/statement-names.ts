@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import type { DriverConnection, RowDescription } from './driver.ts'
 import { longestRemembered, type StatementTraits } from './statement-text.ts'
 
@@ -23,6 +23,17 @@ export function nameOf(traits: StatementTraits, text: string, values: number): s
   traits.name = `${namePrefix}${++serial}`
   return traits.name
 }
+
+/** The name of a prepared BEGIN: of a text as it is only where PostgreSQL keeps all of it, since two that are cut are one. */
+export function beginName(text: string): string {
+  const name = namePrefix + text
+  return Buffer.byteLength(name) < nameLimit
+    ? name
+    : `${namePrefix}begin ${hash('sha256', text).slice(0, 40)}`
+}
+
+/** NAMEDATALEN of PostgreSQL: a name has fewer bytes. */
+const nameLimit = 64
 
 /** One prepared statement of one connection. */
 export interface NamedStatement {

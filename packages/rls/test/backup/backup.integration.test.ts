@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { backupDatabase, restoreDatabase } from '../../src/data.ts'
@@ -244,6 +245,52 @@ describe('a backup', () => {
       await holder.end()
       await other.asOwner('drop table if exists first, x, y')
     }
+  })
+
+  it('leaves sequences as they are when a restore fails, and sets them when it does not', async () => {
+    const file = join(folder, 'sequence.gz')
+    await other.asOwner(
+      'create table numbered (id int generated always as identity primary key)',
+      'create sequence "Odd one" increment by -2 maxvalue 7 start 7',
+      'insert into numbered default values',
+      `select nextval('"Odd one"')`,
+    )
+    const state = () =>
+      other.asAdmin(
+        `select (select last_value from numbered_id_seq) as ids, last_value as odd, is_called from "Odd one"`,
+      )
+    try {
+      const saved = await state()
+      await backupDatabase({ url: other.ownerUrl, file })
+      await other.asOwner(...Array.from({ length: 5 }, () => 'insert into numbered default values'))
+      await other.asOwner(`select nextval('"Odd one"')`)
+      const before = await state()
+      const broken = join(folder, 'broken.gz')
+      await writeFile(broken, (await readFile(file)).subarray(0, -6))
+      await expect(restoreDatabase({ url: other.ownerUrl, file: broken })).rejects.toMatchObject({
+        code: 'ERR_RLS_BACKUP_INVALID',
+      })
+      expect(await state()).toEqual(before)
+      await other.asOwner('insert into numbered default values')
+      await restoreDatabase({ url: other.ownerUrl, file })
+      expect(await state()).toEqual(saved)
+      await other.asOwner('insert into numbered default values')
+    } finally {
+      await other.asOwner('drop table numbered', 'drop sequence "Odd one"')
+    }
+  })
+
+  it('refuses a file without its sums', async () => {
+    const file = join(folder, 'unsummed.gz')
+    await backupDatabase({ url: other.ownerUrl, file })
+    const lines = gunzipSync(await readFile(file))
+      .toString()
+      .split('\n')
+    const without = lines.filter((line) => !line.includes('"kind":"sum"') && !line.includes('"kind":"rows"'))
+    await writeFile(file, gzipSync(without.join('\n')))
+    await expect(restoreDatabase({ url: other.ownerUrl, file })).rejects.toThrow(
+      /lacks the sums of the tables/,
+    )
   })
 
   it('waits for a locked table as long as it is told', async () => {

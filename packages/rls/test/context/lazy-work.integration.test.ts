@@ -1,7 +1,8 @@
+import { PassThrough, Readable } from 'node:stream'
 import Cursor from 'pg-cursor'
 import { Kysely, PostgresDialect } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { asSystem, runWithRlsContext } from '../../src/index.ts'
+import { asSystem, currentRlsContext, runWithRlsContext } from '../../src/index.ts'
 import { contextA, contextB, createTwoTenants, type TwoTenants } from '../fixtures/two-tenants.ts'
 
 let fixture: TwoTenants
@@ -48,6 +49,43 @@ describe('what is returned out of a context and consumed in another one', () => 
       const rows = await runWithRlsContext(contextB, lazily)
       expect(rows.map(({ title }) => title)).toEqual(['b1', 'b2'])
     })
+  })
+
+  it('is worked on in its own: what is iterated asynchronously, and streams of Node', async () => {
+    const read = async function* () {
+      yield* await notes().execute()
+    }
+    const iterable = () => ({ [Symbol.asyncIterator]: read })
+    await runWithRlsContext(contextA, async () => {
+      expect(await titlesOf(runWithRlsContext(contextB, iterable))).toBe('b1 b2')
+      expect(await titlesOf(await runWithRlsContext(contextB, async () => iterable()))).toBe('b1 b2')
+      expect(await titlesOf(runWithRlsContext(contextB, () => Readable.from(read())))).toBe('b1 b2')
+      const piped = runWithRlsContext(contextB, () => Readable.from(read()))
+      expect(await titlesOf(piped.pipe(new PassThrough({ objectMode: true })))).toBe('b1 b2')
+      expect(await titlesOf(asSystem('export', () => Readable.from(read())))).toBe('a1 a2 b1 b2')
+    })
+  })
+
+  it('is worked on in its own: what the helpers of an iterator make, whose callbacks are the caller’s', async () => {
+    const reads = function* () {
+      yield notes().execute()
+      yield notes().execute()
+    }
+    await runWithRlsContext(contextA, async () => {
+      const all = await Promise.all(runWithRlsContext(contextB, reads).toArray())
+      expect(all.flat().map(({ title }) => title)).toEqual(['b1', 'b2', 'b1', 'b2'])
+      const mapped = runWithRlsContext(contextB, reads).map((rows) => [rows, currentRlsContext()] as const)
+      for (const [rows, context] of mapped) {
+        expect((await rows).map(({ title }) => title)).toEqual(['b1', 'b2'])
+        expect(context).toMatchObject(contextA)
+      }
+    })
+  })
+
+  it('keeps the members of a frozen object', () => {
+    const wizard = Object.freeze({ step: 1, next: () => 2 })
+    const returned = runWithRlsContext(contextA, () => wizard)
+    expect({ ...returned, next: returned.next() }).toEqual({ step: 1, next: 2 })
   })
 
   it('is the same value, if it does nothing of its own', () => {

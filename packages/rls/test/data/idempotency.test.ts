@@ -111,6 +111,71 @@ describe('withIdempotency', () => {
     await expect(withIdempotency(db as never, call, async () => 1)).rejects.toThrow('needs a transaction')
   })
 
+  it.each([
+    ['a Map', new Map([['a', 1]]), 'payload.by: Map cannot be compared'],
+    ['a number that is none', Number.NaN, 'payload.by: NaN cannot be compared'],
+    ['a function', () => 1, 'cannot be compared'],
+  ])('refuses a payload with %s', async (_, by, message) => {
+    const call = {
+      caller: owner,
+      operation: 'x',
+      key: 'unfit-payload',
+      payload: { by },
+      authorize: () => undefined,
+    }
+    const attempt = runWithRlsContext(owner, () =>
+      db.transaction().execute((trx) => withIdempotency(trx, call, async () => 1)),
+    )
+    await expect(attempt).rejects.toThrow(message)
+  })
+
+  it('tells payloads apart that are alike as text, and takes none', async () => {
+    const ask = (key: string, payload: unknown) =>
+      runWithRlsContext(owner, () =>
+        db
+          .transaction()
+          .execute((trx) =>
+            withIdempotency(
+              trx,
+              { caller: owner, operation: 'alike', key, payload, authorize: () => undefined },
+              async () => randomUUID(),
+            ),
+          ),
+      )
+    const answer = await ask('big-or-text', { a: 1n })
+    expect(await ask('big-or-text', { a: 1n })).toBe(answer)
+    await expect(ask('big-or-text', { a: '1' })).rejects.toMatchObject({ code: 'ERR_RLS_KEY_REUSED' })
+    expect(await ask('no-payload', undefined)).toBe(await ask('no-payload', undefined))
+    const day = new Date(0)
+    expect(await ask('a-day', { day })).toBe(await ask('a-day', { day }))
+    await expect(ask('a-day', { day: new Date(1) })).rejects.toMatchObject({ code: 'ERR_RLS_KEY_REUSED' })
+  })
+
+  it.each([
+    ['nothing', undefined],
+    ['null', null],
+    ['text that PostgreSQL has not', 'a\0 \ud800'],
+  ])('gives a repetition the first result: %s', async (name, result) => {
+    const ask = () =>
+      runWithRlsContext(owner, () =>
+        db.transaction().execute((trx) =>
+          withIdempotency(
+            trx,
+            {
+              caller: owner,
+              operation: 'result',
+              key: `of ${name}`,
+              payload: 1,
+              authorize: () => undefined,
+            },
+            async () => result,
+          ),
+        ),
+      )
+    expect(await ask()).toBe(result)
+    expect(await ask()).toBe(result)
+  })
+
   it('keeps the keys of tenants and users apart', async () => {
     const { failures } = await runAttackMatrix({ pool: fixture.pool(), policies: [idempotencyPolicy] })
     expect(failures).toEqual([])

@@ -284,9 +284,12 @@ export async function up(db) { await sql.raw(text).execute(db) }
   it('runs each as it would run alone, whatever those before it have set', async () => {
     await writeFile(
       join(folder, '0003_dump.sql'),
-      "select pg_catalog.set_config('search_path', '', false); set standard_conforming_strings = off; create temp table rest (id int);",
+      "select pg_catalog.set_config('search_path', '', false); set standard_conforming_strings = off; create temp table rest (id int); prepare seed as select 1;",
     )
-    await writeFile(join(folder, '0004_next.sql'), '\uFEFFcreate table next (id int);')
+    await writeFile(
+      join(folder, '0004_next.sql'),
+      '\uFEFFprepare seed as select 2; create table next (id int);',
+    )
     await writeFile(
       join(folder, '0005_check.sql'),
       `do $$ begin if to_regclass('pg_temp.rest') is not null then raise 'left'; end if; end $$;`,

@@ -2,6 +2,7 @@ import { Kysely, PostgresDialect, sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   asSystem,
+  createRlsPool,
   currentRlsContext,
   runWithRlsContext,
   type RlsPool,
@@ -40,6 +41,19 @@ const titles = async (pool: RlsPool): Promise<string[]> =>
     ({ title }) => title,
   )
 
+describe('two pools over one pool of pg', () => {
+  it('leave each other nothing of a tenant', async () => {
+    const shared = fixture.pgPool({ max: 1 })
+    const [first, second] = [0, 1].map(() => createRlsPool(shared, { role: fixture.roles.tenant }))
+    await runWithRlsContext(contextA, () => first?.query(`select set_config('my.secret', 'of A', false)`))
+    const read = `select current_setting('my.secret', true) as secret`
+    for (const pool of [second, first, second]) {
+      const answer = await runWithRlsContext(contextB, () => pool?.query<{ secret: string | null }>(read))
+      expect(answer?.rows[0]?.secret ?? '').toBe('')
+    }
+  })
+})
+
 describe.each(variants)('a pool with %s', (_, options, config) => {
   let pool: RlsPool
   let db: Kysely<Database>
@@ -66,6 +80,46 @@ describe.each(variants)('a pool with %s', (_, options, config) => {
     await expect(runWithRlsContext(contextA, () => pool.query(text))).rejects.toThrow(
       'Take one with connect()',
     )
+  })
+
+  it('begins each kind of transaction as it was asked for, however long its text', async () => {
+    const kinds = ['read committed', 'repeatable read', 'serializable'].flatMap((level) =>
+      ['read only', 'read write'].flatMap((access) =>
+        ['', ', deferrable', ', not deferrable'].map((more) => [level, access, more] as const),
+      ),
+    )
+    const client = await runWithRlsContext(contextA, () => pool.connect())
+    try {
+      const ask = async ([level, access, more]: (typeof kinds)[number]) => {
+        await client.query(
+          `/* ${'x'.repeat(80)} */ start transaction isolation level ${level}, ${access}${more}`,
+        )
+        const { rows } = await client.query<Record<'level' | 'readonly' | 'deferrable', string>>(
+          `select current_setting('transaction_isolation') as level, current_setting('transaction_read_only') as readonly,
+            current_setting('transaction_deferrable') as deferrable`,
+        )
+        await client.query('commit')
+        return rows[0]
+      }
+      await runWithRlsContext(contextA, async () => {
+        for (const kind of [...kinds, ...kinds]) {
+          const [level, access, more] = kind
+          expect(await ask(kind)).toEqual({
+            level,
+            readonly: access === 'read only' ? 'on' : 'off',
+            deferrable: more === ', deferrable' ? 'on' : 'off',
+          })
+        }
+      })
+    } finally {
+      client.release()
+    }
+  })
+
+  it('refuses two statements in one text', async () => {
+    const stacked = `select 1; select set_config('app.tenant_id', '${tenantB}', true); select title from notes`
+    const attempt = runWithRlsContext(contextA, () => pool.query(stacked))
+    await expect(attempt).rejects.toMatchObject({ code: '42601' })
   })
 
   it('outlives the views of it that are bound to a context', async () => {

@@ -153,7 +153,7 @@ describe('what the check sees of relations', () => {
     }
   })
 
-  it('has nothing against a view with the rights of who reads it, nor a group whose policies hold', async () => {
+  it('has nothing against a view with the rights of who reads it, nor a group without policies', async () => {
     const { tenant } = fixture.roles
     const group = `${fixture.name}_group`
     expect(
@@ -163,12 +163,41 @@ describe('what the check sees of relations', () => {
           `grant select on thing to ${tenant}`,
           `create role ${group}`,
           `grant ${group} to ${tenant}`,
-          `create policy of_group on notes to ${group} using (tenant_id is null)`,
         ],
-        ['drop view thing', 'drop policy of_group on notes', `drop role ${group}`],
+        ['drop view thing', `drop role ${group}`],
       ),
     ).toBe('')
   })
+
+  it('refuses a group with policies that are not declared, and so does whoever applies policies', async () => {
+    const { tenant } = fixture.roles
+    const group = `${fixture.name}_helpdesk`
+    await fixture.asAdmin(`create role ${group}`)
+    await fixture.asAdmin(`grant ${group} to ${tenant}`)
+    try {
+      await fixture.asOwner(`create policy of_group on notes to ${group} using (id > 0)`)
+      expect(await problemsWith([], [])).toContain(`can become ${group}, which has`)
+      const apply = () => fixture.asOwner(...policiesToSql([tenantPolicy('notes')], fixture.roles))
+      await expect(apply()).rejects.toThrow(/admits tenants by policies that are not declared: of_group/)
+      await fixture.asOwner('drop policy of_group on notes')
+      await apply()
+    } finally {
+      await fixture.asAdmin(`drop role ${group}`)
+    }
+  })
+
+  it.each(['truncate', 'trigger', 'references'])(
+    'refuses a right to %s, which no policy holds',
+    async (right) => {
+      const { tenant } = fixture.roles
+      expect(
+        await problemsWith(
+          [`grant ${right} on notes to ${tenant}`],
+          [`revoke ${right} on notes from ${tenant}`],
+        ),
+      ).toContain(`Tenants may ${right.toUpperCase()} the table public.notes`)
+    },
+  )
 })
 
 describe('a pool over unsafe roles', () => {
@@ -192,6 +221,25 @@ describe('a pool over unsafe roles', () => {
     await expect(ask()).rejects.toMatchObject({ code: 'ERR_RLS_UNSAFE_ROLES' })
     await fixture.asAdmin(`alter role ${fixture.roles.tenant} nobypassrls`)
     expect((await ask()).rows).toEqual([{ one: 1 }])
+  })
+
+  it('stops to work when ready finds them unsafe, and says so only then', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    try {
+      const pool = fixture.pool()
+      const ask = () => runWithRlsContext(contextA, () => pool.query('select 1 as one'))
+      await pool.ready()
+      await fixture.asOwner('create table later (id int)', `grant select on later to ${fixture.roles.tenant}`)
+      await pool.ready()
+      vi.advanceTimersByTime(31_000)
+      await expect(pool.ready()).rejects.toMatchObject({ code: 'ERR_RLS_UNSAFE_ROLES' })
+      await expect(ask()).rejects.toMatchObject({ code: 'ERR_RLS_UNSAFE_ROLES' })
+      await fixture.asOwner('drop table later')
+      await pool.ready()
+      expect((await ask()).rows).toEqual([{ one: 1 }])
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('asks again after the server could not be reached', async () => {
