@@ -16,6 +16,8 @@ export {
 } from './http/connections/track-connections.ts'
 export { endEventStream, isEventStream } from './http/connections/event-streams.ts'
 export { readForwarded, unknownAddress, type Forwarded } from './http/forwarded.ts'
+export { abandonAnswer } from './http/abandoned-answer.ts'
+export { refusedByFramework, toErrorAnswer, type ErrorAnswer } from './http/error-answer.ts'
 export { isHost } from './http/host.ts'
 export { inheritedSockets } from './transport/inherited-sockets.ts'
 export { listen, listeningUrl, type ListenOptions } from './transport/listen.ts'

@@ -1,6 +1,6 @@
 import type { Principal } from '@quintet/core'
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express'
-import { abandonAnswer } from '../http/abandoned-answer.ts'
+import { abandonAnswer } from '@quintet/core/http'
 import { createAuthenticator, type AuthenticatorOptions, type AuthRefusal } from '../http/authenticator.ts'
 import { createErrorAnswers, type ErrorAnswerOptions } from '../http/error-answers.ts'
 import { nodeFacts } from '../http/node-facts.ts'

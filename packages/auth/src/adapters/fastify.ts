@@ -1,7 +1,7 @@
 import type { Http2ServerRequest } from 'node:http2'
 import type { Principal } from '@quintet/core'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { abandonAnswer } from '../http/abandoned-answer.ts'
+import { abandonAnswer } from '@quintet/core/http'
 import { createAuthenticator, type AuthenticatorOptions, type AuthRefusal } from '../http/authenticator.ts'
 import { createErrorAnswers, type ErrorAnswerOptions } from '../http/error-answers.ts'
 import { nodeFacts } from '../http/node-facts.ts'

@@ -1,6 +1,6 @@
 import { isQuintetError, type AccessRule, type Principal, type PrincipalFor } from '@quintet/core'
 import type { Context, ErrorHandler, MiddlewareHandler } from 'hono'
-import { abandonAnswer } from '../http/abandoned-answer.ts'
+import { abandonAnswer } from '@quintet/core/http'
 import { createAuthenticator, type AuthenticatorOptions, type AuthRefusal } from '../http/authenticator.ts'
 import { createErrorAnswers, type ErrorAnswerOptions } from '../http/error-answers.ts'
 import { fetchFacts } from '../http/fetch-facts.ts'

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AccessRule, Principal, PrincipalFor } from '@quintet/core'
-import { abandonAnswer } from '../http/abandoned-answer.ts'
+import { abandonAnswer } from '@quintet/core/http'
 import { createAuthenticator, type AuthenticatorOptions, type AuthRefusal } from '../http/authenticator.ts'
 import { createErrorAnswers, type ErrorAnswerOptions } from '../http/error-answers.ts'
 import { nodeFacts } from '../http/node-facts.ts'

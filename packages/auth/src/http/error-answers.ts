@@ -1,6 +1,5 @@
-import { isQuintetError } from '@quintet/core'
 import { option, readOptions } from '@quintet/core/kit'
-import { titleOf } from '@quintet/core/http'
+import { refusedByFramework } from '@quintet/core/http'
 import { refuseRequest, type AuthRefusal } from './authenticator.ts'
 import { realmOption } from './challenge.ts'
 import type { RequestFacts } from './request-facts.ts'
@@ -34,26 +33,4 @@ export function createErrorAnswers(options: ErrorAnswerOptions, path: string): E
     },
     report: (thrown) => onError(thrown),
   }
-}
-
-/** What a framework itself has refused with a status of its own, such as a body that is no JSON. */
-function refusedByFramework(thrown: unknown): AuthRefusal | undefined {
-  if (!(thrown instanceof Error) || isQuintetError(thrown)) return undefined
-  const { statusCode, status = statusCode, expose, code } = thrown as FrameworkError
-  // Fastify marks its errors by their codes, Express (http-errors) those whose message a caller may see.
-  const isOurs = expose === true || (typeof code === 'string' && code.startsWith('FST_'))
-  if (!isOurs || typeof status !== 'number' || !(status >= 400 && status < 500)) return undefined
-  const problem = { type: 'about:blank', title: titleOf(status), status, detail: thrown.message }
-  return {
-    status,
-    headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store' },
-    body: JSON.stringify(problem),
-  }
-}
-
-interface FrameworkError {
-  readonly status?: unknown
-  readonly statusCode?: unknown
-  readonly expose?: unknown
-  readonly code?: unknown
 }

@@ -1,5 +1,7 @@
-import type { FastifyRequest } from 'fastify'
+import { abandonAnswer } from '@quintet/core/http'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { runInScope } from '../context/rls-context.ts'
+import { createErrorAnswers, type ErrorAnswerOptions } from './error-answers.ts'
 import { scopeFrom, type RequestContextOptions } from './request-context.ts'
 
 type FastifyHook<Request> = (request: Request, reply: unknown, done: (error?: Error) => void) => void
@@ -23,3 +25,23 @@ export function rlsContext<Request = FastifyRequest>(
     runInScope(scope, () => done())
   }
 }
+
+/**
+ * Makes an error handler for Fastify 5: an error of Quintet or of PostgreSQL is answered with its status as
+ * `application/problem+json`, one of Fastify with its own, anything else with 500 and without a stack.
+ *
+ * @example
+ * app.setErrorHandler(fastifyErrors())
+ */
+export function fastifyErrors(
+  options: ErrorAnswerOptions = {},
+): (error: unknown, request: FastifyRequest, reply: FastifyReply) => Promise<void> {
+  const answerOf = createErrorAnswers(options, 'fastifyErrors')
+  return async (error, _request, reply) => {
+    const { status, headers, body } = answerOf(error)
+    abandonAnswer((name) => reply.removeHeader(name))
+    await reply.code(status).headers(headers).send(body)
+  }
+}
+
+export type { ErrorAnswerOptions } from './error-answers.ts'

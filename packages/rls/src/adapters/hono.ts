@@ -1,5 +1,8 @@
-import type { Context } from 'hono'
+import { isQuintetError } from '@quintet/core'
+import { abandonAnswer } from '@quintet/core/http'
+import type { Context, ErrorHandler } from 'hono'
 import { runInScope } from '../context/rls-context.ts'
+import { createErrorAnswers, type ErrorAnswerOptions } from './error-answers.ts'
 import { scopeFrom, type RequestContextOptions } from './request-context.ts'
 
 type HonoMiddleware<Request> = (context: Request, next: () => Promise<void>) => Promise<void>
@@ -11,3 +14,22 @@ export function rlsContext<Request = Context>(
   const scopeOf = scopeFrom(options, 'rlsContext')
   return async (context, next) => runInScope(scopeOf(context), next)
 }
+
+/**
+ * Makes an error handler for Hono: an error of Quintet or of PostgreSQL is answered with its status as
+ * `application/problem+json`, an `HTTPException` as it says, anything else with 500 and without a stack.
+ *
+ * @example
+ * app.onError(honoErrors())
+ */
+export function honoErrors(options: ErrorAnswerOptions = {}): ErrorHandler {
+  const answerOf = createErrorAnswers(options, 'honoErrors')
+  return (error, context) => {
+    if ('getResponse' in error && !isQuintetError(error)) return error.getResponse()
+    const { status, headers, body } = answerOf(error)
+    abandonAnswer((name) => context.res.headers.delete(name))
+    return new Response(body, { status, headers })
+  }
+}
+
+export type { ErrorAnswerOptions } from './error-answers.ts'

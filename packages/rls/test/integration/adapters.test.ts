@@ -4,9 +4,9 @@ import express from 'express'
 import fastify from 'fastify'
 import { Hono } from 'hono'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { rlsContext as expressContext } from '../../src/adapters/express.ts'
-import { rlsContext as fastifyContext } from '../../src/adapters/fastify.ts'
-import { rlsContext as honoContext } from '../../src/adapters/hono.ts'
+import { expressErrors, rlsContext as expressContext } from '../../src/adapters/express.ts'
+import { fastifyErrors, rlsContext as fastifyContext } from '../../src/adapters/fastify.ts'
+import { honoErrors, rlsContext as honoContext } from '../../src/adapters/hono.ts'
 import type { RlsPool } from '../../src/index.ts'
 import { createTwoTenants, tenantA, tenantB, type TwoTenants } from '../fixtures/two-tenants.ts'
 
@@ -102,5 +102,50 @@ describe('rlsContext', () => {
   it('refuses options it does not know', () => {
     expect(() => expressContext({ contxt: () => null } as never)).toThrow(/Did you mean "context"/)
     expect(() => honoContext({} as never)).toThrow(/give a function/)
+  })
+})
+
+describe('the error handlers', () => {
+  const forbidden = async (): Promise<never> => {
+    await pool.query('select title from notes')
+    throw new Error('unreachable')
+  }
+  const expectProblem = (status: number, text: string): void => {
+    expect(JSON.parse(text)).toMatchObject({ status, code: 'ERR_RLS_FORBIDDEN', kind: 'forbidden' })
+    expect([status, text.includes('notes')]).toEqual([403, false])
+  }
+
+  it('of Express answers an error of PostgreSQL with its status and without its text', async () => {
+    const app = express()
+    app.get('/', (_request, _response, next) => void forbidden().catch(next))
+    app.use(expressErrors())
+    const server = createServer(app)
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const answer = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+    expectProblem(answer.status, await answer.text())
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+  })
+
+  it('of Fastify answers an error of PostgreSQL with its status and without its text', async () => {
+    const app = fastify()
+    app.setErrorHandler(fastifyErrors())
+    app.get('/', forbidden)
+    const answer = await app.inject({ url: '/' })
+    expectProblem(answer.statusCode, answer.body)
+    await app.close()
+  })
+
+  it('of Hono answers an error of PostgreSQL with its status, and tells an unknown one to its owner alone', async () => {
+    const seen: unknown[] = []
+    const unknown = new Error('a secret of the process')
+    const app = new Hono().get('/', forbidden).get('/bug', () => {
+      throw unknown
+    })
+    app.onError(honoErrors({ onError: (error) => seen.push(error) }))
+    const answer = await app.request('/')
+    expectProblem(answer.status, await answer.text())
+    const bug = await app.request('/bug')
+    expect([bug.status, (await bug.text()).includes('secret'), seen]).toEqual([500, false, [unknown]])
   })
 })
