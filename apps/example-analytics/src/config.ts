@@ -12,5 +12,7 @@ export const AnalyticsConfig = z.strictObject({
   redis: RedisConfig,
   identity: IdentityConfig,
   secrets: z.strictObject({ cnf: cnfSecret, jobs: jobsSecret }),
+  /** For how many days counts are kept. */
+  retentionDays: z.int().min(1).max(36_500).default(800),
 })
 export type AnalyticsConfig = z.output<typeof AnalyticsConfig>

@@ -10,6 +10,7 @@ import type { AnalyticsTables } from './schema.ts'
 export interface AnalyticsServices extends Database<AnalyticsTables> {
   readonly verifier: AuthManager
   readonly jobs: Queue
+  readonly retentionDays: number
 }
 
 export async function createAnalyticsServices(
@@ -20,5 +21,6 @@ export async function createAnalyticsServices(
     ...openDatabase<AnalyticsTables>(context),
     verifier: createVerifier(context, redis),
     jobs: openQueue(context, redis),
+    retentionDays: context.config.retentionDays,
   }
 }

@@ -1,18 +1,31 @@
 import { service, withServices } from '@quintet/core'
 import { z } from 'zod'
-import { totals } from './counts.ts'
+import { countsOf } from './counts.ts'
 import type { AnalyticsServices } from './services.ts'
 
 const { procedure } = withServices<AnalyticsServices>()
+
+/** In UTC. */
+const Day = z.iso.date()
 
 export const stats = service('stats', {
   counts: procedure(
     {
       access: 'authenticated',
-      description: "How many events of each topic the caller's tenant has.",
-      input: z.strictObject({}),
-      output: z.object({ items: z.array(z.object({ topic: z.string(), count: z.int() })) }),
+      description:
+        "How many events of each topic the caller's tenant has: over all days or those of a range, in all or by day or month.",
+      input: z
+        .strictObject({ from: Day.optional(), to: Day.optional(), by: z.enum(['day', 'month']).optional() })
+        .refine(({ from, to }) => from === undefined || to === undefined || from <= to, {
+          path: ['to'],
+          message: 'must not be before "from"',
+        }),
+      output: z.object({
+        items: z.array(z.object({ topic: z.string(), count: z.int(), period: z.string().optional() })),
+      }),
     },
-    async ({ services }) => ({ items: [...(await totals(services.db))] }),
+    async ({ input: { by, ...range }, services }) => ({
+      items: [...(await countsOf(services.db, range, by))],
+    }),
   ),
 })

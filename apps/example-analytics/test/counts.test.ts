@@ -10,8 +10,11 @@ import {
   type StartedApp,
 } from '@quintet/example-platform/testing'
 import { postgresUrl, until } from '@quintet/test-kit'
+import { Kysely, PostgresDialect } from 'kysely'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import analytics from '../src/bootstrap.ts'
+import { pruneCounts } from '../src/counts.ts'
+import type { AnalyticsTables } from '../src/schema.ts'
 
 const source = resolve(import.meta.dirname, '../src')
 
@@ -28,6 +31,10 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]()
 })
 
+function openDb({ pool }: AppDatabase): Kysely<AnalyticsTables> {
+  return new Kysely({ dialect: new PostgresDialect({ pool }) })
+}
+
 /** Delivers an event as the relay of another app does. */
 const deliver = (tenantId: string, day: string, id: string = randomUUID()): Promise<unknown> =>
   app.jobs.enqueue(
@@ -41,16 +48,16 @@ const deliver = (tenantId: string, day: string, id: string = randomUUID()): Prom
     { principal: testUser({ tenantId, userId: randomUUID() }) },
   )
 
-async function counts(tenantId: string): Promise<unknown> {
+async function counts(tenantId: string, range: object = {}, status = 200): Promise<unknown> {
   const response = await fetch(`${app.url()}/rpc/stats/counts`, {
     method: 'POST',
     headers: {
       'content-type': 'application/json',
       ...(await app.identity.signIn({ tenantId, userId: randomUUID() })),
     },
-    body: '{}',
+    body: JSON.stringify(range),
   })
-  expect(response.status).toBe(200)
+  expect(response.status).toBe(status)
   return ((await response.json()) as { items: unknown }).items
 }
 
@@ -65,6 +72,36 @@ it('counts each event once, over all days, for its tenant alone', async () => {
   await until(async () => JSON.stringify(await counts(other)) === JSON.stringify(counted(1)))
   await until(async () => JSON.stringify(await counts(tenant)) === JSON.stringify(counted(2)))
   expect(await counts(randomUUID())).toEqual([])
+})
+
+it('counts the days of a range, in all or by day or month', async () => {
+  const tenant = randomUUID()
+  for (const day of ['2026-01-30', '2026-01-31', '2026-01-31', '2026-02-01']) await deliver(tenant, day)
+  const topic = 'media.object-removed'
+  await until(async () => JSON.stringify(await counts(tenant)) === JSON.stringify([{ topic, count: 4 }]))
+  expect(await counts(tenant, { from: '2026-01-31', to: '2026-01-31' })).toEqual([{ topic, count: 2 }])
+  expect(await counts(tenant, { from: '2026-01-31', by: 'day' })).toEqual([
+    { topic, count: 2, period: '2026-01-31' },
+    { topic, count: 1, period: '2026-02-01' },
+  ])
+  expect(await counts(tenant, { by: 'month' })).toEqual([
+    { topic, count: 3, period: '2026-01-01' },
+    { topic, count: 1, period: '2026-02-01' },
+  ])
+  for (const wrong of [{ from: '2026-02-30' }, { from: '2026-02-01', to: '2026-01-01' }, { by: 'hour' }])
+    await counts(tenant, wrong, 400)
+})
+
+it('forgets the counts of days that are too long ago', async () => {
+  const tenant = randomUUID()
+  const daysAgo = (days: number): string =>
+    new Date(Date.now() - days * 86_400_000).toISOString().slice(0, 10)
+  await deliver(tenant, daysAgo(12))
+  await deliver(tenant, daysAgo(2))
+  await until(async () => ((await counts(tenant, { by: 'day' })) as unknown[]).length === 2)
+  const db = openDb(database)
+  expect(await pruneCounts(db, 10)).toBeGreaterThanOrEqual(1)
+  expect(await counts(tenant, { by: 'day' })).toMatchObject([{ period: daysAgo(2) }])
 })
 
 it('forgets a tenant that is removed', async () => {
