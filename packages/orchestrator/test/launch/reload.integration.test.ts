@@ -42,7 +42,7 @@ beforeEach(async () => {
   await release('one')
 })
 afterEach(async () => {
-  await endAll(folder)
+  await endAll(dataFolder())
   await rm(folder, { recursive: true, force: true })
 })
 
