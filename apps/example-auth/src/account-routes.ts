@@ -4,9 +4,10 @@ import { networkOf } from '@quintet/core/http'
 import { asSystem } from '@quintet/rls'
 import { z } from 'zod'
 import { changeAccounts } from './account-change.ts'
-import { assertNotEmail, Email, Name, Password, Slug, TicketToken } from './account-schema.ts'
+import { Email, Name, Password, Slug, TicketToken } from './account-schema.ts'
 import { recordAudit } from './audit.ts'
 import { markVerified } from './email-verification.ts'
+import { assertStrong } from './password-policy.ts'
 import { setPassword } from './users.ts'
 import { keyOf, SignedIn, startSession } from './session-routes.ts'
 import type { AuthServices } from './services.ts'
@@ -29,7 +30,7 @@ const acceptInvitation = route({
     const { tenant_id: tenantId, email } = await asSystem('look up an invitation', () =>
       findTicket(db, 'invitation', body.token),
     )
-    assertNotEmail({ email, password: body.password })
+    await assertStrong(services, { email, password: body.password })
     const passwordHash = await passwords.hash(body.password, { client, signal })
     const user = await changeAccounts(services, tenantId, 'accept an invitation', async ({ trx }) => {
       const { roles } = await redeemTicket(trx, 'invitation', body.token)
@@ -88,7 +89,7 @@ const completeReset = route({
     const { tenant_id: tenantId, email } = await asSystem('look up a reset', () =>
       findTicket(db, 'password-reset', body.token),
     )
-    assertNotEmail({ email, password: body.password })
+    await assertStrong(services, { email, password: body.password })
     const hash = await passwords.hash(body.password, { client, signal })
     await changeAccounts(services, tenantId, 'reset a password', async ({ trx, endSessions }) => {
       const { user_id } = await redeemTicket(trx, 'password-reset', body.token)

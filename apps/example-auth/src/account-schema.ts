@@ -1,4 +1,3 @@
-import { QuintetError } from '@quintet/core'
 import { z } from 'zod'
 import type { User } from './users.ts'
 
@@ -49,19 +48,4 @@ export const UserView = z.object({
 export function viewUser(user: User): z.infer<typeof UserView> {
   const { id, tenant_id: tenantId, email, name, roles } = user
   return { id, tenantId, email, name, emailVerified: user.email_verified_at !== null, roles }
-}
-
-/** @throws QuintetError `ERR_ACCOUNT_WEAK_PASSWORD` (invalid-input) for a password that is the address. */
-export function assertNotEmail({
-  email,
-  password,
-}: {
-  readonly email: string
-  readonly password: string
-}): void {
-  if (password.trim().toLowerCase() !== email) return
-  throw new QuintetError('The password must not be the e-mail address.', {
-    code: 'ERR_ACCOUNT_WEAK_PASSWORD',
-    kind: 'invalid-input',
-  })
 }

@@ -2,10 +2,11 @@ import { QuintetError, service, type UserPrincipal, withServices } from '@quinte
 import { asSystem } from '@quintet/rls'
 import { z } from 'zod'
 import { assertCaller, changeAccounts } from './account-change.ts'
-import { assertNotEmail, Password, UserView, viewUser } from './account-schema.ts'
+import { Password, UserView, viewUser } from './account-schema.ts'
 import { recordAudit } from './audit.ts'
 import { sendVerification } from './email-verification.ts'
 import { readPart, readProgress, requestExport } from './export.ts'
+import { assertStrong } from './password-policy.ts'
 import type { Asker } from './passwords.ts'
 import { removeTenant, removeUser } from './removal.ts'
 import type { AuthServices } from './services.ts'
@@ -102,7 +103,7 @@ export const account = service('account', {
       const { services, principal, input, client } = call
       const { tenantId, userId, sessionId } = principal
       const { user, epoch } = await confirmPassword(call, input.current)
-      assertNotEmail({ email: user.email, password: input.password })
+      await assertStrong(services, { email: user.email, password: input.password })
       const hash = await services.passwords.hash(input.password, call)
       return await changeAccounts(services, tenantId, 'change a password', async ({ trx, endSessions }) => {
         await assertCaller(trx, principal, { epoch })

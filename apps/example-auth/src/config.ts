@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import {
   cnfSecret,
   DatabaseConfig,
@@ -16,6 +17,15 @@ export const AuthConfig = z.strictObject({
   publicUrl: z.url().default(process.env['QUINTET_PUBLIC_URL'] ?? 'http://127.0.0.1:8080/api/auth'),
   /** Where mail goes: a folder, for development. Without it none is sent, and inviters hand invitations over. */
   mail: z.strictObject({ directory: z.string().min(1) }).optional(),
+  passwords: z
+    .strictObject({
+      /** The list of breached passwords: SHA-1 hashes in order. The default knows the most common ones alone. */
+      breached: z
+        .string()
+        .min(1)
+        .default(resolve(import.meta.dirname, '../breached-passwords.txt')),
+    })
+    .prefault({}),
   secrets: z.strictObject({
     cnf: cnfSecret,
     jobs: jobsSecret,

@@ -11,6 +11,7 @@ import {
   type SessionAuthority,
   type SessionCookies,
 } from '@quintet/auth'
+import { openBreachedPasswords, type BreachedPasswords } from '@quintet/auth/passwords'
 import { createPostgresSessionStore } from '@quintet/auth/postgres'
 import type { Secret, SetupContext } from '@quintet/core'
 import { createSettings, type Settings } from '@quintet/core/settings'
@@ -41,6 +42,7 @@ export interface AuthServices {
   readonly publicUrl: string
   readonly issuer: string
   readonly passwords: Passwords
+  readonly breached: BreachedPasswords
   /** Undefined where no mail is sent. */
   readonly mailer: Mailer | undefined
   readonly jobs: Queue
@@ -57,7 +59,12 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
   const redis = await openRedis(context)
   const { db, systemPool } = openDatabase<AuthTables>(context)
   const jobs = openQueue(context, redis)
-  const limiter = createRateLimiter({ client: redis.client('ratelimit'), onUnavailable: 'refuse' })
+  const limiter = createRateLimiter({
+    client: redis.client('ratelimit'),
+    onUnavailable: 'refuse',
+    // Whoever waits a moment is better off than whoever is refused.
+    timeout: '1s',
+  })
   const { root, formerRoot, cnf } = config.secrets
   const formerRoots = formerRoot === undefined ? [] : [formerRoot]
   const secrets = { ...deriveSecrets(root, ...formerRoots), cnf }
@@ -108,6 +115,7 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
     publicUrl: config.publicUrl,
     issuer,
     passwords: createPasswords(),
+    breached: lifecycle.use(await openBreachedPasswords(config.passwords.breached)),
     mailer: config.mail && createFileMailer(config.mail.directory),
     jobs,
     events: createEventBus({

@@ -4,18 +4,10 @@ import { QuintetError, type ClientInfo, type Route, withServices } from '@quinte
 import { networkOf } from '@quintet/core/http'
 import { asSystem } from '@quintet/rls'
 import { z } from 'zod'
-import {
-  assertNotEmail,
-  Email,
-  FreeSlug,
-  Name,
-  Password,
-  Slug,
-  UserView,
-  viewUser,
-} from './account-schema.ts'
+import { Email, FreeSlug, Name, Password, Slug, UserView, viewUser } from './account-schema.ts'
 import { recordAudit } from './audit.ts'
 import { sendVerification } from './email-verification.ts'
+import { assertStrong } from './password-policy.ts'
 import type { AuthServices } from './services.ts'
 import { createTenant, createUser, findForSignIn, findTenant, type Credentials } from './users.ts'
 
@@ -37,9 +29,9 @@ const signUp = route({
   body: z.strictObject({ tenant: FreeSlug, email: Email, password: Password, name: Name }),
   response: SignedIn,
   handler: async (request, { body, services, client, signal, logger }) => {
-    assertNotEmail(body)
     const key = await keyOf(request, services)
     await admitSignUp(services, client)
+    await assertStrong(services, body)
     const { email, name } = body
     const passwordHash = await services.passwords.hash(body.password, { client, signal })
     const user = await asSystem('sign up a tenant', () =>

@@ -134,6 +134,15 @@ describe('signing up', () => {
     expect((await app.post('/sign-up', account)).status).toBe(400)
   })
 
+  it('refuses a password that is known from breaches', async () => {
+    const account = { tenant: `t-${randomUUID()}`, email: 'ada@example.com', name: 'Ada' }
+    for (const known of ['password1234', 'correct horse battery staple']) {
+      const response = await app.post('/sign-up', { ...account, password: known })
+      expect(await response.json()).toMatchObject({ status: 400, code: 'ERR_ACCOUNT_WEAK_PASSWORD' })
+    }
+    expect((await app.post('/sign-up', { ...account, password })).status).toBe(200)
+  })
+
   it('refuses the address as password', async () => {
     const email = 'ada.lovelace@example.com'
     const account = { tenant: `t-${randomUUID()}`, email, password: email, name: 'Ada' }

@@ -1,0 +1,1 @@
+export { openBreachedPasswords, type BreachedPasswords } from './passwords/breached-passwords.ts'

@@ -1,0 +1,62 @@
+import { hash, randomUUID } from 'node:crypto'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openBreachedPasswords } from '../../src/passwords.ts'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quintet-breached-'))
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+const sha1 = (text: string): string => hash('sha1', text, 'hex').toUpperCase()
+
+async function listOf(lines: readonly string[], lineBreak = '\n', end = lineBreak): Promise<string> {
+  const path = join(folder, randomUUID())
+  await writeFile(path, lines.join(lineBreak) + end)
+  return path
+}
+
+describe('openBreachedPasswords', () => {
+  it.each([
+    ['with counts', '\r\n', (each: string, index: number) => `${each}:${index * 7_919}`],
+    ['bare', '\n', (each: string) => each],
+    ['in lower case, without a last line break', '\n', (each: string) => each.toLowerCase()],
+  ])('finds each password of a list %s, and no other', async (what, lineBreak, toLine) => {
+    for (const count of [1, 2, 3, 500]) {
+      const passwords = Array.from({ length: count }, (_, index) => `password number ${index}`)
+      const lines = passwords.map(sha1).toSorted().map(toLine)
+      const path = await listOf(lines, lineBreak, what.includes('without') ? '' : lineBreak)
+      await using breached = await openBreachedPasswords(path)
+      expect(await Promise.all(passwords.map((each) => breached.has(each)))).not.toContain(false)
+      const others = Array.from({ length: 200 }, (_, index) => `another ${index}`)
+      expect(await Promise.all(others.map((each) => breached.has(each)))).not.toContain(true)
+    }
+  })
+
+  it('knows a password however its characters were composed', async () => {
+    await using breached = await openBreachedPasswords(await listOf([sha1('caf\u00E9 au lait')]))
+    expect(await breached.has('cafe\u0301 au lait')).toBe(true)
+  })
+
+  it('refuses what is no such list', async () => {
+    await expect(openBreachedPasswords(join(folder, 'none'))).rejects.toThrow('ENOENT')
+    await expect(openBreachedPasswords(await listOf([], '', ''))).rejects.toThrow('is empty')
+    await expect(openBreachedPasswords(await listOf(['password']))).rejects.toThrow('no SHA-1')
+    await expect(openBreachedPasswords(await listOf(['F'.repeat(40), '0'.repeat(40)]))).rejects.toThrow(
+      'order',
+    )
+    const broken = await listOf(['0'.repeat(40), 'x'.repeat(400), 'F'.repeat(40)])
+    await using breached = await openBreachedPasswords(broken)
+    await expect(breached.has('any')).rejects.toThrow('no SHA-1')
+  })
+
+  it('closes its file, once or twice', async () => {
+    const breached = await openBreachedPasswords(await listOf([sha1('x')]))
+    await breached.close()
+    await breached.close()
+    await expect(breached.has('x')).rejects.toThrow()
+  })
+})
