@@ -3,6 +3,7 @@ import { option, readOptions } from '@quintet/core/kit'
 import { randomUUID } from 'node:crypto'
 import { describeFailure, isRedisUnavailable } from '../errors.ts'
 import { assertKey } from '../commands/key.ts'
+import { parsed } from '../commands/parsed.ts'
 import { createScript, prefixOption } from '../commands/script.ts'
 import type { Script, ScriptClient } from '../commands/script.ts'
 import { SharedLoads } from './shared-loads.ts'
@@ -154,7 +155,7 @@ export function createJsonCache<T>(options: JsonCacheOptions<T>): JsonCache<T> {
     // An absence is never served stale.
     if (text === '') return { text, found: { value: undefined, fresh: true } }
     try {
-      return { text, found: { value: parse(JSON.parse(text)), fresh: left > staleFor } }
+      return { text, found: { value: parsed(parse, JSON.parse(text)), fresh: left > staleFor } }
     } catch (error) {
       logger.warn({ key, reason: describeFailure(error) }, 'a cache entry is not valid and counts as a miss')
       return { text, found: undefined }

@@ -35,7 +35,7 @@ export interface TrackedCache<T> extends AsyncDisposable {
    * Calls back for each key that was written under the prefix, whether it is held here or not, and with `null`
    * when any of them may have been. It runs in the async context (`AsyncLocalStorage`) of this call.
    */
-  onInvalidate(listener: (key: string | null) => void): Disposable
+  onInvalidate(listener: (key: string | null) => unknown): Disposable
   /** False while invalidations may be missed; every `get` then loads. */
   readonly trusted: boolean
   /** Resolves once the cache is trusted; rejects when the signal aborts. @throws RedisError `ERR_REDIS_CLOSED` */
@@ -88,7 +88,7 @@ export function createTrackedCache<T>(options: TrackedCacheOptions<T>): TrackedC
   const keyPrefix = client.options.keyPrefix ?? ''
   const entries = new SecondChanceMap<string, T>(maxEntries)
   const placeholders = new Map<string, Placeholder<T>>()
-  const listeners = new Set<(key: string | null) => void>()
+  const listeners = new Set<(key: string | null) => Promise<void>>()
   const waiting = new Set<PromiseWithResolvers<void>>()
   let closed = false
 
@@ -117,13 +117,7 @@ export function createTrackedCache<T>(options: TrackedCacheOptions<T>): TrackedC
   })
 
   function tell(key: string | null): void {
-    for (const listener of listeners) {
-      try {
-        listener(key)
-      } catch (error) {
-        logger.error({ err: error }, 'a listener of a tracked cache failed')
-      }
-    }
+    for (const listener of listeners) void listener(key)
   }
 
   async function loadAndKeep(key: string): Promise<T> {
@@ -167,7 +161,13 @@ export function createTrackedCache<T>(options: TrackedCacheOptions<T>): TrackedC
     },
     onInvalidate(listener) {
       // A function of its own, so that the same one may listen twice; in the async context of this call.
-      const own = AsyncLocalStorage.bind((key: string | null) => listener(key))
+      const own = AsyncLocalStorage.bind(async (key: string | null) => {
+        try {
+          await listener(key)
+        } catch (error) {
+          logger.error({ err: error }, 'a listener of a tracked cache failed')
+        }
+      })
       listeners.add(own)
       return { [Symbol.dispose]: () => void listeners.delete(own) }
     },

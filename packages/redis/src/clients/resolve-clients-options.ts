@@ -16,7 +16,9 @@ import type {
   RedisClientsOptions,
   SecretText,
 } from './clients-options.ts'
+import { isPromise } from '../commands/parsed.ts'
 import { prefixOption } from '../commands/script.ts'
+import { describeFailure } from '../errors.ts'
 import { parseServerUrl } from './server-url.ts'
 import type { ServerAddress } from './server-url.ts'
 
@@ -188,7 +190,7 @@ function resolveClient(
     db: client.db,
     prefix: client.prefix ?? (target.kind === 'cluster' ? `${name}:` : ''),
     address: given === undefined ? undefined : parseServerUrl(reveal(given), urlPath),
-    credentials: readCredentials(common, given, urlPath),
+    credentials: keepLast(readCredentials(common, given, urlPath), name, common.logger),
     commandTimeout: client.commandTimeout ?? common.commandTimeout,
     mayEvict: client.eviction === 'allowed',
   }
@@ -213,6 +215,31 @@ function readCredentials(
   }
 }
 
+/**
+ * Keeps the last credentials for as long as they cannot be read: ioredis asks for them on a timer of its own, where an
+ * error would end the process, and every further attempt to connect with it.
+ */
+function keepLast(read: ReadCredentials, client: string, logger: Logger): ReadCredentials {
+  let last = read()
+  let failing = false
+  return () => {
+    try {
+      last = read()
+      failing = false
+    } catch (error) {
+      const reason = describeFailure(error)
+      if (!failing) logger.warn({ client, reason }, 'redis credentials cannot be read; the last ones are used')
+      failing = true
+    }
+    return last
+  }
+}
+
+/** @throws TypeError for a secret that reveals no text. */
 function reveal(text: SecretText): string {
-  return typeof text === 'object' ? text.reveal() : text
+  if (typeof text === 'string') return text
+  const revealed: unknown = text.reveal()
+  if (typeof revealed === 'string') return revealed
+  if (isPromise(revealed)) revealed.then(undefined, () => undefined)
+  throw new TypeError('reveal() of a secret gave no text.')
 }

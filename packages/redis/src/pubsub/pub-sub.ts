@@ -5,6 +5,7 @@ import { option, readOptions, refuseUnknownKeys } from '@quintet/core/kit'
 import type { Redis } from 'ioredis'
 import { describeFailure, RedisError } from '../errors.ts'
 import { assertKey } from '../commands/key.ts'
+import { parsed } from '../commands/parsed.ts'
 import { prefixOption } from '../commands/script.ts'
 import { openSubscriber } from './subscriber.ts'
 
@@ -31,10 +32,10 @@ export interface PubSubMessage<T = unknown> {
 }
 
 export interface SubscribeOptions<T> {
-  /** Checks what came over the wire; a message for which it throws is dropped and logged. */
+  /** Checks what came over the wire, at once; a message for which it throws is dropped and logged. */
   readonly parse?: (data: unknown) => T
   /** Called after an interruption: messages may have been missed, so read the truth again. */
-  readonly onGap?: () => void
+  readonly onGap?: () => unknown
 }
 
 export interface Subscription extends AsyncDisposable {
@@ -66,7 +67,7 @@ export const pubSubDefaults: Readonly<{ prefix: string; pingInterval: Duration }
 
 interface Listener {
   deliver(message: PubSubMessage): Promise<void>
-  gap(): void
+  gap(): Promise<void>
 }
 
 const spec = {
@@ -116,7 +117,7 @@ export function createPubSub(options: PubSubOptions): PubSub {
     },
     onGap(wireChannels) {
       for (const wireChannel of wireChannels)
-        for (const listener of listeners.get(wireChannel) ?? []) listener.gap()
+        for (const listener of listeners.get(wireChannel) ?? []) void listener.gap()
     },
   })
 
@@ -153,23 +154,20 @@ export function createPubSub(options: PubSubOptions): PubSub {
       refuseWhenClosed()
       const { parse = (data: unknown) => data as T, onGap } = subscribeOptions
       const wireChannel = prefix + channel
-      const failed = (error: unknown): void => {
-        logger.error({ channel, reason: describeFailure(error) }, 'a message could not be handled')
-      }
       // In the async context of this call, not in that of whoever opened the connection.
       const listener: Listener = {
         deliver: AsyncLocalStorage.bind(async (message: PubSubMessage) => {
           try {
-            await handler({ ...message, data: parse(message.data) })
+            await handler({ ...message, data: parsed(parse, message.data) })
           } catch (error) {
-            failed(error)
+            logger.error({ channel, reason: describeFailure(error) }, 'a message could not be handled')
           }
         }),
-        gap: AsyncLocalStorage.bind(() => {
+        gap: AsyncLocalStorage.bind(async () => {
           try {
-            onGap?.()
+            await onGap?.()
           } catch (error) {
-            failed(error)
+            logger.error({ channel, reason: describeFailure(error) }, 'a gap could not be handled')
           }
         }),
       }

@@ -153,6 +153,17 @@ describe('createTrackedCache', () => {
     }
   })
 
+  it('logs a listener that rejects, and tells the others', async () => {
+    const logged: string[] = []
+    await using opened = await open({ logger: collectingLogger(logged) })
+    const heard: (string | null)[] = []
+    opened.cache.onInvalidate(() => Promise.reject(new Error('away')))
+    opened.cache.onInvalidate((key) => heard.push(key))
+    await writer.set(`${opened.prefix}key`, 'value', 'EX', 60)
+    await until(() => heard.includes(`${opened.prefix}key`))
+    await until(() => logged.some((line) => line.includes('listener of a tracked cache failed')))
+  })
+
   it('tells listeners the key of every write under the prefix, until they are disposed', async () => {
     await using opened = await open()
     const heard: (string | null)[] = []

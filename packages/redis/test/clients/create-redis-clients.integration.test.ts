@@ -530,6 +530,44 @@ describe('secrets', () => {
     expect(await clients.duplicate('a').get('key')).toBe('1')
   })
 
+  it('reconnects with the last password while the secret cannot be read, and with the new one after that', async () => {
+    await using server = await startPrivateRedis()
+    await using operator = plainClient(server.url, 0)
+    await operator.call('ACL', 'SETUSER', 'app', 'on', '>first', '~*', '&*', '+@all')
+    const secret = { read: (): unknown => 'first' }
+    const logged: string[] = []
+    await using clients = await patientClients({
+      url: server.url,
+      username: 'app',
+      password: { reveal: () => secret.read() as string },
+      clients: { a: {} },
+      reconnect: { min: 10, max: 50 },
+      logger: collectingLogger(logged),
+    })
+    await using cache = createTrackedCache({ client: clients.client('a'), prefix: 'k:', load: async () => 1 })
+    await cache.whenTrusted()
+    const away = [
+      () => {
+        throw new Error('the store is away')
+      },
+      () => Promise.reject(new Error('the store is away')),
+      () => undefined,
+    ]
+    for (const read of away) {
+      secret.read = read
+      await operator.client('KILL', 'USER', 'app')
+      await until(() => !cache.trusted)
+      expect(await until(() => clients.client('a').ping())).toBe('PONG')
+      await cache.whenTrusted(AbortSignal.timeout(20_000))
+    }
+    expect(logged.filter((line) => line.includes('credentials cannot be read'))).toHaveLength(1)
+    secret.read = () => 'second'
+    await operator.call('ACL', 'SETUSER', 'app', 'resetpass', '>second')
+    await operator.client('KILL', 'USER', 'app')
+    await until(() => !cache.trusted)
+    expect(await until(() => clients.client('a').ping())).toBe('PONG')
+  })
+
   it('gives duplicates that ioredis makes the rotated password too', async () => {
     await using server = await startPrivateRedis()
     await using operator = plainClient(server.url, 0)

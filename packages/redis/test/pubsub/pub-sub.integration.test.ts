@@ -258,6 +258,23 @@ describe('createPubSub', () => {
     expect(logged.filter((line) => line.includes('refused a subscription'))).toHaveLength(1)
   })
 
+  it('logs an onGap that rejects, and drops what a parse that gives a promise lets pass', async () => {
+    await using server = await startPrivateRedis()
+    await using admin = plainClient(server.url, 0)
+    const logged: string[] = []
+    await using pubsub = createPubSub({ client: admin, logger: collectingLogger(logged) })
+    const heard: unknown[] = []
+    await pubsub.subscribe('news', ({ data }) => void heard.push(data), {
+      parse: () => Promise.reject(new Error('no news')),
+      onGap: () => Promise.reject(new Error('the database is away too')),
+    })
+    await pubsub.publish('news', 'unchecked')
+    await until(() => logged.some((line) => line.includes('parse gave a promise')))
+    await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await until(() => logged.some((line) => line.includes('the database is away too')))
+    expect(heard).toEqual([])
+  })
+
   it('refuses a channel without a name', async () => {
     await using pubsub = open()
     for (const channel of ['', undefined as unknown as string]) {
