@@ -51,7 +51,13 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'lint',
     'app backup data testing',
   ],
-  redis: ['errors.ts second-chance-map.ts', 'commands', 'clients limits locks', 'caches pubsub app'],
+  redis: [
+    'without-arguments.ts second-chance-map.ts',
+    'errors.ts',
+    'commands',
+    'clients limits locks',
+    'caches pubsub app',
+  ],
   server: [
     'errors.ts',
     'json.ts encode-input.ts problem.ts streams openapi',

@@ -1,4 +1,5 @@
 import { type ErrorKind, QuintetError, type QuintetErrorOptions } from '@quintet/core'
+import { withoutArguments } from './without-arguments.ts'
 
 /** The codes of the errors that this package throws. */
 export type RedisErrorCode =
@@ -101,25 +102,28 @@ function fromReply(reply: Error): unknown {
 }
 
 function removeArguments(error: Error): void {
-  const { command, previousErrors } = error as { command?: { name?: unknown }; previousErrors?: unknown }
+  const { command, previousErrors } = error as { command?: SentCommand; previousErrors?: unknown }
   if (command !== undefined)
     Object.defineProperty(error, 'command', { value: { name: command.name }, enumerable: true })
-  for (const member of ['message', 'stack'] as const) {
-    const text = error[member]
-    if (text !== undefined && echoedArguments.test(text))
-      Object.defineProperty(error, member, {
-        value: text.replace(echoedArguments, ''),
-        configurable: true,
-        writable: true,
-      })
-  }
+  const { message } = error
+  const args = Array.isArray(command?.args) ? command.args.map(String) : []
+  const cut = error.name === 'ReplyError' ? withoutArguments(message, args) : message
+  if (cut !== message)
+    for (const [member, value] of [
+      ['message', cut],
+      ['stack', error.stack?.replace(message, () => cut)],
+    ] as const)
+      Object.defineProperty(error, member, { value, configurable: true, writable: true })
   // EXECABORT tells what was wrong with the commands of the transaction.
   if (Array.isArray(previousErrors))
     for (const each of previousErrors as readonly unknown[]) if (each instanceof Error) removeArguments(each)
 }
 
-/** With what a server repeats the arguments of a command that it does not know, up to the end of its line. */
-const echoedArguments = /,? with args beginning with:.*/
+/** What ioredis hangs on an error. */
+interface SentCommand {
+  readonly name?: unknown
+  readonly args?: unknown
+}
 
 /** True when Redis could not serve: not reachable, frozen, loading, out of memory, failing over. */
 export function isRedisUnavailable(value: unknown): boolean {

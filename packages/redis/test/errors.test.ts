@@ -70,6 +70,34 @@ describe('toRedisError', () => {
   })
 })
 
+describe('replies of the server', () => {
+  it.each([
+    [
+      "ERR Error in ACL SETUSER modifier 'pa'ss': Syntax error",
+      ['SETUSER', 'bob', "pa'ss"],
+      "ERR Error in ACL … modifier '…': Syntax error",
+    ],
+    ["ERR wrong number of arguments for 'set' command", ['a-long-key'], undefined],
+    ["OOM command not allowed when used memory > 'maxmemory'.", ['k', 'v'], undefined],
+    ['WRONGTYPE Operation against a key holding the wrong kind of value', ['a', 'WRONGTYPE'], undefined],
+    [
+      'ERR invalid longitude,latitude pair 200.500000,10.250000',
+      ['g', '200.5', '10.25'],
+      'ERR invalid longitude,latitude pair …,…',
+    ],
+    [
+      "ERR user_script:1: '=' expected near 'pass'",
+      ['return pass ~'],
+      "ERR user_script:1: '=' expected near '…'",
+    ],
+  ])('lose the arguments of the command: %s', (message, args, expected = message) => {
+    const error = Object.assign(reply(message), { command: { name: 'any', args } })
+    toRedisError(error)
+    expect(error.message).toBe(expected)
+    expect(error.stack).toContain(expected)
+  })
+})
+
 describe('isRedisUnavailable', () => {
   it('is true for what ioredis throws, and for ours, when the server could not serve', () => {
     expect(isRedisUnavailable(new Error('Command timed out'))).toBe(true)

@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis'
 import { detached } from '../clients/async-context.ts'
 import { endConnection } from '../clients/close-connection.ts'
 import { openCompanion } from '../clients/companion.ts'
+import { onClose } from './on-close.ts'
 import { describeFailure } from '../errors.ts'
 
 /** The channel on which a RESP2 connection receives the names of keys that were written. */
@@ -128,7 +129,7 @@ export function openInvalidationStream(options: InvalidationStreamOptions): Inva
     // Without keys: the database was flushed, or the server dropped its own records.
     else options.onDoubt()
   })
-  client.on('close', follow)
+  const following = onClose(client, follow)
   connection.connect().catch(() => undefined)
 
   const beat = (): void => {
@@ -143,7 +144,7 @@ export function openInvalidationStream(options: InvalidationStreamOptions): Inva
       if (closed) return
       closed = true
       clearInterval(timer)
-      client.off('close', follow)
+      following[Symbol.dispose]()
       forget()
       await endConnection(connection)
     },

@@ -56,7 +56,8 @@ export interface JsonCache<T> {
   delete(key: string): Promise<void>
   /**
    * The value, or what `load` gives, which is then stored. Concurrent calls in this process share one load.
-   * A stale value is returned at once and loaded anew in the background.
+   * A stale value is returned at once and loaded anew in the background. `load` runs in the async context of the call that
+   * starts it; when it ends because that caller has left, the others load anew.
    *
    * @throws RedisError `ERR_REDIS_LOAD_TIMEOUT` when `load` takes longer than `loadTimeout`.
    */
@@ -78,17 +79,27 @@ const spec = {
     'a Redis client (ioredis)',
   ),
   prefix: prefixOption(),
-  ttl: option.duration(undefined, { min: 1 }),
-  staleFor: option.duration(defaults.staleFor),
+  ttl: option.duration(undefined, { min: 1 }).map(Math.ceil),
+  staleFor: option.duration(defaults.staleFor).map(Math.ceil),
   jitter: option.number(defaults.jitter, { min: 0, max: 0.999 }),
-  negativeTtl: option.duration(defaults.negativeTtl),
-  loadTimeout: option.delay(defaults.loadTimeout, { min: 1 }),
+  negativeTtl: option.duration(defaults.negativeTtl).map(Math.ceil),
+  loadTimeout: option.delay(defaults.loadTimeout, { min: 1 }).map(Math.ceil),
   parse: option.function<(value: unknown) => unknown>((value) => value),
   logger: option.logger(),
 }
 
-/** What the key of a value holds while it is loaded: no JSON begins like this. */
+/** What the key of a value holds while it is loaded: no entry begins like this. */
 const loadingMark = '?'
+
+/**
+ * What stands before the text of an entry and tells one write from another: a value that is written again is not the one
+ * that was there before.
+ */
+const writeMark = /^[0-9a-f]{8}:/
+
+function marked(text: string): string {
+  return `${randomUUID().slice(0, 8)}:${text}`
+}
 
 /**
  * KEYS value; ARGV mark, its time to live, text that is no valid entry. Marks the key as being loaded, and
@@ -128,8 +139,8 @@ interface Entry<T> {
 export function createJsonCache<T>(options: JsonCacheOptions<T>): JsonCache<T> {
   const { client, prefix, ttl, staleFor, jitter, negativeTtl, loadTimeout, parse, logger } =
     resolveOptions(options)
-  const loads = new SharedLoads<T>(loadTimeout)
-  const refreshes = new SharedLoads<T>(loadTimeout)
+  const loads = new SharedLoads<T | undefined>(loadTimeout)
+  const refreshes = new SharedLoads<T | undefined>(loadTimeout)
 
   /** Runs a command without which the cache can do: what Redis refuses is a fault of the operator, and a miss. */
   async function attempt<R>(key: string, what: string, command: () => Promise<R>): Promise<R | undefined> {
@@ -152,10 +163,12 @@ export function createJsonCache<T>(options: JsonCacheOptions<T>): JsonCache<T> {
 
   function toEntry(key: string, text: string, left: number): Entry<T> {
     if (text.startsWith(loadingMark)) return { text, found: undefined }
-    // An absence is never served stale.
-    if (text === '') return { text, found: { value: undefined, fresh: true } }
     try {
-      return { text, found: { value: parsed(parse, JSON.parse(text)), fresh: left > staleFor } }
+      if (!writeMark.test(text)) throw new SyntaxError('It was not written by a JSON cache.')
+      const json = text.replace(writeMark, '')
+      // An absence is never served stale.
+      if (json === '') return { text, found: { value: undefined, fresh: true } }
+      return { text, found: { value: parsed(parse, JSON.parse(json)), fresh: left > staleFor } }
     } catch (error) {
       logger.warn({ key, reason: describeFailure(error) }, 'a cache entry is not valid and counts as a miss')
       return { text, found: undefined }
@@ -166,7 +179,9 @@ export function createJsonCache<T>(options: JsonCacheOptions<T>): JsonCache<T> {
   function toStored(value: T | undefined): readonly [text: string, life: number] {
     const life = value === undefined ? negativeTtl : ttl
     const shortened = Math.max(1, Math.round(life * (1 - Math.random() * jitter)))
-    return value === undefined ? ['', life && shortened] : [toJson(value), shortened + staleFor]
+    return value === undefined
+      ? [marked(''), life && shortened]
+      : [marked(toJson(value)), shortened + staleFor]
   }
 
   /** The same for a value that was loaded: it is given to its callers, whether it can be kept or not. */

@@ -5,6 +5,7 @@ import type { Redis } from 'ioredis'
 import { RedisError } from '../errors.ts'
 import { openInvalidationStream } from './invalidation-stream.ts'
 import { SecondChanceMap } from '../second-chance-map.ts'
+import { SharedLoads, withinTime } from './shared-loads.ts'
 
 export interface TrackedCacheOptions<T> {
   /** The client that `load` reads with. The cache makes one connection of its own like it, and leaves it to its owner. */
@@ -13,6 +14,8 @@ export interface TrackedCacheOptions<T> {
   readonly prefix: string
   /** Reads one key, from the same server. Its answer is kept until the key is written; `undefined` is not kept. */
   load(key: string): Promise<T>
+  /** How long a `load` may take; then its callers are told, and the next call loads anew. @defaultValue `'30s'` */
+  readonly loadTimeout?: Duration
   /** @defaultValue `10_000` */
   readonly maxEntries?: number
   /** The longest time for which an entry can be served after its key was written. @defaultValue `'1s'` */
@@ -24,8 +27,10 @@ export interface TrackedCacheOptions<T> {
 /** A cache in memory that Redis keeps true: a write by anybody removes the entry here, usually within a millisecond. */
 export interface TrackedCache<T> extends AsyncDisposable {
   /**
-   * From memory, or loaded. Concurrent calls for a key that is not held share one load. Errors of `load` pass through.
+   * From memory, or loaded. Concurrent calls for a key that is not held share one load, which runs in the async context of
+   * the first; when it ends because that caller has left, the others load anew. Errors of `load` pass through.
    *
+   * @throws RedisError `ERR_REDIS_LOAD_TIMEOUT` when `load` takes longer than `loadTimeout`.
    * @throws TypeError for a key that does not begin with the prefix: its writes are not heard.
    */
   get(key: string): Promise<T>
@@ -45,7 +50,12 @@ export interface TrackedCache<T> extends AsyncDisposable {
   close(): Promise<void>
 }
 
-export const trackedCacheDefaults: Readonly<{ maxEntries: number; lease: Duration }> = Object.freeze({
+export const trackedCacheDefaults: Readonly<{
+  loadTimeout: Duration
+  maxEntries: number
+  lease: Duration
+}> = Object.freeze({
+  loadTimeout: '30s',
   maxEntries: 10_000,
   lease: '1s',
 })
@@ -57,20 +67,17 @@ const spec = {
     expected: 'what the keys begin with; without it every write would be heard',
   }),
   load: option.function<(key: string) => Promise<unknown>>(),
+  loadTimeout: option.delay(trackedCacheDefaults.loadTimeout, { min: 1 }),
   maxEntries: option.count(trackedCacheDefaults.maxEntries, { min: 1 }),
   lease: option.delay(trackedCacheDefaults.lease, { min: 20 }),
   clock: option.clock(),
   logger: option.logger(),
 }
 
-interface Placeholder<T> {
-  readonly promise: Promise<T>
-}
-
 /**
  * Makes a cache that is kept true by `CLIENT TRACKING … BCAST`.
  *
- * - A placeholder stands from before a read is sent until its answer has come; a write in between removes it, and
+ * - A load is known from before a read is sent until its answer has come; a write in between has it forgotten, and
  *   the answer is then given to its callers but not kept.
  * - The server is pinged four times per lease. When it has not answered within the lease, counted from the sending
  *   of the ping, nothing is served from memory: a half-open connection is stale for at most the lease.
@@ -84,10 +91,10 @@ interface Placeholder<T> {
  * @see https://redis.io/docs/latest/develop/reference/client-side-caching/
  */
 export function createTrackedCache<T>(options: TrackedCacheOptions<T>): TrackedCache<T> {
-  const { client, load, logger, maxEntries, lease, clock, prefix } = resolve(options)
+  const { client, load, loadTimeout, logger, maxEntries, lease, clock, prefix } = resolve(options)
   const keyPrefix = client.options.keyPrefix ?? ''
   const entries = new SecondChanceMap<string, T>(maxEntries)
-  const placeholders = new Map<string, Placeholder<T>>()
+  const loads = new SharedLoads<T>(loadTimeout)
   const listeners = new Set<(key: string | null) => Promise<void>>()
   const waiting = new Set<PromiseWithResolvers<void>>()
   let closed = false
@@ -102,13 +109,13 @@ export function createTrackedCache<T>(options: TrackedCacheOptions<T>): TrackedC
       for (const serverKey of keys) {
         const key = serverKey.slice(keyPrefix.length)
         entries.delete(key)
-        placeholders.delete(key)
+        loads.forget(key)
         tell(key)
       }
     },
     onDoubt() {
       entries.clear()
-      placeholders.clear()
+      loads.forgetAll()
       tell(null)
     },
     onTrust() {
@@ -120,22 +127,13 @@ export function createTrackedCache<T>(options: TrackedCacheOptions<T>): TrackedC
     for (const listener of listeners) void listener(key)
   }
 
-  async function loadAndKeep(key: string): Promise<T> {
-    const { promise, resolve: succeed, reject: fail } = Promise.withResolvers<T>()
-    const placeholder: Placeholder<T> = { promise }
-    placeholders.set(key, placeholder)
-    try {
-      const value = await load(key)
-      if (placeholders.get(key) === placeholder && value !== undefined && stream.trusted())
-        entries.set(key, value)
-      succeed(value)
-    } catch (error) {
-      fail(error)
-    } finally {
-      if (placeholders.get(key) === placeholder) placeholders.delete(key)
-    }
-    return promise
+  async function loadAndKeep(key: string, isCurrent: () => boolean): Promise<T> {
+    const value = await load(key)
+    if (isCurrent() && value !== undefined && stream.trusted()) entries.set(key, value)
+    return value
   }
+
+  const loadAlone = (key: string): Promise<T> => withinTime(async () => load(key), loadTimeout, key)
 
   /** @throws TypeError for a key whose writes would not be heard. */
   function assertTracked(key: string): void {
@@ -148,12 +146,12 @@ export function createTrackedCache<T>(options: TrackedCacheOptions<T>): TrackedC
   return {
     async get(key) {
       assertTracked(key)
-      if (!stream.trusted()) return load(key)
+      if (!stream.trusted()) return loadAlone(key)
       // Half a surrogate pair is sent as U+FFFD, and its writes are told of as such.
-      if (!key.isWellFormed()) return load(key)
+      if (!key.isWellFormed()) return loadAlone(key)
       const held = entries.get(key)
       if (held !== undefined) return held
-      return placeholders.get(key)?.promise ?? loadAndKeep(key)
+      return loads.join(key, (_signal, isCurrent) => loadAndKeep(key, isCurrent))
     },
     peek(key) {
       assertTracked(key)

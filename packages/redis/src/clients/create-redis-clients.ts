@@ -97,7 +97,7 @@ type StartingRedisClients<Name extends string> = RedisClients<Name, Redis | Clus
 
 function openClients<Name extends string>(options: ResolvedOptions): StartingRedisClients<Name> {
   const { logger } = options
-  const duplicates = new Set<GuardedClient>()
+  const duplicates = new Map<GuardedClient, number>()
   let closing: Promise<void> | undefined
 
   function open(
@@ -144,7 +144,7 @@ function openClients<Name extends string>(options: ResolvedOptions): StartingRed
       const { settings } = entryOf(name)
       if (closing !== undefined) throw new RedisError('ERR_REDIS_CLOSED', 'The Redis clients are closed.')
       const { connection } = open(name, settings, duplicateOptions.blocking ?? false)
-      duplicates.add(connection)
+      duplicates.set(connection, settings.commandTimeout)
       connection.once('end', () => duplicates.delete(connection))
       return connection
     },
@@ -162,8 +162,12 @@ function openClients<Name extends string>(options: ResolvedOptions): StartingRed
     },
     close() {
       closing ??= Promise.all([
-        ...[...entries.values()].map(({ connection }) => closeConnection(connection, { drain: true })),
-        ...[...duplicates].map((connection) => closeConnection(connection, { drain: false })),
+        ...[...entries.values()].map(({ connection, settings: { commandTimeout } }) =>
+          closeConnection(connection, { drain: true, within: commandTimeout }),
+        ),
+        ...[...duplicates].map(([connection, within]) =>
+          closeConnection(connection, { drain: false, within }),
+        ),
       ]).then(() => undefined)
       return closing
     },

@@ -1,4 +1,4 @@
-import { Cluster, Redis } from 'ioredis'
+import { Cluster, Pipeline, Redis } from 'ioredis'
 import type { ClusterNode, ClusterOptions, RedisOptions } from 'ioredis'
 import { detached } from './async-context.ts'
 import { RedisError, toRedisError, unavailable } from '../errors.ts'
@@ -184,8 +184,35 @@ function stopQueueingAtFirstClose(client: GuardedClient): void {
   })
 }
 
-/** A client that is logged or inspected shows what its `toJSON` gives, and so not its password. */
+/**
+ * A client that is logged or inspected shows what its `toJSON` gives, and so not its password; its options hide what is
+ * secret, and its pipelines and transactions the arguments of their commands.
+ */
 function showAsJson(client: GuardedClient): void {
-  const show = (): string => `${client.isCluster ? 'Cluster' : 'Redis'} ${JSON.stringify(client)}`
-  Object.defineProperty(client, Symbol.for('nodejs.util.inspect.custom'), { value: show })
+  show(client, () => `${client.isCluster ? 'Cluster' : 'Redis'} ${JSON.stringify(client)}`)
+  for (const options of [client.options, (client.options as ClusterOptions).redisOptions])
+    if (options !== undefined) show(options, () => withoutSecrets(options))
+  for (const kind of ['pipeline', 'multi'] as const) {
+    const make = client[kind].bind(client) as (...args: unknown[]) => unknown
+    client[kind] = ((...args: unknown[]) => {
+      const made = make(...args)
+      if (made instanceof Pipeline) show(made, () => `Pipeline { length: ${made.length} }`)
+      return made
+    }) as never
+  }
+}
+
+const secrets: ReadonlySet<string> = new Set(['password', 'sentinelPassword', 'tls'])
+
+function withoutSecrets(options: object): object {
+  return Object.fromEntries(
+    Object.entries(options).map(([name, value]) => [
+      name,
+      secrets.has(name) && value !== undefined && value !== null ? '(hidden)' : value,
+    ]),
+  )
+}
+
+function show(value: object, text: () => unknown): void {
+  Object.defineProperty(value, Symbol.for('nodejs.util.inspect.custom'), { value: text, configurable: true })
 }

@@ -228,7 +228,8 @@ function keepLast(read: ReadCredentials, client: string, logger: Logger): ReadCr
       failing = false
     } catch (error) {
       const reason = describeFailure(error)
-      if (!failing) logger.warn({ client, reason }, 'redis credentials cannot be read; the last ones are used')
+      if (!failing)
+        logger.warn({ client, reason }, 'redis credentials cannot be read; the last ones are used')
       failing = true
     }
     return last

@@ -221,6 +221,9 @@ function toResult(
   }
 }
 
+/** Microseconds until a full burst is back: times so far ahead are still whole numbers in Redis and here. */
+const longestWindow = 100 * 365 * 86_400 * 1_000_000
+
 function resolveLimit(rateLimit: RateLimit): GcraLimit {
   refuseUnknownKeys(rateLimit, ['limit', 'period', 'burst'], 'consume.limit')
   const { limit, burst = limit } = rateLimit
@@ -234,5 +237,11 @@ function resolveLimit(rateLimit: RateLimit): GcraLimit {
     throw new TypeError(`consume.limit.burst: ${burst} is not a whole number from 1.`)
   }
   // Rounded up, so that never more than the limit passes in a period.
-  return { interval: Math.ceil(period / limit), burst }
+  const interval = Math.ceil(period / limit)
+  if (interval * burst > longestWindow) {
+    throw new TypeError(
+      `consume.limit: a burst of ${burst} takes longer than 100 years to come back. Give a smaller burst or a shorter period.`,
+    )
+  }
+  return { interval, burst }
 }

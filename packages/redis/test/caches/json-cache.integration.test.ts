@@ -69,7 +69,7 @@ describe('createJsonCache', () => {
     await client.pexpire(`${prefix}a`, 59_000)
     const loaded = Promise.withResolvers<undefined>()
     expect(await cache.getOrLoad('a', () => loaded.promise)).toEqual({ n: 1 })
-    await client.set(`${prefix}a`, '{"n":2}', 'PX', 119_000)
+    await client.set(`${prefix}a`, '00000000:{"n":2}', 'PX', 119_000)
     loaded.resolve(undefined)
     await client.ping()
     expect(await cache.get('a')).toEqual({ n: 2 })
@@ -169,13 +169,62 @@ describe('createJsonCache', () => {
         return value as Item
       },
     })
-    for (const text of ['{"n":', 'null', '{"n":"1"}']) {
+    for (const text of ['00000000:{"n":', '00000000:null', '00000000:{"n":"1"}', '{"n":1}']) {
       await client.set(`${prefix}a`, text, 'EX', 60)
       expect(await cache.get('a')).toBeUndefined()
       expect(await cache.getOrLoad('a', async () => ({ n: 7 }))).toEqual({ n: 7 })
       expect(await cache.get('a')).toEqual({ n: 7 })
     }
-    expect(logged).toHaveLength(6)
+    expect(logged).toHaveLength(8)
+  })
+
+  it('does not store what was loaded before the value was written to what it had been', async () => {
+    const { cache, prefix } = open({ staleFor: '1m', jitter: 0 })
+    await cache.set('a', { n: 1 })
+    await client.pexpire(`${prefix}a`, 59_000)
+    const loaded = Promise.withResolvers<Item>()
+    expect(await cache.getOrLoad('a', () => loaded.promise)).toEqual({ n: 1 })
+    const other = createJsonCache<Item>({ client, prefix, ttl: '1m' })
+    await other.set('a', { n: 2 })
+    await other.set('a', { n: 1 })
+    loaded.resolve({ n: 2 })
+    await loaded.promise
+    await client.ping()
+    expect(await cache.get('a')).toEqual({ n: 1 })
+  })
+
+  it('loads anew for the others when the caller who loads has left', async () => {
+    const { cache } = open()
+    const callers = Array.from({ length: 3 }, () => new AbortController())
+    let loads = 0
+    const calls = callers.map(({ signal }) =>
+      cache.getOrLoad('a', async () => {
+        loads++
+        const left = Promise.withResolvers<never>()
+        signal.addEventListener('abort', () => left.reject(signal.reason as Error))
+        return loads === 3 ? { n: loads } : left.promise
+      }),
+    )
+    const settled = Promise.allSettled(calls)
+    for (const [index, caller] of callers.slice(0, 2).entries()) {
+      await until(() => loads === index + 1)
+      caller.abort()
+    }
+    const outcomes = await settled
+    expect(outcomes.map((each) => (each.status === 'fulfilled' ? each.value : each.reason.name))).toEqual([
+      'AbortError',
+      'AbortError',
+      { n: 3 },
+    ])
+  })
+
+  it('takes durations that are no whole milliseconds', async () => {
+    const { cache } = open({ ttl: 60_000.5, staleFor: 0.5, loadTimeout: 20_000.5, negativeTtl: 60_000.5 })
+    let loads = 0
+    for (let call = 0; call < 2; call++)
+      expect(await cache.getOrLoad('a', async () => ({ n: ++loads }))).toEqual({ n: 1 })
+    for (let call = 0; call < 2; call++) await cache.getOrLoad('b', async () => void loads++)
+    expect(loads).toBe(2)
   })
 
   it('does not store what was loaded before a delete', async () => {

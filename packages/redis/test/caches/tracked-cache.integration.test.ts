@@ -153,6 +153,37 @@ describe('createTrackedCache', () => {
     }
   })
 
+  it('gives up a load that never ends, and one whose caller has left for that caller alone', async () => {
+    let loads = 0
+    const left = Promise.withResolvers<string>()
+    await using opened = await open({
+      loadTimeout: 50,
+      load: () =>
+        ++loads === 1
+          ? new Promise<string>(() => undefined)
+          : loads === 2
+            ? left.promise
+            : Promise.resolve('value'),
+    })
+    const key = `${opened.prefix}key`
+    await expect(opened.cache.get(key)).rejects.toMatchObject({ code: 'ERR_REDIS_LOAD_TIMEOUT' })
+    const calls = [opened.cache.get(key), opened.cache.get(key)]
+    left.reject(new DOMException('The caller has left.', 'AbortError'))
+    await expect(calls[0]).rejects.toThrow('The caller has left.')
+    expect(await calls[1]).toBe('value')
+  })
+
+  it('listens once to a client, however many caches it has', async () => {
+    await using single = await patientClients({ url: redisUrl(), clients: { a: { db: 5 } } })
+    const client = single.client('a')
+    const before = client.listenerCount('close')
+    const caches = Array.from({ length: 12 }, (_, cache) =>
+      createTrackedCache({ client, prefix: `tracked:${process.pid}:many:${cache}:`, load }),
+    )
+    expect(client.listenerCount('close')).toBe(before + 1)
+    await Promise.all(caches.map((cache) => cache.close()))
+  })
+
   it('logs a listener that rejects, and tells the others', async () => {
     const logged: string[] = []
     await using opened = await open({ logger: collectingLogger(logged) })

@@ -423,7 +423,10 @@ describe('close', () => {
 
   it('returns in time when the server is frozen, and between two attempts to reconnect', async () => {
     await using server = await startPrivateRedis()
-    const frozen = await createRedisClients({ url: server.url, clients: { a: { commandTimeout: 100 } } })
+    const frozen = await createRedisClients({ url: server.url, clients: { a: { commandTimeout: 1_200 } } })
+    const blocking = frozen.duplicate('a', { blocking: true })
+    const waiting = failureOf(blocking.blpop('nothing', 0))
+    await until(async () => /cmd=blpop/.test(String(await frozen.client('a').client('LIST'))))
     const away = await createRedisClients({
       url: server.url,
       clients: { a: {} },
@@ -432,7 +435,8 @@ describe('close', () => {
     server.freeze()
     const begin = performance.now()
     await frozen.close()
-    expect(performance.now() - begin).toBeLessThan(1_500)
+    expect(performance.now() - begin).toBeLessThan(1_900)
+    expect(await waiting).toMatchObject({ code: 'ERR_REDIS_CLOSED' })
     server.thaw()
     await server.kill()
     await until(() => away.circuit('a').state === 'open')
@@ -501,6 +505,39 @@ describe('secrets', () => {
     for (const value of [wrong, malformed, reply, clients.client('a'), clients, clients.circuit('a')]) {
       seen.push(inspect(value, { depth: 12, showHidden: true }), JSON.stringify(value) ?? '')
     }
+    const client = clients.client('a')
+    for (const value of [
+      client.options,
+      client.pipeline().set('k', 'hunter4'),
+      client.multi().set('k', 'hunter4'),
+    ])
+      seen.push(inspect(value, { depth: 12 }))
+    expect(await client.pipeline().set('k', 'v').get('k').exec()).toEqual([
+      [null, 'OK'],
+      [null, 'v'],
+    ])
+    const echoes = [
+      ['ACL', 'SETUSER', 'bob', 'on', 'hunter5'],
+      ['ACL', 'SETUSER', 'bob', 'on', `hunter5'${'x'.repeat(300)}`],
+      ['ACL', 'DRYRUN', 'hunter5', 'get', 'x'],
+      ['ACL', 'CAT', 'hunter5'],
+      ['CLIENT', 'hunter5'],
+      ['CLIENT', 'KILL', 'TYPE', 'hunter5'],
+      ['CONFIG', 'SET', 'hunter5', '1'],
+      ['EVAL', 'return hunter5 ~ x', '0'],
+      ['FUNCTION', 'LOAD', '#!lua name=x hunter5'],
+    ] as const
+    for (const [command, ...args] of echoes) {
+      const echo = await failureOf(client.call(command, ...args))
+      seen.push(inspect(echo, { depth: 12, showHidden: true }))
+    }
+    const place = await failureOf(client.geoadd('g', '200.5', '10.25', 'home'))
+    expect(inspect(place)).not.toMatch(/200\.5|10\.25/)
+    const transaction = client
+      .multi()
+      .call('ACL', 'SETUSER', 'bob', 'hunter6')
+      .get('k', 'hunter6' as never)
+    seen.push(inspect(await failureOf(transaction.exec()), { depth: 12, showHidden: true }))
     expect(seen.join('\n')).not.toMatch(/hunter/)
   })
 

@@ -269,4 +269,10 @@ describe('rateLimitHeaders', () => {
       'x-ratelimit-reset': '1700000004',
     })
   })
+
+  it('refuses a burst that takes longer to come back than numbers reach', async () => {
+    const limiter = createRateLimiter({ client: plainClient() })
+    const limit = { limit: 1, period: '365d', burst: 1_000_000 } as const
+    await expect(limiter.consume('key', limit)).rejects.toThrow(/longer than 100 years/)
+  })
 })
