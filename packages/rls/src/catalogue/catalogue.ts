@@ -52,6 +52,8 @@ export interface CatalogueForeignKey {
 export interface CatalogueGrant {
   readonly grantee: string
   readonly privilege: string
+  /** It has been given WITH GRANT OPTION. */
+  readonly grantable?: true
 }
 
 /** A privilege on a single column. */
@@ -147,8 +149,8 @@ export async function readCatalogue(database: Queryable): Promise<Catalogue> {
 }
 
 const grantsOf = (acl: string, kind: string, owner: string): string =>
-  `(select coalesce(json_agg(json_build_object('grantee', case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end,
-    'privilege', lower(a.privilege_type)) order by a.privilege_type, pg_get_userbyid(a.grantee) collate "C"), '[]')
+  `(select coalesce(json_agg(json_strip_nulls(json_build_object('grantee', case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end,
+    'privilege', lower(a.privilege_type), 'grantable', nullif(a.is_grantable, false))) order by a.privilege_type, pg_get_userbyid(a.grantee) collate "C"), '[]')
     from aclexplode(coalesce(${acl}, acldefault('${kind}', ${owner}))) a where a.grantee <> ${owner})`
 
 const granteesOf = (acl: string, kind: string, owner: string): string =>
@@ -270,6 +272,7 @@ select json_build_object(
     from pg_largeobject_metadata l), '[]'),
   'defaultGrants', coalesce((
     select json_agg(json_build_object('owner', pg_get_userbyid(d.defaclrole),
-      'grantee', case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end, 'privilege', lower(a.privilege_type)))
+      'grantee', case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end, 'privilege', lower(a.privilege_type))
+      order by pg_get_userbyid(d.defaclrole) collate "C", a.privilege_type, pg_get_userbyid(a.grantee) collate "C")
     from pg_default_acl d, aclexplode(d.defaclacl) a where d.defaclobjtype = 'r' and a.grantee <> d.defaclrole), '[]')
 ) as catalogue`

@@ -1,6 +1,6 @@
 /** One difference between two snapshots. */
 export interface PolicyChange extends Change {
-  /** The table, view or function. */
+  /** The table, view, function, schema or role. */
   readonly object: string
 }
 

@@ -1,7 +1,13 @@
 import type { CatalogueColumnGrant, CatalogueGrant } from './catalogue.ts'
 import { diffPolicyLists } from './diff-policy-lists.ts'
 import { changeOf, without, type Change, type PolicyChange } from './policy-change.ts'
-import type { FunctionSecurity, PolicySnapshot, RelationSecurity } from './policy-snapshot.ts'
+import { diffRoles } from './diff-roles.ts'
+import type {
+  ContainerSecurity,
+  FunctionSecurity,
+  PolicySnapshot,
+  RelationSecurity,
+} from './policy-snapshot.ts'
 
 export interface PolicyDiffOptions {
   /** Roles that see everything anyway (system and owner): what changes for them alone is safe. */
@@ -19,6 +25,14 @@ export function diffPolicies(
   return [
     ...eachOf(before.relations, after.relations, (was, is) => diffRelation(was, is, trusted)),
     ...eachOf(before.functions, after.functions, (was, is) => diffFunction(was, is, trusted, after)),
+    ...eachOf(before.containers, after.containers, (was, is) => diffContainer(was, is, trusted)),
+    ...diffRoles(before, after, trusted),
+    ...eachOf(before.defaultGrants, after.defaultGrants, (was = [], is = []) =>
+      diffGrants(was, is, trusted).map((change) => ({
+        ...change,
+        change: `${change.change} on each table that it creates`,
+      })),
+    ),
   ].toSorted((a, b) => order.indexOf(a.class) - order.indexOf(b.class))
 }
 
@@ -67,6 +81,22 @@ function diffRelation(
     ...diffGrants(before.grants, after.grants, trusted),
     ...diffGrants(before.columnGrants.map(ofColumn), after.columnGrants.map(ofColumn), trusted),
     ...diffPolicyLists(before.policies, after.policies, trusted),
+  ]
+}
+
+function diffContainer(
+  before: ContainerSecurity | undefined,
+  after: ContainerSecurity | undefined,
+  trusted: Trusted,
+): readonly Change[] {
+  if (after === undefined) return [changeOf('breaking', 'the schema is gone')]
+  if (before === undefined) {
+    const grants = diffGrants([], after.grants, trusted)
+    return grants.length === 0 ? [changeOf('safe', 'a new schema')] : grants
+  }
+  return [
+    ...diffOwner(before.owner, after.owner, trusted, []),
+    ...diffGrants(before.grants, after.grants, trusted),
   ]
 }
 
@@ -128,11 +158,20 @@ function ofColumn(grant: CatalogueColumnGrant): CatalogueGrant {
   return { grantee: grant.grantee, privilege: `${grant.privilege} (${grant.column})` }
 }
 
+/** WITH GRANT OPTION is a right of its own. */
+function withGrantOptions(grants: readonly CatalogueGrant[]): readonly CatalogueGrant[] {
+  return grants.flatMap((grant) =>
+    grant.grantable ? [grant, { ...grant, privilege: `the grant option for ${grant.privilege}` }] : [grant],
+  )
+}
+
 function diffGrants(
-  before: readonly CatalogueGrant[],
-  after: readonly CatalogueGrant[],
+  grantsBefore: readonly CatalogueGrant[],
+  grantsAfter: readonly CatalogueGrant[],
   trusted: Trusted,
 ): readonly Change[] {
+  const before = withGrantOptions(grantsBefore)
+  const after = withGrantOptions(grantsAfter)
   const key = ({ grantee, privilege }: CatalogueGrant): string => `${privilege} to ${grantee}`
   const had = new Set(before.map(key))
   const has = new Set(after.map(key))

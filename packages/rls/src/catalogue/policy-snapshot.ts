@@ -40,24 +40,84 @@ export interface FunctionSecurity {
   readonly digest: string
 }
 
+/** What a role may do whatever it has been granted here. */
+export interface RoleSecurity {
+  readonly attributes: readonly string[]
+  readonly memberOf: readonly string[]
+}
+
+export interface ContainerSecurity {
+  readonly owner: string
+  readonly grants: readonly CatalogueGrant[]
+}
+
 /**
- * The security of every table, view and function by name. JSON, in a stable order: keep it in the repository and
+ * The security of every table, view, function and schema, and of the roles that have rights here. JSON, in a stable order: keep it in the repository and
  * compare.
  */
 export interface PolicySnapshot {
   readonly relations: Readonly<Record<string, RelationSecurity>>
   readonly functions: Readonly<Record<string, FunctionSecurity>>
+  /** Schemas by name, and the database as `database`. */
+  readonly containers: Readonly<Record<string, ContainerSecurity>>
+  /** The roles that something here belongs or is granted to, and their members. */
+  readonly roles: Readonly<Record<string, RoleSecurity>>
+  /** What is granted on each table that a role creates, by that role. */
+  readonly defaultGrants: Readonly<Record<string, readonly CatalogueGrant[]>>
 }
 
 export async function readPolicySnapshot(database: Queryable): Promise<PolicySnapshot> {
   return snapshotOf(await readCatalogue(database))
 }
 
-export function snapshotOf({ relations, functions }: Catalogue): PolicySnapshot {
+export function snapshotOf(catalogue: Catalogue): PolicySnapshot {
+  const { relations, functions, schemas, database, defaultGrants } = catalogue
   return {
+    containers: Object.fromEntries(
+      [...schemas.filter(({ name }) => name !== 'quintet'), { ...database, name: 'database' }].map(
+        ({ name, owner, grants }) => [name, { owner, grants }],
+      ),
+    ),
+    roles: rolesOf(catalogue),
+    defaultGrants: Object.fromEntries(
+      [...Map.groupBy(defaultGrants, ({ owner }) => owner)].map(([owner, grants]) => [
+        owner,
+        grants.map(({ grantee, privilege }) => ({ grantee, privilege })),
+      ]),
+    ),
     relations: Object.fromEntries(relations.map((relation) => [relation.name, securityOf(relation)])),
     functions: Object.fromEntries(functions.map((one) => [one.name, functionSecurityOf(one)])),
   }
+}
+
+/** The other roles of the server belong to other databases. */
+function rolesOf({
+  relations,
+  functions,
+  schemas,
+  database,
+  defaultGrants,
+  roles,
+}: Catalogue): Readonly<Record<string, RoleSecurity>> {
+  const holders = new Set([
+    ...[...relations, ...functions, ...schemas, database, ...defaultGrants].map(({ owner }) => owner),
+    ...[...schemas, database].flatMap(({ grants }) => grants.map(({ grantee }) => grantee)),
+    ...relations.flatMap(({ grants, columnGrants, policies }) => [
+      ...[...grants, ...columnGrants].map(({ grantee }) => grantee),
+      ...policies.flatMap((policy) => policy.roles),
+    ]),
+    ...functions.flatMap(({ grantees }) => grantees),
+    ...defaultGrants.map(({ grantee }) => grantee),
+  ])
+  // A set that grows while it is walked: the members of members are found too.
+  for (const holder of holders)
+    for (const { name, memberOf } of roles) if (memberOf.includes(holder)) holders.add(name)
+  const counts = (name: string): boolean => holders.has(name) || name.startsWith('pg_')
+  return Object.fromEntries(
+    roles
+      .filter(({ name }) => holders.has(name))
+      .map(({ name, attributes, memberOf }) => [name, { attributes, memberOf: memberOf.filter(counts) }]),
+  )
 }
 
 function securityOf(relation: CatalogueRelation): RelationSecurity {
@@ -114,6 +174,15 @@ export function renameRoles(snapshot: PolicySnapshot, names: ReadonlyMap<string,
       owner: rename(one.owner),
       grantees: one.grantees.map(rename),
     })),
+    containers: mapValues(snapshot.containers, ({ owner, grants }) => ({
+      owner: rename(owner),
+      grants: renameGrants(grants),
+    })),
+    roles: renameKeys(
+      mapValues(snapshot.roles, (role) => ({ ...role, memberOf: role.memberOf.map(rename) })),
+      rename,
+    ),
+    defaultGrants: renameKeys(mapValues(snapshot.defaultGrants, renameGrants), rename),
   }
 }
 
@@ -122,4 +191,11 @@ function mapValues<Value>(
   change: (value: Value) => Value,
 ): Readonly<Record<string, Value>> {
   return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, change(value)]))
+}
+
+function renameKeys<Value>(
+  record: Readonly<Record<string, Value>>,
+  rename: (key: string) => string,
+): Readonly<Record<string, Value>> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [rename(key), value]))
 }

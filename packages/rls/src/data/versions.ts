@@ -1,5 +1,5 @@
 import { refuseUnknownKeys } from '@quintet/core/kit'
-import { sql, type Kysely } from 'kysely'
+import { sql, type Kysely, type RawBuilder } from 'kysely'
 import { RlsError } from '../errors.ts'
 
 export interface VersionedUpdate {
@@ -19,7 +19,8 @@ export interface VersionedUpdate {
  * returns the row.
  *
  * @throws RlsError `ERR_RLS_VERSION_CONFLICT` (kind `conflict`, 409 over HTTP) when the row has moved on, is
- *   gone or belongs to somebody else.
+ *   gone or belongs to another tenant.
+ * @throws PostgreSQL's `21000` when the key finds several rows; none of them is changed then.
  */
 export async function updateVersioned<Row extends object = Record<string, unknown>, Database = unknown>(
   db: Kysely<Database>,
@@ -39,10 +40,19 @@ export async function updateVersioned<Row extends object = Record<string, unknow
   const { rows } = await sql<Row>`
     update ${sql.table(update.table)} set ${sql.join([...changes, sql`${version} = ${version} + 1`])}
     where ${sql.join(matches, sql` and `)} and ${version} = ${update.version}
+      and ${oneRow(update, matches)}
     returning *`.execute(db)
   const [row] = rows
   if (row === undefined) throw versionConflict(update)
   return row
+}
+
+/**
+ * Fails with `21000` (cardinality violation) where the key finds several rows, before any of them is changed: it is asked
+ * once, ahead of the update.
+ */
+function oneRow({ table }: VersionedUpdate, matches: readonly RawBuilder<unknown>[]): RawBuilder<boolean> {
+  return sql<boolean>`(select true from ${sql.table(table)} where ${sql.join(matches, sql` and `)})`
 }
 
 function versionConflict({ table, version }: VersionedUpdate): RlsError {

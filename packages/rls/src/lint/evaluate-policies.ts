@@ -67,17 +67,21 @@ async function evaluatePolicy(
   })
   if (tenants === undefined) return unevaluated(`${tenantColumn} is of a type without samples`)
   const seen = new Set<string>()
+  let undecided: string | undefined
   for (const { clause, commands, verb } of clauses) {
     for (const command of commands) {
       if (policy.command !== 'all' && policy.command !== command) continue
-      const written = combined(subject, policy, command, clause)
+      const { expression: written, mixed } = combined(subject, policy, command, clause)
       for (const role of subject.tenantRoles) {
         const expression = asRole(written, quoteText(role))
         if (seen.has(expression)) continue
         seen.add(expression)
         const answer = await whoIsAdmitted(connection, subject, tenants, expression)
         if (answer.failure !== undefined) return unevaluated(answer.failure)
-        if (answer.context === undefined) continue
+        if (answer.context === undefined) {
+          undecided ??= mixed[0]
+          continue
+        }
         return {
           rule: 'tenant-not-implied',
           severity: 'error',
@@ -87,7 +91,15 @@ async function evaluatePolicy(
       }
     }
   }
-  return undefined
+  return undecided === undefined
+    ? undefined
+    : unevaluated(`what ${undecided} admits depends on other columns too. Compare ${tenantColumn} by itself`)
+}
+
+interface Combined {
+  readonly expression: string
+  /** Conditions that decide over the tenant and over other columns at once. */
+  readonly mixed: readonly string[]
 }
 
 /** The policy together with the restrictive ones that hold wherever it does, in their weakest form. */
@@ -96,7 +108,8 @@ function combined(
   policy: CataloguePolicy,
   command: Command,
   clause: 'USING' | 'WITH CHECK',
-): string {
+): Combined {
+  const mixed: string[] = []
   const holders = policy.roles.filter(isTenant)
   const restrictive = table.policies.filter(
     (other) =>
@@ -104,20 +117,52 @@ function combined(
       (other.command === 'all' || other.command === command) &&
       (other.roles.includes('public') || holders.every((role) => other.roles.includes(role))),
   )
-  return [policy, ...restrictive]
+  const expression = [policy, ...restrictive]
     .map((one) => (clause === 'USING' ? one.using : (one.check ?? one.using)) ?? 'true')
-    .map((expression) => weakestForm(expression, (condition) => isFree(condition, table, tenantColumn)))
+    .map((written) =>
+      weakestForm(written, (condition) => {
+        if (isMixed(condition, table, tenantColumn)) mixed.push(condition)
+        return isFree(condition, table, tenantColumn)
+      }),
+    )
     .join(' and ')
+  return { expression, mixed }
+}
+
+/**
+ * Whether a condition weighs the tenant of the row together with other columns, in anything but a comparison of two values:
+ * what it is for the values of the sample rows says nothing of others.
+ */
+function isMixed(condition: string, table: CatalogueRelation, tenantColumn: string): boolean {
+  if (readsTables(condition) || isComparison(condition)) return false
+  const names = namesIn(condition)
+  return (
+    (names.has(tenantColumn) || settingsOf(condition).includes('app.tenant_id')) &&
+    table.columns.some(({ name }) => name !== tenantColumn && names.has(name))
+  )
+}
+
+/** Whether a condition compares two columns, or a column with a setting. */
+function isComparison(condition: string): boolean {
+  const value = String.raw`\(*(?:"[^"]+"|[a-z_][\w$]*|\( SELECT [^(]*\(?current_setting\([^()]*\)[^()]*\)[^()]*\)?)(?:\)*::[\w ]+)*\)*`
+  return new RegExp(`^${value} (?:=|<>|<|>|<=|>=) ${value}$`).test(condition)
+}
+
+function readsTables(condition: string): boolean {
+  const code = withoutLiterals(condition)
+  return /\bSELECT\b/i.test(code) && /(?<!DISTINCT )\bFROM\b/i.test(code)
+}
+
+/** Names of columns, functions and words, but not of the types that values are cast to. */
+function namesIn(condition: string): ReadonlySet<string> {
+  const code = withoutLiterals(condition).replaceAll(/::[a-z_][\w$]*/g, '')
+  return new Set([...code.matchAll(/"((?:[^"]|"")+)"|[a-z_][\w$]*/g)].map(([all, quoted]) => quoted ?? all))
 }
 
 /** Whether a condition speaks of the row or the context, but not of a tenant. */
 function isFree(condition: string, table: CatalogueRelation, tenantColumn: string): boolean {
-  if (settingsOf(condition).includes('app.tenant_id')) return false
-  const code = withoutLiterals(condition)
-  if (/\bSELECT\b/i.test(code) && /(?<!DISTINCT )\bFROM\b/i.test(code)) return false
-  const names = new Set(
-    [...code.matchAll(/"((?:[^"]|"")+)"|[a-z_][\w$]*/g)].map(([all, quoted]) => quoted ?? all),
-  )
+  if (settingsOf(condition).includes('app.tenant_id') || readsTables(condition)) return false
+  const names = namesIn(condition)
   if (names.has(tenantColumn)) return false
   return settingsOf(condition).length > 0 || table.columns.some(({ name }) => names.has(name))
 }
@@ -174,7 +219,7 @@ async function isAdmitted(
   return (rows[0] as { admitted: boolean }).admitted
 }
 
-/** Rows of the other tenant: empty otherwise, with each truth value, and with the own tenant elsewhere. */
+/** Rows of the other tenant: empty otherwise, with each truth value, and with one of the tenants elsewhere. */
 function sampleRows(
   table: CatalogueRelation,
   tenant: CatalogueColumn,
@@ -191,6 +236,7 @@ function sampleRows(
     filled('boolean', true),
     filled('boolean', false),
     filled(tenant.type, own),
+    filled(tenant.type, other),
   ]
 }
 

@@ -34,7 +34,28 @@ const statements: readonly (readonly [RegExp, BlockingRule, string])[] = [
   ],
   [
     new RegExp(
-      String.raw`^(?:cluster|vacuum\s+(?:full\b|\([^)]*\bfull\b[^)]*\)))\s+(?:verbose\s+)?${name}`,
+      String.raw`^reindex\s+(?:\([^)]*\)\s*)?(?:schema|database|system)\s+(?!concurrently\b)(?:${name})?`,
+      'i',
+    ),
+    'blocking-index',
+    'builds all indexes while nobody can write. Use REINDEX … CONCURRENTLY, without a transaction.',
+  ],
+  [
+    new RegExp(
+      String.raw`^alter\s+domain\s+${name}\s+(?:set\s+not\s+null|add\s+(?:constraint\s+\S+\s+)?(?:not\s+null|check)\b(?![\s\S]*\bnot\s+valid\b))`,
+      'i',
+    ),
+    'blocking-constraint',
+    'reads every table that has a column of the domain while nobody can write to it. Add the constraint NOT VALID, and VALIDATE it in a migration of its own.',
+  ],
+  [
+    /^(?:cluster|vacuum\s+(?:full\b|\([^)]*\bfull\b[^)]*\)))(?:\s+(?:verbose|analyze))*\s*$/i,
+    'blocking-rewrite',
+    'writes every table anew while nobody can read it.',
+  ],
+  [
+    new RegExp(
+      String.raw`^(?:cluster|vacuum\s+(?:full\b|\([^)]*\bfull\b[^)]*\)))\s+(?:(?:verbose|analyze)\s+)*${name}`,
       'i',
     ),
     'blocking-rewrite',
@@ -51,6 +72,12 @@ const statements: readonly (readonly [RegExp, BlockingRule, string])[] = [
     'keeps others from the table until the migration has ended.',
   ],
 ]
+
+/** An action that adds a column, and no constraint. */
+const addColumn = String.raw`^add\s+(?!constraint\b|foreign\b|check\b|unique\b|primary\b|exclude\b)`
+
+/** A call in a default that may give another value for each row; words and types before a parenthesis are none. */
+const volatileCall = String.raw`(?<![\w.]|::\s*)(?!(?:now|nullif|coalesce|greatest|least|current_\w+|localtime\w*|statement_timestamp|transaction_timestamp|lower|upper|to_jsonb?|jsonb?_build_\w+|make_\w+|array|row|and|or|not|in|any|all|case|when|then|else|check|unique|key|using|references|include|with|collate)\s*\()[a-z_][\w.]*\s*\(`
 
 const actions: readonly (readonly [RegExp, BlockingRule, string])[] = [
   [
@@ -74,12 +101,30 @@ const actions: readonly (readonly [RegExp, BlockingRule, string])[] = [
     'writes the table anew while nobody can read it. Add a column of the new type, and fill it in steps.',
   ],
   [
-    /^add\s+(?!constraint\b|foreign\b|check\b|unique\b|primary\b|exclude\b)[\s\S]*(?:\bgenerated\b|\b(?:small|big)?serial\b|\bdefault\s+(?:\(\s*)*(?!now\b|current_|nullif\b|current_setting\b|statement_timestamp\b|transaction_timestamp\b)[a-z_][\w.]*\s*\()/i,
+    /^attach\s+partition\b/i,
+    'blocking-constraint',
+    'reads every row of the partition while nobody can write to it, unless a valid CHECK implies its bounds. Add that before.',
+  ],
+  [
+    new RegExp(String.raw`${addColumn}[\s\S]*\b(?:unique|primary\s+key)\b`, 'i'),
+    'blocking-unique',
+    'builds an index while nobody can read or write. Add the column, build the index CONCURRENTLY, and add the constraint USING INDEX.',
+  ],
+  [
+    new RegExp(
+      String.raw`${addColumn}[\s\S]*(?:\bgenerated\b|\b(?:small|big)?serial\b|\bdefault\b[\s\S]*${volatileCall})`,
+      'i',
+    ),
     'blocking-rewrite',
     'writes the table anew while nobody can read it. Add the column without it, and fill it in steps.',
   ],
   [
-    /^add\s+(?!constraint\b|foreign\b|check\b|unique\b|primary\b|exclude\b)[\s\S]*\breferences\b/i,
+    new RegExp(String.raw`${addColumn}[\s\S]*\bcheck\b`, 'i'),
+    'blocking-constraint',
+    'reads every row while nobody can read or write. Add the column, then the constraint NOT VALID, and VALIDATE it in a migration of its own.',
+  ],
+  [
+    new RegExp(String.raw`${addColumn}[\s\S]*\breferences\b`, 'i'),
     'blocking-constraint',
     'locks the table that is referred to as well. Add the column, then the constraint NOT VALID, and VALIDATE it in a migration of its own.',
   ],
@@ -109,32 +154,60 @@ export function findBlockingDdl(migration: readonly string[]): readonly Blocking
     const statement = withoutComments(firstWords(text), { quotes: 'kept' })
     const makes = createTable.exec(statement)?.[1]
     if (makes !== undefined) created.add(bare(makes))
-    return blockingIn(statement).filter(({ table }) => !created.has(bare(table)))
+    return [statement, ...statementsOfBlock(statement)]
+      .flatMap(blockingIn)
+      .filter(({ table }) => !created.has(bare(table)))
+  })
+}
+
+/** The statements that a DO block runs as they stand, or has executed as a text. */
+function statementsOfBlock(statement: string): readonly string[] {
+  const [, , dollars, quoted] =
+    /^do\s+(?:language\s+\w+\s+)?(?:\$(\w*)\$([\s\S]*?)\$\1\$|'((?:[^']|'')*)')/i.exec(statement) ?? []
+  const body = dollars ?? quoted?.replaceAll("''", "'")
+  if (body === undefined) return []
+  return splitParts(withoutComments(body, { quotes: 'kept' }), ';').flatMap((part) => {
+    const [, executed] = /\bexecute\s+(?:format\s*\(\s*)?'((?:[^']|'')*)'/i.exec(part) ?? []
+    // The placeholders of format() stand for names.
+    if (executed !== undefined)
+      return [
+        executed
+          .replaceAll("''", "'")
+          .replaceAll(/%(?:\d+\$)?[ILs]/g, 'given')
+          .trim(),
+      ]
+    const [, direct] =
+      /^(?:[\s\S]*?\b(?:begin|then|else|loop)\s+)?((?:alter|create|reindex|cluster|refresh|lock)\s[\s\S]*)$/i.exec(
+        part,
+      ) ?? []
+    return direct === undefined ? [] : [direct]
   })
 }
 
 function blockingIn(statement: string): readonly BlockingStatement[] {
   for (const [pattern, rule, message] of statements) {
-    const table = pattern.exec(statement)?.[1]
-    if (table !== undefined) return [{ rule, table, message }]
+    const found = pattern.exec(statement)
+    if (found !== null) return [{ rule, table: found[1] ?? 'the whole database', message }]
   }
   const [, table, rest = ''] = alterTable.exec(statement) ?? []
   if (table === undefined) return []
-  return splitActions(rest).flatMap((action) => {
-    const found = actions.find(([pattern]) => pattern.test(action))
+  return splitParts(rest, ',').flatMap((action) => {
+    // Neither what stands in a text nor in a quoted name is a word of the statement.
+    const words = action.replaceAll(/'(?:[^']|'')*'/g, "''").replaceAll(/"(?:[^"]|"")*"/g, '""')
+    const found = actions.find(([pattern]) => pattern.test(words))
     return found === undefined ? [] : [{ rule: found[1], table, message: found[2] }]
   })
 }
 
-/** The parts between commas that stand in no parentheses and no literal. */
-function splitActions(text: string): readonly string[] {
+/** The parts between separators that stand in no parentheses and no literal. */
+function splitParts(text: string, separator: ',' | ';'): readonly string[] {
   const parts: string[] = []
   let depth = 0
   let from = 0
-  for (const { 0: token, index } of text.matchAll(/'(?:[^']|'')*'|"(?:[^"]|"")*"|[(),]/g)) {
+  for (const { 0: token, index } of text.matchAll(/'(?:[^']|'')*'|"(?:[^"]|"")*"|[(),;]/g)) {
     if (token === '(') depth++
     else if (token === ')') depth--
-    else if (token === ',' && depth === 0) {
+    else if (token === separator && depth === 0) {
       parts.push(text.slice(from, index))
       from = index + 1
     }

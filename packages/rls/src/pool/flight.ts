@@ -1,6 +1,6 @@
 import { haveSameOwner, type ContextSettings } from '../context/settings.ts'
 import type { StatementPlan } from '../wire/context-query.ts'
-import { statusOf, type Session, type Transaction } from './session.ts'
+import { isPipelined, statusOf, type Session, type Transaction } from './session.ts'
 
 /**
  * Decides what must travel ahead of one statement when the statement is written, not when it is called: one
@@ -17,6 +17,8 @@ export class FlightPlan implements StatementPlan {
   alone = false
   /** Whether the statement was written with what must travel ahead of it. */
   taken = false
+  /** Which statement of the session it is, in the order of writing. */
+  #number = 0
 
   constructor(session: Session, settings: ContextSettings | undefined) {
     this.#session = session
@@ -28,6 +30,7 @@ export class FlightPlan implements StatementPlan {
   /** Called as the statement is written. */
   take(): void {
     this.taken = true
+    this.#number = ++this.#session.written
     const transaction = this.#transaction
     this.begin = transaction === undefined || transaction.begun ? undefined : transaction.begin
     if (transaction) transaction.begun = true
@@ -56,8 +59,10 @@ export class FlightPlan implements StatementPlan {
 
   /** PostgreSQL has carried out the statement. */
   done(): void {
-    // A transaction of the holder may still be rolled back, and the state of before comes back with it.
-    if (this.seal && this.alone) this.#session.sealedFor = this.settings
+    // A transaction of the holder may still be rolled back, and the state of before comes back with it. What has been
+    // written since works for others, perhaps.
+    const isLast = this.#session.written === this.#number
+    if (this.seal && this.alone && isLast) this.#session.sealedFor = this.settings
   }
 
   /** The transaction is rolled back, and begins anew with this statement. */
@@ -72,7 +77,9 @@ export class FlightPlan implements StatementPlan {
   }
 }
 
+/** Of pipelined statements the last answer tells nothing: what was written after it may have opened or ended a transaction. */
 function isOpen(session: Session, transaction: Transaction | undefined): boolean {
+  if (session.pending > 1 && isPipelined(session.client)) return transaction !== undefined
   const status = statusOf(session.client)
   return typeof status === 'string' ? status !== 'I' : transaction !== undefined
 }

@@ -36,6 +36,8 @@ export interface Session {
   tainted: boolean
   /** Statements that have not been answered. */
   pending: number
+  /** Statements that have been written. */
+  written: number
   /** A cursor or stream that has not ended. */
   streaming: boolean
   /** Of the invocation that took the connection: once it has aborted, the connection carries only the end of its transaction. */
@@ -54,6 +56,7 @@ export function createSession(client: PoolClient, options: SessionOptions): Sess
     sealedFor: null,
     tainted: false,
     pending: 0,
+    written: 0,
     streaming: false,
     signal: undefined,
     leave: undefined,
@@ -94,4 +97,9 @@ export const unansweredAfter = 5_000
 /** The transaction status of the last ReadyForQuery; undefined for a driver that does not tell. */
 export function statusOf(client: PoolClient): string | null | undefined {
   return (client as unknown as { getTransactionStatus?: () => string | null }).getTransactionStatus?.()
+}
+
+/** Whether the driver writes statements before the ones ahead of them are answered. */
+export function isPipelined(client: PoolClient): boolean {
+  return (client as unknown as { pipeline?: boolean }).pipeline === true
 }

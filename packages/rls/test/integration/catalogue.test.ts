@@ -431,6 +431,31 @@ describe('lintCatalogue', () => {
     expect(findings, formatLint(findings)).toEqual([])
   })
 
+  const setting = `(select nullif(current_setting('app.tenant_id', true), '')::uuid)`
+  it.each([
+    `tenant_id = case when status = 'public' then tenant_id else ${setting} end`,
+    `(case when status = 'public' then true else tenant_id = ${setting} end) is true`,
+    `coalesce(case when status = 'public' then true end, tenant_id = ${setting})`,
+    `coalesce(nullif(tenant_id = ${setting}, false), status = 'public')`,
+    `greatest(tenant_id = ${setting}, status = 'public')`,
+    `((tenant_id = ${setting})::int + (status = 'public')::int) > 0`,
+    `tenant_id in (${setting}, case when length(status) > 3 then tenant_id end)`,
+    `array[tenant_id] && array[${setting}, partner_id]`,
+    `tenant_id = partner_id`,
+  ])('does not let pass what may admit rows of others by their other columns: %s', async (expression) => {
+    const findings = await lintWith([
+      'create table shared (tenant_id uuid not null, status text, partner_id uuid)',
+      'alter table shared enable row level security, force row level security',
+      `create policy p on shared for select to TENANT using (${expression})`,
+    ])
+    expect(findings).toContainEqual(
+      expect.objectContaining({
+        rule: expect.stringMatching(/^(?:policy-not-evaluated|tenant-not-implied)$/),
+        object: 'public.shared.p',
+      }),
+    )
+  })
+
   it('tells a policy that it cannot evaluate', async () => {
     const findings = await lintWith([
       'create function broken() returns boolean language sql as $$ select true $$',
@@ -553,6 +578,15 @@ describe('diffPolicies', () => {
 
   it.each([
     ['safe', 'create table fresh (id int)'],
+    ['safe', 'alter role SYSTEM createdb'],
+    ['dangerous', 'alter role TENANT bypassrls'],
+    ['dangerous', 'alter role LOGIN createrole'],
+    ['dangerous', 'grant pg_read_all_data to TENANT'],
+    ['dangerous', 'grant pg_read_all_data to LOGIN'],
+    ['dangerous', 'create schema other; grant all on schema other to TENANT'],
+    ['dangerous', 'grant create on schema public to TENANT'],
+    ['dangerous', 'alter default privileges grant all on tables to TENANT'],
+    ['dangerous', 'grant select on notes to TENANT with grant option'],
     ['safe', 'create policy s on notes for all to SYSTEM using (true)'],
     ['dangerous', 'alter table notes disable row level security'],
     ['dangerous', 'alter table notes no force row level security'],
@@ -687,6 +721,30 @@ describe('diffPolicies', () => {
     })
     await admin.query('rollback')
     expect(changes.map((change) => change.class)).toEqual(['safe'])
+  })
+
+  it('tells of a group that tenants become members of, and of one that they leave', async () => {
+    const { tenant } = fixture.roles
+    const group = `helpdesk_${process.pid}`
+    await admin.query('begin')
+    try {
+      await admin.query(`create role ${group}`)
+      await admin.query(`create policy group_policy on notes for select to ${group} using (true)`)
+      const before = await readPolicySnapshot(admin)
+      await admin.query(`grant ${group} to ${tenant}`)
+      const after = await readPolicySnapshot(admin)
+      expect(diffPolicies(before, after)).toEqual([
+        {
+          ...{ object: `role ${tenant}`, class: 'dangerous', change: `is a member of ${group} now` },
+          ...{ roles: [tenant], gain: 'see and do' },
+        },
+      ])
+      expect(diffPolicies(after, before)).toMatchObject([
+        { object: `role ${tenant}`, class: 'breaking', change: `is no longer a member of ${group}` },
+      ])
+    } finally {
+      await admin.query('rollback')
+    }
   })
 
   it('plans no policies over a pool, whose connections share no transaction', async () => {
@@ -993,7 +1051,10 @@ it('keeps statements of policies readable', () => {
         select string_agg(polname, ', ' order by polname) into others from pg_catalog.pg_policy
         where polrelid = 'notes'::regclass and polpermissive
           and coalesce(obj_description(oid, 'pg_policy'), '') <> 'quintet'
-          and polroles && array[0, (select oid from pg_catalog.pg_roles where rolname = 't')]::oid[];
+          and exists (
+            select from unnest(polroles) held, pg_catalog.pg_roles tenant where tenant.rolname = 't'
+              and case held when 0 then true else pg_catalog.pg_has_role(tenant.oid, held, 'MEMBER') end
+          );
         if others is not null then
           raise exception 'the table % admits tenants by policies that are not declared: %', 'notes', others
             using hint = 'Drop them, or declare them with customPolicy.';

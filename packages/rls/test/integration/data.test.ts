@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
-import { Kysely, PostgresDialect } from 'kysely'
+import { Kysely, PostgresDialect, sql } from 'kysely'
 import { until } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { runWithRlsContext } from '../../src/index.ts'
@@ -226,6 +226,14 @@ describe('updateVersioned', () => {
       ).rejects.toThrow('updateVersioned.key.title')
       const both = await Promise.allSettled([change(3), change(3)])
       expect(both.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
+      await expect(
+        updateVersioned(db, { table: 'notes', key: { version: 1 }, version: 1, set: { size: 9 } }),
+      ).resolves.toMatchObject({ title: 'a2' })
+      await sql`update notes set version = 1`.execute(db)
+      await expect(
+        updateVersioned(db, { table: 'notes', key: { version: 1 }, version: 1, set: { size: 8 } }),
+      ).rejects.toMatchObject({ code: '21000' })
+      expect((await sql`select from notes where size = 8`.execute(db)).rows).toEqual([])
     })
     await db.destroy()
     await fixture.asOwner('alter table notes drop column version')

@@ -27,6 +27,20 @@ describe('findBlockingDdl', () => {
     ['blocking-rewrite', 'vacuum (analyze, full) notes'],
     ['blocking-rewrite', 'refresh materialized view totals'],
     ['blocking-lock', 'lock table notes in exclusive mode'],
+    ['blocking-unique', 'alter table notes add column email text unique'],
+    ['blocking-unique', 'alter table notes add id2 int primary key'],
+    ['blocking-constraint', 'alter table notes add column n int check (n > 0)'],
+    ['blocking-rewrite', "alter table notes add column tok text default 'x' || gen_random_uuid()::text"],
+    ['blocking-not-null', 'alter table notes alter "a b" set not null'],
+    ['blocking-rewrite', 'alter table notes alter column "a b" type bigint'],
+    ['blocking-constraint', "alter table notes attach partition old for values from ('2020') to ('2021')"],
+    ['blocking-constraint', 'alter domain email add constraint c check (value > 0)'],
+    ['blocking-index', 'reindex database media'],
+    ['blocking-index', 'reindex (verbose) schema public'],
+    ['blocking-rewrite', 'vacuum full'],
+    ['blocking-rewrite', 'vacuum (full, analyze)'],
+    ['blocking-not-null', 'do $$ begin if true then alter table notes alter id set not null; end if; end $$'],
+    ['blocking-index', "do $x$ begin execute format('create index on %I (id)', 'notes'); end $x$"],
   ])('finds %s in %s', (rule, text) => {
     expect(rules(text)).toEqual([rule])
   })
@@ -46,6 +60,11 @@ describe('findBlockingDdl', () => {
     'alter table notes enable row level security, force row level security',
     'create table notes (id int primary key); create index on notes (id); alter table public.notes add check (id > 0)',
     '-- create index on notes (id)\nselect 1',
+    'alter table notes add column price numeric(10, 2) default 0::numeric(10, 2) not null',
+    'alter table notes add column "unique" text',
+    'alter domain email add constraint c check (value > 0) not valid',
+    'reindex database concurrently media',
+    'create table parts (id int); alter table parts add column n int unique',
     "do $$ begin perform 'create index on notes (id)'; end $$",
   ])('finds nothing in %s', (text) => {
     expect(rules(text)).toEqual([])

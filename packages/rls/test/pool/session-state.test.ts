@@ -110,3 +110,27 @@ describe.each([['auto'], ['transaction']] as const)('the state of a session, in 
     })
   })
 })
+
+describe('the state of a session whose statements are pipelined', () => {
+  const [, look, none] = states['a setting']!
+
+  it('does not reach a statement that is written while those of others are on their way', async () => {
+    const pool = fixture.pool({}, { max: 1, pipeline: true } as never)
+    await runWithRlsContext(contextA, async () => {
+      const client = await pool.connect()
+      const asB = (text: string) => runWithRlsContext(contextB, () => client.query<{ seen: unknown }>(text))
+      const first = asB('select 1')
+      const left = client.query('select leave_setting() from pg_sleep(0.2)')
+      await first
+      expect(none).toContain((await asB(look)).rows[0]?.seen)
+      await left
+      await client.query('begin')
+      await client.query('select leave_setting()')
+      const committed = client.query('commit')
+      expect(none).toContain((await asB(look)).rows[0]?.seen)
+      await committed
+      client.release()
+    })
+    await pool.end()
+  })
+})
