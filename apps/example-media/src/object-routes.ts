@@ -3,7 +3,7 @@ import { asSystem } from '@quintet/rls'
 import { z } from 'zod'
 import { sniffImage } from './images/sniff.ts'
 import { maxEdge, Transform, variantOf } from './images/transform.ts'
-import { beginObject, completeObject, forgetObject, getObject, overQuota, viewObject } from './objects.ts'
+import { beginObject, completeObject, forgetObject, getObject, growObject, viewObject } from './objects.ts'
 import { serveContent } from './serve-content.ts'
 import type { MediaServices } from './services.ts'
 import { thumbnailVariant } from './thumbnail-events.ts'
@@ -46,7 +46,7 @@ const upload = route({
     const announced = { id, tenantId, ownerId, name, contentType, size: lengthOf(request) }
     const room = await beginObject(db, announced, quota)
     try {
-      const body = within(room, request.body, () => overQuota(quota))
+      const body = takingRoom(request.body, room, (bytes) => growObject(db, id, bytes, quota))
       const { size, sha256, head } = await files.store(tenantId, id, body, signal)
       const imageFormat = sniffImage(head)
       const object = await db.transaction().execute(async (trx) => {
@@ -165,16 +165,22 @@ function lengthOf(request: Request): number {
   return Number(request.headers.get('content-length') ?? 0)
 }
 
-/** Ends with an error where there are more bytes. */
-async function* within(
-  bytes: number,
+/** How long an upload goes on before it says again that it does. */
+const touchEvery = 60_000
+
+/** Passes bytes on that have room: `grow` takes it as they come, and from time to time, which shows that they still do. */
+async function* takingRoom(
   body: AsyncIterable<Uint8Array>,
-  error: () => Error,
+  first: number,
+  grow: (bytes: number) => Promise<number>,
 ): AsyncIterable<Uint8Array> {
-  let left = bytes
+  let [room, size, touchedAt] = [first, 0, performance.now()]
   for await (const chunk of body) {
-    left -= chunk.length
-    if (left < 0) throw error()
+    size += chunk.length
+    if (size > room || performance.now() - touchedAt > touchEvery) {
+      room = await grow(size)
+      touchedAt = performance.now()
+    }
     yield chunk
   }
 }

@@ -1,6 +1,6 @@
 import { QuintetError } from '@quintet/core'
 import { defineKeyset, type KeysetPage, type KeysetRequest } from '@quintet/rls/data'
-import type { Kysely, Selectable, Transaction } from 'kysely'
+import { sql, type Kysely, type Selectable, type Transaction } from 'kysely'
 import { z } from 'zod'
 import type { Quota } from './config.ts'
 import type { ImageFormat } from './images/sniff.ts'
@@ -55,10 +55,10 @@ export async function getObject(db: Kysely<MediaTables>, id: string): Promise<St
 }
 
 /**
- * Begins an object: its row is there before its file, and takes the room that its size needs.
+ * Begins an object: its row is there before its file, and takes the first step of the room that its size needs.
  *
- * @returns how many bytes it may have.
- * @throws QuintetError `ERR_MEDIA_QUOTA` (too-large).
+ * @returns how many bytes of room it has.
+ * @throws QuintetError `ERR_MEDIA_QUOTA` (too-large), at once where what is announced has no room now.
  */
 export async function beginObject(
   db: Kysely<MediaTables>,
@@ -73,6 +73,7 @@ export async function beginObject(
   },
   quota: Quota,
 ): Promise<number> {
+  const taken = Math.min(object.size, stepOf(quota))
   return db.transaction().execute(async (trx) => {
     await trx
       .insertInto('objects')
@@ -82,14 +83,50 @@ export async function beginObject(
         owner_id: object.ownerId,
         name: object.name,
         content_type: object.contentType,
-        size: object.size,
+        size: taken,
         sha256: '',
         image_format: null,
         status: 'pending',
       })
       .execute()
-    return object.size + (await assertRoom(trx, quota))
+    if (object.size > taken + (await assertRoom(trx, quota))) throw overQuota(quota)
+    return taken
   })
+}
+
+/**
+ * Takes the room of an object whose bytes are coming: what has come, and where there is room a step more.
+ *
+ * @returns how many bytes of room it has.
+ * @throws QuintetError `ERR_MEDIA_NO_OBJECT` (not-found) when it was given up meanwhile, `ERR_MEDIA_QUOTA` (too-large).
+ */
+export async function growObject(
+  db: Kysely<MediaTables>,
+  id: string,
+  size: number,
+  quota: Quota,
+): Promise<number> {
+  return db.transaction().execute(async (trx) => {
+    await takeRoom(trx, id, size)
+    const ahead = Math.min(stepOf(quota), await assertRoom(trx, quota))
+    if (ahead > 0) await takeRoom(trx, id, size + ahead)
+    return size + ahead
+  })
+}
+
+async function takeRoom(trx: Transaction<MediaTables>, id: string, size: number): Promise<void> {
+  const { numUpdatedRows } = await trx
+    .updateTable('objects')
+    .set({ size, touched_at: sql<Date>`now()` })
+    .where('id', '=', id)
+    .where('status', '=', 'pending')
+    .executeTakeFirst()
+  if (numUpdatedRows === 0n) noObject()
+}
+
+/** How many bytes of room an upload takes ahead: what is announced and never sent leaves the room to others. */
+function stepOf({ bytes }: Quota): number {
+  return Math.ceil(bytes / 1_000)
 }
 
 /**

@@ -28,10 +28,10 @@ export async function reconcileObjects(
           .where((row) =>
             row.or([
               row('status', '=', 'removed'),
-              // No upload takes a day.
+              // Uploads touch their row each minute, as long as bytes come.
               row.and([
                 row('status', '=', 'pending'),
-                row('created_at', '<', sql<Date>`now() - interval '1 day'`),
+                row('touched_at', '<', sql<Date>`now() - interval '10 minutes'`),
               ]),
             ]),
           )

@@ -19,12 +19,14 @@ export interface MediaTables {
     status: 'pending' | 'ready' | 'removed'
     version: Generated<number>
     created_at: ColumnType<Date, never, never>
+    /** When bytes came last, give or take a minute; of uploads in progress. */
+    touched_at: ColumnType<Date, never, Date>
   }
   /** What each tenant keeps, counted by a trigger on objects, whatever their status is. */
   usage: {
     tenant_id: string
     objects: ColumnType<string, never, never>
-    /** Also what has been announced of uploads in progress. */
+    /** Also what has come of uploads in progress, and a step ahead of it. */
     bytes: ColumnType<string, never, never>
   }
 }

@@ -24,8 +24,8 @@ it('leaves no file without a row and no row of a removed object, whenever a proc
   const leave = async (status: string, age: string, file: 'none' | 'part' | 'whole'): Promise<string> => {
     const id = uuidv7()
     await database.systemPool.query(
-      `insert into objects (id, tenant_id, owner_id, name, content_type, size, sha256, status, created_at)
-       values ($1, $2, $3, 'a', 'text/plain', 1, '', $4, now() - $5::interval)`,
+      `insert into objects (id, tenant_id, owner_id, name, content_type, size, sha256, status, created_at, touched_at)
+       values ($1, $2, $3, 'a', 'text/plain', 1, '', $4, now() - interval '1 day', now() - $5::interval)`,
       [id, tenantId, randomUUID(), status, age],
     )
     const path = files.pathOf(tenantId, id)
@@ -34,9 +34,9 @@ it('leaves no file without a row and no row of a removed object, whenever a proc
     return id
   }
   const ready = await leave('ready', '2 days', 'whole')
-  const running = await leave('pending', '1 hour', 'part')
+  const running = await leave('pending', '5 minutes', 'part')
   for (const file of ['none', 'part', 'whole'] as const) {
-    await leave('pending', '2 days', file)
+    await leave('pending', '15 minutes', file)
     await leave('removed', '0', file)
   }
   expect(await reconcileObjects(db, files)).toBe(6)
