@@ -438,6 +438,10 @@ const surfaces: Readonly<Record<string, readonly [file: string, test: string]>> 
     'streams/late-streams.test.ts',
     'that does not say that it can be resumed ends with the error; iterated later: %s',
   ],
+  'AppOptions.standby': [
+    'integration/standby.integration.test.ts',
+    'answers on a private socket, and on its own from when it takes over',
+  ],
   'RouteOptions.handler': [
     'http/routes.test.ts',
     'that answers null leaves the request to the next one, and the last to 404',

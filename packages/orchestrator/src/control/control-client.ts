@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { OrchestratorError } from '../errors.ts'
 import type { RecordedEvent } from '../running/ecosystem-events.ts'
 import type { RestartCause } from '../running/running-ecosystem.ts'
-import { countHeld } from '../holder/count-held.ts'
+import { countHeld, supervisorGone } from '../holder/count-held.ts'
 import { readLock } from '../state/lock.ts'
 import { stateDirectory } from '../state/state-directory.ts'
 import { controlFile, type ControlAddress } from './control-server.ts'
@@ -111,12 +111,12 @@ async function readAddress(dataDirectory: string): Promise<ControlAddress & { re
 
 function notRunning(dataDirectory: string): OrchestratorError {
   const held = countHeld(stateDirectory(dataDirectory).journalFile)
-  return new OrchestratorError(
-    held === 0
-      ? 'The ecosystem is not running. "quintet up" starts it.'
-      : `The supervisor is gone, and ${held} of its processes and servers go on without it. "quintet up" takes them over, "quintet down" ends them.`,
-    { code: 'ERR_ORCHESTRATOR_NOT_RUNNING', kind: 'not-found', details: { held } },
-  )
+  if (held > 0) return supervisorGone(held)
+  return new OrchestratorError('The ecosystem is not running. "quintet up" starts it.', {
+    code: 'ERR_ORCHESTRATOR_NOT_RUNNING',
+    kind: 'not-found',
+    details: { held },
+  })
 }
 
 function toError({

@@ -23,6 +23,11 @@ export QUINTET_REVIVED=$((revived + 1))
 exec "$@" <"$input" >>"$log" 2>&1 3>/dev/null
 `
 
+/** Whether this process is a supervisor that was started again. */
+export function isRevived(): boolean {
+  return process.env['QUINTET_REVIVED'] !== undefined
+}
+
 export interface ReviverOptions {
   /** The supervisor. */
   readonly command: readonly string[]

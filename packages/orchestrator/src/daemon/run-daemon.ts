@@ -1,14 +1,17 @@
 import type { SupervisorLossPolicy } from '@quintet/core/ecosystem'
 import { createWriteStream, writeFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
+import { setTimeout as delay } from 'node:timers/promises'
 import { binPath } from '../bin-path.ts'
-import { describeError } from '../errors.ts'
+import { sendCommand } from '../control/control-client.ts'
+import { describeError, isCode } from '../errors.ts'
+import { countHeld } from '../holder/count-held.ts'
 import type { Plan } from '../plan/plan.ts'
 import { folderMark, markVariable } from '../processes/process-mark.ts'
 import { openSecrets } from '../state/secrets.ts'
 import { stateDirectory, supervisorLog } from '../state/state-directory.ts'
 import { reviverMark } from '../launch/end-held.ts'
-import { startReviver, type Reviver } from './reviver.ts'
+import { isRevived, startReviver, type Reviver } from './reviver.ts'
 import { serveEcosystem } from './serve-ecosystem.ts'
 import type { EcosystemEvent } from '../running/ecosystem-events.ts'
 
@@ -39,20 +42,22 @@ export async function runDaemon(): Promise<void> {
   let reviver: Reviver | undefined
   try {
     const input = JSON.parse(await text(process.stdin)) as DaemonInput
-    process.exitCode = await serveEcosystem(input.plan, {
-      dataDirectory: input.dataDirectory,
-      ports: input.ports,
-      onSupervisorLoss: input.onSupervisorLoss,
-      ...(input.gatewayPort === null ? {} : { gatewayPort: input.gatewayPort }),
-      onEvent: (event) => tell({ type: 'event', event }),
-      // One that is killed while it stops was to stop.
-      onStopping: () => reviver?.release(),
-      onLaunched() {
-        if (input.onSupervisorLoss === 'keep') reviver = tryToRevive(input)
-        tell({ type: 'launched' })
-        parent.end()
-      },
-    })
+    const serve = (): Promise<number> =>
+      serveEcosystem(input.plan, {
+        dataDirectory: input.dataDirectory,
+        ports: input.ports,
+        onSupervisorLoss: input.onSupervisorLoss,
+        ...(input.gatewayPort === null ? {} : { gatewayPort: input.gatewayPort }),
+        onEvent: (event) => tell({ type: 'event', event }),
+        // One that is killed while it stops was to stop.
+        onStopping: () => reviver?.release(),
+        onLaunched() {
+          if (input.onSupervisorLoss === 'keep') reviver = tryToRevive(input)
+          tell({ type: 'launched' })
+          parent.end()
+        },
+      })
+    process.exitCode = await (isRevived() ? whenFree(input.dataDirectory, serve) : serve())
   } catch (error) {
     tell({ type: 'problem', message: describeError(error) })
     parent.end()
@@ -60,6 +65,38 @@ export async function runDaemon(): Promise<void> {
   } finally {
     reviver?.release()
   }
+}
+
+/** How often a lock is tried that a command holds, in milliseconds. */
+const lockInterval = 500
+
+/**
+ * Serves as soon as no command holds the data folder, for as long as there is something that goes on without a supervisor;
+ * not where another one is there by then.
+ *
+ * @throws OrchestratorError `ERR_ORCHESTRATOR_ALREADY_RUNNING`
+ */
+async function whenFree(dataDirectory: string, serve: () => Promise<number>): Promise<number> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await serve()
+    } catch (error) {
+      const busy = isCode(error, 'ERR_ORCHESTRATOR_ALREADY_RUNNING')
+      if (!busy || countHeld(stateDirectory(dataDirectory).journalFile) === 0) throw error
+      if (await isSupervised(dataDirectory)) throw error
+      if (attempt === 0)
+        process.stdout.write('The supervisor waits for a command that holds the data folder.\n')
+    }
+    await delay(lockInterval)
+  }
+}
+
+/** Whether a supervisor takes commands. */
+function isSupervised(dataDirectory: string): Promise<boolean> {
+  return sendCommand(dataDirectory, { command: 'status' }).then(
+    () => true,
+    () => false,
+  )
 }
 
 /** On a full disk there is a supervisor all the same. */

@@ -55,8 +55,13 @@ export interface Journal {
   append(line: Line): void
 }
 
+export interface ReadJournalOptions {
+  /** Leave out lines that cannot be read, to see what may run: not enough to take anything over. @defaultValue false */
+  readonly lenient?: boolean
+}
+
 /** Without a file nothing is held. A last line that was not written whole tells of nothing that was done. */
-export function readJournal(file: string): JournalState {
+export function readJournal(file: string, { lenient = false }: ReadJournalOptions = {}): JournalState {
   const state: JournalState = { processes: new Map(), servers: new Map() }
   let text = ''
   try {
@@ -68,6 +73,7 @@ export function readJournal(file: string): JournalState {
     try {
       apply(state, JSON.parse(line) as Line)
     } catch {
+      if (lenient) continue
       // It cannot be told what is held: nothing is taken over, and all of it is ended by its mark.
       return { processes: new Map(), servers: new Map() }
     }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { badCommand, OrchestratorError } from '../errors.ts'
+import { countHeld, supervisorGone } from '../holder/count-held.ts'
 import { databaseName } from '../plan/database-name.ts'
 import type { Plan } from '../plan/plan.ts'
 import { claimFolder } from '../state/folder-identity.ts'
@@ -117,6 +118,8 @@ function hasLogins(app: string, secrets: Secrets): boolean {
 /**
  * Opens the databases for a command: those of the running ecosystem, or of a PostgreSQL that is started for the
  * command and stopped after it.
+ *
+ * @throws OrchestratorError `ERR_ORCHESTRATOR_NOT_RUNNING` where apps and servers go on without their supervisor.
  */
 export async function openAppDatabases(
   plan: Plan,
@@ -135,6 +138,9 @@ export async function openAppDatabases(
   if (isRunning) administrator = external ?? runningServer(state, secrets)
   else {
     made.use(await takeLock(state.root, state.run))
+    // A server of the command's own would take the place of the one that their apps work with.
+    const held = countHeld(state.journalFile)
+    if (held > 0) throw supervisorGone(held)
     claimFolder(state, plan, secrets)
     const withoutRedis: Plan = { ...plan, redis: false }
     const servers = await startServers({

@@ -1,4 +1,13 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
 import { OrchestratorError } from '../errors.ts'
 
@@ -24,12 +33,18 @@ export function replaceFile(file: string, content: string): void {
   }
 }
 
-/** Writes to a file and waits until the disk has it. */
+/** Writes to a file and waits until the disk has it. What cannot be written whole, as on a full disk, is not there at all. */
 export function writeDurably(file: string, flags: 'w' | 'a', content: string): void {
   const fd = openSync(file, flags, 0o600)
   try {
-    writeFileSync(fd, content)
-    fsyncSync(fd)
+    const { size } = fstatSync(fd)
+    try {
+      writeFileSync(fd, content)
+      fsyncSync(fd)
+    } catch (error) {
+      ftruncateSync(fd, size)
+      throw error
+    }
   } finally {
     closeSync(fd)
   }

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -9,6 +9,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { binPath } from '../../src/bin-path.ts'
 import { sendCommand } from '../../src/control/control-client.ts'
 import type { EcosystemStatus } from '../../src/index.ts'
+import { takeLock } from '../../src/state/lock.ts'
+import { stateDirectory, supervisorLog } from '../../src/state/state-directory.ts'
 import { endAll, markedBy } from '../kept-trio.ts'
 import { isAlive, trioConfig } from '../trio.ts'
 
@@ -48,6 +50,26 @@ describe('a supervisor in the background', () => {
     await until(() => !isAlive(before.pid))
     expect(await markedBy(folder)).toEqual([])
     expect(existsSync(join(folder, 'daemon.json'))).toBe(false)
+  })
+
+  it('comes back when a command holds its folder at that moment', async () => {
+    await quintet('up')
+    const before = await status()
+    const revivers = await revivingShells()
+    // They stand still until the lock is taken.
+    for (const each of revivers) process.kill(each, 'SIGSTOP')
+    process.kill(before.pid, 'SIGKILL')
+    await until(() => !isAlive(before.pid))
+    const { root, run } = stateDirectory(folder)
+    const lock = await until(() => takeLock(root, run).catch(() => undefined))
+    for (const each of revivers) process.kill(each, 'SIGCONT')
+    await until(async () =>
+      (await readFile(supervisorLog(stateDirectory(folder)), 'utf8')).includes('waits for'),
+    )
+    await lock.release()
+    const after = await until(() => status().catch(() => undefined), 60_000)
+    expect(after.processes.map(({ pid }) => pid)).toEqual(before.processes.map(({ pid }) => pid))
+    await quintet('down')
   })
 
   it('does not come back when what it has left is ended', async () => {

@@ -1,8 +1,12 @@
+import assert from 'node:assert'
+import { execFileSync } from 'node:child_process'
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { countHeld } from '../../src/holder/count-held.ts'
 import { openJournal, readJournal, type JournalState } from '../../src/holder/journal.ts'
+import { identify } from '../../src/processes/process-identity.ts'
 
 let folder: string
 let file: string
@@ -64,5 +68,37 @@ describe('the journal', () => {
     rmSync(folder, { recursive: true })
     journal.append({ type: 'server-ended', name: 'redis' })
     expect(problems).toEqual([expect.stringContaining('ENOENT')])
+  })
+
+  it('still tells that something goes on when a line of it cannot be read', () => {
+    const own = identify(process.pid)
+    assert(own !== undefined)
+    const journal = openJournal(file, empty(), fail)
+    journal.append({ type: 'server', name: 'redis', identity: own, port: 2, source: 'path' })
+    appendFileSync(file, '{"type":"of-a-later-version"}\n{"type":"gen{"glued"\n')
+    expect(readJournal(file)).toEqual(empty())
+    expect(countHeld(file)).toBe(1)
+  })
+
+  it('has no part of a line that the disk had no room for', () => {
+    const script = `
+      import { openJournal } from ${JSON.stringify(new URL('../../src/holder/journal.ts', import.meta.url).href)}
+      let problems = 0
+      const journal = openJournal(${JSON.stringify(file)}, { processes: new Map(), servers: new Map() }, () => problems++)
+      const identity = ${JSON.stringify(identity)}
+      while (problems < 3) journal.append({ type: 'server', name: 'redis', identity, port: 2, source: 'path' })`
+    execFileSync(
+      '/bin/sh',
+      ['-c', `trap '' XFSZ; ulimit -f 4; exec "$0" --input-type=module -e "$1"`, process.execPath, script],
+      { stdio: 'pipe' },
+    )
+    expect(readFileSync(file, 'utf8')).toMatch(/\}\n$/)
+    appendFileSync(file, `${JSON.stringify({ type: 'server-ended', name: 'redis' })}\n`)
+    expect(readFileSync(file, 'utf8').split('\n').length).toBeGreaterThan(5)
+    appendFileSync(
+      file,
+      `${JSON.stringify({ type: 'server', name: 'postgres', identity, port: 1, source: 'embedded' })}\n`,
+    )
+    expect([...readJournal(file).servers.keys()]).toEqual(['postgres'])
   })
 })

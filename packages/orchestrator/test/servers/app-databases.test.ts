@@ -3,7 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Plan } from '../../src/plan/plan.ts'
-import { describeUnusedDatabases } from '../../src/servers/app-databases.ts'
+import { describeUnusedDatabases, openAppDatabases } from '../../src/servers/app-databases.ts'
+import { openJournal } from '../../src/holder/journal.ts'
+import { identify, type ProcessIdentity } from '../../src/processes/process-identity.ts'
+import { prepareStateDirectory, stateDirectory } from '../../src/state/state-directory.ts'
 import { openSecrets } from '../../src/state/secrets.ts'
 
 let folder: string
@@ -30,5 +33,27 @@ describe('describeUnusedDatabases', () => {
     )
     make('store')
     expect(describeUnusedDatabases(planOf('store'), secrets)).toBeUndefined()
+  })
+})
+
+describe('openAppDatabases', () => {
+  it('starts no server of its own where one goes on without its supervisor', async () => {
+    const state = stateDirectory(join(folder, 'data'))
+    prepareStateDirectory(state)
+    const server = {
+      identity: identify(process.pid) as ProcessIdentity,
+      port: 1,
+      source: 'embedded',
+    } as const
+    openJournal(
+      state.journalFile,
+      { processes: new Map(), servers: new Map([['postgres', server]]) },
+      () => undefined,
+    )
+    const plan = { ...planOf('shop'), project: 'shops', postgres: {} } as unknown as Plan
+    await expect(openAppDatabases(plan, state, () => undefined)).rejects.toMatchObject({
+      code: 'ERR_ORCHESTRATOR_NOT_RUNNING',
+      details: { held: 1 },
+    })
   })
 })

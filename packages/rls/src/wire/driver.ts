@@ -16,7 +16,8 @@ export interface DriverConnection {
   removeListener(event: string, listener: () => void): unknown
   readonly stream: { readonly writable: boolean; write(bytes: Buffer): unknown }
   parsedStatements: Record<string, string | undefined>
-  submittedNamedStatements: Record<string, string | undefined>
+  /** Since pg 8.23. */
+  submittedNamedStatements?: Record<string, string | undefined>
 }
 
 /** The columns of a result, as pg hands them to a query. */

@@ -87,7 +87,7 @@ function createStatementNames(connection: DriverConnection, limit: number): Stat
   const close = (name: string): void => {
     described.close({ type: 'S', name })
     delete connection.parsedStatements[name]
-    delete connection.submittedNamedStatements[name]
+    delete connection.submittedNamedStatements?.[name]
   }
   const settle = (statement: NamedStatement): NamedStatement => {
     if (statement.state === 'doubtful') {
