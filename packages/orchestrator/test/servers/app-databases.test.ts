@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Plan } from '../../src/plan/plan.ts'
 import { describeUnusedDatabases, openAppDatabases } from '../../src/servers/app-databases.ts'
 import { openJournal } from '../../src/holder/journal.ts'
+import { claimFolder } from '../../src/state/folder-identity.ts'
 import { identify, type ProcessIdentity } from '../../src/processes/process-identity.ts'
 import { prepareStateDirectory, stateDirectory } from '../../src/state/state-directory.ts'
 import { openSecrets } from '../../src/state/secrets.ts'
@@ -39,18 +40,12 @@ describe('describeUnusedDatabases', () => {
 describe('openAppDatabases', () => {
   it('starts no server of its own where one goes on without its supervisor', async () => {
     const state = stateDirectory(join(folder, 'data'))
-    prepareStateDirectory(state)
-    const server = {
-      identity: identify(process.pid) as ProcessIdentity,
-      port: 1,
-      source: 'embedded',
-    } as const
-    openJournal(
-      state.journalFile,
-      { processes: new Map(), servers: new Map([['postgres', server]]) },
-      () => undefined,
-    )
     const plan = { ...planOf('shop'), project: 'shops', postgres: {} } as unknown as Plan
+    prepareStateDirectory(state)
+    claimFolder(state, plan, openSecrets(state.secretsFile))
+    const identity = identify(process.pid) as ProcessIdentity
+    const servers = new Map([['postgres', { identity, port: 1, source: 'embedded' }]] as const)
+    openJournal(state.journalFile, { processes: new Map(), servers }, () => undefined)
     await expect(openAppDatabases(plan, state, () => undefined)).rejects.toMatchObject({
       code: 'ERR_ORCHESTRATOR_NOT_RUNNING',
       details: { held: 1 },
