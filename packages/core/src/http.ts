@@ -15,6 +15,7 @@ export {
   type TrackConnectionsOptions,
 } from './http/connections/track-connections.ts'
 export { endEventStream, isEventStream } from './http/connections/event-streams.ts'
+export { stopListening } from './http/connections/stop-listening.ts'
 export { readForwarded, unknownAddress, type Forwarded } from './http/forwarded.ts'
 export { abandonAnswer } from './http/abandoned-answer.ts'
 export { refusedByFramework, toErrorAnswer, type ErrorAnswer } from './http/error-answer.ts'

@@ -12,6 +12,7 @@ export interface RecordedTransportOptions {
   readonly port?: number
   readonly address?: string
   readonly standby?: boolean
+  readonly onGiveWay?: (signal: AbortSignal) => Promise<void> | void
   readonly onStart?: (host: TransportHost) => Promise<void> | void
   readonly onDrain?: (
     reason: StopReason,
@@ -38,6 +39,12 @@ export function recordedTransport(name: string, options: RecordedTransportOption
         async takeOver() {
           events.push(`${name} takes over`)
         },
+        ...(options.onGiveWay && {
+          async giveWay(reason: StopReason, signal: AbortSignal) {
+            events.push(`${name} gives way ${reason}`)
+            await options.onGiveWay?.(signal)
+          },
+        }),
         announceStop(reason) {
           events.push(`${name} announce ${reason}`)
         },

@@ -52,6 +52,9 @@ export class RunningApp<Services> implements App<Services> {
   readonly #started: readonly StartedTransport[]
   readonly #takeOver: () => Promise<void>
   #takenOver: Promise<void> | undefined
+  #givenWay: Promise<void> | undefined
+  /** Aborts when what gives way has no more time. */
+  readonly #hurry = new AbortController()
   #stopped: Promise<void> | undefined
 
   constructor(parts: RunningAppParts<Services>) {
@@ -80,6 +83,10 @@ export class RunningApp<Services> implements App<Services> {
     return (this.#takenOver ??= this.#takeOver())
   }
 
+  giveWay(): Promise<void> {
+    return (this.#givenWay ??= this.#giveWay())
+  }
+
   stop(reason: StopReason = 'shutdown'): Promise<void> {
     return (this.#stopped ??= this.#stop(reason))
   }
@@ -88,10 +95,29 @@ export class RunningApp<Services> implements App<Services> {
     await this.stop()
   }
 
+  async #giveWay(): Promise<void> {
+    if (this.#stopped) return
+    const { signal } = this.#hurry
+    const report = (name: string, error: unknown): void =>
+      this.logger.error({ err: error, transport: name }, 'a transport could not give way')
+    await Promise.all(
+      this.#started.map(async ({ name, running }) => {
+        try {
+          if (running.giveWay) await running.giveWay('deployment', signal)
+          // What it has in progress is waited for by the stop, which gives it its time.
+          else running.drain('deployment', signal).catch((error: unknown) => report(name, error))
+        } catch (error) {
+          report(name, error)
+        }
+      }),
+    )
+  }
+
   /** Goes on serving until balancers have seen that the process is not ready. A process that failed does not wait. */
   async #propagate(reason: StopReason): Promise<void> {
     const { propagationDelay } = this.#shutdown
-    if (propagationDelay === 0 || reason === 'failure') return
+    // The address of one that has given way is ready all the time.
+    if (propagationDelay === 0 || reason === 'failure' || this.#givenWay) return
     for (const { name, running } of this.#started) {
       try {
         running.announceStop?.(reason)
@@ -112,6 +138,7 @@ export class RunningApp<Services> implements App<Services> {
     // Noted before the calls are aborted: some end then, and it is they that took too long.
     let pending = ''
     steps.signal.addEventListener('abort', () => {
+      this.#hurry.abort(steps.signal.reason)
       pending = describeCalls(this.pipeline.activeByOperation)
     })
     const hooks = this.#hooks.toReversed()

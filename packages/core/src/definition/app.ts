@@ -24,6 +24,11 @@ export interface App<Services = unknown> extends AsyncDisposable {
   readonly transports: ReadonlyMap<string, RunningTransport>
   /** Ends the standby of an app that was started in it: it takes clients, calls and jobs when this resolves. Idempotent. */
   takeOver(): Promise<void>
+  /**
+   * Gives way to another generation of the process, which has taken over: its health stays as it is, and it goes on serving
+   * the clients that it has until they have gone to the other one. Resolves when they have; `stop` is to follow. Idempotent.
+   */
+  giveWay(): Promise<void>
   /** Drains and closes everything in order. Idempotent; rejects with every failure after the stop has gone to its end. */
   stop(reason?: StopReason): Promise<void>
 }

@@ -57,6 +57,12 @@ export interface RunningTransport {
   /** Accepts clients from now on, beside or in place of the generation before. Only after a start with `TransportHost.standby`. */
   takeOver?(): Promise<void>
   /**
+   * Gives way to another generation of the process, which has taken over its address: accepts no new client, and goes on
+   * serving on the connections that it has, none of which it closes before it has told its client. Resolves when none is
+   * left, or none that is worth waiting for. `drain` follows, and may be called before that.
+   */
+  giveWay?(reason: StopReason, signal: AbortSignal): Promise<void>
+  /**
    * The process is not ready any more and will drain later: goes on serving, but tells clients not to keep their
    * connection (`Connection: close`, GOAWAY) and takes up no long work. Called before `drain`, where there is time.
    */
@@ -64,7 +70,8 @@ export interface RunningTransport {
   /**
    * Accepts nothing new, tells its clients, and resolves when what it had in progress is done. When the signal aborts it
    * gives up within a second: with `'handed-over'` when what was left goes on elsewhere, such as a job that went back
-   * to its queue, and with undefined when it was broken off.
+   * to its queue, and with undefined when it was broken off. One without `giveWay` is drained when its process gives way,
+   * and again when it stops.
    */
   drain(reason: StopReason, signal: AbortSignal): Promise<void | 'handed-over'>
   /** Releases everything at once. */

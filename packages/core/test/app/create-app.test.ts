@@ -224,6 +224,61 @@ describe('createApp', () => {
     await usual.stop()
   })
 
+  it('gives way: it stays ready and waits for its clients, and what cannot give way is drained', async () => {
+    const events: string[] = []
+    const gone = Promise.withResolvers<void>()
+    const stubborn = new Promise<void>((resolve) => setTimeout(resolve, 60_000).unref())
+    const http = recordedTransport('http', { events, onGiveWay: () => gone.promise })
+    const worker = recordedTransport('worker', { events, onDrain: () => gone.promise })
+    const definition = system({
+      processes: [
+        {
+          name: 'http',
+          module: async () => ({ default: defineProcess({}) }),
+          transports: { http, worker },
+        },
+      ],
+      shutdown: { propagationDelay: '10s' },
+    })
+    const app = await start(definition)
+    const given = app.giveWay()
+    expect(app.giveWay()).toBe(given)
+    expect(events.slice(2)).toEqual(['http gives way deployment', 'worker drain deployment'])
+    expect((await app.health.report()).status).toBe('pass')
+    expect(await Promise.race([given, Promise.resolve('it waits')])).toBe('it waits')
+    gone.resolve()
+    await given
+    // Its address is ready all the time: there is nothing to propagate.
+    await app.stop('deployment')
+    expect(events.slice(4)).toEqual([
+      ...['worker drain deployment', 'http drain deployment', 'worker close', 'http close'],
+    ])
+
+    let signal: AbortSignal | undefined
+    const slow = recordedTransport('slow', {
+      onGiveWay(given) {
+        signal = given
+        return stubborn
+      },
+      onDrain: () => stubborn,
+    })
+    const hurried = await start(
+      system({
+        processes: [
+          {
+            name: 'http',
+            module: async () => ({ default: defineProcess({}) }),
+            transports: { slow },
+          },
+        ],
+        shutdown: { timeout: 50 },
+      }),
+    )
+    void hurried.giveWay()
+    await expect(hurried.stop()).rejects.toThrow('draining the transport "slow"')
+    expect(signal?.aborted).toBe(true)
+  })
+
   it('refuses a socket for a transport that takes none, or that is not there', async () => {
     const definition = system({
       processes: [

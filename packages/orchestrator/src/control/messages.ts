@@ -20,6 +20,8 @@ export type SupervisorMessage =
   | { readonly type: 'probe'; readonly probe: number }
   /** Its standby ends. */
   | { readonly type: 'take-over' }
+  /** Another generation has taken over: it ends by itself when its clients have gone to that one. */
+  | { readonly type: 'give-way' }
   /** The SIGTERM that follows comes for this reason. */
   | { readonly type: 'stopping'; readonly reason: StopReason }
 

@@ -9,6 +9,8 @@ import type { JournaledGeneration, JournaledProcess, JournalState } from './jour
 export interface HeldProcess {
   readonly holder: Holder
   readonly generation: JournaledGeneration
+  /** Those beside it: they have given way, or had not taken over yet. */
+  readonly others: readonly JournaledGeneration[]
   /** The highest number that a generation in this holder has had. */
   readonly lastNumber: number
   /** As it is written down. */
@@ -35,7 +37,6 @@ export async function findHeld({ processes }: JournalState): Promise<Held> {
   const marks: ProcessMark[] = []
   for (const [id, journaled] of processes) {
     const { folder, identity, addresses, mark } = journaled.holder
-    // One that had not taken over yet is ended by its mark, as is one that had given way.
     const generation = [...journaled.generations.values()].findLast(({ standby }) => !standby)
     if (!generation) continue
     const { pid, ended, last } = readEvents(folder, generation.generation)
@@ -49,15 +50,25 @@ export async function findHeld({ processes }: JournalState): Promise<Held> {
       continue
     }
     const known = app === undefined ? generation : { ...generation, identity: app }
+    const others: JournaledGeneration[] = []
+    for (const each of journaled.generations.values())
+      if (each !== generation && (await isOurs(each))) others.push(each)
     held.set(id, {
       holder: openHolder(folder, identity, addresses),
       generation: known,
+      others,
       lastNumber,
       journaled,
     })
-    marks.push(mark, generation.mark)
+    marks.push(mark, ...[generation, ...others].map((each) => each.mark))
   }
   return { processes: held, unproven, marks }
+}
+
+/** It has ended, or carries its mark. One that has not said that it runs is left to be ended by its mark. */
+async function isOurs({ identity, mark }: JournaledGeneration): Promise<boolean> {
+  if (identity === undefined) return false
+  return !isRunning(identity) || (await carriesMark(identity.pid, mark))
 }
 
 function readEvents(

@@ -80,8 +80,13 @@ export async function openKeeping(
     if (policy === 'stop') return rmSync(state.journalFile, { force: true })
     // The next supervisor must not start what is doubtful a second time either.
     const processes = new Map(doubtful)
-    for (const [id, { journaled: entry, generation }] of found.processes)
-      processes.set(id, { ...entry, generations: new Map([[generation.generation, generation]]) })
+    for (const [id, { journaled: entry, generation, others }] of found.processes) {
+      const generations = [...others, generation].toSorted((a, b) => a.generation - b.generation)
+      processes.set(id, {
+        ...entry,
+        generations: new Map(generations.map((each) => [each.generation, each])),
+      })
+    }
     journal = openJournal(state.journalFile, { processes, servers: journaled.servers }, onProblem)
   }
 
@@ -167,13 +172,11 @@ function openKept(state: StateDirectory, found: Held, journal: Journal, options:
     digest,
   })
   const adopted = new Map<string, AdoptedProcess>()
-  for (const [id, { generation, lastNumber }] of found.processes) {
+  for (const [id, { generation, others, lastNumber }] of found.processes) {
     adopted.set(id, {
-      generation: generation.generation,
+      ...generation,
+      others,
       lastNumber,
-      mark: generation.mark,
-      startedAt: generation.startedAt,
-      restarts: generation.restarts,
       isStale: generation.digest !== digest(id),
       attach: held.adopt,
     })

@@ -73,6 +73,7 @@ async function tellSupervisor(error: unknown): Promise<void> {
     report: async () => ({ status: 'fail', checks: {} }),
     stopping: () => undefined,
     takeOver: () => undefined,
+    giveWay: () => undefined,
   })
   link.send({ type: 'start-failed', problem: describeError(error), permanent: true })
   await link.close()
@@ -141,6 +142,7 @@ class Runner {
           this.#announced = reason
         },
         takeOver: this.#takenOver.resolve,
+        giveWay: () => void this.#giveWay(),
       })
   }
 
@@ -244,6 +246,13 @@ class Runner {
     this.#failed = true
     this.#link?.send({ type: 'start-failed', problem, permanent: false })
     this.#stop('failure')
+  }
+
+  /** Serves its clients until they have gone to the generation that has taken over, and ends. */
+  async #giveWay(): Promise<void> {
+    this.#logger.info({}, 'giving way')
+    await Promise.all(this.#apps.map((app) => app.giveWay()))
+    this.#stop('deployment')
   }
 
   #stop(reason: StopReason): void {

@@ -11,6 +11,8 @@ export interface SupervisorLinkOptions {
   readonly stopping: (reason: StopReason) => void
   /** Told that the standby ends. */
   readonly takeOver: () => void
+  /** Told that another generation has taken over. */
+  readonly giveWay: () => void
 }
 
 /** A process's connection to its supervisor. It keeps serving when it is cut off, and tries to come back. */
@@ -66,6 +68,7 @@ export function linkToSupervisor(options: SupervisorLinkOptions): SupervisorLink
   async function answer(message: Readonly<Record<string, unknown>>): Promise<void> {
     if (message['type'] === 'stopping') options.stopping(message['reason'] as StopReason)
     if (message['type'] === 'take-over') options.takeOver()
+    if (message['type'] === 'give-way') options.giveWay()
     if (message['type'] !== 'probe') return
     const report = await options.report()
     lines?.send({ type: 'report', probe: Number(message['probe']), report } satisfies ProcessMessage)

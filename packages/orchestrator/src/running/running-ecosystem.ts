@@ -80,9 +80,10 @@ export interface RunningEcosystem extends AsyncDisposable {
   restart(name: string, options?: RestartOptions): Promise<readonly string[]>
   /**
    * Puts a new generation in the place of each process of an app, or of all, one instance after the other, dependencies
-   * first: it takes clients over when it has started and its health is good, and then the old one drains. Resolves when
-   * the old ones are gone, or with the first that failed, whose old generation goes on. What cannot stand by (ports that
-   * are no inherited sockets, `onSupervisorLoss: 'stop'`), or does not serve, is restarted.
+   * first: it takes clients over when it has started and its health is good, and then the old one gives way, and ends
+   * when its clients have gone. Resolves when all have taken over, or with the first that failed, whose old generation
+   * goes on. What cannot stand by (ports that are no inherited sockets, `onSupervisorLoss: 'stop'`), or does not serve, is
+   * restarted.
    */
   reload(name?: string): Promise<ReloadResult>
   /** A secret by the name under which systems require it, or `operator-token` or `maintenance-token`; for the operator alone. */

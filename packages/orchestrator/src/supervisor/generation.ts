@@ -59,10 +59,15 @@ export interface Generation {
   tell(listener: GenerationListener): void
   /** Ends its standby. */
   takeOver(): void
+  /** Tells it that another one has taken over: it ends when its clients have gone there. */
+  giveWay(): void
   /** SIGTERM, after it was told why. */
   terminate(cause: StopReason, graceMs?: number): void
   kill(): void
 }
+
+/** How long a generation may take to give way, in milliseconds; a process ends sooner unless it hangs. */
+const longestGivingWay = 150_000
 
 export function startGeneration(options: GenerationOptions): Generation {
   const { planned, number, clock, log } = options
@@ -74,11 +79,15 @@ export function startGeneration(options: GenerationOptions): Generation {
   let ended = false
   let probeNumber = 0
   let probeTimer: unknown
+  let givesWay = false
+  let patience: unknown
 
   const heard: ChannelListener = {
     ready(found) {
       urls = found
       child.tookOver()
+      // It was cut off when it was to be told, or an earlier supervisor was killed before it could tell.
+      if (givesWay) channel.send({ type: 'give-way' })
       listener.listening()
     },
     standby(found) {
@@ -122,6 +131,7 @@ export function startGeneration(options: GenerationOptions): Generation {
         if (child.pid !== undefined) options.guardian.remove(-child.pid)
         channel.close()
         clock.clearTimeout(probeTimer)
+        clock.clearTimeout(patience)
         listener.gone({
           ...ending,
           reason: problem === undefined ? ending.reason : `${problem} (${ending.reason})`,
@@ -136,6 +146,13 @@ export function startGeneration(options: GenerationOptions): Generation {
     },
   )
   if (child.pid !== undefined) options.guardian.add(-child.pid)
+
+  function terminate(cause: StopReason, graceMs?: number): void {
+    clock.clearTimeout(probeTimer)
+    clock.clearTimeout(patience)
+    channel.send({ type: 'stopping', reason: cause })
+    child.terminate(graceMs)
+  }
 
   return {
     number,
@@ -166,11 +183,13 @@ export function startGeneration(options: GenerationOptions): Generation {
       listener = other
     },
     takeOver: () => void channel.send({ type: 'take-over' }),
-    terminate(cause, graceMs) {
+    giveWay() {
       clock.clearTimeout(probeTimer)
-      channel.send({ type: 'stopping', reason: cause })
-      child.terminate(graceMs)
+      givesWay = true
+      patience = clock.setTimeout(() => terminate('deployment'), longestGivingWay)
+      channel.send({ type: 'give-way' })
     },
+    terminate,
     kill: () => child.kill(),
   }
 }

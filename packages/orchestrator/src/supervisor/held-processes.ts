@@ -46,11 +46,18 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
   const releases = new Map<string, NodeJS.Timeout>()
   /** How many generations of a process have not ended. */
   const live = new Map<string, number>()
+  /** Processes that will not start again soon, and of which a generation that gives way has not ended. */
+  const ending = new Set<string>()
   for (const [id, { holder }] of held.processes) holders.set(id, holder)
 
+  /** Not before the last generation has ended, which the holder is to tell of. */
   function release(id: string): void {
-    clearTimeout(releases.get(id))
-    releases.delete(id)
+    if ((live.get(id) ?? 0) > 0) ending.add(id)
+    else close(id)
+  }
+
+  function close(id: string): void {
+    cancelRelease(id)
     const holder = holders.get(id)
     if (!holder) return
     holders.delete(id)
@@ -59,12 +66,18 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
     rmSync(holder.folder, { recursive: true, force: true })
   }
 
+  function cancelRelease(id: string): void {
+    clearTimeout(releases.get(id))
+    releases.delete(id)
+    ending.delete(id)
+  }
+
   async function findHolder(id: string): Promise<Holder> {
     const addresses = options.addresses(id)
     const existing = holders.get(id)
     if (existing?.isRunning && JSON.stringify(existing.addresses) === JSON.stringify(addresses))
       return existing
-    release(id)
+    close(id)
     const folder = join(options.folder, `${id.replace('/', '.')}.${randomBytes(3).toString('hex')}`)
     const mark = options.mark()
     const holder = await startHolder(folder, addresses, mark)
@@ -114,7 +127,8 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
     const left = (live.get(id) ?? 1) - 1
     live.set(id, left)
     if (left > 0) return
-    const timer = setTimeout(() => release(id), holdTime)
+    if (ending.has(id)) return close(id)
+    const timer = setTimeout(() => close(id), holdTime)
     timer.unref()
     releases.set(id, timer)
   }
@@ -122,7 +136,7 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
   return {
     spawn(child) {
       const { id } = child.process
-      clearTimeout(releases.get(id))
+      cancelRelease(id)
       let started: Child | undefined
       let stopped = false
       const fail = (reason: string, permanent = false): void => {
@@ -178,10 +192,13 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
       }
     },
     adopt(child) {
-      const found = held.processes.get(child.process.id)
-      if (!found) throw new TypeError(`Nothing is held of ${child.process.id}.`)
-      live.set(child.process.id, 1)
-      return follow(child, found.holder, found.generation)
+      const { process, generation } = child
+      const found = held.processes.get(process.id)
+      const entry =
+        found && [found.generation, ...found.others].find((each) => each.generation === generation)
+      if (!entry) throw new TypeError(`Nothing is held of ${process.id}.`)
+      live.set(process.id, (live.get(process.id) ?? 0) + 1)
+      return follow(child, found.holder, entry)
     },
     release,
     holder(id) {

@@ -13,6 +13,7 @@ import {
   type ProcessTransition,
 } from './process-machine.ts'
 import { startSuccessor } from './reload/start-successor.ts'
+import { isOver } from '../running/process-phase.ts'
 import type { SupervisorClock } from './timers.ts'
 
 export interface SupervisedProcessOptions {
@@ -36,13 +37,21 @@ export interface SupervisedProcessOptions {
   readonly adopted?: AdoptedProcess | undefined
 }
 
-export interface AdoptedProcess {
+/** A generation that an earlier supervisor has left. */
+export interface AdoptedGeneration {
   readonly generation: number
-  /** The highest number that a generation of the process has had. */
-  readonly lastNumber: number
   readonly mark: ProcessMark
   /** By the wall clock. */
   readonly startedAt: number
+  /** It has not taken over yet. */
+  readonly standby?: true
+}
+
+export interface AdoptedProcess extends AdoptedGeneration {
+  /** Those beside it: they have given way, or had not taken over yet. */
+  readonly others: readonly AdoptedGeneration[]
+  /** The highest number that a generation of the process has had. */
+  readonly lastNumber: number
   /** How often it was started again after a crash. */
   readonly restarts: number
   /** It was started with something else than it would be now. */
@@ -62,13 +71,15 @@ export interface SupervisedProcess {
   readonly urls: Readonly<Record<string, string>>
   readonly report: HealthReport | undefined
   /**
-   * Puts a new generation in the place of the one that serves; resolves when the old one has drained and is gone. One at a
-   * time, and only while it serves.
+   * Puts a new generation in the place of the one that serves; resolves when it has taken over. The old one gives way, and
+   * ends when its clients have gone to the new one. One at a time, and only while it serves.
    *
    * @param standby the path that the private sockets of the new generation begin with.
    * @throws Error saying why the new generation did not take over; the old one goes on.
    */
   reload(standby: string): Promise<void>
+  /** Ends the generations that give way; resolves when they are gone. */
+  endRetiring(): Promise<void>
   /** Ends the child at once, without asking it. */
   kill(): void
 }
@@ -79,8 +90,8 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
   let lastNumber = adopted?.lastNumber ?? 0
   /** One that is to take over. */
   let successor: Generation | undefined
-  /** One that has given way, and drains. */
-  let retiring: Generation | undefined
+  /** Those that give way, and when they are gone. */
+  const retiring = new Map<Generation, Promise<void>>()
   let reloading: AbortController | undefined
 
   function startNext(listener: GenerationListener, standby?: string): Generation {
@@ -126,7 +137,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     try {
       const start = (listener: GenerationListener): Generation => (successor = startNext(listener, standby))
       const next = await startSuccessor({ planned, clock, standby, signal, start })
-      retiring = current
+      if (current) retire(current)
       current = next
       next.tell(served)
     } finally {
@@ -134,17 +145,30 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     }
     // A probe that the old one has not answered is forgotten with it.
     if (planned.health !== false) current.probe(planned.health.timeout)
-    await new Promise<void>((resolve) => {
-      if (!retiring) return resolve()
-      retiring.tell({ ...ignored, gone: () => resolve() })
-      retiring.terminate('deployment')
+  }
+
+  function retire(generation: Generation): void {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    retiring.set(generation, promise)
+    generation.tell({
+      ...ignored,
+      gone({ reason }) {
+        retiring.delete(generation)
+        log.note(`the generation that gave way has ended: ${reason}`)
+        resolve()
+      },
     })
-    retiring = undefined
+    generation.giveWay()
+  }
+
+  function endRetiring(cause: StopReason): void {
+    for (const each of retiring.keys()) each.terminate(cause)
   }
 
   function terminate(reason: string, cause: StopReason, graceMs?: number): void {
     reloading?.abort(new Error(reason))
     log.note(`stopping: ${reason}`)
+    endRetiring(cause)
     current?.terminate(cause, graceMs)
   }
 
@@ -158,14 +182,23 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
         current = startNext(served)
       },
       adopt() {
-        if (adopted) {
-          const { generation, mark, startedAt, attach } = adopted
-          current = generationOf(generation, mark, startedAt, served, undefined, attach)
+        if (!adopted) return
+        const attach = (each: AdoptedGeneration, listener: GenerationListener): Generation =>
+          generationOf(each.generation, each.mark, each.startedAt, listener, undefined, adopted.attach)
+        current = attach(adopted, served)
+        for (const each of adopted.others) {
+          const other = attach(each, ignored)
+          retire(other)
+          if (each.standby) other.terminate('failure')
         }
       },
       terminate,
       probe: (timeoutMs) => current?.probe(timeoutMs),
-      changed: options.onChange,
+      changed(transition) {
+        // Its clients are to be refused, and not to wait for what will not come.
+        if (isOver(transition.to)) endRetiring('failure')
+        options.onChange(transition)
+      },
       crashed: options.onCrash,
       exhausted: options.onExhausted,
     },
@@ -198,8 +231,12 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
         reloading = undefined
       }
     },
+    async endRetiring() {
+      endRetiring('shutdown')
+      await Promise.all(retiring.values())
+    },
     kill() {
-      for (const each of [current, successor, retiring]) each?.kill()
+      for (const each of [current, successor, ...retiring.keys()]) each?.kill()
     },
   }
 }

@@ -325,8 +325,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       for (const id of step) get(id).machine.send({ type: 'stop', reason, forGood: true })
       await until(() => step.every((id) => get(id).machine.phase === 'stopped'))
     }
-    // Generations that were to take over or have given way.
     await Promise.allSettled(reloads)
+    await Promise.all([...processes.values()].map((each) => each.endRetiring()))
   }
 
   return {

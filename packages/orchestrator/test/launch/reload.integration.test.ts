@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { Agent, get } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -87,6 +88,20 @@ const reload = async (name?: string): Promise<ReloadResult> =>
 const ask = async (url: string): Promise<{ release: string; pid: number }> =>
   (await (await fetch(url, { headers: { connection: 'close' } })).json()) as { release: string; pid: number }
 
+const askFor = (url: string, agent: Agent): Promise<number | undefined> =>
+  new Promise((resolve, reject) => {
+    get(url, { agent }, (response) => {
+      response.resume().once('end', () => resolve(response.statusCode))
+    }).once('error', reject)
+  })
+
+/** The folder of the holder of a process. */
+async function holderOf(name: string): Promise<string> {
+  const held = join(dataFolder(), 'held')
+  const found = (await readdir(held)).find((each) => each.startsWith(name))
+  return join(held, found ?? name)
+}
+
 /** Clients that follow a stream each, over a WebSocket of their own, and write down what is missing. */
 function startFollowers(url: string, count: number) {
   const stop = new AbortController()
@@ -127,6 +142,7 @@ describe('quintet reload', () => {
     const followers = startFollowers(url, socketCount)
     await followers.reach('one')
     let before = find(supervisor.status, 'web/http')
+    const served = [before.pid]
     for (let turn = 1; turn <= reloads; turn++) {
       const { answered } = clients
       await release(`release ${turn}`)
@@ -134,7 +150,7 @@ describe('quintet reload', () => {
       const after = find(await status(), 'web/http')
       expect(after).toEqual({ ...before, pid: after.pid })
       expect(after.pid).not.toBe(before.pid)
-      expect(isAlive(before.pid)).toBe(false)
+      served.push(after.pid)
       expect(await ask(url)).toEqual({ release: `release ${turn}`, pid: after.pid })
       before = after
       await until(() => clients.answered > answered + 100)
@@ -145,6 +161,8 @@ describe('quintet reload', () => {
       stdout: 'reloaded: web/http\n',
       stderr: 'web/http reloading\nweb/http reloaded\n',
     })
+    // Each that has given way ends by itself, its clients being gone.
+    await until(() => !served.some(isAlive), 30_000)
     await clients.stop()
     await followers.stop()
     expect(clients.failures).toEqual([])
@@ -233,6 +251,34 @@ describe('quintet reload', () => {
     await release('three')
     expect(await reload('web/http')).toMatchObject({ failed: null })
     expect(await ask(served.url)).toMatchObject({ release: 'three' })
+    await second.stop()
+    expect(await markedBy(dataFolder())).toEqual([])
+  })
+
+  it('leaves one that has given way to its clients, also when the supervisor is killed meanwhile', async () => {
+    const first = await startKept(dataFolder(), planned())
+    const old = find(first.status, 'web/http')
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    const slow = askFor(`${old.url}/slow`, agent)
+    await until(async () =>
+      (await readFile(join(dataFolder(), 'logs', 'web.http.log'), 'utf8')).includes('slow'),
+    )
+    await release('two')
+    expect(await reload('web/http')).toMatchObject({ failed: null })
+    await first.kill()
+    const second = await startKept(dataFolder(), planned())
+    expect(await ask(old.url)).toMatchObject({ release: 'two' })
+    expect(isAlive(old.pid)).toBe(true)
+    await writeFile(join(folder, 'release.go'), '')
+    expect(await slow).toBe(200)
+    await until(() => !isAlive(old.pid), 30_000)
+    agent.destroy()
+    // Its holder has let it go, and what it has said at last is in the log.
+    await until(async () =>
+      (await readdir(await holderOf('web.http'))).every((name) => !/^ack\.1$/.test(name)),
+    )
+    const log = await readFile(join(dataFolder(), 'logs', 'web.http.log'), 'utf8')
+    expect(log).toContain('the generation that gave way has ended: exit code 0')
     await second.stop()
     expect(await markedBy(dataFolder())).toEqual([])
   })

@@ -31,6 +31,12 @@ const drainBodyTime = 2_000
 const idleGrace = 500
 
 /**
+ * How long a connection without a request may stay open while the process gives way, in milliseconds: as long as without
+ * that (`keepAliveTimeout`), but no longer than this.
+ */
+const longestPatience = 120_000
+
+/**
  * The HTTP transport of a process: its procedures as `POST /rpc/<service>/<procedure>`, batches as
  * `POST /rpc`, its routes, and the OpenAPI document of all.
  *
@@ -108,6 +114,14 @@ export function http(options: HttpOptions = {}): Transport {
         async takeOver() {
           await listener.takeOver()
           url = listener.url('http')
+        },
+        async giveWay(reason, signal) {
+          const patience = Math.min(resolved.keepAliveTimeout || longestPatience, longestPatience)
+          const limit = AbortSignal.any([signal, AbortSignal.timeout(patience + idleGrace)])
+          site.connections.announceClose()
+          const drained = site.connections.drain(patience, limit)
+          site.longAnswers.endAll()
+          await Promise.race([Promise.all([drained, hub?.drain(reason, signal)]), aborted(limit)])
         },
         announceStop: () => site.connections.announceClose(),
         async drain(reason, signal) {
@@ -215,6 +229,11 @@ function isPreflight(request: IncomingMessage): boolean {
   return (
     request.headers.origin !== undefined && request.headers['access-control-request-method'] !== undefined
   )
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }
 
 function ignore(): void {}

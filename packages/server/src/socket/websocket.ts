@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { StopReason, Transport } from '@quintet/core'
-import { openListener, type Listener } from '@quintet/core/http'
+import { openListener, stopListening, type Listener } from '@quintet/core/http'
 import type { RunningTransport, TransportHost } from '@quintet/core/kit'
 import { serverError } from '../errors.ts'
 import { toProblem } from '../problem.ts'
@@ -96,7 +96,13 @@ class SocketServer implements RunningTransport {
     await this.#listener?.takeOver()
   }
 
+  async giveWay(reason: StopReason, signal: AbortSignal): Promise<void> {
+    stopListening(this.#server)
+    await this.#hub.drain(reason, signal)
+  }
+
   async drain(reason: StopReason, signal: AbortSignal): Promise<void> {
+    stopListening(this.#server)
     await this.#hub.drain(reason, signal)
     this.#server.close()
     for (const socket of this.#sockets) socket.destroy()

@@ -1,4 +1,7 @@
+import { once } from 'node:events'
 import { Agent, request } from 'node:http'
+import { connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { until } from '../support/raw.ts'
 import { serve } from '../support/serve.ts'
@@ -22,6 +25,36 @@ describe('a stop', () => {
     expect(await ask()).toBe('close')
     await app.running.drain('deployment', AbortSignal.timeout(5_000))
     await expect(ask()).rejects.toThrow(/ECONNREFUSED/)
+    agent.destroy()
+  })
+
+  it('that gives way closes no idle connection before it has told its client', async () => {
+    await using app = await serve({ keepAliveTimeout: '30s' })
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    const { port } = new URL(app.url)
+    const ask = (): Promise<string | undefined> =>
+      new Promise((resolve, reject) => {
+        request(`${app.url}/rpc/math/nothing`, { agent, method: 'POST' }, (answer) => {
+          answer.resume().on('end', () => resolve(answer.headers.connection))
+        })
+          .on('error', reject)
+          .end()
+      })
+    expect(await ask()).toBe('keep-alive')
+    const silent = connect(Number(port))
+    const closed = once(silent, 'close')
+    await once(silent, 'connect')
+    let gone = false
+    const given = app.running.giveWay?.('deployment', AbortSignal.timeout(60_000)).then(() => (gone = true))
+    await expect(once(connect(Number(port)), 'connect')).rejects.toThrow(/ECONNREFUSED/)
+    // Longer than a drain would wait.
+    await delay(1_000)
+    expect(await ask()).toBe('close')
+    await expect(ask()).rejects.toThrow(/ECONNREFUSED/)
+    expect(gone).toBe(false)
+    // The stop that follows is in more of a hurry.
+    await app.running.drain('deployment', AbortSignal.timeout(20_000))
+    await Promise.all([given, closed])
     agent.destroy()
   })
 

@@ -14,7 +14,8 @@ export interface Connection {
   announceClose(): void
   /**
    * Ends the connection in order: event streams are ended, a WebSocket gets a close frame, requests in progress are
-   * waited for, and what has been idle for `graceMs` is closed. May be called again for what has begun since.
+   * waited for, and what has been idle for `graceMs` is closed. May be called again for what has begun since, and with a
+   * shorter grace.
    */
   drain(graceMs: number): void
   destroy(): void

@@ -110,6 +110,7 @@ class Handshake implements Connection {
   readonly requests = 0
   readonly isWebSocket = false
   readonly #socket: Socket
+  #graceMs = Infinity
   #timer: NodeJS.Timeout | undefined
 
   constructor(socket: Socket) {
@@ -120,7 +121,10 @@ class Handshake implements Connection {
   announceClose(): void {}
 
   drain(graceMs: number): void {
-    this.#timer ??= setTimeout(() => this.#socket.destroy(), graceMs)
+    if (graceMs >= this.#graceMs) return
+    this.#graceMs = graceMs
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#socket.destroy(), graceMs)
   }
 
   done(): void {
@@ -200,6 +204,7 @@ class Http1Connection implements Connection {
   }
 
   drain(graceMs: number): void {
+    if (this.#tunnel === undefined && graceMs < (this.#graceMs ?? graceMs)) this.#stopTimer()
     this.#graceMs = graceMs
     if (this.#tunnel !== undefined) this.#endTunnel(this.#tunnel, graceMs)
     else {

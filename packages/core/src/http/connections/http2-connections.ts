@@ -48,6 +48,7 @@ class Http2Connection implements Connection {
   readonly #session: ServerHttp2Session
   readonly #answers: WeakMap<ServerHttp2Stream, Answer> | undefined
   readonly #streams = new Set<ServerHttp2Stream>()
+  #graceMs = Infinity
   #timer: NodeJS.Timeout | undefined
 
   constructor(session: ServerHttp2Session, answers: WeakMap<ServerHttp2Stream, Answer> | undefined) {
@@ -75,8 +76,11 @@ class Http2Connection implements Connection {
       if (request && response) endEventStream(response, request, stream)
       else endEventStream(stream)
     }
+    if (graceMs >= this.#graceMs) return
+    this.#graceMs = graceMs
+    clearTimeout(this.#timer)
     // Requests that were sent before the announcement arrived are still taken.
-    this.#timer ??= setTimeout(() => this.#session.close(), graceMs)
+    this.#timer = setTimeout(() => this.#session.close(), graceMs)
   }
 
   destroy(): void {

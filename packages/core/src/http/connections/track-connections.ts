@@ -1,7 +1,8 @@
-import { Server as NetServer, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { AnyServer, Connection } from './connection.ts'
 import { followHttp1 } from './http1-connections.ts'
 import { followHttp2 } from './http2-connections.ts'
+import { stopListening } from './stop-listening.ts'
 
 /** The connections of one server, from its start to its end. */
 export interface Connections {
@@ -20,7 +21,7 @@ export interface Connections {
   /**
    * Stops listening and resolves when nothing is open, or the signal aborts: requests in progress are answered, event
    * streams and WebSockets are ended, and connections without a request are closed last, when they have been idle for
-   * `graceMs`.
+   * `graceMs`. Another call may shorten that.
    */
   drain(graceMs: number, signal?: AbortSignal): Promise<void>
   /** Breaks off what is still open. */
@@ -91,7 +92,7 @@ export function trackConnections(
       for (const connection of connections()) connection.announceClose()
     },
     drain(grace, signal) {
-      graceMs ??= grace
+      graceMs = Math.min(graceMs ?? grace, grace)
       stopListening(server)
       drainAll()
       if (open() === 0 || signal?.aborted) return Promise.resolve()
@@ -118,9 +119,4 @@ export function trackConnections(
       for (const follower of followers) follower.release()
     },
   }
-}
-
-/** Stops listening and leaves all connections alone: the `close` of an HTTP server would cut idle ones off at once. */
-function stopListening(server: AnyServer): void {
-  if (server.listening) NetServer.prototype.close.call(server)
 }
