@@ -68,7 +68,7 @@ export async function removeTenant(
 
 /**
  * Gives a user of the caller's tenant other roles; their sessions end, and with the role of an owner the invitations that they
- * have sent and the exports of the tenant that they have asked for.
+ * have sent and the exports of the tenant that they have asked for. The other apps hear of it.
  *
  * @throws QuintetError `ERR_ACCOUNT_NO_USER` (not-found), `ERR_ACCOUNT_LAST_OWNER` (conflict).
  */
@@ -98,6 +98,8 @@ export async function setRoles(
       .where(sql<boolean>`not 'operator' = any (roles)`)
       .executeTakeFirst()
     if (numUpdatedRows === 0n) throw noUser()
+    const told = { userId, roles: [...roles] }
+    await services.events.publish(trx, 'account.roles-changed', told, { principal })
     await recordAudit(trx, { tenantId, type: 'roles.changed', actorId: principal.userId, userId })
     await endSessions([userId], { reason: 'roles changed' })
   })

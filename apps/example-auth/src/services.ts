@@ -19,7 +19,7 @@ import { openDatabase } from '@quintet/rls/app'
 import { createRateLimiter, type RateLimiter, type RedisClients } from '@quintet/redis'
 import { openRedis } from '@quintet/redis/app'
 import { asSystem } from '@quintet/rls'
-import { exports, removals, topics, type PlatformTopics } from '@quintet/example-platform/events'
+import { exports, removals, roleLosses, topics, type PlatformTopics } from '@quintet/example-platform/events'
 import { createEventBus, type EventBus, type Queue } from '@quintet/queue'
 import { openQueue } from '@quintet/queue/app'
 import type { Kysely } from 'kysely'
@@ -122,7 +122,7 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
       topics,
       queue: jobs,
       pool: systemPool,
-      to: [...Object.values(removals), ...Object.values(exports)],
+      to: [roleLosses, ...Object.values(removals), ...Object.values(exports)],
     }),
     cookies: createSessionCookies({
       csrfSecret: secrets.csrf,

@@ -9,18 +9,14 @@ const batch = 5_000
 
 /**
  * Erases a tenant and its books. Of a user who is removed, the books of the tenant keep accounts and transfers under an id
- * that stands for no one any more; what they said of a transfer is kept as a digest alone, and what
- * awaits an approval is rejected.
+ * that stands for no one any more; what they said of a transfer is kept as a digest alone.
  */
 export const eraser = erasureWorker<LedgerServices>(
   'ledger',
   async ({ db }, { tenantId, userId }, signal) => {
     await asSystem('erase what is kept of a user or tenant', async () => {
       await eraseIdempotencyKeys(db, { tenantId, userId }, { signal })
-      if (userId !== undefined) {
-        await sql`select reject_transfers_of(${tenantId}, ${userId})`.execute(db)
-        return
-      }
+      if (userId !== undefined) return
       let gone: number | undefined
       while (gone !== 0) {
         signal.throwIfAborted()

@@ -41,6 +41,11 @@ export const topics = defineEvents(
   defineEvent('ledger.funded', TransferEvent, ofTransfer),
   defineEvent('ledger.transferred', TransferEvent, ofTransfer),
   defineEvent('account.user-removed', z.strictObject({ userId: z.uuid() }), internal),
+  defineEvent(
+    'account.roles-changed',
+    z.strictObject({ userId: z.uuid(), roles: z.array(z.string()) }),
+    internal,
+  ),
   defineEvent('account.tenant-removed', z.strictObject({}), internal),
   defineEvent(
     'account.export-requested',
@@ -87,6 +92,13 @@ export const removals = {
   analytics: removal('analytics'),
   realtime: removal('realtime'),
 }
+
+/** What the ledger hears of users who are removed or have other roles: what owners have asked for ends with their role. */
+export const roleLosses = topics.subscription(
+  'follow-roles-in-ledger',
+  ['account.user-removed', 'account.roles-changed'],
+  { access: 'system', attempts: 20, backoff: { min: '1s', max: '1m' } },
+)
 
 /** What one app hears of a user or owner who wants to have what is kept of them, or of the tenant. */
 const exporting = (app: string) =>

@@ -4,13 +4,14 @@ import { pruneIdempotencyKeys } from '@quintet/rls/data'
 import { asSystem } from '@quintet/rls'
 import { eraser } from '../erase.ts'
 import { exporter } from '../export.ts'
+import { formerOwners } from '../former-owners.ts'
 import { reconcile } from '../reconciliation.ts'
 import type { LedgerServices } from '../services.ts'
 import { settle } from '../settlement.ts'
 
 /** One worker of the fleet settles and reconciles; the others stand by. What is removed is erased here too. */
 export default withServices<LedgerServices>().defineProcess({
-  workers: [eraser, exporter],
+  workers: [eraser, exporter, formerOwners],
   hooks: {
     afterStart: ({ services: { db, systemPool }, lifecycle, logger, health }) => {
       const leases = createLeases({ pool: systemPool, holder: 'settlement', duration: '30s' })
