@@ -60,8 +60,12 @@ const requestReset = route({
         code: 'ERR_ACCOUNT_NO_MAIL',
         kind: 'not-found',
       })
-    await admitReset(services, `${tenant}/${email}`, client)
+    // Redis is to hold no address of a person.
+    const account = hash('sha256', `${tenant}/${email}`, 'base64url')
+    await admitReset(services, account, client)
     const send = async (): Promise<void> => {
+      const mails = await services.limiter.consume(`reset:${account}`, { limit: 20, period: '15m' })
+      if (!mails.allowed) return
       const found = await asSystem('look up who resets', () => findForSignIn(db, tenant, email))
       if (found === undefined) return
       const { tenant_id: tenantId, id: userId } = found.user
@@ -90,11 +94,11 @@ const completeReset = route({
       findTicket(db, 'password-reset', body.token),
     )
     await assertStrong(services, { email, password: body.password })
-    const hash = await passwords.hash(body.password, { client, signal })
+    const passwordHash = await passwords.hash(body.password, { client, signal })
     await changeAccounts(services, tenantId, 'reset a password', async ({ trx, endSessions }) => {
       const { user_id } = await redeemTicket(trx, 'password-reset', body.token)
       const userId = user_id ?? ''
-      await setPassword(trx, userId, hash)
+      await setPassword(trx, userId, passwordHash)
       await markVerified(trx, userId)
       await recordAudit(trx, { tenantId, type: 'password.reset', actorId: userId, address: client.address })
       await endSessions([userId], { reason: 'password reset' })
@@ -103,7 +107,10 @@ const completeReset = route({
   },
 })
 
-/** Mail to one address, and what one network asks for, is held to a pace: budgets of their own, beside those of sign-ins. */
+/**
+ * What one network asks for, and for one account, is held to a pace: budgets of their own, beside those of sign-ins. Strangers
+ * cannot use them up for the networks of the account; how much mail goes to it is limited apart, and shows in no answer.
+ */
 async function admitReset(
   { limiter }: AuthServices,
   account: string,
@@ -112,8 +119,7 @@ async function admitReset(
   const network = address === null ? 'unknown' : networkOf(address)
   for (const [key, limit] of [
     [`reset:${network}`, 60],
-    // Redis is to hold no address of a person.
-    [`reset:${hash('sha256', account, 'base64url')}`, 5],
+    [`reset:${account}:${network}`, 5],
   ] as const) {
     const pace = await limiter.consume(key, { limit, period: '15m' })
     if (pace.allowed) continue

@@ -39,13 +39,29 @@ export interface AuditEntry {
   readonly email?: string
 }
 
-/** Records who did what, for the owners of the tenant. */
+/**
+ * Records who did what, for the owners of the tenant. Where they came from only as long as they are a user: who is removed
+ * meanwhile may have been erased already.
+ */
 export async function recordAudit(db: Kysely<AuthTables>, entry: AuditEntry): Promise<void> {
   const { tenantId, type, actorId = null, userId = actorId, address = null, email = null } = entry
+  // The lock waits for who is being removed.
+  const came =
+    userId === null || address === null
+      ? address
+      : sql<string | null>`(select ${address}::text from users where id = ${userId} for key share)`
   await asSystem('record an audit event', () =>
     db
       .insertInto('audit_events')
-      .values({ id: uuidv7(), tenant_id: tenantId, type, actor_id: actorId, user_id: userId, address, email })
+      .values({
+        id: uuidv7(),
+        tenant_id: tenantId,
+        type,
+        actor_id: actorId,
+        user_id: userId,
+        address: came,
+        email,
+      })
       .execute(),
   )
 }

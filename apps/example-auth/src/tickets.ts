@@ -15,16 +15,20 @@ export type NewTicket = { readonly tenantId: string; readonly email: string } & 
 /** How long a ticket can be used, in hours. */
 const lifetimes = { invitation: 7 * 24, 'password-reset': 1, 'email-verification': 24 } as const
 
-/** Makes a one-time token that goes to an address by mail. It takes the place of earlier ones for the same. */
+/**
+ * Makes a one-time token that goes to an address by mail. It takes the place of earlier ones for the same; but those for a new
+ * password live on beside it until it is set, since anybody may ask for one and would take them from who has the mail.
+ */
 export async function issueTicket(trx: Transaction<AuthTables>, ticket: NewTicket): Promise<string> {
   const { kind, tenantId, email } = ticket
   const token = randomBytes(32).toString('base64url')
-  await trx
-    .deleteFrom('tickets')
-    .where('kind', '=', kind)
-    .where('tenant_id', '=', tenantId)
-    .where('email', '=', email)
-    .execute()
+  if (kind !== 'password-reset')
+    await trx
+      .deleteFrom('tickets')
+      .where('kind', '=', kind)
+      .where('tenant_id', '=', tenantId)
+      .where('email', '=', email)
+      .execute()
   await trx
     .insertInto('tickets')
     .values({

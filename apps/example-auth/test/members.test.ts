@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { systemPrincipal } from '@quintet/core'
-import { exportParts, exports, removals } from '@quintet/example-platform/events'
+import { exportParts, exports, removals, roleLosses } from '@quintet/example-platform/events'
 import { until } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openAuth, password, type AuthApp, type Person } from './auth-app.ts'
@@ -194,6 +194,34 @@ describe('a password', () => {
     expect((await app.signIn(person, body.password)).status).toBe(401)
   })
 
+  it('is reset with any of the links that were sent, whoever else asks for one, and ends them all', async () => {
+    const person = await app.signUp()
+    const ask = async (network: string): Promise<number> => {
+      const response = await fetch(`${app.url}/password-resets`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'x-forwarded-for': network },
+        body: JSON.stringify({ tenant: person.tenant, email: person.email }),
+      })
+      return response.status
+    }
+    const links = async (): Promise<readonly string[]> => {
+      const mails = await app.mails(person.email)
+      return mails.flatMap((mail) => /Your link: ([\w-]{43})$/m.exec(mail)?.[1] ?? [])
+    }
+    expect(await ask('198.51.100.1')).toBe(200)
+    await until(async () => (await links()).length === 1)
+    const [first] = await links()
+    const strangers = Array.from({ length: 24 }, (_, n) => `203.0.${n}.1`)
+    for (const network of strangers) expect(await ask(network)).toBe(200)
+    expect(await ask('198.51.100.1')).toBe(200)
+    // As much mail as an address gets in a while, and no more.
+    await until(async () => (await links()).length === 20)
+    const last = (await links()).find((token) => token !== first)
+    const complete = async (token: string | undefined): Promise<number> =>
+      (await app.post('/password-resets/complete', { token, password: 'another horse battery' })).status
+    expect([await complete(first), await complete(first), await complete(last)]).toEqual([200, 404, 404])
+  })
+
   it('is reset by mail, once, and ends all sessions', async () => {
     const person = await app.signUp()
     const asked = await app.post('/password-resets', { tenant: person.tenant, email: person.email })
@@ -247,6 +275,23 @@ describe('the users of a tenant', () => {
     const promoted = (await (await app.signIn(member)).json()) as Person
     expect(await app.rpc('members/remove', { user: owner.id }, promoted)).toEqual([200, {}])
     expect([await isAlive(owner), (await app.signIn(owner)).status]).toEqual([false, 401])
+  })
+
+  it('are told of to the ledger when their roles change', async () => {
+    const owner = await app.signUp()
+    const second = await app.join(owner, guest(), ['owner'])
+    const change = { user: second.id, roles: ['member'] }
+    expect(await app.rpc('members/setRoles', change, owner)).toEqual([200, {}])
+    const heard = async (): Promise<unknown> => {
+      const jobs = await app.jobs.bull(roleLosses).getJobs(['prioritized'])
+      const payloads = jobs.map(({ data }) => (data as { payload: { data: { userId: string } } }).payload)
+      return payloads.find(({ data }) => data.userId === second.id)
+    }
+    await until(async () => (await heard()) !== undefined)
+    expect(await heard()).toMatchObject({
+      topic: 'account.roles-changed',
+      data: { userId: second.id, roles: ['member'] },
+    })
   })
 
   it('keep an owner, whatever two of them do at once', async () => {

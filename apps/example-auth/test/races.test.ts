@@ -14,8 +14,11 @@ vi.mock('../src/passwords.ts', async (original) => {
       return {
         ...passwords,
         async check(...given: Parameters<typeof passwords.check>) {
-          await passwords.check(...given)
-          if (latch.isClosed) await new Promise<void>((resolve) => latch.waiting.push(resolve))
+          try {
+            await passwords.check(...given)
+          } finally {
+            if (latch.isClosed) await new Promise<void>((resolve) => latch.waiting.push(resolve))
+          }
         },
       }
     },
@@ -115,6 +118,20 @@ describe('a sign-in that waits for its hash', () => {
       [people.second.id],
     )
     expect(rows).toEqual([])
+  })
+
+  it('leaves no trace of where who was removed meanwhile came from, since nothing erases it any more', async () => {
+    const { owner, second } = await team()
+    close()
+    const failing = await hold(() => app.signIn(second, 'not the password'))
+    expect((await app.rpc('members/remove', { user: second.id }, owner))[0]).toBe(200)
+    open()
+    expect((await failing.answer).status).toBe(401)
+    const { rows } = await app.database.systemPool.query(
+      "select address from audit_events where user_id = $1 and type = 'sign-in.failed'",
+      [second.id],
+    )
+    expect(rows).toEqual([{ address: null }])
   })
 
   it('makes none with a password that was changed meanwhile', async () => {
