@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
-import { isQuintetError } from '@quintet/core'
+import { isQuintetError, systemPrincipal, type Principal } from '@quintet/core'
 import { attackOperations, testUser, type OperationAnswer, type OperationCase } from '@quintet/core/testing'
+import { roleLosses } from '@quintet/example-platform/events'
 import { requestExport, startApp, tellRemoval, type StartedApp } from '@quintet/example-platform/testing'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import system from '../src/bootstrap.ts'
@@ -117,6 +118,9 @@ it('lets no one do with money, or see of it, what is not theirs, in whatever ope
       call: (by) =>
         answerOf(requestExport(app.jobs, 'ledger', { tenantId }, by === owner ? undefined : testUser(by))),
     }),
+    'job:follow-roles-in-ledger': (): OperationCase<Actor> => ({
+      call: (by) => answerOf(tellRoles(by === owner ? systemPrincipal('test', tenantId) : testUser(by))),
+    }),
     'job:erase-in-ledger': (): OperationCase<Actor> => ({
       // Work of the system, which no user can ask for.
       call: (by) =>
@@ -126,6 +130,12 @@ it('lets no one do with money, or see of it, what is not theirs, in whatever ope
   const processes = [http, settlement]
   expect(await attackOperations<Actor>({ processes, owner, actors, cases })).toEqual([])
 }, 60_000)
+
+async function tellRoles(principal: Principal): Promise<void> {
+  const data = { userId: randomUUID(), roles: ['member'] }
+  const event = { id: randomUUID(), occurredAt: new Date(0).toISOString() }
+  await app.jobs.enqueue(roleLosses, { ...event, topic: 'account.roles-changed', data }, { principal })
+}
 
 /** As HTTP would say it. */
 async function answerOf(call: Promise<void>): Promise<OperationAnswer> {
