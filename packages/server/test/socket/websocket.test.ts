@@ -463,7 +463,9 @@ describe('drain', () => {
     socket.send(JSON.stringify({ type: 'call', id: 2, method: 'waiting.ticks' }))
     await until(() => received.length > 3)
     const drained = other.running.drain('deployment', AbortSignal.timeout(5_000))
-    expect(await handshake(other.url, { authorization: 'Bearer alice' })).toMatchObject({ status: 503 })
+    await expect(handshake(other.url, { authorization: 'Bearer alice' })).rejects.toMatchObject({
+      code: 'ECONNREFUSED',
+    })
     await until(() => received.some((message) => (message as { type: string }).type === 'error'))
     expect(received).toContainEqual({
       type: 'shutdown',
