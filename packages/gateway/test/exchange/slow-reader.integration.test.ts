@@ -45,8 +45,7 @@ async function startFilling(): Promise<TestUpstream & { answer: ServerResponse |
           response.write(chunk)
           filling.sent += chunk.length
           // Until the gateway has taken it.
-          await new Promise(setImmediate)
-          await new Promise(setImmediate)
+          await delay(1)
         }
       }
       response.end()
