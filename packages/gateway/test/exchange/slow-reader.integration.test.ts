@@ -45,7 +45,8 @@ async function startFilling(): Promise<TestUpstream & { answer: ServerResponse |
           response.write(chunk)
           filling.sent += chunk.length
           // Until the gateway has taken it.
-          await delay(1)
+          await new Promise(setImmediate)
+          await new Promise(setImmediate)
         }
       }
       response.end()
@@ -132,11 +133,13 @@ describe('an answer of the gateway itself', () => {
     const client = connect(Number(new URL(gateway.url).port), '127.0.0.1')
     client.on('error', () => undefined).pause()
     const requests = 'GET /nothing HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(500)
-    // Until the gateway's answers no longer fit on the way and it reads no further.
+    // Until the gateway's answers no longer fit on the way and it reads no further, or has closed the connection already.
     let blocked = false
     while (!blocked) {
-      const flushed = new Promise<boolean>((resolve) => client.write(requests, () => resolve(false)))
-      blocked = await Promise.race([flushed, delay(1_000, true)])
+      const failed = new Promise<boolean>((resolve) =>
+        client.write(requests, (error) => resolve(error instanceof Error)),
+      )
+      blocked = await Promise.race([failed, delay(1_000, true)])
     }
     await until(() => gateway.status().connections === 0, 10_000)
     client.destroy()
