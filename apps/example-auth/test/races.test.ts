@@ -36,7 +36,7 @@ function open(index = 0): void {
   latch.waiting[index]?.()
 }
 
-/** Makes a call that is held back; one that a busy machine has refused for now is made again. */
+/** Makes a call that is held back; one that is refused because Redis was too slow is made again. */
 async function hold<Answer>(call: () => Promise<Answer>): Promise<{ readonly answer: Promise<Answer> }> {
   const before = latch.waiting.length
   for (;;) {

@@ -45,6 +45,7 @@ export {
   type Pipeline,
   type PipelineOptions,
 } from './pipeline/pipeline.ts'
+export { aborted } from './timing/aborted.ts'
 export { delay } from './timing/delay.ts'
 export { createLiveness, type Liveness, type LivenessOptions } from './timing/liveness.ts'
 export { TimeLimit, type Timed } from './timing/time-limit.ts'

@@ -14,6 +14,14 @@ const caller = `
 
 const definer = `language plpgsql security definer set search_path = pg_catalog, public, pg_temp`
 
+/** What the functions for callers give, a transfer and whether it was there before, and how they begin. */
+const returnsTransfer = `returns table (
+  id uuid, kind text, from_account uuid, to_account uuid, amount bigint, currency text, status text, reverses uuid,
+  minor_units smallint, payer uuid, payee uuid, replayed boolean)
+${definer} as $$
+#variable_conflict use_column
+declare${caller}`
+
 /** Writes both entries of a transfer and both balances. The accounts are locked. */
 const postEntries = `
 create function post_entries(posted transfers) returns void language plpgsql set search_path = pg_catalog, public, pg_temp as $$
@@ -36,12 +44,7 @@ end $$`
  */
 const postTransfer = `
 create function post_transfer(new_id uuid, wanted text, source uuid, target uuid, units numeric, request_key text, original uuid)
-returns table (
-  id uuid, kind text, from_account uuid, to_account uuid, amount bigint, currency text, status text, reverses uuid,
-  minor_units smallint, payer uuid, payee uuid, replayed boolean)
-${definer} as $$
-#variable_conflict use_column
-declare${caller}
+${returnsTransfer}
   source_account accounts;
   target_account accounts;
   money currencies;
@@ -140,12 +143,7 @@ const describeMade = `select made.id, made.kind, made.from_account, made.to_acco
 /** Posts what awaits a second pair of eyes. */
 const approveTransfer = `
 create function approve_transfer(wanted uuid)
-returns table (
-  id uuid, kind text, from_account uuid, to_account uuid, amount bigint, currency text, status text, reverses uuid,
-  minor_units smallint, payer uuid, payee uuid, replayed boolean)
-${definer} as $$
-#variable_conflict use_column
-declare${caller}
+${returnsTransfer}
   made transfers;
   again boolean := true;
 begin
@@ -168,12 +166,7 @@ end $$`
 /** Rejects what awaits a second pair of eyes; its maker withdraws it so. */
 const rejectTransfer = `
 create function reject_transfer(wanted uuid)
-returns table (
-  id uuid, kind text, from_account uuid, to_account uuid, amount bigint, currency text, status text, reverses uuid,
-  minor_units smallint, payer uuid, payee uuid, replayed boolean)
-${definer} as $$
-#variable_conflict use_column
-declare${caller}
+${returnsTransfer}
   made transfers;
   again boolean := true;
 begin
@@ -189,7 +182,7 @@ begin
   return query ${describeMade};
 end $$`
 
-/** Rejects what a user who is removed has asked for and no one has approved of. */
+/** Rejects what a user has asked for and no one has approved of, when they are no owner any more. */
 const rejectTransfersOf = `
 create function reject_transfers_of(of_tenant uuid, maker uuid) returns void language sql security definer
 set search_path = pg_catalog, public, pg_temp as $$

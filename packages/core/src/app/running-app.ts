@@ -54,7 +54,7 @@ export class RunningApp<Services> implements App<Services> {
   #takenOver: Promise<void> | undefined
   #givenWay: Promise<void> | undefined
   /** Aborts when what gives way has no more time. */
-  readonly #hurry = new AbortController()
+  readonly #noMoreTime = new AbortController()
   #stopped: Promise<void> | undefined
 
   constructor(parts: RunningAppParts<Services>) {
@@ -97,7 +97,7 @@ export class RunningApp<Services> implements App<Services> {
 
   async #giveWay(): Promise<void> {
     if (this.#stopped) return
-    const { signal } = this.#hurry
+    const { signal } = this.#noMoreTime
     const report = (name: string, error: unknown): void =>
       this.logger.error({ err: error, transport: name }, 'a transport could not give way')
     await Promise.all(
@@ -138,7 +138,7 @@ export class RunningApp<Services> implements App<Services> {
     // Noted before the calls are aborted: some end then, and it is they that took too long.
     let pending = ''
     steps.signal.addEventListener('abort', () => {
-      this.#hurry.abort(steps.signal.reason)
+      this.#noMoreTime.abort(steps.signal.reason)
       pending = describeCalls(this.pipeline.activeByOperation)
     })
     const hooks = this.#hooks.toReversed()

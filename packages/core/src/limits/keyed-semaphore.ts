@@ -39,7 +39,7 @@ const spec = {
 }
 
 /**
- * Makes turns for costly work.
+ * Makes a keyed semaphore for costly work.
  *
  * @throws TypeError for options that are unknown or make no sense.
  *

@@ -80,7 +80,7 @@ export function startGeneration(options: GenerationOptions): Generation {
   let probeNumber = 0
   let probeTimer: unknown
   let givesWay = false
-  let patience: unknown
+  let givingWayTimer: unknown
 
   const heard: ChannelListener = {
     ready(found) {
@@ -131,7 +131,7 @@ export function startGeneration(options: GenerationOptions): Generation {
         if (child.pid !== undefined) options.guardian.remove(-child.pid)
         channel.close()
         clock.clearTimeout(probeTimer)
-        clock.clearTimeout(patience)
+        clock.clearTimeout(givingWayTimer)
         listener.gone({
           ...ending,
           reason: problem === undefined ? ending.reason : `${problem} (${ending.reason})`,
@@ -149,7 +149,7 @@ export function startGeneration(options: GenerationOptions): Generation {
 
   function terminate(cause: StopReason, graceMs?: number): void {
     clock.clearTimeout(probeTimer)
-    clock.clearTimeout(patience)
+    clock.clearTimeout(givingWayTimer)
     channel.send({ type: 'stopping', reason: cause })
     child.terminate(graceMs)
   }
@@ -186,7 +186,7 @@ export function startGeneration(options: GenerationOptions): Generation {
     giveWay() {
       clock.clearTimeout(probeTimer)
       givesWay = true
-      patience = clock.setTimeout(() => terminate('deployment'), longestGivingWay)
+      givingWayTimer = clock.setTimeout(() => terminate('deployment'), longestGivingWay)
       channel.send({ type: 'give-way' })
     },
     terminate,

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Transport } from '@quintet/core'
-import type { RunningTransport, TransportHost } from '@quintet/core/kit'
+import { aborted, type RunningTransport, type TransportHost } from '@quintet/core/kit'
 import { createClaims, type Claims } from './claim-events.ts'
 import { createQuery, type Query } from './create-query.ts'
 import { deliverInOrder, type Outcome } from './deliver-events.ts'
@@ -219,9 +219,4 @@ function createNotifications({ pool, queryTimeout }: ResolvedRelay, wake: WakeSi
     },
     close: () => listener?.close(),
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }

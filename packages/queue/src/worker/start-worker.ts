@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { RunningTransport } from '@quintet/core/kit'
+import { aborted, type RunningTransport } from '@quintet/core/kit'
 import { Worker, type Job as BullJob } from 'bullmq'
 import { openWaitingConnection } from '../jobs/connection.ts'
 import { pauseAfter } from '../jobs/define-job.ts'
@@ -98,9 +98,4 @@ function reportEvents(bull: BullWorker, active: ActiveJobs, { job, host: { logge
     if (failed !== undefined && failed.finishedOn === undefined) return
     logger.error({ job: job.name, jobId: failed?.id, reason: error.message }, 'a job was given up')
   })
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }

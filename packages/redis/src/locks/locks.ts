@@ -1,7 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { randomUUID } from 'node:crypto'
 import type { Duration, Logger } from '@quintet/core'
-import { type Clock, option, readOptions } from '@quintet/core/kit'
+import { type Clock, delay, option, readOptions } from '@quintet/core/kit'
 import { bounded, shortestAnswer } from '../commands/bounded.ts'
 import { RedisError } from '../errors.ts'
 import { holdLock, lost } from './held-lock.ts'
@@ -134,7 +133,7 @@ export function createLocks(options: LocksOptions): Locks {
         throw new RedisError('ERR_REDIS_LOCK_HELD', `The lock "${name}" is held by another owner.`, {
           retryAfter: ttl,
         })
-      await pause(Math.min(left, retryInterval * (0.5 + Math.random())), signal)
+      await delay(Math.min(left, retryInterval * (0.5 + Math.random())), signal)
     }
   }
 
@@ -169,13 +168,4 @@ function keysOf(prefix: string, name: string): string[] {
   assertKey(name, 'acquire')
   const tag = `${prefix}{${name.replaceAll(/[%{}]/g, encodeURIComponent)}}`
   return [tag, `${tag}:token`]
-}
-
-async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await delay(ms, undefined, signal === undefined ? {} : { signal })
-  } catch (error) {
-    signal?.throwIfAborted()
-    throw error
-  }
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Duration } from '@quintet/core'
-import { option, readOptions, type ResolvedOptions } from '@quintet/core/kit'
+import { delay, option, readOptions, type ResolvedOptions } from '@quintet/core/kit'
 import { RlsError } from '../errors.ts'
 import { LockSessionLost, tryAdvisoryLock, type HeldLock, type LockPool } from './lock-session.ts'
 import { watchLock } from './watch-lock.ts'
@@ -98,22 +98,8 @@ async function acquire(
       if (!(error instanceof LockSessionLost) || left <= 0) throw error
     }
     signal?.throwIfAborted()
-    await pause(Math.min(left, 20 + Math.random() * 80), signal)
+    await delay(Math.min(left, 20 + Math.random() * 80), signal)
   }
-}
-
-function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const aborted = (): void => {
-      clearTimeout(timer)
-      reject(signal?.reason as Error)
-    }
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', aborted)
-      resolve()
-    }, milliseconds)
-    signal?.addEventListener('abort', aborted, { once: true })
-  })
 }
 
 function lockTimeout(name: string): RlsError {

@@ -1,6 +1,8 @@
 import type { PoolClient } from 'pg'
 import { runDetached } from '../context/rls-context.ts'
+import { RlsError } from '../errors.ts'
 import { answerWithin, connectWithin, destroySocket, settleWithin } from '../sql/answer-within.ts'
+import { mapPostgresError } from '../sql/postgres-errors.ts'
 
 /** Where locks take their connection from: a pool of pg, such as `systemPool`. Not through a PgBouncer in transaction mode. */
 export interface LockPool {
@@ -25,8 +27,17 @@ export interface LockAttempt {
   readonly onLost: (cause: unknown) => void
 }
 
-/** The connection was lost while it was asked. */
-export class LockSessionLost extends Error {}
+/** The connection was lost while it was asked: another one may answer. */
+export class LockSessionLost extends RlsError {
+  constructor(cause: unknown) {
+    super('The database cannot be reached now.', {
+      code: 'ERR_RLS_DATABASE_UNAVAILABLE',
+      kind: 'unavailable',
+      retryAfter: 1_000,
+      cause,
+    })
+  }
+}
 
 /**
  * Takes a session-level advisory lock if it is free, on the one connection that holds all locks of this process and pool:
@@ -65,11 +76,12 @@ export async function tryAdvisoryLock(
       }
     }
   } catch (error) {
-    const broken = session.lost
+    // PostgreSQL may tell of the end before the connection does.
+    const broken = session.lost || mapPostgresError(error)?.kind === 'unavailable'
     // Whoever holds a lock notices by its heartbeat that the connection is silent; without one, nobody asks again.
     if (!holdsLocks(session)) session.lose(error)
     void answer.then((held) => (held ? unlock() : undefined)).then(forget, forget)
-    throw broken ? new LockSessionLost('The connection of the lock was lost.', { cause: error }) : error
+    throw broken ? new LockSessionLost(error) : error
   }
   forget()
   return undefined

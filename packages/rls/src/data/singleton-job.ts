@@ -1,5 +1,5 @@
 import { type Duration, isQuintetError, type Logger } from '@quintet/core'
-import { option, readOptions } from '@quintet/core/kit'
+import { delay, option, readOptions } from '@quintet/core/kit'
 import { withAdvisoryLock, type LockPool } from './advisory-lock.ts'
 
 export interface SingletonJobOptions {
@@ -64,7 +64,7 @@ export function createSingletonJob(options: SingletonJobOptions): SingletonJob {
           logger.warn({ err: error, job: name }, 'a singleton job failed and is taken up again')
         }
       }
-      await untilAborted(stop.signal, retryAfter)
+      await delay(retryAfter, stop.signal).catch(() => undefined)
     }
   }
   const ended = campaign()
@@ -79,18 +79,4 @@ export function createSingletonJob(options: SingletonJobOptions): SingletonJob {
     close,
     [Symbol.asyncDispose]: close,
   }
-}
-
-/** Resolves after the time, or at once when the signal aborts. */
-function untilAborted(signal: AbortSignal, milliseconds: number): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve()
-    const done = (): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, milliseconds)
-    signal.addEventListener('abort', done)
-  })
 }

@@ -137,3 +137,26 @@ describe('a lock that is given up while another one is held', () => {
     })
   })
 })
+
+describe('a lock whose connection PostgreSQL ends as it is asked for', () => {
+  it('is asked for on another one', async () => {
+    const pool = fixture.pgPool()
+    let ends = 2
+    const ending = {
+      async connect() {
+        const client = await pool.connect()
+        const query = client.query.bind(client) as (text: string, values?: unknown[]) => Promise<unknown>
+        client.query = ((text: string, values?: unknown[]) => {
+          if (!text.includes('pg_try') || ends-- <= 0) return query(text, values)
+          return query('select pg_terminate_backend(pg_backend_pid())')
+        }) as typeof client.query
+        return client
+      },
+    }
+    expect(await withAdvisoryLock(ending, 'ended', async () => 'held')).toBe('held')
+    ends = Infinity
+    await expect(withAdvisoryLock(ending, 'ended', async () => 'held', { timeout: 0 })).rejects.toMatchObject(
+      { code: 'ERR_RLS_DATABASE_UNAVAILABLE', kind: 'unavailable' },
+    )
+  })
+})

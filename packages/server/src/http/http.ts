@@ -1,6 +1,12 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Transport } from '@quintet/core'
-import type { HttpPlugin, NamedProcedure, RunningTransport, TransportHost } from '@quintet/core/kit'
+import {
+  aborted,
+  type HttpPlugin,
+  type NamedProcedure,
+  type RunningTransport,
+  type TransportHost,
+} from '@quintet/core/kit'
 import { describeKind } from '../request/describe-kind.ts'
 import { serverError } from '../errors.ts'
 import { openApiOperations, openApiRoutes } from '../openapi/routes.ts'
@@ -34,7 +40,7 @@ const idleGrace = 500
  * How long a connection without a request may stay open while the process gives way, in milliseconds: as long as without
  * that (`keepAliveTimeout`), but no longer than this.
  */
-const longestPatience = 120_000
+const longestIdle = 120_000
 
 /**
  * The HTTP transport of a process: its procedures as `POST /rpc/<service>/<procedure>`, batches as
@@ -116,10 +122,10 @@ export function http(options: HttpOptions = {}): Transport {
           url = listener.url('http')
         },
         async giveWay(reason, signal) {
-          const patience = Math.min(resolved.keepAliveTimeout || longestPatience, longestPatience)
-          const limit = AbortSignal.any([signal, AbortSignal.timeout(patience + idleGrace)])
+          const idle = Math.min(resolved.keepAliveTimeout || longestIdle, longestIdle)
+          const limit = AbortSignal.any([signal, AbortSignal.timeout(idle + idleGrace)])
           site.connections.announceClose()
-          const drained = site.connections.drain(patience, limit)
+          const drained = site.connections.drain(idle, limit)
           site.longAnswers.endAll()
           await Promise.race([Promise.all([drained, hub?.drain(reason, signal)]), aborted(limit)])
         },
@@ -229,11 +235,6 @@ function isPreflight(request: IncomingMessage): boolean {
   return (
     request.headers.origin !== undefined && request.headers['access-control-request-method'] !== undefined
   )
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }
 
 function ignore(): void {}

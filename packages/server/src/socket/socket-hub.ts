@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Duplex } from 'node:stream'
 import type { StopReason } from '@quintet/core'
-import type { Operation, SocketProtocol, TransportHost } from '@quintet/core/kit'
+import { aborted, type Operation, type SocketProtocol, type TransportHost } from '@quintet/core/kit'
 import { WebSocketServer } from 'ws'
 import { serverError } from '../errors.ts'
 import { closeCode } from '@quintet/core/http'
@@ -119,10 +119,7 @@ export class SocketHub {
     for (const connection of connections) {
       connection.notifyShutdown(reason, Math.round(Math.random() * reconnectSpread))
     }
-    const aborted = new Promise<void>((resolve) => {
-      if (signal.aborted) resolve()
-      signal.addEventListener('abort', () => resolve(), { once: true })
-    })
+    const timeIsUp = aborted(signal)
     for (let index = 0; index < connections.length && !signal.aborted; index += closeBatch) {
       if (index > 0) await sleep(closePause)
       for (const connection of connections.slice(index, index + closeBatch)) {
@@ -134,7 +131,7 @@ export class SocketHub {
       this.#onEmpty = resolve
       if (this.#connections.size === 0) resolve()
     })
-    await Promise.race([empty, aborted])
+    await Promise.race([empty, timeIsUp])
     this.#terminate()
   }
 
