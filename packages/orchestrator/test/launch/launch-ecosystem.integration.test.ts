@@ -388,8 +388,8 @@ describe('startEcosystem', () => {
       QUINTET_PUBLIC_URL: `http://127.0.0.1:${port}/api/one`,
     })
     // A process says at level info that it has started.
+    await until(() => ecosystem.logs('gateway/http').some((line) => line.includes('"started"')))
     expect(ecosystem.logs('two/http').some((line) => line.includes('"started"'))).toBe(false)
-    expect(ecosystem.logs('gateway/http').some((line) => line.includes('"started"'))).toBe(true)
     expect(new URL(ecosystem.gatewayUrl ?? '').port).toBe(String(port))
     const answer = await fetch(`${ecosystem.gatewayUrl}/api/two/`)
     expect(answer.headers.get('x-from')).toBe('file')
