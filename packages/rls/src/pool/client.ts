@@ -9,7 +9,7 @@ import { submitExplicitly } from './submit.ts'
 
 /**
  * One holder's view of a connection: `query`, `release` and the listeners are ours, everything else is the
- * connection's own. Every callback runs in the async context that gave it. Once released, the view refuses
+ * connection's own; what the holder changes of that, a parser or a property, keeps the connection from its next holder. Every callback runs in the async context that gave it. Once released, the view refuses
  * further work, whoever holds the connection then.
  */
 export function createRlsClient(session: Session): PoolClient {
@@ -40,7 +40,18 @@ class Holder implements ProxyHandler<PoolClient> {
   }
 
   set(client: PoolClient, key: PropertyKey, value: unknown): boolean {
+    this.#session.tainted = true
     return Reflect.set(client, key, value, client)
+  }
+
+  defineProperty(client: PoolClient, key: PropertyKey, property: PropertyDescriptor): boolean {
+    this.#session.tainted = true
+    return Reflect.defineProperty(client, key, property)
+  }
+
+  deleteProperty(client: PoolClient, key: PropertyKey): boolean {
+    this.#session.tainted = true
+    return Reflect.deleteProperty(client, key)
   }
 
   #own(key: PropertyKey): unknown {
@@ -62,6 +73,7 @@ class Holder implements ProxyHandler<PoolClient> {
     const value: unknown = Reflect.get(client, key, client)
     if (typeof value !== 'function') return value
     return (...args: unknown[]): unknown => {
+      if (key === 'setTypeParser') this.#session.tainted = true
       const result: unknown = Reflect.apply(value, client, args.map(bindCallback))
       return result === client ? this.view : result
     }

@@ -165,7 +165,7 @@ function hintAtContext(callback: DriverCallback): DriverCallback {
     const refusal = error as { code?: unknown; hint?: string } | null
     if (refusal?.code === '42501')
       refusal.hint ??=
-        'No row-level security context is open here: call it inside runWithRlsContext, or put the middleware before the handler.'
+        'No row-level security context is open here: call it inside runWithRlsContext, or put the middleware before the handler. A body that is read after the handler has returned opens one of its own.'
     callback(error, result)
   }
 }

@@ -1,4 +1,7 @@
-/** `move-tenant` and `move-user`: an UPDATE that hands rows to another tenant, or to another user. */
+/**
+ * `move-tenant` and `move-user`: an UPDATE that hands rows to another tenant, or to another user. `truncate`: what policies
+ * do not apply to.
+ */
 export type AttackOperation =
   | 'select'
   | 'insert'
@@ -7,6 +10,7 @@ export type AttackOperation =
   | 'upsert'
   | 'move-tenant'
   | 'move-user'
+  | 'truncate'
 
 /**
  * - `none`: no context. `malformed`: a tenant id that is none.

@@ -12,6 +12,7 @@ export function expectedOutcome(
 ): AttackOutcome | undefined {
   if (actor === 'malformed') return 'invalid'
   if (actor === 'none') return 'refused'
+  if (operation === 'truncate') return actor === 'system' ? undefined : 'refused'
   if (actor === 'system') return 'done'
   const needed = neededFor[operation]
   if (!needed.every((one) => opening(one, rules).length > 0)) return 'refused'
@@ -35,7 +36,7 @@ function movedTo(
   return rules.some(({ audience }) => unknown.includes(audience)) ? undefined : 'refused'
 }
 
-const neededFor: Readonly<Record<AttackOperation, readonly Operation[]>> = {
+const neededFor: Readonly<Record<Exclude<AttackOperation, 'truncate'>, readonly Operation[]>> = {
   select: ['select'],
   insert: ['insert'],
   update: ['update'],

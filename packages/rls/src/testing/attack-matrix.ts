@@ -45,6 +45,7 @@ const operations: readonly AttackOperation[] = [
   'upsert',
   'move-tenant',
   'move-user',
+  'truncate',
 ]
 const actors: readonly AttackActor[] = [
   'none',

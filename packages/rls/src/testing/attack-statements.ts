@@ -51,6 +51,8 @@ export function attackStatement(
       return named
         ? { text: `delete from ${name} where ${where.text}`, values: where.values }
         : { text: `delete from ${name}`, values: [] }
+    case 'truncate':
+      return { text: `truncate ${name}`, values: [] }
     case 'upsert':
       return upsert(table, row, fresh)
   }

@@ -83,6 +83,8 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
     #ahead = 0
     #began = false
     #reused = false
+    /** The Binds that were written under its Sync, of which its own is the last. */
+    #binds = 0
     #names: StatementNames | undefined
     #statement: NamedStatement | undefined
     #parsedNow: NamedStatement[] | undefined
@@ -114,7 +116,12 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
     }
 
     isOutdatedBy(error: Error): boolean {
-      return this.#reused ? isOutdated(error) : isGone(error)
+      return this.#reused ? isOutdated(error, this.#mayHaveRun) : isGone(error)
+    }
+
+    /** Whether PostgreSQL has taken its values and gone on to carry it out. */
+    get #mayHaveRun(): boolean {
+      return this.#names === undefined || this.#names.bound >= this.#binds
     }
 
     override requiresPreparation(): boolean {
@@ -153,6 +160,7 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
         })
         described.execute({ portal: '' })
         this.#beginAhead = true
+        this.#binds++
       }
       if (settings !== undefined) {
         const statements = seal ? aheadStatements.sealing : aheadStatements.context
@@ -160,10 +168,12 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
           for (const { text, name } of statements) this.#parse(names, name, text, 'given')
         described.stream.write(contextMessages(settings, seal, preparedStatements))
         this.#ahead = statements.length
+        this.#binds += statements.length
       }
     }
 
     #writeOwn(names: StatementNames): void {
+      this.#binds++
       // Once its table has another column, a statement that reads them all cannot be repeated within a transaction.
       const ours = this.#traits.readsAllColumns && !this.#plan.alone ? undefined : this.#ours
       const name = this.#given ?? ours
@@ -262,12 +272,13 @@ export function defineContextQuery(Query: DriverQueryClass, options: ContextQuer
 
 /**
  * Whether a prepared statement may have failed because of what has changed since: its rows are others now (0A000), its
- * parameters still have the types of before (22003, 22P02, 42804), or it is gone.
+ * parameters still have the types of before (22003, 22P02, 42804), or it is gone. PostgreSQL finds the types at Bind: what
+ * fails later has run, and may have done what no rollback takes back.
  */
-function isOutdated(error: Error): boolean {
+function isOutdated(error: Error, mayHaveRun: boolean): boolean {
   const { code } = error as { code?: unknown }
   const ofTypes = code === '22003' || code === '22P02' || code === '42804'
-  return ofTypes || hasOtherColumns(error) || isGone(error)
+  return (ofTypes && !mayHaveRun) || hasOtherColumns(error) || isGone(error)
 }
 
 /** Whether a name is not known to PostgreSQL, since a function has taken it back with DEALLOCATE. */

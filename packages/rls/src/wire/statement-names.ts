@@ -63,6 +63,8 @@ export interface StatementNames {
   doubtAll(): void
   /** How many changes of the tables it has been told of. */
   changes: number
+  /** How many Binds PostgreSQL has carried out since the last Sync that it has answered. */
+  readonly bound: number
 }
 
 const known = new WeakMap<DriverConnection, StatementNames>()
@@ -80,6 +82,9 @@ function createStatementNames(connection: DriverConnection, limit: number): Stat
   const ours = new Map<string, NamedStatement>()
   const given = new Map<string, NamedStatement>()
   let characters = 0
+  let bound = 0
+  connection.on('bindComplete', () => bound++)
+  connection.on('readyForQuery', () => (bound = 0))
   let messages: Buffer[] = []
   const stream = { writable: true, write: (message: Buffer) => messages.push(message) }
   const described = Object.create(connection, { stream: { value: stream } }) as DriverConnection
@@ -113,6 +118,9 @@ function createStatementNames(connection: DriverConnection, limit: number): Stat
 
   return {
     changes: 0,
+    get bound() {
+      return bound
+    },
     doubtAll() {
       for (const statement of [...ours.values(), ...given.values()]) statement.state = 'doubtful'
     },

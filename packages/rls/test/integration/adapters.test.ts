@@ -99,6 +99,23 @@ describe('rlsContext', () => {
     expect(await ask('x'.repeat(300))).toBe('ERR_RLS_INVALID_CONTEXT')
   })
 
+  it('says why a body of Hono that is read after the handler finds no rows', async () => {
+    const app = new Hono()
+    app.use(honoContext({ context: (c) => tenantOf(c.req.header('x-tenant')) }))
+    const hints: unknown[] = []
+    app.get('/', () => {
+      const pull = async (controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> => {
+        await pool
+          .query('select title from notes')
+          .catch((error: { hint?: string }) => hints.push(error.hint))
+        controller.close()
+      }
+      return new Response(new ReadableStream({ pull }, { highWaterMark: 0 }))
+    })
+    await (await app.request('/', { headers: headers(tenantA) })).text()
+    expect(hints).toEqual([expect.stringContaining('read after the handler has returned')])
+  })
+
   it('refuses options it does not know', () => {
     expect(() => expressContext({ contxt: () => null } as never)).toThrow(/Did you mean "context"/)
     expect(() => honoContext({} as never)).toThrow(/give a function/)

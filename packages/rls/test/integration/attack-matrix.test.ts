@@ -55,6 +55,16 @@ describe('runAttackMatrix', () => {
     ).toBe(true)
   })
 
+  it('finds that a tenant may empty a table, which no policy stands against', async () => {
+    await fixture.asOwner(`grant truncate on notes to ${fixture.roles.tenant}`)
+    const unchecked = fixture.pool({ check: false })
+    const { failures } = await runAttackMatrix({ pool: unchecked, policies: [tenantPolicy('notes')] })
+    await fixture.asOwner(`revoke truncate on notes from ${fixture.roles.tenant}`)
+    expect(new Set(failures.map(({ operation }) => operation))).toEqual(new Set(['truncate']))
+    expect(failures.map(({ actor }) => actor)).toContain('other')
+    await unchecked.end()
+  })
+
   it('leaves no rows behind', async () => {
     expect(await fixture.asAdmin('select count(*)::int as n from notes')).toEqual([{ n: 4 }])
     expect(await fixture.asAdmin('select count(*)::int as n from comments')).toEqual([{ n: 0 }])
@@ -112,7 +122,7 @@ describe('runAttackMatrix of other tables', () => {
     const report = await runAttackMatrix({ pool, policies: declared })
     expect(report.failures, formatAttackMatrix(report)).toEqual([])
     expect(new Set(report.cases.map(({ operation }) => operation))).toEqual(
-      new Set(['select', 'insert', 'update', 'delete', 'move-tenant']),
+      new Set(['select', 'insert', 'update', 'delete', 'move-tenant', 'truncate']),
     )
     expect(await fixture.asAdmin('select from keyless')).toEqual([])
     await fixture.asOwner('alter policy keyless_tenant on keyless using (true)')

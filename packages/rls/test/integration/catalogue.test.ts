@@ -809,6 +809,27 @@ describe('formatPolicySnapshot', () => {
         grant select to app_tenant
         grant update to app_system
         grant update to app_tenant
+      schema information_schema: of postgres
+        grant usage to public
+      schema pg_catalog: of postgres
+        grant usage to public
+      schema public: of app_owner
+        grant usage to app_system
+        grant usage to app_tenant
+        grant usage to public
+      database: of app_owner
+        grant connect to app_login
+        grant connect to app_system
+      role postgres: superuser, bypassrls, createrole, replication, createdb, member of app_owner
+      role app_login: member of app_tenant
+      role app_owner: no rights of its own
+      role app_system: no rights of its own
+      role app_tenant: no rights of its own
+      tables that app_owner creates:
+        grant delete to app_system
+        grant insert to app_system
+        grant select to app_system
+        grant update to app_system
       "
     `)
   })

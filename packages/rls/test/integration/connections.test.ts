@@ -3,7 +3,7 @@ import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import { Kysely, PostgresDialect } from 'kysely'
 import { text } from 'node:stream/consumers'
 import { finished } from 'node:stream/promises'
-import { Pool, type Notification } from 'pg'
+import { Pool, type Notification, type PoolClient } from 'pg'
 import { until } from '@quintet/test-kit'
 import { createLogger } from '@quintet/core/logger'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -174,6 +174,31 @@ describe('a connection on its way back', () => {
       await late
     })
     expect(await pid(pool)).toBe(before)
+  })
+})
+
+describe('what a holder changes of its connection', () => {
+  it.each<[string, (client: PoolClient) => unknown]>([
+    ['a type parser', (client) => client.setTypeParser(25, (value) => `parsed: ${value}`)],
+    ['a property', (client) => Object.assign(client, { marker: 'a' })],
+    ['a property that is defined', (client) => Object.defineProperty(client, 'marker', { value: 'a' })],
+    ['a property that is gone', (client) => delete (client as { password?: unknown }).password],
+  ])('does not reach the next one: %s', async (_what, change) => {
+    const pool = fixture.pool({}, { max: 1 })
+    const before = await pid(pool)
+    await runWithRlsContext(contextA, async () => {
+      const client = await pool.connect()
+      change(client)
+      client.release()
+    })
+    await runWithRlsContext(contextB, async () => {
+      const client = await pool.connect()
+      expect((client as { marker?: unknown }).marker).toBeUndefined()
+      expect((await client.query('select title from notes order by title')).rows[0]).toEqual({ title: 'b1' })
+      client.release()
+    })
+    expect(await pid(pool)).not.toBe(before)
+    await pool.end()
   })
 })
 

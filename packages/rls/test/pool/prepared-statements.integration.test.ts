@@ -113,6 +113,42 @@ describe('a statement whose table has changed under a running app', () => {
   })
 })
 
+describe('a prepared statement that fails by the value it was given', () => {
+  it('runs once, whatever its functions do before they fail', async () => {
+    await fixture.asOwner(
+      'create sequence runs',
+      `create function count_and_cast(value text) returns int language plpgsql
+         as $$ begin perform nextval('runs'); return value::int; end $$`,
+      `grant usage on sequence runs to ${fixture.roles.tenant}`,
+      `grant execute on function count_and_cast to ${fixture.roles.tenant}`,
+    )
+    const pool = fixture.pool({}, { max: 1 })
+    const run = (value: string) => asTenantA(() => pool.query('select count_and_cast($1)', [value]))
+    await times(3, () => run('1'))
+    for (const code of ['22P02', '22003'])
+      await expect(run(code === '22003' ? '99999999999' : 'none')).rejects.toMatchObject({ code })
+    expect(await fixture.asAdmin('select last_value::int as n from runs')).toEqual([{ n: 5 }])
+    await pool.end()
+  })
+
+  it('is prepared anew where its table has changed', async () => {
+    await fixture.asOwner(
+      'create table widening (tenant_id uuid not null, id int not null)',
+      ...policiesToSql([tenantPolicy('widening')], fixture.roles),
+    )
+    const pool = fixture.pool({}, { max: 1 })
+    const insert = (id: number | string) =>
+      asTenantA(() =>
+        pool.query('insert into widening (tenant_id, id) values ($1, $2)', [contextA.tenantId, id]),
+      )
+    await times(3, insert)
+    await fixture.asOwner('alter table widening alter id type bigint')
+    await insert('99999999999')
+    expect(await fixture.asAdmin('select max(id) as id from widening')).toEqual([{ id: '99999999999' }])
+    await pool.end()
+  })
+})
+
 describe('the statements that a connection keeps', () => {
   it('are those that came twice', async () => {
     const pool = fixture.pool({}, { max: 1 })
