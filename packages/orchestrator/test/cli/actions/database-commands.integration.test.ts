@@ -61,6 +61,7 @@ function quintet(command: string, data = home, databaseUrl = server.url): Promis
   const env = {
     PATH: process.env['PATH'],
     HOME: process.env['HOME'],
+    NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
     NO_COLOR: '1',
     DATABASE_URL: databaseUrl,
   }

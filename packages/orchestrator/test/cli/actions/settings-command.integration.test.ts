@@ -15,7 +15,12 @@ import { trioConfig } from '../../trio.ts'
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 const config = fileURLToPath(new URL('../../fixtures/store/quintet.config.ts', import.meta.url))
-const env = { PATH: process.env['PATH'], HOME: process.env['HOME'], NO_COLOR: '1' }
+const env = {
+  PATH: process.env['PATH'],
+  HOME: process.env['HOME'],
+  NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
+  NO_COLOR: '1',
+}
 const services = ['store/http', 'store/prices.0', 'store/prices.1']
 let folder: string
 let ecosystem: RunningEcosystem
