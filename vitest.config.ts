@@ -6,7 +6,8 @@ export default defineConfig({
     globalSetup: ['tools/test-servers.ts'],
     reporters: ['default', './tools/count-reporter.ts'],
     pool: 'forks',
-    maxWorkers: 2,
+    // Tests wait for half of their time, for processes to start and servers to answer.
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },
