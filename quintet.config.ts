@@ -20,7 +20,12 @@ export default defineEcosystem({
   project,
   infrastructure: {
     services: {
-      gateway: { preset: 'quintet', ports: { http: 8080 }, env: small },
+      gateway: {
+        preset: 'quintet',
+        ports: { http: 8080 },
+        env: small,
+        config: { wellKnown: { auth: ['oauth-authorization-server'] } },
+      },
     },
     // PostgreSQL and Redis are started because the apps require them.
   },

@@ -10,7 +10,10 @@ export interface KeyedSemaphoreOptions {
   readonly perKey: number
   /** How many of one key may wait; further ones are refused. @defaultValue 16 */
   readonly waitingPerKey?: number
-  /** How many may wait in all; further ones are refused. @defaultValue 1000 */
+  /**
+   * How many may wait in all. Of more than that the newest of the longest line is refused, so that the keys which ask for much
+   * take no place from those which ask for little. @defaultValue 1000
+   */
   readonly waiting?: number
   /** How long one may wait; then it is refused. @defaultValue as long as its signal allows */
   readonly maxWait?: Duration
@@ -28,6 +31,11 @@ export interface KeyedSemaphore {
    *   reason when that aborts first.
    */
   take<Result>(key: string, signal: AbortSignal, work: () => Promise<Result>): Promise<Result>
+}
+
+interface Waiting {
+  readonly begin: () => void
+  readonly leave: (reason: unknown) => void
 }
 
 const spec = {
@@ -51,7 +59,7 @@ export function createKeyedSemaphore(options: KeyedSemaphoreOptions): KeyedSemap
   const limits = readOptions<KeyedSemaphoreOptions, typeof spec>(options, spec, 'createKeyedSemaphore')
   const working = new Map<string, number>()
   /** By key, in the order in which keys began to wait; a key that had its turn goes to the end. */
-  const lines = new Map<string, (() => void)[]>()
+  const lines = new Map<string, Waiting[]>()
   let [busy, waiting] = [0, 0]
 
   const isFree = (key: string): boolean => busy < limits.total && (working.get(key) ?? 0) < limits.perKey
@@ -61,9 +69,9 @@ export function createKeyedSemaphore(options: KeyedSemaphoreOptions): KeyedSemap
     if (left === 0) working.delete(key)
     else working.set(key, left)
   }
-  const leaveLine = (key: string, begin: () => void): void => {
+  const leaveLine = (key: string, one: Waiting): void => {
     const line = lines.get(key)
-    const index = line?.indexOf(begin) ?? -1
+    const index = line?.indexOf(one) ?? -1
     if (line === undefined || index < 0) return
     line.splice(index, 1)
     waiting--
@@ -71,33 +79,45 @@ export function createKeyedSemaphore(options: KeyedSemaphoreOptions): KeyedSemap
   }
   const next = (): void => {
     for (const [key, line] of lines) {
-      const [begin] = line
-      if (begin === undefined || !isFree(key)) continue
-      leaveLine(key, begin)
+      const [first] = line
+      if (first === undefined || !isFree(key)) continue
+      leaveLine(key, first)
       if (lines.delete(key)) lines.set(key, line)
       count(key, 1)
-      begin()
+      first.begin()
       return
     }
+  }
+  /** Finds a place for one more of a line, if need be that of the newest of a longer one. */
+  const makePlace = (line: readonly Waiting[]): void => {
+    if (line.length >= limits.waitingPerKey) throw tooMuch()
+    if (waiting < limits.waiting) return
+    let longest = line
+    for (const each of lines.values()) if (each.length > longest.length) longest = each
+    if (longest.length <= line.length + 1) throw tooMuch()
+    longest.at(-1)?.leave(tooMuch())
   }
 
   async function turn(key: string, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     if (isFree(key)) return count(key, 1)
     const line = lines.get(key) ?? []
-    if (line.length >= limits.waitingPerKey || waiting >= limits.waiting) throw tooMuch()
+    makePlace(line)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    lines.set(key, line)
-    line.push(resolve)
-    waiting++
-    const leave = (reason: unknown): void => {
-      leaveLine(key, resolve)
-      reject(reason)
+    const one: Waiting = {
+      begin: resolve,
+      leave(reason) {
+        leaveLine(key, one)
+        reject(reason)
+      },
     }
-    const onAbort = (): void => leave(signal.reason)
+    lines.set(key, line)
+    line.push(one)
+    waiting++
+    const onAbort = (): void => one.leave(signal.reason)
     signal.addEventListener('abort', onAbort, { once: true })
     const timer =
-      limits.maxWait === undefined ? undefined : setTimeout(() => leave(tooMuch()), limits.maxWait)
+      limits.maxWait === undefined ? undefined : setTimeout(() => one.leave(tooMuch()), limits.maxWait)
     try {
       await promise
     } finally {

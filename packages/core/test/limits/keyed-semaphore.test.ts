@@ -81,6 +81,30 @@ describe('turns', () => {
     },
   )
 
+  it('are not taken from a key that asks for little, whoever fills the line', async () => {
+    const turns = createKeyedSemaphore({ total: 1, perKey: 1, waitingPerKey: 3, waiting: 6 })
+    const blocker = work()
+    const all = [turns.take('acme', never, blocker.run)]
+    const outcomes: string[] = []
+    const ask = (key: string, name: string): void => {
+      const asked = turns.take(key, never, async () => String(outcomes.push(name)))
+      all.push(asked.catch(() => String(outcomes.push(`${name} refused`))))
+    }
+    for (const key of ['a', 'b']) for (const index of [1, 2, 3]) ask(key, `${key}${index}`)
+    // Each flooding key gives up its newest place to one that has fewer, and takes none back.
+    ask('honest', 'h1')
+    ask('other', 'o1')
+    ask('a', 'a4')
+    blocker.end()
+    await Promise.all(all)
+    expect(outcomes.filter((each) => each.endsWith('refused')).toSorted()).toEqual([
+      'a3 refused',
+      'a4 refused',
+      'b3 refused',
+    ])
+    expect(outcomes.filter((each) => !each.endsWith('refused'))).toEqual(['a1', 'b1', 'h1', 'o1', 'a2', 'b2'])
+  })
+
   it('go on after work that fails, and refuse options that are unknown', async () => {
     const turns = createKeyedSemaphore({ total: 1, perKey: 1 })
     await expect(turns.take('acme', never, () => Promise.reject(new Error('failed')))).rejects.toThrow(

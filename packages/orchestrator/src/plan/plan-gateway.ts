@@ -5,6 +5,7 @@ import { refuseUnknownKeys } from '@quintet/core/kit'
 import { binPath } from '../bin-path.ts'
 import { readPublicOrigin } from './public-address.ts'
 import type { PlannedGateway, PlannedProcess, PlannedRoute } from './plan.ts'
+import { planWellKnown } from './well-known.ts'
 
 /** The gateway is an app like any other; its package brings the system. */
 const systemFile = fileURLToPath(import.meta.resolve('@quintet/gateway/system'))
@@ -25,6 +26,7 @@ const configurable = [
   'ejection',
   'securityHeaders',
   'publicOrigin',
+  'wellKnown',
 ]
 
 /** Where a transport of a process takes WebSockets. */
@@ -66,12 +68,13 @@ export function planGateway(
   if (routes.length === 0)
     throw new TypeError('infrastructure.services.gateway: no app has a transport that it could lead to.')
   const id = `${gatewayApp}/http`
-  const { publicOrigin, ...config } = service.config
+  const { publicOrigin, wellKnown, ...config } = service.config
+  const path = 'infrastructure.services.gateway.config'
   return {
     plan: {
       processId: id,
-      routes,
-      publicOrigin: readPublicOrigin(publicOrigin, 'infrastructure.services.gateway.config.publicOrigin'),
+      routes: [...routes, ...planWellKnown(wellKnown, routes, `${path}.wellKnown`)],
+      publicOrigin: readPublicOrigin(publicOrigin, `${path}.publicOrigin`),
       config,
     },
     process: {

@@ -1,27 +1,40 @@
 import { connect } from 'node:net'
-import { createApp, defineProcess, defineSystem, silentLogger, type Transport } from '@quintet/core'
-import { defineEcosystem } from '@quintet/core/ecosystem'
+import { createApp, defineProcess, defineSystem, route, silentLogger, type Transport } from '@quintet/core'
+import { defineEcosystem, type Ecosystem } from '@quintet/core/ecosystem'
 import { createGateway } from '@quintet/gateway'
 import { http, websocket } from '@quintet/server'
 import { describe, expect, it } from 'vitest'
 import { planGateway } from '../../src/plan/plan-gateway.ts'
 import type { PlannedProcess } from '../../src/plan/plan.ts'
 
-const ecosystem = defineEcosystem({
-  project: 'p',
-  apps: [{ name: 'app', bootstrap: './app.ts' }],
-  infrastructure: { services: { gateway: { preset: 'quintet' } } },
+const withGateway = (config: Record<string, unknown>): Ecosystem =>
+  defineEcosystem({
+    project: 'p',
+    apps: [{ name: 'app', bootstrap: './app.ts' }],
+    infrastructure: { services: { gateway: { preset: 'quintet', config } } },
+  })
+
+const main = defineProcess({
+  routes: [
+    route({
+      method: 'GET',
+      pattern: '/.well-known/oauth-authorization-server',
+      access: 'public',
+      handler: () => Response.json({ issuer: 'https://app.example' }),
+    }),
+  ],
 })
 
 /** Runs an app with these transports and a gateway with the routes that are derived from them. */
 async function run(
   transports: Record<string, Transport>,
+  config: Record<string, unknown> = {},
 ): Promise<{ own: (transport: string) => string; front: string } & AsyncDisposable> {
   const app = await createApp(
     defineSystem({
       name: 'app',
       version: '1.0.0',
-      processes: [{ name: 'main', module: async () => ({ default: defineProcess({}) }), transports }],
+      processes: [{ name: 'main', module: async () => ({ default: main }), transports }],
     }),
     { logger: silentLogger },
   )
@@ -29,7 +42,12 @@ async function run(
     new URL(app.transports.get(transport)?.url?.replace('ws:', 'http:') ?? '').origin
   const ports = Object.fromEntries(Object.keys(transports).map((name) => [name, 0]))
   const planned = { id: 'app/main', app: 'app', process: 'main', ports } as unknown as PlannedProcess
-  const gateway = planGateway(ecosystem, [planned], '/', (_process, name) => transports[name]?.webSocket)
+  const gateway = planGateway(
+    withGateway(config),
+    [planned],
+    '/',
+    (_process, name) => transports[name]?.webSocket,
+  )
   const front = await createGateway({
     port: 0,
     routes: (gateway?.plan.routes ?? []).map(({ upstreams, ...route }) => ({
@@ -91,6 +109,29 @@ describe('the derived routes', () => {
     for (const front of ['/ws/app/', '/ws/app', '/ws/', '/ws'])
       expect(await handshake(running.front, front)).toBe(direct)
     expect((await fetch(`${running.front}/api/app/openapi.json`)).status).toBe(200)
+  })
+
+  it('lead to the well-known resources of an app as RFC 8414 has them asked for', async () => {
+    const wellKnown = { app: ['oauth-authorization-server'] }
+    await using running = await run({ http: http({ port: 0 }) }, { wellKnown })
+    const ask = async (path: string): Promise<unknown> => {
+      const answer = await fetch(running.front + path)
+      return answer.status === 200 ? await answer.json() : answer.status
+    }
+    const metadata = { issuer: 'https://app.example' }
+    expect(await ask('/api/app/.well-known/oauth-authorization-server')).toEqual(metadata)
+    expect(await ask('/.well-known/oauth-authorization-server/api/app')).toEqual(metadata)
+    expect(await ask('/.well-known/oauth-authorization-server/api/other')).toBe(404)
+    expect(await ask('/.well-known/oauth-authorization-server')).toBe(404)
+    expect(await ask('/.well-known/openid-configuration/api/app')).toBe(404)
+  })
+
+  it.each([
+    [{ app: ['../secret'] }, 'wellKnown.app[0]'],
+    [{ other: ['jwks'] }, 'wellKnown: unknown'],
+    [['app'], 'wellKnown'],
+  ])('refuse %j as well-known resources', async (wellKnown, reason) => {
+    await expect(run({ http: http({ port: 0 }) }, { wellKnown })).rejects.toThrow(reason)
   })
 
   it('name paths that contradict one another', async () => {
