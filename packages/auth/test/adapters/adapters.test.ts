@@ -8,7 +8,7 @@ import Fastify from 'fastify'
 import { Hono } from 'hono'
 import type { Redis } from 'ioredis'
 import { WebSocket, WebSocketServer } from 'ws'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Principal, QuintetError } from '@quintet/core'
 import type { AuthenticateOptions, Credentials } from '@quintet/core/kit'
 import { expressAuth, expressErrors } from '../../src/adapters/express.ts'
@@ -687,7 +687,7 @@ const begun = {
 
 /** Every adapter in front of a handler that begins an answer and throws what it is told. */
 const throwing: Readonly<
-  Record<string, (thrown: () => unknown, onError: (error: unknown) => void) => Promise<Served>>
+  Record<string, (thrown: () => unknown, onError: (error: unknown) => unknown) => Promise<Served>>
 > = {
   fetch: (thrown, onError) =>
     serveFetch(
@@ -740,12 +740,13 @@ const throwing: Readonly<
 
 describe.each(Object.keys(throwing))('a handler behind the %s adapter that throws', (adapter) => {
   const reported: unknown[] = []
+  let listen: (error: unknown) => unknown = (error) => reported.push(error)
   let thrown: unknown
   let served: Served
   beforeAll(async () => {
     served = await (throwing[adapter] as (typeof throwing)[string])(
       () => thrown,
-      (error) => reported.push(error),
+      (error) => listen(error),
     )
   })
   afterAll(() => served.close())
@@ -782,6 +783,25 @@ describe.each(Object.keys(throwing))('a handler behind the %s adapter that throw
     if (adapter !== 'fetch') expect(headers['access-control-allow-origin']).toBe('*')
     expect(JSON.stringify(body)).not.toContain('secret')
     expect(reported.splice(0)).toEqual([thrown])
+  })
+
+  it.each([
+    ['rejects', () => Promise.reject(new Error('the listener is broken'))],
+    [
+      'throws',
+      () => {
+        throw new Error('the listener is broken')
+      },
+    ],
+  ])('an onError that %s costs neither the answer nor the process', async (_how, broken) => {
+    const logged = vi.spyOn(console, 'error').mockImplementation(() => undefined)
+    thrown = new Error('the secret of the house')
+    listen = broken
+    const { status, body } = await call(served.port)
+    expect([status, JSON.stringify(body).includes('broken')]).toEqual([500, false])
+    await vi.waitFor(() => expect(logged.mock.calls.flat()).toContainEqual(new Error('the listener is broken')))
+    expect(logged.mock.calls.flat()).toContain(thrown)
+    logged.mockRestore()
   })
 })
 
