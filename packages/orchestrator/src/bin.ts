@@ -1,16 +1,17 @@
 #!/usr/bin/env node
-import { enableCompileCache } from 'node:module'
+import nodeModule from 'node:module'
+import { assertNode } from './assert-node.ts'
 import { compileCache } from './bin-path.ts'
 import { describeError } from './errors.ts'
-
-// For this very process; those that it starts are told in their environment.
-enableCompileCache(compileCache(process.env))
 
 /**
  * The program. Verbs that start with `@` are for the processes that Quintet starts itself; they and `run` load no
  * more than they need.
  */
 async function main(args: readonly string[]): Promise<void> {
+  assertNode()
+  // For this very process; those that it starts are told in their environment.
+  nodeModule.enableCompileCache(compileCache(process.env))
   const [verb, operand = ''] = args
   switch (verb) {
     case '@evaluate':

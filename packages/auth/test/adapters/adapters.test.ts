@@ -799,7 +799,9 @@ describe.each(Object.keys(throwing))('a handler behind the %s adapter that throw
     listen = broken
     const { status, body } = await call(served.port)
     expect([status, JSON.stringify(body).includes('broken')]).toEqual([500, false])
-    await vi.waitFor(() => expect(logged.mock.calls.flat()).toContainEqual(new Error('the listener is broken')))
+    await vi.waitFor(() =>
+      expect(logged.mock.calls.flat()).toContainEqual(new Error('the listener is broken')),
+    )
     expect(logged.mock.calls.flat()).toContain(thrown)
     logged.mockRestore()
   })
