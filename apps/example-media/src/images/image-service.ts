@@ -27,7 +27,7 @@ export const images = service('images', {
       const { tenantId } = principal
       const path = files.pathOf(tenantId, objectId)
       const renders = await services.renders()
-      const bytes = await renders.render(tenantId, { path, transform }, signal)
+      const bytes = await renders.render(principal, { path, transform }, signal)
       const variant = variantOf(transform)
       await files.writeVariant(tenantId, objectId, variant, bytes)
       return { variant }

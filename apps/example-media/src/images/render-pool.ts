@@ -16,16 +16,24 @@ export interface RenderPoolOptions {
 export interface RenderPool extends AsyncDisposable {
   /**
    * @throws QuintetError `ERR_MEDIA_BROKEN_IMAGE`, `ERR_MEDIA_IMAGE_TOO_COSTLY` (invalid-input),
-   *   `ERR_CORE_RATE_LIMITED` when the tenant has too many that wait.
+   *   `ERR_CORE_RATE_LIMITED` when the user, or the tenant, has too many that wait.
    */
-  render(tenantId: string, request: RenderRequest, signal: AbortSignal): Promise<Uint8Array>
+  render(user: RenderUser, request: RenderRequest, signal: AbortSignal): Promise<Uint8Array>
+}
+
+/** In whose name an image is made: tenants take turns, and in each tenant its users. */
+export interface RenderUser {
+  readonly tenantId: string
+  readonly userId: string
 }
 
 const childModule = join(import.meta.dirname, 'render-child.ts')
 
 export function createRenderPool({ children = 2, timeout = '10s' }: RenderPoolOptions = {}): RenderPool {
   const timeoutMs = parseDuration(timeout, 'createRenderPool.timeout')
-  const semaphore = createKeyedSemaphore({ total: children, perKey: 1, waitingPerKey: 8 })
+  const ofTenant = createKeyedSemaphore({ total: children, perKey: 1, waitingPerKey: 64 })
+  // A user stands in the line of their tenant once; those who ask for more wait for themselves.
+  const ofUser = createKeyedSemaphore({ total: Number.MAX_SAFE_INTEGER, perKey: 1, waitingPerKey: 8 })
   const idle: ChildProcess[] = []
   const all = new Set<ChildProcess>()
   const closing = new AbortController()
@@ -69,7 +77,10 @@ export function createRenderPool({ children = 2, timeout = '10s' }: RenderPoolOp
   }
 
   return {
-    render: (tenantId, request, signal) => semaphore.take(tenantId, signal, () => ask(request, signal)),
+    render: ({ tenantId, userId }, request, signal) =>
+      ofUser.take(JSON.stringify([tenantId, userId]), signal, () =>
+        ofTenant.take(tenantId, signal, () => ask(request, signal)),
+      ),
     async [Symbol.asyncDispose]() {
       closing.abort()
       const exits = [...all].map((child) => once(child, 'exit'))

@@ -24,7 +24,7 @@ async function make({
   const object = await getObject(db, data.objectId)
   const renders = await services.renders()
   const path = files.pathOf(tenantId, object.id)
-  const thumbnail = await renders.render(tenantId, { path, transform }, signal)
+  const thumbnail = await renders.render({ tenantId, userId: object.owner_id }, { path, transform }, signal)
   await files.writeVariant(tenantId, object.id, thumbnailVariant, thumbnail)
   await db.transaction().execute(async (trx) => {
     if (!(await markThumbnail(trx, object.id))) return

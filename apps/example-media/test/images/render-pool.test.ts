@@ -22,6 +22,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true })
 })
 
+const user = { tenantId: 'acme', userId: 'ann' }
 const never = new AbortController().signal
 const transform = (input: Partial<Record<keyof Transform, unknown>> = {}): Transform => Transform.parse(input)
 
@@ -54,7 +55,7 @@ describe('a render pool', () => {
       .toBuffer()
     expect(sniffImage(original)).toBe(format)
     const path = await fileOf(`image.${format}`, original)
-    const bytes = await pool.render('acme', { path, transform: transform({ width: '30' }) }, never)
+    const bytes = await pool.render(user, { path, transform: transform({ width: '30' }) }, never)
     expect(await sharp(bytes).metadata()).toMatchObject({ format: 'webp', width: 30, height: 20 })
   })
 
@@ -65,7 +66,7 @@ describe('a render pool', () => {
         .png()
         .toBuffer(),
     )
-    const bytes = await pool.render('acme', { path, transform: transform() }, never)
+    const bytes = await pool.render(user, { path, transform: transform() }, never)
     expect(await sharp(bytes).metadata()).toMatchObject({ width: 2048, height: 1024 })
     expect(Transform.safeParse({ width: 2049 }).success).toBe(false)
   })
@@ -81,7 +82,7 @@ describe('a render pool', () => {
         .png()
         .toBuffer())
     const path = await fileOf(name, content)
-    await expect(pool.render('acme', { path, transform: transform() }, never)).rejects.toMatchObject({
+    await expect(pool.render(user, { path, transform: transform() }, never)).rejects.toMatchObject({
       code: 'ERR_MEDIA_BROKEN_IMAGE',
       kind: 'invalid-input',
     })
@@ -92,12 +93,12 @@ describe('a render pool', () => {
     const before = await childrenOf(process.pid)
     await using hasty = createRenderPool({ timeout: 100 })
     const request = { path, transform: transform({ format: 'avif', quality: 100 }) }
-    await expect(hasty.render('acme', request, never)).rejects.toMatchObject({
+    await expect(hasty.render(user, request, never)).rejects.toMatchObject({
       code: 'ERR_MEDIA_IMAGE_TOO_COSTLY',
     })
     await until(async () => (await childrenOf(process.pid)).length === before.length)
     const small = await fileOf('image.png', await sharp(path).resize(10).png().toBuffer())
-    await expect(pool.render('acme', { path: small, transform: transform() }, never)).resolves.toBeDefined()
+    await expect(pool.render(user, { path: small, transform: transform() }, never)).resolves.toBeDefined()
   })
 
   it('kills the process when the caller has gone away', async () => {
@@ -107,9 +108,29 @@ describe('a render pool', () => {
     const caller = new AbortController()
     const request = { path, transform: transform({ format: 'avif', quality: 100 }) }
     await Promise.all([
-      expect(own.render('acme', request, caller.signal)).rejects.toMatchObject({ name: 'AbortError' }),
+      expect(own.render(user, request, caller.signal)).rejects.toMatchObject({ name: 'AbortError' }),
       until(async () => (await childrenOf(process.pid)).length > before.length).then(() => caller.abort()),
     ])
     await until(async () => (await childrenOf(process.pid)).length === before.length)
+  })
+
+  it('makes the image of a user next, however many another one of the tenant waits for', async () => {
+    const path = await costlyImage()
+    await using own = createRenderPool({ timeout: '60s' })
+    const made: string[] = []
+    const ask = async (userId: string, width: number): Promise<void> => {
+      const request = { path, transform: transform({ width }) }
+      await own.render({ tenantId: 'acme', userId }, request, never)
+      made.push(userId)
+    }
+    const results = Promise.allSettled([
+      ...Array.from({ length: 20 }, async (_, index) => ask('eve', 40 + index)),
+      ask('ann', 20),
+    ])
+    const [refused, last] = [(await results).filter(({ status }) => status === 'rejected'), (await results).at(-1)]
+    expect(refused).toHaveLength(11)
+    expect(refused[0]).toMatchObject({ reason: { code: 'ERR_CORE_RATE_LIMITED' } })
+    expect(last).toMatchObject({ status: 'fulfilled' })
+    expect(made.indexOf('ann')).toBe(1)
   })
 })
