@@ -2,13 +2,14 @@ import { withServices } from '@quintet/core'
 import { pruneInbox } from '@quintet/queue'
 import { pruneCounts } from './counts.ts'
 import { eraser } from './erase.ts'
+import { exporter } from './export.ts'
 import { ingest } from './ingest.ts'
 import type { AnalyticsServices } from './services.ts'
 import { stats } from './stats-service.ts'
 
 export default withServices<AnalyticsServices>().defineProcess({
   services: [stats],
-  workers: [ingest, eraser],
+  workers: [ingest, eraser, exporter],
   hooks: {
     afterStart: ({ services, lifecycle }) => {
       const { db, retentionDays } = services

@@ -422,6 +422,7 @@ describe('an export', () => {
     await send('media', 1, null, ['b'])
     expect(await read(id, member)).toMatchObject({ complete: false })
     await send('ledger', 0, null, ['c'])
+    await send('analytics', 0, null, [])
     await until(async () => ((await read(id, member)) as { complete: boolean }).complete)
     expect(await read(id, member)).toMatchObject({ apps: { media: { parts: 2, complete: true } } })
     expect(await part(id, 'media', 0, member)).toEqual({ rows: ['a'] })
@@ -449,7 +450,7 @@ describe('an export', () => {
     const finish = (id: string): Promise<unknown> =>
       app.database.systemPool.query(
         `insert into export_parts (tenant_id, export_id, app, part, last, rows)
-         select $1, $2, app, 0, true, '[]' from unnest(array['media', 'ledger']) as app`,
+         select $1, $2, app, 0, true, '[]' from unnest(array['media', 'ledger', 'analytics']) as app`,
         [owner.tenantId, id],
       )
     const first = await start(owner, 'exportTenant')

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
 import { exportParts } from '@quintet/example-platform/events'
 import { requestExport, startApp, tellRemoval } from '@quintet/example-platform/testing'
+import type { ErasureSubject, Queue } from '@quintet/queue'
 import { until } from '@quintet/test-kit'
 import { Client } from 'pg'
 import { expect, it } from 'vitest'
@@ -30,13 +31,20 @@ it('erases the books of a tenant that is removed, and of no other', async () => 
   }
   expect(await left()).toHaveLength(2)
   // Before that, they get what is kept of them.
-  await requestExport(app.jobs, 'ledger', { tenantId: owner.tenantId, userId: owner.userId })
-  const parts = (): Promise<readonly { readonly data: unknown }[]> =>
-    app.jobs.bull(exportParts).getJobs(['prioritized'])
-  await until(async () => (await parts()).length === 1)
-  expect((await parts()).map(({ data }) => (data as { payload: unknown }).payload)).toMatchObject([
-    { app: 'ledger', part: 0, next: null, rows: [{ amount: '5.00' }, { amount: '-5.00' }] },
+  await owner.open('USD')
+  await owner.post({ kind: 'fund', to: await owner.open(), amount: '20000' })
+  expect(await exported(app.jobs, owner)).toMatchObject([
+    ...['EUR', 'USD', 'EUR'].map((currency) => ({ kind: 'account', currency, balance: '0.00' })),
+    { kind: 'fund', amount: '5.00', status: 'posted' },
+    { kind: 'reversal', amount: '5.00' },
+    { kind: 'fund', amount: '20000.00', status: 'awaiting', askedBy: owner.userId },
+    { kind: 'entry', amount: '5.00' },
+    { kind: 'entry', amount: '-5.00' },
   ])
+  expect(await exported(app.jobs, { tenantId: owner.tenantId })).toContainEqual(
+    expect.objectContaining({ kind: 'account', owner: null }),
+  )
+  expect(await exported(app.jobs, { tenantId: owner.tenantId, userId: other.userId })).toEqual([])
   await tellRemoval(app.jobs, 'ledger', { tenantId: owner.tenantId })
   await until(async () => (await left()).length === 1)
   expect(await left()).toEqual([other.tenantId])
@@ -73,6 +81,24 @@ it('erases books of any size, part by part, and finds nothing wrong with those t
   await tellRemoval(app.jobs, 'ledger', { tenantId: owner.tenantId })
   await until(async () => (await count()).every((each) => each === 0), 30_000)
 }, 60_000)
+
+/** All that the ledger hands over, part after part. */
+async function exported(jobs: Queue, { tenantId, userId }: ErasureSubject): Promise<readonly unknown[]> {
+  const rows: unknown[] = []
+  for (let [part, after] = [0, null as string | null]; part === 0 || after !== null; part++) {
+    const before = new Set((await jobs.bull(exportParts).getJobs(['prioritized'])).map(({ id }) => id))
+    const subject = { tenantId, ...(userId !== undefined && { userId }) }
+    await requestExport(jobs, 'ledger', subject, undefined, { part, after })
+    const payload = await until(async () => {
+      const made = await jobs.bull(exportParts).getJobs(['prioritized'])
+      const job = made.find(({ id }) => !before.has(id))
+      return (job?.data as { payload: { next: string | null; rows: unknown[] } } | undefined)?.payload
+    })
+    rows.push(...payload.rows)
+    after = payload.next
+  }
+  return rows
+}
 
 /** Transfers as if they had been posted, made by the owner of the tables. */
 async function makeTransfers(

@@ -108,8 +108,12 @@ const exporting = (app: string) =>
     retention: { completed: 0, dead: '1d' },
   })
 
-/** By the apps that keep something that belongs to users. */
-export const exports = { media: exporting('media'), ledger: exporting('ledger') }
+/** By the apps that keep something that belongs to users or tenants. */
+export const exports = {
+  media: exporting('media'),
+  ledger: exporting('ledger'),
+  analytics: exporting('analytics'),
+}
 
 /** A part of an export, on its way to the auth app; nothing of it stays behind in the queue. */
 export const exportParts = defineJob('collect-export', {

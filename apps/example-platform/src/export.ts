@@ -4,7 +4,7 @@ import { asSystem } from '@quintet/rls'
 import type { KeysetPage } from '@quintet/rls/data'
 import { exportParts, exports } from './events.ts'
 
-/** Reads the next page of what an app keeps of a user or a tenant, as JSON. */
+/** Reads the next page of one kind of thing that an app keeps of a user or a tenant, as JSON. */
 export type ReadPage<Services> = (
   services: Services,
   subject: ErasureSubject,
@@ -12,13 +12,13 @@ export type ReadPage<Services> = (
 ) => Promise<KeysetPage<unknown>>
 
 /**
- * The worker by which an app hands over what it keeps of a user or a tenant: one page for each time that it is asked. The
- * auth app asks for the page that follows as long as the export is wanted, so that one is on its way at most, and those of
+ * The worker by which an app hands over what it keeps of a user or a tenant, kind after kind: one page for each time that it
+ * is asked. The auth app asks for the page that follows as long as the export is wanted, so that one is on its way at most, and those of
  * many exports take turns.
  */
 export function exportWorker<Services extends { readonly jobs: Queue }>(
   app: keyof typeof exports,
-  readPage: ReadPage<Services>,
+  ...kinds: readonly ReadPage<Services>[]
 ): Transport {
   const job = exports[app]
   const queue = ({ jobs }: Services): Queue => jobs
@@ -29,7 +29,7 @@ export function exportWorker<Services extends { readonly jobs: Queue }>(
     if (tenantId === null) return
     const subject = { tenantId, ...(userId !== null && { userId }) }
     const { items, next } = await asSystem('export what is kept of a user or tenant', () =>
-      readPage(services, subject, after ?? undefined),
+      readKinds(kinds, services, subject, after),
     )
     await services.jobs.enqueue(
       exportParts,
@@ -37,4 +37,21 @@ export function exportWorker<Services extends { readonly jobs: Queue }>(
       { principal, idempotencyKey: `${exportId}/${app}/${part}` },
     )
   })
+}
+
+/** A cursor is the number of a kind, and the cursor within it. */
+async function readKinds<Services>(
+  kinds: readonly ReadPage<Services>[],
+  services: Services,
+  subject: ErasureSubject,
+  after: string | null,
+): Promise<KeysetPage<unknown>> {
+  const [, kind = '0', within] = /^(\d{1,3})(?:\/(.+))?$/.exec(after ?? '') ?? []
+  const { items, next } = (await kinds[Number(kind)]?.(services, subject, within)) ?? {
+    items: [],
+    next: null,
+  }
+  if (next !== null) return { items, next: `${kind}/${next}` }
+  const following = Number(kind) + 1
+  return { items, next: following < kinds.length ? String(following) : null }
 }

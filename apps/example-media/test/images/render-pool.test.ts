@@ -127,7 +127,10 @@ describe('a render pool', () => {
       ...Array.from({ length: 20 }, async (_, index) => ask('eve', 40 + index)),
       ask('ann', 20),
     ])
-    const [refused, last] = [(await results).filter(({ status }) => status === 'rejected'), (await results).at(-1)]
+    const [refused, last] = [
+      (await results).filter(({ status }) => status === 'rejected'),
+      (await results).at(-1),
+    ]
     expect(refused).toHaveLength(11)
     expect(refused[0]).toMatchObject({ reason: { code: 'ERR_CORE_RATE_LIMITED' } })
     expect(last).toMatchObject({ status: 'fulfilled' })
