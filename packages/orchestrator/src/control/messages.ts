@@ -7,6 +7,8 @@ export type ProcessMessage =
   | { readonly type: 'ready'; readonly urls: Readonly<Record<string, string>> }
   /** It has started and takes no calls until it is told to; where it can be probed, by transport. */
   | { readonly type: 'standby'; readonly urls: Readonly<Record<string, string>> }
+  /** It stops, whoever has told it to: it takes no calls any more, and ends. */
+  | { readonly type: 'stopping' }
   | { readonly type: 'report'; readonly probe: number; readonly report: HealthReport }
   | {
       readonly type: 'start-failed'

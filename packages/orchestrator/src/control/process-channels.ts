@@ -8,6 +8,7 @@ import type { SupervisorMessage } from './messages.ts'
 export interface ChannelListener {
   ready(urls: Readonly<Record<string, string>>): void
   standby(urls: Readonly<Record<string, string>>): void
+  stopping(): void
   report(probe: number, report: HealthReport): void
   startFailed(problem: string, permanent: boolean): void
 }
@@ -99,6 +100,7 @@ function handle({ listener }: Entry, message: Readonly<Record<string, unknown>>)
   const { type, urls, probe, report, problem, permanent } = message
   if (type === 'ready' && isTexts(urls)) listener.ready(urls)
   else if (type === 'standby' && isTexts(urls)) listener.standby(urls)
+  else if (type === 'stopping') listener.stopping()
   else if (type === 'report' && typeof probe === 'number' && isReport(report)) listener.report(probe, report)
   else if (type === 'start-failed' && typeof problem === 'string')
     listener.startFailed(problem, permanent === true)

@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path'
 import { OrchestratorError } from '../errors.ts'
 import { markedCommand, markVariable, type ProcessMark } from '../processes/process-mark.ts'
+import { writeDurably } from '../state/replace-file.ts'
 import { identify, isRunning, type ProcessIdentity } from '../processes/process-identity.ts'
 import { followEvents, type HolderEvent, type HolderEvents } from './holder-events.ts'
 import { holderScript, maxSockets, specText, type GenerationSpec } from './holder-script.ts'
@@ -35,8 +36,21 @@ export interface Holder {
 /** How long a shell may take to come up on a busy machine, in milliseconds. */
 const startTimeout = 10_000
 
-/** @throws OrchestratorError when an address is taken or the holder does not come up. */
+/** @throws OrchestratorError when an address is taken or the holder does not come up; nothing is left of it then. */
 export async function startHolder(
+  folder: string,
+  addresses: readonly SocketAddress[],
+  mark: ProcessMark,
+): Promise<Holder> {
+  try {
+    return await start(folder, addresses, mark)
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true })
+    throw error
+  }
+}
+
+async function start(
   folder: string,
   addresses: readonly SocketAddress[],
   mark: ProcessMark,
@@ -44,7 +58,7 @@ export async function startHolder(
   if (addresses.length > maxSockets)
     throw failed(`it listens on ${addresses.length} addresses, and no more than ${maxSockets} can be held`)
   rmSync(folder, { recursive: true, force: true })
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  createFiles(folder)
   const sockets = await openListeningSockets(addresses)
   const errors = openSync(join(folder, 'errors'), 'a', 0o600)
   const [program = '', ...args] = markedCommand(
@@ -67,18 +81,29 @@ export async function startHolder(
   child.unref()
   const identity = child.pid === undefined ? undefined : identify(child.pid)
   const { promise: isUp, resolve } = Promise.withResolvers<boolean>()
+  const ended = new Promise<void>((done) => child.once('error', () => done()).once('exit', () => done()))
+  void ended.then(() => resolve(false))
   using events = followEvents(folder, ({ type }) => type === 'holding' && resolve(true))
-  child.once('error', () => resolve(false))
-  child.once('exit', () => resolve(false))
   const timer = setTimeout(() => resolve(false), startTimeout)
   const up = await isUp
   clearTimeout(timer)
   events.read()
   if (!up || !identity) {
     child.kill('SIGKILL')
+    await ended
     throw failed(`its holder did not come up: ${readErrors(folder)}`)
   }
   return openHolder(folder, identity, addresses)
+}
+
+/** On a full disk a holder could say neither that it is up nor why it is not: its folder takes a line, or it is not started. */
+function createFiles(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    writeDurably(join(folder, 'events'), 'w', 'created\n')
+  } catch (error) {
+    throw failed(`its folder cannot be written: ${(error as Error).message}`)
+  }
 }
 
 /** A holder that runs already. */
@@ -96,8 +121,9 @@ export function openHolder(
     },
     start(generation, spec) {
       const file = join(folder, `spec.${generation}`)
-      writeFileSync(file, specText(generation, spec), { mode: 0o600, flag: 'wx' })
+      const text = specText(generation, spec)
       try {
+        writeFileSync(file, text, { mode: 0o600, flag: 'wx' })
         tell(folder, `start ${generation}`)
       } catch (error) {
         rmSync(file, { force: true })

@@ -24,6 +24,8 @@ export interface JournaledGeneration {
   readonly restarts: number
   /** It has not taken over yet from the one before. */
   readonly standby?: true
+  /** It is sent SIGTERM, or was. */
+  readonly stopping?: true
   /** Undefined until it has said that it runs. */
   readonly identity?: ProcessIdentity
 }

@@ -258,6 +258,8 @@ class Runner {
   #stop(reason: StopReason): void {
     if (this.#stopping) return
     this.#stopping = true
+    // It was ready for the supervisor until now, and would be again for one that it connects to later.
+    this.#link?.send({ type: 'stopping' })
     this.#watch()
     // A start in progress notices the signal, and stops what it has made.
     this.#starting.abort(new Error('It was stopped while it was starting.'))

@@ -85,7 +85,8 @@ export function linkToSupervisor(options: SupervisorLinkOptions): SupervisorLink
   open()
   return {
     send(message) {
-      if (message.type === 'ready' || message.type === 'standby') state = message
+      if (message.type === 'ready' || message.type === 'standby' || message.type === 'stopping')
+        state = message
       if (lines) lines.send(message)
       else waiting.push(message)
     },

@@ -41,10 +41,12 @@ export interface ChildEnding {
 export interface Child {
   /** Undefined when it could not be started. */
   readonly pid: number | undefined
-  /** Its standby has ended. */
-  tookOver(): void
+  /** It takes clients: its standby has ended, and no signal of an earlier supervisor has reached it. */
+  serves(): void
   /** SIGTERM to the group, SIGKILL after `graceMs`, by default the process's own stop timeout. Idempotent. */
   terminate(graceMs?: number): void
+  /** It stops already: no SIGTERM, which would cut it short. */
+  awaitEnd(): void
   /** SIGKILL to the group at once. */
   kill(): void
 }
@@ -68,6 +70,13 @@ export function startChild(options: ChildOptions): Child {
   let ended = false
 
   const outputs = [options.output.stdout(child.stdout), options.output.stderr(child.stderr)]
+
+  function forceAfter(graceMs: number): void {
+    force = setTimeout(() => {
+      forcedAfter = graceMs
+      signalGroup(identity, 'SIGKILL')
+    }, graceMs)
+  }
 
   async function finish(ending: ChildEnding): Promise<void> {
     if (ended) return
@@ -104,14 +113,14 @@ export function startChild(options: ChildOptions): Child {
 
   return {
     pid: child.pid,
-    tookOver: () => undefined,
+    serves: () => undefined,
     terminate(graceMs = stopTimeout) {
       if (ended || force) return
       signalGroup(identity, 'SIGTERM')
-      force = setTimeout(() => {
-        forcedAfter = graceMs
-        signalGroup(identity, 'SIGKILL')
-      }, graceMs)
+      forceAfter(graceMs)
+    },
+    awaitEnd() {
+      if (!ended && !force) forceAfter(stopTimeout)
     },
     kill() {
       if (!ended) signalGroup(identity, 'SIGKILL')

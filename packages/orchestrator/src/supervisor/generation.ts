@@ -14,6 +14,8 @@ export interface GenerationListener {
   listening(): void
   /** It has started and waits until it is told to take over. */
   standingBy(): void
+  /** It has begun to stop, and ends. */
+  stopping(): void
   /** The answer to a probe; `responsive` is false when there was none in time. */
   probed(answer: ProbeAnswer): void
   /** It and everything it started are gone. */
@@ -85,7 +87,7 @@ export function startGeneration(options: GenerationOptions): Generation {
   const heard: ChannelListener = {
     ready(found) {
       urls = found
-      child.tookOver()
+      child.serves()
       // It was cut off when it was to be told, or an earlier supervisor was killed before it could tell.
       if (givesWay) channel.send({ type: 'give-way' })
       listener.listening()
@@ -93,6 +95,12 @@ export function startGeneration(options: GenerationOptions): Generation {
     standby(found) {
       urls = found
       listener.standingBy()
+    },
+    stopping() {
+      clock.clearTimeout(probeTimer)
+      clock.clearTimeout(givingWayTimer)
+      child.awaitEnd()
+      listener.stopping()
     },
     report(probe, answer) {
       if (probe !== probeNumber) return

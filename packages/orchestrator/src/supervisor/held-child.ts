@@ -12,6 +12,8 @@ export interface HeldChildOptions extends Omit<ChildOptions, 'env' | 'restarts' 
   readonly holder: Holder
   /** Undefined for one that is only about to start. */
   readonly identity: ProcessIdentity | undefined
+  /** An earlier supervisor has written down that it sends SIGTERM. A second one would cut an orderly stop short. */
+  readonly stopping: boolean
   readonly started: (identity: ProcessIdentity) => void
 }
 
@@ -19,8 +21,9 @@ export interface HeldChildOptions extends Omit<ChildOptions, 'env' | 'restarts' 
 const lookInterval = 1_000
 
 /** Follows a generation in its holder: from its start, or from wherever it is by now. */
-export function followHeldChild(options: HeldChildOptions): Omit<Child, 'tookOver'> {
+export function followHeldChild(options: HeldChildOptions): Child {
   const { holder, generation, mark } = options
+  const { stopTimeout } = options.process
   let identity: ProcessIdentity | undefined
   let outputs: readonly Output[] = []
   let force: NodeJS.Timeout | undefined
@@ -28,6 +31,7 @@ export function followHeldChild(options: HeldChildOptions): Omit<Child, 'tookOve
   let ended = false
   let missing = 0
   let killed = false
+  let signalled = false
   const looking = setInterval(look, lookInterval)
   looking.unref()
   const events = holder.follow((event) => queueMicrotask(() => onEvent(event)))
@@ -43,7 +47,7 @@ export function followHeldChild(options: HeldChildOptions): Omit<Child, 'tookOve
     outputs = [openOutput('out', options.output.stdout), openOutput('err', options.output.stderr)]
     if (identity) options.started(identity)
     if (killed) signalGroup(identity, 'SIGKILL')
-    else if (force) signalGroup(identity, 'SIGTERM')
+    else if (signalled) signalGroup(identity, 'SIGTERM')
   }
 
   function openOutput(name: string, consume: (stream: NodeJS.ReadableStream) => Promise<void>): Output {
@@ -87,6 +91,19 @@ export function followHeldChild(options: HeldChildOptions): Omit<Child, 'tookOve
     })()
   }
 
+  function signal(): void {
+    signalled = true
+    signalGroup(identity, 'SIGTERM')
+  }
+
+  function forceAfter(graceMs: number): void {
+    force = setTimeout(() => {
+      forcedAfter = graceMs
+      if (identity) signalGroup(identity, 'SIGKILL')
+      else finish(`it did not start within ${graceMs} ms`, false)
+    }, graceMs)
+  }
+
   /** Lets the holder give up the output. The descriptor stays open until that has been read. */
   function acknowledge(): number | undefined {
     try {
@@ -103,14 +120,17 @@ export function followHeldChild(options: HeldChildOptions): Omit<Child, 'tookOve
     get pid() {
       return identity?.pid
     },
-    terminate(graceMs = options.process.stopTimeout) {
+    serves() {
+      // The earlier supervisor was killed before it could send what it had written down.
+      if (force && options.stopping) signal()
+    },
+    terminate(graceMs = stopTimeout) {
       if (ended || force) return
-      signalGroup(identity, 'SIGTERM')
-      force = setTimeout(() => {
-        forcedAfter = graceMs
-        if (identity) signalGroup(identity, 'SIGKILL')
-        else finish(`it did not start within ${graceMs} ms`, false)
-      }, graceMs)
+      if (!options.stopping) signal()
+      forceAfter(graceMs)
+    },
+    awaitEnd() {
+      if (!ended && !force) forceAfter(stopTimeout)
     },
     kill() {
       killed = true

@@ -95,12 +95,16 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
       known = { ...known, ...change }
       journal.append({ type: 'generation', id, ...known })
     }
+    const markStopping = (): void => {
+      if (!known.stopping) write({ stopping: true })
+    }
     const followed = followHeldChild({
       ...child,
       // Those that the holder listens on stay taken.
       ports: child.ports.filter((port) => !addressed.has(port)),
       holder,
       identity: entry.identity,
+      stopping: entry.stopping ?? false,
       started: (identity) => write({ identity }),
       gone(ending) {
         ended(id, entry.generation)
@@ -111,13 +115,21 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
       get pid() {
         return followed.pid
       },
-      tookOver() {
+      serves() {
+        followed.serves()
         const { standby, ...rest } = known
         if (!standby) return
         known = rest
         write({})
       },
-      terminate: followed.terminate,
+      terminate(grace) {
+        markStopping()
+        followed.terminate(grace)
+      },
+      awaitEnd() {
+        markStopping()
+        followed.awaitEnd()
+      },
       kill: followed.kill,
     }
   }
@@ -180,11 +192,12 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
         get pid() {
           return started?.pid
         },
-        tookOver: () => started?.tookOver(),
+        serves: () => started?.serves(),
         terminate(grace) {
           if (started) started.terminate(grace)
           else stopped = true
         },
+        awaitEnd: () => started?.awaitEnd(),
         kill() {
           if (started) started.kill()
           else stopped = true

@@ -11,11 +11,17 @@ export type ProcessEvent =
   /** It is wanted up: by `start`, or by a process that depends on it. */
   | { readonly type: 'start' }
   /** It runs already: an earlier supervisor has left it. Whatever it waits for is not waited for. */
-  | { readonly type: 'adopt' }
+  | {
+      readonly type: 'adopt'
+      /** It was told to stop: it starts again when it has. @defaultValue false */
+      readonly stopping?: boolean
+    }
   /** What it waits for is ready now, or is not. */
   | { readonly type: 'gate'; readonly open: boolean }
   /** Its child listens (or needs not). */
   | { readonly type: 'listening' }
+  /** Its child has begun to stop, and ends. */
+  | { readonly type: 'stopping' }
   /** The answer to a probe; `responsive` is false when there was none in time. */
   | {
       readonly type: 'probed'
@@ -128,7 +134,7 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
   let missedProbes = 0
   let retired = false
   /** What comes when a stopping child is gone. */
-  let afterStop: 'stopped' | 'restart' | { readonly crash: string } = 'stopped'
+  let afterStop: 'stopped' | 'restart' | 'as it ends' | { readonly crash: string } = 'stopped'
 
   function arm(name: TimerName, ms: number, run: () => void): void {
     disarm(name)
@@ -253,15 +259,24 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
 
   function onGone(event: Extract<ProcessEvent, { type: 'gone' }>): void {
     disarm('startup', 'probe', 'healthy')
-    if (phase === 'stopping') {
+    if (phase === 'stopping' && afterStop !== 'as it ends') {
       const next = afterStop
       if (next === 'stopped') return enter('stopped', event.reason)
       if (next === 'restart') return spawnWhenOpen('starting again')
       return crash(next.crash)
     }
-    if (!isAlive(phase)) return
+    if (!isAlive(phase) && phase !== 'stopping') return
     if (settings.kind === 'task' && event.success) return enter('completed', event.reason)
     crash(event.reason, event.permanent)
+  }
+
+  /** Nothing says any more why it stops; what a supervisor is started for is that it runs. */
+  function adoptStopping(): void {
+    const reason = 'it was stopping when its supervisor ended'
+    afterStop = 'restart'
+    enter('stopping', reason)
+    effects.adopt()
+    effects.terminate(reason, 'restart')
   }
 
   function handle(event: ProcessEvent): void {
@@ -280,6 +295,7 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
       case 'adopt':
         if (phase !== 'stopped') return
         wasReady = settings.kind === 'service'
+        if (event.stopping) return adoptStopping()
         enter('starting', 'it went on without its supervisor')
         limitStart(settings.startupTimeout)
         return effects.adopt()
@@ -295,6 +311,11 @@ export function createProcessMachine(options: MachineOptions): ProcessMachine {
       case 'probed':
         if (phase === 'probing' || phase === 'ready' || phase === 'unhealthy') onProbed(event)
         return
+      case 'stopping':
+        if (!isAlive(phase)) return
+        disarm('startup', 'probe', 'healthy')
+        afterStop = 'as it ends'
+        return enter('stopping', 'it has begun to stop by itself')
       case 'gone':
         return onGone(event)
       case 'stop':

@@ -45,6 +45,8 @@ export interface AdoptedGeneration {
   readonly startedAt: number
   /** It has not taken over yet. */
   readonly standby?: true
+  /** It was stopping. */
+  readonly stopping?: true
 }
 
 export interface AdoptedProcess extends AdoptedGeneration {
@@ -125,6 +127,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
   const served: GenerationListener = {
     standingBy: () => undefined,
     listening: () => machine.send({ type: 'listening' }),
+    stopping: () => machine.send({ type: 'stopping' }),
     probed: (answer) => machine.send({ type: 'probed', ...answer }),
     gone({ reason, success, permanent = false }) {
       current = undefined
@@ -244,6 +247,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
 const ignored: GenerationListener = {
   standingBy: () => undefined,
   listening: () => undefined,
+  stopping: () => undefined,
   probed: () => undefined,
   gone: () => undefined,
 }

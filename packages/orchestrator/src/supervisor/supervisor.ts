@@ -333,7 +333,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     processes,
     start() {
       const { adopted } = options
-      for (const [id, { machine }] of processes) machine.send({ type: adopted?.has(id) ? 'adopt' : 'start' })
+      for (const [id, { machine }] of processes) {
+        const found = adopted?.get(id)
+        machine.send(found ? { type: 'adopt', stopping: found.stopping ?? false } : { type: 'start' })
+      }
       updateGates()
       const stale = [...processes.keys()].filter((id) => adopted?.get(id)?.isStale)
       if (stale.length > 0) void restartTogether(stale, [], 'it is to run with something else', 'deployment')

@@ -43,6 +43,7 @@ describe('a process', () => {
     const { token } = channels.open(
       {
         standby: () => undefined,
+        stopping: () => undefined,
         ready: (urls) => heard.push(urls),
         report: (_probe, given) => heard.push(given),
         startFailed: () => undefined,
@@ -60,6 +61,7 @@ describe('a process', () => {
     const { token } = channels.open(
       {
         standby: () => undefined,
+        stopping: () => undefined,
         ready: () => {
           throw new Error('a bug of ours')
         },

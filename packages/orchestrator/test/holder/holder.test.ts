@@ -1,10 +1,12 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import fs from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { connect, createServer } from 'node:net'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort, until } from '@quintet/test-kit'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { HolderEvent } from '../../src/holder/holder-events.ts'
 import { startHolder, type Holder } from '../../src/holder/holder.ts'
 import type { PlannedProcess } from '../../src/plan/plan.ts'
@@ -67,6 +69,7 @@ async function run(
     generation,
     mark,
     identity: undefined,
+    stopping: false,
     ports: [],
     started: ({ pid }) => onPid(pid),
     exited: () => undefined,
@@ -154,6 +157,7 @@ describe('a holder', () => {
         generation: 1,
         mark,
         identity: undefined,
+        stopping: false,
         ports: [],
         started: () => undefined,
         exited: () => undefined,
@@ -176,6 +180,29 @@ describe('a holder', () => {
     const { port } = server.address() as { port: number }
     await expect(hold(port)).rejects.toThrow(`127.0.0.1:${port} cannot be listened on: it is in use by pid`)
     server.close()
+    expect(await readdir(folder)).toEqual([])
+  })
+
+  it('leaves nothing behind when it does not come up, and says why', async () => {
+    vi.stubEnv('PATH', '/nowhere')
+    onTestFinished(() => void vi.unstubAllEnvs())
+    await expect(hold()).rejects.toThrow(/It cannot be held: its holder did not come up: .*mkfifo/)
+    expect(await readdir(folder)).toEqual([])
+  })
+
+  it('is not started on a full disk, which is said at once', async () => {
+    const write = vi.spyOn(fs, 'writeFileSync').mockImplementation(() => {
+      throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
+    })
+    syncBuiltinESMExports()
+    onTestFinished(() => {
+      write.mockRestore()
+      syncBuiltinESMExports()
+    })
+    await expect(hold()).rejects.toThrow(
+      'It cannot be held: its folder cannot be written: ENOSPC: no space left on device, write.',
+    )
+    expect(await readdir(folder)).toEqual([])
   })
 })
 

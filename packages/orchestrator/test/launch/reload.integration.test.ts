@@ -286,6 +286,31 @@ describe('quintet reload', () => {
     expect(await markedBy(dataFolder())).toEqual([])
   })
 
+  it('is not taken for ready by the next supervisor while it drains for a restart', async () => {
+    const first = await startKept(dataFolder(), planned())
+    const old = find(first.status, 'web/http')
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    const slow = askFor(`${old.url}/slow`, agent)
+    const log = (): Promise<string> => readFile(join(dataFolder(), 'logs', 'web.http.log'), 'utf8')
+    await until(async () => (await log()).includes('slow'))
+    const cut = sendCommand(dataFolder(), { command: 'restart', name: 'web/http' }).catch(() => undefined)
+    await until(async () => (await log()).includes('SIGTERM'))
+    await Promise.all([cut, first.kill()])
+    const second = startKept(dataFolder(), planned())
+    await until(async () => (await log()).includes('it was stopping when its supervisor ended'))
+    await writeFile(join(folder, 'release.go'), '')
+    // No second signal has cut it short, and its end counts as what it is.
+    expect(await slow).toBe(200)
+    agent.destroy()
+    const supervisor = await second
+    const web = find(supervisor.status, 'web/http')
+    expect(web).toMatchObject({ phase: 'ready', restarts: 0 })
+    expect(web.pid).not.toBe(old.pid)
+    expect((await log()).match(/"SIGTERM"/g)).toHaveLength(1)
+    expect(await log()).not.toContain('-> backoff')
+    await supervisor.stop()
+  })
+
   it('restarts what nothing holds', async () => {
     await using ecosystem = await startEcosystem(planned(), { dataDirectory: dataFolder() })
     await release('two')

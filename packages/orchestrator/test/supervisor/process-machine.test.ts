@@ -125,6 +125,29 @@ describe('process machine', () => {
     expect(it.machine.restarts).toBe(1)
   })
 
+  it('takes over what was stopping as that: it is never ready, and starts again when it has ended', () => {
+    const it = bench()
+    it.machine.send({ type: 'gate', open: true })
+    it.machine.send({ type: 'adopt', stopping: true })
+    it.machine.send({ type: 'listening' })
+    expect(it.machine.phase).toBe('stopping')
+    it.machine.send({ type: 'gone', reason: 'exit code 0', success: true })
+    expect(it.calls).toEqual(['adopt', 'terminate', 'spawn'])
+    expect(it.machine.restarts).toBe(0)
+  })
+
+  it('shows a child that stops by itself as stopping, and counts its end as what it is', () => {
+    const it = startedBench()
+    it.calls.length = 0
+    it.machine.send({ type: 'stopping' })
+    expect(it.machine.phase).toBe('stopping')
+    it.clock.advance(60_000)
+    expect(it.calls).toEqual([])
+    it.machine.send(crash)
+    expect(it.machine.lastFailure).toBe('exit code 1')
+    expect(it.machine.phase).toBe('backoff')
+  })
+
   it('ends what it has taken over and hears nothing of', () => {
     const it = bench()
     it.machine.send({ type: 'adopt' })
@@ -370,6 +393,7 @@ describe('process machine', () => {
       { type: 'gate', open: true },
       { type: 'gate', open: false },
       { type: 'listening' },
+      { type: 'stopping' },
       healthy,
       sick,
       silent,
@@ -389,7 +413,11 @@ describe('process machine', () => {
         for (const each of events) {
           const hasChild = isAlive(machine.phase) || machine.phase === 'stopping'
           // A child can only go, or say something, when there is one.
-          if (typeof each !== 'number' && !hasChild && ['gone', 'listening', 'probed'].includes(each.type))
+          if (
+            typeof each !== 'number' &&
+            !hasChild &&
+            ['gone', 'listening', 'stopping', 'probed'].includes(each.type)
+          )
             continue
           if (typeof each === 'number') clock.advance(each)
           else {

@@ -158,7 +158,8 @@ function bench(change: PlanChange = {}): Bench {
       children.set(id, child)
       return {
         pid: undefined,
-        tookOver: () => undefined,
+        serves: () => undefined,
+        awaitEnd: () => undefined,
         terminate: () => void (child.terminating = true),
         kill: () => undefined,
       }

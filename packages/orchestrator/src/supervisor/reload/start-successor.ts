@@ -39,6 +39,7 @@ export async function startSuccessor(options: ReloadOptions): Promise<Generation
 
   const generation = options.start({
     standingBy: standingBy.resolve,
+    stopping: () => undefined,
     listening: listening.resolve,
     probed: ({ healthy, detail }) => onProbed(healthy ? undefined : detail),
     gone({ reason }) {
