@@ -6,7 +6,10 @@ import { shapeOf, type SchemaShape } from './schema-shape.ts'
 import type { ConfigSource } from './source.ts'
 
 export interface LoadConfigOptions<Config> {
-  /** A zod schema gives everything; with another Standard Schema texts stay texts, and it must refuse unknown keys itself. */
+  /**
+   * With Standard JSON Schema (zod, arktype, valibot by `toStandardJsonSchema`) texts become what it wants and unknown
+   * keys are refused with the nearest one; any other Standard Schema sees the texts, and must refuse unknown keys itself.
+   */
   readonly schema: StandardSchemaV1<unknown, Config>
   /** Later ones win, key by key. */
   readonly sources?: readonly ConfigSource[]

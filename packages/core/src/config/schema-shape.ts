@@ -1,171 +1,80 @@
-import { losesDigits } from './loses-digits.ts'
-import { isSecretDefinition } from './secret-brand.ts'
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { toJsonSchema, type JsonSchema, type LibraryOptions } from '../options/json-schema.ts'
+import { coerceText } from './coerce-text.ts'
+import { alternativesOf, isAnyValue, isJsonSchema, typesOf } from './schema-alternatives.ts'
 
-/** What a schema expects at one place of the configuration, as far as it can be read. */
+/** What a schema expects at one place of the configuration, as far as its JSON Schema tells. */
 export interface SchemaShape {
   /** The keys it knows there; undefined when it takes any, or expects no object. */
   readonly keys: readonly string[] | undefined
-  /** Whether it may be an object here. */
-  readonly isObject: boolean
+  /** Whether its JSON Schema says `writeOnly`, as that of `secret` does. */
   readonly isSecret: boolean
   member(key: string): SchemaShape
   /** Turns a text into the number, boolean or list that the schema wants here, if it wants one and the text is one. */
   coerce(text: string): unknown
 }
 
-interface Definition {
-  readonly type: string
-  readonly [key: string]: unknown
+const bigint: JsonSchema = { type: 'integer', format: 'bigint' }
+
+/** JSON Schema has no bigints: each library is asked to tell those in the same way. */
+const tellingBigints: LibraryOptions = {
+  zod: {
+    override: ({ zodSchema, jsonSchema }: { zodSchema: { type?: unknown }; jsonSchema: object }) => {
+      if (zodSchema.type === 'bigint') Object.assign(jsonSchema, bigint)
+    },
+  },
+  valibot: {
+    overrideSchema: ({ valibotSchema }: { valibotSchema: { type?: unknown } }) =>
+      valibotSchema.type === 'bigint' ? bigint : undefined,
+  },
+  arktype: {
+    fallback: ({ base, domain }: { base: unknown; domain?: unknown }) =>
+      domain === 'bigint' ? bigint : base,
+  },
 }
 
-/** The shape of a zod schema. Of any other Standard Schema nothing can be read: it takes every key, and texts stay texts. */
-export function shapeOf(schema: unknown): SchemaShape {
-  return shapeOfAny(definitionsOf(schema))
+/**
+ * The shape of a schema that implements Standard JSON Schema. Of any other nothing is known: it takes every key, and
+ * texts stay texts.
+ */
+export function shapeOf(schema: StandardSchemaV1): SchemaShape {
+  const root = toJsonSchema(schema, 'input', tellingBigints)
+  return shapeOfAny(root, alternativesOf(root, root))
 }
 
-/** The shape of a place where one of several definitions holds. */
-function shapeOfAny(definitions: readonly Definition[]): SchemaShape {
-  const objects = definitions.filter((definition) => ['object', 'record', 'map'].includes(definition.type))
-  const isOpen =
-    definitions.length === 0 ||
-    definitions.some(({ type }) => ['any', 'unknown', 'custom', 'record', 'map'].includes(type)) ||
-    objects.some((definition) => takesOtherKeys(definition))
+/** The shape of a place where one of several schemas holds. */
+function shapeOfAny(root: JsonSchema, alternatives: readonly JsonSchema[]): SchemaShape {
+  const objects = alternatives.filter((each) => typesOf(each).includes('object'))
+  const isOpen = alternatives.length === 0 || alternatives.some(isAnyValue) || objects.some(takesOtherKeys)
   return {
     keys:
       isOpen || objects.length === 0
         ? undefined
-        : [...new Set(objects.flatMap((each) => Object.keys(shape(each))))],
-    isObject: objects.length > 0 || isOpen,
-    isSecret: definitions.some(isSecretDefinition),
-    member: (key) => shapeOfAny(definitions.flatMap((definition) => memberOf(definition, key))),
-    coerce: (text) => coerce(definitions, text),
+        : [...new Set(objects.flatMap((each) => Object.keys(propertiesOf(each))))],
+    isSecret: alternatives.some((each) => each['writeOnly'] === true),
+    member: (key) =>
+      shapeOfAny(
+        root,
+        alternatives.flatMap((each) => membersOf(root, each, key)),
+      ),
+    coerce: (text) => coerceText(root, alternatives, text),
   }
 }
 
-/** The definition of a schema without what only wraps it; several for a union or an intersection. */
-function definitionsOf(schema: unknown, depth = 0): readonly Definition[] {
-  const definition = definitionOf(schema)
-  if (definition === undefined || depth > 32) return []
-  const inner = (key: string): readonly Definition[] => definitionsOf(definition[key], depth + 1)
-  switch (definition.type) {
-    case 'optional':
-    case 'nullable':
-    case 'default':
-    case 'prefault':
-    case 'nonoptional':
-    case 'readonly':
-    case 'catch':
-    case 'success':
-      return inner('innerType')
-    case 'pipe': {
-      if (isSecretDefinition(definition)) return [definition]
-      return definitionOf(definition['in'])?.type === 'transform' ? inner('out') : inner('in')
-    }
-    case 'lazy':
-      return definitionsOf((definition['getter'] as () => unknown)(), depth + 1)
-    case 'union':
-      return (definition['options'] as readonly unknown[]).flatMap((option) =>
-        definitionsOf(option, depth + 1),
-      )
-    case 'intersection':
-      return [...inner('left'), ...inner('right')]
-    default:
-      return [definition]
-  }
+function propertiesOf(schema: JsonSchema): JsonSchema {
+  const properties = schema['properties']
+  return isJsonSchema(properties) ? properties : {}
 }
 
-function definitionOf(schema: unknown): Definition | undefined {
-  if (typeof schema !== 'object' || schema === null || !('_zod' in schema)) return undefined
-  const { _zod: internals } = schema as { readonly _zod: { readonly def: Definition } }
-  return internals.def
+/** An object without the keyword takes no others: most libraries drop what they do not know, which helps no operator. */
+function takesOtherKeys(schema: JsonSchema): boolean {
+  const others = schema['additionalProperties']
+  return others === true || isJsonSchema(others) || schema['patternProperties'] !== undefined
 }
 
-function shape(definition: Definition): Readonly<Record<string, unknown>> {
-  return definition.type === 'object' ? (definition['shape'] as Record<string, unknown>) : {}
-}
-
-function takesOtherKeys(definition: Definition): boolean {
-  const catchall = definitionOf(definition['catchall'])
-  return catchall !== undefined && catchall.type !== 'never'
-}
-
-function memberOf(definition: Definition, key: string): readonly Definition[] {
-  switch (definition.type) {
-    case 'object': {
-      const members = shape(definition)
-      return definitionsOf(Object.hasOwn(members, key) ? members[key] : definition['catchall'])
-    }
-    case 'record':
-    case 'map':
-      return definitionsOf(definition['valueType'])
-    case 'array':
-      return definitionsOf(definition['element'])
-    default:
-      return []
-  }
-}
-
-function coerce(definitions: readonly Definition[], text: string): unknown {
-  if (definitions.length === 0 || definitions.some((definition) => takesText(definition, text))) return text
-  for (const definition of definitions) {
-    const value = coerceTo(definition, text)
-    if (value !== undefined) return value
-  }
-  return text
-}
-
-function takesText(definition: Definition, text: string): boolean {
-  switch (definition.type) {
-    case 'number':
-    case 'int':
-    case 'boolean':
-    case 'bigint':
-    case 'array':
-    case 'set':
-    case 'object':
-    case 'record':
-    case 'null':
-    case 'undefined':
-      return false
-    case 'literal':
-    case 'enum':
-      return valuesOf(definition).includes(text)
-    default:
-      return true
-  }
-}
-
-function coerceTo(definition: Definition, text: string): unknown {
-  switch (definition.type) {
-    case 'number':
-    case 'int':
-      return isNumeral(text) ? Number(text) : undefined
-    case 'bigint':
-      return /^-?\d+$/.test(text) ? BigInt(text) : undefined
-    case 'boolean':
-      return text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : undefined
-    case 'literal':
-    case 'enum':
-      return valuesOf(definition).find((value) => typeof value !== 'string' && String(value) === text)
-    case 'array': {
-      const element = definitionsOf(definition['element'])
-      const items = text === '' ? [] : text.split(',').map((item) => item.trim())
-      // An empty item is a slip of the pen; the text stays one, and the schema says that it wants a list.
-      return items.includes('') ? undefined : items.map((item) => coerce(element, item))
-    }
-    default:
-      return undefined
-  }
-}
-
-/** A numeral as people write one: no blanks, no hexadecimal, no leading zeros and no digits that a number would lose. */
-function isNumeral(text: string): boolean {
-  if (losesDigits(text)) return false
-  return /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/.test(text) && Number.isFinite(Number(text))
-}
-
-function valuesOf(definition: Definition): readonly unknown[] {
-  return definition.type === 'literal'
-    ? (definition['values'] as readonly unknown[])
-    : Object.values(definition['entries'] as Record<string, unknown>)
+function membersOf(root: JsonSchema, schema: JsonSchema, key: string): readonly JsonSchema[] {
+  const properties = propertiesOf(schema)
+  if (Object.hasOwn(properties, key)) return alternativesOf(root, properties[key])
+  const others = typesOf(schema).includes('array') ? schema['items'] : schema['additionalProperties']
+  return isJsonSchema(others) ? alternativesOf(root, others) : []
 }

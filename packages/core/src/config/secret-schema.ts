@@ -1,6 +1,5 @@
 import { z } from 'zod'
 import { Secret } from '../security/secret.ts'
-import { brandSecretDefinition } from './secret-brand.ts'
 
 export interface SecretOptions {
   /** The fewest characters it may have. @defaultValue 1 */
@@ -16,11 +15,9 @@ export interface SecretOptions {
  */
 export function secret(options: SecretOptions = {}): z.ZodType<Secret, string> {
   const minLength = options.minLength ?? 1
-  const schema = z
+  return z
     .string()
     .min(minLength, `must have at least ${minLength} character${minLength === 1 ? '' : 's'}`)
     .transform((text) => new Secret(text))
-  const { _zod: internals } = schema
-  brandSecretDefinition(internals.def)
-  return schema
+    .meta({ writeOnly: true })
 }

@@ -2,14 +2,16 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
+import { toStandardJsonSchema } from '@valibot/to-json-schema'
 import { type } from 'arktype'
 import * as fc from 'fast-check'
+import * as v from 'valibot'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { describeConfig, isSecret, loadConfig } from '../../src/kit.ts'
 import { env, file, overrides, type ConfigSource, type QuintetError } from '../../src/index.ts'
 import { secret } from '../../src/zod.ts'
-import { isSecretDefinition } from '../../src/config/secret-brand.ts'
+import { shapeOf } from '../../src/config/schema-shape.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -298,6 +300,102 @@ describe('coercion', () => {
   })
 })
 
+/** One configuration in each library. */
+const libraries = {
+  zod: z.object({
+    port: z.int().min(1).default(80),
+    verbose: z.boolean(),
+    big: z.bigint(),
+    ports: z.array(z.number()),
+    mode: z.union([z.literal('fast'), z.literal(3)]),
+    name: z.string(),
+    database: z.strictObject({ poolSize: z.number(), options: z.record(z.string(), z.boolean()) }),
+  }),
+  valibot: toStandardJsonSchema(
+    v.object({
+      port: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1)), 80),
+      verbose: v.boolean(),
+      big: v.bigint(),
+      ports: v.array(v.number()),
+      mode: v.union([v.literal('fast'), v.literal(3)]),
+      name: v.string(),
+      database: v.strictObject({ poolSize: v.number(), options: v.record(v.string(), v.boolean()) }),
+    }),
+  ),
+  arktype: type({
+    port: 'number.integer >= 1 = 80',
+    verbose: 'boolean',
+    big: 'bigint',
+    ports: 'number[]',
+    mode: "'fast' | 3",
+    name: 'string',
+    database: { '+': 'reject', poolSize: 'number', options: 'Record<string, boolean>' },
+  }),
+}
+
+describe.each(Object.entries(libraries))('a schema of %s', (_library, given) => {
+  const read = (variables: Record<string, string> = {}): Promise<{ value: unknown }> =>
+    loadConfig<unknown>({
+      schema: given,
+      sources: [env('X_')],
+      env: {
+        X_VERBOSE: 'true',
+        X_BIG: '9007199254740993',
+        X_PORTS: '1,2',
+        X_MODE: '3',
+        X_NAME: '00123',
+        X_DATABASE__POOL_SIZE: '5',
+        X_DATABASE__OPTIONS__TCP_KEEPALIVE: '0',
+        ...variables,
+      },
+    })
+
+  it('turns texts into what it wants', async () => {
+    expect((await read({ X_PORT: '3000' })).value).toEqual({
+      port: 3000,
+      verbose: true,
+      big: 9007199254740993n,
+      ports: [1, 2],
+      mode: 3,
+      name: '00123',
+      database: { poolSize: 5, options: { tcpKeepalive: false } },
+    })
+    expect((await read()).value).toMatchObject({ port: 80 })
+  })
+
+  it('says which key was meant, at each depth', async () => {
+    const error = await refusal(read({ X_PROT: '1', X_DATABASE__POOLSIZE: '1' }))
+    expect(error.message).toContain('unknown key "prot". Did you mean "port"?')
+    expect(error.message).toContain('database: unknown key "poolsize". Did you mean "poolSize"?')
+  })
+
+  it('leaves a text that is not what it wants for the schema to refuse', async () => {
+    const error = await refusal(read({ X_PORT: 'http', X_PORTS: '1,,2', X_VERBOSE: 'yes', X_MODE: '4' }))
+    for (const name of ['port', 'ports', 'verbose', 'mode']) expect(error.message).toContain(`- ${name}: `)
+    expect(error.message).toContain('(given: "http")')
+  })
+})
+
+it('a schema that refers to itself is followed as deep as the values go', async () => {
+  interface Node {
+    size: number
+    child?: Node | undefined
+  }
+  const node: z.ZodType<Node> = z.lazy(() => z.object({ size: z.number(), child: node.optional() }))
+  const { value } = await loadConfig({
+    schema: node,
+    sources: [env('X_')],
+    env: { X_SIZE: '1', X_CHILD__SIZE: '2', X_CHILD__CHILD__SIZE: '3' },
+  })
+  expect(value).toEqual({ size: 1, child: { size: 2, child: { size: 3 } } })
+})
+
+it('a schema without Standard JSON Schema sees the texts as they are', async () => {
+  const schema = v.object({ port: v.string() })
+  const { value } = await loadConfig({ schema, sources: [env('X_')], env: { X_PORT: '80', X_PROT: '1' } })
+  expect(value).toEqual({ port: '80' })
+})
+
 describe('loadConfig', () => {
   it('lets later sources win, key by key', async () => {
     const { value, origins } = await load(
@@ -398,9 +496,18 @@ describe('secret', () => {
   })
 
   it('stays a secret through what zod derives from it', () => {
-    for (const derived of [secret(), secret().describe('x'), secret().refine(() => true)]) {
-      const { _zod: internals } = derived
-      expect(isSecretDefinition(internals.def)).toBe(true)
+    for (const derived of [
+      secret(),
+      secret().describe('x'),
+      secret().refine(() => true),
+      secret().optional(),
+      secret().nullable(),
+      secret().brand('x'),
+      secret().readonly(),
+      secret().transform(String),
+      secret().meta({ title: 'x' }),
+    ]) {
+      expect(shapeOf(derived).isSecret).toBe(true)
     }
   })
 })

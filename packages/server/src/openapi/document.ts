@@ -2,7 +2,7 @@ import type { Route, Schema } from '@quintet/core'
 import { describeAccess, type NamedProcedure } from '@quintet/core/kit'
 import { Components } from './components.ts'
 import { pathTemplate, type PathParameter, type PathTemplate } from './path-template.ts'
-import { toJsonSchema, type JsonSchema, type SchemaConverters } from './json-schema.ts'
+import { describeSchema, type JsonSchema, type SchemaConverters } from './json-schema.ts'
 
 /** What an OpenAPI document is made from. */
 export interface DocumentSource {
@@ -39,7 +39,7 @@ export function createDocument(
   const components = new Components()
   const paths: Record<string, Record<string, unknown>> = {}
   const toSchema: ToSchema = (schema, side, name) =>
-    components.add(toJsonSchema(schema, side, converters), name)
+    components.add(describeSchema(schema, side, converters), name)
   for (const named of source.procedures.values()) {
     paths[`/rpc/${named.name.replace('.', '/')}`] = describeProcedure(named, toSchema)
   }
