@@ -3,7 +3,7 @@ import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import { Kysely, PostgresDialect } from 'kysely'
 import { text } from 'node:stream/consumers'
 import { finished } from 'node:stream/promises'
-import { Pool, type Notification, type PoolClient } from 'pg'
+import { Pool, types, type Notification, type PoolClient } from 'pg'
 import { until } from '@quintet/test-kit'
 import { createLogger } from '@quintet/core/logger'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -179,7 +179,7 @@ describe('a connection on its way back', () => {
 
 describe('what a holder changes of its connection', () => {
   it.each<[string, (client: PoolClient) => unknown]>([
-    ['a type parser', (client) => client.setTypeParser(25, (value) => `parsed: ${value}`)],
+    ['a type parser', (client) => client.setTypeParser(types.builtins.TEXT, (value) => `parsed: ${value}`)],
     ['a property', (client) => Object.assign(client, { marker: 'a' })],
     ['a property that is defined', (client) => Object.defineProperty(client, 'marker', { value: 'a' })],
     ['a property that is gone', (client) => delete (client as { password?: unknown }).password],

@@ -1,3 +1,0 @@
-import { trivialApp } from './trivial-app.ts'
-
-export default trivialApp('e')
