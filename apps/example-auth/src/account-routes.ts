@@ -9,7 +9,7 @@ import { recordAudit } from './audit.ts'
 import { markVerified } from './email-verification.ts'
 import { assertStrong } from './password-policy.ts'
 import { setPassword } from './users.ts'
-import { keyOf, SignedIn, startSession } from './session-routes.ts'
+import { deviceOf, keyOf, SignedIn, startSession } from './session-routes.ts'
 import type { AuthServices } from './services.ts'
 import { findTicket, issueTicket, redeemTicket } from './tickets.ts'
 import { createUser, findForSignIn } from './users.ts'
@@ -41,7 +41,9 @@ const acceptInvitation = route({
       await recordAudit(trx, { tenantId, type: 'invitation.accepted', actorId: made.id, address })
       return made
     })
-    return tokenResponse(await startSession(services, { user, epoch: 0 }, key))
+    return tokenResponse(
+      await startSession(services, { user, epoch: 0 }, { ...key, ...deviceOf(request, client) }),
+    )
   },
 })
 

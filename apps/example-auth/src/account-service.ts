@@ -51,11 +51,19 @@ export const account = service('account', {
   sessions: procedure(
     {
       access: 'authenticated',
-      description: "The caller's sessions.",
+      description: "The caller's sessions, newest first, with the device that each was started on.",
       input: Nothing,
       output: z.object({
         items: z.array(
-          z.object({ id: z.string(), current: z.boolean(), createdAt: z.number(), expiresAt: z.number() }),
+          z.object({
+            id: z.string(),
+            current: z.boolean(),
+            createdAt: z.number(),
+            expiresAt: z.number(),
+            lastSeenAt: z.number().nullable(),
+            methods: z.array(z.string()),
+            device: z.object({ userAgent: z.string().nullable(), address: z.string().nullable() }),
+          }),
         ),
       }),
     },
@@ -65,10 +73,13 @@ export const account = service('account', {
         userId: principal.userId,
       })
       return {
-        items: sessions.map(({ sessionId, createdAt, expiresAt }) => ({
+        items: sessions.map(({ sessionId, createdAt, expiresAt, lastSeenAt, amr, device }) => ({
           id: sessionId,
           createdAt,
           expiresAt,
+          lastSeenAt,
+          methods: [...amr],
+          device: { userAgent: device.userAgent ?? null, address: device.address ?? null },
           current: sessionId === principal.sessionId,
         })),
       }

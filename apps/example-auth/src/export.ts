@@ -4,11 +4,9 @@ import { worker, type JobCall } from '@quintet/queue'
 import { asSystem } from '@quintet/rls'
 import { sql, type Kysely, type Transaction } from 'kysely'
 import { assertCaller, changeAccounts } from './account-change.ts'
-import { viewUser } from './account-schema.ts'
 import { recordAudit } from './audit.ts'
 import type { AuthTables } from './schema.ts'
 import type { AuthServices } from './services.ts'
-import { listUsers } from './users.ts'
 
 /** What an export waits for: this app too. */
 const apps = ['auth', ...Object.keys(exports)]
@@ -103,23 +101,43 @@ async function addExport(
     .insertInto('exports')
     .values({ id: exportId, tenant_id: tenantId, user_id: userId, requested_by: requestedBy })
     .execute()
-  let [part, after] = [0, undefined as string | undefined]
-  do {
-    const users = trx
-      .selectFrom('users')
-      .selectAll()
-      .where('tenant_id', '=', tenantId)
-      .$if(userId !== null, (query) => query.where('id', '=', userId ?? ''))
-    const { items, next } = await listUsers(users, { limit: 1_000, after })
-    const rows = JSON.stringify(items.map((user) => ({ kind: 'user', ...viewUser(user) })))
-    const place = { tenant_id: tenantId, export_id: exportId, app: 'auth', part: part++ }
-    await trx
-      .insertInto('export_parts')
-      .values({ ...place, last: next === null, rows })
-      .execute()
-    after = next ?? undefined
-  } while (after !== undefined)
+  await exportOwn(trx, { tenantId, userId }, exportId)
   return exportId
+}
+
+/** What this app itself keeps of a user or tenant, in parts of 1,000 rows: no password, and nothing that signs in. */
+async function exportOwn(
+  trx: Transaction<AuthTables>,
+  { tenantId, userId }: Subject,
+  exportId: string,
+): Promise<void> {
+  await sql`
+    with subject as (select ${tenantId}::uuid as tenant_id, ${userId}::uuid as user_id),
+    kept as (
+      select 1 as place, id::text, jsonb_build_object('kind', 'user', 'id', id, 'tenantId', tenant_id, 'email', email,
+        'name', name, 'emailVerified', email_verified_at is not null, 'roles', roles, 'createdAt', users.created_at) as row
+      from users join subject using (tenant_id) where coalesce(subject.user_id, id) = id
+      union all
+      select 2, id, jsonb_build_object('kind', 'session', 'user', s.user_id, 'device', device, 'methods', amr,
+        'createdAt', to_timestamp(s.created_at / 1000.0), 'expiresAt', to_timestamp(expires_at / 1000.0),
+        'endedAt', to_timestamp(revoked_at / 1000.0))
+      from auth_sessions s, subject
+      where s.tenant_id = subject.tenant_id::text and coalesce(subject.user_id::text, s.user_id) = s.user_id
+      union all
+      select 3, email, jsonb_build_object('kind', 'invitation', 'email', email, 'roles', roles, 'invitedBy', invited_by,
+        'expiresAt', expires_at)
+      from tickets t join subject using (tenant_id)
+      where t.kind = 'invitation' and coalesce(subject.user_id, invited_by) = invited_by
+      union all
+      select 4, id::text, jsonb_build_object('kind', 'audit', 'type', type, 'actor', actor_id, 'user', a.user_id,
+        'address', address, 'email', email, 'at', a.created_at)
+      from audit_events a join subject using (tenant_id)
+      where subject.user_id is null or subject.user_id in (actor_id, a.user_id)),
+    numbered as (select row, row_number() over (order by place, id) as number from kept),
+    parts as (
+      select (number - 1) / 1000 as part, jsonb_agg(row order by number) as rows from numbered group by 1)
+    insert into export_parts (tenant_id, export_id, app, part, last, rows)
+    select ${tenantId}, ${exportId}, 'auth', part, part = max(part) over (), rows from parts`.execute(trx)
 }
 
 export interface ExportProgress {

@@ -1,4 +1,4 @@
-import { tokenResponse, type SessionTokens } from '@quintet/auth'
+import { tokenResponse, type Device, type SessionTokens } from '@quintet/auth'
 import { fetchFacts } from '@quintet/auth/fetch'
 import { QuintetError, type ClientInfo, type Route, withServices } from '@quintet/core'
 import { networkOf } from '@quintet/core/http'
@@ -47,7 +47,9 @@ const signUp = route({
     void sendVerification(services, user).catch((error: unknown) =>
       logger.error({ err: error }, 'a verification could not be sent'),
     )
-    return tokenResponse(await startSession(services, { user, epoch: 0 }, key))
+    return tokenResponse(
+      await startSession(services, { user, epoch: 0 }, { ...key, ...deviceOf(request, client) }),
+    )
   },
 })
 
@@ -77,7 +79,10 @@ const signIn = route({
       throw error
     }
     const credentials = found as Credentials
-    const signedIn = await startSession(services, credentials, key)
+    const signedIn = await startSession(services, credentials, {
+      ...key,
+      ...deviceOf(request, client),
+    })
     const device = services.cookies.setDevice(await attempt.succeeded())
     const { id: actorId, tenant_id: tenantId } = credentials.user
     const { address } = client
@@ -157,6 +162,12 @@ export async function keyOf(
   return { jkt: await dpop.verify(proof, { method: request.method, url, accessToken: undefined }) }
 }
 
+/** What the user's list of sessions shows of where they signed in. */
+export function deviceOf(request: Request, { address }: ClientInfo): { readonly device: Device } {
+  const userAgent = request.headers.get('user-agent')
+  return { device: { ...(userAgent !== null && { userAgent }), ...(address !== null && { address }) } }
+}
+
 /**
  * Starts a session for what was read of the user.
  *
@@ -165,7 +176,7 @@ export async function keyOf(
 export async function startSession(
   services: AuthServices,
   { user, epoch }: Pick<Credentials, 'user' | 'epoch'>,
-  key: { readonly jkt?: string },
+  from: { readonly jkt?: string; readonly device: Device },
 ): Promise<z.infer<typeof SignedIn>> {
   const tokens = await services.sessions.signIn({
     userId: user.id,
@@ -173,7 +184,7 @@ export async function startSession(
     roles: user.roles,
     amr: ['pwd'],
     epoch,
-    ...key,
+    ...from,
   })
   return { ...viewTokens(tokens), user: viewUser(user) }
 }

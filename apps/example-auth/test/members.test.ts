@@ -246,6 +246,10 @@ describe('the sessions of a user', () => {
     const lost = (await (await app.signIn(person)).json()) as Person
     const [, { items }] = await app.rpc('account/sessions', {}, lost)
     const { id } = (items as { id: string; current: boolean }[]).find(({ current }) => current) ?? { id: '' }
+    expect(items).toMatchObject([
+      { device: { userAgent: 'node', address: '127.0.0.1' }, methods: ['pwd'] },
+      {},
+    ])
     expect(await app.rpc('account/endSession', { id }, stranger)).toEqual([200, { ended: 0 }])
     expect(await isAlive(lost)).toBe(true)
     expect(await app.rpc('account/endSession', { id }, person)).toEqual([200, { ended: 1 }])
@@ -384,6 +388,34 @@ describe('an export', () => {
     (await app.rpc('account/exportPart', { id, app: from, part: number }, by))[1]
   const noExport = { code: 'ERR_ACCOUNT_NO_EXPORT' }
 
+  it('holds what this app keeps of its subject, and of no one else', async () => {
+    const owner = await app.signUp()
+    const member = await app.join(owner, guest(), ['owner'])
+    await app.signIn(member, 'not the password')
+    const invited = guest()
+    await app.rpc('members/invite', { email: invited }, member)
+    await app.rpc('members/invite', { email: guest() }, owner)
+    const rows = async (by: Person, of: 'export' | 'exportTenant'): Promise<Record<string, unknown>[]> => {
+      const body = await part(await start(by, of), 'auth', 0, by)
+      return (body as { rows: Record<string, unknown>[] }).rows
+    }
+    const own = await rows(member, 'export')
+    expect(own.map(({ kind, type }) => type ?? kind)).toEqual([
+      'user',
+      'session',
+      'invitation',
+      'invitation.accepted',
+      'sign-in.failed',
+      'invitation.sent',
+    ])
+    expect(own[2]).toMatchObject({ email: invited, invitedBy: member.id })
+    expect(JSON.stringify(own)).not.toContain(owner.id)
+    expect(JSON.stringify(own)).not.toMatch(/argon2|hash/)
+    const all = await rows(owner, 'exportTenant')
+    const count = (kind: string): number => all.filter((row) => row['kind'] === kind).length
+    expect([count('user'), count('session'), count('invitation')]).toEqual([2, 2, 2])
+  })
+
   it('gathers what all apps keep, part by part, for who has asked for it alone', async () => {
     const owner = await app.signUp()
     const member = await app.join(owner, guest())
@@ -393,7 +425,13 @@ describe('an export', () => {
       complete: false,
       apps: { auth: { parts: 1, complete: true }, media: { parts: 0, complete: false } },
     })
-    expect(await part(id, 'auth', 0, member)).toMatchObject({ rows: [{ kind: 'user', id: member.id }] })
+    expect(await part(id, 'auth', 0, member)).toMatchObject({
+      rows: [
+        { kind: 'user', id: member.id },
+        { kind: 'session', user: member.id, device: { userAgent: 'node', address: '127.0.0.1' } },
+        { kind: 'audit', type: 'invitation.accepted', address: '127.0.0.1' },
+      ],
+    })
     await until(async () => (await asked('media', id)).length === 1)
     expect(await asked('media', id)).toMatchObject([{ userId: member.id, part: 0, after: null }])
     const send = (
@@ -485,7 +523,9 @@ describe('an export', () => {
     const demoted = (await (await app.signIn(second)).json()) as Person
     expect(await read(id, demoted)).toMatchObject(noExport)
     const another = await start(owner, 'exportTenant')
-    expect(await part(another, 'auth', 0, owner)).toMatchObject({ rows: [{}, {}, {}] })
+    expect(await part(another, 'auth', 0, owner)).toMatchObject({
+      rows: expect.arrayContaining([expect.objectContaining({ kind: 'user', id: owner.id })]) as unknown,
+    })
     await app.rpc('members/remove', { user: member.id }, owner)
     expect(await read(another, owner)).toMatchObject(noExport)
   })

@@ -1,6 +1,7 @@
 import { QuintetError, service, type UserPrincipal, withServices } from '@quintet/core'
 import { z } from 'zod'
 import { listAccounts, openAccount, readStatement, type Account } from './accounts.ts'
+import { assertMakerStands } from './former-owners.ts'
 import { Amount, toAmount } from './money.ts'
 import type { LedgerServices } from './services.ts'
 import {
@@ -124,8 +125,10 @@ export const ledger = service('ledger', {
       input: z.strictObject({ account: z.uuid(), amount: Amount, idempotencyKey: IdempotencyKey }),
       output: TransferView,
     },
-    async ({ input: { account, ...order }, services }) =>
-      post(services, { ...order, kind: 'fund', to: account }, 'ledger.funded'),
+    async ({ input: { account, ...order }, services, principal }) => {
+      const epoch = await services.verifier.epochOf(principal)
+      return await post(services, { ...order, kind: 'fund', to: account, epoch }, 'ledger.funded')
+    },
   ),
 
   approve: procedure(
@@ -136,8 +139,12 @@ export const ledger = service('ledger', {
       input: z.strictObject({ transfer: z.uuid() }),
       output: TransferView,
     },
-    async ({ input, services }) =>
-      viewTransfer(await approveTransfer(services.db, input.transfer, announce(services, 'ledger.funded'))),
+    async ({ input, services }) => {
+      await assertMakerStands(services, input.transfer)
+      return viewTransfer(
+        await approveTransfer(services.db, input.transfer, announce(services, 'ledger.funded')),
+      )
+    },
   ),
 
   reject: procedure(

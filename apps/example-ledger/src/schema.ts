@@ -34,6 +34,8 @@ export interface LedgerTables {
     amount: BigIntColumn
     currency: string
     created_by: string
+    /** How often all sessions of who made it had been ended then. */
+    maker_epoch: Generated<number>
     approved_by: string | null
     rejected_by: string | null
     reverses: string | null

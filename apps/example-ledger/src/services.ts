@@ -1,5 +1,6 @@
+import type { JwtAuthManager } from '@quintet/auth'
 import { createVerifier } from '@quintet/auth/app'
-import type { AuthManager, SetupContext } from '@quintet/core'
+import type { SetupContext } from '@quintet/core'
 import { openDatabase, type Database } from '@quintet/rls/app'
 import { announcedEvents, countedEvents, topics, type PlatformTopics } from '@quintet/example-platform/events'
 import { createEventBus, type EventBus, type Queue } from '@quintet/queue'
@@ -11,7 +12,7 @@ import type { LedgerTables } from './schema.ts'
 export interface LedgerServices extends Database<LedgerTables> {
   readonly jobs: Queue
   readonly events: EventBus<PlatformTopics>
-  readonly verifier: AuthManager
+  readonly verifier: JwtAuthManager
 }
 
 export async function createLedgerServices(context: SetupContext<LedgerConfig>): Promise<LedgerServices> {

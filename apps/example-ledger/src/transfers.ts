@@ -23,7 +23,13 @@ export type Entry = Selectable<LedgerTables['entries']> & { readonly minor_units
 export type Order = { readonly idempotencyKey: string } & (
   | { readonly kind: 'transfer'; readonly from: string; readonly to: string; readonly amount: string }
   /** From the tenant's equity account. */
-  | { readonly kind: 'fund'; readonly to: string; readonly amount: string }
+  | {
+      readonly kind: 'fund'
+      readonly to: string
+      readonly amount: string
+      /** How often all sessions of the caller had been ended: should that happen again, no one approves of it. @defaultValue 0 */
+      readonly epoch?: number
+    }
   /** Takes a transfer back. */
   | { readonly kind: 'reversal'; readonly reverses: string }
 )
@@ -41,18 +47,31 @@ export async function postTransfer(
   order: Order,
   announce: Announce,
 ): Promise<Transfer> {
-  const { kind, idempotencyKey, from, to, amount, reverses } = { ...blank, ...order }
+  const { kind, idempotencyKey, from, to, amount, reverses, epoch } = { ...blank, ...order }
   // Books are kept for longer than the client's own words are.
   const key = hash('sha256', idempotencyKey, 'base64url')
   return write(
     db,
     announce,
     sql<Transfer>`
-    select * from post_transfer(${uuidv7()}, ${kind}, ${from}, ${to}, ${amount}, ${key}, ${reverses})`,
+    select * from post_transfer(${uuidv7()}, ${kind}, ${from}, ${to}, ${amount}, ${key}, ${reverses}, ${epoch})`,
   )
 }
 
-const blank = { from: null, to: null, amount: null, reverses: null }
+const blank = { from: null, to: null, amount: null, reverses: null, epoch: 0 }
+
+/** Who has brought in what awaits an approval, and how often all their sessions had been ended then. */
+export async function findMaker(
+  db: Kysely<LedgerTables>,
+  id: string,
+): Promise<{ readonly tenantId: string; readonly userId: string; readonly epoch: number } | undefined> {
+  return await db
+    .selectFrom('transfers')
+    .select(['tenant_id as tenantId', 'created_by as userId', 'maker_epoch as epoch'])
+    .where('id', '=', id)
+    .where('status', '=', 'awaiting')
+    .executeTakeFirst()
+}
 
 /** Posts what an owner has brought in and another owner approves of. */
 export async function approveTransfer(

@@ -20,7 +20,7 @@ it('keeps tenants apart, whatever they try, and passes the lint', async () => {
   const functions = [
     'approve_transfer(wanted uuid)',
     'reject_transfer(wanted uuid)',
-    'post_transfer(new_id uuid, wanted text, source uuid, target uuid, units numeric, request_key text, original uuid)',
+    'post_transfer(new_id uuid, wanted text, source uuid, target uuid, units numeric, request_key text, original uuid, epoch integer)',
   ]
   expect(
     await findIsolationFlaws(database, policies, tables, {

@@ -131,6 +131,25 @@ it('lets no one do with money, or see of it, what is not theirs, in whatever ope
   expect(await attackOperations<Actor>({ processes, owner, actors, cases })).toEqual([])
 }, 60_000)
 
+it('approves of nothing whose maker was removed or demoted, before it has heard of that', async () => {
+  const tenantId = randomUUID()
+  const [maker, other] = [await actor(tenantId, 'owner'), await actor(tenantId, 'owner')]
+  const account = await idOf(rpc(maker, 'openAccount', { currency: 'EUR', ownerId: maker.userId }))
+  const fund = (): Promise<string> =>
+    idOf(rpc(maker, 'fund', { account, amount: '20000', idempotencyKey: randomUUID() }))
+  const [first, second] = [await fund(), await fund()]
+  expect((await rpc(other, 'approve', { transfer: first })).status).toBe(200)
+  await app.identity.auth.authority.revokeAll(maker)
+  const answer = await rpc(other, 'approve', { transfer: second })
+  expect([answer.status, JSON.parse(answer.text)]).toMatchObject([
+    409,
+    { code: 'ERR_LEDGER_MAKER_SIGNED_OUT' },
+  ])
+  // What was approved before is as it was, however often it is asked for.
+  expect((await rpc(other, 'approve', { transfer: first })).status).toBe(200)
+  expect((await rpc(other, 'reject', { transfer: second })).status).toBe(200)
+})
+
 async function tellRoles(principal: Principal): Promise<void> {
   const data = { userId: randomUUID(), roles: ['member'] }
   const event = { id: randomUUID(), occurredAt: new Date(0).toISOString() }

@@ -46,6 +46,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       amount bigint not null check (amount > 0),
       currency text not null references currencies,
       created_by uuid not null,
+      -- How often all sessions of who made it had been ended then: an approval is held against it.
+      maker_epoch integer not null default 0,
       approved_by uuid check (approved_by <> created_by),
       rejected_by uuid,
       -- The transfer that this one takes back; each is taken back once.

@@ -43,7 +43,8 @@ end $$`
  * both balances. The caller is that of the context; no parameter says who calls.
  */
 const postTransfer = `
-create function post_transfer(new_id uuid, wanted text, source uuid, target uuid, units numeric, request_key text, original uuid)
+create function post_transfer(new_id uuid, wanted text, source uuid, target uuid, units numeric, request_key text, original uuid,
+  epoch integer)
 ${returnsTransfer}
   source_account accounts;
   target_account accounts;
@@ -124,8 +125,8 @@ begin
           and status in ('posted', 'settled') and created_at > now() - interval '1 day';
     end if;
     insert into transfers
-      (id, tenant_id, idempotency_key, kind, from_account, to_account, amount, currency, created_by, reverses, status)
-    values (new_id, tenant, request_key, wanted, source, target, minor, money.code, me, original,
+      (id, tenant_id, idempotency_key, kind, from_account, to_account, amount, currency, created_by, maker_epoch, reverses, status)
+    values (new_id, tenant, request_key, wanted, source, target, minor, money.code, me, epoch, original,
       case when wanted = 'fund' and brought_in + minor > money.four_eyes_above then 'awaiting' else 'posted' end)
     returning * into made;
     if made.status = 'posted' then perform post_entries(made); end if;

@@ -20,7 +20,14 @@ import { createAudit } from '../audit.ts'
 import { dpopVerifier, type DpopVerifier } from '../dpop/dpop-verifier.ts'
 import { AuthError, Refusal, type AuthErrorCode } from '../errors.ts'
 import { challengeOf } from '../http/challenge.ts'
-import { isId, isSessionId, sessionKey, sessionKeyPrefix, type SessionRef } from '../sessions/session-keys.ts'
+import {
+  isId,
+  isSessionId,
+  sessionKey,
+  sessionKeyPrefix,
+  type SessionRef,
+  type UserRef,
+} from '../sessions/session-keys.ts'
 import { BoundedRedis } from '../sessions/session-redis.ts'
 import { SessionRegistry } from '../sessions/session-registry.ts'
 import { SessionWarmer } from '../sessions/session-warmer.ts'
@@ -56,6 +63,15 @@ export interface JwtAuthManager extends AuthManager, AsyncDisposable {
    * @see RFC 7662 section 2.2, RFC 9449 section 6.2
    */
   introspect(accessToken: string, options?: { readonly signal?: AbortSignal }): Promise<Introspection>
+  /**
+   * How often all sessions of the caller had been ended when theirs was started. What they ask for is kept with it where it is
+   * done later, and then held against {@link hasEndedSince}.
+   *
+   * @throws AuthError `ERR_AUTH_SESSION_REVOKED`, `ERR_AUTH_SESSION_COLD`, `ERR_AUTH_UNAVAILABLE`
+   */
+  epochOf(principal: UserPrincipal): Promise<number>
+  /** Whether all sessions of a user have been ended since: they were removed, or have other roles or another password. */
+  hasEndedSince(user: UserRef, epoch: number): Promise<boolean>
   watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable
   /** The challenges of RFC 6750, 9449 and 9470, in the scheme that the caller used. */
   challenge(error: QuintetError, presented: Credentials['scheme']): Readonly<Record<string, string>>
@@ -170,6 +186,16 @@ class Manager implements JwtAuthManager {
   recall(credentials: Credentials): Principal | undefined {
     if (this.#remembered === undefined || credentials.scheme !== 'bearer') return undefined
     return this.#recall(credentials.token, this.#remembered)
+  }
+
+  async epochOf(principal: UserPrincipal): Promise<number> {
+    const [state, epoch] = await this.#redis.hmget(sessionKey(refOf(principal)), ['st', 'ver'])
+    if (state === 'a') return Number(epoch)
+    throw new AuthError(state === 'r' ? 'ERR_AUTH_SESSION_REVOKED' : 'ERR_AUTH_SESSION_COLD')
+  }
+
+  async hasEndedSince({ tenantId, userId }: UserRef, epoch: number): Promise<boolean> {
+    return (await this.#registry.epochOf({ tenantId, userId })) > epoch
   }
 
   watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable {

@@ -15,7 +15,7 @@ const connecting = ['ping', 'info', 'select', 'client|setname', 'client|id']
 
 /** The commands that clients send, and those that their scripts run: Redis asks for both. */
 const commands: Readonly<Record<SessionRedisRole, readonly string[]>> = {
-  verifier: ['hmget', 'eval', 'evalsha', 'time', 'hget', 'hset', 'pttl', 'pexpire', 'set'],
+  verifier: ['hmget', 'eval', 'evalsha', 'time', 'hget', 'hset', 'pttl', 'pexpire', 'get', 'set'],
   issuer: [
     ...[
       'hmget',
@@ -41,6 +41,7 @@ const keys: Readonly<
 > = {
   verifier: [
     ['%R~', 's:'],
+    ['%R~', 'e:'],
     ['~', 'seen:'],
     ['~', 'dpop:'],
   ],

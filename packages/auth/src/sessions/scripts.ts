@@ -144,9 +144,6 @@ redis.call('ZREM', KEYS[2], sid)
 return { 'REUSED', now }
 `)
 
-/** KEYS epoch. Answers how often all sessions of the user were ended. */
-export const epochScript: SessionScript = defineScript(`return tonumber(redis.call('GET', KEYS[1]) or '0')`)
-
 /** KEYS session, index; ARGV now, sid, tombstone ttl, why. Answers 1 when an active session ended. */
 export const revokeScript: SessionScript = defineScript(`${allowOom}${prelude}
 local was = redis.call('HGET', KEYS[1], 'st')

@@ -4,6 +4,7 @@ import { AuthError, Refusal } from '../errors.ts'
 
 /** What is needed of a Redis client; one of ioredis fits. It must be on a server with the policy `noeviction`. */
 export interface SessionRedis {
+  get(key: string): Promise<string | null>
   hmget(key: string, ...fields: string[]): Promise<(string | null)[]>
   evalsha(sha: string, numberOfKeys: number, ...args: string[]): Promise<unknown>
   eval(lua: string, numberOfKeys: number, ...args: string[]): Promise<unknown>
@@ -20,7 +21,7 @@ export interface SessionRedis {
 
 /** The client for sessions as an option. */
 export function sessionRedisOption(): Option<SessionRedis> {
-  return option.collaborator<SessionRedis>(['hmget', 'evalsha', 'eval'], 'a Redis client (ioredis)')
+  return option.collaborator<SessionRedis>(['get', 'hmget', 'evalsha', 'eval'], 'a Redis client (ioredis)')
 }
 
 /** How long one command may take until the answer is "unavailable". */
@@ -68,6 +69,10 @@ export class BoundedRedis {
   /** How long a caller waits for a command, in milliseconds. */
   get timeout(): number {
     return this.#timeout
+  }
+
+  get(key: string): Promise<string | null> {
+    return this.#bounded(() => this.#redis.get(key))
   }
 
   hmget(key: string, fields: readonly string[]): Promise<(string | null)[]> {

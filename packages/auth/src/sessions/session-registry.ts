@@ -4,7 +4,6 @@ import {
   advanceScript,
   claimScript,
   createScript,
-  epochScript,
   fillScript,
   firstSeenScript,
   indexScript,
@@ -214,7 +213,7 @@ export class SessionRegistry {
   }
 
   async epochOf(user: UserRef): Promise<number> {
-    return Number(await this.#redis.run(epochScript, [epochKey(user)], []))
+    return Number(await this.#redis.get(epochKey(user)))
   }
 
   /** The ids of a user's sessions that have not run out. */

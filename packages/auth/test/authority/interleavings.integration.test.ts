@@ -127,6 +127,10 @@ class FragileRedis implements SessionRedis {
     this.#undo = undefined
   }
 
+  get(key: string): Promise<string | null> {
+    return redis.get(key)
+  }
+
   hmget(key: string, ...fields: string[]): Promise<(string | null)[]> {
     return redis.hmget(key, ...fields)
   }
@@ -176,7 +180,7 @@ async function play(
   const store = stored ? held(database.store() as SessionStore, storeMethods, scheduler) : undefined
   const keysOfUser: string[] = [indexKey(user), epochKey(user)]
   const fragile = new FragileRedis(keysOfUser)
-  const slowRedis = held(fragile, ['hmget', 'evalsha', 'eval'], scheduler)
+  const slowRedis = held(fragile, ['get', 'hmget', 'evalsha', 'eval'], scheduler)
   const shared = { keys, issuer: 'i', audience: 'a' }
   const evicted = new Set<string>()
   await using authority = createSessionAuthority({

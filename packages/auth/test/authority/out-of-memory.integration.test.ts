@@ -35,6 +35,7 @@ function filling(): SessionRedis & { fillAt(command: number): void; empty(): Pro
       at = Infinity
       await redis.config('SET', 'maxmemory', '0')
     },
+    get: (key: string) => send(() => redis.get(key)),
     hmget: (key: string, ...fields: string[]) => send(() => redis.hmget(key, ...fields)),
     evalsha: (sha: string, keys: number, ...args: string[]) => send(() => redis.evalsha(sha, keys, ...args)),
     eval: (lua: string, keys: number, ...args: string[]) => send(() => redis.eval(lua, keys, ...args)),

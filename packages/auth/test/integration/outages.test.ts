@@ -67,6 +67,7 @@ function failingRedis(redis: Redis) {
     recover(): void {
       failing = false
     },
+    get: (key: string) => redis.get(key),
     hmget: (key: string, ...fields: string[]) => redis.hmget(key, ...fields),
     eval: (lua: string, keys: number, ...args: string[]) => redis.eval(lua, keys, ...args),
     async evalsha(sha: string, keys: number, ...args: string[]): Promise<unknown> {
@@ -216,6 +217,7 @@ describe('while Redis', () => {
       const isCreate = (sha: string): boolean => sha === createScript.sha
       let gone = 0
       const slow: SessionRedis = {
+        get: (key) => redis.get(key),
         hmget: (key, ...fields) => redis.hmget(key, ...fields),
         eval: (lua, keys, ...args) => redis.eval(lua, keys, ...args),
         async evalsha(sha, keys, ...args) {

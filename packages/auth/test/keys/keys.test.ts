@@ -322,7 +322,7 @@ describe('remoteJwks', () => {
     await expect(keys.ready?.()).rejects.toMatchObject({ code: 'ERR_AUTH_UNAVAILABLE' })
     await using manager = createJwtAuthManager({
       logger: silentLogger,
-      sessionRedis: { hmget: never, eval: never, evalsha: never },
+      sessionRedis: { get: never, hmget: never, eval: never, evalsha: never },
       keys,
       issuer: 'i',
       audience: 'a',

@@ -81,6 +81,7 @@ describe('createJwtAuthManager', () => {
         asked.resolve()
         return new Promise<never>(() => {})
       },
+      get: () => Promise.reject(new Error('unused')),
       eval: () => Promise.reject(new Error('unused')),
       evalsha: () => Promise.reject(new Error('unused')),
     }
@@ -300,6 +301,7 @@ describe('createJwtAuthManager', () => {
     async (lastSeen) => {
       let failing = true
       const flaky: SessionRedis = {
+        get: (key) => redis.get(key),
         hmget: (key, ...fields) => redis.hmget(key, ...fields),
         eval: (lua, keys, ...args) => redis.eval(lua, keys, ...args),
         async evalsha(sha, keys, ...args) {
@@ -806,6 +808,7 @@ describe('watch', () => {
   it('does not take a session that is being re-warmed as expired', async () => {
     let reads = 0
     const counting: SessionRedis = {
+      get: (key) => redis.get(key),
       hmget: (key, ...fields) => redis.hmget(key, ...fields).finally(() => reads++),
       evalsha: (sha, keys, ...args) => redis.evalsha(sha, keys, ...args),
       eval: (lua, keys, ...args) => redis.eval(lua, keys, ...args),

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createRedisClients, createTrackedCache, type RedisClients } from '@quintet/redis'
-import { silentLogger } from '@quintet/core'
+import { silentLogger, type UserPrincipal } from '@quintet/core'
 import { startPrivateRedis, until, type PrivateRedis } from '@quintet/test-kit'
 import { createJwtAuthManager, sessionRedisAcl, type SessionRedisAclOptions } from '../../src/index.ts'
 import { createTestAuth } from '../../src/testing.ts'
-import { seenKey, sessionKey } from '../../src/sessions/session-keys.ts'
+import { epochKey, seenKey, sessionKey } from '../../src/sessions/session-keys.ts'
 import { codeOf } from '../support/code-of.ts'
 import { connect } from '../support/redis.ts'
 
@@ -73,6 +73,13 @@ describe('a Redis user with the rights of sessionRedisAcl', () => {
       })
       expect(await codeOf(tracked.authenticate(call))).toBe('resolved')
     }
+    const caller = (await strict.authenticate(call)) as UserPrincipal
+    const epoch = await strict.epochOf(caller)
+    expect(await strict.hasEndedSince(caller, epoch)).toBe(false)
+    await auth.authority.revokeAll(tokens.session)
+    expect(await strict.hasEndedSince(caller, epoch)).toBe(true)
+    expect(await codeOf(strict.epochOf(caller))).toBe('ERR_AUTH_SESSION_REVOKED')
+    await expect(redis.set(epochKey(tokens.session), '0')).rejects.toThrow('NOPERM')
     await expect(redis.hset(sessionKey(tokens.session), 'st', 'a')).rejects.toThrow('NOPERM')
     await expect(redis.del(sessionKey(tokens.session))).rejects.toThrow('NOPERM')
   })
