@@ -15,7 +15,7 @@ const identity = (prefix: string): Record<string, string> => ({
   ...(prefix === 'AUTH' ? {} : { [`${prefix}_IDENTITY__JWKS_URL`]: jwksUrl }),
 })
 
-/** The five-app fan-out: one app owns identity, four trust its tokens, all behind one gateway. */
+/** The five-app fan-out: one app owns identity, four trust its tokens, all behind one gateway; and a page to try them. */
 export default defineEcosystem({
   project,
   infrastructure: {
@@ -66,6 +66,12 @@ export default defineEcosystem({
       dependsOn: ['auth'],
       watch: { directory: './apps/example-realtime' },
       env: { ...small, ...identity('REALTIME') },
+    },
+    {
+      name: 'web',
+      bootstrap: './apps/example-web/src/bootstrap.ts',
+      watch: { directory: './apps/example-web' },
+      env: small,
     },
   ],
   supervision: {

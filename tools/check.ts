@@ -15,6 +15,8 @@ const gates: readonly Gate[] = [
     '--tsBuildInfoFile',
     typesCache,
   ]),
+  // What runs in browsers.
+  command('page', 'tsc', ['-p', 'apps/example-web/page']),
   command('lint', 'oxlint', ['--type-aware', '--deny-warnings']),
   command('format', 'oxfmt', ['--check']),
   command('manifests', 'sherif', ['--fail-on-warnings']),

@@ -69,6 +69,7 @@ async function stay(stage: LiveStage): Promise<void> {
     ]),
   )
   console.log(dim('\n  Ctrl-C ends it.\n'))
+  console.log(`  open ${gatewayUrl}/api/web/\n`)
   const ended = new Promise<void>((resolve) =>
     stopping.signal.addEventListener('abort', () => resolve(), { once: true }),
   )

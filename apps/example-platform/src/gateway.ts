@@ -8,6 +8,11 @@ export const behindGateway: { readonly trustedProxies: readonly string[]; readon
   ...(process.env['QUINTET_PUBLIC_ORIGIN'] && { origin: process.env['QUINTET_PUBLIC_ORIGIN'] }),
 }
 
+/** Whose pages may open a WebSocket: those that come through the gateway. Tokens are in headers, so it is one more lock. */
+export const fromOwnPages: { readonly origins: readonly string[] } = {
+  origins: process.env['QUINTET_PUBLIC_ORIGIN'] ? [process.env['QUINTET_PUBLIC_ORIGIN']] : [],
+}
+
 /** Who sees details under `/health` and `/metrics`: who brings the token that the supervisor gives to all apps. */
 export const forOperators: { readonly operators?: { readonly token: string } } = {
   ...(process.env['QUINTET_OPERATOR_TOKEN'] && {

@@ -1,5 +1,5 @@
 import { defineSystem, env, tenantLimit } from '@quintet/core'
-import { behindGateway, forOperators } from '@quintet/example-platform/gateway'
+import { behindGateway, forOperators, fromOwnPages } from '@quintet/example-platform/gateway'
 import { probes } from '@quintet/health'
 import { channels } from '@quintet/realtime'
 import { http, websocket } from '@quintet/server'
@@ -28,6 +28,7 @@ export default defineSystem({
         websocket: websocket({
           port: 3006,
           path: '/',
+          ...fromOwnPages,
           protocols: [
             channels({
               redis: ({ redis }: RealtimeServices) => redis.client('cache'),

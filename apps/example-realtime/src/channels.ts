@@ -1,9 +1,10 @@
 import type { Audience } from '@quintet/queue'
 import { channel } from '@quintet/realtime'
 
-/** What all users of a tenant hear. Each tenant has channels of its own under these names. */
+/** What all users of a tenant hear, and where they see who of them is there. Each tenant has channels of its own under these names. */
 export const tenantEvents = channel('events', {
   access: 'authenticated',
+  presence: true,
   description: "What all users of the caller's tenant hear.",
 })
 

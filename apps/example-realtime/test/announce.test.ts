@@ -29,6 +29,8 @@ interface Listener extends Disposable {
   readonly client: RealtimeClient
   /** The names that were told, each event once. */
   names(): readonly string[]
+  /** Who of the tenant is there. */
+  present(): readonly string[]
 }
 
 /** A user of a tenant who listens on all channels that are theirs. */
@@ -51,12 +53,18 @@ async function listen(
     body: '{}',
   })
   const { items } = (await response.json()) as { items: readonly { readonly channel: string }[] }
+  const present = new Set<string>()
   for (const { channel } of items)
-    await client.subscribe<Heard>(channel, { onEvent: (event) => heard.set(event.id, event) }).ready
+    await client.subscribe<Heard>(channel, {
+      onEvent: (event) => heard.set(event.id, event),
+      onSubscribed: (info) => info.present?.forEach((user) => present.add(user)),
+      onPresence: (change, user) => (change === 'join' ? present.add(user) : present.delete(user)),
+    }).ready
   return {
     userId,
     client,
     names: () => [...heard.values()].map(({ data }) => data.name).toSorted(),
+    present: () => [...present].toSorted(),
     [Symbol.dispose]: () => client.close(),
   }
 }
@@ -154,6 +162,19 @@ describe('an event', () => {
     await until(async () => (await kept()).length === 0)
     expect(await app.jobs.erase(announcedEvents, { tenantId })).toEqual({ erased: 0, pending: 0 })
   })
+})
+
+it('shows who of a tenant is there, and no one of another', async () => {
+  const [tenant, other] = [randomUUID(), randomUUID()]
+  using owner = await listen(tenant, ['owner'])
+  using stranger = await listen(other, ['owner'])
+  expect(owner.present()).toEqual([owner.userId])
+  const member = await listen(tenant, ['member'])
+  expect(member.present()).toEqual([owner.userId, member.userId].toSorted())
+  await until(() => owner.present().includes(member.userId))
+  member.client.close()
+  await until(() => owner.present().length === 1)
+  expect([owner.present(), stranger.present()]).toEqual([[owner.userId], [stranger.userId]])
 })
 
 it('lets no one in without a token', async () => {
