@@ -29,7 +29,7 @@ import type { LetterBox } from './letter-box.ts'
 import { serializePayload } from './payload.ts'
 import { inTime } from '../in-time.ts'
 import { isCluster, type RedisClient } from './connection.ts'
-import { ReadableQueue } from './readable-job.ts'
+import { createReadableBackend, ReadableQueue } from './readable-jobs.ts'
 import { countByKey, resignJobs } from './resign.ts'
 import { readCounts, type QueueCounts } from './queue-counts.ts'
 
@@ -148,12 +148,11 @@ export function createQueue(options: QueueOptions): Queue {
     const known = queues.get(job.name)
     if (known !== undefined) return known
     // A client that fails fast should do so here too: no waiting until it is connected.
-    const made = new ReadableQueue(job.name, {
-      connection,
-      prefix,
-      skipWaitingForReady: true,
-      skipVersionCheck: true,
-    })
+    const made = new ReadableQueue(
+      job.name,
+      { connection, prefix, skipWaitingForReady: true, skipVersionCheck: true },
+      createReadableBackend,
+    )
     made.on('error', (error) =>
       logger.warn({ err: error, job: job.name }, 'a queue has trouble with its connection'),
     )

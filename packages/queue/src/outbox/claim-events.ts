@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { Query } from './create-query.ts'
 
-/** How long a claim lasts without being renewed, in milliseconds: what a relay that died delays the keys that it held. */
-export const claimDuration = 6_000
-const renewEvery = claimDuration / 4
+/** How long a search past the events of tenants that have their share is put off, as a multiple of what the last one took. */
+const searchPause = 4
 /** Events in memory for each place; those behind the first of a key wait for it. */
 const eventsPerPlace = 4
 
@@ -47,11 +46,22 @@ interface OwnClaim extends Claim {
   lose(): void
 }
 
-export function createClaims(query: Query, places: number, onTrouble: (error: unknown) => void): Claims {
+export interface ClaimLimits {
+  readonly places: number
+  /** How long a claim lasts without being renewed, in milliseconds. */
+  readonly claimDuration: number
+}
+
+export function createClaims(
+  query: Query,
+  { places, claimDuration }: ClaimLimits,
+  onTrouble: (error: unknown) => void,
+): Claims {
   const relayId = randomUUID()
   /** By tenant and key; also those that were lost and are still in delivery. */
   const claims = new Map<string, OwnClaim>()
   let renewing = false
+  let searchAt = 0
 
   const renew = async (): Promise<void> => {
     const held = [...claims.values()].filter((each) => each.isHeld())
@@ -75,7 +85,7 @@ export function createClaims(query: Query, places: number, onTrouble: (error: un
       renewing = false
     }
   }
-  const timer = setInterval(() => void renew(), renewEvery)
+  const timer = setInterval(() => void renew(), claimDuration / 4)
   timer.unref()
 
   return {
@@ -89,21 +99,30 @@ export function createClaims(query: Query, places: number, onTrouble: (error: un
       const inMemory = [...claims.values()].reduce((sum, { rows }) => sum + rows.length, 0)
       // A lost claim holds its key back here for as long as its delivery goes on.
       const busy = [...claims.values()].filter((each) => !each.isHeld()).map(({ rows: [first] }) => first)
+      const held = [...Map.groupBy(claims.values(), ({ rows: [first] }) => first?.tenant_id ?? '')].map(
+        ([tenant, own]) => ({ tenant, places: own.length }),
+      )
+      // It reads all that waits of the tenants that have their share, which may be much.
+      const searches = held.some(({ places: own }) => own >= room)
+      if (searches && performance.now() < searchAt) return []
       const askedAt = moment()
-      const { rows } = await query('select * from outbox_claim($1, $2, $3, $4, $5, $6)', [
+      const { rows } = await query('select * from outbox_claim($1, $2, $3, $4, $5, $6, $7, $8)', [
         room,
         Math.min(places, Math.max(0, places * eventsPerPlace - inMemory)),
         relayId,
         claimDuration / 1_000,
         busy.map((row) => row?.tenant_id ?? ''),
         busy.map((row) => row?.key ?? ''),
+        held.map(({ tenant }) => tenant),
+        held.map(({ places: own }) => own),
       ])
+      if (searches) searchAt = performance.now() + searchPause * elapsed(askedAt)
       const found = (rows as EventRow[]).toSorted((a, b) => Number(BigInt(a.position) - BigInt(b.position)))
       const made: Claim[] = []
       for (const [key, group] of Map.groupBy(found, keyOf)) {
         // The claim of a delivery that goes on ran out while this query was under way: the new one runs out too.
         if (claims.has(key)) continue
-        const claim = createClaim(group, askedAt)
+        const claim = createClaim(group, askedAt, claimDuration)
         claims.set(key, claim)
         made.push(claim)
       }
@@ -116,7 +135,7 @@ export function createClaims(query: Query, places: number, onTrouble: (error: un
   }
 }
 
-function createClaim(rows: readonly EventRow[], claimedAt: Moment): OwnClaim {
+function createClaim(rows: readonly EventRow[], claimedAt: Moment, duration: number): OwnClaim {
   const losing = new AbortController()
   let renewedAt = claimedAt
   return {
@@ -124,7 +143,7 @@ function createClaim(rows: readonly EventRow[], claimedAt: Moment): OwnClaim {
     head: rows[0]?.id ?? '',
     lost: losing.signal,
     isHeld() {
-      if (!losing.signal.aborted && elapsed(renewedAt) >= claimDuration - renewEvery) this.lose()
+      if (!losing.signal.aborted && elapsed(renewedAt) >= (duration * 3) / 4) this.lose()
       return !losing.signal.aborted
     },
     renewed(at) {

@@ -44,10 +44,12 @@ export interface RelayOptions {
    * not counted. `deliverTo` makes one that fills queues.
    */
   readonly deliver: (event: DeliveredEvent, context: DeliveryContext) => Promise<unknown>
-  /** Events in delivery at once, one of each key. @defaultValue 500 */
+  /** Events in delivery at once, one of each key. A tenant has as many as stay free at most. @defaultValue 500 */
   readonly batch?: number
   /** How long one delivery may take; then it counts as failed. @defaultValue `'10s'` */
   readonly timeout?: Duration
+  /** How long a claim lasts without being renewed: what a relay that died delays the keys that it held. @defaultValue `'6s'` */
+  readonly claimDuration?: Duration
   /** Looks for events also without a notification. @defaultValue `'500ms'` */
   readonly poll?: Duration
   /** An event that could not be delivered so often is dead: it stays in the table, and those behind it go on. @defaultValue 20 */
@@ -66,6 +68,7 @@ export interface RelayOptions {
 export const relayDefaults = Object.freeze({
   batch: 500,
   timeout: '10s',
+  claimDuration: '6s',
   poll: '500ms',
   maxAttempts: 20,
   maxOutage: '7d',
@@ -79,6 +82,7 @@ const spec = {
   deliver: option.function<RelayOptions['deliver']>(),
   batch: option.count(relayDefaults.batch, { min: 1 }),
   timeout: option.delay(relayDefaults.timeout, { min: 1 }),
+  claimDuration: option.delay(relayDefaults.claimDuration, { min: '400ms' }),
   poll: option.delay(relayDefaults.poll, { min: 1 }),
   maxAttempts: option.count(relayDefaults.maxAttempts, { min: 1 }),
   maxOutage: option.duration(relayDefaults.maxOutage),

@@ -63,7 +63,7 @@ function startRelay(options: ResolvedRelay, host: TransportHost): RunningTranspo
     host,
     query,
     wake,
-    claims: createClaims(query, options.batch, onTrouble),
+    claims: createClaims(query, { places: options.batch, claimDuration: options.claimDuration }, onTrouble),
     draining: new AbortController(),
     stopping: new AbortController(),
     outcomes: [],
@@ -100,7 +100,8 @@ async function work(running: Relay): Promise<void> {
   const prune = createPruner(running)
   const outage = createPause()
   let idle = shortestLook
-  while (!draining.signal.aborted || claims.size > 0) {
+  const isDone = (): boolean => draining.signal.aborted && claims.size === 0
+  while (!isDone()) {
     wake.reset()
     try {
       await settle(running, outage)
@@ -116,7 +117,7 @@ async function work(running: Relay): Promise<void> {
       outage.begin()
       host.logger.warn({ err: error, retryInMs: outage.left() }, 'the outbox relay will try again')
     }
-    if (outcomes.length > 0 && outage.left() === 0) continue
+    if (isDone() || (outcomes.length > 0 && outage.left() === 0)) continue
     await wake.wait(draining.signal.aborted ? longestPause : outage.left() || idle)
   }
   claims.stopRenewing()

@@ -52,6 +52,7 @@ grant select, insert, update, delete on outbox to ${identifier(systemRole)};
 drop trigger if exists outbox_notify on outbox;
 drop function if exists outbox_notify();
 drop function if exists outbox_claim(integer, uuid, double precision);
+drop function if exists outbox_claim(integer, integer, uuid, double precision, text[], text[]);
 ${outboxClaim}
 revoke all on function outbox_claim from public;
 grant execute on function outbox_claim to ${identifier(systemRole)};
@@ -60,19 +61,27 @@ grant execute on function outbox_claim to ${identifier(systemRole)};
 
 /**
  * Claims events for a relay: the first pending event of each key of a tenant that no relay holds, and those behind it.
- * The claim on the first one holds the key. Keys that the relay is still busy with are left alone.
+ * The claim on the first one holds the key. Keys that the relay is still busy with are left alone, and so are tenants that
+ * have their share of its places. A tenant gets no more places than stay free (dynamic threshold): however many keys of it
+ * hang, there is room for others.
  *
  * The table is nearly empty most of the time, and its statistics say so also when many events wait: without the
  * settings, PostgreSQL compares each of them with every other.
+ *
+ * @see https://doi.org/10.1109/90.664262 Choudhury, Hahne: Dynamic queue length thresholds for shared-memory packet switches
  */
 const outboxClaim = `
 create or replace function outbox_claim(
-  most_keys integer, most_events integer, relay uuid, seconds double precision, busy_tenants text[], busy_keys text[])
+  most_keys integer, most_events integer, relay uuid, seconds double precision, busy_tenants text[], busy_keys text[],
+  held_tenants text[], held_places integer[])
 returns setof outbox language sql security invoker
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
   with heads as materialized (
-    select coalesce(tenant_id, '') as tenant, key from outbox as event
+    select coalesce(tenant_id, '') as tenant, key, position from outbox as event
     where dead_at is null and next_attempt_at <= now() and (claimed_until is null or claimed_until <= clock_timestamp())
+      and not exists (
+        select from unnest(held_tenants, held_places) as held (tenant, places)
+        where held.tenant = coalesce(event.tenant_id, '') and held.places >= most_keys)
       and position = (
         select min(position) from outbox as pending
         where coalesce(pending.tenant_id, '') = coalesce(event.tenant_id, '') and pending.key = event.key
@@ -81,11 +90,17 @@ set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off s
         select from unnest(busy_tenants, busy_keys) as busy (tenant, key)
         where busy.tenant = coalesce(event.tenant_id, '') and busy.key = event.key))
     order by position limit most_keys for update skip locked
+  ), placed as (
+    select heads.*, coalesce(held.places, 0) + row_number() over (partition by heads.tenant order by position) as place
+    from heads left join unnest(held_tenants, held_places) as held (tenant, places) on held.tenant = heads.tenant
+  ), fair as materialized (
+    select tenant, key from (select placed.*, row_number() over (order by place, position) as taken from placed) as each
+    where place <= most_keys - taken + 1
   ), batch as materialized (
-    select event.id from heads cross join lateral (
+    select event.id from fair cross join lateral (
       select id, position from outbox
-      where coalesce(tenant_id, '') = heads.tenant and key = heads.key and dead_at is null
-      order by position limit greatest(1, most_events / (select count(*) from heads))
+      where coalesce(tenant_id, '') = fair.tenant and key = fair.key and dead_at is null
+      order by position limit greatest(1, most_events / (select count(*) from fair))
     ) as event
   )
   update outbox set claimed_by = relay, claimed_until = clock_timestamp() + make_interval(secs => seconds)

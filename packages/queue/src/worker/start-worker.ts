@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { aborted, type RunningTransport } from '@quintet/core/kit'
-import { Worker, type Job as BullJob } from 'bullmq'
+import { Worker, type Job as BullJob, type Processor, type WorkerOptions } from 'bullmq'
 import { openWaitingConnection } from '../jobs/connection.ts'
 import { pauseAfter } from '../jobs/define-job.ts'
-import { ReadableJob } from '../jobs/readable-job.ts'
+import { createReadableBackend, ReadableJob } from '../jobs/readable-jobs.ts'
 import { createActiveJobs, type ActiveJobs } from './active-jobs.ts'
 import { retryAfterOf } from './job-failure.ts'
 import { performJob } from './perform-job.ts'
@@ -28,7 +28,7 @@ export async function startWorker(parts: WorkerParts): Promise<RunningTransport>
   let draining = false
 
   const state = { active, ending: ending.signal, isDraining: () => draining }
-  const bull = new BullWorker(job.name, (bullJob, token) => performJob(parts, state, bullJob, token), {
+  const settings: WorkerOptions = {
     connection,
     prefix: queue.prefix,
     autorun: false,
@@ -41,7 +41,9 @@ export async function startWorker(parts: WorkerParts): Promise<RunningTransport>
       backoffStrategy: (attempts, _type, error) =>
         Math.max(retryAfterOf(error), pauseAfter(attempts, job.backoff)),
     },
-  })
+  }
+  const perform: Processor = (bullJob, token) => performJob(parts, state, bullJob, token)
+  const bull = new BullWorker(job.name, perform, settings, createReadableBackend)
   /** While Redis is away BullMQ would wait for it; without its connections there is nothing to wait for. */
   const closeAll = async (): Promise<void> => {
     await Promise.race([bull.close(true).catch(() => undefined), delay(giveBackTime)])

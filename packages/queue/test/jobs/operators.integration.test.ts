@@ -72,6 +72,35 @@ describe('dead letters', () => {
   })
 
   it.each([
+    ['opts', '{"attempts":'],
+    ['opts', 'null'],
+    ['opts', '{"removeOnComplete":{"age":"long"}}'],
+    ['progress', '{'],
+    ['parent', '7'],
+  ])('do not come of a job whose %s in Redis are %s: it runs, as its envelope says', async (field, text) => {
+    const bull = rig.queue.bull(job)
+    const ids = [(await add('first')).id, (await add('second')).id]
+    for (const id of ids) await rig.redis.hset(bull.toKey(id), field, text)
+    expect(await rig.queue.counts(job)).toMatchObject({ waiting: 2 })
+    const ran: string[] = []
+    await rig.start(worker(job, { queue: rig.queue, concurrency: 1 }, ({ payload }) => ran.push(payload)))
+    await until(() => ran.length === 2)
+    await until(async () => (await rig.queue.counts(job)).completed === 2)
+    expect(ran).toEqual(['first', 'second'])
+  })
+
+  it('can be replayed and removed though their options in Redis are no JSON', async () => {
+    await addDead(2)
+    const bull = rig.queue.bull(job)
+    const [first, second] = await rig.queue.deadLetters(job)
+    for (const letter of [first, second]) await rig.redis.hset(bull.toKey(letter?.id ?? ''), 'opts', '[')
+    expect(await rig.queue.deadLetters(job)).toHaveLength(2)
+    await rig.queue.removeDeadLetter(job, first?.id ?? '')
+    expect(await rig.queue.replayAll(job)).toBe(1)
+    expect(await rig.queue.counts(job)).toMatchObject({ dead: 0, waiting: 1 })
+  })
+
+  it.each([
     { limit: Number.NaN },
     { limit: '5' },
     { limit: 1.5 },

@@ -11,6 +11,7 @@ let delivered = 0
 
 await relay({
   pool,
+  claimDuration: '1s',
   deliver: async ({ id }) => {
     if (delivered === 3) {
       process.send?.('in the middle')

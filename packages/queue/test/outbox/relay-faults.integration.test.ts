@@ -120,7 +120,7 @@ describe('a relay that loses its claim', () => {
         signal.addEventListener('abort', () => losing.resolve(signal.reason))
         await gate.promise
       },
-      { timeout: '60s' },
+      { timeout: '60s', claimDuration: '1s' },
     )
     await until(() => seen.length === 1)
     await tables.owner.query(
@@ -178,6 +178,27 @@ describe('a relay beside what holds one key up', () => {
     expect(hangs).toBe(1)
   })
 
+  it('delivers the events of others while more keys of two tenants hang than there are places', async () => {
+    const hanging = ['tenant-hangs', 'tenant-hangs-too']
+    for (const tenant of hanging) for (let n = 0; n < 12; n++) await add(n, `key ${n}`, tenant)
+    const seen: unknown[] = []
+    let hangs = 0
+    await startRelay(
+      async ({ payload, principal }) => {
+        if (hanging.includes(principal.tenantId ?? '')) {
+          hangs++
+          return await new Promise(() => undefined)
+        }
+        seen.push(payload)
+      },
+      { batch: 8, timeout: '60s' },
+    )
+    await until(() => hangs >= 4)
+    for (let n = 0; n < 5; n++) await add(n, `key ${n}`, tenantB)
+    await until(() => seen.length === 5)
+    expect(hangs).toBeLessThan(8)
+  })
+
   it('delivers the events of a tenant whose key is called like that of another tenant', async () => {
     await add('a', 'settings', tenantA)
     await add('b', 'settings', tenantB)
@@ -203,11 +224,11 @@ describe('a relay beside what holds one key up', () => {
       }
       seen.push(payload)
     })
-    await until(() => failures === 6, 30_000)
+    await until(() => failures === 4, 30_000)
     const before = performance.now()
     await add('other', 'other', tenantB)
     await until(() => seen.length === 1)
-    expect(performance.now() - before).toBeLessThan(2_500)
+    expect(performance.now() - before).toBeLessThan(1_000)
   })
 
   it('gives an event up whose destination stays away, without counting attempts', async () => {

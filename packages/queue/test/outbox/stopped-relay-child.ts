@@ -14,12 +14,13 @@ const goOn = once(process, 'message')
 
 await relay({
   pool,
+  claimDuration: '1s',
   timeout: '60s',
   deliver: async ({ payload }, { signal }) => {
     await redis.rpush(list, String(payload))
     process.send?.('delivering')
     await goOn
-    if (payload === 1) await delay(4_000, undefined, { signal }).catch(() => undefined)
+    if (payload === 1) await delay(20_000, undefined, { signal }).catch(() => undefined)
     await redis.rpush(list, `end ${String(payload)}`)
   },
 }).start(createTestHost())
