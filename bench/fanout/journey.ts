@@ -12,7 +12,7 @@ export interface User {
   readonly accounts: readonly [string, string]
 }
 
-const password = 'correct horse battery staple'
+const password = `correct horse ${randomUUID()}`
 /** What each journey asks beside signing in, one upload and its images. */
 const lists = 8
 const transfers = 4
@@ -84,12 +84,17 @@ export async function signUpTenant(origin: string, users: number): Promise<reado
     const ownerId = (user as Json)['id']
     const open = async (): Promise<string> =>
       String(
-        (await post(http, '/api/ledger/rpc/ledger/openAccount', { currency: 'EUR', ownerId }, ownerToken))[
-          'id'
-        ],
+        (
+          await post(
+            http,
+            '/api/ledger/rpc/ledger/openAccount',
+            { currency: 'EUR', ownerId },
+            String(accessToken),
+          )
+        )['id'],
       )
     const accounts = [await open(), await open()] as const
-    const fund = { account: accounts[0], amount: '10000.00', idempotencyKey: randomUUID() }
+    const fund = { account: accounts[0], amount: '1000.00', idempotencyKey: randomUUID() }
     await post(http, '/api/ledger/rpc/ledger/fund', fund, ownerToken)
     made.push({ tenant, email: email(index), http: client, token: String(accessToken), accounts })
   }

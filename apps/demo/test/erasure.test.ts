@@ -146,8 +146,15 @@ async function leaveTraces(mark: string): Promise<{ owner: string; user: string;
   const shared = await upload('shared.txt')
   await call('media', 'objects.share', { id: shared, shared: true }, user)
   await call('media', 'objects.remove', { id: await upload('gone.txt') }, user)
-  const open = async (of: string): Promise<string> =>
-    stringOf(await call('ledger', 'ledger.openAccount', { currency: 'EUR', ownerId: of }, user), 'id')
+  const open = async (of: string): Promise<string> => {
+    const { value } = await eventually('an account', async () => {
+      const asked = { currency: 'EUR', ownerId: of }
+      const { status, body } = await own.client.rpc('ledger', 'ledger.openAccount', asked, { token: user })
+      // The ledger hears of users by an event.
+      return status === 404 ? undefined : stringOf(body as Body, 'id')
+    })
+    return value
+  }
   const [from, to] = [await open(userId), await open(ownerId)]
   const key = (): string => `${mark}-${randomUUID()}`
   await call('ledger', 'ledger.fund', { account: from, amount: '10.00', idempotencyKey: key() }, user)

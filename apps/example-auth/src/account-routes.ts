@@ -12,7 +12,7 @@ import { setPassword } from './users.ts'
 import { deviceOf, keyOf, SignedIn, startSession } from './session-routes.ts'
 import type { AuthServices } from './services.ts'
 import { findTicket, issueTicket, redeemTicket } from './tickets.ts'
-import { createUser, findForSignIn } from './users.ts'
+import { createUser, findForSignIn, tellAdded } from './users.ts'
 import { tokenResponse } from '@quintet/auth'
 
 const { route } = withServices<AuthServices>()
@@ -37,6 +37,7 @@ const acceptInvitation = route({
       const isVerified = services.mailer !== undefined
       const given = { email, name: body.name, passwordHash, roles, isVerified }
       const made = await createUser(trx, tenantId, given)
+      await tellAdded(services, trx, made)
       const { address } = client
       await recordAudit(trx, { tenantId, type: 'invitation.accepted', actorId: made.id, address })
       return made

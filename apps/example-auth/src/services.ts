@@ -19,7 +19,14 @@ import { openDatabase } from '@quintet/rls/app'
 import { createRateLimiter, type RateLimiter, type RedisClients } from '@quintet/redis'
 import { openRedis } from '@quintet/redis/app'
 import { asSystem } from '@quintet/rls'
-import { exports, removals, roleLosses, topics, type PlatformTopics } from '@quintet/example-platform/events'
+import {
+  exports,
+  removals,
+  roleLosses,
+  topics,
+  userChanges,
+  type PlatformTopics,
+} from '@quintet/example-platform/events'
 import { createEventBus, type EventBus, type Queue } from '@quintet/queue'
 import { openQueue } from '@quintet/queue/app'
 import type { Kysely } from 'kysely'
@@ -122,7 +129,7 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
       topics,
       queue: jobs,
       pool: systemPool,
-      to: [roleLosses, ...Object.values(removals), ...Object.values(exports)],
+      to: [userChanges, roleLosses, ...Object.values(removals), ...Object.values(exports)],
     }),
     cookies: createSessionCookies({
       csrfSecret: secrets.csrf,

@@ -9,7 +9,7 @@ import { recordAudit } from './audit.ts'
 import { sendVerification } from './email-verification.ts'
 import { assertStrong } from './password-policy.ts'
 import type { AuthServices } from './services.ts'
-import { createTenant, createUser, findForSignIn, findTenant, type Credentials } from './users.ts'
+import { createTenant, createUser, findForSignIn, findTenant, tellAdded, type Credentials } from './users.ts'
 
 const { route } = withServices<AuthServices>()
 
@@ -38,6 +38,7 @@ const signUp = route({
       services.db.transaction().execute(async (trx) => {
         const tenantId = await createTenant(trx, body.tenant)
         const made = await createUser(trx, tenantId, { email, name, passwordHash, roles: ['owner'] })
+        await tellAdded(services, trx, made)
         const { address } = client
         await recordAudit(trx, { tenantId, type: 'tenant.signed-up', actorId: made.id, address })
         return made

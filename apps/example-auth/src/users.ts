@@ -1,8 +1,9 @@
-import { QuintetError, uuidv7 } from '@quintet/core'
+import { QuintetError, systemPrincipal, uuidv7 } from '@quintet/core'
 import { defineKeyset, type KeysetPage, type KeysetRequest, type PageableQuery } from '@quintet/rls/data'
 import { sql, type Kysely, type Selectable, type Transaction } from 'kysely'
 import type { Role } from './roles.ts'
 import type { AuthTables } from './schema.ts'
+import type { AuthServices } from './services.ts'
 
 export type User = Selectable<AuthTables['users']>
 
@@ -54,6 +55,20 @@ export async function createUser(
     return created
   }
   throw emailTaken(user.email)
+}
+
+/** Tells the other apps of a user who has just been made. */
+export async function tellAdded(
+  { events }: Pick<AuthServices, 'events'>,
+  trx: Transaction<AuthTables>,
+  { id: userId, tenant_id: tenantId }: User,
+): Promise<void> {
+  await events.publish(
+    trx,
+    'account.user-added',
+    { userId },
+    { principal: systemPrincipal('auth', tenantId) },
+  )
 }
 
 /** @throws QuintetError `ERR_ACCOUNT_EMAIL_TAKEN` (conflict) when the tenant has a user with this address. */

@@ -2,6 +2,7 @@ import { QuintetError, uuidv7 } from '@quintet/core'
 import { defineKeyset, withIdempotency, type KeysetPage, type KeysetRequest } from '@quintet/rls/data'
 import type { Kysely, Selectable } from 'kysely'
 import type { LedgerTables } from './schema.ts'
+import { assertUser } from './users.ts'
 
 export type Account = Selectable<LedgerTables['accounts']> & { readonly minor_units: number }
 
@@ -21,7 +22,7 @@ export interface Opening {
 /**
  * Opens an account in the tenant of the caller.
  *
- * @throws QuintetError `ERR_LEDGER_NO_CURRENCY` (invalid-input), and what `authorize` throws.
+ * @throws QuintetError `ERR_LEDGER_NO_CURRENCY` (invalid-input), `ERR_LEDGER_NO_USER` (not-found), and what `authorize` throws.
  */
 export async function openAccount(
   db: Kysely<LedgerTables>,
@@ -29,7 +30,10 @@ export async function openAccount(
   { caller, idempotencyKey: key, authorize }: Opening,
 ): Promise<Account> {
   return db.transaction().execute(async (trx) => {
-    const open = (): Promise<Account> => insertAccount(trx, account)
+    const open = async (): Promise<Account> => {
+      if (account.ownerId !== caller.userId) await assertUser(trx, account.ownerId)
+      return insertAccount(trx, account)
+    }
     if (key === undefined) {
       await authorize()
       return open()

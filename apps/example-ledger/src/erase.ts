@@ -1,6 +1,6 @@
 import { erasureWorker } from '@quintet/example-platform/erasure'
 import { asSystem } from '@quintet/rls'
-import { eraseIdempotencyKeys } from '@quintet/rls/data'
+import { deleteInBatches, eraseIdempotencyKeys } from '@quintet/rls/data'
 import { sql } from 'kysely'
 import type { LedgerServices } from './services.ts'
 
@@ -25,6 +25,7 @@ export const eraser = erasureWorker<LedgerServices>(
         }>`select erase_tenant(${tenantId}, ${batch}) as gone`.execute(db)
         gone = rows[0]?.gone ?? 0
       }
+      await deleteInBatches(db, 'users', sql`tenant_id = ${tenantId}`, { signal })
     })
   },
 )

@@ -4,6 +4,7 @@ import {
   rolePolicy,
   sharedPolicy,
   systemOnlyPolicy,
+  tenantPolicy,
   type TablePolicy,
 } from '@quintet/rls'
 import { idempotencyPolicy } from '@quintet/rls/data'
@@ -13,6 +14,9 @@ const ofTenant = "tenant_id = (select nullif(current_setting('app.tenant_id', tr
 const visibleAccount = (table: string, ...columns: string[]): string =>
   `exists (select from accounts where accounts.tenant_id = ${table}.tenant_id
     and accounts.id in (${columns.map((column) => `${table}.${column}`).join(', ')}))`
+
+/** Written by the system alone, as the auth app tells. */
+export const usersPolicy = tenantPolicy('users', { for: ['select'] })
 
 /**
  * What the tenants' role may do in the tables of the ledger: open accounts, members for themselves, and read what is theirs.

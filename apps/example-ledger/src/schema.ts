@@ -13,6 +13,12 @@ export interface LedgerTables {
     minor_units: number
     four_eyes_above: BigIntColumn
   }
+  /** Who belongs to which tenant. */
+  users: {
+    tenant_id: string
+    id: string
+    removed: boolean
+  }
   accounts: {
     id: Generated<string>
     tenant_id: string

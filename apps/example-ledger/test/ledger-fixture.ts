@@ -31,13 +31,22 @@ export interface LedgerFixture extends AsyncDisposable {
   /** Ids of the transfers that were announced. */
   readonly announced: string[]
   member(tenantId: string, ...roles: string[]): Member
+  /** Makes a user known to the ledger, as their event does. */
+  addUser(tenantId: string, userId: string): Promise<void>
 }
 
 export async function openLedger(): Promise<LedgerFixture> {
   const database = await openAppDatabase(postgresUrl(), resolve(import.meta.dirname, '../src/migrations'))
   const db = new Kysely<LedgerTables>({ dialect: new PostgresDialect({ pool: database.pool }) })
   const announced: string[] = []
+  const addUser: LedgerFixture['addUser'] = async (...user) => {
+    await database.systemPool.query(
+      'insert into users (tenant_id, id, removed) values ($1, $2, false) on conflict do nothing',
+      user,
+    )
+  }
   return {
+    addUser,
     database,
     db,
     announced,
@@ -49,6 +58,7 @@ export async function openLedger(): Promise<LedgerFixture> {
         as,
         open: (currency = 'EUR', ownerId = user.userId) =>
           as(async () => {
+            await addUser(tenantId, ownerId)
             const opening = { caller: user, authorize: () => undefined }
             return (await openAccount(db, { tenantId, ownerId, currency }, opening)).id
           }),

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
 import { isQuintetError, systemPrincipal, type Principal } from '@quintet/core'
 import { attackOperations, testUser, type OperationAnswer, type OperationCase } from '@quintet/core/testing'
-import { roleLosses } from '@quintet/example-platform/events'
+import { roleLosses, userChanges } from '@quintet/example-platform/events'
 import { requestExport, startApp, tellRemoval, type StartedApp } from '@quintet/example-platform/testing'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import system from '../src/bootstrap.ts'
@@ -73,6 +73,7 @@ it('lets no one do with money, or see of it, what is not theirs, in whatever ope
     'no one': { tenantId, userId: randomUUID() },
   }
   const key = (): { readonly idempotencyKey: string } => ({ idempotencyKey: randomUUID() })
+  await ledger.addUser(tenantId, member.userId)
   const open = (): Promise<string> =>
     idOf(rpc(member, 'openAccount', { currency: 'EUR', ownerId: member.userId }))
   const [from, to] = [await open(), await open()]
@@ -121,6 +122,9 @@ it('lets no one do with money, or see of it, what is not theirs, in whatever ope
     'job:follow-roles-in-ledger': (): OperationCase<Actor> => ({
       call: (by) => answerOf(tellRoles(by === owner ? systemPrincipal('test', tenantId) : testUser(by))),
     }),
+    'job:follow-users-in-ledger': (): OperationCase<Actor> => ({
+      call: (by) => answerOf(tellAdded(by === owner ? systemPrincipal('test', tenantId) : testUser(by))),
+    }),
     'job:erase-in-ledger': (): OperationCase<Actor> => ({
       // Work of the system, which no user can ask for.
       call: (by) =>
@@ -149,6 +153,12 @@ it('approves of nothing whose maker was removed or demoted, before it has heard 
   expect((await rpc(other, 'approve', { transfer: first })).status).toBe(200)
   expect((await rpc(other, 'reject', { transfer: second })).status).toBe(200)
 })
+
+async function tellAdded(principal: Principal): Promise<void> {
+  const event = { id: randomUUID(), occurredAt: new Date(0).toISOString() }
+  const told = { ...event, topic: 'account.user-added', data: { userId: randomUUID() } } as const
+  await app.jobs.enqueue(userChanges, told, { principal })
+}
 
 async function tellRoles(principal: Principal): Promise<void> {
   const data = { userId: randomUUID(), roles: ['member'] }

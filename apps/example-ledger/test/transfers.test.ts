@@ -299,6 +299,7 @@ describe('within a tenant', () => {
     const { owner, member } = await tenantWith('0')
     const forOwner = { tenantId: member.tenantId, ownerId: owner.userId, currency: 'EUR' }
     const unchecked = { caller: member, authorize: () => undefined }
+    await ledger.addUser(owner.tenantId, owner.userId)
     await expect(member.as(() => openAccount(ledger.db, forOwner, unchecked))).rejects.toMatchObject({
       code: '42501',
     })

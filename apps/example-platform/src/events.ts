@@ -40,6 +40,7 @@ export const topics = defineEvents(
   defineEvent('media.thumbnail-made', ObjectEvent, ofObject),
   defineEvent('ledger.funded', TransferEvent, ofTransfer),
   defineEvent('ledger.transferred', TransferEvent, ofTransfer),
+  defineEvent('account.user-added', z.strictObject({ userId: z.uuid() }), internal),
   defineEvent('account.user-removed', z.strictObject({ userId: z.uuid() }), internal),
   defineEvent(
     'account.roles-changed',
@@ -92,6 +93,13 @@ export const removals = {
   analytics: removal('analytics'),
   realtime: removal('realtime'),
 }
+
+/** Of whom the ledger knows that they belong to their tenant. */
+export const userChanges = topics.subscription(
+  'follow-users-in-ledger',
+  ['account.user-added', 'account.user-removed'],
+  { access: 'system', attempts: 20, backoff: { min: '1s', max: '1m' } },
+)
 
 /** What the ledger hears of users who are removed or have other roles: what owners have asked for ends with their role. */
 export const roleLosses = topics.subscription(

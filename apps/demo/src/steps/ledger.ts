@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { expectStatus, expectThat, stringOf } from '../expect.ts'
+import { eventually, expectStatus, expectThat, stringOf } from '../expect.ts'
 import type { Stage } from '../stage.ts'
 import type { StepRunner } from '../step.ts'
 import type { Listener } from './realtime.ts'
@@ -13,7 +13,13 @@ export async function moveMoney(_: Stage, steps: StepRunner, cast: Cast, listene
 
   const accounts = await steps.step('open two accounts and fund one', async () => {
     const from = stringOf(await call('openAccount', { currency: 'EUR', ownerId: ada.userId }), 'id')
-    const to = stringOf(await call('openAccount', { currency: 'EUR', ownerId: alan.userId }), 'id')
+    // The ledger hears of Alan by an event.
+    const { value: opened } = await eventually('an account of Alan', async () => {
+      const asked = { currency: 'EUR', ownerId: alan.userId }
+      const answer = await client.rpc('ledger', 'ledger.openAccount', asked, options)
+      return answer.status === 404 ? undefined : expectStatus(answer, 200, 'openAccount')
+    })
+    const to = stringOf(opened, 'id')
     await call('fund', { account: from, amount: '100.00', idempotencyKey: randomUUID() })
     return { detail: 'Ada 100.00 EUR, Alan 0.00 EUR', value: { from, to } }
   })

@@ -8,10 +8,11 @@ import { formerOwners } from '../former-owners.ts'
 import { reconcile } from '../reconciliation.ts'
 import type { LedgerServices } from '../services.ts'
 import { settle } from '../settlement.ts'
+import { followUsers } from '../users.ts'
 
 /** One worker of the fleet settles and reconciles; the others stand by. What is removed is erased here too. */
 export default withServices<LedgerServices>().defineProcess({
-  workers: [eraser, exporter, formerOwners],
+  workers: [eraser, exporter, followUsers, formerOwners],
   hooks: {
     afterStart: ({ services: { db, systemPool }, lifecycle, logger, health }) => {
       const leases = createLeases({ pool: systemPool, holder: 'settlement', duration: '30s' })
