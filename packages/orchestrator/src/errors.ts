@@ -15,7 +15,7 @@ export type OrchestratorErrorCode =
   | 'ERR_ORCHESTRATOR_STATE_DIRECTORY'
   | 'ERR_ORCHESTRATOR_UNKNOWN_PROCESS'
 
-/** Something that whoever runs the ecosystem has to act on. The message says what failed, where and what to do. */
+/** A failure on which the operator has to act. The message says what failed, where and what to do. */
 export class OrchestratorError extends QuintetError<OrchestratorErrorCode> {
   declare readonly kind: OrchestratorErrorKind
 

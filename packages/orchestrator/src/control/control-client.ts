@@ -36,10 +36,10 @@ export interface CommandOptions {
   readonly onEvent?: (event: RecordedEvent) => void
   readonly signal?: AbortSignal
   /** How long the supervisor may take to say that it has received the command, in milliseconds. @defaultValue 10 s */
-  readonly patience?: number
+  readonly timeout?: number
 }
 
-const defaultPatience = 10_000
+const defaultTimeout = 10_000
 
 /**
  * Sends a command to the supervisor of a data folder and returns its answer; a command that follows something
@@ -53,19 +53,19 @@ export async function sendCommand(
   command: Command,
   options: CommandOptions = {},
 ): Promise<unknown> {
-  const { patience = defaultPatience } = options
+  const { timeout = defaultTimeout } = options
   const address = await readAddress(dataDirectory)
   const socket = connect(address.socket)
   return new Promise((resolve, reject) => {
     const silence = setTimeout(() => {
       reject(
         new OrchestratorError(
-          `The supervisor (pid ${address.pid}) does not answer: it has not taken the command within ${patience / 1_000} s. It may carry it out when it goes on. "kill -CONT ${address.pid}" wakes one that was stopped, "quintet down --force" ends it and all of its processes.`,
+          `The supervisor (pid ${address.pid}) does not answer: it has not taken the command within ${timeout / 1_000} s. It may carry it out when it goes on. "kill -CONT ${address.pid}" wakes one that was stopped, "quintet down --force" ends it and all of its processes.`,
           { code: 'ERR_ORCHESTRATOR_CONTROL_FAILED', kind: 'unavailable' },
         ),
       )
       socket.destroy()
-    }, patience)
+    }, timeout)
     socket.once('close', () => clearTimeout(silence))
     const lines = jsonLines(socket, (message) => {
       clearTimeout(silence)

@@ -135,7 +135,7 @@ export function adoptServerProcess(
     ended,
     async stop() {
       if (!running) return
-      // While it is stopped, somebody waits for it: keep the event loop alive until it has ended.
+      // Its stop is waited for: keep the event loop alive until it has ended.
       looking.ref()
       signal(`SIG${options.stopSignal}`)
       const force = setTimeout(() => signal('SIGKILL'), options.stopTimeout)

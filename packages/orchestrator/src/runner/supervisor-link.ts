@@ -25,7 +25,7 @@ export interface SupervisorLink {
 const reconnectAfter = 100
 
 /** How long a process that ends tries to tell why, in milliseconds. */
-const farewellTimeout = 2_000
+const closeTimeout = 2_000
 
 /** Reads where the supervisor is; undefined in a process without one. */
 export function findSupervisor(env: NodeJS.ProcessEnv): { path: string; token: string } | undefined {
@@ -76,7 +76,7 @@ export function linkToSupervisor(options: SupervisorLinkOptions): SupervisorLink
 
   /** A process that fails at once ends before its connection stands, and the reason must not be lost. */
   function untilConnected(): Promise<void> {
-    return within(farewellTimeout, (done) => {
+    return within(closeTimeout, (done) => {
       onConnected = done
       socket?.ref()
     })
@@ -95,7 +95,7 @@ export function linkToSupervisor(options: SupervisorLinkOptions): SupervisorLink
       closed = true
       clearTimeout(retry)
       if (!socket || socket.destroyed) return
-      await within(farewellTimeout, (done) => {
+      await within(closeTimeout, (done) => {
         socket?.ref()
         socket?.end(done)
       })

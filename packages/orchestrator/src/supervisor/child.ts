@@ -52,7 +52,7 @@ export interface Child {
 }
 
 /** How long ports may take to become free after their owner has gone. */
-const portPatience = 5_000
+const portTimeout = 5_000
 
 /** Starts a process as the leader of a group of its own, so that a signal reaches all that it starts. */
 export function startChild(options: ChildOptions): Child {
@@ -152,7 +152,7 @@ function killQuietly(pid: number, signal: NodeJS.Signals): void {
 }
 
 export async function takenPort(ports: readonly number[]): Promise<number | undefined> {
-  const deadline = performance.now() + portPatience
+  const deadline = performance.now() + portTimeout
   for (;;) {
     const free = await Promise.all(ports.map((port) => isPortFree(port)))
     const taken = ports[free.indexOf(false)]

@@ -1,7 +1,8 @@
 import type { StopReason } from '@quintet/core'
 import { backoffDelay } from './backoff.ts'
-import { createCrashBudget } from './crash-budget.ts'
-import type { SupervisorClock } from './timers.ts'
+import { createCrashBudget, type CrashBudget } from './crash-budget.ts'
+import { createMailbox, type Mailbox } from './mailbox.ts'
+import { createTimers, type SupervisorClock, type Timers } from './timers.ts'
 import type { Plan, PlannedProcess } from '../plan/plan.ts'
 import type { ProcessPhase } from '../running/process-phase.ts'
 import type { RestartCause } from '../running/running-ecosystem.ts'
@@ -114,261 +115,288 @@ const hungGrace = 3_000
 
 type TimerName = 'startup' | 'probe' | 'backoff' | 'healthy'
 
+/** What comes when a stopping child is gone. */
+type AfterStop = 'stopped' | 'restart' | 'as it ends' | { readonly crash: string }
+
+type Answer = Extract<ProcessEvent, { type: 'probed' }>
+
+type Probes = Exclude<PlannedProcess['health'], false>
+
 /** The life of one process: a mailbox, a phase, and rules for what each event does in each phase. */
 export function createProcessMachine(options: MachineOptions): ProcessMachine {
-  const { process: settings, supervision, effects, clock } = options
-  const random = options.random ?? Math.random
-  const budget = createCrashBudget(supervision)
-  const timers = new Map<TimerName, unknown>()
-  const mailbox: ProcessEvent[] = []
-  let busy = false
-  let phase: ProcessPhase = 'stopped'
-  let since = clock.now()
-  let restarts = options.restarts ?? 0
-  let lastFailure: string | undefined
-  let exhausted = false
-  let gateOpen = false
-  let wasReady = false
+  return new Machine(options)
+}
+
+class Machine implements ProcessMachine {
+  readonly #settings: PlannedProcess
+  readonly #supervision: Plan['supervision']
+  readonly #effects: ProcessEffects
+  readonly #clock: SupervisorClock
+  readonly #random: () => number
+  readonly #budget: CrashBudget
+  readonly #mailbox: Mailbox<ProcessEvent>
+  readonly #timers: Timers<TimerName>
+  #phase: ProcessPhase = 'stopped'
+  #since: number
+  #restarts: number
+  #lastFailure: string | undefined
+  #exhausted = false
+  #gateOpen = false
+  #wasReady = false
   /** Crashes and failed starts since it was last healthy for a whole window. */
-  let failures = 0
-  let missedProbes = 0
-  let retired = false
-  /** What comes when a stopping child is gone. */
-  let afterStop: 'stopped' | 'restart' | 'as it ends' | { readonly crash: string } = 'stopped'
+  #failures = 0
+  #missedProbes = 0
+  /** The supervisor stops. */
+  #retired = false
+  #afterStop: AfterStop = 'stopped'
 
-  function arm(name: TimerName, ms: number, run: () => void): void {
-    disarm(name)
-    timers.set(
-      name,
-      clock.setTimeout(() => {
-        timers.delete(name)
-        busy = true
-        try {
-          run()
-        } finally {
-          busy = false
-        }
-        drain()
-      }, ms),
-    )
+  constructor(options: MachineOptions) {
+    this.#settings = options.process
+    this.#supervision = options.supervision
+    this.#effects = options.effects
+    this.#clock = options.clock
+    this.#random = options.random ?? Math.random
+    this.#budget = createCrashBudget(options.supervision)
+    this.#mailbox = createMailbox((event) => this.#handle(event))
+    this.#timers = createTimers(options.clock, this.#mailbox.run)
+    this.#since = options.clock.now()
+    this.#restarts = options.restarts ?? 0
   }
 
-  function disarm(...names: TimerName[]): void {
-    for (const name of names) {
-      if (timers.has(name)) clock.clearTimeout(timers.get(name))
-      timers.delete(name)
+  get phase(): ProcessPhase {
+    return this.#phase
+  }
+
+  get restarts(): number {
+    return this.#restarts
+  }
+
+  get since(): number {
+    return this.#since
+  }
+
+  get exhausted(): boolean {
+    return this.#exhausted
+  }
+
+  get lastFailure(): string | undefined {
+    return this.#lastFailure
+  }
+
+  send(event: ProcessEvent): void {
+    this.#mailbox.send(event)
+  }
+
+  #handle(event: ProcessEvent): void {
+    switch (event.type) {
+      case 'start':
+        return this.#onStart()
+      case 'adopt':
+        return this.#onAdopt(event.stopping ?? false)
+      case 'gate':
+        return this.#onGate(event.open)
+      case 'listening':
+        return this.#onListening()
+      case 'probed':
+        return this.#onProbed(event)
+      case 'stopping':
+        return this.#onStopping()
+      case 'gone':
+        return this.#onGone(event)
+      case 'stop':
+        return this.#onStop(event)
+      case 'restart':
+        return this.#onRestart(event)
     }
   }
 
-  function enter(to: ProcessPhase, reason: string, delay?: number): void {
-    const from = phase
-    phase = to
-    since = clock.now()
-    effects.changed({ from, to, reason, ...(delay === undefined ? {} : { delay }) })
+  #onStart(): void {
+    if (this.#retired) return
+    if (this.#phase === 'stopping') this.#afterStop = 'restart'
+    if (this.#phase !== 'stopped' && this.#phase !== 'failed' && this.#phase !== 'backoff') return
+    this.#timers.disarm('backoff')
+    this.#budget.reset()
+    this.#exhausted = false
+    this.#failures = 0
+    this.#spawnWhenOpen('it is to start')
   }
 
-  function spawnWhenOpen(reason: string): void {
-    if (phase !== 'waiting') enter('waiting', reason)
-    if (!gateOpen) return
-    wasReady = false
-    missedProbes = 0
-    enter('starting', reason)
-    limitStart(settings.startupTimeout)
-    effects.spawn()
-  }
-
-  /** A supervisor that was suspended hears first what its child has said meanwhile. */
-  function limitStart(ms: number): void {
-    const { startupTimeout } = settings
-    const due = clock.monotonic() + ms
-    arm('startup', ms, () => {
-      const late = clock.monotonic() - due
-      if (late > suspended) return limitStart(Math.min(late, startupTimeout))
-      giveUp(`it was not ${settings.kind === 'task' ? 'done' : 'ready'} within ${startupTimeout} ms`)
-    })
-  }
-
-  /** Ends a child that runs but is of no use; that counts as a crash. */
-  function giveUp(reason: string, graceMs?: number): void {
-    terminate(reason, { crash: reason }, 'failure', graceMs)
-  }
-
-  function terminate(reason: string, then: typeof afterStop, cause: StopReason, graceMs?: number): void {
-    disarm('startup', 'probe', 'backoff', 'healthy')
-    afterStop = then
-    enter('stopping', reason)
-    effects.terminate(reason, cause, graceMs)
-  }
-
-  function crash(reason: string, permanent = false): void {
-    disarm('startup', 'probe', 'backoff', 'healthy')
-    lastFailure = reason
-    failures += 1
-    exhausted = budget.spend(clock.monotonic()) || permanent || settings.kind === 'task'
-    if (exhausted && !settings.restartsForever) {
-      enter('failed', reason)
-      effects.exhausted(reason)
-      return
-    }
-    const delay = exhausted
-      ? supervision.backoff.max
-      : backoffDelay(supervision.backoff, failures, wasReady, random())
-    enter('backoff', reason, delay)
-    effects.crashed()
-    arm('backoff', delay, () => {
-      restarts += 1
-      spawnWhenOpen('starting again')
-    })
-  }
-
-  function probeAfter(ms: number): void {
-    if (settings.health === false) return
-    const { timeout } = settings.health
-    arm('probe', ms, () => effects.probe(timeout))
-  }
-
-  function becomeReady(reason: string): void {
-    disarm('startup')
-    exhausted = false
-    wasReady = true
-    missedProbes = 0
-    enter('ready', reason)
-    arm('healthy', supervision.window, () => {
-      failures = 0
-    })
-    if (settings.health !== false) probeAfter(settings.health.interval)
-  }
-
-  function onProbed(event: Extract<ProcessEvent, { type: 'probed' }>): void {
-    if (settings.health === false) return
-    const fine = event.responsive && event.healthy
-    if (phase === 'probing') {
-      if (fine) becomeReady('it is healthy')
-      else probeAfter(startProbeInterval)
-      return
-    }
-    missedProbes = event.responsive ? 0 : missedProbes + 1
-    if (missedProbes >= settings.health.retries) {
-      return giveUp(`it did not answer ${missedProbes} probes in a row`, hungGrace)
-    }
-    if (fine && phase === 'unhealthy') enter('ready', 'it is healthy again')
-    if (!fine && phase === 'ready') enter('unhealthy', event.detail)
-    const { interval } = settings.health
-    probeAfter(event.responsive ? interval : Math.min(interval, suspicionInterval))
-  }
-
-  function onGone(event: Extract<ProcessEvent, { type: 'gone' }>): void {
-    disarm('startup', 'probe', 'healthy')
-    if (phase === 'stopping' && afterStop !== 'as it ends') {
-      const next = afterStop
-      if (next === 'stopped') return enter('stopped', event.reason)
-      if (next === 'restart') return spawnWhenOpen('starting again')
-      return crash(next.crash)
-    }
-    if (!isAlive(phase) && phase !== 'stopping') return
-    if (settings.kind === 'task' && event.success) return enter('completed', event.reason)
-    crash(event.reason, event.permanent)
+  #onAdopt(stopping: boolean): void {
+    if (this.#phase !== 'stopped') return
+    this.#wasReady = this.#settings.kind === 'service'
+    if (stopping) return this.#adoptStopping()
+    this.#enter('starting', 'it went on without its supervisor')
+    this.#limitStart(this.#settings.startupTimeout)
+    this.#effects.adopt()
   }
 
   /** Nothing says any more why it stops; what a supervisor is started for is that it runs. */
-  function adoptStopping(): void {
+  #adoptStopping(): void {
     const reason = 'it was stopping when its supervisor ended'
-    afterStop = 'restart'
-    enter('stopping', reason)
-    effects.adopt()
-    effects.terminate(reason, 'restart')
+    this.#afterStop = 'restart'
+    this.#enter('stopping', reason)
+    this.#effects.adopt()
+    this.#effects.terminate(reason, 'restart')
   }
 
-  function handle(event: ProcessEvent): void {
-    if (retired && (event.type === 'start' || event.type === 'restart')) return
-    switch (event.type) {
-      case 'start':
-        if (phase === 'stopping') afterStop = 'restart'
-        if (phase === 'stopped' || phase === 'failed' || phase === 'backoff') {
-          disarm('backoff')
-          budget.reset()
-          exhausted = false
-          failures = 0
-          spawnWhenOpen('it is to start')
-        }
-        return
-      case 'adopt':
-        if (phase !== 'stopped') return
-        wasReady = settings.kind === 'service'
-        if (event.stopping) return adoptStopping()
-        enter('starting', 'it went on without its supervisor')
-        limitStart(settings.startupTimeout)
-        return effects.adopt()
-      case 'gate':
-        gateOpen = event.open
-        if (phase === 'waiting' && gateOpen) spawnWhenOpen('what it depends on is ready')
-        return
-      case 'listening':
-        if (phase !== 'starting') return
-        if (settings.health === false) return becomeReady('it has started')
-        enter('probing', 'it listens')
-        return effects.probe(settings.health.timeout)
-      case 'probed':
-        if (phase === 'probing' || phase === 'ready' || phase === 'unhealthy') onProbed(event)
-        return
-      case 'stopping':
-        if (!isAlive(phase)) return
-        disarm('startup', 'probe', 'healthy')
-        afterStop = 'as it ends'
-        return enter('stopping', 'it has begun to stop by itself')
-      case 'gone':
-        return onGone(event)
-      case 'stop':
-        retired ||= event.forGood ?? false
-        if (phase === 'stopping') afterStop = 'stopped'
-        else if (isAlive(phase)) terminate(event.reason, 'stopped', 'shutdown')
-        else if (phase !== 'stopped') {
-          disarm('backoff')
-          enter('stopped', event.reason)
-        }
-        return
-      case 'restart':
-        exhausted = false
-        if (phase === 'stopping') afterStop = 'restart'
-        else if (isAlive(phase)) terminate(event.reason, 'restart', event.cause ?? 'restart')
-        else {
-          disarm('backoff')
-          if (phase === 'failed') budget.reset()
-          spawnWhenOpen(event.reason)
-        }
+  #onGate(open: boolean): void {
+    this.#gateOpen = open
+    if (this.#phase === 'waiting' && open) this.#spawnWhenOpen('what it depends on is ready')
+  }
+
+  #onListening(): void {
+    if (this.#phase !== 'starting') return
+    const { health } = this.#settings
+    if (health === false) return this.#becomeReady('it has started')
+    this.#enter('probing', 'it listens')
+    this.#effects.probe(health.timeout)
+  }
+
+  #onProbed(event: Answer): void {
+    const { health } = this.#settings
+    if (health === false) return
+    if (this.#phase === 'probing') return this.#onStartProbe(event)
+    if (isServing(this.#phase)) this.#onHealthProbe(event, health)
+  }
+
+  #onStartProbe({ responsive, healthy }: Answer): void {
+    if (responsive && healthy) this.#becomeReady('it is healthy')
+    else this.#probeAfter(startProbeInterval)
+  }
+
+  #onHealthProbe({ responsive, healthy, detail }: Answer, health: Probes): void {
+    this.#missedProbes = responsive ? 0 : this.#missedProbes + 1
+    if (this.#missedProbes >= health.retries)
+      return this.#giveUp(`it did not answer ${this.#missedProbes} probes in a row`, hungGrace)
+    const fine = responsive && healthy
+    if (fine && this.#phase === 'unhealthy') this.#enter('ready', 'it is healthy again')
+    if (!fine && this.#phase === 'ready') this.#enter('unhealthy', detail)
+    this.#probeAfter(responsive ? health.interval : Math.min(health.interval, suspicionInterval))
+  }
+
+  #onStopping(): void {
+    if (!isAlive(this.#phase)) return
+    this.#timers.disarm('startup', 'probe', 'healthy')
+    this.#afterStop = 'as it ends'
+    this.#enter('stopping', 'it has begun to stop by itself')
+  }
+
+  #onGone(event: Extract<ProcessEvent, { type: 'gone' }>): void {
+    this.#timers.disarm('startup', 'probe', 'healthy')
+    if (this.#phase === 'stopping' && this.#afterStop !== 'as it ends')
+      return this.#onStopped(this.#afterStop, event.reason)
+    if (!isAlive(this.#phase) && this.#phase !== 'stopping') return
+    if (this.#settings.kind === 'task' && event.success) this.#enter('completed', event.reason)
+    else this.#crash(event.reason, event.permanent)
+  }
+
+  #onStopped(next: Exclude<AfterStop, 'as it ends'>, reason: string): void {
+    if (next === 'stopped') this.#enter('stopped', reason)
+    else if (next === 'restart') this.#spawnWhenOpen('starting again')
+    else this.#crash(next.crash)
+  }
+
+  #onStop({ reason, forGood = false }: Extract<ProcessEvent, { type: 'stop' }>): void {
+    this.#retired ||= forGood
+    if (this.#phase === 'stopping') this.#afterStop = 'stopped'
+    else if (isAlive(this.#phase)) this.#terminate(reason, 'stopped', 'shutdown')
+    else if (this.#phase !== 'stopped') {
+      this.#timers.disarm('backoff')
+      this.#enter('stopped', reason)
     }
   }
 
-  function drain(): void {
-    if (busy) return
-    busy = true
-    try {
-      for (let event = mailbox.shift(); event; event = mailbox.shift()) handle(event)
-    } finally {
-      busy = false
+  #onRestart({ reason, cause = 'restart' }: Extract<ProcessEvent, { type: 'restart' }>): void {
+    if (this.#retired) return
+    this.#exhausted = false
+    if (this.#phase === 'stopping') this.#afterStop = 'restart'
+    else if (isAlive(this.#phase)) this.#terminate(reason, 'restart', cause)
+    else {
+      this.#timers.disarm('backoff')
+      if (this.#phase === 'failed') this.#budget.reset()
+      this.#spawnWhenOpen(reason)
     }
   }
 
-  return {
-    get phase() {
-      return phase
-    },
-    get restarts() {
-      return restarts
-    },
-    get since() {
-      return since
-    },
-    get exhausted() {
-      return exhausted
-    },
-    get lastFailure() {
-      return lastFailure
-    },
-    send(event) {
-      mailbox.push(event)
-      drain()
-    },
+  #enter(to: ProcessPhase, reason: string, delay?: number): void {
+    const from = this.#phase
+    this.#phase = to
+    this.#since = this.#clock.now()
+    this.#effects.changed({ from, to, reason, ...(delay === undefined ? {} : { delay }) })
+  }
+
+  #spawnWhenOpen(reason: string): void {
+    if (this.#phase !== 'waiting') this.#enter('waiting', reason)
+    if (!this.#gateOpen) return
+    this.#wasReady = false
+    this.#missedProbes = 0
+    this.#enter('starting', reason)
+    this.#limitStart(this.#settings.startupTimeout)
+    this.#effects.spawn()
+  }
+
+  /** A supervisor that was suspended hears first what its child has said meanwhile. */
+  #limitStart(ms: number): void {
+    const { startupTimeout, kind } = this.#settings
+    const due = this.#clock.monotonic() + ms
+    this.#timers.arm('startup', ms, () => {
+      const late = this.#clock.monotonic() - due
+      if (late > suspended) return this.#limitStart(Math.min(late, startupTimeout))
+      this.#giveUp(`it was not ${kind === 'task' ? 'done' : 'ready'} within ${startupTimeout} ms`)
+    })
+  }
+
+  #becomeReady(reason: string): void {
+    this.#timers.disarm('startup')
+    this.#exhausted = false
+    this.#wasReady = true
+    this.#missedProbes = 0
+    this.#enter('ready', reason)
+    this.#timers.arm('healthy', this.#supervision.window, () => {
+      this.#failures = 0
+    })
+    if (this.#settings.health !== false) this.#probeAfter(this.#settings.health.interval)
+  }
+
+  #probeAfter(ms: number): void {
+    const { health } = this.#settings
+    if (health !== false) this.#timers.arm('probe', ms, () => this.#effects.probe(health.timeout))
+  }
+
+  /** Ends a child that runs but is of no use; that counts as a crash. */
+  #giveUp(reason: string, graceMs?: number): void {
+    this.#terminate(reason, { crash: reason }, 'failure', graceMs)
+  }
+
+  #terminate(reason: string, then: AfterStop, cause: StopReason, graceMs?: number): void {
+    this.#timers.disarm('startup', 'probe', 'backoff', 'healthy')
+    this.#afterStop = then
+    this.#enter('stopping', reason)
+    this.#effects.terminate(reason, cause, graceMs)
+  }
+
+  #crash(reason: string, permanent = false): void {
+    const { kind, restartsForever } = this.#settings
+    this.#timers.disarm('startup', 'probe', 'backoff', 'healthy')
+    this.#lastFailure = reason
+    this.#failures += 1
+    this.#exhausted = this.#budget.spend(this.#clock.monotonic()) || permanent || kind === 'task'
+    if (!this.#exhausted || restartsForever) return this.#backOff(reason)
+    this.#enter('failed', reason)
+    this.#effects.exhausted(reason)
+  }
+
+  #backOff(reason: string): void {
+    const { backoff } = this.#supervision
+    const delay = this.#exhausted
+      ? backoff.max
+      : backoffDelay(backoff, this.#failures, this.#wasReady, this.#random())
+    this.#enter('backoff', reason, delay)
+    this.#effects.crashed()
+    this.#timers.arm('backoff', delay, () => {
+      this.#restarts += 1
+      this.#spawnWhenOpen('starting again')
+    })
   }
 }
 

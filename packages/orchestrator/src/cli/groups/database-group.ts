@@ -66,7 +66,7 @@ export function addDatabaseCommands(program: Command): void {
     )
   rls
     .command('diff <app> <snapshot>')
-    .description('compare with a snapshot; exit code 1 when somebody may see more')
+    .description('compare with a snapshot; exit code 1 when more may be seen')
     .action(async (name: string, file: string, _options, command: Command) =>
       (await load()).rlsDiff(name, file, common(command)),
     )

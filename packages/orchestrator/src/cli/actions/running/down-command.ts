@@ -11,7 +11,7 @@ export interface DownOptions extends CommonOptions {
 }
 
 /** How long a supervisor may take to answer before it is killed, in milliseconds. */
-const forcePatience = 3_000
+const forceTimeout = 3_000
 
 /** How long processes without a supervisor may take to end in an orderly way, in milliseconds. */
 const grace = 10_000
@@ -34,7 +34,7 @@ export async function down(options: DownOptions): Promise<void> {
 async function downByForce(state: StateDirectory): Promise<void> {
   const holder = await readLock(state.root)
   try {
-    await sendCommand(state.root, { command: 'kill' }, { patience: forcePatience })
+    await sendCommand(state.root, { command: 'kill' }, { timeout: forceTimeout })
   } catch (error) {
     if (isHeld(error)) return endHeld(state, 0)
     if (!holder || !isCode(error, 'ERR_ORCHESTRATOR_CONTROL_FAILED')) throw error
