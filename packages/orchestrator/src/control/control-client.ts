@@ -7,6 +7,7 @@ import { countHeld, supervisorGone } from '../holder/count-held.ts'
 import { readLock } from '../state/lock.ts'
 import { stateDirectory } from '../state/state-directory.ts'
 import { controlFile, type ControlAddress } from './control-server.ts'
+import type { Plan } from '../plan/plan.ts'
 import { jsonLines } from './json-lines.ts'
 
 export interface Command {
@@ -17,6 +18,7 @@ export interface Command {
     | 'restart'
     | 'reload'
     | 'settled'
+    | 'apply'
     | 'follow'
     | 'events'
     | 'down'
@@ -25,6 +27,10 @@ export interface Command {
   readonly name?: string
   /** For `restart`. */
   readonly cause?: RestartCause
+  /** For `apply`. */
+  readonly plan?: Plan
+  /** For `apply`: only tell what would change. */
+  readonly dryRun?: boolean
   /** For `events`: those to come, too. */
   readonly follow?: boolean
 }

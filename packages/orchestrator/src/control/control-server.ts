@@ -1,9 +1,12 @@
+import { once } from 'node:events'
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { readFileSync, rmSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { RestartCause, RunningEcosystem } from '../running/running-ecosystem.ts'
-import { describeError } from '../errors.ts'
+import { badCommand, describeError, type OrchestratorError } from '../errors.ts'
+import type { Plan } from '../plan/plan.ts'
+import { isUnchanged } from '../running/plan-changes.ts'
 import { droppedLine } from '../logs/log-entry.ts'
 import { replaceFile } from '../state/replace-file.ts'
 import { jsonLines, type JsonLines } from './json-lines.ts'
@@ -34,6 +37,7 @@ type Request = Readonly<Record<string, unknown>>
 export async function openControlServer(
   ecosystem: RunningEcosystem,
   runDirectory: string,
+  handOver?: HandOver,
 ): Promise<ControlServer> {
   const token = randomBytes(24).toString('base64url')
   const socketPath = join(runDirectory, `control.${randomBytes(4).toString('hex')}.sock`)
@@ -46,7 +50,7 @@ export async function openControlServer(
       if (!isToken(request['token'], token)) return void socket.destroy()
       // Who asks need not wait long to learn that the supervisor stands still.
       lines.send({ received: true })
-      const answered = handle(ecosystem, request, lines, socket).catch((error: unknown) => {
+      const answered = handle({ ecosystem, handOver }, request, lines, socket).catch((error: unknown) => {
         const { code } = error as { code?: unknown }
         lines.send({ error: { message: describeError(error), code: typeof code === 'string' ? code : null } })
         lines.close()
@@ -74,8 +78,21 @@ export async function openControlServer(
   }
 }
 
+/** Leaves everything that runs to another supervisor with another plan. */
+export interface HandOver {
+  /** @throws OrchestratorError when there is none that could take it over. */
+  prepare(next: Plan): void
+  /** Ends this process at once, and nothing else. */
+  leave(): Promise<never>
+}
+
+interface Served {
+  readonly ecosystem: RunningEcosystem
+  readonly handOver: HandOver | undefined
+}
+
 async function handle(
-  ecosystem: RunningEcosystem,
+  { ecosystem, handOver }: Served,
   request: Request,
   lines: JsonLines,
   socket: Socket,
@@ -97,6 +114,18 @@ async function handle(
     case 'reload': {
       using _progress = ecosystem.onEvent((event) => lines.send({ event }))
       return finish(await ecosystem.reload(name))
+    }
+    case 'apply': {
+      using _progress = ecosystem.onEvent((event) => lines.send({ event }))
+      const next = request['plan'] as Plan
+      const changes = ecosystem.changes(next)
+      if (request['dryRun'] === true || isUnchanged(changes)) return finish(changes)
+      if (!handOver) throw notInBackground()
+      handOver.prepare(next)
+      await ecosystem.retire(changes.stopped)
+      finish(changes)
+      await ended(socket)
+      return handOver.leave()
     }
     case 'settled':
       await Promise.race([ecosystem.settled(), ecosystem.stopped])
@@ -136,6 +165,20 @@ async function handle(
     default:
       throw new TypeError(`There is no command ${JSON.stringify(request['command'])}.`)
   }
+}
+
+/** How long one who asked may take to hear the answer, in milliseconds. */
+const answerTimeout = 2_000
+
+async function ended(socket: Socket): Promise<void> {
+  if (!socket.closed)
+    await once(socket, 'close', { signal: AbortSignal.timeout(answerTimeout) }).catch(() => undefined)
+}
+
+function notInBackground(): OrchestratorError {
+  return badCommand(
+    'It runs in the foreground, or ends with its supervisor: its file cannot be applied while it runs. What "quintet up" has started in the background with onSupervisorLoss: \'keep\' can.',
+  )
 }
 
 function causeOf(value: unknown): RestartCause {

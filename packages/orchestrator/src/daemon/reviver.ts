@@ -42,6 +42,10 @@ export interface ReviverOptions {
 
 /** Starts a supervisor again that is killed. */
 export interface Reviver {
+  /** Whether it would start another one now. */
+  readonly isReady: boolean
+  /** This process is about to end, and another one is to take its place at once. */
+  expect(): Promise<void>
   /** The supervisor stops in an orderly way. Idempotent. */
   release(): void
 }
@@ -75,6 +79,10 @@ export function startReviver(options: ReviverOptions): Reviver {
   }
 
   return {
+    get isReady() {
+      return !released && child.pid !== undefined && child.exitCode === null && child.signalCode === null
+    },
+    expect: () => new Promise((resolve) => void child.stdin.write('stable\n', () => resolve())),
     release() {
       if (released) return
       released = true

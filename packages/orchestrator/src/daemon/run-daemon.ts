@@ -4,10 +4,13 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { binPath } from '../bin-path.ts'
 import { sendCommand } from '../control/control-client.ts'
-import { describeError, isCode } from '../errors.ts'
+import { badCommand, describeError, isCode } from '../errors.ts'
 import { countHeld } from '../holder/count-held.ts'
 import type { Plan } from '../plan/plan.ts'
 import { folderMark, markVariable } from '../processes/process-mark.ts'
+import type { HandOver } from '../control/control-server.ts'
+import type { RunningEcosystem } from '../running/running-ecosystem.ts'
+import { replaceFile } from '../state/replace-file.ts'
 import { openSecrets } from '../state/secrets.ts'
 import { stateDirectory, supervisorLog } from '../state/state-directory.ts'
 import { reviverMark } from '../launch/end-held.ts'
@@ -22,6 +25,8 @@ export interface DaemonInput {
   readonly ports: 'fixed' | 'auto'
   readonly gatewayPort: number | null
   readonly onSupervisorLoss: SupervisorLossPolicy
+  /** What ran until now, where `plan` is to take its place. */
+  readonly previous?: Plan
 }
 
 /** What the process that stays tells `quintet up` on its fourth descriptor, until it is launched. */
@@ -42,8 +47,15 @@ export async function runDaemon(): Promise<void> {
   let reviver: Reviver | undefined
   try {
     const input = JSON.parse(await text(process.stdin)) as DaemonInput
-    const serve = (): Promise<number> =>
-      serveEcosystem(input.plan, {
+    const serve = ({ plan, previous }: DaemonInput, failure?: EcosystemEvent): Promise<number> => {
+      const applied: EcosystemEvent = {
+        type: 'apply',
+        state: 'done',
+        reason: 'the ecosystem file was applied',
+      }
+      const firstEvent = failure ?? (previous && applied)
+      return serveEcosystem(plan, {
+        ...(firstEvent ? { firstEvent } : {}),
         dataDirectory: input.dataDirectory,
         ports: input.ports,
         onSupervisorLoss: input.onSupervisorLoss,
@@ -51,19 +63,64 @@ export async function runDaemon(): Promise<void> {
         onEvent: (event) => tell({ type: 'event', event }),
         // One that is killed while it stops was to stop.
         onStopping: () => reviver?.release(),
+        handOver: (ecosystem) => handOverBy(() => reviver, ecosystem, { ...input, plan }),
         onLaunched() {
-          if (input.onSupervisorLoss === 'keep') reviver = tryToRevive(input)
+          const { previous: _previous, ...settled } = { ...input, plan }
+          if (input.onSupervisorLoss === 'keep') reviver = tryToRevive(settled)
           tell({ type: 'launched' })
           parent.end()
         },
       })
-    process.exitCode = await (isRevived() ? whenFree(input.dataDirectory, serve) : serve())
+    }
+    const serveEither = (): Promise<number> => orPrevious(input, serve)
+    process.exitCode = await (isRevived() ? whenFree(input.dataDirectory, serveEither) : serveEither())
   } catch (error) {
     tell({ type: 'problem', message: describeError(error) })
     parent.end()
     process.exitCode = 1
   } finally {
     reviver?.release()
+  }
+}
+
+/** Where a plan cannot be launched, the one that ran goes on. */
+async function orPrevious(
+  input: DaemonInput,
+  serve: (input: DaemonInput, failure?: EcosystemEvent) => Promise<number>,
+): Promise<number> {
+  try {
+    return await serve(input)
+  } catch (error) {
+    const { previous, ...rest } = input
+    if (previous === undefined || isCode(error, 'ERR_ORCHESTRATOR_ALREADY_RUNNING')) throw error
+    process.stderr.write(`The ecosystem file was not applied: ${describeError(error)}\n`)
+    const failure = { type: 'apply', state: 'failed', reason: describeError(error) } as const
+    return serve({ ...rest, plan: previous }, failure)
+  }
+}
+
+/** The shell that would start another supervisor if this one were killed does so with what it then finds in its file. */
+function handOverBy(
+  reviver: () => Reviver | undefined,
+  ecosystem: RunningEcosystem,
+  input: DaemonInput,
+): HandOver {
+  return {
+    prepare(next) {
+      if (!reviver()?.isReady)
+        throw badCommand(
+          'There is no supervisor that could take over: apps end with theirs (onSupervisorLoss), or the shell beside it was killed a moment ago.',
+        )
+      const { daemonFile } = stateDirectory(input.dataDirectory)
+      replaceFile(daemonFile, JSON.stringify({ ...input, plan: next, previous: input.plan }))
+    },
+    async leave() {
+      await reviver()?.expect()
+      // Nothing is read after that, and so nothing is lost.
+      await ecosystem.logged()
+      process.kill(process.pid, 'SIGKILL')
+      throw new TypeError('It has ended.')
+    },
   }
 }
 

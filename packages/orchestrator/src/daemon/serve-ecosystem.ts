@@ -1,4 +1,4 @@
-import { openControlServer } from '../control/control-server.ts'
+import { openControlServer, type HandOver } from '../control/control-server.ts'
 import { launchEcosystem, type LaunchOptions } from '../launch/launch-ecosystem.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { RunningEcosystem } from '../running/running-ecosystem.ts'
@@ -8,6 +8,8 @@ export interface ServeOptions extends LaunchOptions {
   /** Stops everything in order when it aborts, as SIGTERM does. */
   readonly signal?: AbortSignal
   /** All processes have been told to start, and commands are answered. */
+  /** @defaultValue it cannot be left to another supervisor */
+  readonly handOver?: (ecosystem: RunningEcosystem) => HandOver
   readonly onLaunched?: (ecosystem: RunningEcosystem) => void
 }
 
@@ -34,7 +36,8 @@ export async function serveEcosystem(plan: Plan, options: ServeOptions = {}): Pr
   options.signal?.addEventListener('abort', onAbort, { once: true })
   try {
     ecosystem = await launchEcosystem(plan, { ...options, signal: starting.signal })
-    const control = await openControlServer(ecosystem, stateDirectory(ecosystem.dataDirectory).run)
+    const { run } = stateDirectory(ecosystem.dataDirectory)
+    const control = await openControlServer(ecosystem, run, options.handOver?.(ecosystem))
     options.onLaunched?.(ecosystem)
     const code = await ecosystem.stopped
     await control.close()

@@ -7,6 +7,8 @@ import type { Secrets } from '../state/secrets.ts'
 import { maintenanceToken } from '../supervisor/process-environment.ts'
 import { describeStatus, everything } from './describe-status.ts'
 import type { EventRecord } from './event-record.ts'
+import { expectedPorts, type AssignPortsOptions } from '../supervisor/assign-ports.ts'
+import { findChanges } from './find-changes.ts'
 import type { Outcome } from './outcome.ts'
 import type { Supervision } from './supervise.ts'
 
@@ -18,6 +20,8 @@ export interface HandleParts extends Supervision {
   readonly secrets: Secrets
   readonly record: EventRecord
   readonly outcome: Outcome
+  /** How ports are given out. */
+  readonly portOptions: Omit<AssignPortsOptions, 'kept'>
 }
 
 /** What commands and programs ask of an ecosystem that runs. */
@@ -47,6 +51,9 @@ export function createHandle(parts: HandleParts): RunningEcosystem {
       if (!log) throw unknown(id, plan)
       return log.recent(count)
     },
+    async logged() {
+      await Promise.all([...logs.values()].map((log) => log.flushed()))
+    },
     follow(name, onLine) {
       const ids = plan.processes
         .map((each) => each.id)
@@ -73,6 +80,14 @@ export function createHandle(parts: HandleParts): RunningEcosystem {
         { code: 'ERR_ORCHESTRATOR_UNKNOWN_PROCESS', kind: 'not-found' },
       )
     },
+    changes(next) {
+      const expected = expectedPorts(next, { ...parts.portOptions, kept: ports })
+      return findChanges({
+        ...{ running: plan, next },
+        startedWith: (of, id) => parts.startedWith(of, of === plan ? ports : expected, id),
+      })
+    },
+    retire: (ids) => supervisor.retire(ids),
     reload: (name) => supervisor.reload(name),
     restart: (name, restartOptions) => supervisor.restart(name, restartOptions),
     secret(name) {

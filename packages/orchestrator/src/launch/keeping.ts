@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { readdirSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { SupervisorLossPolicy } from '@quintet/core/ecosystem'
@@ -11,21 +10,17 @@ import {
   type JournaledProcess,
   type JournalState,
 } from '../holder/journal.ts'
-import type { SocketAddress } from '../holder/listening-sockets.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { ServerHold } from '../servers/servers.ts'
 import { isRunning } from '../processes/process-identity.ts'
 import type { ProcessMark } from '../processes/process-mark.ts'
 import type { StateDirectory } from '../state/state-directory.ts'
 import { createHeldProcesses, type HeldProcesses } from '../supervisor/held-processes.ts'
+import { addressesOf, digestOf, startedWith, type StartInput } from './started-with.ts'
 import type { AdoptedProcess } from '../supervisor/supervised-process.ts'
 
-export interface KeptOptions {
-  readonly plan: Plan
-  readonly ports: ReadonlyMap<string, Readonly<Record<string, number>>>
+export interface KeptOptions extends StartInput {
   readonly mark: () => ProcessMark
-  /** Of a process, with what it inherits. */
-  readonly environment: (id: string, inherited?: Readonly<Record<string, string>>) => Record<string, string>
 }
 
 export interface Kept extends HeldProcesses {
@@ -147,28 +142,15 @@ function removeFolders({ held }: StateDirectory, needed: Iterable<JournaledProce
 }
 
 function openKept(state: StateDirectory, found: Held, journal: Journal, options: KeptOptions): Kept {
-  const { plan, ports } = options
-  const addresses = (id: string): SocketAddress[] => {
-    const planned = plan.processes.find((each) => each.id === id)
-    return Object.entries(planned?.addresses ?? {}).map(([name, host]) => ({
-      name,
-      host: (plan.gateway?.processId === id && options.environment(id)['GATEWAY_HOST']) || host,
-      port: ports.get(id)?.[name] ?? 0,
-    }))
-  }
-  const digest = (id: string): string => {
-    const planned = plan.processes.find((each) => each.id === id)
-    // What it inherits differs from shell to shell, and is no reason to start it again.
-    const parts = [planned?.command, planned?.cwd, addresses(id), ports.get(id), options.environment(id, {})]
-    return createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
-  }
+  const { ports } = options
+  const digest = (id: string): string => digestOf(startedWith(id, options))
   const held = createHeldProcesses({
     folder: state.held,
     journal,
     held: found,
     mark: options.mark,
     ports: (id) => ports.get(id) ?? {},
-    addresses,
+    addresses: (id) => addressesOf(id, options),
     digest,
   })
   const adopted = new Map<string, AdoptedProcess>()

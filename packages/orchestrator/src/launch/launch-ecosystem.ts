@@ -17,6 +17,8 @@ import { supervise } from './supervise.ts'
 export interface LaunchOptions extends EcosystemRunOptions {
   /** Told when it begins to stop in order, whatever for. */
   readonly onStopping?: () => void
+  /** What has happened before the start, for those who ask later. */
+  readonly firstEvent?: EcosystemEvent
 }
 
 /** As `startEcosystem`, but does not wait for the processes. */
@@ -26,6 +28,7 @@ export async function launchEcosystem(
 ): Promise<RunningEcosystem> {
   const { env = process.env, dev = false, signal, gatewayPort } = options
   const record = createEventRecord()
+  if (options.firstEvent) record.add(options.firstEvent)
   const onEvent = (event: EcosystemEvent): void => {
     record.add(event)
     options.onEvent?.(event)
@@ -40,11 +43,8 @@ export async function launchEcosystem(
   const { onSupervisorLoss = 'stop' } = options
   const folder = await openFolder(made, { plan, state, env, onSupervisorLoss, onEvent })
   const { keeping, secrets } = folder
-  const ports = await assignPorts(plan, {
-    ports: options.ports ?? 'fixed',
-    gatewayPort,
-    kept: keeping.ports,
-  })
+  const portOptions = { ports: options.ports ?? 'fixed', gatewayPort }
+  const ports = await assignPorts(plan, { ...portOptions, kept: keeping.ports })
   signal?.throwIfAborted()
   const compiled = compilePlan(plan, env as NodeJS.ProcessEnv, signal)
   const servers = await startServers({
@@ -74,7 +74,8 @@ export async function launchEcosystem(
   })
   if (isSound) supervisor.start()
   return createHandle({
-    ...{ ...supervision, plan, dataDirectory: state.root, ports, servers, secrets, record, outcome },
+    ...{ ...supervision, plan, dataDirectory: state.root, ports, portOptions, servers, secrets },
+    ...{ record, outcome },
   })
 }
 

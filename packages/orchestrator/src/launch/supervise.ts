@@ -20,6 +20,7 @@ import type { Kept } from './keeping.ts'
 import type { OpenFolder } from './open-folder.ts'
 import { openLogs } from './open-logs.ts'
 import type { Outcome } from './outcome.ts'
+import { startedWith, type StartedWith, type StartInput } from './started-with.ts'
 
 export interface SuperviseOptions {
   readonly plan: Plan
@@ -41,6 +42,8 @@ export interface Supervision {
   readonly sampler: Sampler
   /** Undefined where processes end with their supervisor. */
   readonly kept: Kept | undefined
+  /** What a process is started with under a plan, where it has those ports. */
+  readonly startedWith: (plan: Plan, ports: SuperviseOptions['ports'], id: string) => StartedWith
 }
 
 export async function supervise(made: AsyncDisposableStack, options: SuperviseOptions): Promise<Supervision> {
@@ -62,21 +65,27 @@ export async function supervise(made: AsyncDisposableStack, options: SuperviseOp
   const guardian = keeping.policy === 'keep' ? noGuardian : startGuardian(ofRun)
   made.defer(() => guardian.release())
 
-  const environment = (id: string, inherited = options.env): Record<string, string> => {
-    const planned = plan.processes.find((each) => each.id === id)
-    if (!planned) throw new TypeError(`There is no process ${id}.`)
-    const { dev, databases } = options
-    const redisUrl = servers.url('redis')
-    return processEnvironment(planned, {
-      ...{ plan, env: inherited, dev, secrets, databases, redisUrl, linksDirectory, ports },
-    })
-  }
-  const kept = keeping.open({ plan, ports, mark, environment })
+  const inputOf = (of: Plan, given: SuperviseOptions['ports']): StartInput => ({
+    plan: of,
+    ports: given,
+    environment(id, inherited = options.env as Record<string, string>) {
+      const planned = of.processes.find((each) => each.id === id)
+      if (!planned) throw new TypeError(`There is no process ${id}.`)
+      const { dev, databases } = options
+      const redisUrl = servers.url('redis')
+      return processEnvironment(planned, {
+        ...{ plan: of, env: inherited, dev, secrets, databases, redisUrl, linksDirectory, ports: given },
+      })
+    },
+  })
+  const input = inputOf(plan, ports)
+  const { environment } = input
+  const kept = keeping.open({ ...input, mark })
   const supervisor = createSupervisor({
     plan,
     ...(kept ? { spawn: kept.spawn, adopted: kept.adopted } : {}),
     standby: (id) =>
-      kept?.holder(id) === 'held' ? join(state.run, `s.${randomBytes(3).toString('hex')}`) : undefined,
+      kept?.takesSuccessor(id) ? join(state.run, `s.${randomBytes(3).toString('hex')}`) : undefined,
     logs,
     ports,
     channels,
@@ -94,7 +103,10 @@ export async function supervise(made: AsyncDisposableStack, options: SuperviseOp
   })
   const sampler = createSampler({ ...plan.metrics, targets: () => targetsOf(supervisor, servers) })
   made.defer(() => sampler.close())
-  return { supervisor, logs, sampler, kept }
+  return {
+    ...{ supervisor, logs, sampler, kept },
+    startedWith: (of, given, id) => startedWith(id, inputOf(of, given)),
+  }
 }
 
 /** Where everything outlives its supervisor. */

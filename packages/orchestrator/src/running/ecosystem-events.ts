@@ -22,6 +22,8 @@ export type EcosystemEvent =
       readonly state: 'begun' | 'done' | 'failed'
       readonly reason: string
     }
+  /** Another plan was to take the place of the one that ran; `failed`: the one that ran goes on. */
+  | { readonly type: 'apply'; readonly state: 'done' | 'failed'; readonly reason: string }
   /** A critical process is past its budget: its app fails, and everything with it when the app is critical. */
   | {
       readonly type: 'escalated'

@@ -2,6 +2,7 @@ import type { SupervisorLossPolicy } from '@quintet/core/ecosystem'
 import type { Sample } from '../metrics/sampler.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { EcosystemEvent, RecordedEvent } from './ecosystem-events.ts'
+import type { PlanChanges } from './plan-changes.ts'
 import type { EcosystemStatus } from './ecosystem-status.ts'
 
 export interface EcosystemRunOptions {
@@ -86,6 +87,16 @@ export interface RunningEcosystem extends AsyncDisposable {
    * restarted.
    */
   reload(name?: string): Promise<ReloadResult>
+  /**
+   * What another plan would change. `quintet apply` puts it in the place of the one that runs.
+   *
+   * @throws OrchestratorError `ERR_ORCHESTRATOR_CONFIG_INVALID` when it cannot while everything runs.
+   */
+  changes(next: Plan): PlanChanges
+  /** Stops processes for good, dependents first. */
+  retire(ids: readonly string[]): Promise<void>
+  /** Resolves when the log files have everything that has been read. */
+  logged(): Promise<void>
   /** A secret by the name under which systems require it, or `operator-token` or `maintenance-token`; for the operator alone. */
   secret(name: string): string
   /** Resolves when every process is ready, has failed, or waits for one that failed. */

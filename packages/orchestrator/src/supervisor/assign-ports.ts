@@ -21,19 +21,7 @@ export async function assignPorts(
   plan: Plan,
   options: AssignPortsOptions,
 ): Promise<Map<string, Readonly<Record<string, number>>>> {
-  const wanted = (id: string, planned: number): number => {
-    if (plan.gateway?.processId === id && options.gatewayPort !== undefined) return options.gatewayPort
-    return options.ports === 'auto' ? 0 : planned
-  }
-  const asked = plan.processes.map(({ id, ports }) => ({
-    id,
-    ports: Object.entries(ports).map(([transport, planned]) => {
-      const port = wanted(id, planned)
-      const kept = options.kept?.get(id)?.[transport]
-      const isKept = kept !== undefined && (port === 0 || port === kept)
-      return { transport, port: isKept ? kept : port, isKept }
-    }),
-  }))
+  const asked = askedPorts(plan, options)
   const fixed = new Set(asked.flatMap(({ ports }) => ports.map(({ port }) => port)))
   const missing = asked.flatMap(({ ports }) => ports.filter(({ port }) => port === 0)).length
   const taken: string[] = []
@@ -61,6 +49,41 @@ export async function assignPorts(
       code: 'ERR_ORCHESTRATOR_PORT_IN_USE',
       kind: 'conflict',
     },
+  )
+}
+
+interface AskedPorts {
+  readonly id: string
+  readonly ports: readonly { readonly transport: string; readonly port: number; readonly isKept: boolean }[]
+}
+
+/** The port that each transport is to have: 0 for any free one. */
+function askedPorts(plan: Plan, options: AssignPortsOptions): AskedPorts[] {
+  const wanted = (id: string, planned: number): number => {
+    if (plan.gateway?.processId === id && options.gatewayPort !== undefined) return options.gatewayPort
+    return options.ports === 'auto' ? 0 : planned
+  }
+  return plan.processes.map(({ id, ports }) => ({
+    id,
+    ports: Object.entries(ports).map(([transport, planned]) => {
+      const port = wanted(id, planned)
+      const kept = options.kept?.get(id)?.[transport]
+      const isKept = kept !== undefined && (port === 0 || port === kept)
+      return { transport, port: isKept ? kept : port, isKept }
+    }),
+  }))
+}
+
+/** The ports that {@link assignPorts} would give, with 0 for those that it would choose. */
+export function expectedPorts(
+  plan: Plan,
+  options: AssignPortsOptions,
+): Map<string, Readonly<Record<string, number>>> {
+  return new Map(
+    askedPorts(plan, options).map(({ id, ports }) => [
+      id,
+      Object.fromEntries(ports.map(({ transport, port }) => [transport, port])),
+    ]),
   )
 }
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { describeError } from '../errors.ts'
 import type { Held } from '../holder/find-held.ts'
 import { startHolder, type Holder } from '../holder/holder.ts'
@@ -33,6 +34,8 @@ export interface HeldProcesses {
   adopt(options: Omit<ChildOptions, 'env'>): Child
   /** Closes the sockets of a process that will not start again soon: its clients are refused instead of waiting. */
   release(id: string): void
+  /** Another generation can be started on the sockets that the one that serves has. */
+  takesSuccessor(id: string): boolean
   /** `lost` when it was killed: the process goes on, and nothing can be started on its sockets. Null when there is none. */
   holder(id: string): 'held' | 'lost' | null
 }
@@ -72,11 +75,17 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
     ending.delete(id)
   }
 
+  /** One that listens where the process is to listen. */
+  function findFitting(id: string): Holder | undefined {
+    const existing = holders.get(id)
+    if (!existing?.isRunning) return undefined
+    return isDeepStrictEqual(existing.addresses, options.addresses(id)) ? existing : undefined
+  }
+
   async function findHolder(id: string): Promise<Holder> {
     const addresses = options.addresses(id)
-    const existing = holders.get(id)
-    if (existing?.isRunning && JSON.stringify(existing.addresses) === JSON.stringify(addresses))
-      return existing
+    const existing = findFitting(id)
+    if (existing) return existing
     close(id)
     const folder = join(options.folder, `${id.replace('/', '.')}.${randomBytes(3).toString('hex')}`)
     const mark = options.mark()
@@ -214,6 +223,7 @@ export function createHeldProcesses(options: HeldProcessesOptions): HeldProcesse
       return follow(child, found.holder, entry)
     },
     release,
+    takesSuccessor: (id) => findFitting(id) !== undefined,
     holder(id) {
       const holder = holders.get(id)
       if (!holder) return null

@@ -1,12 +1,13 @@
+import { isAlive } from './process-machine.ts'
 import type { Plan, PlannedProcess } from '../plan/plan.ts'
 import type { EcosystemEvent } from '../running/ecosystem-events.ts'
 import type { ReloadResult, RestartOptions } from '../running/running-ecosystem.ts'
 import { createProcessGroup, type ProcessGroup } from './group/process-group.ts'
 import { reloadInTurn, type ReloadInTurnOptions } from './group/reload.ts'
-import { restartInRounds, restartOthers, restartTogether } from './group/restart.ts'
+import { restartInRounds, restartOthers } from './group/restart.ts'
 import { selectProcesses } from './group/select-processes.ts'
-import { assertRunning, isSettled } from './group/settled.ts'
-import { stopAll, stopApp } from './group/stop.ts'
+import { assertRunning, isSettled, whenNeedsAreReady } from './group/settled.ts'
+import { stopAll, stopThese } from './group/stop.ts'
 import {
   createSupervisedProcess,
   type AdoptedProcess,
@@ -52,6 +53,8 @@ export interface Supervisor {
    * @throws OrchestratorError `ERR_ORCHESTRATOR_UNKNOWN_PROCESS`
    */
   reload(name?: string): Promise<ReloadResult>
+  /** Stops processes for good, dependents first. */
+  retire(ids: readonly string[]): Promise<void>
   /** Stops everything in order. Idempotent. */
   stop(reason: string): Promise<void>
   /** Ends everything at once. */
@@ -92,15 +95,18 @@ function superviseOne(
 /** A process that is not critical fails alone, a critical one with its app, and a critical app with everything. */
 function escalate(
   group: ProcessGroup,
-  { id, app, critical }: PlannedProcess,
+  { id, app, critical, kind }: PlannedProcess,
   reason: string,
   { onEvent, onEscalated }: SupervisorOptions,
 ): void {
+  const members = group.plan.processes.filter((each) => each.app === app).map((each) => each.id)
   if (!critical || group.isStopping) return
+  // A migration that fails stops what waits for it, and not what has been taken over and serves.
+  if (kind === 'task' && members.some((member) => isAlive(group.get(member).machine.phase))) return
   const level = group.plan.apps.find(({ name }) => name === app)?.critical ? 'platform' : 'app'
   onEvent({ type: 'escalated', id, level, reason })
   if (level === 'platform') onEscalated(id, reason)
-  else void stopApp(group, app, `${id} failed`)
+  else void stopThese(group, members, { reason: `${id} failed` })
 }
 
 class GroupSupervisor implements Supervisor {
@@ -108,6 +114,8 @@ class GroupSupervisor implements Supervisor {
   readonly #options: SupervisorOptions
   /** Reloads in progress. */
   readonly #reloads = new Set<Promise<unknown>>()
+  /** What an earlier supervisor has left is being reloaded. */
+  #renewal: Promise<void> | undefined
   #stopped: Promise<void> | undefined
 
   constructor(group: ProcessGroup, options: SupervisorOptions) {
@@ -127,13 +135,21 @@ class GroupSupervisor implements Supervisor {
     }
     this.#group.updateGates()
     const stale = this.#ids.filter((id) => adopted?.get(id)?.isStale)
-    if (stale.length === 0) return
-    const why = { reason: 'it is to run with something else', cause: 'deployment' } as const
-    void restartTogether(this.#group, stale, why)
+    if (stale.length > 0) this.#renewal = this.#renew(stale)
+  }
+
+  /** Reloads what is to run with something else, when what it depends on is ready. */
+  async #renew(stale: readonly string[]): Promise<void> {
+    const services = stale.filter((id) => this.#group.get(id).planned.kind === 'service')
+    await this.#reloadInTurn(services, { before: (id) => whenNeedsAreReady(this.#group, id) })
+    this.#renewal = undefined
+    this.#group.notify()
   }
 
   settled(signal?: AbortSignal): Promise<void> {
-    return this.#group.until(() => this.#ids.every((id) => isSettled(this.#group, id)), signal)
+    const isDone = (): boolean =>
+      this.#renewal === undefined && this.#ids.every((id) => isSettled(this.#group, id))
+    return this.#group.until(isDone, signal)
   }
 
   async restart(name: string, options: RestartOptions = {}): Promise<readonly string[]> {
@@ -146,14 +162,25 @@ class GroupSupervisor implements Supervisor {
     const wanted = name === undefined ? this.#ids : selectProcesses(this.#group.plan, name)
     assertRunning(this.#group)
     const services = wanted.filter((id) => this.#group.get(id).planned.kind === 'service')
+    return this.#reloadInTurn(services)
+  }
+
+  async #reloadInTurn(
+    ids: readonly string[],
+    more: Pick<ReloadInTurnOptions, 'before'> = {},
+  ): Promise<ReloadResult> {
     const { standby = () => undefined, onEvent } = this.#options
-    const work = reloadInTurn(this.#group, services, { standby, onEvent })
+    const work = reloadInTurn(this.#group, ids, { standby, onEvent, ...more })
     this.#reloads.add(work)
     try {
       return await work
     } finally {
       this.#reloads.delete(work)
     }
+  }
+
+  retire(ids: readonly string[]): Promise<void> {
+    return stopThese(this.#group, ids, { reason: 'it is no part of the ecosystem any more', forGood: true })
   }
 
   stop(reason: string): Promise<void> {

@@ -20,6 +20,12 @@ export function formatEvent(event: EcosystemEvent): string | undefined {
       if (event.state === 'begun') return `${event.id} ${paint('cyan', 'reloading')}`
       if (event.state === 'done') return `${event.id} ${paint('green', 'reloaded')}`
       return paint('red', `${event.id} was not reloaded, and goes on as it was: ${event.reason}`)
+    case 'apply':
+      if (event.state === 'done') return paint('green', event.reason)
+      return paint(
+        'red',
+        `The ecosystem file was not applied, and everything goes on as it was: ${event.reason}`,
+      )
     case 'process': {
       if (event.to === 'waiting' || event.to === 'probing') return undefined
       const delay = event.delay === undefined ? '' : `, again in ${event.delay} ms`

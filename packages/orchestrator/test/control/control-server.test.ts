@@ -9,6 +9,32 @@ import { describe, expect, it } from 'vitest'
 import { controlFile, openControlServer, type ControlAddress } from '../../src/control/control-server.ts'
 import type { RunningEcosystem } from '../../src/index.ts'
 
+describe('apply', () => {
+  it('is refused where nothing could take over, after it was told what would change', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'q-'))
+    const changes = { started: ['a/http'], stopped: [], reloaded: [], supervised: [], settings: [] }
+    const ecosystem = {
+      onEvent: () => ({ [Symbol.dispose]: () => undefined }),
+      changes: () => changes,
+    } as unknown as RunningEcosystem
+    const control = await openControlServer(ecosystem, folder)
+    const { socket: path, token } = JSON.parse(readFileSync(controlFile(folder), 'utf8')) as ControlAddress
+    const ask = async (dryRun: boolean): Promise<unknown> => {
+      const socket = connect(path)
+      socket.write(`${JSON.stringify({ command: 'apply', token, plan: {}, dryRun })}\n`)
+      const lines: unknown[] = []
+      for await (const line of createInterface(socket)) lines.push(JSON.parse(line))
+      return lines.at(-1)
+    }
+    expect(await ask(true)).toEqual({ result: changes })
+    expect(await ask(false)).toMatchObject({
+      error: { message: expect.stringContaining('It runs in the foreground') as string },
+    })
+    await control.close()
+    await rm(folder, { recursive: true, force: true })
+  })
+})
+
 describe('follow', () => {
   it('holds no more than a megabyte for a reader that stands still, and tells it what it has lost', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'q-'))

@@ -439,6 +439,18 @@ describe('restart', () => {
     expect(it.phases()).toMatchObject({ 'shop/migrate': 'completed', 'shop/http': 'ready' })
   })
 
+  it('of a task that fails leaves what serves alone', async () => {
+    const it = bench()
+    await it.bringUp()
+    const again = it.supervisor.restart('shop/migrate')
+    await turn()
+    it.end('shop/migrate')
+    await expect(again).rejects.toThrow('shop/migrate failed: exit code 1')
+    await turn()
+    expect(it.phases()).toMatchObject({ 'shop/migrate': 'failed', 'shop/http': 'ready' })
+    expect(it.events.some(({ type }) => type === 'escalated')).toBe(false)
+  })
+
   it('tries a failed task again when it is named itself', async () => {
     const it = bench()
     it.supervisor.start()

@@ -8,6 +8,7 @@ import { formatStatus } from '../../terminal/format-status.ts'
 import { explainUnknown } from '../actions/running/added-since.ts'
 import { locateState, print, type CommonOptions } from '../actions/context.ts'
 import { logs, type LogsOptions } from '../actions/logs-command.ts'
+import type { ApplyOptions } from '../actions/running/apply-command.ts'
 import type { RestartCommandOptions } from '../actions/running/restart-command.ts'
 import { up, type UpOptions } from '../actions/up-command.ts'
 import { common, toCount, toDuration, toLevel, toMoment, toPattern, toPort, toPorts } from '../arguments.ts'
@@ -69,6 +70,17 @@ export function addEcosystemCommands(program: Command): void {
     .action(async (name: string | undefined, _options, command: Command) => {
       const { reload } = await import('../actions/running/reload-command.ts')
       await reload(name, common(command))
+    })
+
+  program
+    .command('apply')
+    .description(
+      'bring what runs in line with the ecosystem file: only what has changed is started, reloaded or stopped; exit code 2 when something goes on as it was',
+    )
+    .option('--dry-run', 'only show what would change')
+    .action(async (_options, command: Command) => {
+      const { apply } = await import('../actions/running/apply-command.ts')
+      await apply(command.optsWithGlobals<ApplyOptions>())
     })
 
   program

@@ -19,6 +19,8 @@ export interface ProcessGroup {
   isHeld(id: string): boolean
   /** An unhealthy process may still become ready by itself. */
   mayRecover(id: string): boolean
+  /** Something else that is waited for with `until` has changed. */
+  notify(): void
   /** Lets what may start now start. */
   updateGates(): void
   stopping(): void
@@ -92,6 +94,7 @@ export function createProcessGroup(plan: Plan, clock: SupervisorClock): ProcessG
     },
     isHeld,
     mayRecover: (id) => clock.monotonic() < (recoverBy.get(id) ?? 0),
+    notify,
     updateGates,
     stopping() {
       isStopping = true

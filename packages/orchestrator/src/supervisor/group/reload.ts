@@ -9,6 +9,8 @@ export interface ReloadInTurnOptions {
   /** The path that the private sockets of a new generation of a process begin with; undefined when it cannot have one beside the old. */
   readonly standby: (id: string) => string | undefined
   readonly onEvent: (event: EcosystemEvent) => void
+  /** What comes before the reload of each. @defaultValue nothing */
+  readonly before?: (id: string) => Promise<void>
 }
 
 /** Reloads one after the other, and stops at the first that fails. */
@@ -24,6 +26,7 @@ export async function reloadInTurn(
     if (group.isStopping) return { ...done, failed: { id, reason: stoppingError().message } }
     tell('begun', 'it is reloaded')
     try {
+      await options.before?.(id)
       const how = await reloadOne(group, id, options.standby)
       done[how].push(id)
       tell('done', `it was ${how}`)

@@ -19,6 +19,15 @@ function isLost(group: ProcessGroup, id: string, trail: readonly string[]): bool
   return planned.dependsOn.some((any) => any.every((other) => isLost(group, other, [...trail, id])))
 }
 
+/** @throws Error when something that a process depends on does not become ready. */
+export async function whenNeedsAreReady(group: ProcessGroup, id: string): Promise<void> {
+  const needs = group.get(id).planned.dependsOn.flat()
+  await group.until(() => [id, ...needs].every((each) => isSettled(group, each)))
+  const missing = waitingFor(group, id)
+  if (missing.length > 0)
+    throw new Error(`it waits for ${missing.map((other) => describe(group, other)).join(', ')}`)
+}
+
 /** @throws OrchestratorError saying why, when one of them has settled without having started. */
 export function assertStarted(group: ProcessGroup, ids: readonly string[]): void {
   const missing = ids.filter((id) => !hasStarted(group.get(id).machine.phase))

@@ -3,12 +3,16 @@ import { isAlive } from '../process-machine.ts'
 import { stopOrder } from '../stop-order.ts'
 import type { ProcessGroup } from './process-group.ts'
 
-/** Stops what is left of an app that failed, in order. It can be started again with `restart`. */
-export async function stopApp(group: ProcessGroup, app: string, reason: string): Promise<void> {
-  for (const step of stopOrder(group.plan.processes.filter((each) => each.app === app))) {
+/** Stops what is left of some processes, dependents first. They can be started again with `restart`, unless it is for good. */
+export async function stopThese(
+  group: ProcessGroup,
+  ids: readonly string[],
+  why: { readonly reason: string; readonly forGood?: boolean },
+): Promise<void> {
+  for (const step of stopOrder(ids.map((id) => group.get(id).planned))) {
     const running = step.filter((id) => !isOver(group.get(id).machine.phase))
     if (group.isStopping) return
-    for (const id of running) group.get(id).machine.send({ type: 'stop', reason })
+    for (const id of running) group.get(id).machine.send({ type: 'stop', ...why })
     await group.until(() => running.every((id) => group.get(id).machine.phase !== 'stopping'))
   }
 }

@@ -14,7 +14,7 @@ export async function explainUnknown<T>(name: string, options: CommonOptions, wo
   } catch (error) {
     if (!isCode(error, 'ERR_ORCHESTRATOR_UNKNOWN_PROCESS') || !(await isPlanned(name, options))) throw error
     throw new OrchestratorError(
-      `"${name}" does not run: the ecosystem file has changed since everything was started, and has it now. "quintet down" and "quintet up" start it.`,
+      `"${name}" does not run: the ecosystem file has changed since everything was started, and has it now. "quintet apply" starts it.`,
       { code: 'ERR_ORCHESTRATOR_UNKNOWN_PROCESS', kind: 'not-found', cause: error },
     )
   }
