@@ -234,7 +234,7 @@ export const account = service('account', {
 })
 
 /** Has the caller prove who they are anew; attempts are counted as those of a sign-in are. */
-async function confirmPassword(
+export async function confirmPassword(
   call: Asker & { readonly services: AuthServices; readonly principal: UserPrincipal },
   password: string,
 ): Promise<Credentials> {

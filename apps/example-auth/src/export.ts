@@ -124,6 +124,10 @@ async function exportOwn(
       from auth_sessions s, subject
       where s.tenant_id = subject.tenant_id::text and coalesce(subject.user_id::text, s.user_id) = s.user_id
       union all
+      select 2, f.user_id::text, jsonb_build_object('kind', 'second-factor', 'confirmedAt', confirmed_at)
+      from second_factors f join users on users.id = f.user_id join subject using (tenant_id)
+      where coalesce(subject.user_id, users.id) = users.id
+      union all
       select 3, email, jsonb_build_object('kind', 'invitation', 'email', email, 'roles', roles, 'invitedBy', invited_by,
         'expiresAt', expires_at)
       from tickets t join subject using (tenant_id)

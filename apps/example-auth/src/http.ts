@@ -8,6 +8,7 @@ import { members } from './members-service.ts'
 import { oauthRoutes } from './oauth-routes.ts'
 import { platform } from './platform-service.ts'
 import { eraser } from './removal.ts'
+import { secondFactor, secondFactorRoutes } from './second-factor-service.ts'
 import { sessionRoutes } from './session-routes.ts'
 import type { AuthServices } from './services.ts'
 
@@ -20,8 +21,8 @@ const outbox: Transport = {
 }
 
 export default defineProcess({
-  services: [account, members, platform],
-  routes: [...oauthRoutes, ...sessionRoutes, ...accountRoutes, ...verificationRoutes],
+  services: [account, members, platform, secondFactor],
+  routes: [...oauthRoutes, ...sessionRoutes, ...secondFactorRoutes, ...accountRoutes, ...verificationRoutes],
   workers: [outbox, eraser, collector],
   hooks: {
     afterStart: ({ services: { db }, lifecycle }) => {

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { AuthConfig } from './config.ts'
+import { createSmtpMailer } from './mail-smtp.ts'
 
 export interface Mail {
   readonly to: string
@@ -13,8 +15,13 @@ export interface Mailer {
   send(mail: Mail): Promise<void>
 }
 
+/** By a server, or into a folder. */
+export function createMailer({ directory = '', smtp }: NonNullable<AuthConfig['mail']>): Mailer {
+  return smtp === undefined ? createFileMailer(directory) : createSmtpMailer(smtp)
+}
+
 /** Writes each mail into a file of its own, for development. */
-export function createFileMailer(directory: string): Mailer {
+function createFileMailer(directory: string): Mailer {
   return {
     async send({ to, subject, text }) {
       await mkdir(directory, { recursive: true })

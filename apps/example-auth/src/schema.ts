@@ -67,6 +67,18 @@ export interface AuthTables {
     /** Argon2id, in PHC format. */
     hash: string
   }
+  /** Authenticator apps. Tenants have no right to this table, or the next. */
+  second_factors: {
+    user_id: string
+    /** Sealed. */
+    secret: Buffer
+    confirmed_at: ColumnType<Date | null, never, Date>
+    last_step: ColumnType<string, never, number>
+  }
+  recovery_codes: {
+    user_id: string
+    code_hash: Buffer
+  }
   /** Of `@quintet/auth`: how often all sessions of a user were ended. */
   auth_session_epochs: {
     tenant_id: string

@@ -18,7 +18,6 @@ import { createSettings, type Settings } from '@quintet/core/settings'
 import { openDatabase } from '@quintet/rls/app'
 import { createRateLimiter, type RateLimiter, type RedisClients } from '@quintet/redis'
 import { openRedis } from '@quintet/redis/app'
-import { asSystem } from '@quintet/rls'
 import {
   exports,
   removals,
@@ -31,9 +30,10 @@ import { createEventBus, type EventBus, type Queue } from '@quintet/queue'
 import { openQueue } from '@quintet/queue/app'
 import type { Kysely } from 'kysely'
 import type { AuthConfig } from './config.ts'
-import { createFileMailer, type Mailer } from './mail.ts'
+import { createMailer, type Mailer } from './mail.ts'
 import { createPasswords, type Passwords } from './passwords.ts'
 import type { AuthTables } from './schema.ts'
+import { createSealer, type Sealer } from './sealed.ts'
 import { authSettings, type AuthSettings } from './settings.ts'
 import { deriveSigningKey } from './signing-key.ts'
 import { rightsOf } from './users.ts'
@@ -49,6 +49,8 @@ export interface AuthServices {
   readonly publicUrl: string
   readonly issuer: string
   readonly passwords: Passwords
+  /** For the secrets of second factors. */
+  readonly sealer: Sealer
   readonly breached: BreachedPasswords
   /** Undefined where no mail is sent. */
   readonly mailer: Mailer | undefined
@@ -81,6 +83,14 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
   const sessionRedis = redis.client('sessions')
   // PostgreSQL is the point of truth, Redis what every app reads. What Redis loses comes back from here.
   const store = createPostgresSessionStore({ pool: systemPool })
+  const settings = lifecycle.use(
+    createSettings({
+      ...authSettings,
+      pool: systemPool,
+      redis: { publisher: redis.client('cache'), subscriber: redis.duplicate('cache', { blocking: true }) },
+      logger,
+    }),
+  )
   const sessions = lifecycle.use(
     createSessionAuthority({
       redis: sessionRedis,
@@ -91,7 +101,7 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
       logger,
       store,
       throttle: { limiter },
-      loadUser: (session) => asSystem('read the rights of a user at refresh', () => rightsOf(db, session)),
+      loadUser: (session) => rightsOf({ db, settings }, session),
       audit: (event) => logger.info({ audit: event }, 'session event'),
     }),
   )
@@ -104,14 +114,6 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
     audience,
     sessionLookup: store.find,
   })
-  const settings = lifecycle.use(
-    createSettings({
-      ...authSettings,
-      pool: systemPool,
-      redis: { publisher: redis.client('cache'), subscriber: redis.duplicate('cache', { blocking: true }) },
-      logger,
-    }),
-  )
   return {
     db,
     redis,
@@ -122,8 +124,9 @@ export async function createAuthServices(context: SetupContext<AuthConfig>): Pro
     publicUrl: config.publicUrl,
     issuer,
     passwords: createPasswords(),
+    sealer: createSealer('second-factor', root, ...formerRoots),
     breached: lifecycle.use(await openBreachedPasswords(config.passwords.breached)),
-    mailer: config.mail && createFileMailer(config.mail.directory),
+    mailer: config.mail && createMailer(config.mail),
     jobs,
     events: createEventBus({
       topics,

@@ -8,12 +8,13 @@ import { Email, FreeSlug, Name, Password, Slug, UserView, viewUser } from './acc
 import { recordAudit } from './audit.ts'
 import { sendVerification } from './email-verification.ts'
 import { assertStrong } from './password-policy.ts'
+import { rolesAt } from './second-factor.ts'
 import type { AuthServices } from './services.ts'
 import { createTenant, createUser, findForSignIn, findTenant, tellAdded, type Credentials } from './users.ts'
 
 const { route } = withServices<AuthServices>()
 
-const Tokens = z.object({
+export const Tokens = z.object({
   accessToken: z.string(),
   refreshToken: z.string(),
   tokenType: z.enum(['Bearer', 'DPoP']),
@@ -182,7 +183,7 @@ export async function startSession(
   const tokens = await services.sessions.signIn({
     userId: user.id,
     tenantId: user.tenant_id,
-    roles: user.roles,
+    roles: await rolesAt(services, user, 1),
     amr: ['pwd'],
     epoch,
     ...from,
@@ -190,7 +191,7 @@ export async function startSession(
   return { ...viewTokens(tokens), user: viewUser(user) }
 }
 
-function viewTokens({
+export function viewTokens({
   accessToken,
   refreshToken,
   tokenType,

@@ -2,6 +2,8 @@ import { z } from 'zod'
 
 /** What an operator may change while everything runs. */
 export const AuthSettings = z.strictObject({
+  /** Operators are none before they have given a second factor; by default those who have one. */
+  operatorsNeedSecondFactor: z.boolean().default(false),
   signUpOpen: z.boolean().default(true),
   /** Of all tenants together. */
   signUpsPerMinute: z.int().min(1).max(100_000).default(300),

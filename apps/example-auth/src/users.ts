@@ -1,8 +1,11 @@
+import type { SessionRef } from '@quintet/auth'
 import { QuintetError, systemPrincipal, uuidv7 } from '@quintet/core'
+import { asSystem } from '@quintet/rls'
 import { defineKeyset, type KeysetPage, type KeysetRequest, type PageableQuery } from '@quintet/rls/data'
 import { sql, type Kysely, type Selectable, type Transaction } from 'kysely'
 import type { Role } from './roles.ts'
 import type { AuthTables } from './schema.ts'
+import { rolesAt } from './second-factor.ts'
 import type { AuthServices } from './services.ts'
 
 export type User = Selectable<AuthTables['users']>
@@ -168,18 +171,23 @@ export async function getUser(db: Kysely<AuthTables>, id: string): Promise<User>
   throw new QuintetError('There is no such user.', { code: 'ERR_ACCOUNT_NO_USER', kind: 'not-found' })
 }
 
-/** What a user may do now; null when the user or the tenant is gone. */
+/** What a user may do now, in a session; null when the user or the tenant is gone. */
 export async function rightsOf(
-  db: Kysely<AuthTables>,
-  user: { readonly tenantId: string; readonly userId: string },
+  services: Pick<AuthServices, 'db' | 'settings'>,
+  session: SessionRef,
 ): Promise<{ readonly roles: readonly string[] } | null> {
-  const found = await db
-    .selectFrom('users')
-    .innerJoin('tenants', 'tenants.id', 'tenant_id')
-    .select('roles')
-    .where('removed_at', 'is', null)
-    .where('tenant_id', '=', user.tenantId)
-    .where('users.id', '=', user.userId)
-    .executeTakeFirst()
-  return found ?? null
+  const found = await asSystem('read the rights of a user at refresh', () =>
+    services.db
+      .selectFrom('users')
+      .innerJoin('tenants', 'tenants.id', 'tenant_id')
+      .select(['users.id', 'roles'])
+      .select(
+        sql<number>`coalesce((select aal from auth_sessions where id = ${session.sessionId}), 1)`.as('aal'),
+      )
+      .where('removed_at', 'is', null)
+      .where('tenant_id', '=', session.tenantId)
+      .where('users.id', '=', session.userId)
+      .executeTakeFirst(),
+  )
+  return found === undefined ? null : { roles: await rolesAt(services, found, found.aal) }
 }

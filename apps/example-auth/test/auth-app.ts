@@ -25,6 +25,8 @@ export interface AuthApp extends AsyncDisposable {
   readonly url: string
   readonly database: AppDatabase
   readonly redis: RedisClients
+  /** Of `operator@platform.example` in the tenant `platform`. */
+  readonly operatorPassword: string
   /** The queue that the other apps read. */
   readonly jobs: Queue
   post(path: string, body: unknown, token?: string): Promise<Response>
@@ -48,7 +50,7 @@ export async function openAuth(options: { readonly mail?: boolean } = {}): Promi
   const directory = await mkdtemp(join(tmpdir(), 'quintet-mail-'))
   resources.defer(() => rm(directory, { recursive: true, force: true }))
   const secret = (): string => randomBytes(32).toString('base64url')
-  const jobsSecret = secret()
+  const [jobsSecret, operatorPassword] = [secret(), secret()]
   const clients = resources.use(await createRedisClients({ url: redis.url }))
   const jobs = resources.use(createQueue({ connection: clients.client('queue'), secret: jobsSecret }))
   // The transports of a system start once in a process.
@@ -67,7 +69,7 @@ export async function openAuth(options: { readonly mail?: boolean } = {}): Promi
       AUTH_SECRETS__ROOT: secret(),
       AUTH_SECRETS__CNF: secret(),
       AUTH_SECRETS__JOBS: jobsSecret,
-      AUTH_SECRETS__OPERATOR: secret(),
+      AUTH_SECRETS__OPERATOR: operatorPassword,
       ...(options.mail !== false && { AUTH_MAIL__DIRECTORY: directory }),
     },
   })
@@ -111,6 +113,7 @@ export async function openAuth(options: { readonly mail?: boolean } = {}): Promi
     url,
     database,
     redis: clients,
+    operatorPassword,
     jobs,
     post,
     rpc,

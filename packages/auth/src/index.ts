@@ -10,6 +10,7 @@ export {
   type DpopVerifierOptions,
 } from './dpop/dpop-verifier.ts'
 export { AuthError, authErrorCodes, type AuthErrorCode } from './errors.ts'
+export { createTotpSecret, encodeBase32, findTotpStep, totpCode, totpUri } from './factors/totp.ts'
 export type { SigningAlgorithm, VerificationAlgorithm } from './keys/algorithms.ts'
 export type { Jwk } from './keys/import-key.ts'
 export type { KeyInput, KeyState } from './keys/key-material.ts'

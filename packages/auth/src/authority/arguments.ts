@@ -35,7 +35,7 @@ export function checkSignIn(user: SignIn): void {
 
 /** @throws TypeError naming what is wrong. */
 export function checkStepUp(proved: StepUp): void {
-  refuseUnknownKeys(proved, ['aal', 'amr', 'roles', 'permissions', 'jkt'], 'stepUp')
+  refuseUnknownKeys(proved, ['aal', 'amr', 'roles', 'permissions', 'jkt', 'sessionId'], 'stepUp')
   checkLevel(proved.aal, 'stepUp.aal')
   checkLists(proved, 'stepUp')
 }

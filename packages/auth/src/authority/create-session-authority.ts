@@ -139,6 +139,8 @@ class Authority implements SessionAuthority {
   async stepUp(refreshToken: string, proved: StepUp): Promise<SessionTokens> {
     checkStepUp(proved)
     const token = this.#read(refreshToken)
+    if (proved.sessionId !== undefined && proved.sessionId !== token.sessionId)
+      throw new AuthError('ERR_AUTH_REFRESH_INVALID', { cause: new Refusal('It is of another session.') })
     await this.#throttle?.refresh(token.sessionId)
     const rights = await this.#rights(token)
     const { aal, amr, roles, permissions } = proved

@@ -61,6 +61,8 @@ export interface PendingRevocation {
 /** A user who has proved more, within a session. */
 export interface StepUp extends RefreshOptions {
   readonly aal: number
+  /** The session that the refresh token must be of: what one user has proved lifts no session of another. @defaultValue not compared */
+  readonly sessionId?: string
   /** Added to those of the session. */
   readonly amr: readonly string[]
   /** Replaces the roles. @defaultValue unchanged */

@@ -509,6 +509,10 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     expect(principal).toMatchObject({ roles: ['admin'], claims: { aal: 2, amr: ['pwd', 'otp'] } })
     expect(strong.session.authenticatedAt).toBe(auth.clock.now())
     expect(await codeOf(auth.authority.refresh(weak.refreshToken))).toBe('ERR_AUTH_REFRESH_SUPERSEDED')
+    const ofOther = { aal: 3, amr: [], sessionId: weak.session.sessionId }
+    const other = await auth.signIn()
+    expect(await codeOf(auth.authority.stepUp(other.refreshToken, ofOther))).toBe('ERR_AUTH_REFRESH_INVALID')
+    expect(await check(auth, other)).toBe('resolved')
     expect(await codeOf(auth.authority.stepUp(weak.refreshToken, { aal: 3, amr: [] }))).toBe(
       'ERR_AUTH_REFRESH_SUPERSEDED',
     )
