@@ -3,8 +3,11 @@ import { defineEcosystem } from '@quintet/core/ecosystem'
 /** Where the public keys of the auth app are; its private key leaves it for nobody. */
 const jwksUrl = '${url:auth/http}/.well-known/jwks.json'
 
-/** Many small processes share one machine: a small young generation costs each a little speed and saves it some 20 MB. */
-const small = { NODE_OPTIONS: '--max-semi-space-size=4' }
+/**
+ * Many small processes share one machine: a small young generation costs each a little speed and saves it some 20 MB. With
+ * a small heap V8 collects garbage when a third has been added to what lives, and not when there is four times as much.
+ */
+const small = { NODE_OPTIONS: '--max-semi-space-size=4 --max-old-space-size=256' }
 
 const project = 'quintet-example'
 

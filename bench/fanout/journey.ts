@@ -136,6 +136,37 @@ export async function journey(user: User, image: Uint8Array): Promise<readonly n
   return times
 }
 
+export type OperationName = 'accounts' | 'list' | 'transfer' | 'statement' | 'counts' | 'upload' | 'render'
+
+/** What a signed-in user does, one request each. */
+export function createOperations(
+  { http, token, accounts }: User,
+  image: Uint8Array,
+): Readonly<Record<OperationName, () => Promise<unknown>>> {
+  const rpc = (path: string, input: object): Promise<Json> => post(http, `/api/${path}`, input, token)
+  const [from, to] = accounts
+  const stored: string[] = []
+  const upload = async (): Promise<void> => {
+    const path = '/api/media/objects?name=photo.jpg'
+    const answer = await ask(http, { method: 'POST', path, body: image, contentType: 'image/jpeg', token })
+    stored.push((JSON.parse(answer.toString()) as { id: string }).id)
+  }
+  return {
+    accounts: () => rpc('ledger/rpc/ledger/accounts', { limit: 50 }),
+    list: () => rpc('media/rpc/objects/list', { limit: 20 }),
+    transfer: () =>
+      rpc('ledger/rpc/ledger/transfer', { from, to, amount: '0.01', idempotencyKey: randomUUID() }),
+    statement: () => rpc('ledger/rpc/ledger/statement', { account: from, limit: 20 }),
+    counts: () => rpc('analytics/rpc/stats/counts', {}),
+    upload,
+    async render() {
+      if (stored.length === 0) return upload()
+      const path = `/api/media/render/image/${stored.at(-1)}?width=320&format=webp`
+      return ask(http, { method: 'GET', path, token })
+    },
+  }
+}
+
 /** How many events of the user's tenant have been counted. */
 export async function countedEvents({ http, token }: User): Promise<number> {
   const { items } = await post(http, '/api/analytics/rpc/stats/counts', {}, token)

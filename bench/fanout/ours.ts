@@ -4,8 +4,13 @@ import type { Servers, Stack } from './stack.ts'
 
 const configFile = resolve(import.meta.dirname, '../../quintet.config.ts')
 
+/** A stack that knows its processes by name. */
+export interface OurStack extends Stack {
+  processes(): Promise<readonly { readonly id: string; readonly pid: number }[]>
+}
+
 /** The example apps behind our gateway; their supervisor runs in the process of the bench and does not count. */
-export async function startOurs({ postgresUrl, redisUrl, directory }: Servers): Promise<Stack> {
+export async function startOurs({ postgresUrl, redisUrl, directory }: Servers): Promise<OurStack> {
   const ecosystem = await startEcosystem(configFile, {
     ports: 'auto',
     dataDirectory: join(directory, 'ours'),
@@ -16,12 +21,14 @@ export async function startOurs({ postgresUrl, redisUrl, directory }: Servers): 
       MEDIA_DIRECTORY: join(directory, 'ours', 'objects'),
     },
   })
+  const processes: OurStack['processes'] = async () => {
+    const status = await ecosystem.status()
+    return status.processes.flatMap(({ id, pid }) => (pid === null ? [] : [{ id, pid }]))
+  }
   return {
     origin: ecosystem.gatewayUrl ?? '',
-    async pids() {
-      const { processes } = await ecosystem.status()
-      return processes.flatMap(({ pid }) => (pid === null ? [] : [pid]))
-    },
+    processes,
+    pids: async () => (await processes()).map(({ pid }) => pid),
     [Symbol.asyncDispose]: () => ecosystem.stop(),
   }
 }
