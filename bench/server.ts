@@ -31,7 +31,7 @@ export const rows: Bench['rows'] = {
   'import-core': { about: 'loading the built package', better: 'lower' },
 }
 import { startChild, type Child } from './server/child.ts'
-import { sendLoad } from './server/load.ts'
+import { sendLoad, type Load } from './server/load.ts'
 
 /** One measurement of one peer in one round. */
 interface Sample {
@@ -81,7 +81,7 @@ async function* measureCalls(): AsyncIterable<Figure> {
 async function* measureLayers(): AsyncIterable<Figure> {
   await using redis = await startRedis()
   const layers = ['ours-auth', 'ours-auth-strict', 'ours-rls', 'ours-log']
-  const samples = await inRounds(['raw', 'ours', ...layers, 'ours-protected'], 20, 300, {
+  const samples = await inRounds(['raw', 'ours', ...layers, 'ours-protected'], 60, 100, {
     REDIS_URL: redis.url,
   })
   const bare = samples('ours').map(({ cpu }) => cpu)
@@ -104,8 +104,11 @@ async function* measureLayers(): AsyncIterable<Figure> {
 const path: Readonly<Record<string, string>> = { orpc: '/rpc/math/add', trpc: '/rpc/math.add' }
 const bodyOf: Readonly<Record<string, string>> = { orpc: JSON.stringify({ json: { a: 1, b: 2 } }) }
 
-/** So many rounds go by before what is measured has been compiled: the compiler runs on the CPU time of its process. */
-const warmUp = 10
+/**
+ * So many calls go by before what is measured has been compiled, however slow the machine is: the compiler runs on the CPU
+ * time of its process.
+ */
+const warmUp = 40_000
 
 /** Measures some servers in turn, round after round, so that what disturbs the machine disturbs all of them. */
 async function inRounds(
@@ -116,11 +119,11 @@ async function inRounds(
 ): Promise<(name: string) => readonly Sample[]> {
   const children = await Promise.all(names.map((name) => startChild(name, '', env)))
   const samples = new Map<string, Sample[]>(names.map((name) => [name, []]))
-  for (let round = -warmUp; round < rounds; round++) {
-    for (const child of children) {
-      const sample = await sampleCalls(child, ms)
-      if (round >= 0) samples.get(child.name)?.push(sample)
-    }
+  for (const child of children) {
+    for (let calls = 0; calls < warmUp;) calls += (await send(child, ms)).calls
+  }
+  for (let round = 0; round < rounds; round++) {
+    for (const child of children) samples.get(child.name)?.push(await sampleCalls(child, ms))
   }
   await Promise.all(children.map((child) => child.stop()))
   return (name) => samples.get(name) ?? []
@@ -128,16 +131,21 @@ async function inRounds(
 
 async function sampleCalls(child: Child, ms: number): Promise<Sample> {
   const before = await child.usage()
-  const { calls, seconds } = await sendLoad(
-    child.url,
-    path[child.name] ?? '/rpc/math/add',
-    bodyOf[child.name] ?? body,
-    ms,
-    32,
-    child.url.includes('#') ? `Authorization: Bearer ${child.url.split('#')[1] ?? ''}\r\n` : '',
-  )
+  const { calls, seconds } = await send(child, ms)
   const after = await child.usage()
   return { rate: calls / seconds, cpu: (after.cpu - before.cpu) / calls }
+}
+
+function send({ name, url }: Child, ms: number): Promise<Load> {
+  const token = url.split('#')[1]
+  return sendLoad(
+    url,
+    path[name] ?? '/rpc/math/add',
+    bodyOf[name] ?? body,
+    ms,
+    32,
+    token === undefined ? '' : `Authorization: Bearer ${token}\r\n`,
+  )
 }
 
 const inFlight = 64

@@ -1,4 +1,4 @@
-import { refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions, type NoteProblem, type ResolvedOptions } from '@quintet/core/kit'
 import {
   assertId,
   assertSessionId,
@@ -7,89 +7,165 @@ import {
   type UserRef,
 } from '../sessions/session-keys.ts'
 import type { Device } from '../sessions/session-record.ts'
-import type { SignIn, StepUp } from './session-authority.ts'
+import type { UserRights } from './authority-options.ts'
+import type { RefreshOptions, RevokeWithinOptions, SignIn, StepUp } from './session-authority.ts'
+import { normalizeAccount, normalizeAddress, type SignInAttempt } from './throttle.ts'
 
 /** In bytes of JSON. With all else in it a token stays below what verifiers look at. */
 const maxListsSize = 4_096
 const maxDeviceText = 256
 const maxReason = 200
-const jktPattern = /^[A-Za-z0-9_-]{43}$/
 
-/** @throws TypeError naming what is wrong. */
-export function checkSignIn(user: SignIn): void {
-  refuseUnknownKeys(
-    user,
-    ['userId', 'tenantId', 'roles', 'permissions', 'amr', 'aal', 'device', 'jkt', 'epoch'],
-    'signIn',
+const id = option.parsed('an id', (given, path): string => {
+  assertId(given, path)
+  return given
+})
+
+const sessionId = option.parsed('the id of a session', (given, path): string => {
+  assertSessionId(given, path)
+  return given
+})
+
+const plainTexts = option.list(
+  option.parsed('a text', (given, path): string => {
+    if (typeof given !== 'string') throw new TypeError(`${path}: give a text.`)
+    if (isPlainText(given)) return given
+    throw new TypeError(`${path}: holds control characters, or is no Unicode.`)
+  }),
+)
+
+/** NIST SP 800-63B. */
+const level = option.count(undefined, { min: 1, max: 3 })
+
+const thumbprint = option.text(undefined, {
+  pattern: /^[A-Za-z0-9_-]{43}$/,
+  expected: 'a JWK thumbprint (SHA-256, base64url)',
+})
+
+/** What a client says of itself can be long and strange; it is only shown. */
+const deviceText = option
+  .parsed('a text', (given, path): string => {
+    if (typeof given === 'string') return given
+    throw new TypeError(`${path}: is no text.`)
+  })
+  .map((text) =>
+    text
+      .slice(0, maxDeviceText)
+      .toWellFormed()
+      .replace(/\p{Cc}/gu, ' '),
   )
-  checkUser(user, 'signIn')
-  checkLevel(user.aal ?? 1, 'signIn.aal')
-  checkLists(user, 'signIn')
-  if (user.epoch !== undefined && !(Number.isSafeInteger(user.epoch) && user.epoch >= 0)) {
-    throw new TypeError(`signIn.epoch: ${JSON.stringify(user.epoch)} is not what epochOf gives.`)
-  }
-  if (user.jkt !== undefined && !jktPattern.test(user.jkt)) {
-    throw new TypeError('signIn.jkt: is not a JWK thumbprint (SHA-256, base64url).')
-  }
+  .optional()
+
+const deviceSpec = { name: deviceText, userAgent: deviceText, address: deviceText }
+
+const signInSpec = {
+  userId: id,
+  tenantId: id,
+  roles: plainTexts,
+  permissions: plainTexts,
+  amr: plainTexts,
+  aal: level.or(1),
+  device: option.nested(deviceSpec).map(withoutAbsent),
+  jkt: thumbprint.optional(),
+  epoch: option.count().optional(),
 }
 
 /** @throws TypeError naming what is wrong. */
-export function checkStepUp(proved: StepUp): void {
-  refuseUnknownKeys(proved, ['aal', 'amr', 'roles', 'permissions', 'jkt', 'sessionId'], 'stepUp')
-  checkLevel(proved.aal, 'stepUp.aal')
-  checkLists(proved, 'stepUp')
+export function readSignIn(user: SignIn): ResolvedOptions<typeof signInSpec> {
+  return readOptions<SignIn, typeof signInSpec>(user, signInSpec, 'signIn', { check: checkSize })
 }
 
-function checkLevel(aal: number, path: string): void {
-  if (![1, 2, 3].includes(aal)) throw new TypeError(`${path}: ${JSON.stringify(aal)} must be 1, 2 or 3.`)
+const stepUpSpec = {
+  aal: level,
+  amr: plainTexts.required(),
+  roles: plainTexts.optional(),
+  permissions: plainTexts.optional(),
+  jkt: thumbprint.optional(),
+  sessionId: sessionId.optional(),
+}
+
+/** @throws TypeError naming what is wrong. */
+export function readStepUp(proved: StepUp): ResolvedOptions<typeof stepUpSpec> {
+  return readOptions<StepUp, typeof stepUpSpec>(proved, stepUpSpec, 'stepUp', { check: checkSize })
+}
+
+const anyText = option.text(undefined, { pattern: /^[^]*$/, expected: 'a text' })
+
+const attemptSpec = {
+  account: anyText.map(normalizeAccount),
+  /** Null or empty where the surface does not know it. */
+  address: option
+    .either(anyText, option.parsed('null', asNull))
+    .map((given, path) => (given === null || given === '' ? undefined : normalizeAddress(given, path)))
+    .optional(),
+  deviceToken: anyText.optional(),
+}
+
+/** @throws TypeError naming what is wrong. */
+export function readAttempt(attempt: SignInAttempt): ResolvedOptions<typeof attemptSpec> {
+  return readOptions<SignInAttempt, typeof attemptSpec>(attempt, attemptSpec, 'admitSignIn')
+}
+
+const refreshSpec = { jkt: thumbprint.optional() }
+
+/** @throws TypeError naming what is wrong. */
+export function readRefresh(options: RefreshOptions): ResolvedOptions<typeof refreshSpec> {
+  return readOptions<RefreshOptions, typeof refreshSpec>(options, refreshSpec, 'refresh')
+}
+
+const revokeWithinSpec = {
+  reason: option
+    .parsed('a reason', (given, path): string => {
+      checkReason(given, path)
+      return given
+    })
+    .or('signed-out-everywhere'),
+  kept: sessionId.optional(),
+}
+
+/** @throws TypeError naming what is wrong. */
+export function readRevokeWithin(options: RevokeWithinOptions): ResolvedOptions<typeof revokeWithinSpec> {
+  return readOptions<RevokeWithinOptions, typeof revokeWithinSpec>(options, revokeWithinSpec, 'revokeWithin')
+}
+
+const rightsSpec = { roles: plainTexts.required(), permissions: plainTexts }
+
+/** What a user may do, of all that `loadUser` gives. @throws TypeError naming what is wrong. */
+export function readRights(user: UserRights): ResolvedOptions<typeof rightsSpec> {
+  const { roles, permissions = [] } = user
+  const rights: UserRights = { roles, permissions }
+  return readOptions<UserRights, typeof rightsSpec>(rights, rightsSpec, 'loadUser', { check: checkSize })
 }
 
 /** What is too much for a token is refused before anything has changed: the session could not be used. */
-export function checkLists(lists: Pick<SignIn, 'roles' | 'permissions' | 'amr'>, path: string): void {
-  let size = 0
-  for (const name of ['roles', 'permissions', 'amr'] as const) {
-    const list = lists[name] ?? []
-    if (!Array.isArray(list) || !list.every((each) => typeof each === 'string')) {
-      throw new TypeError(`${path}.${name}: give a list of texts.`)
-    }
-    if (!list.every(isPlainText)) {
-      throw new TypeError(`${path}.${name}: holds a text with control characters, or that is no Unicode.`)
-    }
-    size += Buffer.byteLength(JSON.stringify(list))
-  }
-  if (size > maxListsSize) {
-    throw new TypeError(
-      `${path}: roles, permissions and amr take ${size} bytes, more than the ${maxListsSize} that fit into an access token.`,
-    )
-  }
+function checkSize(
+  lists: Readonly<Partial<Record<'roles' | 'permissions' | 'amr', readonly string[] | undefined>>>,
+  note: NoteProblem,
+): void {
+  const size = [lists.roles, lists.permissions, lists.amr].reduce(
+    (sum, list) => sum + Buffer.byteLength(JSON.stringify(list ?? [])),
+    0,
+  )
+  if (size <= maxListsSize) return
+  note(
+    '',
+    `roles, permissions and amr take ${size} bytes, more than the ${maxListsSize} that fit into an access token.`,
+  )
 }
 
 /** @throws TypeError when it is no reason that every ledger can keep. */
-export function checkReason(reason: string, path: string): void {
+export function checkReason(reason: unknown, path: string): asserts reason is string {
   if (typeof reason === 'string' && reason.length <= maxReason && isPlainText(reason)) return
   throw new TypeError(`${path}: give a text of at most ${maxReason} characters without control characters.`)
 }
 
-/** What a client says of itself can be long and strange; it is only shown. */
-export function toDevice(device: Device): Device {
-  const known = ['name', 'userAgent', 'address'] as const
-  refuseUnknownKeys(device, known, 'signIn.device')
-  return Object.fromEntries(
-    known.flatMap((name) => {
-      const text = device[name]
-      if (text === undefined) return []
-      if (typeof text !== 'string') throw new TypeError(`signIn.device.${name}: is no text.`)
-      return [
-        [
-          name,
-          text
-            .slice(0, maxDeviceText)
-            .toWellFormed()
-            .replace(/\p{Cc}/gu, ' '),
-        ],
-      ]
-    }),
-  )
+function asNull(given: unknown, path: string): null {
+  if (given === null) return null
+  throw new TypeError(`${path}: is no address.`)
+}
+
+function withoutAbsent(device: ResolvedOptions<typeof deviceSpec>): Device {
+  return Object.fromEntries(Object.entries(device).filter(([, text]) => text !== undefined))
 }
 
 export function checkUser(user: UserRef, path: string): void {

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { refuseUnknownKeys, systemClock } from '@quintet/core/kit'
+import { systemClock } from '@quintet/core/kit'
 import { createAudit, type AuthEvent } from '../audit.ts'
 import { AuthError, Refusal, type AuthErrorCode } from '../errors.ts'
-import { assertSessionId, type SessionRef, type UserRef } from '../sessions/session-keys.ts'
+import type { SessionRef, UserRef } from '../sessions/session-keys.ts'
 import { toSession, type Session } from '../sessions/session-record.ts'
 import { BoundedRedis } from '../sessions/session-redis.ts'
 import { SessionRegistry } from '../sessions/session-registry.ts'
@@ -14,21 +14,22 @@ import type {
 } from '../sessions/session-store.ts'
 import { SessionWarmer } from '../sessions/session-warmer.ts'
 import {
-  checkLists,
   checkReason,
   checkRef,
-  checkSignIn,
-  checkStepUp,
   checkUser,
   onlyRef,
   onlyUser,
-  toDevice,
+  readAttempt,
+  readRefresh,
+  readRevokeWithin,
+  readRights,
+  readSignIn,
+  readStepUp,
 } from './arguments.ts'
 import {
   resolveAuthorityOptions,
   type ResolvedAuthorityOptions,
   type SessionAuthorityOptions,
-  type UserRights,
 } from './authority-options.ts'
 import { RedisLedger } from './redis-ledger.ts'
 import { hashSecret, newRefreshId, type RefreshToken } from './refresh-token.ts'
@@ -43,13 +44,7 @@ import type {
 } from './session-authority.ts'
 import type { SessionLedger } from './session-ledger.ts'
 import { asOutage, StoredLedger } from './stored-ledger.ts'
-import {
-  normalizeAccount,
-  normalizeAddress,
-  Throttle,
-  type AdmittedAttempt,
-  type SignInAttempt,
-} from './throttle.ts'
+import { Throttle, type AdmittedAttempt, type SignInAttempt } from './throttle.ts'
 import { TokenIssuer } from './token-issuer.ts'
 
 const refusals: Readonly<Record<Exclude<RotationResult['outcome'], 'OK' | 'GRACE'>, AuthErrorCode>> = {
@@ -97,17 +92,14 @@ class Authority implements SessionAuthority {
   }
 
   async admitSignIn(attempt: SignInAttempt): Promise<AdmittedAttempt> {
-    refuseUnknownKeys(attempt, ['account', 'address', 'deviceToken'], 'admitSignIn')
-    if (typeof attempt.account !== 'string') throw new TypeError('admitSignIn.account: is no text.')
+    const { account, address, deviceToken } = readAttempt(attempt)
     const { devices } = this.#options.secrets
-    const account = normalizeAccount(attempt.account)
-    const address = attempt.address ? normalizeAddress(attempt.address, 'admitSignIn.address') : undefined
-    const device = devices.idOf(attempt.deviceToken, account)
+    const device = devices.idOf(deviceToken, account)
     const reset = await this.#throttle?.signIn(account, address, device)
     return {
       succeeded: async () => {
         await reset?.()
-        return device === undefined ? devices.issue(account) : (attempt.deviceToken as string)
+        return device === undefined ? devices.issue(account) : (deviceToken as string)
       },
     }
   }
@@ -117,8 +109,8 @@ class Authority implements SessionAuthority {
     return await this.#ledger.epochOf(onlyUser(user))
   }
 
-  async signIn(user: SignIn): Promise<SessionTokens> {
-    checkSignIn(user)
+  async signIn(given: SignIn): Promise<SessionTokens> {
+    const user = readSignIn(given)
     const ref = { ...onlyUser(user), sessionId: randomBytes(16).toString('base64url') }
     const token = this.#options.secrets.codec.first(ref)
     const record = await this.#ledger.create(newSession(ref, user, token), (sessionId) =>
@@ -129,21 +121,20 @@ class Authority implements SessionAuthority {
   }
 
   async refresh(refreshToken: string, options: RefreshOptions = {}): Promise<SessionTokens> {
-    refuseUnknownKeys(options, ['jkt'], 'refresh')
+    const { jkt = null } = readRefresh(options)
     const token = this.#read(refreshToken)
     await this.#throttle?.refresh(token.sessionId)
     const rights = await this.#rights(token)
-    return await this.#rotate(token, options.jkt ?? null, rights, true)
+    return await this.#rotate(token, jkt, rights, true)
   }
 
   async stepUp(refreshToken: string, proved: StepUp): Promise<SessionTokens> {
-    checkStepUp(proved)
+    const { aal, amr, roles, permissions, jkt = null, sessionId } = readStepUp(proved)
     const token = this.#read(refreshToken)
-    if (proved.sessionId !== undefined && proved.sessionId !== token.sessionId)
+    if (sessionId !== undefined && sessionId !== token.sessionId)
       throw new AuthError('ERR_AUTH_REFRESH_INVALID', { cause: new Refusal('It is of another session.') })
     await this.#throttle?.refresh(token.sessionId)
     const rights = await this.#rights(token)
-    const { aal, amr, roles, permissions } = proved
     const before = (await this.#ledger.find(token))?.amr ?? []
     const change: SessionChange = {
       ...rights,
@@ -153,7 +144,7 @@ class Authority implements SessionAuthority {
       amr: [...new Set([...before, ...amr])],
       authenticatedNow: true,
     }
-    const tokens = await this.#rotate(token, proved.jkt ?? null, change, false)
+    const tokens = await this.#rotate(token, jkt, change, false)
     this.#audit({ type: 'session.stepped-up', ...onlyRef(token), aal, amr: tokens.session.amr })
     return tokens
   }
@@ -180,12 +171,9 @@ class Authority implements SessionAuthority {
     users: UserRef | readonly UserRef[],
     options: RevokeWithinOptions = {},
   ): Promise<PendingRevocation> {
-    refuseUnknownKeys(options, ['reason', 'kept'], 'revokeWithin')
-    const { reason = 'signed-out-everywhere', kept } = options
+    const { reason, kept } = readRevokeWithin(options)
     const list = Array.isArray(users) ? (users as readonly UserRef[]) : [users as UserRef]
     for (const user of list) checkUser(user, 'revokeWithin')
-    checkReason(reason, 'revokeWithin.reason')
-    if (kept !== undefined) assertSessionId(kept, 'revokeWithin.kept')
     const pending = await this.#ledger.revokeWithin(transaction, list.map(onlyUser), reason, kept)
     return {
       ended: pending.users.flatMap(({ ended }) => ended),
@@ -301,11 +289,9 @@ class Authority implements SessionAuthority {
       await this.revoke(ref, 'user-gone')
       throw new AuthError('ERR_AUTH_REFRESH_REVOKED')
     }
-    const { roles, permissions = [] } = (rights ?? {}) as UserRights
-    if (!Array.isArray(roles) || !Array.isArray(permissions))
+    if (typeof rights !== 'object')
       throw new TypeError('loadUser: give { roles } with a list of texts, or null for a user who is gone.')
-    checkLists({ roles, permissions }, 'loadUser')
-    return { roles, permissions }
+    return readRights(rights)
   }
 
   #read(refreshToken: string): RefreshToken {
@@ -331,7 +317,8 @@ function openLedger(options: ResolvedAuthorityOptions, audit: (event: AuthEvent)
   return new StoredLedger({ ...options, store, registry, warmer, limits: options, pruneAfter })
 }
 
-function newSession(ref: SessionRef, user: SignIn, token: RefreshToken): NewSession {
+function newSession(ref: SessionRef, user: ReturnType<typeof readSignIn>, token: RefreshToken): NewSession {
+  const { aal, amr, roles, permissions, device, jkt = null, epoch: readEpoch = null } = user
   return {
     ...ref,
     generation: 1,
@@ -340,12 +327,6 @@ function newSession(ref: SessionRef, user: SignIn, token: RefreshToken): NewSess
     previousId: null,
     previousHash: null,
     graceAllowed: true,
-    aal: user.aal ?? 1,
-    amr: user.amr ?? [],
-    roles: user.roles ?? [],
-    permissions: user.permissions ?? [],
-    device: toDevice(user.device ?? {}),
-    jkt: user.jkt ?? null,
-    readEpoch: user.epoch ?? null,
+    ...{ aal, amr, roles, permissions, device, jkt, readEpoch },
   }
 }

@@ -1,4 +1,4 @@
-import { refuseUnknownKeys } from '@quintet/core/kit'
+import { option, readOptions } from '@quintet/core/kit'
 
 /** `'issuer'` for the app that has the authority, `'verifier'` for all others. */
 export type SessionRedisRole = 'verifier' | 'issuer'
@@ -8,6 +8,15 @@ export interface SessionRedisAclOptions {
   readonly prefix?: string
   /** For managers with `freshness: 'tracked'`. @defaultValue false */
   readonly tracked?: boolean
+}
+
+const spec = {
+  // What has a meaning in a pattern would permit more than the prefix.
+  prefix: option.text('', {
+    pattern: /^[^\s*?[\]\\]*$/,
+    expected: 'a plain text, without blanks and *?[]\\',
+  }),
+  tracked: option.boolean(false),
 }
 
 /** What a client of ioredis needs to connect, and `createRedisClients` of `@quintet/redis` to check the server. */
@@ -64,12 +73,13 @@ export function sessionRedisAcl(
   role: SessionRedisRole,
   options: SessionRedisAclOptions = {},
 ): readonly string[] {
-  refuseUnknownKeys(options, ['prefix', 'tracked'], 'sessionRedisAcl')
+  const { prefix, tracked } = readOptions<SessionRedisAclOptions, typeof spec>(
+    options,
+    spec,
+    'sessionRedisAcl',
+  )
   if (!Object.hasOwn(commands, role))
     throw new TypeError(`sessionRedisAcl: ${JSON.stringify(role)} must be 'verifier' or 'issuer'.`)
-  const { prefix = '', tracked = false } = options
-  // What has a meaning in a pattern would permit more than the prefix.
-  if (!/^[^\s*?[\]\\]*$/.test(prefix)) throw new TypeError('sessionRedisAcl.prefix: is no plain text.')
   return [
     ...keys[role].map(([permission, name]) => `${permission}${prefix}${name}*`),
     ...[...connecting, ...commands[role]].map((command) => `+${command}`),

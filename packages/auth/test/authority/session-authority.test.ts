@@ -114,9 +114,9 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
   it('never begin with rights that no verifier would read', async () => {
     await using auth = await kit()
     const wrong: readonly [object, string][] = [
-      [{ roles: 'admin' }, 'signIn.roles: give a list'],
-      [{ permissions: [1] }, 'signIn.permissions: give a list'],
-      [{ amr: { pwd: true } }, 'signIn.amr: give a list'],
+      [{ roles: 'admin' }, 'signIn.roles: a text is not a list'],
+      [{ permissions: [1] }, 'signIn.permissions[0]: give a text'],
+      [{ amr: { pwd: true } }, 'signIn.amr: an object is not a list'],
       [{ roles: Array.from({ length: 500 }, (_, index) => `role-${index}`) }, 'more than the 4096'],
       [{ device: { nmae: 'x' } }, 'Did you mean "name"?'],
       [{ device: { name: 7 } }, 'signIn.device.name'],
@@ -127,7 +127,7 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     const tokens = await auth.signIn({ roles: most })
     expect((await auth.manager.authenticate(bearer(tokens.accessToken))).roles).toEqual(most)
     const refused = auth.authority.stepUp(tokens.refreshToken, { aal: 2, amr: 'otp' as never })
-    await expect(refused).rejects.toThrow('stepUp.amr: give a list')
+    await expect(refused).rejects.toThrow('stepUp.amr: a text is not a list')
     expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('resolved')
   })
 
@@ -600,13 +600,13 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     const tokens = await auth.signIn()
     for (const text of ['a\0b', 'a\nb', '\uD800']) {
       for (const list of ['roles', 'permissions', 'amr'])
-        await expect(auth.signIn({ [list]: [text] })).rejects.toThrow(`signIn.${list}: holds a text`)
+        await expect(auth.signIn({ [list]: [text] })).rejects.toThrow(`signIn.${list}[0]: holds control`)
       await expect(auth.authority.revoke(tokens.session, text)).rejects.toThrow('revoke.reason: give a text')
       await expect(auth.authority.revokeAll(tokens.session, text)).rejects.toThrow('revokeAll.reason')
       await expect(auth.authority.revokeOthers(tokens.session, text)).rejects.toThrow('revokeOthers.reason')
       rights = [text]
       await expect(auth.authority.refresh(tokens.refreshToken)).rejects.toThrow(
-        'loadUser.roles: holds a text',
+        'loadUser.roles[0]: holds control',
       )
     }
     await expect(auth.authority.revoke(tokens.session, 'x'.repeat(201))).rejects.toThrow('at most 200')
