@@ -1,30 +1,42 @@
 import { decideAccess } from '../access/access-rule.ts'
-import { systemClock, type Clock } from '../clock.ts'
-import type { SessionEnd } from '../access/auth-manager.ts'
+import type { AuthManager, SessionEnd } from '../access/auth-manager.ts'
 import { bearerChallenge, type Challenge } from '../access/challenge.ts'
 import type { Credentials } from '../access/credentials.ts'
-import { runInInvocation } from './current-invocation.ts'
+import type { Principal } from '../access/principal.ts'
+import type { Clock } from '../clock.ts'
 import { toQuintetError, type QuintetError } from '../errors.ts'
-import type { Invocation, InvocationObserver, InvocationWrapper } from './invocation.ts'
 import type { Logger } from '../logging/logger.ts'
+import { option } from '../options/options.ts'
+import type { ResolvedOptions } from '../options/option-spec.ts'
+import { readOptions } from '../options/read-options.ts'
+import { TimeLimit } from '../timing/time-limit.ts'
+import { longestTimer } from '../timing/timers.ts'
+import { CallReports } from './call-reports.ts'
+import { CallsInProgress } from './calls-in-progress.ts'
+import { runInInvocation } from './current-invocation.ts'
+import { identifyCaller } from './identify-caller.ts'
+import type { Invocation, InvocationObserver, InvocationWrapper } from './invocation.ts'
 import {
   pipelineDefaults,
   type CallSteps,
   type IncomingCall,
   type Pipeline,
   type PipelineOptions,
+  type SequenceSteps,
 } from './pipeline.ts'
-import { PipelineCall, type Ending } from './pipeline-call.ts'
-import { anonymous, type Principal } from '../access/principal.ts'
-import { logFailure } from './log-failure.ts'
-import { deadlineExceeded, expired, notIdentified, overloaded, refused, stopping } from './refusals.ts'
+import { PipelineCall } from './pipeline-call.ts'
+import { deadlineExceeded, overloaded, refused, stopping } from './refusals.ts'
 import { runWrapped } from './run-wrapped.ts'
 import { createHandover } from './stream-handover.ts'
-import { TimeLimit } from '../timing/time-limit.ts'
-import { longestTimer } from '../timing/timers.ts'
 
-/** How often it is looked for calls that last, in milliseconds; those are ended when the session of their caller ends. */
-const lastingInterval = 500
+const spec = {
+  logger: option.logger().required(),
+  auth: option.collaborator<AuthManager>(['authenticate'], 'an auth manager').optional(),
+  wrappers: option.list(option.function<InvocationWrapper>()),
+  observers: option.list(option.collaborator<InvocationObserver>(['onSettled'], 'an observer')),
+  maxConcurrentCalls: option.count(pipelineDefaults.maxConcurrentCalls, { min: 1 }),
+  clock: option.clock(),
+}
 
 /**
  * Makes the one way to a handler.
@@ -32,45 +44,46 @@ const lastingInterval = 500
  * A call that is past its deadline is answered with `ERR_CORE_DEADLINE_EXCEEDED` at that moment and its
  * signal aborts; it counts as in progress until its handler has really ended. `run` reads `call.signal`
  * only when the invocation is asked for its signal, so a surface may make it on demand in a getter.
+ *
+ * @throws TypeError for options that are unknown or make no sense.
  */
 export function createPipeline(options: PipelineOptions): Pipeline {
-  return new CallPipeline(options)
+  return new CallPipeline(readOptions<PipelineOptions, typeof spec>(options, spec, 'createPipeline'))
 }
 
 class CallPipeline implements Pipeline {
-  active = 0
   readonly #logger: Logger
-  readonly #auth: PipelineOptions['auth']
+  readonly #auth: AuthManager | undefined
   readonly #wrappers: readonly InvocationWrapper[]
-  readonly #observers: InvocationObserver[]
+  readonly #reports: CallReports
   readonly #limit: number
   readonly #clock: Clock
-  readonly #limits = new Map<number, TimeLimit>()
-  readonly #ending: Ending = { listening: new Set(), reason: undefined }
-  /** The calls in progress as a linked list: most come and go without anybody asking for them. */
-  #newest: PipelineCall | undefined
-  #draining = false
-  #onIdle: (() => void)[] = []
-  #lasting: NodeJS.Timeout | undefined
+  readonly #timeLimits = new Map<number, TimeLimit>()
+  readonly #calls: CallsInProgress
 
-  constructor(options: PipelineOptions) {
-    this.#logger = options.logger
-    this.#auth = options.auth
-    this.#wrappers = [...(options.wrappers ?? [])]
-    this.#observers = [...(options.observers ?? [])]
-    this.#limit = options.maxConcurrentCalls ?? pipelineDefaults.maxConcurrentCalls
-    this.#clock = options.clock ?? systemClock
-    if (!Number.isSafeInteger(this.#limit) || this.#limit < 1) {
-      throw new TypeError(`maxConcurrentCalls: ${String(this.#limit)} is not a positive whole number.`)
-    }
+  constructor({
+    logger,
+    auth,
+    wrappers,
+    observers,
+    maxConcurrentCalls,
+    clock,
+  }: ResolvedOptions<typeof spec>) {
+    this.#logger = logger
+    this.#auth = auth
+    this.#wrappers = wrappers
+    this.#reports = new CallReports(logger, observers)
+    this.#limit = maxConcurrentCalls
+    this.#clock = clock
+    this.#calls = new CallsInProgress(auth?.watch === undefined ? undefined : this, clock)
+  }
+
+  get active(): number {
+    return this.#calls.size
   }
 
   get activeByOperation(): ReadonlyMap<string, number> {
-    const counts = new Map<string, number>()
-    for (let call = this.#newest; call !== undefined; call = call.older) {
-      counts.set(call.operation.name, (counts.get(call.operation.name) ?? 0) + 1)
-    }
-    return counts
+    return this.#calls.countByOperation()
   }
 
   run<Input, Result>(call: IncomingCall, steps: CallSteps<Input, Result>): Promise<Result> {
@@ -91,10 +104,7 @@ class CallPipeline implements Pipeline {
 
   async *stream<Input, Item>(
     incoming: IncomingCall,
-    steps: {
-      readonly input: () => Input | Promise<Input>
-      readonly handle: (input: Input, invocation: Invocation) => AsyncIterable<Item>
-    },
+    steps: SequenceSteps<Input, Item>,
   ): AsyncGenerator<Item, void, undefined> {
     const handover = createHandover<Item>()
     let call: PipelineCall | undefined
@@ -134,26 +144,15 @@ class CallPipeline implements Pipeline {
   }
 
   addObserver(observer: InvocationObserver): void {
-    this.#observers.push(observer)
+    this.#reports.addObserver(observer)
+  }
+
+  reportRefused(call: Pick<IncomingCall, 'operation' | 'requestId' | 'statusOf'>, error: QuintetError): void {
+    this.#reports.refused(call, error)
   }
 
   drain(signal: AbortSignal): Promise<void> {
-    this.#draining = true
-    if (this.active === 0) return Promise.resolve()
-    return new Promise((resolve) => {
-      const finish = (): void => {
-        signal.removeEventListener('abort', giveUp)
-        resolve()
-      }
-      const giveUp = (): void => {
-        const reason = (this.#ending.reason = stopping())
-        for (const call of this.#ending.listening) call.abort(reason)
-        resolve()
-      }
-      if (signal.aborted) return giveUp()
-      signal.addEventListener('abort', giveUp, { once: true })
-      this.#onIdle.push(finish)
-    })
+    return this.#calls.drain(signal)
   }
 
   /** Admits a call and starts it; the promise is the answer, which a deadline may give before the handler ends. */
@@ -163,18 +162,22 @@ class CallPipeline implements Pipeline {
     wrappers: readonly InvocationWrapper[],
     onBegin?: (call: PipelineCall) => void,
   ): Promise<Result> {
-    const call = new PipelineCall(incoming, this.#clock, this.#logger, this.#ending)
+    const call = new PipelineCall(incoming, this.#clock, this.#logger, this.#calls.ending)
     const refusal = this.#refusal(call)
     if (refusal !== undefined) {
       this.#settle(call, refusal)
       return Promise.reject(refusal)
     }
-    this.#enlist(call)
+    this.#calls.add(call)
     onBegin?.(call)
     const work = this.#perform(call, steps, wrappers)
     // A call that is refused at once is over before anybody waits for it.
     if (call.deadline === null || call.over) return work
-    const remaining = call.deadline - call.startedAt
+    return this.#inTime(call, call.deadline - call.startedAt, work)
+  }
+
+  /** The work, or a refusal once the time has run out. */
+  #inTime<Result>(call: PipelineCall, remaining: number, work: Promise<Result>): Promise<Result> {
     // A call whose deadline no timer can hold gets none.
     if (remaining > longestTimer) return work
     return new Promise<Result>((resolve, reject) => {
@@ -186,21 +189,21 @@ class CallPipeline implements Pipeline {
         reject(late)
       }
       // Calls with the time of their operation share a timer; a caller's own deadline needs one of its own.
-      if (remaining === call.operation.timeout) call.startTime(this.#limitOf(remaining))
+      if (remaining === call.operation.timeout) call.startTime(this.#timeLimitOf(remaining))
       else call.timer = setTimeout(call.onDue, remaining)
       work.then(resolve, reject)
     })
   }
 
-  #limitOf(duration: number): TimeLimit {
-    let limit = this.#limits.get(duration)
-    if (limit === undefined) this.#limits.set(duration, (limit = new TimeLimit(duration, this.#clock)))
+  #timeLimitOf(duration: number): TimeLimit {
+    let limit = this.#timeLimits.get(duration)
+    if (limit === undefined) this.#timeLimits.set(duration, (limit = new TimeLimit(duration, this.#clock)))
     return limit
   }
 
   #refusal(call: PipelineCall): QuintetError | undefined {
-    if (this.#draining) return stopping()
-    if (this.active >= this.#limit) return overloaded()
+    if (this.#calls.draining) return stopping()
+    if (this.#calls.size >= this.#limit) return overloaded()
     // Also true for a deadline that is not a number.
     if (call.deadline !== null && !(call.deadline > call.startedAt)) return deadlineExceeded(call)
     return undefined
@@ -213,7 +216,7 @@ class CallPipeline implements Pipeline {
   ): Promise<Result> {
     let failure: QuintetError | undefined
     try {
-      const identified = this.#identify(call)
+      const identified = identifyCaller(call, this.#auth)
       call.principal = identified instanceof Promise ? await identified : identified
       const decision = decideAccess(call.operation.access, call.principal)
       if (decision !== 'granted') throw refused(call, decision)
@@ -230,7 +233,7 @@ class CallPipeline implements Pipeline {
       failure = call.explain(toQuintetError(thrown))
       throw failure
     } finally {
-      this.#release(call)
+      this.#calls.remove(call)
       if (!call.answered) this.#settle(call, failure)
       else if (failure?.kind === 'internal') {
         this.#logger.warn(
@@ -241,142 +244,12 @@ class CallPipeline implements Pipeline {
     }
   }
 
-  reportRefused(call: Pick<IncomingCall, 'operation' | 'requestId' | 'statusOf'>, error: QuintetError): void {
-    const { operation, requestId } = call
-    const { tenantId, userId } = anonymous
-    const status = call.statusOf?.(error)
-    for (const observer of this.#observers) {
-      try {
-        observer.onSettled({
-          ...{ operation, requestId, tenantId, userId, status, durationMs: 0 },
-          outcome: error.kind,
-          errorCode: error.code,
-        })
-      } catch (failure) {
-        this.#logger.error({ err: failure, requestId }, 'an invocation observer failed')
-      }
-    }
-  }
-
-  /**
-   * The caller. On a public way in, credentials that do not verify, or cannot be verified now, are as good as none: stale
-   * ones must not close a sign-in, nor an outage a public page. `freshness: 'strict'` refuses them there as well.
-   */
-  #identify(call: PipelineCall): Principal | Promise<Principal> {
-    const { credentials, operation } = call.incoming
-    if (!isClaim(credentials)) return this.#authenticate(call)
-    const mayBeAnyone = operation.access === 'public' && operation.freshness === undefined
-    return mayBeAnyone ? this.#identifyOrAnonymous(call) : this.#identifyClaim(call)
-  }
-
-  async #identifyOrAnonymous(call: PipelineCall): Promise<Principal> {
-    try {
-      return await this.#identifyClaim(call)
-    } catch (error) {
-      if (toQuintetError(error).kind === 'internal') throw error
-      call.throwIfAborted()
-      return anonymous
-    }
-  }
-
-  #identifyClaim(call: PipelineCall): Principal | Promise<Principal> {
-    const identified = this.#authenticate(call)
-    return identified instanceof Promise ? identified.then(assertIdentified) : assertIdentified(identified)
-  }
-
-  #authenticate(call: PipelineCall): Principal | Promise<Principal> {
-    const { credentials, operation } = call.incoming
-    if (credentials.scheme === 'none') return anonymous
-    if (credentials.scheme === 'attested') {
-      const { principal, by } = credentials
-      const runsOut = principal.kind === 'user' && principal.expiresAt !== null && by !== 'envelope'
-      if (runsOut && !(principal.expiresAt > call.startedAt)) throw expired()
-      return principal
-    }
-    if (this.#auth === undefined) throw notIdentified()
-    return operation.freshness === undefined
-      ? (this.#auth.recall?.(credentials) ?? this.#auth.authenticate(credentials, call))
-      : this.#auth.authenticate(credentials, { signal: call.signal, freshness: operation.freshness })
-  }
-
-  #enlist(call: PipelineCall): void {
-    this.active++
-    if (this.#lasting === undefined && this.#auth?.watch !== undefined)
-      this.#lasting = setInterval(() => this.#followSessions(), lastingInterval).unref()
-    call.older = this.#newest
-    if (this.#newest !== undefined) this.#newest.newer = call
-    this.#newest = call
-  }
-
-  /** A call is authenticated when it begins; one that lasts, such as an upload or a stream, goes on no longer than its session. */
-  #followSessions(): void {
-    if (this.#newest === undefined) {
-      clearInterval(this.#lasting)
-      this.#lasting = undefined
-    }
-    const now = this.#clock.monotonic()
-    for (let call = this.#newest; call !== undefined; call = call.older) {
-      if (now - call.startedMonotonic >= lastingInterval) call.followSession(this)
-    }
-  }
-
-  #release(call: PipelineCall): void {
-    call.release()
-    this.active--
-    if (call.newer === undefined) this.#newest = call.older
-    else call.newer.older = call.older
-    if (call.older !== undefined) call.older.newer = call.newer
-    call.older = call.newer = undefined
-    if (this.active === 0 && this.#onIdle.length > 0) {
-      const waiting = this.#onIdle
-      this.#onIdle = []
-      for (const resolve of waiting) resolve()
-    }
-  }
-
   #settle(call: PipelineCall, failure: QuintetError | undefined): void {
-    if (failure === undefined && this.#observers.length === 0) return
-    const durationMs = this.#clock.monotonic() - call.startedMonotonic
-    const status = call.incoming.statusOf?.(failure)
-    if (failure !== undefined) logFailure(this.#logger, call, failure, durationMs)
-    for (const observer of this.#observers) {
-      try {
-        observer.onSettled({
-          operation: call.operation,
-          requestId: call.requestId,
-          tenantId: call.principal.tenantId,
-          userId: call.principal.userId,
-          outcome: failure === undefined ? outcomeOf(status) : failure.kind,
-          status,
-          errorCode: failure?.code,
-          durationMs,
-        })
-      } catch (error) {
-        this.#logger.error({ err: error, requestId: call.requestId }, 'an invocation observer failed')
-      }
-    }
+    this.#reports.settled(call, failure, this.#clock.monotonic())
   }
-}
-
-/** What became of a call whose handler has answered: a status of 500 or more is a failure too. */
-function outcomeOf(status: number | undefined): string {
-  if (status === undefined || status < 500) return 'ok'
-  if (status === 503) return 'unavailable'
-  return status === 504 ? 'timeout' : 'internal'
 }
 
 const principalSteps: CallSteps<undefined, Principal> = {
   input: () => undefined,
   handle: (_input, invocation) => invocation.principal,
-}
-
-/** Credentials that were given never make an anonymous caller by themselves. */
-function assertIdentified(principal: Principal): Principal {
-  if (principal.kind === 'anonymous') throw notIdentified()
-  return principal
-}
-
-/** Whether credentials came that must be verified. */
-function isClaim({ scheme }: Credentials): boolean {
-  return scheme !== 'none' && scheme !== 'attested'
 }

@@ -43,5 +43,6 @@ export interface SettledCall {
 }
 
 export interface InvocationObserver {
-  onSettled(call: SettledCall): void
+  /** What it throws, or rejects with later, is logged and costs the call nothing. */
+  onSettled(call: SettledCall): unknown
 }

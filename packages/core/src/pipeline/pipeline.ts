@@ -32,6 +32,12 @@ export interface CallSteps<Input, Result> {
   readonly handle: (input: Input, invocation: Invocation) => Promise<Result> | Result
 }
 
+/** As {@link CallSteps}, for handlers that answer with a sequence. */
+export interface SequenceSteps<Input, Item> {
+  readonly input: () => Input | Promise<Input>
+  readonly handle: (input: Input, invocation: Invocation) => AsyncIterable<Item>
+}
+
 export interface PipelineOptions {
   readonly logger: Logger
   /** Without one, every credential is refused and only `public` operations can be called. */
@@ -57,10 +63,7 @@ export interface Pipeline {
   /** As `run`, for handlers that answer with a sequence. The wrappers stay open until it has ended. */
   stream<Input, Item>(
     call: IncomingCall,
-    steps: {
-      readonly input: () => Input | Promise<Input>
-      readonly handle: (input: Input, invocation: Invocation) => AsyncIterable<Item>
-    },
+    steps: SequenceSteps<Input, Item>,
   ): AsyncGenerator<Item, void, undefined>
   /** Authenticates and authorizes without calling anything, e.g. before a WebSocket upgrade. */
   authorize(call: IncomingCall): Promise<Principal>

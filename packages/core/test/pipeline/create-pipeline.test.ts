@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { getEventListeners } from 'node:events'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import {
   anonymous,
   currentInvocation,
@@ -538,17 +538,21 @@ describe('run', () => {
       expect(settled.every((call) => call.durationMs >= 0)).toBe(true)
     })
 
-    it('survives an observer that throws', async () => {
-      const logger = recordedLogger()
-      const observers = [
-        {
-          onSettled() {
-            throw new Error('no')
-          },
+    it.each<[string, () => unknown]>([
+      [
+        'throws',
+        () => {
+          throw new Error('no')
         },
-      ]
+      ],
+      ['rejects', () => Promise.reject(new Error('no'))],
+    ])('survives an observer that %s', async (_how, onSettled) => {
+      const logger = recordedLogger()
+      const observers = [{ onSettled }]
       expect(await createPipeline({ logger, observers }).run(incomingCall(), answer)).toBe(21)
-      expect(logger.lines.map((line) => line.message)).toEqual(['an invocation observer failed'])
+      await vi.waitFor(() =>
+        expect(logger.lines.map((line) => line.message)).toEqual(['an invocation observer failed']),
+      )
     })
 
     it('writes one line per failed call, as loud as the failure deserves', async () => {
@@ -605,7 +609,9 @@ describe('run', () => {
     end.resolve()
     await Promise.all(running)
     expect(await pipeline.run(incomingCall(), answer)).toBe(21)
-    expect(() => pipelineWith({ maxConcurrentCalls: 0 })).toThrow('positive whole number')
+    expect(() => pipelineWith({ maxConcurrentCalls: 0 })).toThrow(
+      'createPipeline.maxConcurrentCalls: 0 is not a whole number of at least 1',
+    )
   })
 })
 
