@@ -5,7 +5,7 @@ import { parseEnv, promisify } from 'node:util'
 import { fetchedServersFolder } from './test-kit/src/fetched-servers.ts'
 
 /*
- * Fetches Redis 8, Valkey and PgBouncer for the tests, from the archive of Debian 13, on any Debian. Nothing of the machine
+ * Fetches Redis 8, Valkey, PgBouncer and HAProxy for the tests, from the archive of Debian 13, on any Debian. Nothing of the machine
  * is changed: apt works with lists, sources and a cache of its own, and the programs run with the libraries that
  * they were built for. apt verifies the signature of the archive. Where it cannot be done, this says why and
  * succeeds; the tests then skip these servers.
@@ -13,7 +13,7 @@ import { fetchedServersFolder } from './test-kit/src/fetched-servers.ts'
 
 const run = promisify(execFile)
 const suite = 'trixie'
-const packages = ['pgbouncer', 'redis-tools', 'valkey-tools']
+const packages = ['haproxy', 'pgbouncer', 'redis-tools', 'valkey-tools']
 const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg'
 
 /**
@@ -21,11 +21,12 @@ const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg'
  * Redis and Valkey become the servers by their name.
  */
 const servers = [
-  { name: 'pgbouncer', program: 'sbin/pgbouncer' },
-  { name: 'redis-server-8', program: 'bin/redis-server', from: 'redis-check-rdb' },
-  { name: 'valkey-server', program: 'bin/valkey-server', from: 'valkey-check-rdb' },
+  { name: 'haproxy', program: 'sbin/haproxy', version: '-v' },
+  { name: 'pgbouncer', program: 'sbin/pgbouncer', version: '--version' },
+  { name: 'redis-server-8', program: 'bin/redis-server', from: 'redis-check-rdb', version: '--version' },
+  { name: 'valkey-server', program: 'bin/valkey-server', from: 'valkey-check-rdb', version: '--version' },
 ] as const
-const names = 'Redis 8, Valkey and PgBouncer'
+const names = 'Redis 8, Valkey, PgBouncer and HAProxy'
 
 try {
   if (await isThere()) console.log(`${names} are there.`)
@@ -124,7 +125,7 @@ async function writeStarters(folder: string, root: string): Promise<void> {
   const loader = files.find((file) => /(^|\/)ld-linux[^/]*\.so\.\d+$/.test(file))
   const library = files.find((file) => /^lib\/[^/]+\/libc\.so\.6$/.test(file))
   if (loader === undefined || library === undefined) throw new Error('the packages hold no C library')
-  for (const { name, program, ...source } of servers) {
+  for (const { name, program, version, ...source } of servers) {
     const target = join(root, 'usr', program)
     if ('from' in source) await symlink(source.from, target)
     const path = join(folder, name)
@@ -139,7 +140,7 @@ async function writeStarters(folder: string, root: string): Promise<void> {
       ].join('\n'),
     )
     await chmod(path, 0o755)
-    const { stdout } = await run(path, ['--version'])
-    console.log(stdout.trim())
+    const { stdout } = await run(path, [version])
+    console.log(stdout.trim().split('\n')[0])
   }
 }

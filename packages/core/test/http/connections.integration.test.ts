@@ -71,8 +71,9 @@ describe('trackConnections', () => {
     const caller = new AbortController()
     await until(() => connections.size === 1)
     const before = timers()
-    const drained = connections.drain(20, caller.signal)
-    expect(getEventListeners(caller.signal, 'abort')).toHaveLength(1)
+    const drained = connections.drain(1_000, caller.signal)
+    await until(() => getEventListeners(caller.signal, 'abort').length === 1)
+    void connections.drain(20)
     await once(idle.socket, 'close')
     await drained
     expect(getEventListeners(caller.signal, 'abort')).toHaveLength(0)

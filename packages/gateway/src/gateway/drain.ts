@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import type { Server } from 'node:http'
-import { Server as NetServer } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import type { StopReason } from '@quintet/core'
+import { stopListening } from '@quintet/core/http'
 import type { Connections } from '../listener/connections.ts'
 import type { Waiter } from '../traffic/idle-waiter.ts'
 import type { Tunnels } from '../websocket/tunnels.ts'
@@ -20,7 +20,6 @@ export interface DrainOptions {
  * told that its connection ends.
  */
 const idleGrace = 500
-const stopListening = NetServer.prototype.close
 
 /** Accepts nothing new, tells WebSocket clients, and waits for all that is in progress, or until the signal aborts. */
 export async function drain(
@@ -28,10 +27,7 @@ export async function drain(
   reason: StopReason,
   signal: AbortSignal,
 ): Promise<void> {
-  // Closing a socket resets the connections that it has not handed out yet.
-  for (let turn = 0; turn < 2; turn++) await nextTurn()
-  // Not `server.close()`, which also cuts the connections whose next request is already on the way.
-  if (server.listening) stopListening.call(server)
+  await stopListening(server)
   await tunnels.goAway(reason)
   if (connections.size > 0) await Promise.race([delay(idleGrace), once(server, 'close')])
   // One whose answer has only just ended may be asked again: its client does not know of the end yet.

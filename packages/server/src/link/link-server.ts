@@ -1,6 +1,7 @@
 import { access, chmod, unlink } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Transport } from '@quintet/core'
+import { stopListening } from '@quintet/core/http'
 import type { RunningTransport, TransportHost } from '@quintet/core/kit'
 import { frameType, FrameReader, FrameWriter, type Frame } from './frames.ts'
 import { isSameProof, linkVersion, makeNonce, proveKey, type LinkIdentity } from './handshake.ts'
@@ -62,11 +63,11 @@ export function linkTransport(options: LinkServerOptions): Transport {
           )
           .finally(() => (opening = undefined))
       }, lookEvery).unref()
-      const stopListening = async (): Promise<void> => {
+      const stop = async (): Promise<void> => {
         clearInterval(timer)
         await opening
         await unlink(path).catch(() => {})
-        for (const server of listening) server.close()
+        await Promise.all([...listening].map(stopListening))
         listening.clear()
       }
 
@@ -74,12 +75,12 @@ export function linkTransport(options: LinkServerOptions): Transport {
       return {
         url: `unix:${path}`,
         async drain(_reason, signal) {
-          await stopListening()
+          await stop()
           await Promise.all([...connections].map((connection) => connection.drain(signal)))
         },
         close: () =>
           (closing ??= (async () => {
-            await stopListening()
+            await stop()
             const gone = [...connections].map((connection) => connection.destroy())
             await Promise.all(gone)
           })()),

@@ -97,12 +97,12 @@ class SocketServer implements RunningTransport {
   }
 
   async giveWay(reason: StopReason, signal: AbortSignal): Promise<void> {
-    stopListening(this.#server)
+    await stopListening(this.#server)
     await this.#hub.drain(reason, signal)
   }
 
   async drain(reason: StopReason, signal: AbortSignal): Promise<void> {
-    stopListening(this.#server)
+    await stopListening(this.#server)
     await this.#hub.drain(reason, signal)
     this.#server.close()
     for (const socket of this.#sockets) socket.destroy()

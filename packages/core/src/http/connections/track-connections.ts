@@ -91,13 +91,13 @@ export function trackConnections(
       announced = true
       for (const connection of connections()) connection.announceClose()
     },
-    drain(grace, signal) {
+    async drain(grace, signal) {
       graceMs = Math.min(graceMs ?? grace, grace)
-      stopListening(server)
       drainAll()
-      if (open() === 0 || signal?.aborted) return Promise.resolve()
+      await stopListening(server)
+      if (open() === 0 || signal?.aborted) return
       look ??= setInterval(drainAll, drainInterval)
-      return new Promise((resolve) => {
+      await new Promise<void>((resolve) => {
         const finish = (): void => {
           signal?.removeEventListener('abort', finish)
           onEnded.delete(finish)
