@@ -206,7 +206,7 @@ export function createQueue(options: QueueOptions): Queue {
           ...(order === undefined ? {} : { priority: delay > 0 ? noTurn : lastTurn }),
           ...(delay > 0 ? { delay } : {}),
         })
-        if (delay === 0) await order?.place(principal.tenantId, id)
+        if (delay === 0) await order?.place()
         if (idempotencyKey === undefined) return { id, deduplicated: false }
         // BullMQ answers a known id with what was given, not with what it holds.
         const stored = await target.getJob(id)

@@ -2,7 +2,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { Kysely, PostgresDialect } from 'kysely'
 import type { PoolClient } from 'pg'
-import { pruneInbox, withInbox } from '../../src/index.ts'
+import { z } from 'zod'
+import { testUser } from '@quintet/core/testing'
+import { until } from '@quintet/test-kit'
+import { defineJob, pruneInbox, withInbox, worker } from '../../src/index.ts'
+import { createRig } from '../jobs/rig.ts'
 import { createTestTables, tenantA, tenantB, type TestTables } from '../postgres/test-tables.ts'
 
 let tables: TestTables
@@ -52,6 +56,23 @@ describe('withInbox', () => {
     await expect(take(id, tenantA, 'analytics', true)).rejects.toThrow('crash')
     expect(await effects(id)).toBe(0)
     expect(await take(id)).toBe(true)
+  })
+
+  it('has the effect of a job once, though its envelope was captured in Redis and added again', async () => {
+    await using rig = createRig()
+    const job = defineJob('grant', { payload: z.string(), retention: { completed: 0 } })
+    const ran: boolean[] = []
+    await rig.start(worker(job, { queue: rig.queue }, async ({ jobId }) => void ran.push(await take(jobId))))
+    const bull = rig.queue.bull(job)
+    await bull.pause()
+    const { id } = await rig.queue.enqueue(job, 'x', { principal: testUser({ tenantId: tenantA }) })
+    const captured: unknown = (await bull.getJob(id))?.data
+    await bull.resume()
+    await until(async () => ran.length === 1 && (await bull.getJob(id)) === undefined)
+    await bull.add(job.name, captured, { jobId: id })
+    await until(() => ran.length === 2)
+    expect(ran).toEqual([true, false])
+    expect(await effects(id)).toBe(1)
   })
 
   it('tells consumers apart, and tenants too', async () => {

@@ -94,6 +94,39 @@ describe('tenants whose jobs wait', () => {
     expect(after.indexOf('b0')).toBeLessThan(3)
   })
 
+  it('are reached though a process died between adding their job and placing it, in the order in which they came', async () => {
+    await add('b', 'b0')
+    await add('b', 'b1')
+    const bull = rig.queue.bull(job)
+    const placed = Object.entries(await turns()).toSorted(([, a], [, b]) => a - b)
+    for (const [at, [id]] of placed.entries()) {
+      await rig.redis.zadd(bull.toKey('prioritized'), (2 ** 21 - 1) * 2 ** 32 + at, id)
+      await rig.redis.hset(bull.toKey(id), 'priority', 2 ** 21 - 1)
+    }
+    for (const name of names('a', 20)) await add('a', name)
+    await add('b', 'b2')
+    const ran = await run(job)
+    await until(() => ran.length === 23)
+    expect(ran.filter((name) => name.startsWith('b'))).toEqual(names('b', 3))
+    expect(ran.indexOf('b0')).toBeLessThan(3)
+  })
+
+  it('do not wait for each of the jobs of others whose time has come', async () => {
+    for (const name of names('a', 300)) await add('a', name, job, 1)
+    await until(async () => {
+      const delayed = await rig.queue.bull(job).getDelayed(299, 299)
+      return delayed.every((each) => each.timestamp + each.delay < Date.now())
+    })
+    await add('b', 'b0')
+    const ran = await run(job)
+    await until(() => ran.includes('b0'))
+    const events = await rig.redis.xrange(rig.queue.bull(job).toKey('events'), '-', '+')
+    const taken = events.map(([, fields]) => fields).filter((fields) => fields.includes('active'))
+    expect(taken.length).toBeLessThan(30)
+    await until(() => ran.length === 301)
+    expect(ran.filter((name) => name.startsWith('a'))).toEqual(names('a', 300))
+  })
+
   it('are counted, and keep their turns when these are counted from the first one again', async () => {
     for (const name of names('a', 4)) await add('a', name)
     const bull = rig.queue.bull(job)
