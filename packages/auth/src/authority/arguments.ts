@@ -11,8 +11,12 @@ import type { UserRights } from './authority-options.ts'
 import type { RefreshOptions, RevokeWithinOptions, SignIn, StepUp } from './session-authority.ts'
 import { normalizeAccount, normalizeAddress, type SignInAttempt } from './throttle.ts'
 
-/** In bytes of JSON. With all else in it a token stays below what verifiers look at. */
-const maxListsSize = 4_096
+/**
+ * In bytes of JSON: with all else in it a token stays below what verifiers look at. Each has its own, since a refresh
+ * changes the rights of a session whose methods it does not know.
+ */
+const maxRightsSize = 3_584
+const maxMethodsSize = 512
 const maxDeviceText = 256
 const maxReason = 200
 
@@ -137,20 +141,30 @@ export function readRights(user: UserRights): ResolvedOptions<typeof rightsSpec>
   return readOptions<UserRights, typeof rightsSpec>(rights, rightsSpec, 'loadUser', { check: checkSize })
 }
 
+type Lists = Readonly<Partial<Record<'roles' | 'permissions' | 'amr', readonly string[] | undefined>>>
+
 /** What is too much for a token is refused before anything has changed: the session could not be used. */
-function checkSize(
-  lists: Readonly<Partial<Record<'roles' | 'permissions' | 'amr', readonly string[] | undefined>>>,
-  note: NoteProblem,
-): void {
-  const size = [lists.roles, lists.permissions, lists.amr].reduce(
-    (sum, list) => sum + Buffer.byteLength(JSON.stringify(list ?? [])),
-    0,
-  )
-  if (size <= maxListsSize) return
-  note(
-    '',
-    `roles, permissions and amr take ${size} bytes, more than the ${maxListsSize} that fit into an access token.`,
-  )
+function checkSize(lists: Lists, note: NoteProblem): void {
+  for (const problem of sizeProblems(lists)) note('', problem)
+}
+
+/** The same for what a session would have after a change. @throws TypeError */
+export function assertSize(lists: Lists, path: string): void {
+  const [problem] = sizeProblems(lists)
+  if (problem !== undefined) throw new TypeError(`${path}: ${problem}`)
+}
+
+function sizeProblems({ roles = [], permissions = [], amr = [] }: Lists): readonly string[] {
+  const size = (list: readonly string[]): number => Buffer.byteLength(JSON.stringify(list))
+  const sizes = [
+    ['roles and permissions take', size(roles) + size(permissions), maxRightsSize],
+    ['amr takes', size(amr), maxMethodsSize],
+  ] as const
+  return sizes
+    .filter(([, taken, most]) => taken > most)
+    .map(
+      ([what, taken, most]) => `${what} ${taken} bytes, more than the ${most} that fit into an access token.`,
+    )
 }
 
 /** @throws TypeError when it is no reason that every ledger can keep. */

@@ -3,6 +3,8 @@ import { isQuintetError, type Logger } from '@quintet/core'
 /** How many steps may wait; beyond that the oldest is given up. */
 const maxWaiting = 10_000
 const retryInterval = 250
+/** After so many steps in a row that cannot be taken, the others wait for the next round. */
+const failuresInRow = 16
 
 /** Steps that could not be taken yet: each is repeated until it can be. */
 export class Backlog implements AsyncDisposable {
@@ -77,17 +79,20 @@ export class Backlog implements AsyncDisposable {
   }
 
   async #retry(): Promise<void> {
-    for (const [key, step] of this.#waiting) {
+    let failures = 0
+    for (const [key, step] of [...this.#waiting]) {
+      if (this.#closed || failures >= failuresInRow) return
+      if (this.#waiting.get(key) !== step) continue
       try {
         await step()
+        failures = 0
+        if (this.#waiting.get(key) === step) this.#waiting.delete(key)
       } catch {
+        failures += 1
         // Behind the others: what will never be taken must not keep them from it.
         if (this.#waiting.get(key) === step) this.#putLast(key, step)
-        return
       }
-      if (this.#waiting.get(key) === step) this.#waiting.delete(key)
-      if (this.#closed) return
     }
-    this.#logger.info({}, 'no session change is waiting any more')
+    if (this.#waiting.size === 0) this.#logger.info({}, 'no session change is waiting any more')
   }
 }

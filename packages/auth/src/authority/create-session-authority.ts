@@ -14,6 +14,7 @@ import type {
 } from '../sessions/session-store.ts'
 import { SessionWarmer } from '../sessions/session-warmer.ts'
 import {
+  assertSize,
   checkReason,
   checkRef,
   checkUser,
@@ -135,15 +136,16 @@ class Authority implements SessionAuthority {
       throw new AuthError('ERR_AUTH_REFRESH_INVALID', { cause: new Refusal('It is of another session.') })
     await this.#throttle?.refresh(token.sessionId)
     const rights = await this.#rights(token)
-    const before = (await this.#ledger.find(token))?.amr ?? []
-    const change: SessionChange = {
+    const before = await this.#ledger.find(token)
+    const change = {
       ...rights,
       ...(roles === undefined ? {} : { roles }),
       ...(permissions === undefined ? {} : { permissions }),
       aal,
-      amr: [...new Set([...before, ...amr])],
+      amr: [...new Set([...(before?.amr ?? []), ...amr])],
       authenticatedNow: true,
-    }
+    } satisfies SessionChange
+    assertSize({ roles: before?.roles, permissions: before?.permissions, ...change }, 'stepUp')
     const tokens = await this.#rotate(token, jkt, change, false)
     this.#audit({ type: 'session.stepped-up', ...onlyRef(token), aal, amr: tokens.session.amr })
     return tokens
@@ -328,5 +330,6 @@ function newSession(ref: SessionRef, user: ReturnType<typeof readSignIn>, token:
     previousHash: null,
     graceAllowed: true,
     ...{ aal, amr, roles, permissions, device, jkt, readEpoch },
+    knownEpoch: 0,
   }
 }

@@ -39,7 +39,10 @@ export interface StoredLedgerOptions {
 export class StoredLedger implements SessionLedger {
   readonly #store: SessionStore
   readonly #registry: SessionRegistry
-  readonly #backlog: Backlog
+  /** What only Redis must be told: no wait for the store holds it up. */
+  readonly #untold: Backlog
+  /** What the store must be asked first. */
+  readonly #unknown: Backlog
   readonly #projector: Projector
   readonly #limits: SessionLimits
   readonly #tombstoneTtl: number
@@ -50,8 +53,9 @@ export class StoredLedger implements SessionLedger {
     this.#registry = registry
     this.#limits = limits
     this.#tombstoneTtl = tombstoneTtl
-    this.#backlog = new Backlog(logger)
-    this.#projector = new Projector(registry, warmer, this.#backlog)
+    this.#untold = new Backlog(logger)
+    this.#unknown = new Backlog(logger)
+    this.#projector = new Projector(registry, warmer, this.#untold)
     this.#pruning = startPruning(store, pruneAfter, logger)
   }
 
@@ -59,9 +63,9 @@ export class StoredLedger implements SessionLedger {
     const ref = onlyRef(session)
     // The claim stands before the row does, so that whatever ends the session in between is seen by the fill.
     const nonce = randomBytes(9).toString('base64url')
-    await this.#registry.claim(ref, nonce, claimTtl)
+    const { epoch: knownEpoch } = await this.#registry.claim(ref, nonce, claimTtl)
     try {
-      const made = await asOutage(() => this.#store.create(session, this.#limits))
+      const made = await asOutage(() => this.#store.create({ ...session, knownEpoch }, this.#limits))
       if (made === undefined) throw new AuthError('ERR_AUTH_SIGN_IN_OUTDATED')
       made.ended.forEach(onEvicted)
       for (const sessionId of made.ended)
@@ -105,11 +109,11 @@ export class StoredLedger implements SessionLedger {
     const revoked = await this.#store.revokeWithin(transaction, users, reason, kept)
     // Of a transaction whose outcome its owner does not know, or does not tell of, the store is asked.
     const key = `within ${randomBytes(9).toString('base64url')}`
-    this.#backlog.expect(key, async () => {
+    this.#unknown.expect(key, async () => {
       for (const user of users) await this.#tellOfRevoked(user)
     })
     const announce = async (): Promise<boolean> => {
-      this.#backlog.drop(key)
+      this.#unknown.drop(key)
       const told = await Promise.allSettled(
         revoked.map((each) => this.tellRevokedAll(each, reason, kept, each)),
       )
@@ -118,8 +122,13 @@ export class StoredLedger implements SessionLedger {
     return { users: revoked, announce }
   }
 
-  epochOf(user: UserRef): Promise<number> {
-    return asOutage(() => this.#store.epochOf(user))
+  /** The higher one: each may have lost an end of all sessions that the other has. */
+  async epochOf(user: UserRef): Promise<number> {
+    const [kept, known] = await Promise.all([
+      asOutage(() => this.#store.epochOf(user)),
+      this.#registry.epochOf(user),
+    ])
+    return Math.max(kept, known)
   }
 
   erase(user: UserRef): Promise<void> {
@@ -163,7 +172,7 @@ export class StoredLedger implements SessionLedger {
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#pruning)
-    await this.#backlog.close()
+    await Promise.all([this.#untold.close(), this.#unknown.close()])
   }
 
   /**
@@ -175,7 +184,7 @@ export class StoredLedger implements SessionLedger {
       await this.#store.revoke(ref, 'abandoned')
       await this.#tellOfRevoked(ref)
     }
-    this.#backlog.later(`abandoned ${sessionKey(ref)}`, end, error)
+    this.#unknown.later(`abandoned ${sessionKey(ref)}`, end, error)
   }
 
   /** A revocation by the store. One that fails may have happened all the same: what came of it is told to Redis later. */
@@ -183,7 +192,7 @@ export class StoredLedger implements SessionLedger {
     try {
       return await asOutage(step)
     } catch (error) {
-      this.#backlog.later(`unknown ${indexKey(user)}`, () => this.#tellOfRevoked(user), error)
+      this.#unknown.later(`unknown ${indexKey(user)}`, () => this.#tellOfRevoked(user), error)
       throw error
     }
   }

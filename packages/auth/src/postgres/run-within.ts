@@ -1,7 +1,7 @@
 import type { SessionTransaction } from '../sessions/session-store.ts'
 
 /**
- * Runs a statement in a transaction of the caller's.
+ * Runs a statement in a transaction of the caller's. The plugins of a Kysely do not see it: one may rename the columns.
  *
  * @throws TypeError for what is plainly none: a pool, whose every statement commits by itself, or a Kysely outside of one.
  */
@@ -21,5 +21,6 @@ export async function runWithin<Row>(
     query: { kind: 'RawNode', sqlFragments: [text], parameters: [] },
     queryId: { queryId: 'quintet-auth' },
   }
-  return (await transaction.executeQuery(query as never)).rows as Row[]
+  const plain = transaction.withoutPlugins?.() ?? transaction
+  return (await plain.executeQuery(query as never)).rows as Row[]
 }

@@ -72,6 +72,9 @@ export function createPostgresSessionStore(options: PostgresSessionStoreOptions)
   }
 }
 
+/** How many sessions one statement deletes, within the time that a statement may take. */
+const pruneBatch = 5_000
+
 class Store implements PostgresSessionStore {
   readonly #connections: Connections
   readonly #tables: TableNames
@@ -221,8 +224,8 @@ class Store implements PostgresSessionStore {
         ? await this.#connections.query<Row>(text, [withinMs])
         : await this.#connections.transaction(user, async ({ query, run }) => {
             const of = [user.tenantId, user.userId]
-            // Comes after a transaction of the app's that ends sessions: it holds this row.
-            await run(`select 1 from ${epochs} where tenant_id = $1 and user_id = $2 for share`, of)
+            // Comes after a transaction of the app's that ends sessions, and does not wait for it: that holds this row.
+            await run(`select 1 from ${epochs} where tenant_id = $1 and user_id = $2 for share nowait`, of)
             return await query<Row>(`${text} and tenant_id = $3 and user_id = $4`, [withinMs, ...of])
           })
     return rows.map((row) => ({ sessionId: row.id, tenantId: row.tenant_id, userId: row.user_id }))
@@ -230,12 +233,24 @@ class Store implements PostgresSessionStore {
 
   async prune(endedBefore: Duration): Promise<number> {
     const age = Math.floor(parseDuration(endedBefore, 'prune.endedBefore'))
-    const rows = await this.#connections.query(
-      `delete from ${this.#tables.sessions}
-       where expires_at < ${now} - $2::bigint or revoked_at < ${now} - $2::bigint returning id`,
-      [age],
-    )
-    return rows.length
+    const { sessions } = this.#tables
+    let pruned = 0
+    for (;;) {
+      // Each process of an app prunes: what another one is deleting is left to it.
+      const [batch] = await this.#connections.query<{ gone: number }>(
+        `with gone as (
+           delete from ${sessions} where id in (
+             select id from ${sessions}
+             where expires_at < ${now} - $2::bigint or revoked_at < ${now} - $2::bigint
+             limit ${pruneBatch} for update skip locked)
+           returning 1)
+         select count(*)::int as gone from gone`,
+        [age],
+      )
+      const gone = batch?.gone ?? 0
+      pruned += gone
+      if (gone < pruneBatch) return pruned
+    }
   }
 
   /** The new row, and how many others of the user are active; undefined when the epoch is not the one that was read. */
@@ -249,8 +264,8 @@ class Store implements PostgresSessionStore {
     const [row] = await query<SessionRow & { readonly others: string }>(
       `with t as (select ${now} as now),
        e as (
-         insert into ${epochs} as e (tenant_id, user_id, epoch) values ($3, $4, 0)
-         on conflict (tenant_id, user_id) do update set epoch = e.epoch returning e.epoch
+         insert into ${epochs} as e (tenant_id, user_id, epoch) values ($3, $4, $18::integer)
+         on conflict (tenant_id, user_id) do update set epoch = greatest(e.epoch, excluded.epoch) returning e.epoch
        )
        insert into ${sessions} (id, tenant_id, user_id, generation, refresh_id, refresh_hash, grace_allowed, rotated_at,
          created_at, authenticated_at, expires_at, absolute_expires_at, epoch, aal, amr, roles, permissions, device, jkt)
@@ -277,6 +292,7 @@ class Store implements PostgresSessionStore {
         JSON.stringify(session.device),
         session.jkt,
         session.readEpoch,
+        session.knownEpoch,
       ],
     )
     return row

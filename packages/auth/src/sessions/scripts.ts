@@ -189,15 +189,15 @@ return answer
 
 /**
  * Takes the place of a session that is not here, before it is read from the database.
- * KEYS session, index, epoch; ARGV now, nonce, ttl. Answers CLAIMED, BUSY or HELD.
+ * KEYS session, index, epoch; ARGV now, nonce, ttl. Answers { CLAIMED, BUSY or HELD, epoch }.
  */
 export const claimScript: SessionScript = defineScript(`${prelude}
-local st = redis.call('HGET', KEYS[1], 'st')
-if st == 'w' then return 'BUSY' end
-if st then return 'HELD' end
-redis.call('HSET', KEYS[1], 'st', 'w', 'n', ARGV[2], 'e', epoch(KEYS[3]))
+local st, number = redis.call('HGET', KEYS[1], 'st'), epoch(KEYS[3])
+if st == 'w' then return { 'BUSY', number } end
+if st then return { 'HELD', number } end
+redis.call('HSET', KEYS[1], 'st', 'w', 'n', ARGV[2], 'e', number)
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return 'CLAIMED'
+return { 'CLAIMED', number }
 `)
 
 /** Gives up a claim. KEYS session; ARGV now, nonce. */
@@ -253,13 +253,14 @@ if h[1] == 'w' then
   redis.call('DEL', KEYS[1])
   return 'COLD'
 end
+if h[1] ~= 'a' then return 'REVOKED' end
 -- Either may be behind: the rotation, when it was read before the epoch was raised over all sessions but this one, and
 -- Redis, when a failover has taken that back.
 local ver = tonumber(h[3])
 for i = 6, #ARGV, 2 do
   if ARGV[i] == 'ver' then ver = math.max(ver, tonumber(ARGV[i + 1])) end
 end
-if h[1] ~= 'a' or ver < epoch(KEYS[3]) then return 'REVOKED' end
+if ver < epoch(KEYS[3]) then return 'REVOKED' end
 if tonumber(h[2]) < gen then
   redis.call('HSET', KEYS[1], unpack(ARGV, 6))
   redis.call('HSET', KEYS[1], 'ver', ver)

@@ -55,6 +55,7 @@ export function assertSessionId(value: unknown, path: string): asserts value is 
 
 /** One spelling of an id in keys and tokens that is free of braces, colons and tildes: percent-encoded UTF-8. */
 export function escapeId(id: string): string {
+  if (typeof id !== 'string') throw new TypeError('The id of a tenant or a user is no text.')
   if (plain.test(id)) return id
   let escaped = ''
   for (const byte of Buffer.from(id, 'utf8')) {

@@ -45,7 +45,7 @@ export class SessionRegistry {
     session: NewSession,
     limits: SessionLimits,
   ): Promise<{ readonly record: SessionRecord; readonly ended: readonly string[] }> {
-    const { readEpoch: _, ...given } = session
+    const { readEpoch: _, knownEpoch: __, ...given } = session
     const record: SessionRecord = {
       ...given,
       state: 'active',
@@ -141,9 +141,15 @@ export class SessionRegistry {
     return answer.slice(1).map(String)
   }
 
-  async claim(ref: SessionRef, nonce: string, ttl: number): Promise<'CLAIMED' | 'BUSY' | 'HELD'> {
+  /** Takes the place of a session that is not here; the epoch is the user's. */
+  async claim(
+    ref: SessionRef,
+    nonce: string,
+    ttl: number,
+  ): Promise<{ readonly outcome: 'CLAIMED' | 'BUSY' | 'HELD'; readonly epoch: number }> {
     const answer = await this.#redis.run(claimScript, this.#keys(ref), [this.#now(), nonce, ttl])
-    return answer as 'CLAIMED' | 'BUSY' | 'HELD'
+    const [outcome, epoch] = answer as ['CLAIMED' | 'BUSY' | 'HELD', number]
+    return { outcome, epoch: Number(epoch) }
   }
 
   async unclaim(ref: SessionRef, nonce: string): Promise<void> {

@@ -57,6 +57,11 @@ export type NewSession = Omit<
 > & {
   /** The user's epoch when their credentials were read: after it was raised no session is made. Null for any. */
   readonly readEpoch: number | null
+  /**
+   * The user's epoch that Redis knows. A store that has a lower one has lost the end of all sessions since, e.g. in a
+   * failover to a replica that was behind: it raises its own to this one before it compares.
+   */
+  readonly knownEpoch: number
 }
 
 /** The end of all sessions of one user. */
@@ -69,7 +74,12 @@ export interface UserRevocation extends UserRef {
 /** A transaction of the app's, in the database of the store: a `pg` client that has begun one, or Kysely's. */
 export type SessionTransaction =
   | { query(text: string, values: unknown[]): Promise<{ readonly rows: unknown[] }> }
-  | { executeQuery(query: never): Promise<{ readonly rows: unknown[] }> }
+  | KyselyTransaction
+
+interface KyselyTransaction {
+  executeQuery(query: never): Promise<{ readonly rows: unknown[] }>
+  withoutPlugins?(): KyselyTransaction
+}
 
 export interface SessionLimits {
   readonly idle: number
@@ -116,7 +126,8 @@ export interface SessionStore {
   list(user: UserRef): Promise<readonly SessionRecord[]>
   /**
    * Sessions that were revoked within the last so many milliseconds: all, or those of one user. With a user it comes after
-   * whatever was begun for that user before, also where its caller was told that it failed.
+   * whatever was begun for that user before, also where its caller was told that it failed; it may reject while
+   * that goes on, and is asked again.
    */
   recentlyRevoked(withinMs: number, user?: UserRef): Promise<readonly SessionRef[]>
   /** Deletes sessions that ended longer ago than so many milliseconds. An authority calls it once an hour. */

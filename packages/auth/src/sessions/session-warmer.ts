@@ -81,9 +81,9 @@ export class SessionWarmer {
     try {
       while (performance.now() < until) {
         const nonce = randomBytes(9).toString('base64url')
-        const claim = await this.#registry.claim(ref, nonce, claimTtl)
-        if (claim === 'HELD') return
-        if (claim === 'CLAIMED') {
+        const { outcome } = await this.#registry.claim(ref, nonce, claimTtl)
+        if (outcome === 'HELD') return
+        if (outcome === 'CLAIMED') {
           if (await this.#fill(ref, nonce, until)) return
         } else {
           await delay(5 + Math.random() * 20)

@@ -117,17 +117,21 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
       [{ roles: 'admin' }, 'signIn.roles: a text is not a list'],
       [{ permissions: [1] }, 'signIn.permissions[0]: give a text'],
       [{ amr: { pwd: true } }, 'signIn.amr: an object is not a list'],
-      [{ roles: Array.from({ length: 500 }, (_, index) => `role-${index}`) }, 'more than the 4096'],
+      [{ roles: Array.from({ length: 500 }, (_, index) => `role-${index}`) }, 'more than the 3584'],
+      [{ amr: Array.from({ length: 100 }, (_, index) => `way-${index}`) }, 'more than the 512'],
       [{ device: { nmae: 'x' } }, 'Did you mean "name"?'],
       [{ device: { name: 7 } }, 'signIn.device.name'],
     ]
     for (const [user, message] of wrong) await expect(auth.signIn(user)).rejects.toThrow(message)
     expect(await auth.authority.list({ userId: 'alice', tenantId: auth.tenantId })).toEqual([])
-    const most = Array.from({ length: 70 }, (_, index) => `${'role'.repeat(13)}${index}`)
+    const most = Array.from({ length: 60 }, (_, index) => `${'role'.repeat(13)}${index}`)
     const tokens = await auth.signIn({ roles: most })
     expect((await auth.manager.authenticate(bearer(tokens.accessToken))).roles).toEqual(most)
     const refused = auth.authority.stepUp(tokens.refreshToken, { aal: 2, amr: 'otp' as never })
     await expect(refused).rejects.toThrow('stepUp.amr: a text is not a list')
+    // What the session has counts too.
+    const more = auth.authority.stepUp(tokens.refreshToken, { aal: 2, amr: ['otp'], permissions: most })
+    await expect(more).rejects.toThrow('stepUp: roles and permissions take')
     expect(await codeOf(auth.authority.refresh(tokens.refreshToken))).toBe('resolved')
   })
 

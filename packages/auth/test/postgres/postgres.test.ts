@@ -273,7 +273,7 @@ describe('createPostgresSessionStore', () => {
       const ids = { sessionId, tenantId: 'prune', userId: 'u' }
       const token = { generation: 1, refreshId: 'r', refreshHash: 'h', previousId: null, previousHash: null }
       const rest = { graceAllowed: true, aal: 1, amr: [], roles: [], permissions: [], device: {}, jkt: null }
-      const any = { readEpoch: null }
+      const any = { readEpoch: null, knownEpoch: 0 }
       await store.create(
         { ...ids, ...token, ...rest, ...any },
         { idle: 1_000, absolute: 10_000, maxSessionsPerUser: 9 },
@@ -290,6 +290,33 @@ describe('createPostgresSessionStore', () => {
     expect(await store.recentlyRevoked(1_000)).toEqual([
       { sessionId: 'revoked', tenantId: 'prune', userId: 'u' },
     ])
+  })
+
+  it('deletes any number of them, in statements that each stay short', async () => {
+    const store = database.store()
+    await database.pool.query(`
+      insert into auth_sessions (id, tenant_id, user_id, generation, refresh_id, refresh_hash, grace_allowed, rotated_at, created_at,
+        authenticated_at, expires_at, absolute_expires_at, epoch, aal, amr, roles, permissions, device)
+      select 'old-' || n, 'many', 'u', 1, 'r', 'h', true, 0, 0, 0, 1, 1, 0, 1, '{}', '{}', '{}', '{}' from generate_series(1, 10001) n`)
+    expect(await store.prune('1h')).toBe(10_001)
+  })
+
+  it('lets a user sign in whose store has lost an end of all sessions that Redis knows', async () => {
+    const store = database.store()
+    await using auth = await createTestAuth({ redis, authority: { store } })
+    const { session, refreshToken } = await auth.signIn()
+    await auth.authority.revokeAll(session)
+    // As a replica says that was behind.
+    await database.pool.query('update auth_sessions set revoked_at = null where id = $1', [session.sessionId])
+    await database.pool.query('delete from auth_session_epochs where user_id = $1', [session.userId])
+    const epoch = await auth.authority.epochOf(session)
+    expect(epoch).toBe(1)
+    const again = await auth.signIn({ userId: session.userId, epoch })
+    expect(await codeOf(auth.manager.authenticate({ scheme: 'bearer', token: again.accessToken }))).toBe(
+      'resolved',
+    )
+    expect(await codeOf(auth.authority.refresh(refreshToken))).toBe('ERR_AUTH_REFRESH_REVOKED')
+    expect(await store.epochOf(session)).toBe(1)
   })
 
   it('finds a session only by all of its ids', async () => {

@@ -1,5 +1,6 @@
 import type { PoolClient } from 'pg'
 import type { Redis } from 'ioredis'
+import { CamelCasePlugin, Kysely, PostgresDialect } from 'kysely'
 import { until } from '@quintet/test-kit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createTestAuth, type TestAuth } from '../../src/testing.ts'
@@ -55,6 +56,53 @@ describe('revokeWithin', () => {
       { reason: 'removed' },
       { reason: 'removed' },
     ])
+  })
+
+  it('ends them in a Kysely that renames columns', async () => {
+    await using auth = await kit()
+    const [alice, bob] = await Promise.all(['alice', 'bob'].map((userId) => auth.signIn({ userId })))
+    const users = [alice, bob].map((tokens) => tokens?.session as NonNullable<typeof alice>['session'])
+    const db = new Kysely<object>({
+      dialect: new PostgresDialect({ pool: database.pool }),
+      plugins: [new CamelCasePlugin()],
+    })
+    const pending = await db.transaction().execute((trx) => auth.authority.revokeWithin(trx, users))
+    expect(await pending.announce()).toBe(true)
+    for (const session of users) expect(await redis.hget(sessionKey(session), 'st')).toBe('r')
+    expect(auth.events.filter(({ type }) => type === 'user.sessions-revoked')).toMatchObject(
+      users.map(({ tenantId, userId, sessionId }) => ({ tenantId, userId, sessionIds: [sessionId] })),
+    )
+  })
+
+  it('holds up no other revocation that Redis has missed, however many transactions are open', async () => {
+    let away = false
+    const fragile = new Proxy(redis, {
+      get(target, name) {
+        if (away && (name === 'evalsha' || name === 'eval')) return () => Promise.reject(new Error('away'))
+        const member: unknown = Reflect.get(target, name)
+        return typeof member === 'function' ? (member.bind(target) as unknown) : member
+      },
+    })
+    await using auth = await createTestAuth({ redis: fragile, authority: { store: database.store() } })
+    const victim = await auth.signIn({ userId: 'victim' })
+    const open = await Promise.all(
+      Array.from({ length: 12 }, async (_, n) => {
+        const transaction = await begin()
+        await auth.authority.revokeWithin(transaction, { tenantId: auth.tenantId, userId: `moved-${n}` })
+        return transaction
+      }),
+    )
+    away = true
+    expect(await codeOf(auth.authority.revoke(victim.session))).toBe('ERR_AUTH_UNAVAILABLE')
+    away = false
+    const begun = performance.now()
+    await until(async () => (await redis.hget(sessionKey(victim.session), 'st')) === 'r')
+    // Each of those steps would have waited for a lock for as long as a statement may take, which is 5 s here.
+    expect(performance.now() - begun).toBeLessThan(4_000)
+    for (const transaction of open) {
+      await transaction.query('rollback')
+      transaction.release()
+    }
   })
 
   it('tells Redis by itself of a transaction whose owner says nothing', async () => {

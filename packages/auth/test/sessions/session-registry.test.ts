@@ -36,6 +36,7 @@ const newSession = (): NewSession => ({
   device: {},
   jkt: null,
   readEpoch: null,
+  knownEpoch: 0,
 })
 const limits = { idle: 60_000, absolute: 120_000, maxSessionsPerUser: 10 }
 
@@ -61,6 +62,13 @@ describe('advance', () => {
     expect((await registry.read(record)).record).toMatchObject({ generation: 1 })
   })
 
+  it('lets the tombstone of a session win', async () => {
+    const { record } = await registry.create(newSession(), limits)
+    await registry.revoke(record, 'test')
+    expect(await registry.advance({ ...record, generation: 2 })).toBe('REVOKED')
+    expect(await redis.hget(sessionKey(record), 'st')).toBe('r')
+  })
+
   it('goes on with a session that outlived the end of the others, where a failover has taken that back', async () => {
     const { record } = await registry.create(newSession(), limits)
     // The next session that is started brings the epoch of the store.
@@ -72,7 +80,7 @@ describe('advance', () => {
   it('throws away the claim of somebody who may have read the generation before', async () => {
     const { record } = await registry.create(newSession(), limits)
     await redis.del(sessionKey(record))
-    expect(await registry.claim(record, 'nonce', 2_000)).toBe('CLAIMED')
+    expect(await registry.claim(record, 'nonce', 2_000)).toEqual({ outcome: 'CLAIMED', epoch: 0 })
     expect(await registry.advance({ ...record, generation: 2 })).toBe('COLD')
     expect(await registry.fill(record, 'nonce', { record, userEpoch: 0 })).toBe('LOST')
     expect((await registry.read(record)).record).toBeUndefined()
@@ -118,7 +126,7 @@ describe('fill', () => {
     await registry.claim(record, 'nonce', 2_000)
     await registry.revokeAll(record, 'test', { kept: record.sessionId, epoch: 1, ttl: 60_000 })
     expect(await registry.fill(record, 'nonce', { record, userEpoch: 0 })).toBe('LOST')
-    expect(await registry.claim(record, 'again', 2_000)).toBe('CLAIMED')
+    expect(await registry.claim(record, 'again', 2_000)).toEqual({ outcome: 'CLAIMED', epoch: 1 })
     expect(await registry.fill(record, 'again', { record: { ...record, epoch: 1 }, userEpoch: 1 })).toBe('OK')
   })
 

@@ -11,12 +11,13 @@ export interface KyselyExecutor {
   executeQuery(
     query: never,
   ): Promise<{ readonly rows: unknown[]; readonly numAffectedRows?: bigint | undefined }>
+  withoutPlugins?(): KyselyExecutor
 }
 
 /** The transaction in which something is written: a `pg` client that has begun one, or Kysely's. */
 export type SqlExecutor = PgExecutor | KyselyExecutor
 
-/** Runs a statement and returns its rows. */
+/** Runs a statement and returns its rows. The plugins of a Kysely do not see it: one may rename the columns. */
 export async function execute<Row>(
   executor: SqlExecutor,
   text: string,
@@ -29,7 +30,8 @@ export async function execute<Row>(
       query: { kind: 'RawNode', sqlFragments: [text], parameters: [] },
       queryId: { queryId: 'quintet-queue' },
     }
-    return (await executor.executeQuery(query as never)).rows as Row[]
+    const plain = executor.withoutPlugins?.() ?? executor
+    return (await plain.executeQuery(query as never)).rows as Row[]
   }
   return (await executor.query(text, values)).rows as Row[]
 }
