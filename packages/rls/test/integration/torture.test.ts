@@ -17,15 +17,18 @@ beforeAll(async () => {
 })
 afterAll(() => fixture.drop())
 
-describe('100,000 statements of 16 tenants on two connections', () => {
+/** `QUINTET_TORTURE=100000` is the long form. */
+const statements = Number(process.env['QUINTET_TORTURE'] ?? 20_000)
+
+describe(`${statements} statements of 16 tenants on two connections`, () => {
   it(
     'leak nothing among errors, timeouts, cancellations and killed backends',
     { timeout: 180_000 },
     async () => {
-      const { right, wrong, failed, victims } = await tortureTwoConnections(fixture, 100_000, {}, {})
+      const { right, wrong, failed, victims } = await tortureTwoConnections(fixture, statements, {}, {})
       expect(wrong).toBe(0)
       expect(victims).toBeGreaterThan(0)
-      expect(right).toBeGreaterThan(80_000)
+      expect(right).toBeGreaterThan(statements * 0.8)
       expect(failed).toBeGreaterThan(0)
     },
   )
@@ -36,11 +39,11 @@ describe.each<[string, Partial<RlsPoolOptions>, PoolConfig]>([
   ['a memory of three statements', { maxPreparedStatements: 3 }, {}],
   ['explicit transactions', { protocol: 'transaction' }, {}],
   ['pipelined connections', {}, { pipeline: true } as PoolConfig],
-])('5,000 statements with %s', (_, options, config) => {
+])('3,000 statements with %s', (_, options, config) => {
   it('leak nothing', { timeout: 60_000 }, async () => {
-    const { right, wrong } = await tortureTwoConnections(fixture, 5_000, options, config)
+    const { right, wrong } = await tortureTwoConnections(fixture, 3_000, options, config)
     expect(wrong).toBe(0)
-    expect(right).toBeGreaterThan(3_000)
+    expect(right).toBeGreaterThan(2_000)
   })
 })
 
@@ -101,10 +104,10 @@ describe.skipIf(!hasPgBouncer)(
 
     it('20 connections on 2 of the server leak nothing', { timeout: 120_000 }, async () => {
       const pool = fixture.pool({ preparedStatements: false }, { connectionString: url, max: 20 })
-      const { right, wrong } = await torture(pool, 10_000, 40, false)
+      const { right, wrong } = await torture(pool, 4_000, 40, false)
       await pool.end()
       expect(wrong).toBe(0)
-      expect(right).toBeGreaterThan(8_000)
+      expect(right).toBeGreaterThan(3_200)
     })
   },
 )

@@ -14,9 +14,10 @@ beforeAll(async () => {
 })
 afterAll(() => fixture.drop())
 
-describe('a pool whose connections were lost without a word', () => {
+// Each test waits for time limits, with a proxy and a pool of its own.
+describe.concurrent('connections that were lost without a word', () => {
   it.each([['auto'], ['transaction']] as const)(
-    'works again after the read timeout, and ends, in protocol %s',
+    'work again after the read timeout, and end, in protocol %s',
     { timeout: 30_000 },
     async (protocol) => {
       await using proxy = await startSilentProxy(fixture.url)
@@ -40,24 +41,24 @@ describe('a pool whose connections were lost without a word', () => {
       await pool.end()
     },
   )
-})
 
-describe('the role check of a server that does not answer', () => {
-  it('fails within its time, and the next statement asks again', { timeout: 30_000 }, async () => {
-    await using proxy = await startSilentProxy(fixture.url)
-    const raw = fixture.pgPool({ connectionString: proxy.through(fixture.url), max: 1 })
-    await raw.query('select 1')
-    const pool = createRlsPool(raw, { role: fixture.roles.tenant })
-    proxy.fallSilent()
-    const titles = () => runWithRlsContext(contextA, () => pool.query('select title from notes'))
-    await expect(titles()).rejects.toMatchObject({ code: 'ERR_RLS_DATABASE_UNAVAILABLE' })
-    expect((await titles()).rowCount).toBe(2)
-  })
-})
-
-describe('openDatabase whose connections were lost without a word', () => {
   it(
-    'gives aborted calls their reason at once, serves the next ones, and ends',
+    'fail the role check within its time, and the next statement asks again',
+    { timeout: 30_000 },
+    async () => {
+      await using proxy = await startSilentProxy(fixture.url)
+      const raw = fixture.pgPool({ connectionString: proxy.through(fixture.url), max: 1 })
+      await raw.query('select 1')
+      const pool = createRlsPool(raw, { role: fixture.roles.tenant })
+      proxy.fallSilent()
+      const titles = () => runWithRlsContext(contextA, () => pool.query('select title from notes'))
+      await expect(titles()).rejects.toMatchObject({ code: 'ERR_RLS_DATABASE_UNAVAILABLE' })
+      expect((await titles()).rowCount).toBe(2)
+    },
+  )
+
+  it(
+    'give aborted calls of openDatabase their reason at once, serve the next ones, and end',
     { timeout: 60_000 },
     async () => {
       await using proxy = await startSilentProxy(fixture.url)
