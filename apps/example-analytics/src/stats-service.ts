@@ -1,4 +1,6 @@
+import { anyOf, hasPermission } from '@quintet/auth'
 import { service, withServices } from '@quintet/core'
+import type { Scope } from '@quintet/example-platform/scopes'
 import { z } from 'zod'
 import { countsOf } from './counts.ts'
 import type { AnalyticsServices } from './services.ts'
@@ -11,7 +13,7 @@ const Day = z.iso.date()
 export const stats = service('stats', {
   counts: procedure(
     {
-      access: 'authenticated',
+      access: anyOf('authenticated', hasPermission('stats:read' satisfies Scope)),
       description:
         "How many events of each topic the caller's tenant has: over all days or those of a range, in all or by day or month.",
       input: z

@@ -133,6 +133,10 @@ async function exportOwn(
       from tickets t join subject using (tenant_id)
       where t.kind = 'invitation' and coalesce(subject.user_id, invited_by) = invited_by
       union all
+      select 3, m.id::text, jsonb_build_object('kind', 'machine', 'name', name, 'scopes', scopes, 'addedBy', added_by,
+        'addedAt', added_at, 'expiresAt', expires_at, 'lastUsedAt', last_used_at)
+      from machines m join subject using (tenant_id) where coalesce(subject.user_id, added_by) = added_by
+      union all
       select 4, id::text, jsonb_build_object('kind', 'audit', 'type', type, 'actor', actor_id, 'user', a.user_id,
         'address', address, 'email', email, 'at', a.created_at)
       from audit_events a join subject using (tenant_id)

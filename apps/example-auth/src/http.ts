@@ -4,6 +4,7 @@ import { account } from './account-service.ts'
 import { forgetOld } from './audit.ts'
 import { verificationRoutes } from './email-verification.ts'
 import { collector } from './export.ts'
+import { machines } from './machines-service.ts'
 import { members } from './members-service.ts'
 import { oauthRoutes } from './oauth-routes.ts'
 import { platform } from './platform-service.ts'
@@ -21,7 +22,7 @@ const outbox: Transport = {
 }
 
 export default defineProcess({
-  services: [account, members, platform, secondFactor],
+  services: [account, members, machines, platform, secondFactor],
   routes: [...oauthRoutes, ...sessionRoutes, ...secondFactorRoutes, ...accountRoutes, ...verificationRoutes],
   workers: [outbox, eraser, collector],
   hooks: {

@@ -1,5 +1,7 @@
 import { serveJwks, tokenResponse } from '@quintet/auth'
 import { isQuintetError, QuintetError, type Route, withServices } from '@quintet/core'
+import { scopes } from '@quintet/example-platform/scopes'
+import { grantMachine } from './client-credentials.ts'
 import type { AuthServices } from './services.ts'
 import { keyOf } from './session-routes.ts'
 
@@ -27,10 +29,11 @@ const metadata = route({
         token_endpoint: `${publicUrl}/token`,
         introspection_endpoint: `${publicUrl}/introspect`,
         revocation_endpoint: `${publicUrl}/revoke`,
-        token_endpoint_auth_methods_supported: ['none'],
+        token_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post'],
         revocation_endpoint_auth_methods_supported: ['none'],
         response_types_supported: [],
-        grant_types_supported: ['refresh_token'],
+        grant_types_supported: ['refresh_token', 'client_credentials'],
+        scopes_supported: scopes,
         dpop_signing_alg_values_supported: ['ES256', 'EdDSA'],
       },
       { headers: { 'cache-control': 'public, max-age=3600' } },
@@ -58,14 +61,17 @@ const token = route({
   method: 'POST',
   pattern: '/token',
   access: 'public',
-  description: 'Exchanges a refresh token for new tokens (RFC 6749 section 6).',
+  description: 'Tokens for a refresh token (RFC 6749 section 6), or for the key of a machine (section 4.4).',
   maxRequestSize: '16kb',
-  handler: async (request, { services }) => {
+  handler: async (request, { services, client }) => {
     const form = await readForm(request)
-    if (oneOf(form, 'grant_type') !== 'refresh_token') return refusedGrant('unsupported_grant_type')
-    const refreshToken = oneOf(form, 'refresh_token')
+    const grant = oneOf(form, 'grant_type')
+    if (grant !== 'refresh_token' && grant !== 'client_credentials')
+      return refusedGrant('unsupported_grant_type')
     try {
       const key = await keyOf(request, services)
+      if (grant === 'client_credentials') return await grantMachine(services, request, form, client, key)
+      const refreshToken = oneOf(form, 'refresh_token')
       const tokens = await services.sessions.refresh(refreshToken, key)
       return tokenResponse({
         access_token: tokens.accessToken,

@@ -5,6 +5,7 @@ import { asSystem } from '@quintet/rls'
 import { sql, type Transaction } from 'kysely'
 import { assertCaller, changeAccounts } from './account-change.ts'
 import { recordAudit } from './audit.ts'
+import { deleteMachines } from './machines.ts'
 import type { Role } from './roles.ts'
 import type { AuthTables } from './schema.ts'
 import type { AuthServices } from './services.ts'
@@ -25,6 +26,7 @@ export async function removeUser(
   await changeAccounts(services, tenantId, 'remove a user', async ({ trx, endSessions }) => {
     await assertCaller(trx, principal, confirmed ?? { role: 'owner' })
     await keepOwner(trx, tenantId, userId)
+    const added = await deleteMachines(trx, tenantId, { addedBy: userId })
     const removed = await trx
       .deleteFrom('users')
       .where('tenant_id', '=', tenantId)
@@ -36,7 +38,7 @@ export async function removeUser(
     await deleteTenantExports(trx, tenantId)
     await services.events.publish(trx, 'account.user-removed', { userId }, { principal })
     await recordAudit(trx, { tenantId, type: 'user.removed', actorId: principal.userId, userId })
-    await endSessions([userId], { reason: 'user removed' })
+    await endSessions([userId, ...added], { reason: 'user removed' })
   })
 }
 
@@ -49,6 +51,7 @@ export async function removeTenant(
   const { tenantId } = principal
   await changeAccounts(services, tenantId, 'remove a tenant', async ({ trx, endSessions }) => {
     await assertCaller(trx, principal, { role: 'owner', epoch })
+    const added = await deleteMachines(trx, tenantId)
     const removed = await trx
       .deleteFrom('users')
       .where('tenant_id', '=', tenantId)
@@ -62,13 +65,13 @@ export async function removeTenant(
       await services.events.publish(trx, 'account.user-removed', { userId }, { principal })
     await services.events.publish(trx, 'account.tenant-removed', {}, { principal })
     await recordAudit(trx, { tenantId, type: 'tenant.removed', actorId: principal.userId })
-    await endSessions(userIds, { reason: 'tenant removed' })
+    await endSessions([...userIds, ...added], { reason: 'tenant removed' })
   })
 }
 
 /**
  * Gives a user of the caller's tenant other roles; their sessions end, and with the role of an owner the invitations that they
- * have sent and the exports of the tenant that they have asked for. The other apps hear of it.
+ * have sent, the machines that they have added and the exports of the tenant that they have asked for. The other apps hear of it.
  *
  * @throws QuintetError `ERR_ACCOUNT_NO_USER` (not-found), `ERR_ACCOUNT_LAST_OWNER` (conflict).
  */
@@ -81,6 +84,7 @@ export async function setRoles(
   const { tenantId } = principal
   await changeAccounts(services, tenantId, 'change the roles of a user', async ({ trx, endSessions }) => {
     await assertCaller(trx, principal, { role: 'owner' })
+    const ended = [userId]
     if (!roles.includes('owner')) {
       await keepOwner(trx, tenantId, userId)
       await trx
@@ -89,6 +93,7 @@ export async function setRoles(
         .where('invited_by', '=', userId)
         .execute()
       await deleteTenantExports(trx, tenantId, userId)
+      ended.push(...(await deleteMachines(trx, tenantId, { addedBy: userId })))
     }
     const { numUpdatedRows } = await trx
       .updateTable('users')
@@ -101,7 +106,7 @@ export async function setRoles(
     const told = { userId, roles: [...roles] }
     await services.events.publish(trx, 'account.roles-changed', told, { principal })
     await recordAudit(trx, { tenantId, type: 'roles.changed', actorId: principal.userId, userId })
-    await endSessions([userId], { reason: 'roles changed' })
+    await endSessions(ended, { reason: 'roles changed' })
   })
 }
 

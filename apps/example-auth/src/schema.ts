@@ -79,6 +79,19 @@ export interface AuthTables {
     user_id: string
     code_hash: Buffer
   }
+  /** Clients that act for no user. Tenants have no right to this table. */
+  machines: {
+    id: string
+    tenant_id: string
+    name: string
+    scopes: string[]
+    key_hash: Buffer
+    key_prefix: string
+    added_by: string
+    added_at: CreatedAt
+    expires_at: ColumnType<Date, unknown, never>
+    last_used_at: ColumnType<Date | null, never, Date>
+  }
   /** Of `@quintet/auth`: how often all sessions of a user were ended. */
   auth_session_epochs: {
     tenant_id: string

@@ -132,7 +132,8 @@ function selectCredentials(db: Kysely<AuthTables>) {
     .where('tenants.removed_at', 'is', null)
 }
 
-function epochOf(table: string) {
+/** How often all sessions of the subject of a row were ended. */
+export function epochOf(table: string) {
   const row = sql.table(table)
   return sql<number>`coalesce((select e.epoch from auth_session_epochs e
     where e.tenant_id = ${row}.tenant_id::text and e.user_id = ${row}.id::text), 0)`

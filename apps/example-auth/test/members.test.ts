@@ -575,7 +575,7 @@ describe('tokens', () => {
     ).json()) as Record<string, unknown>
     expect(metadata).toMatchObject({
       issuer: 'https://auth.test.example',
-      grant_types_supported: ['refresh_token'],
+      grant_types_supported: ['refresh_token', 'client_credentials'],
     })
     const path = new URL(String(metadata['token_endpoint'])).pathname.replace('/api/auth', '')
     const ask = async (members: Record<string, string>): Promise<[number, Record<string, unknown>]> => {

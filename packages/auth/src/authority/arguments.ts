@@ -72,6 +72,7 @@ const signInSpec = {
   device: option.nested(deviceSpec).map(withoutAbsent),
   jkt: thumbprint.optional(),
   epoch: option.count().optional(),
+  clientId: id.optional(),
 }
 
 /** @throws TypeError naming what is wrong. */

@@ -118,7 +118,7 @@ class Authority implements SessionAuthority {
       this.#audit({ type: 'session.revoked', ...ref, sessionId, reason: 'too-many-sessions' }),
     )
     this.#audit({ type: 'session.created', ...ref, aal: record.aal, amr: record.amr })
-    return await this.#issuer.issue(record, token)
+    return await this.#issuer.issue(record, token, user.clientId)
   }
 
   async refresh(refreshToken: string, options: RefreshOptions = {}): Promise<SessionTokens> {

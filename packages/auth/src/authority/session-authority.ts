@@ -17,6 +17,11 @@ export interface SignIn {
   readonly aal?: number
   readonly device?: Device
   /**
+   * The `client_id` of the access token in place of the issuer's own; the same as `userId` for a machine that acts for no user,
+   * whose refresh token is to be thrown away. @see RFC 9068 section 2.2
+   */
+  readonly clientId?: string
+  /**
    * What `epochOf` said before the credentials were read: where all sessions of the user have been ended since, for a new
    * password, other roles or the end of the account, no session is made. @defaultValue not compared
    */

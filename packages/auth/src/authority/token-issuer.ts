@@ -29,8 +29,12 @@ export class TokenIssuer {
   }
 
   /** An access token for what the session is now, beside its refresh token. */
-  async issue(record: SessionRecord, token: RefreshToken): Promise<SessionTokens> {
-    const { keys, codec, bindingKey, issuer, audience, clientId, accessTtl, clock } = this.#options
+  async issue(
+    record: SessionRecord,
+    token: RefreshToken,
+    clientId = this.#options.clientId,
+  ): Promise<SessionTokens> {
+    const { keys, codec, bindingKey, issuer, audience, accessTtl, clock } = this.#options
     const now = clock.now()
     const expiresAt = Math.min(now + accessTtl, record.absoluteExpiresAt)
     const fp = fingerprint(bindingKey, record.tenantId, record.sessionId, record.refreshId)

@@ -7,10 +7,10 @@ import type { Principal, UserPrincipal, SystemPrincipal } from './principal.ts'
  * refused when it is defined.
  *
  * - `'public'`: everybody, also without credentials, or with some that do not verify.
- * - `'authenticated'`: every signed-in user.
+ * - `'authenticated'`: every signed-in user, but no machine.
  * - `'system'`: only Quintet's own work (jobs, sibling processes), never a user.
  * - `{ roles }`: a signed-in user with at least one of them.
- * - `{ permissions }`: a signed-in user with all of them.
+ * - `{ permissions }`: a signed-in user, or a machine, with all of them.
  * - `{ allow }`: a signed-in user for whom the predicate returns true. It runs after authentication and
  *   before the input is read.
  */
@@ -60,6 +60,11 @@ function isNonEmptyList(value: unknown): boolean {
   )
 }
 
+/** A client that acts for itself and for no user, whose permissions are all that it has (RFC 9068 section 2.2). */
+function isMachine({ userId, claims }: UserPrincipal): boolean {
+  return claims['client_id'] === userId
+}
+
 /** Decides a rule: `'granted'`, or which of the two refusals the caller gets. */
 export function decideAccess(
   rule: AccessRule,
@@ -69,7 +74,7 @@ export function decideAccess(
   if (principal.kind === 'anonymous') return 'unauthenticated'
   if (rule === 'system') return principal.kind === 'system' ? 'granted' : 'forbidden'
   if (principal.kind !== 'user') return 'forbidden'
-  if (rule === 'authenticated') return 'granted'
+  if (rule === 'authenticated') return isMachine(principal) ? 'forbidden' : 'granted'
   if ('roles' in rule)
     return rule.roles.some((role) => principal.roles.includes(role)) ? 'granted' : 'forbidden'
   if ('permissions' in rule)

@@ -102,3 +102,11 @@ describe('assertAccessRule', () => {
     expect(() => assertAccessRule(rule, 'objects.list')).toThrow('objects.list: ')
   })
 })
+
+it('lets a machine do what its permissions say, and nothing that any user may', () => {
+  const machine = testUser({ userId: 'm', permissions: ['a'], claims: { client_id: 'm' } })
+  expect(decideAccess('authenticated', machine)).toBe('forbidden')
+  expect(decideAccess({ permissions: ['a'] }, machine)).toBe('granted')
+  expect(decideAccess({ permissions: ['b'] }, machine)).toBe('forbidden')
+  expect(decideAccess('public', machine)).toBe('granted')
+})

@@ -1,12 +1,18 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ClientInfo, QuintetError } from '@quintet/core'
 import { problemHeaders, requestIdOf, statusOf, traceparentOf } from '@quintet/core/http'
-import { toQuintetError, type Credentials, type IncomingCall, type Operation } from '@quintet/core/kit'
+import {
+  noCredentials,
+  toQuintetError,
+  type Credentials,
+  type IncomingCall,
+  type Operation,
+} from '@quintet/core/kit'
 import { describeKind } from '../request/describe-kind.ts'
 import { deadlineOf } from '../request/call-headers.ts'
 import { serverStatuses, toProblem } from '../problem.ts'
 import { chooseCoding, createCompressor } from '../request/content-coding.ts'
-import { challengeOf, credentialsOf, presentedScheme } from '../request/credentials.ts'
+import { challengeOf, credentialsOf, isBasic, presentedScheme } from '../request/credentials.ts'
 import { declaredLength } from '../request/read-body.ts'
 import type { Site } from './site.ts'
 
@@ -69,10 +75,14 @@ export class Exchange {
     return new HttpCall(
       this,
       operation,
-      this.credentials(),
+      operation.access === 'public' && this.#isForRoute() ? noCredentials : this.credentials(),
       traceparentOf(headers['traceparent']),
       deadlineOf(headers['x-deadline-ms'], headers['x-timeout-ms'], streams),
     )
+  }
+
+  #isForRoute(): boolean {
+    return this.site.options.credentials === undefined && isBasic(this.request)
   }
 
   /** The credentials of the request. One object for all its calls: a proof of possession is good for one request. */

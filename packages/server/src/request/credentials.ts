@@ -41,6 +41,11 @@ export function credentialsOf(request: IncomingMessage, proxies: TrustedProxies)
   }
 }
 
+/** True for a client that authenticates with an id and a secret: what a public route makes of it is its own business (RFC 6749 section 2.3.1). */
+export function isBasic({ headers: { authorization } }: IncomingMessage): boolean {
+  return /^basic /i.test(authorization ?? '')
+}
+
 /** The scheme in which a request gives its credentials, be they well-formed or not. */
 export function presentedScheme({ headers: { authorization } }: IncomingMessage): Credentials['scheme'] {
   if (authorization === undefined) return 'none'

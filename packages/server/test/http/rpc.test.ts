@@ -100,6 +100,12 @@ describe('POST /rpc/<service>/<procedure>', () => {
     expect((await app.post('/rpc/math/mine', undefined, { authorization })).status).toBe(status)
   })
 
+  it('leaves Basic to a public operation, which is called by no one then', async () => {
+    await using app = await serve()
+    const answer = await app.post('/rpc/math/add', { a: 1, b: 2 }, { authorization: 'Basic YTpi' })
+    expect(answer.status).toBe(200)
+  })
+
   it('hands a DPoP proof on with the method and the URL', async () => {
     await using app = await serve()
     const answer = await app.post('/rpc/math/mine?x=1', undefined, {
