@@ -20,19 +20,13 @@ import { createAudit } from '../audit.ts'
 import { dpopVerifier, type DpopVerifier } from '../dpop/dpop-verifier.ts'
 import { AuthError, Refusal, type AuthErrorCode } from '../errors.ts'
 import { challengeOf } from '../http/challenge.ts'
-import {
-  isId,
-  isSessionId,
-  sessionKey,
-  sessionKeyPrefix,
-  type SessionRef,
-  type UserRef,
-} from '../sessions/session-keys.ts'
+import { sessionKeyPrefix, type UserRef } from '../sessions/session-keys.ts'
 import { BoundedRedis } from '../sessions/session-redis.ts'
 import { SessionRegistry } from '../sessions/session-registry.ts'
 import { SessionWarmer } from '../sessions/session-warmer.ts'
 import type { AccessClaims } from '../tokens/access-claims.ts'
-import type { TokenVerifier, VerifiedToken } from '../tokens/token-verifier.ts'
+import type { TokenVerifier } from '../tokens/token-verifier.ts'
+import { bindPrincipal, BoundTokens, invalidToken, refOf, type Confirmation } from './bound-tokens.ts'
 import { toIntrospection, type Introspection } from './introspection.ts'
 import {
   resolveManagerOptions,
@@ -41,13 +35,8 @@ import {
   type TrackedSessions,
 } from './manager-options.ts'
 import { SessionCheck, type BoundToken } from './session-check.ts'
-import {
-  isPlaceholder,
-  snapshotFields,
-  snapshotFieldsWithPrevious,
-  toSnapshot,
-  type SessionSnapshot,
-} from './session-snapshot.ts'
+import { SessionReader } from './session-reader.ts'
+import { snapshotFields, snapshotFieldsWithPrevious, type SessionSnapshot } from './session-snapshot.ts'
 import { SessionWatcher } from './session-watcher.ts'
 
 /** Verifies access tokens and the sessions behind them. */
@@ -111,9 +100,9 @@ export function createJwtAuthManager(options: JwtAuthManagerOptions): JwtAuthMan
 
 class Manager implements JwtAuthManager {
   readonly #verifier: TokenVerifier
-  readonly #redis: BoundedRedis
+  readonly #tokens: BoundTokens
   readonly #registry: SessionRegistry
-  readonly #warmer: SessionWarmer | undefined
+  readonly #sessions: SessionReader
   readonly #tracked: TrackedSessions | undefined
   /** What calls are answered from without reading the session; none when every call reads it. */
   readonly #remembered: TrackedSessions | undefined
@@ -122,13 +111,10 @@ class Manager implements JwtAuthManager {
   readonly #dpop: DpopVerifier
   readonly #clock: Clock
   readonly #logger: Logger
-  readonly #fields: readonly string[]
   readonly #lastSeen: number | undefined
   readonly #closing = new AbortController()
   #awaitsTrust = false
   #toldOfSecret = false
-  /** What was computed for a verified token; goes with it. */
-  readonly #bound = new WeakMap<VerifiedToken, BoundToken>()
   /** The keys of proofs, by the credentials of the request that they came with. */
   readonly #proven = new WeakMap<DpopCredentials, Promise<string>>()
 
@@ -140,27 +126,33 @@ class Manager implements JwtAuthManager {
     this.#clock = clock
     this.#logger = logger
     this.#lastSeen = lastSeen === false ? undefined : lastSeen
-    this.#redis = new BoundedRedis(options.sessionRedis, options.commandTimeout)
-    this.#registry = new SessionRegistry(this.#redis, tombstoneTtl, options.clock)
+    const redis = new BoundedRedis(options.sessionRedis, options.commandTimeout)
+    this.#registry = new SessionRegistry(redis, tombstoneTtl, options.clock)
     const grace = cnf === false ? 0 : cnf.grace
-    this.#fields = grace > 0 ? snapshotFieldsWithPrevious : snapshotFields
     this.#check = new SessionCheck(
       cnf === false ? [] : [cnf.secret, ...cnf.previousSecrets],
       grace,
       tolerance,
     )
-    this.#dpop = dpopVerifier(this.#redis, options.dpop, tolerance, clock)
-    this.#warmer =
-      sessionLookup === undefined
-        ? undefined
-        : new SessionWarmer(this.#registry, sessionLookup, (ref) => audit({ type: 'session.warmed', ...ref }))
+    this.#tokens = new BoundTokens(verifier, this.#check.binds)
+    this.#dpop = dpopVerifier(redis, options.dpop, tolerance, clock)
+    this.#sessions = new SessionReader({
+      redis,
+      fields: grace > 0 ? snapshotFieldsWithPrevious : snapshotFields,
+      warmer:
+        sessionLookup === undefined
+          ? undefined
+          : new SessionWarmer(this.#registry, sessionLookup, (ref) =>
+              audit({ type: 'session.warmed', ...ref }),
+            ),
+    })
     this.#watcher = new SessionWatcher(
       this.#check,
-      (token) => this.#readForWatch(token),
+      (token) => this.#sessions.readForWatch(token),
       clock,
       options.watchInterval,
     )
-    this.#tracked = options.track?.({ prefix: sessionKeyPrefix, load: (key) => this.#load(key) })
+    this.#tracked = options.track?.({ prefix: sessionKeyPrefix, load: (key) => this.#sessions.load(key) })
     this.#tracked?.onInvalidate((key) => this.#invalidated(key))
     this.#remembered = options.freshness === 'tracked' ? this.#tracked : undefined
     this.#recheckWhenTrusted()
@@ -188,10 +180,8 @@ class Manager implements JwtAuthManager {
     return this.#recall(credentials.token, this.#remembered)
   }
 
-  async epochOf(principal: UserPrincipal): Promise<number> {
-    const [state, epoch] = await this.#redis.hmget(sessionKey(refOf(principal)), ['st', 'ver'])
-    if (state === 'a') return Number(epoch)
-    throw new AuthError(state === 'r' ? 'ERR_AUTH_SESSION_REVOKED' : 'ERR_AUTH_SESSION_COLD')
+  epochOf(principal: UserPrincipal): Promise<number> {
+    return this.#sessions.epochOf(principal)
   }
 
   async hasEndedSince({ tenantId, userId }: UserRef, epoch: number): Promise<boolean> {
@@ -201,8 +191,8 @@ class Manager implements JwtAuthManager {
   watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable {
     if (principal.kind !== 'user' || principal.sessionId === null)
       return { [Symbol.dispose]: () => undefined }
-    const { cnf } = principal.claims as { readonly cnf?: { readonly fp?: string; readonly jkt?: string } }
-    return this.#watcher.watch(bind(principal, cnf), (end) => {
+    const { cnf } = principal.claims as { readonly cnf?: Confirmation }
+    return this.#watcher.watch(bindPrincipal(principal, cnf), (end) => {
       Promise.try(onEnd, end).catch((error: unknown) => {
         this.#logger.error({ err: error, end }, 'what was to happen at the end of a session failed')
       })
@@ -270,13 +260,7 @@ class Manager implements JwtAuthManager {
 
   /** Undefined when the long way must be taken, also to say what is wrong. */
   #recall(text: string, tracked: TrackedSessions): UserPrincipal | undefined {
-    let verified: VerifiedToken | undefined
-    try {
-      verified = this.#verifier.recall(text)
-    } catch {
-      return undefined
-    }
-    const token = verified && this.#bound.get(verified)
+    const token = this.#tokens.recall(text)
     if (token === undefined || token.jkt !== undefined) return undefined
     const session = tracked.peek(token.key)
     const now = this.#clock.now()
@@ -299,7 +283,7 @@ class Manager implements JwtAuthManager {
   }
 
   async #introspect(accessToken: string, signal: AbortSignal | undefined): Promise<Introspection> {
-    const token = await this.#verify(accessToken, signal)
+    const token = await this.#tokens.verify(accessToken, signal)
     await this.#assertAlive(token, 'strict', signal)
     return toIntrospection(token.principal.claims as unknown as AccessClaims)
   }
@@ -311,13 +295,14 @@ class Manager implements JwtAuthManager {
   ): Promise<Principal> {
     if (credentials.scheme === 'none') return anonymous
     if (credentials.scheme === 'attested') return credentials.principal
-    const token = await this.#verify(credentials.token, signal)
+    const token = await this.#tokens.verify(credentials.token, signal)
     if (credentials.scheme === 'bearer' && token.jkt !== undefined) {
-      throw invalid('A token that is bound to a key came as a bearer token.')
+      throw invalidToken('A token that is bound to a key came as a bearer token.')
     }
     const now = await this.#assertAlive(token, freshness, signal)
     if (credentials.scheme === 'dpop') {
-      if (token.jkt === undefined) throw invalid('A token without a key came with a proof of possession.')
+      if (token.jkt === undefined)
+        throw invalidToken('A token without a key came with a proof of possession.')
       if ((await this.#provenKey(credentials)) !== token.jkt) {
         throw new AuthError('ERR_AUTH_DPOP_INVALID', { cause: new Refusal('The proof is by another key.') })
       }
@@ -332,13 +317,13 @@ class Manager implements JwtAuthManager {
     freshness: AuthenticateOptions['freshness'],
     signal: AbortSignal | undefined,
   ): Promise<number> {
-    const session = freshness === 'strict' ? await this.#readOrWarm(token) : await this.#session(token)
+    const session = await this.#sessionOf(token, freshness)
     signal?.throwIfAborted()
     if (session === undefined) throw new AuthError('ERR_AUTH_SESSION_COLD')
     let now = this.#clock.now()
     let decision = this.#check.decide(token, session, now)
-    if (decision === 'superseded' && this.#warmer !== undefined && token.comparedFor !== session.refreshId) {
-      const truth = await this.#compared(token, session, this.#warmer)
+    if (decision === 'superseded') {
+      const truth = await this.#sessions.compared(token, session)
       signal?.throwIfAborted()
       now = this.#clock.now()
       decision = this.#check.decide(token, truth, now)
@@ -360,75 +345,14 @@ class Manager implements JwtAuthManager {
     return proven
   }
 
-  async #verify(text: string, signal: AbortSignal | undefined): Promise<BoundToken> {
-    const verified = this.#verifier.recall(text) ?? (await this.#verifier.verify(text, { signal }))
-    const known = this.#bound.get(verified)
-    if (known !== undefined) return known
-    const { claims } = verified
-    if (!isId(claims.sub) || !isId(claims.tid) || !isSessionId(claims.sid))
-      throw invalid('The token names a user, tenant or session by an id that is not accepted.')
-    if (this.#check.binds && claims.cnf?.fp === undefined) throw invalid('The token is not bound ("cnf.fp").')
-    const principal: UserPrincipal = Object.freeze({
-      kind: 'user',
-      userId: claims.sub,
-      tenantId: claims.tid,
-      sessionId: claims.sid,
-      roles: claims.roles,
-      permissions: claims.permissions,
-      expiresAt: claims.exp * 1_000,
-      claims: claims as unknown as Record<string, unknown>,
-    })
-    const token = bind(principal, claims.cnf)
-    this.#bound.set(verified, token)
-    return token
-  }
-
-  /** As fresh as the manager is set to. */
-  async #session(token: BoundToken): Promise<SessionSnapshot | undefined> {
-    if (this.#remembered === undefined) return await this.#readOrWarm(token)
-    return (await this.#remembered.get(token.key)) ?? (await this.#warmed(token))
-  }
-
-  async #readOrWarm(token: BoundToken): Promise<SessionSnapshot | undefined> {
-    return (await this.#load(token.key)) ?? (await this.#warmed(token))
-  }
-
-  /** While a session is being re-warmed it is neither there nor gone. @throws AuthError `ERR_AUTH_UNAVAILABLE` */
-  async #readForWatch(token: BoundToken): Promise<SessionSnapshot | undefined> {
-    const values = await this.#redis.hmget(token.key, this.#fields)
-    if (isPlaceholder(values)) throw new AuthError('ERR_AUTH_UNAVAILABLE')
-    return toSnapshot(values) ?? (await this.#warmed(token))
-  }
-
-  async #warmed(token: BoundToken): Promise<SessionSnapshot | undefined> {
-    if (this.#warmer === undefined) return undefined
-    await this.#warmer.warm(refOf(token.principal))
-    const session = await this.#load(token.key)
-    if (session !== undefined) return session
-    // Lost again at once: that says nothing about the session.
-    throw new AuthError('ERR_AUTH_UNAVAILABLE', {
-      cause: new Refusal('Redis lost the session while it was re-warmed.'),
-    })
-  }
-
-  /**
-   * The session after Redis was compared with the database: a Redis that was rolled back takes the newest token for
-   * one that was replaced. Once for a token and a state of the session: most such tokens are old indeed.
-   */
-  async #compared(
+  /** As fresh as it is asked for, or else as the manager is set to. */
+  #sessionOf(
     token: BoundToken,
-    before: SessionSnapshot,
-    warmer: SessionWarmer,
-  ): Promise<SessionSnapshot> {
-    await warmer.reproject(refOf(token.principal))
-    const session = await this.#load(token.key)
-    if (session === undefined) throw new AuthError('ERR_AUTH_SESSION_COLD')
-    if (session.refreshId === before.refreshId) token.comparedFor = before.refreshId
-    return session
-  }
-
-  async #load(key: string): Promise<SessionSnapshot | undefined> {
-    return toSnapshot(await this.#redis.hmget(key, this.#fields))
+    freshness: AuthenticateOptions['freshness'],
+  ): Promise<SessionSnapshot | undefined> {
+    return freshness === 'strict' || this.#remembered === undefined
+      ? this.#sessions.read(token)
+      : this.#sessions.readTracked(token, this.#remembered)
   }
 
   #markSeen(token: BoundToken, now: number): void {
@@ -441,27 +365,4 @@ class Manager implements JwtAuthManager {
       if (isFirst) token.seenAt = 0
     })
   }
-}
-
-function bind(
-  principal: UserPrincipal,
-  cnf: { readonly fp?: string; readonly jkt?: string } | undefined,
-): BoundToken {
-  return {
-    principal,
-    key: sessionKey(refOf(principal)),
-    fp: cnf?.fp,
-    jkt: cnf?.jkt,
-    boundTo: undefined,
-    comparedFor: undefined,
-    seenAt: 0,
-  }
-}
-
-function refOf({ tenantId, userId, sessionId }: UserPrincipal): SessionRef {
-  return { tenantId, userId, sessionId: sessionId ?? '' }
-}
-
-function invalid(reason: string): AuthError {
-  return new AuthError('ERR_AUTH_TOKEN_INVALID', { cause: new Refusal(reason) })
 }

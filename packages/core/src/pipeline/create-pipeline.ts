@@ -15,7 +15,7 @@ import { CallReports } from './call-reports.ts'
 import { CallsInProgress } from './calls-in-progress.ts'
 import { runInInvocation } from './current-invocation.ts'
 import { identifyCaller } from './identify-caller.ts'
-import type { Invocation, InvocationObserver, InvocationWrapper } from './invocation.ts'
+import type { InvocationObserver, InvocationWrapper } from './invocation.ts'
 import {
   pipelineDefaults,
   type CallSteps,
