@@ -6,6 +6,7 @@ import { moveMoney } from './steps/ledger.ts'
 import { turnMaintenanceOnAndOff } from './steps/maintenance.ts'
 import { storeAndTransform } from './steps/media.ts'
 import { hearEvents } from './steps/realtime.ts'
+import { standNoisyNeighbour } from './steps/neighbours.ts'
 import { killMedia } from './steps/recovery.ts'
 import { endSessions } from './steps/sessions.ts'
 import { stopInOrder } from './steps/shutdown.ts'
@@ -28,6 +29,7 @@ export async function playScenario(
     await keepTenantsApart(stage, steps, cast, media)
     await moveMoney(stage, steps, cast, listener)
     await checkAnalytics(stage, steps, cast)
+    await standNoisyNeighbour(stage, steps, cast)
     await exportEverything(steps, cast)
     await endSessions(stage, steps, cast)
     await turnMaintenanceOnAndOff(stage, steps, cast)

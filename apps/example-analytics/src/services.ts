@@ -19,7 +19,7 @@ export async function createAnalyticsServices(
   const redis = await openRedis(context)
   return {
     ...openDatabase<AnalyticsTables>(context),
-    verifier: createVerifier(context, redis),
+    verifier: createVerifier(context, redis, { commandTimeout: '1s' }),
     jobs: openQueue(context, redis),
     retentionDays: context.config.retentionDays,
   }

@@ -22,7 +22,7 @@ export async function createLedgerServices(context: SetupContext<LedgerConfig>):
   return {
     ...database,
     jobs,
-    verifier: createVerifier(context, redis),
+    verifier: createVerifier(context, redis, { commandTimeout: '1s' }),
     events: createEventBus({
       topics,
       queue: jobs,

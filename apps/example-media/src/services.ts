@@ -37,6 +37,7 @@ export async function createMediaServices(context: SetupContext<MediaConfig>): P
     quota: context.config.quota,
     // Connections and uploads end with the session of their user.
     verifier: createVerifier(context, redis, {
+      commandTimeout: '1s',
       track: (options) =>
         createTrackedCache({ client: redis.client('sessions'), logger: context.logger, ...options }),
     }),

@@ -23,6 +23,7 @@ export async function createRealtimeServices(
     redis,
     // Connections and uploads end with the session of their user.
     verifier: createVerifier(context, redis, {
+      commandTimeout: '1s',
       track: (options) =>
         createTrackedCache({ client: redis.client('sessions'), logger: context.logger, ...options }),
     }),
