@@ -14,7 +14,7 @@ const redisConnectTimeoutMs = 1_000
 
 /**
  * The gateway as an app of an ecosystem, configured by its environment: `GATEWAY_ROUTES` (JSON, a list of
- * {@link GatewayRouteOptions}), `GATEWAY_PORT`, `GATEWAY_HOST`, `GATEWAY_TRUSTED_PROXIES`, `GATEWAY_MAX_CONNECTIONS`,
+ * {@link GatewayRouteOptions}), `GATEWAY_PORT`, `GATEWAY_HOST`, `GATEWAY_TRUSTED_PROXIES`, `GATEWAY_MAX_CONNECTIONS`, `GATEWAY_MAX_HEADER_SIZE`, `GATEWAY_MAX_RESPONSE_HEADER_SIZE`,
  * `GATEWAY_TIMEOUTS`, `GATEWAY_RETRIES`, `GATEWAY_PROBES`, `GATEWAY_EJECTION`, `GATEWAY_CORS` and `GATEWAY_SECURITY_HEADERS` (JSON), `GATEWAY_REDIS__URL`
  * for the maintenance flags, `GATEWAY_MAINTENANCE__TOKEN` and `GATEWAY_MAINTENANCE__ALLOW` for operators.
  */

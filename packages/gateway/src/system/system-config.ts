@@ -1,4 +1,4 @@
-import type { Secret } from '@quintet/core'
+import type { Secret, Size } from '@quintet/core'
 import { option, readOptions } from '@quintet/core/kit'
 import { secret } from '@quintet/core/zod'
 import { z } from 'zod'
@@ -18,6 +18,8 @@ export interface GatewayConfiguration {
   readonly ejection?: GatewayOptions['ejection'] | undefined
   readonly securityHeaders?: GatewayOptions['securityHeaders'] | undefined
   readonly maxConnections?: number | undefined
+  readonly maxHeaderSize?: Size | undefined
+  readonly maxResponseHeaderSize?: Size | undefined
   readonly redis?: { readonly url: Secret } | undefined
   readonly maintenance: {
     /** What operators send in `x-maintenance-token`. */
@@ -54,6 +56,9 @@ const json = <Options>(): z.ZodType<Options, string> =>
     }
   })
 
+/** Bytes, or a literal such as `32kb`, which the gateway itself reads. */
+const size = z.string().transform((text): Size => (/^\d+$/.test(text) ? Number(text) : (text as Size)))
+
 export const GatewayConfig: z.ZodType<GatewayConfiguration> = z.strictObject({
   routes,
   host: z.string().min(1).default(gatewayDefaults.host),
@@ -66,6 +71,8 @@ export const GatewayConfig: z.ZodType<GatewayConfiguration> = z.strictObject({
   ejection: json<GatewayOptions['ejection']>().optional(),
   securityHeaders: json<GatewayOptions['securityHeaders']>().optional(),
   maxConnections: z.number().int().positive().optional(),
+  maxHeaderSize: size.optional(),
+  maxResponseHeaderSize: size.optional(),
   redis: z.strictObject({ url: secret() }).optional(),
   maintenance: z
     .strictObject({

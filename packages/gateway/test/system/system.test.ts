@@ -87,6 +87,25 @@ describe('the gateway as a system', () => {
     await app.stop()
   })
 
+  it('takes as long headers as its environment says', async () => {
+    await using upstream = await startUpstream((request, response) => {
+      response.writeHead(200, { 'x-long': 'a'.repeat(Number(request.headers['x-wanted'])) }).end()
+    })
+    const env = {
+      GATEWAY_ROUTES: JSON.stringify([{ name: 'media', path: '/api/media/', upstreams: [upstream.url] }]),
+      GATEWAY_MAX_HEADER_SIZE: '8kb',
+      GATEWAY_MAX_RESPONSE_HEADER_SIZE: '2048',
+    }
+    await using app = await createApp(system, { env, ports: { http: 0 } })
+    const ask = async (sent: number, wanted: number): Promise<number> => {
+      const headers = { 'x-sent': 'a'.repeat(sent), 'x-wanted': String(wanted) }
+      return (await fetch(`${app.transports.get('http')?.url}/api/media/x`, { headers })).status
+    }
+    expect(await ask(6_000, 1_000)).toBe(200)
+    expect(await ask(12_000, 1_000)).toBe(431)
+    expect(await ask(1_000, 3_000)).toBe(502)
+  })
+
   it.each([
     ['no routes', {}, 'routes'],
     ['routes that are no JSON', { GATEWAY_ROUTES: '[' }, 'routes: must be JSON'],

@@ -5,6 +5,7 @@ import { refuseUnknownKeys } from '@quintet/core/kit'
 import { binPath } from '../bin-path.ts'
 import { readPublicOrigin } from './public-address.ts'
 import type { PlannedGateway, PlannedProcess, PlannedRoute } from './plan.ts'
+import { overrideRoutes } from './route-overrides.ts'
 import { planWellKnown } from './well-known.ts'
 
 /** The gateway is an app like any other; its package brings the system. */
@@ -25,6 +26,9 @@ const configurable = [
   'cors',
   'ejection',
   'securityHeaders',
+  'maxHeaderSize',
+  'maxResponseHeaderSize',
+  'routes',
   'publicOrigin',
   'wellKnown',
 ]
@@ -64,12 +68,13 @@ export function planGateway(
   if (processes.some((each) => each.app === gatewayApp)) {
     throw new TypeError(`apps: "${gatewayApp}" is the name of the gateway; give the app another.`)
   }
-  const routes = planRoutes(processes, webSocketOf)
-  if (routes.length === 0)
+  const derived = planRoutes(processes, webSocketOf)
+  if (derived.length === 0)
     throw new TypeError('infrastructure.services.gateway: no app has a transport that it could lead to.')
   const id = `${gatewayApp}/http`
-  const { publicOrigin, wellKnown, ...config } = service.config
+  const { publicOrigin, wellKnown, routes: given, ...config } = service.config
   const path = 'infrastructure.services.gateway.config'
+  const routes = overrideRoutes(given, derived, `${path}.routes`)
   return {
     plan: {
       processId: id,

@@ -1,4 +1,5 @@
 import type { Ecosystem } from '@quintet/core/ecosystem'
+import type { GatewayRouteOptions } from '@quintet/gateway'
 
 /**
  * Everything that the supervisor needs to know, as plain data: made in a short-lived process that loads the
@@ -79,7 +80,10 @@ export interface PlannedGateway {
   readonly config: Readonly<Record<string, unknown>>
 }
 
-export interface PlannedRoute {
+/** What the ecosystem file may say of a route; the rest follows from the apps. */
+export type RouteOverrides = Partial<Omit<GatewayRouteOptions, 'name' | 'path' | 'upstreams' | 'rateLimit'>>
+
+export interface PlannedRoute extends RouteOverrides {
   readonly name: string
   readonly path: string
   readonly websocket: boolean

@@ -134,6 +134,24 @@ describe('the derived routes', () => {
     await expect(run({ http: http({ port: 0 }) }, { wellKnown })).rejects.toThrow(reason)
   })
 
+  it('have the options that the ecosystem file gives them', async () => {
+    const routes = { app: { maxRequestSize: 10 } }
+    await using running = await run({ http: http({ port: 0 }) }, { routes })
+    const post = async (body: string): Promise<number> =>
+      (await fetch(`${running.front}/api/app/x`, { method: 'POST', body })).status
+    expect(await post('a'.repeat(10))).toBe(404)
+    expect(await post('a'.repeat(11))).toBe(413)
+  })
+
+  it.each([
+    [{ other: {} }, 'config.routes: unknown'],
+    [{ app: { upstreams: ['http://a'] } }, 'config.routes.app.upstreams: follows from the app'],
+    [{ app: 10 }, 'config.routes.app: must be options'],
+    [[], 'config.routes'],
+  ])('refuse %j as what they are to have', async (routes, reason) => {
+    await expect(run({ http: http({ port: 0 }) }, { routes })).rejects.toThrow(reason)
+  })
+
   it('name paths that contradict one another', async () => {
     const transports = {
       a: websocket({ name: 'a', port: 0, path: '/a' }),

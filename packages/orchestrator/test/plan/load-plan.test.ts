@@ -175,6 +175,20 @@ describe('loadPlan', () => {
       /infrastructure\.services\.gateway\.config: gateway\.timeouts\.headers/,
     ],
     [
+      'an option of a route that the gateway does not have',
+      () =>
+        load(
+          [
+            [
+              'a',
+              `processes: [{ name: 'http', module: './x.ts', transports: { http: { name: 'http', port: 0, start() {} } } }]`,
+            ],
+          ],
+          `infrastructure: { services: { gateway: { preset: 'quintet', config: { routes: { a: { maxRequestsize: 1 } } } } } }`,
+        ),
+      /infrastructure\.services\.gateway\.config: [^]*maxRequestsize/,
+    ],
+    [
       'an option that the gateway does not have',
       () =>
         load(
