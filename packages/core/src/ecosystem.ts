@@ -7,9 +7,13 @@ export {
 } from './ecosystem/dependency-order.ts'
 export type {
   BackoffOptions,
+  CommandHealthOptions,
+  CommandRequirements,
   Ecosystem,
   EcosystemApp,
   EcosystemAppOptions,
+  EcosystemCommand,
+  EcosystemCommandHealth,
   EcosystemOptions,
   EcosystemServer,
   EcosystemService,

@@ -27,7 +27,13 @@ describe('the examples of the README', () => {
 
   it('are what the README shows', async () => {
     const readme = await readFile(join(import.meta.dirname, '../README.md'), 'utf8')
-    for (const file of ['servers.ts', 'hello/quintet.config.ts', 'hello/main.ts']) {
+    for (const file of [
+      'servers.ts',
+      'hello/quintet.config.ts',
+      'hello/main.ts',
+      'commands/quintet.config.ts',
+      'commands/shop.js',
+    ]) {
       expect(readme).toContain((await readFile(join(examples, file), 'utf8')).trim())
     }
   })

@@ -14,6 +14,7 @@ import { createSettingValues } from '../settings/setting-values.ts'
 import type { Transport } from '../transport/transport.ts'
 import { brandDefinition, isDefinition } from './definition-brand.ts'
 import { hooksOption } from './hooks-option.ts'
+import { environmentOption, namesOption } from './shared-options.ts'
 import type { ProcessEntry, ResolvedProbe, System, SystemOptions } from './system.ts'
 
 /** What applies where {@link SystemOptions} says nothing. */
@@ -28,15 +29,6 @@ const loggerOption = option.either(
   option.collaborator<Logger>(['error', 'child'], 'a logger'),
   option.nested(loggerSpec),
 )
-
-const environment = option.record(
-  option.text(undefined, { pattern: /^/, expected: 'a text. Put numbers and booleans in quotes' }),
-  {
-    key: option.text(undefined, { pattern: /^[A-Za-z_]\w*$/, expected: 'a name of an environment variable' }),
-  },
-)
-
-const names = option.list(option.text(), { unique: (name) => name })
 
 /** How often and how patiently a process is probed; whether it says so itself decides over those of the ecosystem. */
 const probe = option
@@ -70,12 +62,12 @@ const processSpec = {
     ),
     { key: option.name() },
   ),
-  topology: option.nested({ expose: option.boolean(false), access: names }),
+  topology: option.nested({ expose: option.boolean(false), access: namesOption }),
   health: probe.orFalse(),
-  eager: names,
+  eager: namesOption,
   startupTimeout: option.delay(defaults.startupTimeout, { min: 1 }),
   maxConcurrentCalls: option.count(defaults.maxConcurrentCalls, { min: 1 }),
-  env: environment,
+  env: environmentOption,
   hooks: hooksOption(),
 }
 
@@ -113,7 +105,7 @@ const systemSpec = {
     logLevel: option.oneOf(logLevels, systemDefaults.dev.logLevel),
     sourceMaps: option.boolean(systemDefaults.dev.sourceMaps),
   }),
-  env: environment,
+  env: environmentOption,
   requires: option.nested({
     postgres: option.boolean(false),
     redis: option.boolean(false),

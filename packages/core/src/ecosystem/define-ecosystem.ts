@@ -1,17 +1,12 @@
 import { deepFreeze } from '../definition/deep-freeze.ts'
 import { brandDefinition, isDefinition } from '../definition/definition-brand.ts'
-import { DefinitionCheck } from './definition-check.ts'
+import { environmentOption, namesOption } from '../definition/shared-options.ts'
+import { logLevels } from '../logging/logger.ts'
+import { option } from '../options/options.ts'
+import type { Option } from '../options/option.ts'
+import { readOptions, type NoteProblem } from '../options/read-options.ts'
 import { dependencyProblems, sortByDependencies } from './dependency-order.ts'
-import type {
-  Ecosystem,
-  EcosystemApp,
-  EcosystemOptions,
-  EcosystemServer,
-  EcosystemService,
-  RestartStrategy,
-  SupervisorLossPolicy,
-} from './ecosystem.ts'
-import type { LogLevel } from '../logging/logger.ts'
+import type { Ecosystem, EcosystemApp, EcosystemCommand, EcosystemOptions } from './ecosystem.ts'
 
 /** What applies where {@link EcosystemOptions} says nothing. */
 export const ecosystemDefaults = {
@@ -28,9 +23,144 @@ export const ecosystemDefaults = {
   logging: { level: 'info', maxSize: '50mb', maxFiles: 10, compress: true },
 } as const
 
-const strategies: readonly RestartStrategy[] = ['one_for_one', 'one_for_all', 'rest_for_one']
-const lossPolicies: readonly SupervisorLossPolicy[] = ['keep', 'stop']
-const levels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
+const { supervision, monitoring, logging } = ecosystemDefaults
+
+/** Plain data has null where nothing was said. */
+function orNull<Value>(given: Option<Value>): Option<Value | null> {
+  return given.optional().map((value) => value ?? null)
+}
+
+const commandHealth = option.nested({
+  http: orNull(option.text(undefined, { pattern: /^\/[!-~]*$/, expected: 'a path such as "/health"' })),
+  interval: orNull(option.delay(undefined, { min: 1 })),
+  timeout: orNull(option.delay(undefined, { min: 1 })),
+  retries: option.count(3, { min: 1 }),
+})
+
+/** What an app that is a command may say, and one that is a system says itself. */
+const commandSpec = {
+  cwd: option.text().optional(),
+  ports: option.record(option.port(), { key: option.name() }).optional(),
+  health: commandHealth.orFalse().optional(),
+  requires: option
+    .nested({
+      postgres: option.boolean(false),
+      redis: option.boolean(false),
+      secrets: option.list(option.name(), { unique: (name) => name }),
+    })
+    .optional(),
+}
+
+const appSpec = {
+  name: option.name(),
+  bootstrap: option.text().optional(),
+  command: option.list(option.text(), { min: 1 }).optional(),
+  ...commandSpec,
+  critical: option.boolean(false),
+  dependsOn: namesOption,
+  startupTimeout: orNull(option.delay(undefined, { min: 1 })),
+  watch: orNull(option.nested({ directory: option.text(), ignore: namesOption })),
+  enabled: option.boolean(true),
+  env: environmentOption,
+}
+
+const commandKeys = ['cwd', 'ports', 'health', 'requires'] as const
+
+/** Each app is a system or a command. */
+const appOption = option.nested(appSpec).map((given, path): EcosystemApp => {
+  const { bootstrap, command, cwd, ports, health, requires, ...app } = given
+  if (bootstrap !== undefined && command === undefined) {
+    const strange = commandKeys.find((key) => given[key] !== undefined)
+    if (strange === undefined) return Object.freeze({ ...app, bootstrap, command: null })
+    throw new TypeError(
+      `${path}.${strange}: is for a command. A system says that itself, in its bootstrap file.`,
+    )
+  }
+  if (bootstrap !== undefined || command === undefined)
+    throw new TypeError(`${path}: needs either bootstrap, the file of a system, or command, a program.`)
+  const program = { program: command, cwd: cwd ?? '.', ports: ports ?? {}, health, requires }
+  return Object.freeze({ ...app, bootstrap: null, command: toCommand(program, path) })
+})
+
+function toCommand(
+  given: Omit<EcosystemCommand, 'health' | 'requires'> & {
+    readonly health: EcosystemCommand['health'] | undefined
+    readonly requires: EcosystemCommand['requires'] | undefined
+  },
+  path: string,
+): EcosystemCommand {
+  const { ports, health, requires = { postgres: false, redis: false, secrets: [] } } = given
+  const hasPorts = Object.keys(ports).length > 0
+  if (health && !hasPorts)
+    throw new TypeError(`${path}.health: it has no port that could be asked. Give ports: { http: 0 }.`)
+  if (health && health.http !== null && ports['http'] === undefined)
+    throw new TypeError(`${path}.health.http: it has no port named "http". Give ports: { http: 0 }.`)
+  const connects = { http: null, interval: null, timeout: null, retries: 3 }
+  return { ...given, requires, health: health ?? (hasPorts && connects) }
+}
+
+const serverOf = (protocols: readonly string[]) =>
+  option
+    .nested({
+      url: orNull(option.url(undefined, { protocols }).map(({ href }) => href)),
+      port: orNull(option.port()),
+    })
+    .map((server, path) => {
+      if (server.url !== null && server.port !== null) {
+        throw new TypeError(
+          `${path}: has both url and port. The port is that of a private server; with a url none is started.`,
+        )
+      }
+      return server
+    })
+    .orFalse()
+
+const serviceSpec = {
+  preset: option.text(),
+  ports: option.record(option.port()),
+  config: option.record(option.json().map((value) => deepFreeze(value))),
+  env: environmentOption,
+}
+
+const backoffSpec = {
+  type: option.oneOf(['exponential', 'fixed'], supervision.backoff.type),
+  initial: option.delay(supervision.backoff.initial),
+  max: option.delay(supervision.backoff.max),
+  factor: option.number(supervision.backoff.factor, { min: 1 }),
+}
+
+const ecosystemSpec = {
+  project: option.name(),
+  apps: option.list(appOption, { min: 1, unique: ({ name }) => name }),
+  infrastructure: option.nested({
+    postgres: serverOf(['postgres:', 'postgresql:']),
+    redis: serverOf(['redis:', 'rediss:']),
+    services: option.record(option.nested(serviceSpec), { key: option.name() }),
+  }),
+  supervision: option.nested({
+    strategy: option.oneOf(['one_for_one', 'one_for_all', 'rest_for_one'], supervision.strategy),
+    maxRestarts: option.count(supervision.maxRestarts),
+    window: option.delay(supervision.window, { min: 1 }),
+    onSupervisorLoss: orNull(option.oneOf(['keep', 'stop'])),
+    backoff: option.nested(backoffSpec),
+  }),
+  monitoring: option.nested({
+    healthCheck: option.nested({
+      interval: option.delay(monitoring.healthCheck.interval, { min: 1 }),
+      timeout: option.delay(monitoring.healthCheck.timeout, { min: 1 }),
+    }),
+    metrics: option.nested({
+      interval: option.delay(monitoring.metrics.interval, { min: 1 }),
+      retention: option.duration(monitoring.metrics.retention),
+    }),
+  }),
+  logging: option.nested({
+    level: option.oneOf(logLevels, logging.level),
+    maxSize: option.size(logging.maxSize, { min: 1 }),
+    maxFiles: option.count(logging.maxFiles, { min: 1 }),
+    compress: option.boolean(logging.compress),
+  }),
+}
 
 /**
  * Validates an ecosystem and fills in every default; what it returns is frozen and survives JSON.
@@ -39,21 +169,19 @@ const levels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 
  *   form, and contradictions.
  */
 export function defineEcosystem(options: EcosystemOptions): Ecosystem {
-  const check = new DefinitionCheck()
-  const top = check.object(
+  const ecosystem: Ecosystem = readOptions<EcosystemOptions, typeof ecosystemSpec>(
     options,
-    ['project', 'apps', 'infrastructure', 'supervision', 'monitoring', 'logging'],
-    'ecosystem',
+    ecosystemSpec,
+    '',
+    {
+      title: 'The ecosystem is not valid',
+      check(read, note) {
+        checkApps(read.apps, note)
+        checkBackoff(read.supervision.backoff, options.supervision?.backoff?.factor, note)
+        checkMonitoring(read.monitoring, note)
+      },
+    },
   )
-  const ecosystem: Ecosystem = {
-    project: check.name(top['project'], 'project'),
-    apps: readApps(check, top['apps']),
-    infrastructure: readInfrastructure(check, top['infrastructure']),
-    supervision: readSupervision(check, top['supervision']),
-    monitoring: readMonitoring(check, top['monitoring']),
-    logging: readLogging(check, top['logging']),
-  }
-  check.assertSound('The ecosystem')
   return deepFreeze(
     brandDefinition('ecosystem', { ...ecosystem, apps: [...sortByDependencies(ecosystem.apps)] }),
   )
@@ -64,212 +192,48 @@ export function isEcosystem(value: unknown): value is Ecosystem {
   return isDefinition('ecosystem', value)
 }
 
-const appKeys = ['name', 'bootstrap', 'critical', 'dependsOn', 'startupTimeout', 'watch', 'enabled', 'env']
-
-function readApps(check: DefinitionCheck, value: unknown): readonly EcosystemApp[] {
-  const apps = check.list(value, 'apps').map((item, index) => readApp(check, item, `apps[${index}]`))
-  if (apps.length === 0) check.note('apps', 'an ecosystem needs at least one app.')
-  const names = apps.map((app) => app.name)
-  for (const name of new Set(names.filter((each, index) => names.indexOf(each) !== index))) {
-    check.note('apps', `there are two apps named "${name}".`)
-  }
-  for (const problem of dependencyProblems(apps)) check.note('apps', problem)
+function checkApps(apps: readonly EcosystemApp[], note: NoteProblem): void {
+  for (const problem of dependencyProblems(apps)) note('apps', problem)
   const off = new Set(apps.filter((app) => !app.enabled).map((app) => app.name))
-  for (const app of apps) {
-    const missing = app.enabled ? app.dependsOn.find((name) => off.has(name)) : undefined
-    if (missing !== undefined) {
-      check.note(
-        'apps',
-        `"${app.name}" depends on "${missing}", which has enabled: false, so it could never start.`,
-      )
-    }
-  }
-  return apps
-}
-
-function readApp(check: DefinitionCheck, value: unknown, path: string): EcosystemApp {
-  const entry = check.object(value, appKeys, path)
-  const watch =
-    entry['watch'] === undefined
-      ? null
-      : check.object(entry['watch'], ['directory', 'ignore'], `${path}.watch`)
-  const { startupTimeout } = entry
-  return {
-    name: check.name(entry['name'], `${path}.name`),
-    bootstrap: check.text(entry['bootstrap'], `${path}.bootstrap`),
-    critical: check.boolean(entry['critical'], false, `${path}.critical`),
-    dependsOn: check.names(entry['dependsOn'], `${path}.dependsOn`),
-    startupTimeout:
-      startupTimeout === undefined ? null : check.span(startupTimeout, 0, `${path}.startupTimeout`),
-    watch: watch && {
-      directory: check.text(watch['directory'], `${path}.watch.directory`),
-      ignore: check.names(watch['ignore'], `${path}.watch.ignore`),
-    },
-    enabled: check.boolean(entry['enabled'], true, `${path}.enabled`),
-    env: check.env(entry['env'], `${path}.env`),
+  for (const { name, enabled, dependsOn } of apps) {
+    const missing = enabled ? dependsOn.find((each) => off.has(each)) : undefined
+    if (missing === undefined) continue
+    note('apps', `"${name}" depends on "${missing}", which has enabled: false, so it could never start.`)
   }
 }
 
-function readInfrastructure(check: DefinitionCheck, value: unknown): Ecosystem['infrastructure'] {
-  const entry = check.object(value, ['postgres', 'redis', 'services'], 'infrastructure')
-  const services = Object.entries(check.record(entry['services'], 'infrastructure.services'))
-  return {
-    postgres: readServer(check, entry['postgres'], ['postgres:', 'postgresql:'], 'infrastructure.postgres'),
-    redis: readServer(check, entry['redis'], ['redis:', 'rediss:'], 'infrastructure.redis'),
-    services: Object.fromEntries(
-      services.map(([name, service]) => {
-        const path = `infrastructure.services.${name}`
-        return [check.name(name, path), readService(check, service, path)]
-      }),
-    ),
-  }
-}
-
-function readServer(
-  check: DefinitionCheck,
-  value: unknown,
-  protocols: readonly string[],
-  path: string,
-): false | EcosystemServer {
-  if (value === false) return false
-  const entry = check.object(value, ['url', 'port'], path)
-  const { url, port } = entry
-  if (url !== undefined && port !== undefined) {
-    check.note(
-      path,
-      'has both url and port. The port is that of a private server; with a url none is started.',
-    )
-  }
-  if (url !== undefined && !(typeof url === 'string' && protocols.includes(URL.parse(url)?.protocol ?? ''))) {
-    check.note(`${path}.url`, `must be a URL that starts with ${protocols.join(' or ')}//.`)
-  }
-  return {
-    url: typeof url === 'string' ? url : null,
-    port: port === undefined ? null : readPort(check, port, `${path}.port`),
-  }
-}
-
-function readService(check: DefinitionCheck, value: unknown, path: string): EcosystemService {
-  const entry = check.object(value, ['preset', 'ports', 'config', 'env'], path)
-  const ports = Object.entries(check.record(entry['ports'], `${path}.ports`))
-  const config = Object.entries(check.record(entry['config'], `${path}.config`))
-  return {
-    preset: check.text(entry['preset'], `${path}.preset`),
-    ports: Object.fromEntries(
-      ports.map(([name, port]) => [name, readPort(check, port, `${path}.ports.${name}`)]),
-    ),
-    config: Object.fromEntries(config.map(([key, item]) => [key, check.json(item, `${path}.config.${key}`)])),
-    env: check.env(entry['env'], `${path}.env`),
-  }
-}
-
-function readPort(check: DefinitionCheck, value: unknown, path: string): number {
-  const port = check.integer(value, 0, 0, path)
-  if (port > 65_535) check.note(path, `${port} is not a port; the highest is 65535.`)
-  return port
-}
-
-function readSupervision(check: DefinitionCheck, value: unknown): Ecosystem['supervision'] {
-  const defaults = ecosystemDefaults.supervision
-  const path = 'supervision'
-  const entry = check.object(
-    value,
-    ['strategy', 'maxRestarts', 'window', 'backoff', 'onSupervisorLoss'],
-    path,
-  )
-  const backoff = check.object(entry['backoff'], ['type', 'initial', 'max', 'factor'], `${path}.backoff`)
-  const resolved = {
-    strategy: check.oneOf(entry['strategy'], defaults.strategy, strategies, `${path}.strategy`),
-    maxRestarts: check.integer(entry['maxRestarts'], defaults.maxRestarts, 0, `${path}.maxRestarts`),
-    window: check.span(entry['window'], defaults.window, `${path}.window`),
-    onSupervisorLoss:
-      entry['onSupervisorLoss'] === undefined
-        ? null
-        : check.oneOf(entry['onSupervisorLoss'], 'stop', lossPolicies, `${path}.onSupervisorLoss`),
-    backoff: {
-      type: check.oneOf(
-        backoff['type'],
-        defaults.backoff.type,
-        ['exponential', 'fixed'],
-        `${path}.backoff.type`,
-      ),
-      initial: check.delay(backoff['initial'], defaults.backoff.initial, `${path}.backoff.initial`),
-      max: check.delay(backoff['max'], defaults.backoff.max, `${path}.backoff.max`),
-      factor: readFactor(check, backoff['factor'], `${path}.backoff.factor`),
-    },
-  }
-  const { type, initial, max } = resolved.backoff
-  if (type === 'fixed' && backoff['factor'] !== undefined) {
-    check.note(`${path}.backoff`, "has a factor, but type 'fixed' always waits the same time.")
-  }
-  if (initial > max) check.note(`${path}.backoff`, `initial (${initial} ms) is longer than max (${max} ms).`)
-  if (entry['window'] !== undefined && resolved.window === 0)
-    check.note(`${path}.window`, 'must be longer than 0.')
-  return resolved
-}
-
-function readFactor(check: DefinitionCheck, value: unknown, path: string): number {
-  const factor = value ?? ecosystemDefaults.supervision.backoff.factor
-  if (typeof factor === 'number' && Number.isFinite(factor) && factor >= 1) return factor
-  check.note(path, 'must be a number of at least 1.')
-  return ecosystemDefaults.supervision.backoff.factor
+function checkBackoff(
+  { type, initial, max }: Ecosystem['supervision']['backoff'],
+  factor: number | undefined,
+  note: NoteProblem,
+): void {
+  const path = 'supervision.backoff'
+  if (type === 'fixed' && factor !== undefined)
+    note(path, "has a factor, but type 'fixed' always waits the same time.")
+  if (initial > max) note(path, `initial (${initial} ms) is longer than max (${max} ms).`)
 }
 
 /** Samples that are kept of one process; each takes 32 bytes of the supervisor's memory. */
 const maxSamples = 100_000
 
-function readMonitoring(check: DefinitionCheck, value: unknown): Ecosystem['monitoring'] {
-  const defaults = ecosystemDefaults.monitoring
-  const path = 'monitoring'
-  const entry = check.object(value, ['healthCheck', 'metrics'], path)
-  const health = check.object(entry['healthCheck'], ['interval', 'timeout'], `${path}.healthCheck`)
-  const metrics = check.object(entry['metrics'], ['interval', 'retention'], `${path}.metrics`)
-  const resolved = {
-    healthCheck: {
-      interval: check.span(health['interval'], defaults.healthCheck.interval, `${path}.healthCheck.interval`),
-      timeout: check.span(health['timeout'], defaults.healthCheck.timeout, `${path}.healthCheck.timeout`),
-    },
-    metrics: {
-      interval: check.span(metrics['interval'], defaults.metrics.interval, `${path}.metrics.interval`),
-      retention: check.duration(
-        metrics['retention'],
-        defaults.metrics.retention,
-        `${path}.metrics.retention`,
-      ),
-    },
-  }
-  const { healthCheck } = resolved
+function checkMonitoring({ healthCheck, metrics }: Ecosystem['monitoring'], note: NoteProblem): void {
+  const { interval, retention } = metrics
   if (healthCheck.timeout > healthCheck.interval) {
-    check.note(
-      `${path}.healthCheck`,
+    note(
+      'monitoring.healthCheck',
       `the timeout (${healthCheck.timeout} ms) is longer than the interval (${healthCheck.interval} ms), so probes would overlap.`,
     )
   }
-  if (resolved.metrics.retention < resolved.metrics.interval) {
-    check.note(
-      `${path}.metrics`,
-      `the retention (${resolved.metrics.retention} ms) is shorter than the interval (${resolved.metrics.interval} ms), so nothing would be kept. ` +
-        "Numbers are milliseconds; write '1h' for an hour.",
+  if (retention < interval) {
+    note(
+      'monitoring.metrics',
+      `the retention (${retention} ms) is shorter than the interval (${interval} ms), so nothing would be kept. Numbers are milliseconds; write '1h' for an hour.`,
     )
   }
-  if (resolved.metrics.retention / resolved.metrics.interval > maxSamples) {
-    check.note(
-      `${path}.metrics`,
-      `a retention of ${resolved.metrics.retention} ms at an interval of ${resolved.metrics.interval} ms keeps more than ${maxSamples} samples of each process in memory. Shorten the one or lengthen the other.`,
+  if (retention / interval > maxSamples) {
+    note(
+      'monitoring.metrics',
+      `a retention of ${retention} ms at an interval of ${interval} ms keeps more than ${maxSamples} samples of each process in memory. Shorten the one or lengthen the other.`,
     )
-  }
-  return resolved
-}
-
-function readLogging(check: DefinitionCheck, value: unknown): Ecosystem['logging'] {
-  const defaults = ecosystemDefaults.logging
-  const entry = check.object(value, ['level', 'maxSize', 'maxFiles', 'compress'], 'logging')
-  const maxSize = check.size(entry['maxSize'], defaults.maxSize, 'logging.maxSize')
-  if (entry['maxSize'] === 0) check.note('logging.maxSize', 'must be more than 0 bytes.')
-  return {
-    level: check.oneOf(entry['level'], defaults.level, levels, 'logging.level'),
-    maxSize,
-    maxFiles: check.integer(entry['maxFiles'], defaults.maxFiles, 1, 'logging.maxFiles'),
-    compress: check.boolean(entry['compress'], defaults.compress, 'logging.compress'),
   }
 }

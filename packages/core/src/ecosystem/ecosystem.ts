@@ -16,8 +16,21 @@ export interface EcosystemOptions {
 export interface EcosystemAppOptions {
   /** Unique in the ecosystem; the same as the name of its system. */
   readonly name: string
-  /** The file whose default export is the `defineSystem` value, relative to the ecosystem file. */
-  readonly bootstrap: string
+  /** The file whose default export is the `defineSystem` value, relative to the ecosystem file. Each app has this or `command`. */
+  readonly bootstrap?: string
+  /**
+   * A program and its arguments, for an app that is no system: an Express server, a Python worker. It runs as one process,
+   * `<name>/main`, and is stopped by SIGTERM.
+   */
+  readonly command?: readonly string[]
+  /** Of a `command`: the folder in which it runs, relative to the ecosystem file. @defaultValue the folder of the ecosystem file */
+  readonly cwd?: string
+  /** Of a `command`: its ports by name, 0 for a free one, e.g. `{ http: 3000 }`. It finds each in `PORT_<NAME>`, and `http`, or else the first, in `PORT`. */
+  readonly ports?: Readonly<Record<string, number>>
+  /** Of a `command`: how it is asked whether it is ready. `false` never asks. @defaultValue whether its first port takes connections */
+  readonly health?: false | CommandHealthOptions
+  /** Of a `command`: what is provided in its environment. */
+  readonly requires?: CommandRequirements
   /** Past its crash budget everything is stopped, with an exit code other than 0. @defaultValue false */
   readonly critical?: boolean
   /** The apps that must be ready before this one starts. It stops before them. */
@@ -30,6 +43,26 @@ export interface EcosystemAppOptions {
   readonly enabled?: boolean
   /** Environment variables of every process of the app; they win over those that the system declares. */
   readonly env?: Readonly<Record<string, string>>
+}
+
+export interface CommandHealthOptions {
+  /** The path on its port `http` that answers a GET with 200 to 399 when it is well. @defaultValue no HTTP: a connection is enough */
+  readonly http?: string
+  /** @defaultValue what `monitoring.healthCheck` says */
+  readonly interval?: Duration
+  /** @defaultValue what `monitoring.healthCheck` says */
+  readonly timeout?: Duration
+  /** How many times in a row it may give no answer before it is restarted. @defaultValue 3 */
+  readonly retries?: number
+}
+
+export interface CommandRequirements {
+  /** A database of its own, in `<NAME>_DATABASE__URL`. @defaultValue false */
+  readonly postgres?: boolean
+  /** Redis, in `<NAME>_REDIS__URL`. @defaultValue false */
+  readonly redis?: boolean
+  /** Secrets by name, in `<NAME>_SECRETS__<SECRET>`; the same for every app that requires them. */
+  readonly secrets?: readonly string[]
 }
 
 export interface WatchOptions {
@@ -166,7 +199,10 @@ export interface Ecosystem {
 
 export interface EcosystemApp {
   readonly name: string
-  readonly bootstrap: string
+  /** Null for a command. */
+  readonly bootstrap: string | null
+  /** Null for a system. */
+  readonly command: EcosystemCommand | null
   readonly critical: boolean
   readonly dependsOn: readonly string[]
   /** Null: what each process says. */
@@ -174,6 +210,27 @@ export interface EcosystemApp {
   readonly watch: { readonly directory: string; readonly ignore: readonly string[] } | null
   readonly enabled: boolean
   readonly env: Readonly<Record<string, string>>
+}
+
+/** An app that is no system. */
+export interface EcosystemCommand {
+  readonly program: readonly string[]
+  readonly cwd: string
+  readonly ports: Readonly<Record<string, number>>
+  readonly health: false | EcosystemCommandHealth
+  readonly requires: {
+    readonly postgres: boolean
+    readonly redis: boolean
+    readonly secrets: readonly string[]
+  }
+}
+
+export interface EcosystemCommandHealth {
+  /** Null: a connection is enough. */
+  readonly http: string | null
+  readonly interval: number | null
+  readonly timeout: number | null
+  readonly retries: number
 }
 
 /** Null for the url: a private server is started when an app requires one. Null for the port: a free one. */

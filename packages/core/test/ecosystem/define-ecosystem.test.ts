@@ -4,6 +4,7 @@ import {
   ecosystemDefaults,
   isEcosystem,
   type Ecosystem,
+  type EcosystemCommandHealth,
   type EcosystemOptions,
 } from '../../src/ecosystem.ts'
 import { declaredOptions, supervisedOptions } from '../declared-options.ts'
@@ -13,6 +14,18 @@ const loose = (options: unknown): EcosystemOptions => options as EcosystemOption
 
 function app(change: object): Partial<EcosystemOptions> {
   return { apps: [{ name: 'auth', bootstrap: './auth.ts', ...change }] }
+}
+
+function command(change: object): Partial<EcosystemOptions> {
+  return { apps: [{ name: 'auth', command: ['true'], ...change }] }
+}
+
+function health(change: object): Partial<EcosystemOptions> {
+  return command({ ports: { http: 0 }, health: change })
+}
+
+function healthOf({ apps }: Ecosystem): EcosystemCommandHealth | undefined {
+  return apps[0]?.command?.health || undefined
 }
 
 /** For every declared option: a value other than the default, and where it shows in the result. */
@@ -35,6 +48,46 @@ const effects: Readonly<
   'EcosystemOptions.logging': [{ logging: { maxFiles: 3 } }, (e) => e.logging.maxFiles, 3],
   'EcosystemAppOptions.name': [app({ name: 'a' }), (e) => e.apps[0]?.name, 'a'],
   'EcosystemAppOptions.bootstrap': [app({ bootstrap: './b.ts' }), (e) => e.apps[0]?.bootstrap, './b.ts'],
+  'EcosystemAppOptions.command': [
+    command({ command: ['node', 'a.js'] }),
+    (e) => e.apps[0]?.command?.program,
+    ['node', 'a.js'],
+  ],
+  'EcosystemAppOptions.cwd': [command({ cwd: './shop' }), (e) => e.apps[0]?.command?.cwd, './shop'],
+  'EcosystemAppOptions.ports': [
+    command({ ports: { http: 3_000 } }),
+    (e) => e.apps[0]?.command?.ports,
+    { http: 3_000 },
+  ],
+  'EcosystemAppOptions.health': [
+    command({ ports: { http: 0 }, health: false }),
+    (e) => e.apps[0]?.command?.health,
+    false,
+  ],
+  'CommandHealthOptions.http': [health({ http: '/ok' }), (e) => healthOf(e)?.http, '/ok'],
+  'CommandHealthOptions.interval': [health({ interval: '2s' }), (e) => healthOf(e)?.interval, 2_000],
+  'CommandHealthOptions.timeout': [health({ timeout: '1s' }), (e) => healthOf(e)?.timeout, 1_000],
+  'CommandHealthOptions.retries': [health({ retries: 9 }), (e) => healthOf(e)?.retries, 9],
+  'EcosystemAppOptions.requires': [
+    command({ requires: { redis: true } }),
+    (e) => e.apps[0]?.command?.requires,
+    { postgres: false, redis: true, secrets: [] },
+  ],
+  'CommandRequirements.postgres': [
+    command({ requires: { postgres: true } }),
+    (e) => e.apps[0]?.command?.requires.postgres,
+    true,
+  ],
+  'CommandRequirements.redis': [
+    command({ requires: { redis: true } }),
+    (e) => e.apps[0]?.command?.requires.redis,
+    true,
+  ],
+  'CommandRequirements.secrets': [
+    command({ requires: { secrets: ['key'] } }),
+    (e) => e.apps[0]?.command?.requires.secrets,
+    ['key'],
+  ],
   'EcosystemAppOptions.critical': [app({ critical: true }), (e) => e.apps[0]?.critical, true],
   'EcosystemAppOptions.dependsOn': [
     {
@@ -208,6 +261,7 @@ describe('defineEcosystem', () => {
         {
           name: 'auth',
           bootstrap: './auth.ts',
+          command: null,
           critical: false,
           dependsOn: [],
           startupTimeout: null,
@@ -264,13 +318,11 @@ describe('defineEcosystem', () => {
       )
     expect(problems).toThrow(TypeError)
     for (const message of [
-      'ecosystem: unknown key "aps". Did you mean "apps"?',
-      'project: the name "My Platform" must start with a lower-case letter',
+      'unknown key "aps". Did you mean "apps"?',
+      'project: "My Platform" is not a name: a lower-case letter',
       'apps[0]: unknown key "critcal". Did you mean "critical"?',
-      'apps[0].bootstrap: "" must be a text that is not empty',
-      'there are two apps named "auth"',
-      '"auth" depends on "ledger", which does not exist',
-      'logging.level: "verbose" must be one of',
+      'apps[0].bootstrap: "" is not a text that is not empty',
+      'logging.level: "verbose" is not one of',
       'logging.maxSize: "50 mb" is not a size',
     ]) {
       expect(problems).toThrow(message)
@@ -282,10 +334,7 @@ describe('defineEcosystem', () => {
       'the timeout (20000 ms) is longer than the interval',
       { monitoring: { healthCheck: { timeout: '20s' } } },
     ],
-    [
-      'monitoring.healthCheck.interval: must be longer than 0',
-      { monitoring: { healthCheck: { interval: 0 } } },
-    ],
+    ['monitoring.healthCheck.interval: 0 ms is too small', { monitoring: { healthCheck: { interval: 0 } } }],
     ['backoff.max: "30d" is longer than a timer can wait', { supervision: { backoff: { max: '30d' } } }],
     [
       'keeps more than 100000 samples of each process in memory',
@@ -294,19 +343,22 @@ describe('defineEcosystem', () => {
     ["write '1h' for an hour", { monitoring: { metrics: { retention: 3_600 } } }],
     ['initial (60000 ms) is longer than max', { supervision: { backoff: { initial: '60s' } } }],
     ["type 'fixed' always waits the same", { supervision: { backoff: { type: 'fixed', factor: 3 } } }],
-    ['must be a number of at least 1', { supervision: { backoff: { factor: 0.5 } } }],
-    ['supervision.window: must be longer than 0', { supervision: { window: 0 } }],
-    ['supervision.maxRestarts: -1 must be a whole number, at least 0', { supervision: { maxRestarts: -1 } }],
-    ['Did you mean "one_for_one"?', { supervision: { strategy: 'one-for-one' } }],
-    ['monitoring.metrics.interval: must be longer than 0', { monitoring: { metrics: { interval: 0 } } }],
-    ['logging.maxSize: must be more than 0', { logging: { maxSize: 0 } }],
-    ['logging.maxFiles: 0 must be a whole number, at least 1', { logging: { maxFiles: 0 } }],
-    ['logging.compress: "yes" must be true or false', { logging: { compress: 'yes' } }],
-    ['an ecosystem needs at least one app', { apps: [] }],
-    ['apps: 7 must be a list', { apps: 7 }],
-    ['apps[0]: null must be an object', { apps: [null] }],
     [
-      'names "b" twice',
+      'supervision.backoff.factor: 0.5 is not a number of at least 1',
+      { supervision: { backoff: { factor: 0.5 } } },
+    ],
+    ['supervision.window: 0 ms is too small', { supervision: { window: 0 } }],
+    ['supervision.maxRestarts: -1 is not a whole number of at least 0', { supervision: { maxRestarts: -1 } }],
+    ["Did you mean 'one_for_one'?", { supervision: { strategy: 'one-for-one' } }],
+    ['monitoring.metrics.interval: 0 ms is too small', { monitoring: { metrics: { interval: 0 } } }],
+    ['logging.maxSize: 0 bytes is too small', { logging: { maxSize: 0 } }],
+    ['logging.maxFiles: 0 is not a whole number of at least 1', { logging: { maxFiles: 0 } }],
+    ['logging.compress: "yes" is not true or false', { logging: { compress: 'yes' } }],
+    ['apps: has 0 of at least 1', { apps: [] }],
+    ['apps: a number is not a list', { apps: 7 }],
+    ['apps[0]: null is not an object', { apps: [null] }],
+    [
+      'apps[0].dependsOn: holds "b" twice',
       {
         apps: [
           { name: 'a', bootstrap: 'x', dependsOn: ['b', 'b'] },
@@ -314,7 +366,7 @@ describe('defineEcosystem', () => {
         ],
       },
     ],
-    ['must hold names only', app({ dependsOn: [7] })],
+    ['apps[0].dependsOn[0]: 7 is not a text', app({ dependsOn: [7] })],
     ['go round in a circle: auth -> auth', app({ dependsOn: ['auth'] })],
     [
       'depends on "auth", which has enabled: false',
@@ -325,16 +377,39 @@ describe('defineEcosystem', () => {
         ],
       },
     ],
-    ['apps[0].startupTimeout: must be longer than 0', app({ startupTimeout: 0 })],
-    ['apps[0].env.PORT: must be a text', app({ env: { PORT: 1 } })],
-    ['is not a name of an environment variable', app({ env: { 'A B': '1' } })],
-    ['apps[0].watch.directory: a missing value', app({ watch: {} })],
+    ['apps[0].startupTimeout: 0 ms is too small', app({ startupTimeout: 0 })],
+    ['apps[0].env.PORT: 1 is not a text. Put numbers and booleans in quotes', app({ env: { PORT: 1 } })],
+    ['"A B" is not a name of an environment variable', app({ env: { 'A B': '1' } })],
+    ['apps[0].watch.directory: is missing', app({ watch: {} })],
     ['has both url and port', { infrastructure: { postgres: { url: 'postgres://h', port: 1 } } }],
-    ['must be a URL that starts with redis:', { infrastructure: { redis: { url: 'http://h' } } }],
-    ['70000 is not a port', { infrastructure: { redis: { port: 70_000 } } }],
-    ['infrastructure.services.s.preset: a missing value', { infrastructure: { services: { s: {} } } }],
-    ['a function cannot be handed to another process', service({ config: { handler: () => 1 } })],
+    ['is not a URL that starts with redis:', { infrastructure: { redis: { url: 'http://h' } } }],
+    ['70000 is not a port from 0 to 65535', { infrastructure: { redis: { port: 70_000 } } }],
+    ['infrastructure.services.s.preset: is missing', { infrastructure: { services: { s: {} } } }],
+    [
+      'infrastructure.services.s.config.handler: a function is not plain data',
+      service({ config: { handler: () => 1 } }),
+    ],
     ['unknown key "stacks". Known keys', { stacks: {} }],
+    [
+      'apps: holds "a" twice',
+      {
+        apps: [
+          { name: 'a', bootstrap: 'x' },
+          { name: 'a', bootstrap: 'y' },
+        ],
+      },
+    ],
+    ['"auth" depends on "ledger", which does not exist', app({ dependsOn: ['ledger'] })],
+    ['apps[0]: needs either bootstrap', { apps: [{ name: 'a' }] }],
+    ['apps[0]: needs either bootstrap', app({ command: ['true'] })],
+    ['apps[0].ports: is for a command', app({ ports: { http: 1 } })],
+    ['apps[0].command: has 0 of at least 1', { apps: [{ name: 'a', command: [] }] }],
+    ['apps[0].health: it has no port that could be asked', command({ health: { http: '/ok' } })],
+    [
+      'apps[0].health.http: it has no port named "http"',
+      command({ ports: { tcp: 0 }, health: { http: '/ok' } }),
+    ],
+    ['apps[0].health.http: "ok" is not a path', health({ http: 'ok' })],
   ])('explains: %s', (message, change) => {
     expect(() => defineEcosystem(loose({ ...minimal, ...change }))).toThrow(message)
   })

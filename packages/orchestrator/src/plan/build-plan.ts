@@ -76,7 +76,7 @@ function toPlannedApp({ app, system, bootstrap }: LoadedApp, baseUrl: string): P
   const { postgres, redis, secrets, migrations } = system.requires
   return {
     name: app.name,
-    bootstrap,
+    bootstrap: app.command ? null : bootstrap,
     prefix: environmentPrefix(app.name),
     dependsOn: app.dependsOn,
     critical: app.critical,
@@ -94,7 +94,7 @@ function planApp({ app, system, bootstrap }: LoadedApp, input: PlanInput): Plann
   const appsBefore = app.dependsOn.flatMap((name) => readyGroups(input, name))
   const common = {
     app: app.name,
-    cwd: dirname(bootstrap),
+    cwd: resolve(dirname(bootstrap), app.command?.cwd ?? '.'),
     stopsBefore: [],
     restartsForever: false,
     // The app forces its own stop first, and names what hung; this is for one that does not even do that.
@@ -118,6 +118,8 @@ function planApp({ app, system, bootstrap }: LoadedApp, input: PlanInput): Plann
       env: { ...system.env, ...app.env },
       ports: {},
       addresses: {},
+      isCommand: false,
+      asked: null,
       standby: false,
       dependsOn: [],
       critical: true,
@@ -139,20 +141,16 @@ function planApp({ app, system, bootstrap }: LoadedApp, input: PlanInput): Plann
       process: entry.name,
       instance,
       kind: 'service',
-      command: [
-        process.execPath,
-        binPath,
-        'run',
-        bootstrap,
-        '--process',
-        entry.name,
-        '--instance',
-        String(instance),
+      command: app.command?.program ?? [
+        ...[process.execPath, binPath, 'run', bootstrap],
+        ...['--process', entry.name, '--instance', String(instance)],
       ],
       env: { ...system.env, ...entry.env, ...app.env },
       ports: portsOf(entry, instance),
       addresses: addressesOf(entry),
-      standby: canStandBy(entry),
+      isCommand: app.command !== null,
+      asked: askedOf(app),
+      standby: app.command === null && canStandBy(entry),
       dependsOn: [...migrated, ...appsBefore, ...siblings],
       critical: entry.critical || (app.critical && !namesCritical),
       startupTimeout: app.startupTimeout ?? entry.startupTimeout,
@@ -160,6 +158,14 @@ function planApp({ app, system, bootstrap }: LoadedApp, input: PlanInput): Plann
     }))
   })
   return [...tasks, ...services]
+}
+
+/** A command is asked over its port `http`, or else its first. */
+function askedOf({ command }: EcosystemApp): PlannedProcess['asked'] {
+  if (!command || command.health === false) return null
+  const names = Object.keys(command.ports)
+  const transport = names.includes('http') ? 'http' : (names[0] ?? '')
+  return { transport, path: command.health.http }
 }
 
 /** What must be ready of an app that others depend on: its critical processes, or all when it names none. */

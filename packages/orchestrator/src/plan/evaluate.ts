@@ -3,6 +3,7 @@ import { writeSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { describeError } from '../errors.ts'
 import { buildPlan, type LoadedApp } from './build-plan.ts'
+import { commandSystem } from './command-system.ts'
 import { gatewayVariables } from './gateway-variables.ts'
 import { importDefault, loadSystem } from './load-system.ts'
 import type { PlannedGateway } from './plan.ts'
@@ -29,7 +30,9 @@ async function evaluatePlan(configFile: string): Promise<object> {
   const enabled = ecosystem.apps.filter((app) => app.enabled)
   const apps = await Promise.all(
     enabled.map(async (app): Promise<LoadedApp> => {
-      const bootstrap = resolve(dirname(configFile), app.bootstrap)
+      if (app.command)
+        return { app, system: commandSystem(app, app.command, dirname(configFile)), bootstrap: configFile }
+      const bootstrap = resolve(dirname(configFile), app.bootstrap ?? '')
       const system = await loadSystem(bootstrap, `apps.${app.name}.bootstrap`)
       if (system.name !== app.name) {
         throw new TypeError(

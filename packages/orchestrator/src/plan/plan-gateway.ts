@@ -93,6 +93,8 @@ export function planGateway(
       env: service.env,
       ports: { http: service.ports['http'] ?? 8080 },
       addresses: { http: '127.0.0.1' },
+      isCommand: false,
+      asked: null,
       standby: false,
       // It starts at once and answers for apps that are not there yet; it stops first, before what it leads to.
       dependsOn: [],

@@ -23,7 +23,8 @@ export interface Plan {
 
 export interface PlannedApp {
   readonly name: string
-  readonly bootstrap: string
+  /** Null for a command. */
+  readonly bootstrap: string | null
   /** What its environment variables start with, e.g. `MEDIA_`. */
   readonly prefix: string
   readonly dependsOn: readonly string[]
@@ -55,6 +56,10 @@ export interface PlannedProcess {
   readonly ports: Readonly<Record<string, number>>
   /** Where it listens, by the names of the transports that take a socket from outside. */
   readonly addresses: Readonly<Record<string, string>>
+  /** A program that is no system: it does not speak with its supervisor. */
+  readonly isCommand: boolean
+  /** How such a program is asked for its health. */
+  readonly asked: { readonly transport: string; readonly path: string | null } | null
   /** A new generation can stand by beside the one that serves, and take its clients over. */
   readonly standby: boolean
   /** Of every group at least one must be ready (or, for a task, completed) before this one starts. */

@@ -13,7 +13,7 @@ import type { Plan } from '../plan/plan.ts'
  * What cannot be loaded is passed over here; the process whose module it is will say so.
  */
 export async function compilePlan(plan: Plan, env: NodeJS.ProcessEnv, signal?: AbortSignal): Promise<void> {
-  const services = plan.processes.filter(({ kind }) => kind === 'service')
+  const services = plan.processes.filter(({ kind, command }) => kind === 'service' && command[1] === binPath)
   const bootstraps = [...new Set(services.map(({ command }) => command[3] ?? ''))]
   const child = spawn(process.execPath, [binPath, '@compile', ...bootstraps], {
     stdio: 'ignore',

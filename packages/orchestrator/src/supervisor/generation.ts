@@ -5,6 +5,8 @@ import type { ProcessLog } from '../logs/process-log.ts'
 import type { PlannedProcess } from '../plan/plan.ts'
 import type { Guardian } from '../processes/guardian.ts'
 import type { ProcessMark } from '../processes/process-mark.ts'
+import { askCommand, type AskedAt } from './probes/ask-command.ts'
+import type { ProbeAnswer } from './probes/probe-answer.ts'
 import type { Child, ChildEnding, ChildOptions } from './child.ts'
 import type { SupervisorClock } from './timers.ts'
 
@@ -20,12 +22,6 @@ export interface GenerationListener {
   probed(answer: ProbeAnswer): void
   /** It and everything it started are gone. */
   gone(ending: ChildEnding): void
-}
-
-export interface ProbeAnswer {
-  readonly responsive: boolean
-  readonly healthy: boolean
-  readonly detail: string
 }
 
 export interface GenerationOptions {
@@ -118,6 +114,10 @@ export function startGeneration(options: GenerationOptions): Generation {
     },
   }
   const channel = options.channels.open(heard, options.mark.variable)
+  const { asked } = planned
+  const askedAt: AskedAt | undefined = asked
+    ? { port: options.ports[asked.transport] ?? 0, path: asked.path }
+    : undefined
   const child = options.start(
     {
       process: planned,
@@ -148,12 +148,25 @@ export function startGeneration(options: GenerationOptions): Generation {
       },
     },
     {
-      [controlVariables.socket]: options.channels.path,
-      [controlVariables.token]: channel.token,
+      ...(planned.isCommand
+        ? {}
+        : { [controlVariables.socket]: options.channels.path, [controlVariables.token]: channel.token }),
       ...(options.standby === undefined ? {} : { [standbyVariable]: options.standby }),
     },
   )
   if (child.pid !== undefined) options.guardian.add(-child.pid)
+  if (planned.isCommand) {
+    urls = urlsOf(options.ports)
+    // It says nothing: it is asked until it answers. Not before whoever starts it has it.
+    queueMicrotask(() => ended || listener.listening())
+  }
+
+  async function ask(at: AskedAt, number_: number, timeoutMs: number): Promise<void> {
+    const answer = await askCommand(at, timeoutMs)
+    if (number_ !== probeNumber || ended) return
+    clock.clearTimeout(probeTimer)
+    listener.probed(answer)
+  }
 
   function terminate(cause: StopReason, graceMs?: number): void {
     clock.clearTimeout(probeTimer)
@@ -184,6 +197,7 @@ export function startGeneration(options: GenerationOptions): Generation {
         const detail = `it did not answer a probe within ${timeoutMs} ms`
         listener.probed({ responsive: false, healthy: false, detail })
       }, timeoutMs)
+      if (askedAt) return void ask(askedAt, probeNumber, timeoutMs)
       // Not connected: the timeout speaks for it, so that a process which reconnects in time loses nothing.
       channel.send({ type: 'probe', probe: probeNumber })
     },
@@ -200,6 +214,10 @@ export function startGeneration(options: GenerationOptions): Generation {
     terminate,
     kill: () => child.kill(),
   }
+}
+
+function urlsOf(ports: Readonly<Record<string, number>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(ports).map(([name, port]) => [name, `http://127.0.0.1:${port}`]))
 }
 
 function describeReport(report: HealthReport): string {

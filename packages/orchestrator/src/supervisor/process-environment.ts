@@ -32,11 +32,20 @@ export function processEnvironment(
   const app = options.plan.apps.find((each) => each.name === planned.app)
   return {
     ...inherited(options.env, app?.prefix ?? 'GATEWAY_'),
-    NODE_COMPILE_CACHE: compileCache(options.env),
-    QUINTET_STARTUP_TIMEOUT: String(planned.startupTimeout),
-    ...(options.dev ? { QUINTET_DEV: '1' } : { QUINTET_LOG_LEVEL: options.plan.logging.level }),
+    ...(planned.isCommand ? {} : ownSettings(planned, options)),
     ...(app ? provided(app, planned, options) : gatewaySettings(planned, options)),
     ...resolveUrls(planned.env, (id, transport) => options.ports.get(id)?.[transport]),
+  }
+}
+
+function ownSettings(
+  { startupTimeout }: PlannedProcess,
+  { env, dev, plan }: EnvironmentOptions,
+): Record<string, string> {
+  return {
+    NODE_COMPILE_CACHE: compileCache(env),
+    QUINTET_STARTUP_TIMEOUT: String(startupTimeout),
+    ...(dev ? { QUINTET_DEV: '1' } : { QUINTET_LOG_LEVEL: plan.logging.level }),
   }
 }
 
@@ -66,9 +75,8 @@ function provided(
   const database = options.databases[app.name]
   if (planned.kind === 'task') return database ? { QUINTET_OWNER_URL: database.ownerUrl } : {}
   const values: Record<string, string> = {
-    [linkVariables.directory]: options.linksDirectory,
-    [linkVariables.secret]: options.secrets.get(`links:${app.name}`),
-    QUINTET_OPERATOR_TOKEN: options.secrets.get('shared:operator-token'),
+    // A program that is none of ours gets none of our keys.
+    ...(planned.isCommand ? {} : ownKeys(app, options)),
     ...publicVariables(options.plan, app.name, (id, transport) => options.ports.get(id)?.[transport] ?? 0),
   }
   if (database) {
@@ -82,6 +90,17 @@ function provided(
     )
   }
   return values
+}
+
+function ownKeys(
+  { name }: PlannedApp,
+  { linksDirectory, secrets }: EnvironmentOptions,
+): Record<string, string> {
+  return {
+    [linkVariables.directory]: linksDirectory,
+    [linkVariables.secret]: secrets.get(`links:${name}`),
+    QUINTET_OPERATOR_TOKEN: secrets.get('shared:operator-token'),
+  }
 }
 
 function gatewaySettings(planned: PlannedProcess, options: EnvironmentOptions): Record<string, string> {

@@ -101,7 +101,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     return generationOf(lastNumber, options.mark(), clock.now(), listener, standby, (child, control) =>
       (options.spawn ?? startChild)({
         ...child,
-        env: { ...options.environment(), QUINTET_PORTS: JSON.stringify(options.ports), ...control },
+        env: { ...options.environment(), ...portVariables(planned, options.ports), ...control },
       }),
     )
   }
@@ -242,6 +242,20 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
       for (const each of [current, successor, ...retiring.keys()]) each?.kill()
     },
   }
+}
+
+/** How a process learns its ports. */
+function portVariables(
+  { isCommand }: PlannedProcess,
+  ports: Readonly<Record<string, number>>,
+): Record<string, string> {
+  if (!isCommand) return { QUINTET_PORTS: JSON.stringify(ports) }
+  const main = ports['http'] ?? Object.values(ports)[0]
+  const named = Object.entries(ports).map(([name, port]) => [
+    `PORT_${name.toUpperCase().replaceAll('-', '_')}`,
+    String(port),
+  ])
+  return { ...Object.fromEntries(named), ...(main === undefined ? {} : { PORT: String(main) }) }
 }
 
 const ignored: GenerationListener = {

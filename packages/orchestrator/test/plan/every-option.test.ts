@@ -62,6 +62,16 @@ const watched = [
   'dev/watch-apps.integration.test.ts',
   'restarts an app when the content of one of its files changes, and not when one is only touched',
 ] as const
+const commands = 'launch/commands.integration.test.ts'
+const command = [commands, 'is ready when it answers, and what depends on it starts then'] as const
+const provided = [
+  commands,
+  'gets its ports, a database, Redis and its secrets, and none of the keys of ours',
+] as const
+const asked = [
+  commands,
+  'is unhealthy while its path says so, is restarted when it gives no answer, and after a crash',
+] as const
 const measured = [
   'metrics/sampler.test.ts',
   'measures again and again, and keeps no more than the retention',
@@ -191,6 +201,18 @@ const rows: Readonly<Record<string, Row>> = {
     shownBy: ['plan/load-plan.test.ts', 'an app with another name than its system'],
   },
   'EcosystemAppOptions.bootstrap': { shownBy: ordered },
+  'EcosystemAppOptions.command': { shownBy: command },
+  'EcosystemAppOptions.cwd': { shownBy: command },
+  'EcosystemAppOptions.ports': { shownBy: provided },
+  'EcosystemAppOptions.health': { shownBy: asked },
+  'CommandHealthOptions.http': { shownBy: asked },
+  'CommandHealthOptions.interval': { shownBy: asked },
+  'CommandHealthOptions.timeout': { shownBy: asked },
+  'CommandHealthOptions.retries': { shownBy: asked },
+  'EcosystemAppOptions.requires': { shownBy: provided },
+  'CommandRequirements.postgres': { shownBy: provided },
+  'CommandRequirements.redis': { shownBy: provided },
+  'CommandRequirements.secrets': { shownBy: provided },
   'EcosystemAppOptions.critical': {
     change: { app: { critical: true } },
     read: (plan) => plan.apps[0]?.critical,
@@ -398,7 +420,7 @@ function planOf({ ecosystem, app, system, process }: Change): Plan {
   } as EcosystemOptions)
   const [entry] = made.apps
   if (entry === undefined) throw new Error('There is no app.')
-  const bootstrap = new URL(entry.bootstrap, 'file:///project/').pathname
+  const bootstrap = new URL(entry.bootstrap ?? '', 'file:///project/').pathname
   return buildPlan({
     ecosystem: made,
     configFile: '/project/quintet.config.ts',

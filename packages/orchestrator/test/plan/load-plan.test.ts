@@ -93,6 +93,21 @@ describe('loadPlan', () => {
       /apps\.a\.bootstrap: there is no file .*nope\.ts/,
     ],
     [
+      'a command that is no program',
+      () => load([['a', '', `bootstrap: undefined, command: ['no-such-program']`]]),
+      /apps\.a\.command: there is no program "no-such-program" in the folders of PATH/,
+    ],
+    [
+      'a command that is no program of its folder',
+      () => load([['a', '', `bootstrap: undefined, command: ['./no-such-program']`]]),
+      /apps\.a\.command: .*no-such-program is no program that may be run/,
+    ],
+    [
+      'a folder of a command that is not there',
+      () => load([['a', '', `bootstrap: undefined, command: ['true'], cwd: './nowhere'`]]),
+      /apps\.a\.cwd: there is no folder .*nowhere/,
+    ],
+    [
       'a bootstrap file that throws',
       () => load([['a', `hooks: (() => { throw new Error('boom') })()`]]),
       /apps\.a\.bootstrap: .*cannot be loaded: boom/,

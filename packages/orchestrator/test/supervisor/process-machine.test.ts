@@ -20,6 +20,8 @@ const planned: PlannedProcess = {
   env: {},
   ports: {},
   addresses: {},
+  isCommand: false,
+  asked: null,
   standby: false,
   dependsOn: [],
   stopsBefore: [],

@@ -19,6 +19,8 @@ const service: PlannedProcess = {
   env: {},
   ports: {},
   addresses: {},
+  isCommand: false,
+  asked: null,
   standby: false,
   dependsOn: [],
   stopsBefore: [],

@@ -12,7 +12,7 @@ import { readLock } from '../../state/lock.ts'
 import type { StateDirectory } from '../../state/state-directory.ts'
 import { loadContext, print, type CommonOptions } from './context.ts'
 import { table } from '../../terminal/table.ts'
-import { selectApps } from './select-apps.ts'
+import { selectSystems, type SystemApp } from './select-apps.ts'
 
 /** Stands for what the supervisor provides; as long as a secret must be. */
 const standIn = 'provided by quintet when the app runs, and not known before'
@@ -34,7 +34,7 @@ export async function config(name: string | undefined, options: CommonOptions): 
   const findPort = await portsInUse(plan, state)
   const entries: Entry[] = []
   const problems = new Set<string>()
-  for (const app of selectApps(plan, name)) {
+  for (const app of selectSystems(plan, name)) {
     const system = await loadSystem(app.bootstrap, app.name)
     const read: Entry[] = []
     const processes = plan.processes.filter(
@@ -73,7 +73,7 @@ export async function config(name: string | undefined, options: CommonOptions): 
 /** The configuration that one process of an app gets. */
 async function describe(
   declared: NonNullable<System['config']>,
-  app: PlannedApp,
+  app: SystemApp,
   planned: PlannedProcess,
   findPort: FindPort,
 ): Promise<readonly ConfigEntry[]> {

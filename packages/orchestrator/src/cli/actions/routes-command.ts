@@ -10,7 +10,7 @@ import { dirname, resolve } from 'node:path'
 import { importDefault, loadSystem } from '../../plan/load-system.ts'
 import { loadContext, print, type CommonOptions } from './context.ts'
 import { table } from '../../terminal/table.ts'
-import { selectApps } from './select-apps.ts'
+import { selectSystems } from './select-apps.ts'
 
 /** One way into an app. */
 interface Way {
@@ -26,7 +26,7 @@ interface Way {
 export async function routes(name: string | undefined, options: CommonOptions): Promise<void> {
   const { plan } = await loadContext(options)
   const ways: Way[] = []
-  for (const app of selectApps(plan, name)) {
+  for (const app of selectSystems(plan, name)) {
     const system = await loadSystem(app.bootstrap, app.name)
     for (const entry of system.processes) {
       for (const way of await waysInto(entry, dirname(app.bootstrap)))

@@ -1,6 +1,14 @@
 import { OrchestratorError } from '../../errors.ts'
 import type { Plan, PlannedApp } from '../../plan/plan.ts'
 
+/** An app that is a system, of which its file tells more. */
+export type SystemApp = PlannedApp & { readonly bootstrap: string }
+
+/** As {@link selectApps}, without apps that are commands. */
+export function selectSystems(plan: Plan, name: string | undefined): readonly SystemApp[] {
+  return selectApps(plan, name, ({ bootstrap }) => bootstrap !== null) as readonly SystemApp[]
+}
+
 /** The app that was named, or all that the filter lets through. */
 export function selectApps(
   plan: Plan,

@@ -6,7 +6,7 @@ import type { PlannedApp } from '../../plan/plan.ts'
 import { assertProvisioned, openAppDatabases } from '../../servers/app-databases.ts'
 import { loadContext, print, type CommonOptions } from './context.ts'
 import { table } from '../../terminal/table.ts'
-import { selectApps } from './select-apps.ts'
+import { selectSystems } from './select-apps.ts'
 
 type Declared = Parameters<typeof createSettings>[0]['schema']
 
@@ -137,7 +137,7 @@ async function withSettings<T>(
 ): Promise<T[]> {
   const { plan, state } = await loadContext(options)
   const declared: { app: PlannedApp; settings: { schema: Declared; namespace: string } }[] = []
-  for (const app of selectApps(plan, name)) {
+  for (const app of selectSystems(plan, name)) {
     const { settings } = await loadSystem(app.bootstrap, app.name)
     if (settings !== undefined && app.requires.postgres) declared.push({ app, settings })
   }
