@@ -49,6 +49,7 @@ export class TokenIssuer {
         roles: record.roles,
         permissions: record.permissions,
         cnf: record.jkt === null ? { fp } : { fp, jkt: record.jkt },
+        gen: record.generation,
         iat: Math.floor(now / 1_000),
         exp: Math.ceil(expiresAt / 1_000),
         amr: record.amr,

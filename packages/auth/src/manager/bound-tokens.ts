@@ -1,14 +1,9 @@
 import type { UserPrincipal } from '@quintet/core'
 import { AuthError, Refusal } from '../errors.ts'
 import { isId, isSessionId, sessionKey, type SessionRef } from '../sessions/session-keys.ts'
+import type { AccessClaims } from '../tokens/access-claims.ts'
 import type { TokenVerifier, VerifiedToken } from '../tokens/token-verifier.ts'
 import type { BoundToken } from './session-check.ts'
-
-/** The claim by which a token is bound to a refresh generation and to a key. */
-export interface Confirmation {
-  readonly fp?: string
-  readonly jkt?: string
-}
 
 /** Verifies access tokens, and keeps what is computed for each: that goes with the verified token. */
 export class BoundTokens {
@@ -56,16 +51,18 @@ export class BoundTokens {
       expiresAt: claims.exp * 1_000,
       claims: claims as unknown as Record<string, unknown>,
     })
-    return bindPrincipal(principal, claims.cnf)
+    return bindPrincipal(principal)
   }
 }
 
-export function bindPrincipal(principal: UserPrincipal, cnf: Confirmation | undefined): BoundToken {
+export function bindPrincipal(principal: UserPrincipal): BoundToken {
+  const { cnf, gen } = principal.claims as unknown as Partial<AccessClaims>
   return {
     principal,
     key: sessionKey(refOf(principal)),
     fp: cnf?.fp,
     jkt: cnf?.jkt,
+    generation: gen,
     boundTo: undefined,
     comparedFor: undefined,
     seenAt: 0,

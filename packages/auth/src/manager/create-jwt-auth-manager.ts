@@ -26,7 +26,7 @@ import { SessionRegistry } from '../sessions/session-registry.ts'
 import { SessionWarmer } from '../sessions/session-warmer.ts'
 import type { AccessClaims } from '../tokens/access-claims.ts'
 import type { TokenVerifier } from '../tokens/token-verifier.ts'
-import { bindPrincipal, BoundTokens, invalidToken, refOf, type Confirmation } from './bound-tokens.ts'
+import { bindPrincipal, BoundTokens, invalidToken, refOf } from './bound-tokens.ts'
 import { toIntrospection, type Introspection } from './introspection.ts'
 import {
   resolveManagerOptions,
@@ -191,8 +191,7 @@ class Manager implements JwtAuthManager {
   watch(principal: Principal, onEnd: (end: SessionEnd) => void): Disposable {
     if (principal.kind !== 'user' || principal.sessionId === null)
       return { [Symbol.dispose]: () => undefined }
-    const { cnf } = principal.claims as { readonly cnf?: Confirmation }
-    return this.#watcher.watch(bindPrincipal(principal, cnf), (end) => {
+    return this.#watcher.watch(bindPrincipal(principal), (end) => {
       Promise.try(onEnd, end).catch((error: unknown) => {
         this.#logger.error({ err: error, end }, 'what was to happen at the end of a session failed')
       })
@@ -284,7 +283,7 @@ class Manager implements JwtAuthManager {
 
   async #introspect(accessToken: string, signal: AbortSignal | undefined): Promise<Introspection> {
     const token = await this.#tokens.verify(accessToken, signal)
-    await this.#assertAlive(token, 'strict', signal)
+    this.#markSeen(token, await this.#assertAlive(token, 'strict', signal))
     return toIntrospection(token.principal.claims as unknown as AccessClaims)
   }
 
@@ -360,9 +359,11 @@ class Manager implements JwtAuthManager {
     const isFirst = token.seenAt === 0
     if (!isFirst && (this.#lastSeen === undefined || now - token.seenAt < this.#lastSeen)) return
     token.seenAt = now
-    this.#registry.markSeen(refOf(token.principal), token.boundTo, this.#lastSeen !== undefined).catch(() => {
-      // The next use tells it again.
-      if (isFirst) token.seenAt = 0
-    })
+    this.#registry
+      .markSeen(refOf(token.principal), token.generation, this.#lastSeen !== undefined)
+      .catch(() => {
+        // The next use tells it again.
+        if (isFirst) token.seenAt = 0
+      })
   }
 }

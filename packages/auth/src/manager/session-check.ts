@@ -10,6 +10,7 @@ export interface BoundToken {
   readonly key: string
   readonly fp: string | undefined
   readonly jkt: string | undefined
+  readonly generation: number | undefined
   /** The refresh id with which the binding held last; it need not be computed again for the same one. */
   boundTo: string | undefined
   /** The refresh id of the session for which the database has confirmed that this token is superseded. */

@@ -273,13 +273,13 @@ return 'OK'
 /**
  * Notes that the session is in use, and when its present generation was first seen; for as long as the session lasts.
  * The session's own key is only read, so that a verifier needs no right to write it.
- * KEYS seen; ARGV now, refresh id that the token is bound to or '', whether to note the time of use.
+ * KEYS seen; ARGV now, generation of the token or '', whether to note the time of use.
  */
 export const seenScript: SessionScript = defineScript(`${prelude}
 local session = string.gsub(KEYS[1], '^(.*)seen:{', '%1s:{')
-local h, left = redis.call('HMGET', session, 'st', 'rt'), redis.call('PTTL', session)
+local h, left = redis.call('HMGET', session, 'st', 'rt', 'gen'), redis.call('PTTL', session)
 if h[1] ~= 'a' or left <= 0 then return 0 end
-if ARGV[2] == h[2] and redis.call('HGET', KEYS[1], 'rt') ~= h[2] then
+if ARGV[2] == h[3] and redis.call('HGET', KEYS[1], 'rt') ~= h[2] then
   redis.call('HSET', KEYS[1], 'rt', h[2], 'since', now)
 end
 if ARGV[3] == '1' then redis.call('HSET', KEYS[1], 'at', now) end

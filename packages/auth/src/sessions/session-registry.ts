@@ -227,9 +227,9 @@ export class SessionRegistry {
     return ((await this.#redis.run(indexScript, [indexKey(user)], [this.#now()])) as unknown[]).map(String)
   }
 
-  /** Notes that the generation of this refresh id is in use, and with `noteTime` when it last was. */
-  async markSeen(ref: SessionRef, refreshId: string | undefined, noteTime: boolean): Promise<void> {
-    const args = [this.#now(), refreshId ?? '', noteTime ? '1' : '0']
+  /** Notes that this generation of the session is in use, and with `noteTime` when it last was. */
+  async markSeen(ref: SessionRef, generation: number | undefined, noteTime: boolean): Promise<void> {
+    const args = [this.#now(), generation ?? '', noteTime ? '1' : '0']
     await this.#redis.run(seenScript, [seenKey(ref)], args)
   }
 

@@ -19,6 +19,8 @@ export interface AccessClaims {
   readonly permissions: readonly string[]
   /** `fp` binds the token to a refresh generation; `jkt` to a key of the client (RFC 9449). */
   readonly cnf?: { readonly fp?: string; readonly jkt?: string }
+  /** How often the session had been refreshed: by it verifiers tell the issuer that the answer to a refresh has arrived. */
+  readonly gen?: number
   /** Seconds since the epoch, as are `exp` and `nbf`. */
   readonly iat: number
   readonly exp: number
@@ -76,6 +78,12 @@ export function checkAccessClaims(claims: Record<string, unknown>, rules: ClaimR
   }
   if (claims['aal'] !== undefined && ![1, 2, 3].includes(claims['aal'] as number)) {
     throw new Refusal('The claim "aal" is not 1, 2 or 3.')
+  }
+  if (
+    claims['gen'] !== undefined &&
+    !(Number.isSafeInteger(claims['gen']) && (claims['gen'] as number) >= 0)
+  ) {
+    throw new Refusal('The claim "gen" is not a count.')
   }
   checkConfirmation(claims['cnf'])
   return deepFreeze({

@@ -179,6 +179,27 @@ describe.each(['Redis alone', 'PostgreSQL and Redis'] as const)('sessions in %s'
     expect(auth.events.map(({ type }) => type)).toContain('session.refresh-reused')
   })
 
+  it.each(['without binding', 'by introspection'] as const)(
+    'notice a stolen refresh token where access tokens are checked %s',
+    async (how) => {
+      await using auth = await kit({ manager: how === 'without binding' ? { cnf: false } : {} })
+      const use = ({ accessToken }: SessionTokens): Promise<unknown> =>
+        how === 'by introspection'
+          ? auth.manager.introspect(accessToken)
+          : auth.manager.authenticate(bearer(accessToken))
+      const first = await auth.signIn()
+      await use(first)
+      const second = await auth.authority.refresh(first.refreshToken)
+      // Of a former token nothing is told: not that the answer with the present one has arrived.
+      await use(first).catch(() => undefined)
+      await use(second)
+      const current = await redis.hget(sessionKey(second.session), 'rt')
+      await until(async () => (await redis.hget(seenKey(second.session), 'rt')) === current)
+      auth.clock.advance('2h')
+      expect(await codeOf(auth.authority.refresh(first.refreshToken))).toBe('ERR_AUTH_REFRESH_REUSED')
+    },
+  )
+
   it('give the same successor at any later time while that was not seen: its answer may have been lost', async () => {
     await using auth = await kit()
     const first = await auth.signIn()
