@@ -17,7 +17,7 @@ export {
 export { endEventStream, isEventStream } from './http/connections/event-streams.ts'
 export { stopListening } from './http/connections/stop-listening.ts'
 export { readForwarded, unknownAddress, type Forwarded } from './http/forwarded.ts'
-export { abandonAnswer } from './http/abandoned-answer.ts'
+export { abandonAnswer, headersBesideAnswer } from './http/abandoned-answer.ts'
 export { refusedByFramework, toErrorAnswer, type ErrorAnswer } from './http/error-answer.ts'
 export { safeErrorListener, type ErrorListener } from './http/error-listener.ts'
 export { isHost } from './http/host.ts'

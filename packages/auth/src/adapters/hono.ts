@@ -1,6 +1,6 @@
 import { isQuintetError, type AccessRule, type Principal, type PrincipalFor } from '@quintet/core'
 import type { Context, ErrorHandler, MiddlewareHandler } from 'hono'
-import { abandonAnswer } from '@quintet/core/http'
+import { headersBesideAnswer } from '@quintet/core/http'
 import { createAuthenticator, type AuthenticatorOptions, type AuthRefusal } from '../http/authenticator.ts'
 import { createErrorAnswers, type ErrorAnswerOptions } from '../http/error-answers.ts'
 import { fetchFacts } from '../http/fetch-facts.ts'
@@ -60,8 +60,15 @@ export function honoErrors(options: ErrorAnswerOptions = {}): ErrorHandler {
 
 /** An answer in the place of whatever was begun. */
 function answer(context: Context, { status, headers, body }: AuthRefusal): Response {
-  abandonAnswer((name) => context.res.headers.delete(name))
-  return new Response(body, { status, headers })
+  const begun = context.res
+  const all = headersBesideAnswer(begun.headers)
+  for (const [name, value] of Object.entries(headers)) all.set(name, value)
+  // What was fetched is read by no one now.
+  begun.body?.cancel().catch(() => undefined)
+  // Without it Hono would take the headers of the former over again; and it takes no second answer of a middleware.
+  context.res = undefined
+  context.res = new Response(body, { status, headers: all })
+  return context.res
 }
 
 export type { ErrorAnswerOptions } from '../http/error-answers.ts'

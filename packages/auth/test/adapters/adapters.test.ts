@@ -822,6 +822,53 @@ it('the node adapter refuses behind a listener that has begun an answer', async 
   await served.close()
 })
 
+describe('the hono adapter behind a fetched answer, whose headers cannot be changed,', () => {
+  let upstream: Listening
+  beforeAll(async () => {
+    upstream = await listen(
+      createServer((_request, response) => {
+        response.writeHead(200, { ...begun, 'content-encoding': 'identity' })
+        response.end('alien')
+      }),
+    )
+  })
+  afterAll(() => upstream.close())
+  const fetched = (): Promise<Response> => fetch(`http://127.0.0.1:${upstream.port}/`)
+
+  it.each([
+    ['a proxied one', fetched],
+    ['a redirect', () => Response.redirect('https://app.test/')],
+  ])('answers an error that comes after %s', async (_what, route) => {
+    const app = new Hono()
+    app.onError(honoErrors())
+    app.use(async (_context, next) => {
+      await next()
+      throw new AuthError('ERR_AUTH_SESSION_REVOKED')
+    })
+    app.get('/', route)
+    await expectRefused(await app.request('/'), 'ERR_AUTH_SESSION_REVOKED')
+  })
+
+  it('refuses callers', async () => {
+    const app = new Hono<AuthEnvironment>()
+    app.use(async (context, next) => {
+      context.res = await fetched()
+      await next()
+    })
+    app.use(honoAuth({ manager: auth.manager }))
+    app.get('/', (context) => context.text('the secret'))
+    await expectRefused(await app.request('/'), 'ERR_AUTH_CREDENTIALS_MISSING')
+  })
+
+  async function expectRefused(answer: Response, code: string): Promise<void> {
+    expect([answer.status, await answer.json()]).toMatchObject([401, { code }])
+    for (const name of ['set-cookie', 'location', 'content-encoding'])
+      expect(answer.headers.get(name), name).toBeNull()
+    expect(answer.headers.get('content-type')).toContain('application/problem+json')
+    expect(answer.headers.get('www-authenticate')).toContain('Bearer')
+  }
+})
+
 it('the fastify adapter takes a proof for the URL that was asked for, where it is rewritten', async () => {
   const asked: string[] = []
   const manager = {

@@ -25,3 +25,10 @@ const ofAnAnswer = [
 export function abandonAnswer(removeHeader: (name: string) => void): void {
   for (const name of ofAnAnswer) removeHeader(name)
 }
+
+/** The headers of an answer that is not sent that stay for any other. A copy: those of a fetched answer cannot be changed. */
+export function headersBesideAnswer(begun: Headers): Headers {
+  const kept = new Headers(begun)
+  abandonAnswer((name) => kept.delete(name))
+  return kept
+}

@@ -1,5 +1,5 @@
 import { isQuintetError } from '@quintet/core'
-import { abandonAnswer } from '@quintet/core/http'
+import { headersBesideAnswer } from '@quintet/core/http'
 import type { Context, ErrorHandler } from 'hono'
 import { runInScope } from '../context/rls-context.ts'
 import { createErrorAnswers, type ErrorAnswerOptions } from './error-answers.ts'
@@ -27,8 +27,14 @@ export function honoErrors(options: ErrorAnswerOptions = {}): ErrorHandler {
   return (error, context) => {
     if ('getResponse' in error && !isQuintetError(error)) return error.getResponse()
     const { status, headers, body } = answerOf(error)
-    abandonAnswer((name) => context.res.headers.delete(name))
-    return new Response(body, { status, headers })
+    const begun = context.res
+    const all = headersBesideAnswer(begun.headers)
+    for (const [name, value] of Object.entries(headers)) all.set(name, value)
+    // What was fetched is read by no one now.
+    begun.body?.cancel().catch(() => undefined)
+    // Without it Hono would take the headers of the former over again.
+    context.res = undefined
+    return new Response(body, { status, headers: all })
   }
 }
 

@@ -165,4 +165,17 @@ describe('the error handlers', () => {
     const bug = await app.request('/bug')
     expect([bug.status, (await bug.text()).includes('secret'), seen]).toEqual([500, false, [unknown]])
   })
+
+  it('of Hono answers an error after an answer whose headers cannot be changed', async () => {
+    const app = new Hono()
+    app.use(async (_context, next) => {
+      await next()
+      await forbidden()
+    })
+    app.get('/', () => Response.redirect('https://app.test/'))
+    app.onError(honoErrors())
+    const answer = await app.request('/')
+    expectProblem(answer.status, await answer.text())
+    expect(answer.headers.get('location')).toBeNull()
+  })
 })
