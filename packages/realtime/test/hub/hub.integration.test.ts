@@ -376,18 +376,19 @@ describe('createHub', () => {
     await once(client, 'open')
     client.pause()
     let count = 0
+    // The buffers of the kernel hold megabytes.
     await until(() => {
-      for (let index = 0; index < 1_000; index++) client.send('x')
-      count += 1_000
+      for (let index = 0; index < 5_000; index++) client.send('x')
+      count += 5_000
       return socket.isPaused()
-    })
+    }, 60_000)
     expect(socket.writableLength).toBeLessThan(8_000_000)
     let answers = 0
     client.on('message', () => (answers += 1))
     client.resume()
-    await until(() => answers === count, 30_000)
+    await until(() => answers === count, 60_000)
     client.terminate()
-  }, 60_000)
+  }, 150_000)
 
   it('brings back a client that has missed events larger than what may wait for it', async () => {
     const big = channel('big/:room', { access: 'authenticated', maxEventSize: '5mb' })
