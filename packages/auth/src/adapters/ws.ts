@@ -13,7 +13,7 @@ export interface AuthenticatedSocket {
   close(code: number, reason: string): void
   terminate(): void
   once(event: 'close', listener: () => void): unknown
-  removeAllListeners(event: 'message'): unknown
+  emit(event: string | symbol, ...values: unknown[]): boolean
 }
 
 /** Authenticates WebSocket handshakes, and closes sockets when their sessions end. */
@@ -106,7 +106,7 @@ export function upgradeAuth<const Access extends AccessRule = 'authenticated'>(
       function end(reason: SessionEnd): void {
         if (isOver) return
         isOver = true
-        socket.removeAllListeners('message')
+        silence(socket)
         socket.close(sessionEndedCode, reason)
         cutOff = setTimeout(() => socket.terminate(), closeTimeout)
       }
@@ -148,6 +148,12 @@ export function upgradeAuth<const Access extends AccessRule = 'authenticated'>(
       }
     },
   }
+}
+
+/** Whatever listens, or will: an app may add its listener after a wait. */
+function silence(socket: AuthenticatedSocket): void {
+  const emit = socket.emit.bind(socket)
+  socket.emit = (event, ...values) => event !== 'message' && emit(event, ...values)
 }
 
 export type { AuthenticatorOptions } from '../http/authenticator.ts'

@@ -617,6 +617,10 @@ describe('the ws adapter', () => {
     const gone = new Promise((resolve) => here?.on('close', resolve))
     await auth.authority.revoke(tokens.session)
     await expect.poll(() => here?.readyState).toBe(WebSocket.CLOSING)
+    // An app that has waited for something before it listens.
+    here?.on('message', (data) => heard.push(`late: ${String(data)}`))
+    here?.once('message', (data) => heard.push(`late: ${String(data)}`))
+    here?.addEventListener('message', ({ data }) => heard.push(`late: ${String(data)}`))
     socket.send('after')
     expect(await gone).toBe(1006)
     expect(heard).toEqual(['before'])
@@ -1002,7 +1006,7 @@ describe('a WebSocket that is guarded', () => {
       close: (_code: number, reason: string) => void closed.push(reason),
       terminate: () => undefined,
       once: () => undefined,
-      removeAllListeners: () => undefined,
+      emit: () => true,
     }
   }
   const upgrade = () => upgradeAuth({ manager: auth.manager })
