@@ -13,7 +13,7 @@ import {
   type KeyState,
 } from './key-material.ts'
 import type { JwkSet } from './key-set.ts'
-import type { VerificationKey, VerificationKeys } from './verification-keys.ts'
+import { hasLost, type VerificationKey, type VerificationKeys } from './verification-keys.ts'
 
 export interface KeyRingOptions {
   /** HS256 only where one app both issues and verifies: whoever can verify can mint. @defaultValue `'Ed25519'` */
@@ -266,7 +266,7 @@ class Ring implements KeyRing {
   }
 
   #set(keys: readonly Held[]): void {
-    if (this.#keys.some((before) => !keys.some((key) => key.kid === before.kid))) this.#epoch++
+    if (hasLost(verifying(this.#keys), verifying(keys))) this.#epoch++
     this.#keys = keys
     const due = keys.filter((key) => key.state === 'verify-only').map((key) => key.from + this.#retainMs)
     this.#nextDrop = Math.min(...due)
@@ -286,6 +286,10 @@ class Ring implements KeyRing {
 
 function oldest(keys: readonly Held[], state: KeyState): Held | undefined {
   return keys.filter((key) => key.state === state).toSorted((a, b) => a.from - b.from)[0]
+}
+
+function verifying(keys: readonly Held[]): readonly VerificationKey[] {
+  return keys.map(({ verification }) => verification)
 }
 
 function describe({ kid, algorithm, state, since }: Held): KeyInfo {

@@ -3,7 +3,7 @@ import { type Clock, option, orAborted, readOptions, type ResolvedOptions } from
 import { AuthError, Refusal } from '../errors.ts'
 import { algorithmsOption, type VerificationAlgorithm } from './algorithms.ts'
 import { importKeySet, type JwkSet } from './key-set.ts'
-import type { VerificationKey, VerificationKeys } from './verification-keys.ts'
+import { hasLost, type VerificationKey, type VerificationKeys } from './verification-keys.ts'
 
 /** The part of `fetch` that is needed. */
 export type FetchJwks = (
@@ -157,12 +157,7 @@ class RemoteJwks implements VerificationKeys {
       this.#keys = keys
       this.#fetchedAt = this.#options.clock.monotonic()
       this.#lastFailure = undefined
-      for (const kid of before?.keys() ?? []) {
-        if (!keys.has(kid)) {
-          this.#epoch++
-          break
-        }
-      }
+      if (before !== undefined && hasLost([...before.values()], [...keys.values()])) this.#epoch++
     } catch (error) {
       this.#lastFailure = error
     }

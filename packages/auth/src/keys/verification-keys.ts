@@ -1,4 +1,4 @@
-import type { webcrypto } from 'node:crypto'
+import { KeyObject, type webcrypto } from 'node:crypto'
 import type { VerificationAlgorithm } from './algorithms.ts'
 
 /** A key that can verify and nothing else, bound to its one algorithm. */
@@ -25,4 +25,16 @@ export interface VerificationKeys {
    * @throws AuthError `ERR_AUTH_UNAVAILABLE` when they cannot be had now.
    */
   ready?(): Promise<void>
+}
+
+/** Whether a key has gone. Another one under its id does not stand for it. */
+export function hasLost(before: readonly VerificationKey[], after: readonly VerificationKey[]): boolean {
+  return !before.every((old) => after.some((key) => key.kid === old.kid && isSameKey(key, old)))
+}
+
+function isSameKey(one: VerificationKey, other: VerificationKey): boolean {
+  return (
+    one.algorithm === other.algorithm &&
+    (one.key === other.key || KeyObject.from(one.key).equals(KeyObject.from(other.key)))
+  )
 }

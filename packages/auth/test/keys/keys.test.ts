@@ -17,7 +17,8 @@ import {
   type RemoteJwksOptions,
 } from '../../src/index.ts'
 import { createJwtAuthManager } from '../../src/manager/create-jwt-auth-manager.ts'
-import type { KeyRing } from '../../src/index.ts'
+import type { KeyInput, KeyRing } from '../../src/index.ts'
+import { generateJwk } from '../../src/keys/key-material.ts'
 import { createTestClock } from '../../src/testing.ts'
 import { signAccessToken } from '../../src/tokens/sign-access-token.ts'
 import { codeOf } from '../support/code-of.ts'
@@ -370,6 +371,27 @@ describe('remoteJwks', () => {
     clock.advance('61s')
     expect(await codeOf(verifier.verify(token))).toBe('ERR_AUTH_TOKEN_INVALID')
     expect(keys.epoch).toBe(1)
+  })
+
+  it('forgets what a key has signed that was replaced under its id, and so does the ring', async () => {
+    const clock = createTestClock()
+    const fixed = (): KeyInput => ({ jwk: generateJwk('Ed25519'), kid: 'main' })
+    const ring = await createKeyRing({ clock, keys: [fixed()] })
+    set = ring.jwks()
+    const remote = await serve({ clock, cacheTtl: '30s' })
+    const verifiers = [ring, remote].map((keys) =>
+      createTokenVerifier({ keys, issuer: 'i', audience: 'a', clock }),
+    )
+    const leaked = await tokenOf(ring, clock.now())
+    for (const verifier of verifiers) await verifier.verify(leaked)
+    await ring.replace(ring.export().map(({ jwk, kid }) => ({ jwk, kid })))
+    for (const verifier of verifiers) expect(verifier.recall(leaked)).toBeDefined()
+    await ring.replace([fixed()])
+    set = ring.jwks()
+    clock.advance('31s')
+    await until(() => remote.epoch > 0)
+    for (const verifier of verifiers)
+      expect(await codeOf(verifier.verify(leaked))).toBe('ERR_AUTH_TOKEN_INVALID')
   })
 
   it('serves the old set while the issuer is down, for a bounded time, and then says unavailable', async () => {
