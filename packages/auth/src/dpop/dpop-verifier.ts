@@ -13,7 +13,7 @@ import type { DpopNonces } from './dpop-nonces.ts'
 import { verifyDpopProof, type ProvedRequest } from './dpop-proof.ts'
 
 export interface DpopOptions {
-  /** How old a proof may be; it cannot be used twice within that time. @defaultValue `'1m'` */
+  /** How old a proof may be; it cannot be used twice. @defaultValue `'1m'` */
   readonly window?: Duration
   /** Demands a nonce of this server in every proof. */
   readonly nonces?: DpopNonces
@@ -86,7 +86,8 @@ export function dpopVerifier(
           throw new AuthError('ERR_AUTH_DPOP_NONCE_REQUIRED', { details: { nonce: nonces.issue() } })
         }
         const key = `dpop:{${jkt}}:${hash('sha256', jti, 'base64url')}`
-        const first = await redis.run(onceScript, [key], [now, Math.ceil(window + tolerance)])
+        // Made ahead of this clock, it may still be young by one that is behind.
+        const first = await redis.run(onceScript, [key], [now, Math.ceil(window + 2 * tolerance)])
         if (first !== 1) throw new Refusal('The proof was used before.')
         return jkt
       } catch (error) {

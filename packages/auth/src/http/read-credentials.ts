@@ -3,6 +3,8 @@ import { AuthError } from '../errors.ts'
 import type { RequestFacts } from './request-facts.ts'
 import type { SessionCookies } from './session-cookies.ts'
 
+/** Credentials of another scheme, e.g. Basic, which a browser sends along to a site behind it: they are not for us. */
+const otherScheme = /^(?!(?:Bearer|DPoP) )[A-Za-z][A-Za-z0-9-]* +\S+$/i
 const authorization = /^(Bearer|DPoP) +([A-Za-z0-9._~+/-]+=*)$/i
 /** The subprotocol entry in which a page can hand over a token, since it can set no header on a WebSocket. */
 const bearerProtocol = 'bearer.'
@@ -22,7 +24,7 @@ export function readCredentials(
   request: RequestFacts,
   cookies: SessionCookies | undefined,
 ): FoundCredentials {
-  const headers = request.header('authorization')
+  const headers = request.header('authorization').filter((header) => !otherScheme.test(header))
   const offered = request.upgrade ? offeredTokens(request) : []
   const cookie = cookies?.accessToken(request)
   const places = headers.length + offered.length + (cookie === undefined || cookie === '' ? 0 : 1)

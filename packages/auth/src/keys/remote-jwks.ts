@@ -1,5 +1,5 @@
 import type { Duration, Size } from '@quintet/core'
-import { type Clock, option, orAborted, readOptions, type ResolvedOptions } from '@quintet/core/kit'
+import { type Clock, delay, option, orAborted, readOptions, type ResolvedOptions } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
 import { algorithmsOption, type VerificationAlgorithm } from './algorithms.ts'
 import { importKeySet, type JwkSet } from './key-set.ts'
@@ -62,6 +62,8 @@ const spec = {
 
 const loopback = new Set(['localhost', '127.0.0.1', '[::1]'])
 const maxKeys = 64
+/** How long a call whose key may still be used waits for a younger set, in milliseconds. */
+const staleWait = 100
 /** An issuer that starts after us should not be waited for longer than this. */
 const firstCooldown = 1_000
 
@@ -114,10 +116,10 @@ class RemoteJwks implements VerificationKeys {
       this.#keys === undefined ? Math.min(this.#options.cooldown, firstCooldown) : this.#options.cooldown
     if (this.#running !== undefined || now - this.#triedAt >= cooldown) {
       const refreshed = this.#refresh()
-      // An issuer that failed the last time delays no call whose key may still be used.
-      if (known === undefined || this.#lastFailure === undefined || !this.#isUsable())
-        // One fetch serves all callers; one that goes away ends its own wait alone.
-        await orAborted(refreshed, signal)
+      // One fetch serves all callers; one that goes away ends its own wait alone.
+      if (known === undefined || !this.#isUsable()) await orAborted(refreshed, signal)
+      // An issuer that hangs, or failed the last time, delays no call whose key may still be used.
+      else if (this.#lastFailure === undefined) await Promise.race([refreshed, delay(staleWait)])
     }
     const usable = this.#isUsable()
     const found = usable ? this.#keys?.get(kid) : undefined

@@ -239,16 +239,22 @@ describe.each(Object.entries(adapters))('the %s adapter', (_name, serve) => {
         expect(body['code']).toBe('ERR_AUTH_CREDENTIALS_AMBIGUOUS')
         expect(answered['www-authenticate']).toContain('error="invalid_request"')
       }
-      for (const header of [
-        'Basic YTpi',
-        'Bearer',
-        `Bearer ${tokens.accessToken} x`,
-        'Bearer a,b',
-        tokens.accessToken,
-      ]) {
+      for (const header of ['Bearer', `Bearer ${tokens.accessToken} x`, 'Bearer a,b', tokens.accessToken]) {
         const { status, body } = await call(port, ['authorization', header])
         expect([status, body['code']], header).toEqual([400, 'ERR_AUTH_CREDENTIALS_MALFORMED'])
       }
+    })
+  })
+
+  it('takes credentials of another scheme for none, beside a cookie too', async () => {
+    const { cookie } = jar(await auth.signIn())
+    await using({ cookies }, async (port) => {
+      const alone = await call(port, ['authorization', 'Basic YTpi'])
+      expect([alone.status, alone.headers['www-authenticate']]).toEqual([
+        401,
+        expect.stringMatching(/^Bearer/),
+      ])
+      expect((await call(port, ['authorization', 'Basic YTpi', 'cookie', cookie])).status).toBe(200)
     })
   })
 

@@ -212,6 +212,15 @@ describe('createDpopVerifier', () => {
     expect(() => createDpopVerifier({ redis, windw: 1 } as never)).toThrow('Did you mean "window"?')
   })
 
+  it('remembers a proof for as long as any clock within the tolerance may take it for a young one', async () => {
+    const { prove, jkt } = await prover()
+    const verifier = createDpopVerifier({ redis, clock: auth.clock, window: '2s', clockTolerance: '5s' })
+    await verifier.verify(prove(claimsFor('')), { method, url, accessToken: undefined })
+    const [key = ''] = await redis.keys(`dpop:{${jkt}}:*`)
+    // Made 5 s ahead of this clock, and seen by one that is 5 s behind.
+    expect(await redis.pttl(key)).toBeGreaterThan(11_000)
+  })
+
   it('waits for Redis no longer than it is told, and lets nothing through meanwhile', async () => {
     await using server = await startPrivateRedis()
     const client = connect(server.url)
