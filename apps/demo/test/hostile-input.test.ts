@@ -170,7 +170,7 @@ const malformed: Readonly<Record<string, string | Buffer>> = {
   'a tunnel': `CONNECT a:1 HTTP/1.1\r\n${host}\r\n`,
   'a trace': `TRACE / HTTP/1.1\r\n${host}\r\n`,
   'an escaped way up': `GET /x/%2e%2e/y HTTP/1.1\r\n${host}\r\n`,
-  'an upgrade without a key': `GET / HTTP/1.1\r\n${host}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n`,
+  'an upgrade without a key': `GET /nowhere HTTP/1.1\r\n${host}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n`,
 }
 
 /** The status of a sign-in by a client at another address. */
