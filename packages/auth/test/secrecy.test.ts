@@ -264,6 +264,7 @@ describe('what is shown of a refusal', () => {
         `Bearer ${token}`,
       ]),
       ['authorization', `Basic ${alive.accessToken}`],
+      ['authorization', `Bearer ${alive.accessToken} x`],
       ['authorization', `Bearer ${alive.accessToken}`, 'authorization', `Bearer ${alive.accessToken}`],
       ['cookie', jar.join('; '), 'x-csrf-token', 'wrong'],
       ...[prove(bound, { nonce: 'x' }), replayed, prove(bound, { htm: 'PUT' }), alive.accessToken].map(
