@@ -113,6 +113,11 @@ export function sessionIdOf(text: string): string {
   return text.split('~', 5)[3] ?? ''
 }
 
+/** The generation that a refresh token names, before anything of it is verified; 0 when it has none. */
+export function generationOf(text: string): number {
+  return Number(text.split('~', 6)[4]) || 0
+}
+
 export function newRefreshId(): string {
   return randomBytes(12).toString('base64url')
 }

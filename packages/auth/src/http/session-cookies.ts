@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { type Clock, option, readOptions, safeEqual } from '@quintet/core/kit'
 import { AuthError, Refusal } from '../errors.ts'
 import { hmac, secretKeyOption, type SecretInput } from '../secrets.ts'
-import { sessionIdOf } from '../authority/refresh-token.ts'
+import { generationOf, sessionIdOf } from '../authority/refresh-token.ts'
 import type { SessionTokens } from '../authority/session-authority.ts'
 import { cookieValues, formatCookie, readCookie } from './cookies.ts'
 import type { RequestFacts } from './request-facts.ts'
@@ -14,6 +14,12 @@ export interface SessionCookiesOptions {
   readonly previousSecrets?: readonly SecretInput[]
   /** The only path that the refresh token is sent to. @defaultValue `'/auth/refresh'` */
   readonly refreshPath?: string
+  /**
+   * Where it was sent to before: browsers send what they still have of those beside the new one until `set` or `clear`
+   * takes it away.
+   * @defaultValue none
+   */
+  readonly formerRefreshPaths?: readonly string[]
   /** Origins whose pages may open WebSockets with the cookie; without any, none may. @defaultValue none */
   readonly origins?: readonly string[]
   readonly clock?: Clock
@@ -51,8 +57,8 @@ export interface SessionCookies {
   /** The access token of a request, if it has one. */
   accessToken(request: RequestFacts): string | undefined
   /**
-   * The refresh token of a request, if it has one. Of the session that the CSRF cookie is for: that one cannot be set
-   * from a subdomain, as a cookie that is bound to a path can.
+   * The refresh token of a request, if it has one; of several the newest. Of the session that the CSRF cookie is for:
+   * that one cannot be set from a subdomain, as a cookie that is bound to a path can.
    *
    * @throws AuthError `ERR_AUTH_CSRF_REFUSED` when there are only others
    */
@@ -71,13 +77,13 @@ const deviceMaxAge = 365 * 86_400
 
 const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
+const plainPath = { pattern: /^\/[A-Za-z0-9/_.-]*$/, expected: 'a plain path such as "/auth/refresh"' }
+
 const spec = {
   csrfSecret: secretKeyOption(),
   previousSecrets: option.list(secretKeyOption()),
-  refreshPath: option.text(sessionCookiesDefaults.refreshPath, {
-    pattern: /^\/[A-Za-z0-9/_.-]*$/,
-    expected: 'a plain path such as "/auth/refresh"',
-  }),
+  refreshPath: option.text(sessionCookiesDefaults.refreshPath, plainPath),
+  formerRefreshPaths: option.list(option.text(undefined, plainPath)),
   origins: option.list(option.url(undefined, { origin: true }).map((url) => url.origin)),
   clock: option.clock(),
 }
@@ -92,10 +98,13 @@ const spec = {
  */
 export function createSessionCookies(options: SessionCookiesOptions): SessionCookies {
   const read = readOptions<SessionCookiesOptions, typeof spec>(options, spec, 'createSessionCookies')
-  const { csrfSecret, previousSecrets, refreshPath, clock } = read
+  const { csrfSecret, previousSecrets, refreshPath, formerRefreshPaths, clock } = read
   const origins = new Set(read.origins)
   const sign = (sessionId: string, random: string, key = csrfSecret): string =>
     hmac(key, `${sessionId}|${random}`).toString('base64url')
+
+  const removeRefreshAt = (path: string): string =>
+    formatCookie(cookieNames.refresh, '', { path, httpOnly: true, sameSite: 'Strict', maxAge: 0 })
 
   function isSigned(token: string, sessionId: string): boolean {
     const [random = '', mac = ''] = token.split('.')
@@ -126,17 +135,13 @@ export function createSessionCookies(options: SessionCookiesOptions): SessionCoo
           sameSite: 'Strict',
           maxAge: lasts,
         }),
+        ...formerRefreshPaths.map(removeRefreshAt),
       ]
     },
     clear() {
       return [
         formatCookie(cookieNames.access, '', { path: '/', httpOnly: true, sameSite: 'Lax', maxAge: 0 }),
-        formatCookie(cookieNames.refresh, '', {
-          path: refreshPath,
-          httpOnly: true,
-          sameSite: 'Strict',
-          maxAge: 0,
-        }),
+        ...[refreshPath, ...formerRefreshPaths].map(removeRefreshAt),
         formatCookie(cookieNames.csrf, '', { path: '/', httpOnly: false, sameSite: 'Strict', maxAge: 0 }),
       ]
     },
@@ -154,8 +159,9 @@ export function createSessionCookies(options: SessionCookiesOptions): SessionCoo
       if (tokens.length === 0) return undefined
       const csrf = readCookie(request, cookieNames.csrf) ?? ''
       const own = tokens.filter((token) => isSigned(csrf, sessionIdOf(token)))
-      if (own.length > 1) throw new AuthError('ERR_AUTH_CREDENTIALS_AMBIGUOUS')
-      if (own[0] !== undefined) return own[0]
+      // Of a path that was another one before, a browser may still have the former cookie.
+      const [newest] = own.toSorted((a, b) => generationOf(b) - generationOf(a))
+      if (newest !== undefined) return newest
       throw new AuthError('ERR_AUTH_CSRF_REFUSED', {
         cause: new Refusal('The refresh cookie is not of the session of the CSRF cookie.'),
       })

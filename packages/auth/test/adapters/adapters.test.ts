@@ -503,6 +503,40 @@ describe('session cookies', () => {
   })
 })
 
+describe('session cookies of a former path', () => {
+  it('give way to the newest, and are taken away', async () => {
+    const first = await auth.signIn()
+    const second = await auth.authority.refresh(first.refreshToken)
+    const moved = createSessionCookies({
+      csrfSecret: auth.secrets.csrf,
+      refreshPath: '/session',
+      formerRefreshPaths: ['/session/refresh'],
+      clock: auth.clock,
+    })
+    const [, , csrf = ''] = moved.set(second)
+    const [token] = csrf.split(';')
+    for (const [one, other] of [
+      [first, second],
+      [second, first],
+    ] as const) {
+      const sent = [one, other].map(({ refreshToken }) => `${cookieNames.refresh}=${refreshToken}`)
+      const headers: Record<string, string[]> = { cookie: [[...sent, token].join('; ')] }
+      const request: RequestFacts = {
+        method: 'POST',
+        url: 'https://app.test/session/refresh',
+        upgrade: false,
+        address: undefined,
+        header: (name) => headers[name] ?? [],
+      }
+      expect(moved.refreshToken(request)).toBe(second.refreshToken)
+    }
+    for (const lines of [moved.set(second), moved.clear()])
+      expect(lines).toContainEqual(
+        expect.stringMatching(/^__Secure-refresh=; Path=\/session\/refresh; Max-Age=0/),
+      )
+  })
+})
+
 describe('session cookies of a former root secret', () => {
   const [old, present] = [deriveSecrets('o'.repeat(32)), deriveSecrets('n'.repeat(32), 'o'.repeat(32))]
   const requestWith = (set: readonly string[]): RequestFacts => {

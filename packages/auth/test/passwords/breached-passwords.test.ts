@@ -49,8 +49,21 @@ describe('openBreachedPasswords', () => {
       'order',
     )
     const broken = await listOf(['0'.repeat(40), 'x'.repeat(400), 'F'.repeat(40)])
-    await using breached = await openBreachedPasswords(broken)
-    await expect(breached.has('any')).rejects.toThrow('no SHA-1')
+    await expect(openBreachedPasswords(broken)).rejects.toThrow('no SHA-1')
+  })
+
+  it('refuses a list in the order of prevalence, and finds nothing amiss in silence', async () => {
+    const lines = Array.from({ length: 2_000 }, (_, index) => sha1(`password ${index}`))
+    const first = lines.findIndex((line) => line < (lines.at(-1) ?? ''))
+    const byCount = [lines[first] ?? '', ...lines.toSpliced(first, 1)]
+    await expect(openBreachedPasswords(await listOf(byCount))).rejects.toThrow('not in the order')
+    // Of which the opening has seen nothing.
+    const sorted = lines.toSorted()
+    const swapped = sorted.toSpliced(990, 12, ...sorted.slice(990, 1_002).toReversed())
+    await using breached = await openBreachedPasswords(await listOf(swapped))
+    await expect(Promise.all(lines.map((_, index) => breached.has(`password ${index}`)))).rejects.toThrow(
+      'not in the order',
+    )
   })
 
   it('closes its file, once or twice', async () => {
