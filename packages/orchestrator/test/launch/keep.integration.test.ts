@@ -85,7 +85,10 @@ describe('a supervisor that is killed', () => {
     await until(() => !isAlive(pids(first.status)['two/http'] ?? 0))
 
     const second = await startKept(folder)
-    const log = await readFile(join(folder, 'logs', 'two.http.log'), 'utf8')
+    const log = await until(async () => {
+      const text = await readFile(join(folder, 'logs', 'two.http.log'), 'utf8')
+      return text.includes('"line-99"') && text
+    })
     for (let line = 0; line < 100; line++) expect(log).toContain(`"line-${line}"`)
     const two = second.status.processes.find(({ id }) => id === 'two/http')
     expect(two).toMatchObject({ phase: 'ready', restarts: 1, lastFailure: 'exit code 3' })

@@ -280,8 +280,11 @@ describe('quintet reload', () => {
     await until(async () =>
       (await readdir(await holderOf('web.http'))).every((name) => !/^ack\.1$/.test(name)),
     )
-    const log = await readFile(join(dataFolder(), 'logs', 'web.http.log'), 'utf8')
-    expect(log).toContain('the generation that gave way has ended: exit code 0')
+    await until(async () =>
+      (await readFile(join(dataFolder(), 'logs', 'web.http.log'), 'utf8')).includes(
+        'the generation that gave way has ended: exit code 0',
+      ),
+    )
     await second.stop()
     expect(await markedBy(dataFolder())).toEqual([])
   })

@@ -36,7 +36,7 @@ describe('an app that requires servers', () => {
       'postgres embedded',
       'redis path',
     ])
-    const checked = ecosystem.logs('store/http').find((line) => line.includes('"checked"')) ?? ''
+    const checked = await until(() => ecosystem.logs('store/http').find((line) => line.includes('"checked"')))
     expect(JSON.parse(checked)).toMatchObject({ login: 'corner_shop_store_login', dishes: 1, price: 4 })
   })
 
