@@ -58,6 +58,8 @@ export async function sendResponse(exchange: Exchange, answer: Response): Promis
     throw error
   } finally {
     response.off('close', cancel)
+    // Also when the connection has been destroyed, and its close is still to come. After the end it does nothing.
+    cancel()
     exchange.site.longAnswers.delete(stop)
   }
 }
