@@ -29,6 +29,22 @@ async function begin(): Promise<PoolClient> {
   return client
 }
 
+/** A client whose scripts fail while `away` is true. */
+function fragileRedis(): { away: boolean; readonly redis: Redis } {
+  const state = {
+    away: false,
+    redis: new Proxy(redis, {
+      get(target, name) {
+        if (state.away && (name === 'evalsha' || name === 'eval'))
+          return () => Promise.reject(new Error('away'))
+        const member: unknown = Reflect.get(target, name)
+        return typeof member === 'function' ? (member.bind(target) as unknown) : member
+      },
+    }),
+  }
+  return state
+}
+
 describe('revokeWithin', () => {
   it('ends sessions with what else the transaction does, and with it alone', async () => {
     await using auth = await kit()
@@ -75,15 +91,8 @@ describe('revokeWithin', () => {
   })
 
   it('holds up no other revocation that Redis has missed, however many transactions are open', async () => {
-    let away = false
-    const fragile = new Proxy(redis, {
-      get(target, name) {
-        if (away && (name === 'evalsha' || name === 'eval')) return () => Promise.reject(new Error('away'))
-        const member: unknown = Reflect.get(target, name)
-        return typeof member === 'function' ? (member.bind(target) as unknown) : member
-      },
-    })
-    await using auth = await createTestAuth({ redis: fragile, authority: { store: database.store() } })
+    const fragile = fragileRedis()
+    await using auth = await createTestAuth({ redis: fragile.redis, authority: { store: database.store() } })
     const victim = await auth.signIn({ userId: 'victim' })
     const open = await Promise.all(
       Array.from({ length: 12 }, async (_, n) => {
@@ -92,9 +101,9 @@ describe('revokeWithin', () => {
         return transaction
       }),
     )
-    away = true
+    fragile.away = true
     expect(await codeOf(auth.authority.revoke(victim.session))).toBe('ERR_AUTH_UNAVAILABLE')
-    away = false
+    fragile.away = false
     const begun = performance.now()
     await until(async () => (await redis.hget(sessionKey(victim.session), 'st')) === 'r')
     // Each of those steps would have waited for a lock for as long as a statement may take, which is 5 s here.
@@ -116,23 +125,16 @@ describe('revokeWithin', () => {
   })
 
   it('says so when Redis could not be told yet', async () => {
-    let away = false
-    const fragile = new Proxy(redis, {
-      get(target, name) {
-        if (away && (name === 'evalsha' || name === 'eval')) return () => Promise.reject(new Error('away'))
-        const member: unknown = Reflect.get(target, name)
-        return typeof member === 'function' ? (member.bind(target) as unknown) : member
-      },
-    })
-    await using auth = await createTestAuth({ redis: fragile, authority: { store: database.store() } })
+    const fragile = fragileRedis()
+    await using auth = await createTestAuth({ redis: fragile.redis, authority: { store: database.store() } })
     const tokens = await auth.signIn()
     const transaction = await begin()
     const pending = await auth.authority.revokeWithin(transaction, tokens.session)
     await transaction.query('commit')
     transaction.release()
-    away = true
+    fragile.away = true
     expect(await pending.announce()).toBe(false)
-    away = false
+    fragile.away = false
     await until(async () => (await redis.hget(sessionKey(tokens.session), 'st')) === 'r')
   })
 

@@ -1,18 +1,21 @@
 import type { JsonSchema } from '../options/json-schema.ts'
 
-/** Deeper than any reference that does not lead back to itself. */
-const deepest = 32
-
 /** The schemas of which one holds at a place, with references followed and unions and intersections taken apart. */
-export function alternativesOf(root: JsonSchema, schema: unknown, depth = 0): readonly JsonSchema[] {
-  if (!isJsonSchema(schema) || depth > deepest) return []
+export function alternativesOf(
+  root: JsonSchema,
+  schema: unknown,
+  followed: Set<unknown> = new Set<unknown>(),
+): readonly JsonSchema[] {
+  if (!isJsonSchema(schema) || followed.has(schema)) return []
+  // One that leads back to itself tells nothing more.
+  followed.add(schema)
   const { $ref, anyOf, oneOf, allOf, ...rest } = schema
   const others = [
     ...(typeof $ref === 'string' ? [referredTo(root, $ref)] : []),
     ...[anyOf, oneOf, allOf].flatMap((list) => (Array.isArray(list) ? (list as unknown[]) : [])),
   ]
   if (others.length === 0) return [rest]
-  const found = others.flatMap((other) => alternativesOf(root, other, depth + 1))
+  const found = others.flatMap((other) => alternativesOf(root, other, followed))
   // What stands beside them narrows them, or says something about all.
   return isAnyValue(rest) && rest['writeOnly'] !== true ? found : [...found, rest].filter(tellsSomething)
 }

@@ -244,7 +244,7 @@ export async function rlsSnapshot(name: string, options: CommonOptions): Promise
   process.stdout.write(`${JSON.stringify(result?.snapshot, null, 2)}\n`)
 }
 
-/** Compares the database of an app with a snapshot. exit code 1 when more may be seen or done than before. */
+/** Compares the database of an app with a snapshot. Exit code 1 when more may be seen or done than before. */
 export async function rlsDiff(name: string, file: string, options: CommonOptions): Promise<void> {
   const { diffPolicies, formatPolicyDiff, readPolicySnapshot } = await import('@quintet/rls/catalogue')
   const before = JSON.parse(await readFile(resolve(file), 'utf8')) as PolicySnapshot

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { sendCommand } from '../../../control/control-client.ts'
-import { isCode } from '../../../errors.ts'
+import { isCode, OrchestratorError } from '../../../errors.ts'
 import type { RecordedEvent } from '../../../running/ecosystem-events.ts'
 import type { EcosystemStatus } from '../../../running/ecosystem-status.ts'
 import { isUnchanged, type PlanChanges } from '../../../running/plan-changes.ts'
@@ -56,6 +56,11 @@ async function whenTakenOver(root: string, before: number): Promise<EcosystemSta
         isCode(error, 'ERR_ORCHESTRATOR_NOT_RUNNING') || isCode(error, 'ERR_ORCHESTRATOR_CONTROL_FAILED')
       if (!isBetween || performance.now() > deadline) throw error
     }
+    if (performance.now() > deadline)
+      throw new OrchestratorError(`No other supervisor has taken over within ${timeout / 1_000} s.`, {
+        code: 'ERR_ORCHESTRATOR_CONTROL_FAILED',
+        kind: 'unavailable',
+      })
     await delay(interval)
   }
 }
